@@ -1,0 +1,73 @@
+# The two commands of the README, and the linters. Everything goes into .venv; what is done
+# already is not done again.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install -qq --disable-pip-version-check
+CONFIG := configs/search/rdarts_nb201_digits.py
+WORK_DIR := work_dirs/quickstart
+
+# A stamp is named after the content of what it was installed from, and after this folder,
+# since an editable installation breaks when its clone moves.
+stamp = $(VENV)/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
+RUNTIME := $(call stamp,runtime,setup.py requirements/runtime.txt)
+TESTS := $(call stamp,tests,requirements/tests.txt)
+DETECTION := $(call stamp,detection,requirements/detection.txt)
+
+# Two pips must not write into one environment.
+.NOTPARALLEL:
+.PHONY: help quickstart test lint clean
+
+help:
+	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
+	@echo 'make test        install the rest, and run the tests (PYTEST_ARGS="..." for options)'
+	@echo 'make lint        check style and format'
+	@echo 'make clean       remove the environment and what tools left; work_dirs/ stays'
+	@echo 'PYTHON=...       the Python to make .venv with (3.10 to 3.13; default: python3)'
+
+quickstart: $(RUNTIME)
+	@if [ -f $(WORK_DIR)/genotype.json ]; then \
+	    echo 'Searched already: $(WORK_DIR)/genotype.json (remove $(WORK_DIR) to search anew)'; \
+	elif [ -d $(WORK_DIR) ]; then \
+	    $(PY) tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume; \
+	else \
+	    $(PY) tools/train.py $(CONFIG) --work-dir $(WORK_DIR); \
+	fi
+	@$(PY) tools/analysis/compare_cells.py $(WORK_DIR)
+
+# Detection's packages are large, and installed once there are tests that need them.
+test: $(RUNTIME) $(TESTS) $(if $(wildcard tests/test_detection),$(DETECTION))
+	@$(PY) -m pytest --cov=rdarts --cov-report=term $(PYTEST_ARGS)
+
+lint: $(TESTS)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info rdarts/.mim .pytest_cache .ruff_cache .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null || { \
+	    echo "rdarts needs Python 3.10 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2> /dev/null || echo not found)." \
+	        'Choose another: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# PyTorch first, by itself: packages that build against it find it installed.
+$(RUNTIME): | $(VENV)/.created
+	@echo 'Installing PyTorch into $(VENV): up to 3 GB, some minutes, once ...'
+	@$(PIP) $$(grep '^torch' requirements/runtime.txt)
+	@echo 'Installing rdarts and what a search needs: about a minute, once ...'
+	@$(PIP) -e .
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+$(TESTS): | $(VENV)/.created
+	@echo 'Installing the test tools: half a minute, once ...'
+	@$(PIP) -r requirements/tests.txt
+	@rm -f $(VENV)/.tests-* && touch $@
+
+$(DETECTION): | $(RUNTIME)
+	@echo 'Installing what detection needs: some minutes, once ...'
+	@$(PIP) -r requirements/detection.txt
+	@rm -f $(VENV)/.detection-* && touch $@

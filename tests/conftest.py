@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def find_data_root() -> Path:
+    """The folder of the real test data: ``RDARTS_TEST_DATA``, by default ``../shared/data``."""
+    return Path(os.environ.get('RDARTS_TEST_DATA') or ROOT.parent / 'shared' / 'data')
+
+
+@pytest.fixture(scope='session')
+def data_root() -> Path:
+    """The real test data; skips the test where it is absent."""
+    root = find_data_root()
+    if not root.is_dir():
+        pytest.skip(f'test data not found: set RDARTS_TEST_DATA (looked in {root})')
+    return root
