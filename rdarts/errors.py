@@ -1,0 +1,50 @@
+"""The two ways in which a run ends early, told apart by the exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A user's mistake: one line that says what is wrong, where, and what would be right.
+
+    The tools print the line and exit with code 2.
+    """
+
+
+class RunFailed(RuntimeError):
+    """A run that cannot go on although its input was right, such as a loss that became NaN.
+
+    The tools print the line and exit with code 1.
+    """
+
+
+class Interrupted(Exception):
+    """A run that a signal stopped after it had saved a checkpoint.
+
+    Args:
+        message (str): One line that says how to go on.
+        signum (int): The signal; the tools exit with 128 + ``signum``.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.code = 128 + signum
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names what ``name`` may have meant.
+
+    Args:
+        name (str): The name that is not known.
+        known (Iterable[str]): The names that are.
+
+    Returns:
+        str: ``did you mean 'x'?``, or the list of known names where none is near.
+    """
+    known = sorted(set(known))
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return 'known: ' + ', '.join(known)

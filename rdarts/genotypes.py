@@ -1,0 +1,426 @@
+"""Genotypes: what a search finds, as plain data.
+
+A genotype is written as JSON with the name of its space, and read back from JSON or from the
+official strings, which are parsed and never evaluated. Importing this module needs no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rdarts.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rdarts.search_spaces import CellTopology, SearchSpace
+
+
+def _space(space: str | Mapping | SearchSpace) -> SearchSpace:
+    from rdarts.search_spaces import build_space  # needs torch
+
+    return build_space(space)
+
+
+def _check_space(name: str, space: SearchSpace) -> None:
+    if name != space.name:
+        raise UserError(
+            f"the genotype is of the space '{name}', but '{space.name}' is needed: search in "
+            'that space, or name the other one in the config'
+        )
+
+
+def _check_edge(
+    cell: str, topology: CellTopology, source: int, target: int, operation: str
+) -> None:
+    where = f"genotype, cell '{cell}'"
+    edge = next((e for e in topology.edges if (e.source, e.target) == (source, target)), None)
+    if edge is None:
+        sources = sorted(e.source for e in topology.edges if e.target == target)
+        raise UserError(
+            f'{where}: node {target} cannot read node {source}; it reads {sources} in this space'
+        )
+    if operation not in edge.candidates:
+        hint = nearest(operation, edge.candidates)
+        raise UserError(
+            f"{where}: operation '{operation}' is no candidate of edge {source} -> {target}: {hint}"
+        )
+
+
+@dataclass(frozen=True)
+class CellGenotype:
+    """The kept edges of every cell type, as in DARTS.
+
+    Args:
+        space (str): Name of its space.
+        nodes (dict[str, tuple]): For each cell type, one tuple of ``(operation, source)`` pairs
+            for each node that is no input.
+        concat (dict[str, tuple[int, ...]]): For each cell type, the nodes that form the output.
+    """
+
+    kind: ClassVar[str] = 'cell'
+    space: str
+    nodes: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]]
+    concat: Mapping[str, tuple[int, ...]]
+
+    def validate(self, space: str | Mapping | SearchSpace) -> CellGenotype:
+        """Check against its space.
+
+        Returns:
+            CellGenotype: Itself.
+
+        Raises:
+            UserError: It is of another space, or has an operation or edge that is not in it.
+        """
+        space = _space(space)
+        _check_space(self.space, space)
+        if set(self.nodes) != set(space.cells):
+            raise UserError(
+                f"genotype: it has the cells {sorted(self.nodes)}, but space '{space.name}' has "
+                f'{sorted(space.cells)}'
+            )
+        for cell, topology in space.cells.items():
+            nodes = self.nodes[cell]
+            expected = topology.num_nodes - topology.num_inputs
+            if len(nodes) != expected:
+                raise UserError(
+                    f"genotype, cell '{cell}': it has {len(nodes)} nodes, but needs {expected}"
+                )
+            for target, edges in enumerate(nodes, topology.num_inputs):
+                if not edges:
+                    raise UserError(f"genotype, cell '{cell}': node {target} has no edge")
+                if len({source for _, source in edges}) != len(edges):
+                    raise UserError(f"genotype, cell '{cell}': node {target} reads one node twice")
+                for operation, source in edges:
+                    _check_edge(cell, topology, source, target, operation)
+            for node in self.concat[cell]:
+                if not topology.num_inputs <= node < topology.num_nodes:
+                    raise UserError(
+                        f"genotype, cell '{cell}': output node {node} is not one of "
+                        f'{topology.num_inputs} to {topology.num_nodes - 1}'
+                    )
+        return self
+
+    def operations(self) -> list[str]:
+        """Every operation, cell by cell."""
+        return [op for nodes in self.nodes.values() for edges in nodes for op, _ in edges]
+
+    def to_string(self) -> str:
+        """The official form, ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``."""
+        parts = []
+        for cell, nodes in self.nodes.items():
+            pairs = [tuple(edge) for edges in nodes for edge in edges]
+            concat = list(self.concat[cell])
+            if concat == list(range(concat[0], concat[-1] + 1)):
+                concat = f'range({concat[0]}, {concat[-1] + 1})'
+            parts.append(f'{cell}={pairs}, {cell}_concat={concat}')
+        return f'Genotype({", ".join(parts)})'
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        cells = {
+            cell: dict(
+                nodes=[[list(edge) for edge in edges] for edges in nodes],
+                concat=list(self.concat[cell]),
+            )
+            for cell, nodes in self.nodes.items()
+        }
+        return dict(space=self.space, kind=self.kind, cells=cells)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CellGenotype:
+        """Inverse of :meth:`to_dict`."""
+        nodes, concat = {}, {}
+        for cell, table in data['cells'].items():
+            nodes[cell] = tuple(
+                tuple((_name(op), _index(source)) for op, source in edges)
+                for edges in table['nodes']
+            )
+            concat[cell] = tuple(_index(node) for node in table['concat'])
+        return cls(data['space'], nodes, concat)
+
+
+@dataclass(frozen=True)
+class NASBench201Genotype:
+    """One operation for each edge of a cell in which every node reads all earlier ones.
+
+    Args:
+        ops (tuple[str, ...]): Operations in the order 0->1, 0->2, 1->2, 0->3, 1->3, 2->3.
+        space (str): Name of its space. Defaults to ``'nas_bench_201'``.
+    """
+
+    kind: ClassVar[str] = 'nas_bench_201'
+    ops: tuple[str, ...]
+    space: str = 'nas_bench_201'
+
+    def validate(self, space: str | Mapping | SearchSpace = 'nas_bench_201') -> NASBench201Genotype:
+        """Check against its space; see :meth:`CellGenotype.validate`."""
+        space = _space(space)
+        _check_space(self.space, space)
+        ((cell, topology),) = space.cells.items()
+        if len(self.ops) != len(topology.edges):
+            raise UserError(
+                f'genotype: it has {len(self.ops)} edges, but the cell of '
+                f"'{space.name}' has {len(topology.edges)}"
+            )
+        for operation, edge in zip(self.ops, topology.edges, strict=True):
+            _check_edge(cell, topology, edge.source, edge.target, operation)
+        return self
+
+    def operations(self) -> list[str]:
+        """Every operation, edge by edge."""
+        return list(self.ops)
+
+    def to_string(self) -> str:
+        """The official form, ``|nor_conv_3x3~0|+|...~0|...~1|+|...~0|...~1|...~2|``."""
+        nodes, start, inputs = [], 0, 1
+        while start < len(self.ops):
+            ops = self.ops[start : start + inputs]
+            nodes.append('|' + '|'.join(f'{op}~{i}' for i, op in enumerate(ops)) + '|')
+            start, inputs = start + inputs, inputs + 1
+        return '+'.join(nodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        return dict(space=self.space, kind=self.kind, cell=self.to_string())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> NASBench201Genotype:
+        """Inverse of :meth:`to_dict`."""
+        return cls.from_string(data['cell'], data['space'])
+
+    @classmethod
+    def from_string(cls, text: str, space: str = 'nas_bench_201') -> NASBench201Genotype:
+        """Parse the official form.
+
+        Raises:
+            UserError: The text is not of that form.
+        """
+        ops = []
+        for node, part in enumerate(_name(text).strip().split('+')):
+            edges = part.split('|')
+            if len(edges) != node + 3 or edges[0] or edges[-1]:
+                raise UserError(
+                    f'genotype {text!r}: node {node + 1} must read |op~0|...|op~{node}|, '
+                    f'but reads {part!r}'
+                )
+            for source, edge in enumerate(edges[1:-1]):
+                operation, mark, index = edge.partition('~')
+                if not operation or not mark or index != str(source):
+                    raise UserError(
+                        f'genotype {text!r}: node {node + 1} needs op~{source} where it has '
+                        f'{edge!r}'
+                    )
+                ops.append(operation)
+        return cls(tuple(ops), space)
+
+
+@dataclass(frozen=True)
+class ChainGenotype:
+    """One operation for each layer of a chain.
+
+    Args:
+        space (str): Name of its space.
+        layers (tuple[str, ...]): The operations.
+    """
+
+    kind: ClassVar[str] = 'chain'
+    space: str
+    layers: tuple[str, ...]
+
+    def validate(self, space: str | Mapping | SearchSpace) -> ChainGenotype:
+        """Check against its space; see :meth:`CellGenotype.validate`."""
+        space = _space(space)
+        _check_space(self.space, space)
+        edges = space.cells['chain'].edges if 'chain' in space.cells else ()
+        if len(self.layers) != len(edges):
+            raise UserError(
+                f"genotype: it has {len(self.layers)} layers, but space '{space.name}' has "
+                f'{len(edges)}'
+            )
+        for operation, edge in zip(self.layers, edges, strict=True):
+            _check_edge('chain', space.cells['chain'], edge.source, edge.target, operation)
+        return self
+
+    def operations(self) -> list[str]:
+        """Every operation, layer by layer."""
+        return list(self.layers)
+
+    def to_string(self) -> str:
+        """``op - op - ...``."""
+        return ' - '.join(self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        return dict(space=self.space, kind=self.kind, layers=list(self.layers))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ChainGenotype:
+        """Inverse of :meth:`to_dict`."""
+        return cls(data['space'], tuple(_name(op) for op in data['layers']))
+
+
+MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
+Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
+KINDS = {cls.kind: cls for cls in (CellGenotype, NASBench201Genotype, ChainGenotype)}
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise UserError(f'genotype: an operation must be a name, but is {value!r}')
+    return value
+
+
+def _index(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UserError(f'genotype: a node must be an integer, but is {value!r}')
+    return value
+
+
+def count_skips(genotype: Genotype) -> int:
+    """Number of skip connections, the sign of collapse."""
+    return genotype.operations().count('skip_connect')
+
+
+def dumps(genotype: Genotype) -> str:
+    """A genotype as JSON text, always the same for the same genotype."""
+    return json.dumps(genotype.to_dict(), indent=1, sort_keys=True) + '\n'
+
+
+def _official(text: str, space: str) -> CellGenotype:
+    """Parse ``Genotype(normal=[...], normal_concat=range(2, 6), ...)`` without evaluating it."""
+    problem = UserError(
+        f"genotype {text[:60]!r}: expected Genotype(normal=[('op', node), ...], "
+        'normal_concat=[...], reduce=[...], reduce_concat=[...])'
+    )
+    try:
+        call = ast.parse(text.strip(), mode='eval').body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise problem from None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
+        raise problem
+    if call.func.id != 'Genotype':
+        raise problem
+    values: dict[str, Any] = {}
+    for keyword in call.keywords:
+        node = keyword.value
+        try:
+            if isinstance(node, ast.Call):
+                if not isinstance(node.func, ast.Name) or node.func.id != 'range':
+                    raise problem
+                bounds = [_index(ast.literal_eval(arg)) for arg in node.args]
+                if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= MAX_NODES:
+                    raise problem
+                values[keyword.arg] = list(range(*bounds))
+            else:
+                values[keyword.arg] = ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            raise problem from None
+    nodes, concat = {}, {}
+    try:
+        for cell in [name for name in values if name and not name.endswith('_concat')]:
+            pairs = [(_name(op), _index(source)) for op, source in values[cell]]
+            if len(pairs) % 2:
+                raise UserError(
+                    f"genotype, cell '{cell}': two edges a node, but it has {len(pairs)} edges"
+                )
+            nodes[cell] = tuple(zip(pairs[::2], pairs[1::2], strict=True))
+            concat[cell] = tuple(_index(i) for i in values[f'{cell}_concat'])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError):
+        raise problem from None
+    if not nodes:
+        raise problem
+    return CellGenotype(space, nodes, concat)
+
+
+def parse_genotype(text: str, space: str | None = None) -> Genotype:
+    """Read a genotype from text: JSON, or one of the two official forms.
+
+    Args:
+        text (str): JSON of this package, ``Genotype(normal=[...], ...)``, or
+            ``|nor_conv_3x3~0|+...``.
+        space (str, optional): Name of the space of an official string, which carries none.
+            Defaults to ``'darts'`` for the first and ``'nas_bench_201'`` for the second.
+
+    Raises:
+        UserError: The text is none of them.
+    """
+    text = text.strip()
+    if text.startswith('|'):
+        return NASBench201Genotype.from_string(text, space or 'nas_bench_201')
+    if text.startswith('Genotype'):
+        return _official(text, space or 'darts')
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'genotype: this is no JSON and no official string ({error})') from None
+    return from_dict(data)
+
+
+def from_dict(data: Any) -> Genotype:
+    """Read a genotype from JSON data; the inverse of its ``to_dict``.
+
+    Raises:
+        UserError: Keys are missing or of another form.
+    """
+    if not isinstance(data, Mapping) or 'space' not in data or data.get('kind') not in KINDS:
+        raise UserError(
+            "genotype: the JSON must be an object with 'space' and 'kind' "
+            f'({", ".join(sorted(KINDS))})'
+        )
+    try:
+        return KINDS[data['kind']].from_dict(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"genotype: no valid JSON of kind '{data['kind']}' ({error})") from None
+
+
+def load_genotype(
+    source: str | os.PathLike | Mapping | Genotype,
+    space: str | Mapping | SearchSpace | None = None,
+) -> Genotype:
+    """Read a genotype, and check it.
+
+    Args:
+        source (str | PathLike | dict | Genotype): A JSON file, JSON data, one of the official
+            strings, or a genotype.
+        space (str | dict | SearchSpace, optional): The space that it must belong to. Defaults
+            to the space that it names.
+
+    Raises:
+        UserError: It cannot be read, or does not fit its space.
+    """
+    name = space if isinstance(space, str) or space is None else _space(space).name
+    if isinstance(source, (CellGenotype, NASBench201Genotype, ChainGenotype)):
+        genotype = source
+    elif isinstance(source, Mapping):
+        genotype = from_dict(source)
+    elif isinstance(source, str) and source.lstrip().startswith(('|', 'Genotype', '{')):
+        genotype = parse_genotype(source, name)
+    else:
+        path = Path(source)
+        try:
+            text = path.read_text(encoding='utf-8')
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, 'strerror', None) or 'not a text file'
+            raise UserError(f'cannot read the genotype {path}: {reason}') from None
+        try:
+            genotype = parse_genotype(text, name)
+        except UserError as error:
+            raise UserError(f'{path}: {error}') from None
+    if space is None:
+        space = genotype.space
+        try:
+            return genotype.validate(space)
+        except UserError as error:
+            if 'unknown search space' in str(error):
+                raise UserError(f'genotype: {error}') from None
+            raise
+    return genotype.validate(space)

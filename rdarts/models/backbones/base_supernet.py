@@ -1,0 +1,146 @@
+"""The owner of alpha: what every supernet, and anybody's own CNN with mixed operations, is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from rdarts.errors import UserError
+from rdarts.models.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
+from rdarts.registry import MIXED_OPS, RELAXATIONS, build
+from rdarts.search_spaces import SearchSpace, build_space
+
+EXECUTIONS = ('plain',)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Sizes of a network must be positive integers.
+
+    Raises:
+        UserError: One of them is not.
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise UserError(f'{name} must be a positive integer, but is {size!r}')
+
+
+class BaseSupernet(BaseModule):
+    """Alpha, its relaxation and its groups.
+
+    ``arch_parameters`` maps the name of each group of the space to alpha, [edges, candidates].
+    It is part of the state dict and made with ``requires_grad=False``: the architect alone
+    opens it. A subclass builds its mixed operations with :meth:`build_mixed_op` and reads
+    their weights with :meth:`mixing_weights` or :meth:`edge_weights` in its forward.
+
+    Args:
+        space (str | dict | SearchSpace): The search space.
+        relaxation (str | dict): From alpha to mixing weights. Defaults to ``'Softmax'``.
+        mixed_op (str | dict): The mutable of every edge. Defaults to ``'rdarts.MixedOp'``.
+        execution (str): ``'plain'`` runs edge by edge. Defaults to ``'plain'``.
+        alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
+        init_cfg (dict, optional): See mmengine's ``BaseModule``.
+
+    Raises:
+        UserError: The space, relaxation, mixed operation or execution is not known.
+    """
+
+    def __init__(
+        self,
+        space: str | Mapping[str, Any] | SearchSpace,
+        relaxation: str | Mapping[str, Any] = 'rdarts.Softmax',
+        mixed_op: str | Mapping[str, Any] = 'rdarts.MixedOp',
+        execution: str = 'plain',
+        alpha_std: float = 1e-3,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if execution not in EXECUTIONS:
+            raise UserError(f'execution must be one of {EXECUTIONS}, but is {execution!r}')
+        self.space = build_space(space)
+        self.execution = execution
+        self._mixed_op = mixed_op
+        self._phase = 'weights'
+        self.relaxation = build(relaxation, RELAXATIONS)
+        self.arch_parameters = nn.ParameterDict(
+            {
+                group.name: nn.Parameter(
+                    alpha_std * torch.randn(len(group.edges), len(group.candidates)),
+                    requires_grad=False,
+                )
+                for group in self.space.groups
+            }
+        )
+
+    def build_mixed_op(
+        self,
+        candidates: Sequence[str] | Sequence[Sequence[str]],
+        in_channels: int,
+        out_channels: int | None = None,
+        stride: int = 1,
+        **kwargs: Any,
+    ) -> MixedOp:
+        """A mixed operation of the configured type; for the arguments see :class:`MixedOp`."""
+        return build(
+            self._mixed_op,
+            MIXED_OPS,
+            candidates=candidates,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            stride=stride,
+            operation_args=self.space.operation_args,
+            **kwargs,
+        )
+
+    @property
+    def phase(self) -> str:
+        """``'weights'``, ``'alpha'`` (in :meth:`alpha_phase`) or ``'eval'``."""
+        return self._phase if self.training else 'eval'
+
+    @contextmanager
+    def alpha_phase(self) -> Iterator[None]:
+        """What runs inside is the architect's step: relaxations are told so."""
+        self._phase = 'alpha'
+        try:
+            yield
+        finally:
+            self._phase = 'weights'
+
+    def mixing_weights(self) -> dict[str, Tensor]:
+        """The relaxed alpha of this phase: group name -> [edges, candidates]."""
+        return self.relaxation(self.arch_parameters, self.space, self.phase)
+
+    def edge_weights(self) -> dict[str, list[Tensor]]:
+        """The same by cell type: one [candidates] for each edge of the cell."""
+        rows = {name: weights.unbind(0) for name, weights in self.mixing_weights().items()}
+        return {
+            cell: [rows[group][row] for group, row in self.space.slots(cell)]
+            for cell in self.space.cells
+        }
+
+    def to_edge_state_dict(self) -> dict[str, Tensor]:
+        """One entry per edge and operation: see :func:`to_edge_state_dict`."""
+        return to_edge_state_dict(self)
+
+    def from_edge_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load what :meth:`to_edge_state_dict` gave."""
+        from_edge_state_dict(self, state)
+
+
+def find_supernet(model: nn.Module) -> BaseSupernet:
+    """The supernet inside a model, DDP-wrapped or not.
+
+    Raises:
+        UserError: There is none, or more than one.
+    """
+    found = [m for m in model.modules() if isinstance(m, BaseSupernet)]
+    if len(found) != 1:
+        raise UserError(
+            f'an architect needs one supernet (a BaseSupernet) in the model, but '
+            f'{type(model).__name__} has {len(found)}'
+        )
+    return found[0]

@@ -1,0 +1,141 @@
+"""The supernet of the DARTS space and of S1 to S4 (https://arxiv.org/abs/1806.09055)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rdarts.errors import UserError
+from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.search_cell import SearchCell
+from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
+from rdarts.registry import MODELS
+from rdarts.search_spaces import SearchSpace
+
+STEM_MULTIPLIER = 3
+
+
+@MODELS.register_module()
+class DARTSSupernet(BaseSupernet):
+    """Cells of two inputs in a row; those at one and two thirds of the depth reduce.
+
+    Args:
+        space (str | dict | SearchSpace): ``'darts'``, ``'s1'`` to ``'s4'``, or a table with the
+            cell types ``normal`` and ``reduce``. Defaults to ``'darts'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        channels (int): Channels C of the first cells' nodes, doubled at each reduction.
+            Defaults to 16.
+        num_cells (int): Number of cells. Defaults to 8.
+        stem (str): ``'cifar'`` (one convolution) or ``'imagenet'`` (three of stride 2, for
+            224-pixel input). Defaults to ``'cifar'``.
+        affine (bool): Of the search cells' batch norms. Defaults to False.
+        track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
+        **kwargs: See :class:`BaseSupernet`.
+
+    Raises:
+        UserError: The space lacks one of the cell types or its cells have another form, or the
+            stem is not known.
+    """
+
+    def __init__(
+        self,
+        space: str | Mapping[str, Any] | SearchSpace = 'darts',
+        in_channels: int = 3,
+        channels: int = 16,
+        num_cells: int = 8,
+        stem: str = 'cifar',
+        affine: bool = False,
+        track_running_stats: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(space, **kwargs)
+        check_sizes(in_channels=in_channels, channels=channels, num_cells=num_cells)
+        cells = self.space.cells
+        fits = set(cells) == {'normal', 'reduce'} and all(
+            cell.num_inputs == 2 and cell.output == 'concat' for cell in cells.values()
+        )
+        if not fits:
+            raise UserError(
+                f"space '{self.space.name}' does not fit DARTSSupernet: it needs the cell types "
+                "'normal' and 'reduce', of two inputs and concatenated output ('darts', 's1' to "
+                "'s4', or a table)"
+            )
+        self.channels = channels
+        self.stem_type = stem
+        make = PlainLayers(affine=affine, track_running_stats=track_running_stats)
+        if stem == 'cifar':
+            width = STEM_MULTIPLIER * channels
+            self.stem = nn.Sequential(
+                nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+            )
+            widths = [width, width]
+            reduced = False
+        elif stem == 'imagenet':
+            self.stem0 = nn.Sequential(
+                nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels // 2),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            self.stem1 = nn.Sequential(
+                nn.ReLU(inplace=False),
+                nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            widths = [channels, channels]
+            reduced = True
+        else:
+            raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
+        reductions = {num_cells // 3, 2 * num_cells // 3}
+        self.cells = nn.ModuleList()
+        self.preprocess0 = nn.ModuleList()
+        self.preprocess1 = nn.ModuleList()
+        self.cell_types = []
+        width = channels
+        for index in range(num_cells):
+            kind = 'reduce' if index in reductions else 'normal'
+            if kind == 'reduce':
+                width *= 2
+            topology = cells[kind]
+            first = FactorizedReduce if reduced else relu_conv_bn
+            self.preprocess0.append(first(make, widths[0], width))
+            self.preprocess1.append(relu_conv_bn(make, widths[1], width))
+            self.cells.append(
+                SearchCell(
+                    self,
+                    topology,
+                    width,
+                    stride=2 if kind == 'reduce' else 1,
+                    affine=affine,
+                    track_running_stats=track_running_stats,
+                )
+            )
+            self.cell_types.append(kind)
+            reduced = kind == 'reduce'
+            widths = [widths[1], (topology.num_nodes - topology.num_inputs) * width]
+        self.out_channels = widths[1]
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Features of a batch.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W], of any size.
+
+        Returns:
+            tuple[Tensor]: One [N, out_channels, h, w]: a quarter of the input's resolution with
+            the CIFAR stem, a thirty-second with the ImageNet stem.
+        """
+        weights = self.edge_weights()
+        if self.stem_type == 'cifar':
+            first = second = self.stem(x)
+        else:
+            first = self.stem0(x)
+            second = self.stem1(first)
+        layers = zip(self.cells, self.cell_types, self.preprocess0, self.preprocess1, strict=True)
+        for cell, kind, preprocess0, preprocess1 in layers:
+            inputs = [preprocess0(first), preprocess1(second)]
+            first, second = second, cell(inputs, weights[kind])
+        return (second,)

@@ -1,0 +1,114 @@
+"""The supernet of NAS-Bench-201 (https://arxiv.org/abs/2001.00326)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rdarts.errors import UserError
+from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.search_cell import SearchCell
+from rdarts.models.operations import PlainLayers, relu_conv_bn
+from rdarts.registry import MODELS
+from rdarts.search_spaces import SearchSpace
+
+STAGES = 3
+
+
+class ResidualReduction(nn.Module):
+    """Two 3x3 convolutions, the first of stride 2, around a pooled 1x1 shortcut.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        make = PlainLayers()
+        self.conv_a = relu_conv_bn(make, in_channels, out_channels, 2, 3)
+        self.conv_b = relu_conv_bn(make, out_channels, out_channels, 1, 3)
+        self.downsample = nn.Sequential(
+            nn.AvgPool2d(2, stride=2, padding=0, ceil_mode=True, count_include_pad=False),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(x) + self.conv_b(self.conv_a(x))
+
+
+@MODELS.register_module()
+class NASBench201Supernet(BaseSupernet):
+    """Stem, three stages of search cells with a residual reduction between them.
+
+    Args:
+        space (str | dict | SearchSpace): Cells of one input; a table of one's own may have
+            other nodes, edges and candidates. Defaults to ``'nas_bench_201'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        channels (int): Channels C of the first stage, doubled at each reduction. Defaults to 16.
+        cells_per_stage (int): N. Defaults to 5.
+        affine (bool): Of the search cells' batch norms. Defaults to False.
+        track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
+        **kwargs: See :class:`BaseSupernet`.
+
+    Raises:
+        UserError: The space has more than one cell type or a cell of another form.
+    """
+
+    def __init__(
+        self,
+        space: str | Mapping[str, Any] | SearchSpace = 'nas_bench_201',
+        in_channels: int = 3,
+        channels: int = 16,
+        cells_per_stage: int = 5,
+        affine: bool = False,
+        track_running_stats: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(space, **kwargs)
+        check_sizes(in_channels=in_channels, channels=channels, cells_per_stage=cells_per_stage)
+        cells = list(self.space.cells.items())
+        if len(cells) != 1 or cells[0][1].num_inputs != 1 or cells[0][1].output != 'last':
+            raise UserError(
+                f"space '{self.space.name}' does not fit NASBench201Supernet: it needs one cell "
+                "type of one input whose output is its last node ('nas_bench_201', or a table)"
+            )
+        self.cell_type, topology = cells[0]
+        self.channels = channels
+        self.out_channels = channels * 2 ** (STAGES - 1)
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.cells = nn.ModuleList()
+        for stage in range(STAGES):
+            width = channels * 2**stage
+            if stage:
+                self.cells.append(ResidualReduction(width // 2, width))
+            for _ in range(cells_per_stage):
+                self.cells.append(
+                    SearchCell(
+                        self,
+                        topology,
+                        width,
+                        affine=affine,
+                        track_running_stats=track_running_stats,
+                    )
+                )
+        self.lastact = nn.Sequential(nn.BatchNorm2d(self.out_channels), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Features of a batch.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W], of any size.
+
+        Returns:
+            tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)].
+        """
+        weights = self.edge_weights()[self.cell_type]
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell([x], weights) if isinstance(cell, SearchCell) else cell(x)
+        return (self.lastact(x),)

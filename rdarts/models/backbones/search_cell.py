@@ -1,0 +1,76 @@
+"""A cell of a supernet: nodes joined by mixed operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rdarts.models.backbones.base_supernet import BaseSupernet
+from rdarts.search_spaces import CellTopology
+
+
+class SearchCell(nn.Module):
+    """All edges of a cell; those that leave one node are one mixed operation.
+
+    Args:
+        supernet (BaseSupernet): Builds the mixed operations (and is not kept).
+        topology (CellTopology): Nodes and edges.
+        channels (int): Channels of every node.
+        stride (int): Of the edges that leave an input node. Defaults to 1.
+        affine (bool): Of the batch norms. Defaults to False.
+        track_running_stats (bool): Of the batch norms. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        supernet: BaseSupernet,
+        topology: CellTopology,
+        channels: int,
+        stride: int = 1,
+        affine: bool = False,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.topology = topology
+        self.mixed = nn.ModuleDict()
+        for node in range(topology.num_nodes):
+            edges = [topology.edges[i] for i in topology.edges_from(node)]
+            if not edges:
+                continue
+            self.mixed[str(node)] = supernet.build_mixed_op(
+                [edge.candidates for edge in edges],
+                channels,
+                stride=stride if node < topology.num_inputs else 1,
+                affine=affine,
+                track_running_stats=track_running_stats,
+                labels=[f'{edge.source}_{edge.target}' for edge in edges],
+            )
+        self._leaving = [topology.edges_from(node) for node in range(topology.num_nodes)]
+
+    def forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """Run the cell.
+
+        Args:
+            inputs (Sequence[Tensor]): The input nodes, each [N, C, H, W].
+            weights (Sequence[Tensor]): One [candidates] for each edge.
+
+        Returns:
+            Tensor: The last node, [N, C, H / stride, W / stride], or the concatenation of all
+            nodes that are no inputs.
+        """
+        topology = self.topology
+        nodes: list[Tensor | None] = [*inputs]
+        nodes += [None] * (topology.num_nodes - len(inputs))
+        for node, leaving in enumerate(self._leaving):
+            if not leaving:
+                continue
+            mixed = self.mixed[str(node)]
+            outputs = mixed.forward_edges(nodes[node], [weights[i] for i in leaving])
+            for i, output in zip(leaving, outputs, strict=True):
+                target = topology.edges[i].target
+                nodes[target] = output if nodes[target] is None else nodes[target] + output
+        if topology.output == 'last':
+            return nodes[-1]
+        return torch.cat(nodes[topology.num_inputs :], dim=1)

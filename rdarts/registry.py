@@ -1,0 +1,115 @@
+"""Every registry of rdarts.
+
+The first part are children of mmengine's, found from any scope as ``rdarts.X``; the
+second part are the choices of a search that mmengine has no registry for, built with
+:func:`build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine import registry as mmengine_registry
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+
+from rdarts.errors import UserError, nearest
+
+# Lets a config inherit from `rdarts::_base_/...` once this module is imported.
+MODULE2PACKAGE.setdefault('rdarts', 'rdarts')
+
+
+def _child(parent: str, *locations: str) -> Registry:
+    root = getattr(mmengine_registry, parent)
+    return Registry(root.name, parent=root, scope='rdarts', locations=list(locations))
+
+
+def _own(name: str, *locations: str) -> Registry:
+    return Registry(name, scope='rdarts', locations=list(locations))
+
+
+# Supernets, derived networks and heads
+MODELS = _child('MODELS', 'rdarts.models')
+# The architects, and what watches a search
+HOOKS = _child('HOOKS', 'rdarts.architect', 'rdarts.hooks', 'rdarts.engine')
+# The training loop that resumes exactly
+LOOPS = _child('LOOPS', 'rdarts.engine')
+# Optimizer wrappers: bfloat16 on any device
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'rdarts.engine')
+# Optimizer constructors: the weights without alpha
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'rdarts.engine')
+# Data sets and the search split
+DATASETS = _child('DATASETS', 'rdarts.datasets')
+# Samplers whose order is a function of (seed, loader, epoch)
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'rdarts.datasets')
+# Transforms that mmpretrain lacks
+TRANSFORMS = _child('TRANSFORMS', 'rdarts.datasets')
+
+# Search spaces: tables of nodes, edges and candidates
+SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')
+# How the candidates of an edge are mixed (the mutables)
+MIXED_OPS = _own('mixed operation', 'rdarts.models')
+# Candidate operations
+OPERATIONS = _own('operation', 'rdarts.models')
+# alpha -> mixing weights
+RELAXATIONS = _own('relaxation', 'rdarts.architect.relaxations')
+# What is added to L_val
+REGULARIZERS = _own('regularizer', 'rdarts.architect.regularizers')
+# alpha -> genotype
+DISCRETIZERS = _own('discretizer', 'rdarts.architect.discretizers')
+
+
+def lookup(name: str, registry: Registry) -> Any:
+    """The component registered under a name.
+
+    Args:
+        name (str): With or without the prefix ``rdarts.``; a dotted path of an importable
+            object works too, as everywhere in mmengine.
+        registry (Registry): One of the registries of this module.
+
+    Raises:
+        UserError: Nothing of that name is known; the line names the nearest that is.
+    """
+    registry.import_from_location()
+    key = name.removeprefix('rdarts.')
+    if key in registry.module_dict:
+        return registry.module_dict[key]
+    try:
+        found = registry.get(name) if '.' in name else None
+    except RuntimeError:
+        found = None
+    if found is None:
+        hint = nearest(key, registry.module_dict)
+        raise UserError(f"unknown {registry.name} '{name}': {hint}")
+    return found
+
+
+def build(cfg: Any, registry: Registry, **defaults: Any) -> Any:
+    """Build one of the components that mmengine has no registry for.
+
+    mmengine looks a registry up by the default scope ('mmpretrain' in a search) and warns
+    twice for each of ours; here the scope is always rdarts.
+
+    Args:
+        cfg (dict | str | object): A dict with a ``type``, a bare name, or an object that is
+            built already, which is returned as it is.
+        registry (Registry): One of the registries of this module.
+        **defaults: Arguments used where ``cfg`` does not set them.
+
+    Raises:
+        UserError: The type is missing or not known, or the arguments do not fit it.
+    """
+    if isinstance(cfg, str):
+        cfg = dict(type=cfg)
+    if not isinstance(cfg, Mapping):
+        return cfg
+    args = {**defaults, **cfg}
+    kind = args.pop('type', None)
+    if kind is None:
+        raise UserError(f"a {registry.name} needs a 'type', but got {dict(cfg)}")
+    target = lookup(kind, registry) if isinstance(kind, str) else kind
+    try:
+        return target(**args)
+    except TypeError as error:
+        raise UserError(f"{registry.name} '{kind}': {error}") from error

@@ -1,0 +1,38 @@
+"""Search spaces: data tables of nodes, edges and candidates, one file a space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rdarts.registry import SEARCH_SPACES, build
+from rdarts.search_spaces import darts, nas_bench_201, robust_darts  # noqa: F401
+from rdarts.search_spaces.base import (
+    CellTopology,
+    Edge,
+    EdgeGroup,
+    SearchSpace,
+    cell_space,
+    chain_space,
+)
+
+__all__ = [
+    'CellTopology',
+    'Edge',
+    'EdgeGroup',
+    'SearchSpace',
+    'build_space',
+    'cell_space',
+    'chain_space',
+]
+
+
+def build_space(space: str | dict[str, Any] | SearchSpace) -> SearchSpace:
+    """The space of a name, of a config's table, or itself.
+
+    Args:
+        space (str | dict | SearchSpace): ``'darts'``, ``dict(type='CellSpace', ...)``, ...
+
+    Raises:
+        UserError: The name is not known, or the table is no space's.
+    """
+    return build(space, SEARCH_SPACES)

@@ -1,0 +1,262 @@
+"""What a search space is: nodes, edges and the candidates of each edge, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rdarts.errors import UserError
+from rdarts.registry import SEARCH_SPACES
+
+PARAMETER_FREE = frozenset({'none', 'skip_connect', 'max_pool_3x3', 'avg_pool_3x3', 'noise'})
+"""Operations without weights of their own, the paper's parameter-free kind. A skip connection
+counts as one although its stride-2 form, the factorised reduction, has weights."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge of a cell.
+
+    Args:
+        source (int): Index of the node that the edge reads.
+        target (int): Index of the node that it adds to.
+        candidates (tuple[str, ...]): Names of its candidate operations, in alpha's order.
+    """
+
+    source: int
+    target: int
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CellTopology:
+    """Nodes and edges of one cell type.
+
+    Args:
+        num_inputs (int): Nodes ``0 .. num_inputs - 1`` are the cell's inputs.
+        num_nodes (int): All nodes, inputs included.
+        edges (tuple[Edge, ...]): Sorted by target, then source.
+        output (str): ``'concat'`` of all nodes that are no inputs, or the ``'last'`` node.
+    """
+
+    num_inputs: int
+    num_nodes: int
+    edges: tuple[Edge, ...]
+    output: str
+
+    def edges_into(self, node: int) -> list[int]:
+        """Indices of the edges that end in a node."""
+        return [i for i, edge in enumerate(self.edges) if edge.target == node]
+
+    def edges_from(self, node: int) -> list[int]:
+        """Indices of the edges that leave a node."""
+        return [i for i, edge in enumerate(self.edges) if edge.source == node]
+
+
+@dataclass(frozen=True)
+class EdgeGroup:
+    """Edges that share one ordered list of candidates, and so one alpha of [edges, candidates].
+
+    Args:
+        name (str): Key of the group in ``arch_parameters``.
+        cell (str): The cell type that the edges belong to.
+        edges (tuple[int, ...]): Their indices in the cell's list of edges.
+        candidates (tuple[str, ...]): Names of the columns of alpha.
+        kind (str): ``'op'`` for weights over operations, ``'edge'`` for weights over edges.
+            Defaults to ``'op'``.
+    """
+
+    name: str
+    cell: str
+    edges: tuple[int, ...]
+    candidates: tuple[str, ...]
+    kind: str = 'op'
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A table that says what is searched.
+
+    Args:
+        name (str): Name that genotypes and checkpoints carry.
+        cells (dict[str, CellTopology]): Topology of each cell type.
+        genotype (str): Form of what is found: ``'cell'``, ``'nas_bench_201'`` or ``'chain'``.
+        discretizer (str): Default rule from alpha to genotype, a name in ``DISCRETIZERS``.
+        operation_args (dict[str, dict]): Further arguments of an operation's builder in this
+            space. Defaults to none.
+        parameter_free (frozenset[str]): Candidates that count as parameter-free.
+    """
+
+    name: str
+    cells: Mapping[str, CellTopology]
+    genotype: str = 'cell'
+    discretizer: str = 'TopEdges'
+    operation_args: Mapping[str, Mapping] = field(default_factory=dict)
+    parameter_free: frozenset[str] = PARAMETER_FREE
+
+    @cached_property
+    def groups(self) -> tuple[EdgeGroup, ...]:
+        """The groups of alpha: named as the cell where all its edges have the same candidates,
+        else ``<cell>_0``, ``<cell>_1``, ... in order of first appearance."""
+        groups = []
+        for cell, topology in self.cells.items():
+            lists: dict[tuple[str, ...], list[int]] = {}
+            for index, edge in enumerate(topology.edges):
+                lists.setdefault(edge.candidates, []).append(index)
+            for k, (candidates, edges) in enumerate(lists.items()):
+                name = cell if len(lists) == 1 else f'{cell}_{k}'
+                groups.append(EdgeGroup(name, cell, tuple(edges), candidates))
+        return tuple(groups)
+
+    @cached_property
+    def candidates(self) -> tuple[str, ...]:
+        """Every operation of the space, in order of first appearance."""
+        names = {}
+        for topology in self.cells.values():
+            for edge in topology.edges:
+                names.update(dict.fromkeys(edge.candidates))
+        return tuple(names)
+
+    @property
+    def num_edges(self) -> int:
+        """Edges of all cell types together, the N of BER."""
+        return sum(len(topology.edges) for topology in self.cells.values())
+
+    def slots(self, cell: str) -> list[tuple[str, int]]:
+        """For each edge of a cell, the group and the row of its alpha."""
+        place = {}
+        for group in self.groups:
+            if group.cell == cell and group.kind == 'op':
+                place.update({edge: (group.name, row) for row, edge in enumerate(group.edges)})
+        return [place[edge] for edge in range(len(self.cells[cell].edges))]
+
+
+def dense_cell(
+    num_inputs: int,
+    num_nodes: int,
+    candidates: Sequence[str] | Sequence[Sequence[str]],
+    output: str,
+) -> CellTopology:
+    """A cell in which every node reads all earlier nodes.
+
+    Args:
+        num_inputs (int): Number of input nodes.
+        num_nodes (int): Number of nodes, inputs included.
+        candidates (Sequence): One list of names for all edges, or one list an edge.
+        output (str): ``'concat'`` or ``'last'``.
+    """
+    pairs = [(i, j) for j in range(num_inputs, num_nodes) for i in range(j)]
+    per_edge = [candidates] * len(pairs) if isinstance(candidates[0], str) else candidates
+    if len(per_edge) != len(pairs):
+        raise UserError(f'{len(pairs)} edges need {len(pairs)} candidate lists: {len(per_edge)}')
+    edges = tuple(Edge(i, j, tuple(names)) for (i, j), names in zip(pairs, per_edge, strict=True))
+    return CellTopology(num_inputs, num_nodes, edges, output)
+
+
+def _topology(cell: str, table: Mapping) -> CellTopology:
+    """Read and check one cell of a user's table."""
+    where = f"cell '{cell}' of the space's table"
+    unknown = set(table) - {'num_inputs', 'num_nodes', 'edges', 'candidates', 'output'}
+    if unknown:
+        raise UserError(
+            f'{where}: unknown key {sorted(unknown)[0]!r}; a cell has num_inputs, num_nodes, '
+            'output, and edges or candidates'
+        )
+    num_inputs, num_nodes = table.get('num_inputs', 1), table.get('num_nodes')
+    output = table.get('output', 'last')
+    if not isinstance(num_nodes, int) or not isinstance(num_inputs, int):
+        raise UserError(f'{where}: num_nodes and num_inputs must be integers')
+    if not 1 <= num_inputs < num_nodes:
+        raise UserError(f'{where}: {num_inputs} inputs need more than {num_nodes} nodes in all')
+    if output not in ('last', 'concat'):
+        raise UserError(f"{where}: output must be 'last' or 'concat', but is {output!r}")
+    if 'edges' not in table:
+        if not table.get('candidates'):
+            raise UserError(f'{where}: give edges, or candidates for all of them')
+        return dense_cell(num_inputs, num_nodes, tuple(table['candidates']), output)
+    edges = []
+    for row in table['edges']:
+        if len(row) == 2 and table.get('candidates'):
+            row = (*row, table['candidates'])
+        if len(row) != 3:
+            raise UserError(f'{where}: an edge is (source, target, candidates), but got {row}')
+        source, target, names = row
+        if not (0 <= source < target < num_nodes and target >= num_inputs):
+            raise UserError(
+                f'{where}: edge {source} -> {target} must lead from an earlier node to one of '
+                f'the nodes {num_inputs} to {num_nodes - 1}'
+            )
+        if not names or isinstance(names, str):
+            raise UserError(f'{where}: edge {source} -> {target} needs a list of candidates')
+        if len(set(names)) != len(names):
+            raise UserError(f'{where}: edge {source} -> {target} names a candidate twice')
+        edges.append(Edge(source, target, tuple(names)))
+    if len({(e.source, e.target) for e in edges}) != len(edges):
+        raise UserError(f'{where}: two edges join the same two nodes')
+    for node in range(num_inputs, num_nodes):
+        if not any(edge.target == node for edge in edges):
+            raise UserError(f'{where}: no edge leads into node {node}')
+    edges.sort(key=lambda edge: (edge.target, edge.source))
+    return CellTopology(num_inputs, num_nodes, tuple(edges), output)
+
+
+@SEARCH_SPACES.register_module(name='CellSpace')
+def cell_space(
+    name: str,
+    cells: Mapping[str, Mapping],
+    discretizer: str | None = None,
+    operation_args: Mapping[str, Mapping] | None = None,
+    parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
+) -> SearchSpace:
+    """A space of one's own, from a table.
+
+    Args:
+        name (str): Its name, written into genotypes.
+        cells (dict[str, dict]): For each cell type ``num_inputs``, ``num_nodes``, ``output``
+            (``'last'`` or ``'concat'``), and either ``candidates`` (all nodes read all earlier
+            ones) or ``edges``, a list of ``(source, target, candidates)``.
+        discretizer (str, optional): Defaults to ``'TopEdges'`` where an output concatenates,
+            else to ``'Argmax'``.
+        operation_args (dict[str, dict], optional): Arguments of single operations.
+        parameter_free (Sequence[str]): Candidates without weights.
+
+    Raises:
+        UserError: The table is not a cell's.
+    """
+    topologies = {cell: _topology(cell, table) for cell, table in cells.items()}
+    if not topologies:
+        raise UserError(f"space '{name}': the table has no cell")
+    concat = any(topology.output == 'concat' for topology in topologies.values())
+    return SearchSpace(
+        name=name,
+        cells=topologies,
+        genotype='cell',
+        discretizer=discretizer or ('TopEdges' if concat else 'Argmax'),
+        operation_args=dict(operation_args or {}),
+        parameter_free=frozenset(parameter_free),
+    )
+
+
+@SEARCH_SPACES.register_module(name='ChainSpace')
+def chain_space(
+    name: str,
+    layers: Sequence[Sequence[str]],
+    parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
+) -> SearchSpace:
+    """Layers one after another, each with candidates of its own: no cell at all.
+
+    Args:
+        name (str): Its name, written into genotypes.
+        layers (Sequence[Sequence[str]]): The candidates of each layer.
+        parameter_free (Sequence[str]): Candidates without weights.
+    """
+    edges = [(i, i + 1, list(candidates)) for i, candidates in enumerate(layers)]
+    table = dict(num_inputs=1, num_nodes=len(edges) + 1, edges=edges, output='last')
+    return SearchSpace(
+        name=name,
+        cells={'chain': _topology('chain', table)},
+        genotype='chain',
+        discretizer='Argmax',
+        parameter_free=frozenset(parameter_free),
+    )

@@ -1,0 +1,24 @@
+"""The DARTS space (Liu et al., ICLR 2019, https://arxiv.org/abs/1806.09055)."""
+
+from __future__ import annotations
+
+from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces.base import SearchSpace, dense_cell
+
+CANDIDATES = (
+    'none',
+    'max_pool_3x3',
+    'avg_pool_3x3',
+    'skip_connect',
+    'sep_conv_3x3',
+    'sep_conv_5x5',
+    'dil_conv_3x3',
+    'dil_conv_5x5',
+)
+
+
+@SEARCH_SPACES.register_module(name='darts')
+def darts() -> SearchSpace:
+    """Normal and reduce cells of two inputs and four nodes, 14 edges, eight candidates each."""
+    cells = {kind: dense_cell(2, 6, CANDIDATES, 'concat') for kind in ('normal', 'reduce')}
+    return SearchSpace(name='darts', cells=cells)

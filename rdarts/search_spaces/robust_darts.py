@@ -1,0 +1,61 @@
+"""S1 to S4 of RobustDARTS (Zela et al., ICLR 2020, https://arxiv.org/abs/1909.09656).
+
+Four sub-spaces of the DARTS space in which DARTS fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces.base import SearchSpace, dense_cell
+
+_SHORT = dict(
+    k='skip_connect',
+    m='max_pool_3x3',
+    a='avg_pool_3x3',
+    s3='sep_conv_3x3',
+    d3='dil_conv_3x3',
+    d5='dil_conv_5x5',
+)
+_S1_NORMAL = 'k/d3 k/d5 k/d5 k/s3 k/d3 m/k k/s3 k/s3 k/d3 k/s3 m/k k/d3 d3/d5 d3/d5'
+_S1_REDUCE = 'm/a m/d3 m/a m/a k/d5 m/a m/s3 k/d3 k/d5 m/a m/a k/d5 k/d5 k/d5'
+
+
+def _space(name: str, normal: Sequence, reduce: Sequence) -> SearchSpace:
+    cells = {
+        'normal': dense_cell(2, 6, normal, 'concat'),
+        'reduce': dense_cell(2, 6, reduce, 'concat'),
+    }
+    return SearchSpace(name=name, cells=cells)
+
+
+def _pairs(text: str) -> list[tuple[str, ...]]:
+    return [tuple(_SHORT[short] for short in pair.split('/')) for pair in text.split()]
+
+
+@SEARCH_SPACES.register_module(name='s1')
+def s1() -> SearchSpace:
+    """Two candidates an edge, different from edge to edge."""
+    return _space('s1', _pairs(_S1_NORMAL), _pairs(_S1_REDUCE))
+
+
+@SEARCH_SPACES.register_module(name='s2')
+def s2() -> SearchSpace:
+    """Skip connection and 3x3 separable convolution."""
+    candidates = ('skip_connect', 'sep_conv_3x3')
+    return _space('s2', candidates, candidates)
+
+
+@SEARCH_SPACES.register_module(name='s3')
+def s3() -> SearchSpace:
+    """S2 and ``none``."""
+    candidates = ('none', 'skip_connect', 'sep_conv_3x3')
+    return _space('s3', candidates, candidates)
+
+
+@SEARCH_SPACES.register_module(name='s4')
+def s4() -> SearchSpace:
+    """Noise N(0, 1), which ignores its input, and 3x3 separable convolution."""
+    candidates = ('noise', 'sep_conv_3x3')
+    return _space('s4', candidates, candidates)
