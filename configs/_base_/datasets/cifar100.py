@@ -1,0 +1,61 @@
+"""CIFAR-100: half of the training images for the weights, half for alpha."""
+
+data_preprocessor = dict(
+    num_classes=100,
+    # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
+    mean=[129.304, 124.070, 112.434],
+    std=[68.170, 65.392, 70.418],
+    to_rgb=False,
+)
+
+train_pipeline = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [dict(type='PackInputs')]
+
+train_set = dict(type='rdarts.CIFAR100', split='train', pipeline=train_pipeline)
+search_split = dict(type='rdarts.SearchSplit', fraction=0.5, mode='stratified', seed=0)
+loader = dict(
+    num_workers=2,
+    persistent_workers=True,
+    collate_fn=dict(type='default_collate'),
+)
+
+train_dataloader = dict(
+    batch_size=64,
+    drop_last=True,
+    sampler=dict(type='rdarts.SeededSampler', name='train'),
+    dataset=dict(part='weights', dataset=train_set, **search_split),
+    **loader,
+)
+arch_dataloader = dict(
+    batch_size=64,
+    drop_last=True,
+    sampler=dict(type='rdarts.SeededSampler', name='arch'),
+    dataset=dict(part='alpha', dataset=train_set, **search_split),
+    **loader,
+)
+
+val_dataloader = dict(
+    batch_size=256,
+    sampler=dict(type='rdarts.SeededSampler', name='val', shuffle=False, round_up=True),
+    dataset=dict(
+        part='alpha',
+        dataset=dict(type='rdarts.CIFAR100', split='train', pipeline=test_pipeline),
+        **search_split,
+    ),
+    **loader,
+)
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_cfg = dict()
+
+test_dataloader = dict(
+    batch_size=256,
+    sampler=dict(type='rdarts.SeededSampler', name='test', shuffle=False, round_up=True),
+    dataset=dict(type='rdarts.CIFAR100', split='test', pipeline=test_pipeline),
+    **loader,
+)
+test_evaluator = val_evaluator
+test_cfg = dict()

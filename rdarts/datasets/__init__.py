@@ -1,0 +1,39 @@
+"""Data sets, the search split, and sampling that does not depend on who loads the data."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()):
+    # mmpretrain prints that an optional package is missing
+    import mmpretrain.datasets  # noqa: F401
+
+from rdarts.datasets.array_dataset import ArrayDataset
+from rdarts.datasets.cifar import CIFAR10, CIFAR100
+from rdarts.datasets.digits import Digits
+from rdarts.datasets.image_folder import ImageFolder
+from rdarts.datasets.imagenet16 import ImageNet16120
+from rdarts.datasets.paths import resolve_data_root
+from rdarts.datasets.restricted_pickle import load_pickle
+from rdarts.datasets.samplers import SeededSampler
+from rdarts.datasets.search_split import SearchSplit, check_parts
+from rdarts.datasets.seeded import SeededDataset, SeededIndex
+from rdarts.datasets.transforms import Cutout
+
+__all__ = [
+    'CIFAR10',
+    'CIFAR100',
+    'ArrayDataset',
+    'Cutout',
+    'Digits',
+    'ImageFolder',
+    'ImageNet16120',
+    'SearchSplit',
+    'SeededDataset',
+    'SeededIndex',
+    'SeededSampler',
+    'check_parts',
+    'load_pickle',
+    'resolve_data_root',
+]

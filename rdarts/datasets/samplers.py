@@ -1,0 +1,110 @@
+"""Sampling whose order and seeds are functions of (seed, loader, epoch, position)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info, sync_random_seed
+
+from rdarts.datasets.hashing import hash_permutation, hash_stream
+from rdarts.datasets.seeded import SeededIndex
+from rdarts.errors import UserError
+from rdarts.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(torch.utils.data.Sampler):
+    """Yields indices that carry the seed of their augmentation.
+
+    An epoch is one permutation of the data set. Order and seeds come from BLAKE2b over
+    (seed, loader name, epoch) and the position in that permutation, so no random state
+    exists: an epoch can be entered at any sample, and two loaders of different names, two
+    seeds or two epochs share nothing. Rank r of w takes the positions r, r + w, r + 2 w, ...,
+    so the ranks' b-th batches together are the b-th batch of one process with a w times
+    larger batch.
+
+    Args:
+        dataset (Sized): The data set.
+        seed (int, optional): The same on every rank. Defaults to None: one that mmengine
+            draws and synchronises.
+        name (str): The loader's name. Two loaders over sets of the same length must not share
+            it. Defaults to ``train``.
+        shuffle (bool): False yields 0, 1, 2, ...; the seeds are as with True. Defaults to True.
+        round_up (bool): How the ranks' shares are made equal: True repeats samples from the
+            start, False drops the last ones. Defaults to False.
+        rank (int, optional): Defaults to this process's.
+        world_size (int, optional): Defaults to the number of processes.
+
+    Raises:
+        UserError: There are fewer samples than ranks, so that a rank would have none.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        seed: int | None = None,
+        name: str = 'train',
+        shuffle: bool = True,
+        round_up: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        this_rank, processes = get_dist_info()
+        self.rank = this_rank if rank is None else rank
+        self.world_size = processes if world_size is None else world_size
+        self.dataset = dataset
+        self.seed = sync_random_seed() if seed is None else int(seed)
+        self.name = name
+        self.shuffle = shuffle
+        self.round_up = round_up
+        self.epoch = 0
+        self._skip = 0
+        share = len(dataset) / self.world_size
+        self.num_samples = math.ceil(share) if round_up else math.floor(share)
+        if not self.num_samples:
+            raise UserError(
+                f"loader '{name}': {len(dataset)} samples for {self.world_size} processes: "
+                'every process needs one at least'
+            )
+        self.total_size = self.num_samples * self.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration.
+
+        Args:
+            epoch (int): Counted from 0.
+        """
+        self.epoch = epoch
+
+    def skip(self, num_samples: int) -> None:
+        """Let the next iteration, and only that one, start inside the epoch.
+
+        Args:
+            num_samples (int): How many samples of this rank it leaves out.
+
+        Raises:
+            ValueError: The number is negative or larger than this rank's share.
+        """
+        if not 0 <= num_samples <= self.num_samples:
+            raise ValueError(
+                f"loader '{self.name}' has {self.num_samples} samples a rank, so {num_samples} "
+                'cannot be skipped'
+            )
+        self._skip = num_samples
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        start, self._skip = self._skip, 0
+        length = len(self.dataset)
+        positions = np.arange(self.rank + start * self.world_size, self.total_size, self.world_size)
+        key = (self.seed, self.name, self.epoch)
+        indices = positions % length
+        if self.shuffle:
+            indices = hash_permutation(length, 'order', *key)[indices]
+        seeds = hash_stream(self.total_size, 'augmentation', *key)[positions]
+        return map(SeededIndex, indices.tolist(), seeds.tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples

@@ -1,0 +1,130 @@
+"""The part of the training images that weights, or alpha, are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from rdarts.datasets.seeded import SeededDataset, dataset_labels
+from rdarts.datasets.splits import split_indices
+from rdarts.errors import UserError, nearest
+from rdarts.registry import DATASETS
+
+PARTS = ('weights', 'alpha')
+
+
+@DATASETS.register_module()
+class SearchSplit(SeededDataset):
+    """One of the two disjoint parts that a search divides the training images into.
+
+    Both parts are a function of the wrapped set's labels and of ``fraction``, ``mode`` and
+    ``seed``; together they are the whole set.
+
+    Args:
+        dataset (dict | Dataset): The training images, or their config. Test images are refused.
+        part (str): ``weights`` or ``alpha``.
+        fraction (float): Share of the weights' part, inside (0, 1). Defaults to .5.
+        mode (str): ``stratified``, ``random`` or ``sequential``, see
+            :func:`rdarts.datasets.splits.split_indices`. Defaults to ``stratified``.
+        seed (int): Of the split, independent of the run's seed. Defaults to 0.
+
+    Attributes:
+        indices (np.ndarray): int64, ascending: the wrapped set's indices of this part.
+
+    Raises:
+        UserError: Part or mode is not known, the fraction is outside (0, 1), or the wrapped
+            set is a test set.
+    """
+
+    def __init__(
+        self,
+        dataset: Mapping[str, Any] | torch.utils.data.Dataset,
+        part: str,
+        fraction: float = 0.5,
+        mode: str = 'stratified',
+        seed: int = 0,
+    ) -> None:
+        if part not in PARTS:
+            raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), PARTS)}")
+        super().__init__(dataset)
+        _refuse_test_images(self.dataset)
+        self.part, self.fraction, self.mode, self.seed = part, fraction, mode, seed
+        labels = dataset_labels(self.dataset) if mode == 'stratified' else None
+        parts = split_indices(len(self.dataset), fraction, mode, seed, labels)
+        self._parts = dict(zip(PARTS, parts, strict=True))
+        self.indices = self._parts[part]
+
+    def source_index(self, index: int) -> int:
+        """The wrapped set's index of a sample of this part."""
+        return int(self.indices[index])
+
+    def get_gt_labels(self) -> np.ndarray:
+        """The label of every sample of this part.
+
+        Returns:
+            np.ndarray: int64 of shape [len(self)].
+        """
+        return dataset_labels(self.dataset)[self.indices]
+
+    def split_record(self) -> dict[str, Any]:
+        """What a run stores of its split.
+
+        Returns:
+            dict: ``fraction``, ``mode``, ``seed``, and ``sizes`` and ``indices`` of both parts by
+            name; plain data for JSON, the same for either part.
+        """
+        return dict(
+            fraction=self.fraction,
+            mode=self.mode,
+            seed=self.seed,
+            sizes={name: len(indices) for name, indices in self._parts.items()},
+            indices={name: indices.tolist() for name, indices in self._parts.items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def check_parts(weights: SearchSplit, alpha: SearchSplit) -> None:
+    """Check that two data sets are the two parts of one split.
+
+    Overriding ``fraction``, ``mode``, ``seed`` or ``limit`` for one loader only would put images
+    into both parts.
+
+    Args:
+        weights (SearchSplit): What the weights are trained on.
+        alpha (SearchSplit): What alpha is trained on.
+
+    Raises:
+        UserError: They are not.
+    """
+    if (weights.part, alpha.part) != PARTS:
+        raise UserError(
+            "the train loader takes part='weights' and the architect's loader part='alpha', but "
+            f"got '{weights.part}' and '{alpha.part}'"
+        )
+    ours, theirs = weights.split_record(), alpha.split_record()
+    differing = [key for key in ours if ours[key] != theirs[key]]
+    if differing:
+        raise UserError(
+            "the train loader and the architect's loader split the training images differently "
+            f'({", ".join(differing)}): set fraction, mode, seed and data alike in both'
+        )
+
+
+def _refuse_test_images(dataset: Any) -> None:
+    split = getattr(dataset, 'split', 'train')
+    if split not in ('train', '') or getattr(dataset, 'test_mode', False):
+        raise UserError(
+            f'a search split is made of training images, but {type(dataset).__name__} is '
+            f"split '{split}'"
+            + (' in test_mode' if getattr(dataset, 'test_mode', False) else '')
+            + ": set split='train'"
+        )
+    # Wrappers such as RepeatDataset and ConcatDataset
+    for inner in (getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or ())):
+        if inner is not None:
+            _refuse_test_images(inner)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from helpers import write_cifar
+from mmengine.dataset import ConcatDataset
+
+from rdarts.datasets import CIFAR10, Digits, SearchSplit, check_parts, cifar
+from rdarts.datasets.splits import split_indices
+from rdarts.errors import UserError
+from rdarts.registry import DATASETS
+
+
+def both(dataset, **kwargs):
+    return [SearchSplit(dataset, part=part, **kwargs) for part in ('weights', 'alpha')]
+
+
+@pytest.mark.parametrize('mode', ['stratified', 'random', 'sequential'])
+@pytest.mark.parametrize('fraction', [0.5, 0.3, 0.9])
+def test_parts_are_disjoint_and_together_everything(mode, fraction):
+    dataset = Digits(limit=401)
+    weights, alpha = both(dataset, fraction=fraction, mode=mode)
+    assert len(weights) == round(fraction * 401)
+    joined = np.concatenate([weights.indices, alpha.indices])
+    np.testing.assert_array_equal(np.sort(joined), np.arange(401))
+    assert (np.diff(weights.indices) > 0).all()
+    again, _ = both(Digits(limit=401), fraction=fraction, mode=mode)
+    np.testing.assert_array_equal(weights.indices, again.indices)
+    for part in (weights, alpha):
+        np.testing.assert_array_equal(part.get_gt_labels(), dataset.get_gt_labels()[part.indices])
+        np.testing.assert_array_equal(part[5]['img'], dataset[int(part.indices[5])]['img'])
+        assert part[5]['sample_idx'] == part.indices[5]
+        assert part.get_cat_ids(5) == [part.get_gt_labels()[5]]
+
+
+def test_stratified_keeps_every_classs_share():
+    labels = np.repeat([0, 1, 2, 9], [101, 40, 7, 2])
+    first, second = split_indices(150, 0.5, labels=labels)
+    assert len(first) == 75
+    counts = np.bincount(labels[first], minlength=10)
+    assert (np.abs(counts - 0.5 * np.bincount(labels, minlength=10)) <= 0.5).all()
+    assert not set(first) & set(second)
+
+
+def test_sequential_is_the_original_darts_split():
+    weights, alpha = both(Digits(limit=100), mode='sequential')
+    assert weights.indices.tolist() == list(range(50))
+    assert alpha.indices.tolist() == list(range(50, 100))
+
+
+@pytest.mark.parametrize('mode', ['stratified', 'random'])
+def test_seeds_give_other_splits(mode):
+    zero, _ = both(Digits(limit=100), mode=mode)
+    one, _ = both(Digits(limit=100), mode=mode, seed=1)
+    assert 20 < len(set(zero.indices) & set(one.indices)) < 30
+
+
+@pytest.mark.parametrize('fraction', [0, 1, 0.0, 1.0, -0.5, 1.5, float('nan'), None, '0.5', True])
+def test_fraction_outside_0_1(fraction):
+    with pytest.raises(UserError, match=r'inside \(0, 1\)'):
+        both(Digits(limit=100), fraction=fraction)
+
+
+def test_a_part_without_images_and_unknown_names():
+    with pytest.raises(UserError, match='empty'):
+        both(Digits(limit=100), fraction=0.001)
+    with pytest.raises(UserError, match="did you mean 'stratified'"):
+        both(Digits(limit=100), mode='stratifed')
+    with pytest.raises(UserError, match="did you mean 'alpha'"):
+        SearchSplit(Digits(limit=100), part='alhpa')
+
+
+def test_a_test_set_is_refused():
+    for dataset in (
+        Digits('test'),
+        Digits(test_mode=True),
+        ConcatDataset([Digits(), Digits('test')]),
+    ):
+        with pytest.raises(UserError, match='training images'):
+            SearchSplit(dataset, part='weights')
+
+
+def test_record():
+    weights, alpha = both(Digits(limit=100), fraction=0.25, seed=3)
+    record = json.loads(json.dumps(weights.split_record()))
+    assert record == alpha.split_record()
+    assert record['fraction'] == 0.25 and record['seed'] == 3 and record['mode'] == 'stratified'
+    assert record['sizes'] == dict(weights=25, alpha=75)
+    assert record['indices']['alpha'] == alpha.indices.tolist()
+
+
+def test_check_parts():
+    weights, alpha = both(Digits(limit=100))
+    check_parts(weights, alpha)
+    with pytest.raises(UserError, match="got 'alpha' and 'weights'"):
+        check_parts(alpha, weights)
+    _, other = both(Digits(limit=100), seed=1)
+    with pytest.raises(UserError, match='seed, indices'):
+        check_parts(weights, other)
+
+
+def test_both_parts_share_one_load(tmp_path, monkeypatch):
+    write_cifar(tmp_path, 'cifar10', 100, 10)
+    reads = []
+    read = cifar.read_batches
+    monkeypatch.setattr(cifar, 'read_batches', lambda *a, **k: reads.append(1) or read(*a, **k))
+    config = dict(type='rdarts.CIFAR10', data_root=str(tmp_path))
+    parts = [
+        DATASETS.build(dict(type='rdarts.SearchSplit', dataset=config, part=part))
+        for part in ('weights', 'alpha')
+    ]
+    assert len(reads) == 1
+    assert parts[0].dataset.arrays.images is parts[1].dataset.arrays.images
+    assert parts[0].metainfo['classes'] == CIFAR10.METAINFO['classes']
