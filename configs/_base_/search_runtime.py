@@ -1,0 +1,12 @@
+"""What watches a search, besides the default hooks."""
+
+_base_ = ['./default_runtime.py']
+
+default_hooks = dict(
+    # takes `arch_dataloader` and `arch_optimizer` of the config, unless it is given its own
+    architect=dict(type='rdarts.ArchitectHook'),
+    genotype=dict(type='rdarts.GenotypeHook'),
+    alpha_statistics=dict(type='rdarts.AlphaStatisticsHook'),
+    search_log=dict(type='rdarts.SearchLogHook', interval=10),
+    split_record=dict(type='rdarts.SplitRecordHook'),
+)

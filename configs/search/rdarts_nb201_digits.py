@@ -1,0 +1,15 @@
+"""r-DARTS on scikit-learn's digits in a small NAS-Bench-201 network: minutes on a CPU."""
+
+_base_ = [
+    '../_base_/models/nas_bench_201_supernet.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/search_nb201.py',
+    '../_base_/search_runtime.py',
+]
+
+model = dict(backbone=dict(cells_per_stage=1))
+default_hooks = dict(
+    architect=dict(type='rdarts.BERArchitectHook', lambda_=0.75),
+    checkpoint=dict(iter_interval=20),
+)
+train_cfg = dict(max_epochs=10)

@@ -1,0 +1,7 @@
+"""Discretisations: alpha -> genotype, one file a method."""
+
+from rdarts.architect.discretizers.argmax import Argmax
+from rdarts.architect.discretizers.base import Discretizer
+from rdarts.architect.discretizers.top_edges import TopEdges
+
+__all__ = ['Argmax', 'Discretizer', 'TopEdges']

@@ -1,0 +1,42 @@
+"""The rule of NAS-Bench-201: the strongest candidate of every edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rdarts.architect.discretizers.base import Discretizer, edge_alphas, one_operation_an_edge
+from rdarts.genotypes import Genotype
+from rdarts.registry import DISCRETIZERS
+from rdarts.search_spaces import SearchSpace
+
+
+@DISCRETIZERS.register_module()
+class Argmax(Discretizer):
+    """The candidate of largest alpha on every edge; the first one of a tie.
+
+    Args:
+        allow_none (bool): Whether ``none`` may be derived. Defaults to True, as in the official
+            codes (beta-DARTS, AutoDL).
+    """
+
+    def __init__(self, allow_none: bool = True) -> None:
+        self.allow_none = allow_none
+
+    def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Genotype:
+        """See :meth:`Discretizer.__call__`."""
+        choice = {}
+        for cell, topology in space.cells.items():
+            alphas = edge_alphas(arch_parameters, space, cell)
+            choice[cell] = [
+                self._strongest(edge.candidates, alpha)
+                for edge, alpha in zip(topology.edges, alphas, strict=True)
+            ]
+        return one_operation_an_edge(space, choice)
+
+    def _strongest(self, candidates: tuple[str, ...], alpha: list[float]) -> str:
+        allowed = [
+            i for i, name in enumerate(candidates) if self.allow_none or name != 'none'
+        ] or range(len(candidates))
+        return candidates[max(allowed, key=lambda i: alpha[i])]

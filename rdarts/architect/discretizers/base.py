@@ -1,0 +1,55 @@
+"""What every discretisation rule is: a map from alpha to a genotype."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, NASBench201Genotype
+from rdarts.search_spaces import SearchSpace
+
+
+class Discretizer:
+    """A rule that derives a genotype. A method overrides :meth:`__call__`."""
+
+    def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Genotype:
+        """Derive the genotype.
+
+        Args:
+            arch_parameters (Mapping[str, Tensor]): Raw alpha: group -> [edges, candidates].
+            space (SearchSpace): Describes the groups.
+        """
+        raise TypeError(f'{type(self).__name__} does not override __call__')
+
+
+def edge_alphas(
+    arch_parameters: Mapping[str, Tensor], space: SearchSpace, cell: str
+) -> list[list[float]]:
+    """Raw alpha of every edge of a cell, as numbers."""
+    return [
+        arch_parameters[group][row].detach().double().tolist() for group, row in space.slots(cell)
+    ]
+
+
+def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str]]) -> Genotype:
+    """The genotype that keeps every edge, in the form of its space.
+
+    Args:
+        space (SearchSpace): The space.
+        choice (Mapping[str, list[str]]): For each cell type the operation of each edge.
+    """
+    if space.genotype == 'nas_bench_201':
+        ((_, ops),) = choice.items()
+        return NASBench201Genotype(tuple(ops), space.name)
+    if space.genotype == 'chain':
+        return ChainGenotype(space.name, tuple(choice['chain']))
+    nodes, concat = {}, {}
+    for cell, topology in space.cells.items():
+        inner = range(topology.num_inputs, topology.num_nodes)
+        nodes[cell] = tuple(
+            tuple((choice[cell][i], topology.edges[i].source) for i in topology.edges_into(node))
+            for node in inner
+        )
+        concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
+    return CellGenotype(space.name, nodes, concat)

@@ -1,0 +1,68 @@
+"""The rule of DARTS: the strongest edges of every node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rdarts.architect.discretizers.base import Discretizer, edge_alphas
+from rdarts.errors import UserError
+from rdarts.genotypes import CellGenotype, Genotype
+from rdarts.registry import DISCRETIZERS
+from rdarts.search_spaces import SearchSpace
+
+
+def _softmax(alpha: list[float]) -> list[float]:
+    top = max(alpha)
+    terms = [math.exp(a - top) for a in alpha]
+    return [term / sum(terms) for term in terms]
+
+
+@DISCRETIZERS.register_module()
+class TopEdges(Discretizer):
+    """For each node the ``k`` edges whose best candidate other than ``none`` weighs most.
+
+    Weights are softmax(alpha), ``none`` included; the edges of a node are listed by weight, as
+    the official code lists them, and of a tie the earlier node comes first.
+
+    Args:
+        k (int): Edges a node. Defaults to 2.
+    """
+
+    def __init__(self, k: int = 2) -> None:
+        if not isinstance(k, int) or k < 1:
+            raise UserError(f'TopEdges: k must be a positive integer, but is {k!r}')
+        self.k = k
+
+    def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Genotype:
+        """See :meth:`Discretizer.__call__`.
+
+        Raises:
+            UserError: The space is no space of cells.
+        """
+        if space.genotype != 'cell':
+            raise UserError(f"TopEdges does not fit the space '{space.name}': use 'Argmax'")
+        nodes, concat = {}, {}
+        for cell, topology in space.cells.items():
+            betas = [_softmax(alpha) for alpha in edge_alphas(arch_parameters, space, cell)]
+            inner = range(topology.num_inputs, topology.num_nodes)
+            kept = []
+            for node in inner:
+                best = []
+                for i in topology.edges_into(node):
+                    edge = topology.edges[i]
+                    choices = [
+                        (beta, name)
+                        for beta, name in zip(betas[i], edge.candidates, strict=True)
+                        if name != 'none'
+                    ]
+                    if choices:
+                        beta, name = max(choices, key=lambda choice: choice[0])
+                        best.append((beta, name, edge.source))
+                best.sort(key=lambda item: -item[0])
+                kept.append(tuple((name, source) for _, name, source in best[: self.k]))
+            nodes[cell] = tuple(kept)
+            concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
+        return CellGenotype(space.name, nodes, concat)

@@ -1,0 +1,6 @@
+"""Regularisers: what is added to L_val, one file a method."""
+
+from rdarts.architect.regularizers.base import Regularizer
+from rdarts.architect.regularizers.batch_entropy_decay import BatchEntropyDecay
+
+__all__ = ['BatchEntropyDecay', 'Regularizer']

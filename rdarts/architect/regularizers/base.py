@@ -1,0 +1,39 @@
+"""What every regulariser is: a differentiable function of alpha and the space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rdarts.architect.schedule import Schedule
+from rdarts.search_spaces import SearchSpace
+
+
+class Regularizer:
+    """A term lambda(epoch) x R(alpha) of the search loss.
+
+    A method overrides :meth:`__call__`.
+
+    Args:
+        lambda_ (float | dict): The factor, constant or a schedule over epochs: see
+            :class:`~rdarts.architect.schedule.Schedule`. Defaults to 1.
+
+    Raises:
+        UserError: lambda is negative, NaN or infinite.
+    """
+
+    def __init__(self, lambda_: float | Mapping = 1.0) -> None:
+        self.lambda_ = Schedule(lambda_, name=f'lambda_ of {type(self).__name__}', minimum=0.0)
+
+    def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
+        """R(alpha), without lambda.
+
+        Args:
+            arch_parameters (Mapping[str, Tensor]): Raw alpha: group -> [edges, candidates].
+            space (SearchSpace): Describes the groups, and holds cost tables.
+
+        Returns:
+            Tensor: A scalar.
+        """
+        raise TypeError(f'{type(self).__name__} does not override __call__')

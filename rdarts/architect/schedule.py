@@ -1,0 +1,72 @@
+"""A number that may change over the epochs of a search."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rdarts.errors import UserError
+
+
+class Schedule:
+    """A constant, or values at given epochs and what lies between them.
+
+    Args:
+        spec (float | dict): A number, or ``dict(points=[(epoch, value), ...],
+            interpolation='linear')`` with ``'linear'``, ``'cosine'`` or ``'step'`` (the last
+            value holds) in between. Before the first point its value holds, after the last
+            likewise.
+        name (str): What it is, for messages.
+        minimum (float, optional): The least allowed value.
+
+    Raises:
+        UserError: A value is no finite number or below the minimum, the epochs do not
+            increase, or the interpolation is not known.
+    """
+
+    def __init__(
+        self, spec: float | Mapping[str, Any], name: str, minimum: float | None = None
+    ) -> None:
+        self.interpolation = 'linear'
+        points: Sequence = [(0, spec)]
+        if isinstance(spec, Mapping):
+            unknown = set(spec) - {'points', 'interpolation'}
+            if unknown or not spec.get('points'):
+                raise UserError(
+                    f'{name}: a schedule is dict(points=[(epoch, value), ...], '
+                    f"interpolation='linear'), but got {dict(spec)}"
+                )
+            points = spec['points']
+            self.interpolation = spec.get('interpolation', 'linear')
+        if self.interpolation not in ('linear', 'cosine', 'step'):
+            raise UserError(
+                f"{name}: interpolation must be 'linear', 'cosine' or 'step', "
+                f'but is {self.interpolation!r}'
+            )
+        self.points: list[tuple[float, float]] = []
+        for epoch, value in points:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
+                raise UserError(f'{name} must be a finite number, but is {value!r}')
+            if minimum is not None and value < minimum:
+                raise UserError(f'{name} must be at least {minimum:g}, but is {value!r}')
+            if self.points and epoch <= self.points[-1][0]:
+                raise UserError(f'{name}: the epochs of a schedule must increase')
+            self.points.append((float(epoch), float(value)))
+
+    def at(self, epoch: float) -> float:
+        """The value in an epoch, counted from 0."""
+        points = self.points
+        if epoch <= points[0][0]:
+            return points[0][1]
+        for (left, a), (right, b) in itertools.pairwise(points):
+            if epoch < right:
+                share = (epoch - left) / (right - left)
+                if self.interpolation == 'step':
+                    share = 0.0
+                elif self.interpolation == 'cosine':
+                    share = (1 - math.cos(math.pi * share)) / 2
+                return a + (b - a) * share
+        return points[-1][1]

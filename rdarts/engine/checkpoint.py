@@ -1,0 +1,412 @@
+"""Checkpoints: written whole or not at all, and read without running anything from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, get_dist_info, is_main_process
+from mmengine.fileio import get_file_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+from torch import nn
+
+from rdarts.engine.random_state import get_random_state
+from rdarts.errors import Interrupted, RunFailed, UserError
+from rdarts.registry import HOOKS
+
+NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)\.pth')
+HISTORY = 10_000  # logged values of each scalar that a checkpoint keeps, for smoothed logs
+
+
+# Reading
+
+
+def _numpy_data() -> list[Any]:
+    """Plain numpy data, which checkpoints of other projects hold in their meta entry."""
+    core = np._core if hasattr(np, '_core') else np.core
+    dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefd'}
+    return [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+
+
+def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Load a checkpoint file: the only way in.
+
+    ``weights_only=True`` without a fallback; the entry ``meta['config']``, which mmengine would
+    execute, is dropped.
+
+    Args:
+        filename (str | PathLike): The file.
+        map_location (Any): As ``torch.load``'s. Defaults to ``'cpu'``.
+
+    Raises:
+        UserError: The file is missing or damaged, or holds more than data.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise UserError(f'checkpoint not found: {path}')
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()
+            if broken:
+                raise UserError(f'checkpoint {path} is damaged (checksum of {broken})')
+        with torch.serialization.safe_globals(_numpy_data()):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        match = re.search(r'(?:GLOBAL|global|class|function)s?:? `?([\w.]+\.[\w.]+)', str(error))
+        if match is None:
+            raise UserError(f'checkpoint {path} is damaged or no checkpoint') from None
+        raise UserError(
+            f'checkpoint {path} refused: it would run code ({match[1]}); a checkpoint may hold '
+            'only tensors, numbers, strings, lists and dicts'
+        ) from None
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f'checkpoint {path} is damaged or no checkpoint') from None
+    if not isinstance(checkpoint, dict):
+        raise UserError(f'checkpoint {path} holds no dict, but {type(checkpoint).__name__}')
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    hub = checkpoint.get('message_hub')
+    if isinstance(hub, dict) and 'histories' in hub:
+        checkpoint['message_hub'] = _unpack_message_hub(hub)
+    return checkpoint
+
+
+def _read_url(url: str, map_location: Any = 'cpu') -> dict[str, Any]:
+    return torch.hub.load_state_dict_from_url(url, map_location=map_location, weights_only=True)
+
+
+def _read_hub(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
+    scheme, _, name = filename.partition('://')
+    if scheme in ('torchvision', 'modelzoo'):
+        urls = get_torchvision_models()
+    elif scheme == 'mmcls':
+        urls = get_mmcls_models()
+    else:
+        urls = get_external_models()
+        name = get_deprecated_model_names().get(name, name)
+    if name not in urls:
+        raise UserError(f'checkpoint {filename}: no model of that name')
+    url = urls[name]
+    if not url.startswith(('http://', 'https://')):
+        return read_checkpoint(url, map_location)
+    return _read_url(url, map_location)
+
+
+def _refuse(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
+    raise UserError(f'checkpoint {filename}: copy it to a local file first')
+
+
+# mmengine's loaders fall back to unsafe unpickling; `load_from`, `resume` and `init_cfg` all
+# come through this table.
+CheckpointLoader.register_scheme('', read_checkpoint, force=True)
+CheckpointLoader.register_scheme(('http://', 'https://'), _read_url, force=True)
+CheckpointLoader.register_scheme(
+    ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://'),
+    _read_hub,
+    force=True,
+)
+_remote = tuple(p for p in CheckpointLoader._schemes if 's3' in p or 'pavi' in p)
+if _remote:
+    CheckpointLoader.register_scheme(_remote, _refuse, force=True)
+
+
+# The message hub as plain data
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def _pack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:
+    """mmengine's message hub without its classes."""
+    histories = {}
+    for key, buffer in hub['log_scalars'].items():
+        values, counts = (np.asarray(a, dtype=np.float64)[-HISTORY:] for a in buffer.data)
+        histories[key] = [torch.from_numpy(values), torch.from_numpy(counts), buffer.max_length]
+    info = {key: value for key, value in hub['runtime_info'].items() if _plain(value)}
+    return dict(histories=histories, runtime_info=info, resumed_keys=dict(hub['resumed_keys']))
+
+
+def _unpack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:
+    scalars = {
+        key: HistoryBuffer(values.cpu().numpy(), counts.cpu().numpy(), max_length)
+        for key, (values, counts, max_length) in hub['histories'].items()
+    }
+    return dict(
+        log_scalars=scalars, runtime_info=hub['runtime_info'], resumed_keys=hub['resumed_keys']
+    )
+
+
+# Finding
+
+
+def list_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
+    """The checkpoints of a work directory, newest first."""
+    found = []
+    for path in Path(work_dir).glob('*.pth'):
+        match = NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match[2]), match[1] is not None, path))
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def find_checkpoint(work_dir: str | os.PathLike) -> Path | None:
+    """The newest checkpoint of a work directory that can be read.
+
+    Names every damaged one that it passes over.
+
+    Returns:
+        Path | None: None where there is no checkpoint at all.
+
+    Raises:
+        UserError: There are checkpoints, and none can be read.
+    """
+    paths = list_checkpoints(work_dir)
+    for path in paths:
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            print_log(f'skipped: {error}', logger='current', level=30)
+            continue
+        return path
+    if paths:
+        raise UserError(f'no checkpoint in {work_dir} can be read: {len(paths)} are damaged')
+    return None
+
+
+def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
+    """A run can only be resumed with the network that it was begun with.
+
+    Raises:
+        UserError: The checkpoint has other tensors or shapes than the model; the line names
+            what differs.
+    """
+    saved, own = checkpoint.get('state_dict', {}), model.state_dict()
+    for key, tensor in own.items():
+        if key not in saved:
+            raise UserError(
+                f"cannot resume: the checkpoint lacks '{key}' of this config's network "
+                '(another depth or space?); resume with the config that began the run'
+            )
+        if saved[key].shape != tensor.shape:
+            what = 'width or depth'
+            if key.startswith('head.') and saved[key].shape[1:] == tensor.shape[1:]:
+                what = 'class number'
+            raise UserError(
+                f"cannot resume: another {what} ('{key}' is {list(saved[key].shape)} in the "
+                f'checkpoint and {list(tensor.shape)} in this config); resume with the config '
+                'that began the run'
+            )
+    for key in saved:
+        if key not in own:
+            raise UserError(
+                f"cannot resume: this config's network lacks '{key}' of the checkpoint "
+                '(another depth or space?); resume with the config that began the run'
+            )
+
+
+# Writing
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(f'.{path.name}.tmp')
+    with open(temporary, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """Saves at the end of epochs and, within them, every so many iterations or minutes.
+
+    A checkpoint is written beside, synced and renamed; then ``last_checkpoint`` likewise; then
+    the oldest are deleted. It holds the random states too. SIGTERM and SIGINT save after the
+    running iteration and raise :class:`Interrupted`; a second SIGINT stops at once.
+
+    Args:
+        interval (int): Epochs between two checkpoints. Defaults to 1.
+        iter_interval (int): Iterations between two within an epoch; 0 for none. Defaults to 0.
+        minutes (float): Minutes between two within an epoch; 0 for none. Defaults to 0.
+        max_keep_ckpts (int): Newest checkpoints kept, at least 2. Defaults to 3.
+        **kwargs: See mmengine's ``CheckpointHook``.
+    """
+
+    def __init__(
+        self,
+        interval: int = 1,
+        iter_interval: int = 0,
+        minutes: float = 0.0,
+        max_keep_ckpts: int = 3,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(interval=interval, by_epoch=True, max_keep_ckpts=-1, **kwargs)
+        self.iter_interval = iter_interval
+        self.minutes = minutes
+        self.keep = max(2, max_keep_ckpts)
+        self._signal = 0
+        self._handlers: dict[int, Any] = {}
+        self._saved_at = time.monotonic()
+
+    def before_train(self, runner) -> None:
+        # what mmengine's does, less its deprecated file client
+        self.out_dir = self.out_dir or runner.work_dir
+        self.file_backend = get_file_backend(self.out_dir)
+        if self.save_best is not None and len(self.key_indicators) == 1:
+            self.best_ckpt_path = runner.message_hub.runtime_info.get('best_ckpt')
+        self._saved_at = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._note_signal)
+
+    def after_train(self, runner) -> None:
+        self._restore_handlers()
+        super().after_train(runner)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if not runner._resume:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        check_resumable(checkpoint, model)
+        seed = checkpoint.get('meta', {}).get('seed')
+        if seed is not None and seed != runner.seed:
+            raise UserError(
+                f'cannot resume: the run was begun with seed {seed}, not {runner.seed}; '
+                f'leave --seed out or set it to {seed}'
+            )
+        runner.train_loop.random_state = checkpoint.get('random_state')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        for key, tensor in checkpoint['state_dict'].items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise RunFailed(
+                    f"'{key}' holds NaN or infinite values after iteration {runner.iter + 1}; "
+                    f'not saved. {last_good(runner.work_dir)}'
+                )
+        checkpoint['message_hub'] = _pack_message_hub(checkpoint['message_hub'])
+        checkpoint['random_state'] = get_random_state()
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        stop = self._stop_agreed()
+        due = self.iter_interval and (runner.iter + 1) % self.iter_interval == 0
+        if self.minutes:
+            elapsed = torch.tensor(time.monotonic() - self._saved_at)
+            due = due or self._agreed(elapsed >= 60 * self.minutes)
+        if due or stop:
+            self._save(runner, epoch=runner.epoch, iteration=runner.iter + 1, epoch_end=False)
+        if stop:
+            self._restore_handlers()
+            name = 'Ctrl-C' if stop == signal.SIGINT else signal.Signals(stop).name
+            raise Interrupted(
+                f'stopped by {name} after iteration {runner.iter + 1}; '
+                'saved: start the same command with --resume to go on',
+                stop,
+            )
+
+    def after_train_epoch(self, runner) -> None:
+        if self.every_n_epochs(runner, self.interval, self.save_begin) or (
+            self.save_last and self.is_last_train_epoch(runner)
+        ):
+            self._save(runner, epoch=runner.epoch + 1, iteration=runner.iter, epoch_end=True)
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        # called once more by `save_best`, to keep the best score
+        self._save(runner, epoch=meta['epoch'], iteration=meta['iter'], epoch_end=True)
+
+    def _save(self, runner, epoch: int, iteration: int, epoch_end: bool) -> None:
+        name = f'iter_{iteration}.pth'
+        if epoch_end:
+            name = f'epoch_{epoch}_{name}'
+        folder = Path(self.out_dir)
+        path, temporary = folder / name, folder / f'.{name}.tmp'
+        self.last_ckpt = str(path)
+        try:
+            runner.save_checkpoint(
+                str(folder),
+                temporary.name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(epoch=epoch, iter=iteration),
+                by_epoch=True,
+            )
+            if is_main_process():
+                with open(temporary, 'rb+') as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+                write_atomically(folder / 'last_checkpoint', str(path).encode())
+                for old in list_checkpoints(folder)[self.keep :]:
+                    old.unlink()
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunFailed(
+                f'cannot write the checkpoint {path}: {error.strerror}. '
+                f'{last_good(runner.work_dir)}'
+            ) from None
+        self._saved_at = time.monotonic()
+
+    def _note_signal(self, number: int, frame: Any) -> None:
+        if self._signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _stop_agreed(self) -> int:
+        """The signal that any rank got."""
+        flag = torch.tensor(self._signal)
+        if get_dist_info()[1] > 1:
+            flag = flag.to(_dist_device())
+            all_reduce(flag, 'max')
+        return int(flag)
+
+    def _agreed(self, condition: torch.Tensor) -> bool:
+        """What rank 0 and all others say alike: true where any says so."""
+        flag = condition.int()
+        if get_dist_info()[1] > 1:
+            flag = flag.to(_dist_device())
+            all_reduce(flag, 'max')
+        return bool(flag)
+
+
+def _dist_device() -> torch.device:
+    backend = torch.distributed.get_backend()
+    return torch.device('cuda') if backend == 'nccl' else torch.device('cpu')
+
+
+def last_good(work_dir: str | os.PathLike) -> str:
+    """One clause that names the newest checkpoint and how to go on from it."""
+    paths = list_checkpoints(work_dir)
+    if not paths:
+        return 'There is no checkpoint yet.'
+    return f'Last good checkpoint: {paths[0]} (go on from it with --resume).'

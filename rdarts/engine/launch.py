@@ -1,0 +1,321 @@
+"""From a config file to a runner, and from an error to one clear line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import registry as mmengine_registry
+from mmengine.config import Config
+from mmengine.dist import is_distributed
+from mmengine.registry import RUNNERS, Registry
+from mmengine.runner import Runner
+
+from rdarts import registry as rdarts_registry
+from rdarts.engine.checkpoint import find_checkpoint, list_checkpoints
+from rdarts.errors import Interrupted, RunFailed, UserError, nearest
+
+RUN_FILES = (
+    'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint'
+)  # fmt: skip
+
+
+# Errors
+
+
+def run_guarded(main: Callable[[], int | None]) -> int:
+    """Run a tool and turn what ends it early into one line and an exit code.
+
+    Args:
+        main (Callable): The tool.
+
+    Returns:
+        int: 0, 2 for a user's mistake, 1 for a failed run, 128 + n for signal n.
+    """
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    try:
+        return main() or 0
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt:
+        print('stopped at once; the last checkpoint is what is left', file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get('RDARTS_TRACEBACK'):
+            traceback.print_exc()
+        known = _explain(error)
+        if known is None:
+            raise
+        line, code = known
+        print(f'error: {line}', file=sys.stderr)
+        return code
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """The line and exit code of an error that is no defect of ours."""
+    text = str(error).strip()
+    if isinstance(error, (UserError, RunFailed)):
+        # an error of a data loader's worker comes back with its traceback before it
+        line = re.sub(r'^rdarts\.errors\.\w+: ', '', text.splitlines()[-1]) if text else text
+        return line, 2 if isinstance(error, UserError) else 1
+    missing = re.match(r"'?(?:Failed to get )?([\w.:]+)(?: is not in the [\w ]*::([\w ]+) )?", text)
+    if missing and ('Failed to get' in text or 'is not in the' in text):
+        return f"unknown type '{missing[1]}': {nearest(missing[1], _all_names())}", 2
+    if isinstance(error, TypeError) and re.search(
+        r'unexpected keyword argument|missing \d+ required', text
+    ):
+        return f'an entry of the config does not fit: {text.splitlines()[-1]}', 2
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
+    if isinstance(error, OSError) and error.errno == 28:
+        return f'no space left on the disk ({error.filename})', 1
+    return None
+
+
+def _registries() -> Iterator[Registry]:
+    for module in (rdarts_registry, mmengine_registry):
+        for value in vars(module).values():
+            if isinstance(value, Registry):
+                yield value
+
+
+def _all_names() -> set[str]:
+    names = set()
+    for registry in _registries():
+        prefix = 'rdarts.' if registry.scope == 'rdarts' else ''
+        names.update(prefix + name for name in registry.module_dict)
+        for child in registry.children.values():
+            if child.scope != 'rdarts':
+                names.update(child.module_dict)
+    return names
+
+
+def check_types(cfg: Any) -> None:
+    """Every ``type='rdarts.X'`` of a config must be a component of this package.
+
+    Raises:
+        UserError: One is not; the line names the nearest that is.
+    """
+    known = set()
+    for registry in _registries():
+        if registry.scope == 'rdarts':
+            registry.import_from_location()
+            known.update(f'rdarts.{name}' for name in registry.module_dict)
+
+    def visit(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            name = value.get('type')
+            if isinstance(name, str) and name.startswith('rdarts.') and name.count('.') == 1:
+                if name not in known:
+                    where = f' ({path})' if path else ''
+                    raise UserError(f"unknown type '{name}'{where}: {nearest(name, known)}")
+            for key, item in value.items():
+                visit(item, f'{path}.{key}' if path else str(key))
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                visit(item, f'{path}[{index}]')
+
+    visit(cfg, '')
+
+
+# Configs
+
+
+def is_main_rank() -> bool:
+    """Whether this is the first process of a launch, before its process group exists too."""
+    return int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0
+
+
+def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
+    """Load a config file and apply options to it.
+
+    Args:
+        path (str | PathLike): A Python config, or ``pkg::path`` of an installed package.
+        options (dict, optional): Dotted keys and their values.
+
+    Raises:
+        UserError: The file is missing or no valid config, or a type in it is not known.
+    """
+    path = str(path)
+    if '::' not in path and not Path(path).is_file():
+        folder = Path(path).parent
+        hint = ''
+        if folder.is_dir():
+            known = [item.name for item in folder.glob('*.py')]
+            hint = ': ' + nearest(Path(path).name, known) if known else ''
+        raise UserError(f'config not found: {path}{hint}')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UserError(f'config {path} cannot be read: {line}') from error
+    if options:
+        try:
+            cfg.merge_from_dict(options)
+        except Exception as error:
+            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    check_types(cfg.to_dict())
+    _check_head(cfg)
+    return cfg
+
+
+def _check_head(cfg: Config) -> None:
+    """The head's input must be what the supernet gives."""
+    model = cfg.get('model') or {}
+    backbone, head = model.get('backbone') or {}, model.get('head') or {}
+    factors = {'rdarts.NASBench201Supernet': 4, 'rdarts.NASBench201Net': 4}
+    factor = factors.get(backbone.get('type'))
+    if factor and 'channels' in backbone and 'in_channels' in head:
+        expected = factor * backbone['channels']
+        if isinstance(expected, int) and head['in_channels'] != expected:
+            raise UserError(
+                f'model.head.in_channels is {head["in_channels"]}, but {backbone["channels"]} '
+                f'channels give {expected} features: set model.head.in_channels={expected}'
+            )
+
+
+def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
+    """Make a work directory that can be written.
+
+    A run that begins anew moves what an earlier one left there into ``previous_<n>``.
+
+    Args:
+        work_dir (str | PathLike): The folder.
+        keep (bool): Whether the run there is to be resumed.
+
+    Raises:
+        UserError: It cannot be made or written.
+    """
+    folder = Path(work_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f'.probe_{os.getpid()}'
+        probe.write_bytes(b'')
+        probe.unlink()
+        found = [folder / name for name in RUN_FILES if (folder / name).exists()]
+        found += list_checkpoints(folder)
+        if not keep and found and is_main_rank():
+            number = 1
+            while (folder / f'previous_{number}').exists():
+                number += 1
+            target = folder / f'previous_{number}'
+            target.mkdir()
+            for path in found:
+                shutil.move(path, target / path.name)
+            print(f'{folder} held an earlier run: moved to {target} (--resume goes on with one)')
+    except OSError as error:
+        raise UserError(
+            f'the work directory {folder} cannot be written: {error.strerror}; '
+            'choose another with --work-dir'
+        ) from None
+    return folder
+
+
+def set_resume(cfg: Config, resume: bool | str) -> None:
+    """Make a config resume a file, or the newest good checkpoint of its work directory.
+
+    Raises:
+        UserError: The file cannot be read, or every checkpoint is damaged.
+    """
+    path: Path | None = None
+    if isinstance(resume, str):
+        path = Path(resume)
+        if not path.is_file():
+            raise UserError(f'--resume: checkpoint not found: {path}')
+    elif resume:
+        path = find_checkpoint(cfg.work_dir)
+        if path is None and is_main_rank():
+            print(f'warning: --resume found no checkpoint in {cfg.work_dir}: starting anew')
+    cfg.resume = path is not None
+    if path is not None:
+        cfg.load_from = str(path)
+
+
+def set_amp(cfg: Config, dtype: str) -> None:
+    """Switch mixed precision on.
+
+    Args:
+        cfg (Config): The config.
+        dtype (str): ``'bf16'``, or ``'fp16'`` with loss scaling on a GPU.
+
+    Raises:
+        UserError: float16 without a GPU.
+    """
+    if dtype == 'fp16':
+        if not torch.cuda.is_available():
+            raise UserError('--amp fp16 needs a GPU: use --amp bf16 on a CPU')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.dtype = 'float16'
+    else:
+        cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Join the process group; on a CPU by gloo, which mmengine would not do.
+
+    Raises:
+        UserError: The launcher's environment is missing.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available() or is_distributed():
+        return
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh')
+    missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR') if key not in os.environ]
+    if missing:
+        raise UserError(
+            f'--launcher pytorch: {missing[0]} is not set; start by tools/dist_train.sh CONFIG N'
+        )
+    try:
+        torch.distributed.init_process_group('gloo')
+    except Exception as error:
+        port = os.environ.get('MASTER_PORT')
+        line = (str(error).splitlines() or [''])[0]
+        raise UserError(
+            f'cannot join the process group at port {port}: {line}; choose a free port with PORT='
+        ) from None
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )
+
+
+def _no_deprecations(record: logging.LogRecord) -> bool:
+    """mmengine warns of its own file client at every checkpoint it writes."""
+    return not record.getMessage().startswith(('"FileClient" will', '"HardDiskBackend" is'))
+
+
+def build_runner(cfg: Config, quiet: bool = False) -> Runner:
+    """Build the runner of a config, without the pages that mmengine prints first.
+
+    Args:
+        cfg (Config): The config, with a ``work_dir``.
+        quiet (bool): Whether to keep the logger to warnings afterwards too.
+    """
+    level = cfg.get('log_level', 'INFO')
+    cfg.log_level = 'WARNING'
+    if cfg.get('experiment_name') is None and cfg.filename:
+        cfg.experiment_name = Path(cfg.filename).stem
+    if cfg.filename:
+        # mmengine dumps the config under this name
+        object.__setattr__(cfg, '_filename', str(Path(cfg.work_dir) / 'config.py'))
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        handler.addFilter(_no_deprecations)
+    if not quiet:
+        for handler in runner.logger.handlers:
+            if handler.level == 30:
+                handler.setLevel(level)
+    return runner

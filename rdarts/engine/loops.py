@@ -1,0 +1,144 @@
+"""The training loop that resumes exactly, for searches and for retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from rdarts.engine.checkpoint import last_good
+from rdarts.engine.random_state import iterate, preserve_random_state, set_random_state
+from rdarts.errors import RunFailed, UserError
+from rdarts.registry import LOOPS
+
+
+def loader_sampler(dataloader: DataLoader) -> Any:
+    """The sampler that yields the sample indices of a data loader."""
+    batch_sampler = dataloader.batch_sampler
+    return getattr(batch_sampler, 'sampler', dataloader.sampler)
+
+
+def iterate_from(dataloader: DataLoader, batch: int) -> Any:
+    """Iterate over a data loader from a batch of the epoch on.
+
+    Args:
+        dataloader (DataLoader): Its sampler has ``skip(num_samples)``.
+        batch (int): Batches to leave out. They are not loaded.
+
+    Raises:
+        UserError: The sampler cannot skip.
+    """
+    if batch:
+        sampler = loader_sampler(dataloader)
+        if not hasattr(sampler, 'skip'):
+            raise UserError(
+                f'cannot resume within an epoch: the sampler {type(sampler).__name__} cannot '
+                'skip; use rdarts.SeededSampler in the data loader'
+            )
+        size = dataloader.batch_size or dataloader.batch_sampler.batch_size
+        sampler.skip(batch * size)
+    return iterate(dataloader)
+
+
+def check_loader(dataloader: DataLoader, name: str) -> None:
+    """A data loader must hold a batch at least.
+
+    Raises:
+        UserError: It has fewer images than a batch.
+    """
+    if len(dataloader) == 0:
+        raise UserError(
+            f'{name}: {len(dataloader.dataset)} images are fewer than a batch of '
+            f'{dataloader.batch_size} on each process: set {name}.batch_size lower'
+        )
+
+
+@LOOPS.register_module()
+class SearchTrainLoop(EpochBasedTrainLoop):
+    """mmengine's loop over epochs, which resumes at batch k of epoch e.
+
+    A resumed run executes exactly the iterations that are left, makes up a validation that the
+    interruption lost, and starts from the random states of its checkpoint. Validation never
+    draws from the training generators. A training loss that is not finite stops the run.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader | dict): The train loader.
+        max_epochs (int): Epochs to train.
+        val_begin (int): First epoch that is validated. Defaults to 1.
+        val_interval (int): Epochs between validations. Defaults to 1.
+
+    Raises:
+        UserError: The loader has fewer images than a batch.
+    """
+
+    def __init__(self, runner, dataloader, max_epochs: int, **kwargs: Any) -> None:
+        if max_epochs < 1 or int(max_epochs) != max_epochs:
+            raise UserError(f'train_cfg.max_epochs must be a positive integer, not {max_epochs}')
+        super().__init__(runner, dataloader, max_epochs, **kwargs)
+        check_loader(self.dataloader, 'train_dataloader')
+        self.random_state: dict[str, Any] | None = None
+
+    def run(self) -> torch.nn.Module:
+        """Train."""
+        self.runner.call_hook('before_train')
+        if self.random_state is not None:
+            set_random_state(self.random_state)
+        if self._epoch and self._iter == self._epoch * len(self.dataloader):
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train what is left of an epoch."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done = self._iter - self._epoch * len(self.dataloader)
+        if done < len(self.dataloader):
+            for index, batch in enumerate(iterate_from(self.dataloader, done), done):
+                self.run_iter(index, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """Train one batch.
+
+        Raises:
+            RunFailed: The loss is NaN or infinite; nothing is saved after that.
+        """
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        check_finite(outputs.get('loss'), 'training loss', runner)
+        runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        if self.runner.val_loop is None or self._epoch < self.val_begin:
+            return
+        if self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs:
+            with preserve_random_state():
+                self.runner.val_loop.run()
+
+
+def check_finite(loss: Any, name: str, runner) -> None:
+    """Stop a run whose loss is lost.
+
+    Raises:
+        RunFailed: The loss is NaN or infinite.
+    """
+    if loss is None:
+        return
+    value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+    if value != value or value in (float('inf'), float('-inf')):
+        raise RunFailed(
+            f'the {name} became {value} at iteration {runner.iter + 1} (epoch '
+            f'{runner.epoch + 1}): a lower learning rate may help. {last_good(runner.work_dir)}'
+        )

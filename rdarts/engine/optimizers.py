@@ -1,0 +1,67 @@
+"""The weight optimizer: what it may touch, and mixed precision without a scaler."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS
+from torch import nn
+
+from rdarts.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class SearchOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor for the weights alone: alpha is not among its parameters.
+
+    So no weight decay, gradient clip or learning rate of the weights ever reaches alpha.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer wrapper of a model's weights."""
+        model = model.module if is_model_wrapper(model) else model
+        optimizer_cfg = copy.deepcopy(self.optimizer_cfg)
+        if self.paramwise_cfg:
+            params: list[dict] = []
+            self.add_params(params, model)
+            optimizer_cfg['params'] = params
+        else:
+            alpha = {id(p) for m in model.modules() for p in _alpha_of(m)}
+            optimizer_cfg['params'] = [p for p in model.parameters() if id(p) not in alpha]
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        wrapper_cfg = copy.deepcopy(self.optim_wrapper_cfg)
+        wrapper_cfg.setdefault('type', 'OptimWrapper')
+        return MMENGINE_OPTIM_WRAPPERS.build(wrapper_cfg, default_args=dict(optimizer=optimizer))
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs):
+        """See mmengine; the parameters of alpha are passed over."""
+        if prefix.rpartition('.')[2] == 'arch_parameters':
+            return
+        super().add_params(params, module, prefix, **kwargs)
+
+
+def _alpha_of(module: nn.Module) -> Iterator[nn.Parameter]:
+    alpha = getattr(module, 'arch_parameters', None)
+    return iter(alpha.values()) if isinstance(alpha, nn.ParameterDict) else iter(())
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Forward passes in bfloat16 on any device, without loss scaling.
+
+    mmengine's ``AmpOptimWrapper`` insists on a GPU. Weights and alpha stay in float32.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, besides what the base class does."""
+        device = get_device()
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield

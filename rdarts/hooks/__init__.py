@@ -1,0 +1,15 @@
+"""What watches a search, one hook a file."""
+
+from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
+from rdarts.hooks.genotype import GenotypeHook
+from rdarts.hooks.search_log import SearchLogHook
+from rdarts.hooks.split_record import SplitRecordHook
+from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
+
+__all__ = [
+    'AlphaStatisticsHook',
+    'GenotypeHook',
+    'SearchLogHook',
+    'SplitRecordHook',
+    'TabularBenchmarkHook',
+]

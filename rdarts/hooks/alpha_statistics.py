@@ -1,0 +1,84 @@
+"""Entropies and weights of alpha over the epochs (Fig. 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor
+
+from rdarts.hooks.search_log import SearchLogHook
+from rdarts.models.backbones import find_supernet
+from rdarts.registry import HOOKS
+from rdarts.search_spaces import SearchSpace
+
+
+def alpha_statistics(arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> dict[str, Any]:
+    """Statistics of beta = softmax(alpha).
+
+    Args:
+        arch_parameters (Mapping[str, Tensor]): Raw alpha: group -> [edges, candidates].
+        space (SearchSpace): Describes the groups and which candidates are parameter-free.
+
+    Returns:
+        dict: ``alpha`` and ``weights`` (raw alpha and beta of every edge, by group),
+        ``entropy`` (nats, of every edge, by group), ``mean_entropy`` (over all edges: r of
+        Eq. 17), and ``kinds``: for ``parameter_free`` and ``parameterised`` the mean ``weight``
+        over all candidates of that kind on all edges, and ``entropy``, the sum of
+        -beta log beta within the kind, averaged over the edges that have candidates of it
+        (nats; the paper defines no entropy of a kind).
+    """
+    alphas, weights, entropies = {}, {}, {}
+    sums = {kind: [0.0, 0, 0.0, 0] for kind in ('parameter_free', 'parameterised')}
+    for group in space.groups:
+        if group.kind != 'op':
+            continue
+        alpha = arch_parameters[group.name].detach().double().cpu()
+        log_beta = torch.log_softmax(alpha, dim=-1)
+        beta = log_beta.exp()
+        terms = -beta * log_beta
+        alphas[group.name] = alpha.tolist()
+        weights[group.name] = beta.tolist()
+        entropies[group.name] = terms.sum(-1).tolist()
+        free = torch.tensor([name in space.parameter_free for name in group.candidates])
+        for kind, mask in (('parameter_free', free), ('parameterised', ~free)):
+            if mask.any():
+                entry = sums[kind]
+                entry[0] += float(beta[:, mask].sum())
+                entry[1] += int(mask.sum()) * beta.shape[0]
+                entry[2] += float(terms[:, mask].sum())
+                entry[3] += beta.shape[0]
+    flat = [value for edges in entropies.values() for value in edges]
+    kinds = {
+        kind: dict(weight=weight / count, entropy=entropy / edges)
+        for kind, (weight, count, entropy, edges) in sums.items()
+        if count
+    }
+    return dict(
+        alpha=alphas,
+        weights=weights,
+        entropy=entropies,
+        mean_entropy=sum(flat) / len(flat),
+        kinds=kinds,
+    )
+
+
+@HOOKS.register_module()
+class AlphaStatisticsHook(Hook):
+    """Logs :func:`alpha_statistics` at the end of every epoch."""
+
+    priority = 'NORMAL'
+
+    def after_train_epoch(self, runner) -> None:
+        supernet = find_supernet(runner.model)
+        values = alpha_statistics(supernet.arch_parameters, supernet.space)
+        log = SearchLogHook.of(runner)
+        if log is not None:
+            log.update_epoch(**values)
+        kinds = ', '.join(
+            f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
+            for kind, value in values['kinds'].items()
+        )
+        runner.logger.info(f'Mean entropy {values["mean_entropy"]:.4f} nats; {kinds}')

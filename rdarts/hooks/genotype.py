@@ -1,0 +1,68 @@
+"""The genotype of every epoch, as text and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rdarts.engine.checkpoint import write_atomically
+from rdarts.genotypes import Genotype, count_skips, dumps
+from rdarts.hooks.search_log import SearchLogHook
+from rdarts.models.backbones import find_supernet
+from rdarts.registry import DISCRETIZERS, HOOKS, build
+
+
+@HOOKS.register_module()
+class GenotypeHook(Hook):
+    """Derives the genotype at the end of every epoch.
+
+    It goes to ``genotypes/epoch_<n>.json``, to the log with its number of skip connections,
+    and at the end of the search to ``genotype.json``.
+
+    Args:
+        discretizer (str | dict, optional): The rule. Defaults to the space's own.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, discretizer: str | Mapping[str, Any] | None = None) -> None:
+        self.discretizer = discretizer
+        self.current: Genotype | None = None
+
+    @staticmethod
+    def of(runner) -> GenotypeHook | None:
+        """The runner's genotype hook, if it has one."""
+        return next((hook for hook in runner.hooks if isinstance(hook, GenotypeHook)), None)
+
+    def before_train(self, runner) -> None:
+        self.supernet = find_supernet(runner.model)
+        space = self.supernet.space
+        self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
+        self.current = self.rule(self.supernet.arch_parameters, space)
+
+    def after_train_epoch(self, runner) -> None:
+        self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
+        skips = count_skips(self.current)
+        runner.logger.info(
+            f'Genotype of epoch {runner.epoch + 1}: {self.current.to_string()} '
+            f'({skips} skip connections)'
+        )
+        log = SearchLogHook.of(runner)
+        if log is not None:
+            log.update_epoch(genotype=self.current.to_string(), skip_connections=skips)
+        self._write(runner, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
+
+    def after_train(self, runner) -> None:
+        self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
+        self._write(runner, Path('genotype.json'))
+
+    def _write(self, runner, name: Path) -> None:
+        if not is_main_process():
+            return
+        path = Path(runner.work_dir) / name
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, dumps(self.current).encode())

@@ -1,0 +1,153 @@
+"""The search's own log: one file over all starts, which later tools read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rdarts.engine.checkpoint import write_atomically
+from rdarts.registry import HOOKS
+
+SCHEMA = 1
+KEEP_ALL = -1  # of a checkpoint that knows of no log
+
+
+def peak_memory_mb() -> float:
+    """Peak memory in MB: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@HOOKS.register_module()
+class SearchLogHook(Hook):
+    """Writes ``search_log.jsonl``, and ``config.py``, into the work directory.
+
+    Every start of a run appends to the one file; a resumed one first cuts it back to the rows
+    that its checkpoint knew. Other hooks add to the rows by :meth:`update_iter` and
+    :meth:`update_epoch`. Keys and units: ``docs/en/search_log.md``.
+
+    Args:
+        interval (int): Iterations between two rows. Defaults to 10.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = interval
+        self._iter_row: dict[str, Any] = {}
+        self._epoch_row: dict[str, Any] = {}
+        self._size: int | None = None
+        self._started = 0.0
+
+    @staticmethod
+    def of(runner) -> SearchLogHook | None:
+        """The runner's search log, if it has one."""
+        return next((hook for hook in runner.hooks if isinstance(hook, SearchLogHook)), None)
+
+    def update_iter(self, **values: Any) -> None:
+        """Add to the row of the running iteration."""
+        self._iter_row.update(values)
+
+    def update_epoch(self, **values: Any) -> None:
+        """Add to the row of the ending epoch."""
+        self._epoch_row.update(values)
+
+    def before_train(self, runner) -> None:
+        self.path = Path(runner.work_dir) / 'search_log.jsonl'
+        self._started = time.perf_counter()
+        if not is_main_process():
+            return
+        text = runner.cfg.pretty_text
+        write_atomically(Path(runner.work_dir) / 'config.py', text.encode())
+        if self._size is None:
+            self.path.write_text('')
+            self._write('start', runner, 0, 0, seed=runner.seed)
+        elif self._size != KEEP_ALL:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            if size < self._size:
+                runner.logger.warning(
+                    f'{self.path} is shorter than the checkpoint says ({size} bytes of '
+                    f'{self._size}): earlier rows are lost'
+                )
+            elif size > self._size:
+                os.truncate(self.path, self._size)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['search_log'] = dict(bytes=self.path.stat().st_size)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self._size = checkpoint.get('search_log', {}).get('bytes', KEEP_ALL)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        # after the architect of this iteration, which has a higher priority
+        self._lr = runner.optim_wrapper.get_lr()['lr'][0]
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        row, self._iter_row = self._iter_row, {}
+        last = batch_idx + 1 == len(runner.train_dataloader)
+        if (batch_idx + 1) % self.interval and not last:
+            return
+        now = time.perf_counter()
+        scalars = runner.message_hub.log_scalars
+        values: dict[str, Any] = dict(lr=float(self._lr))
+        for key, value in (outputs or {}).items():
+            values[key] = float(value.detach() if isinstance(value, torch.Tensor) else value)
+        if 'train/grad_norm' in scalars:
+            values['grad_norm'] = float(scalars['train/grad_norm'].current())
+        values.update(row)
+        values['time'] = round(now - self._started, 3)
+        values['memory'] = round(peak_memory_mb(), 1)
+        self._write('iter', runner, runner.epoch + 1, runner.iter + 1, **values)
+        runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter + 1)
+
+    def after_train_epoch(self, runner) -> None:
+        row, self._epoch_row = self._epoch_row, {}
+        self._write('epoch', runner, runner.epoch + 1, runner.iter, **row)
+        runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        if not hasattr(self, 'path'):
+            return
+        values = {key: float(value) for key, value in (metrics or {}).items()}
+        self._write('val', runner, runner.epoch, runner.iter, **values)
+
+    def _write(self, kind: str, runner, epoch: int, iteration: int, **values: Any) -> None:
+        if not is_main_process():
+            return
+        row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))
+        with open(self.path, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(row, allow_nan=False) + '\n')
+
+
+def _flat(prefix: str, value: Any):
+    """(path, number) for every number of a nested row."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f'{prefix}/{key}', item)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield prefix, value

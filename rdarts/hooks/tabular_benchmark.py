@@ -1,0 +1,59 @@
+"""What the current cell would reach, looked up in a table."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+
+from rdarts.benchmarks import NASBench201, find_table
+from rdarts.errors import UserError
+from rdarts.hooks.genotype import GenotypeHook
+from rdarts.hooks.search_log import SearchLogHook
+from rdarts.registry import HOOKS
+
+DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
+
+
+@HOOKS.register_module()
+class TabularBenchmarkHook(Hook):
+    """Logs the accuracies of the current NAS-Bench-201 cell at the end of every epoch.
+
+    Where there is no table, one line says so and the search goes on.
+
+    Args:
+        path (str, optional): The table: see :class:`~rdarts.benchmarks.NASBench201`. Defaults
+            to ``nasbench201`` under ``RDARTS_DATA`` or ``data``.
+    """
+
+    # after the genotype hook, before the log writes the row
+    priority = 55
+
+    def __init__(self, path: str | None = None) -> None:
+        self.path = path
+        self.table: NASBench201 | None = None
+
+    def before_train(self, runner) -> None:
+        try:
+            path = find_table(self.path)
+            self.table = None if path is None else NASBench201(path)
+            reason = 'put nasbench201.csv.gz into data/nasbench201, or set RDARTS_DATA'
+        except UserError as error:
+            reason = str(error)
+        if self.table is None:
+            runner.logger.info(f'No NAS-Bench-201 table, so no look-up: {reason}')
+
+    def after_train_epoch(self, runner) -> None:
+        genotypes = GenotypeHook.of(runner)
+        if self.table is None or genotypes is None:
+            return
+        record = self.table.query(genotypes.current)
+        found = {
+            name: dict(
+                valid=record.accuracy(name, 'valid', 200), test=record.accuracy(name, 'test', 200)
+            )
+            for name in DATASETS
+        }
+        text = ', '.join(f'{name} {value["test"]:.2f}' for name, value in found.items())
+        runner.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
+        log = SearchLogHook.of(runner)
+        if log is not None:
+            log.update_epoch(benchmark=dict(index=record.index, **found))

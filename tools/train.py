@@ -1,0 +1,90 @@
+"""Search an architecture, or train a network, from a config."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from rdarts.engine import launch
+from rdarts.engine.dry_run import dry_run
+from rdarts.genotypes import parse_genotype
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='a Python config: configs/search/*.py')
+    parser.add_argument('--work-dir', help='where the run writes (default: work_dirs/CONFIG)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        metavar='FILE',
+        help='go on from the newest checkpoint of the work directory, or from FILE',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='set keys of the config, e.g. default_hooks.architect.lambda_=.75',
+    )
+    parser.add_argument('--seed', type=int, help="random seed (default: the config's, 0)")
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='bf16',
+        choices=['bf16', 'fp16'],
+        help='mixed precision: bf16 on any device (the default), fp16 with scaling on a GPU',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--deterministic', action='store_true', help='deterministic algorithms (slower on a GPU)'
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='build everything, run one iteration of each kind, print sizes and expected time',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg.work_dir = str(
+        args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
+    )
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.deterministic:
+        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
+    if args.amp:
+        launch.set_amp(cfg, args.amp)
+    launch.set_launcher(cfg, args.launcher)
+    if args.dry_run:
+        dry_run(cfg)
+        return 0
+    launch.prepare_work_dir(cfg.work_dir, keep=bool(args.resume))
+    if args.resume:
+        launch.set_resume(cfg, args.resume)
+    runner = launch.build_runner(cfg)
+    runner.train()
+    path = Path(cfg.work_dir) / 'genotype.json'
+    if launch.is_main_rank() and runner.cfg.default_hooks.get('genotype'):
+        genotype = parse_genotype(path.read_text(encoding='utf-8'))
+        tool = 'compare_cells' if genotype.kind == 'nas_bench_201' else 'draw_genotype'
+        print(f'\ngenotype: {genotype.to_string()}')
+        print(f'saved in: {path}')
+        print(f'next:     python tools/analysis/{tool}.py {cfg.work_dir}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_guarded(main))
