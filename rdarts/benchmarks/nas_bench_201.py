@@ -1,0 +1,300 @@
+"""The table of NAS-Bench-201 / NATS-Bench (https://arxiv.org/abs/2001.00326, MIT licence).
+
+The project ships no table; ``docs/en/nas_bench_201.md`` describes the files that are read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdarts.errors import UserError, nearest
+
+OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
+DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
+SPLITS = ('test', 'valid')
+EPOCHS = (12, 200)
+NUM_CELLS = len(OPERATIONS) ** 6
+TABLE_NAME = 'nasbench201.csv.gz'
+LATENCY_NAME = 'nasbench201_latency.csv.gz'
+
+# Parameters of the classifier beyond CIFAR-10's ten classes: 65 a class
+_MORE_PARAMETERS = dict(cifar10=0, cifar100=65 * 90, imagenet16_120=65 * 110)
+
+_REQUIRED = (
+    'arch_index',
+    'arch_str',
+    *(f'{d}_{s}_{e}' for d in DATASETS for s in SPLITS for e in EPOCHS),
+    'params_m_cifar10',
+    *(f'flops_m_{d}' for d in DATASETS),
+)
+
+
+def find_table(path: str | os.PathLike | None = None) -> Path | None:
+    """Where the table is.
+
+    Args:
+        path (str | PathLike, optional): A folder or file of one's own.
+
+    Returns:
+        Path | None: ``path``; else ``nasbench201`` under ``RDARTS_DATA``, or under ``data`` in
+        the working directory; None where neither is there.
+    """
+    if path is not None:
+        return Path(path).expanduser()
+    folder = Path(os.environ.get('RDARTS_DATA') or 'data').expanduser() / 'nasbench201'
+    return folder if folder.exists() else None
+
+
+def _read(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
+    """Header, numbers [rows, columns less arch_str] and arch strings of a csv file."""
+    try:
+        data = path.read_bytes()
+        if path.suffix == '.gz':
+            data = gzip.decompress(data)
+    except FileNotFoundError:
+        raise UserError(
+            f'NAS-Bench-201 table not found: {path} (put {TABLE_NAME} there, or set RDARTS_DATA)'
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UserError(f'table {path} is cut off or no gzip file') from None
+    except OSError as error:
+        raise UserError(f'table {path} cannot be read: {error.strerror}') from None
+    lines = data.decode('utf-8', errors='replace').splitlines()
+    del data
+    header = lines[0].split(',') if lines else []
+    if len(lines) < 2 or not header[0] or 'arch_index' not in header:
+        raise UserError(
+            f'table {path} is no NAS-Bench-201 table: its first line names no arch_index'
+        )
+    text_column = header.index('arch_str') if 'arch_str' in header else None
+    strings: list[str] = []
+    numbers = np.empty((len(lines) - 1, len(header) - (text_column is not None)))
+    for row, line in enumerate(lines[1:]):
+        fields = line.split(',')
+        if len(fields) != len(header):
+            raise UserError(
+                f'table {path}, line {row + 2}: {len(fields)} fields instead of {len(header)} '
+                '(is the file cut off?)'
+            )
+        if text_column is not None:
+            strings.append(fields.pop(text_column))
+        try:
+            numbers[row] = fields
+        except ValueError:
+            raise UserError(f'table {path}, line {row + 2}: a field is no number') from None
+    names = [name for name in header if name != 'arch_str']
+    return names, numbers, strings
+
+
+def _indices(path: Path, column: np.ndarray) -> np.ndarray:
+    """The row of every architecture index."""
+    index = column.astype(np.int64)
+    if len(index) != NUM_CELLS:
+        raise UserError(f'table {path} has {len(index)} rows instead of {NUM_CELLS}: it is cut off')
+    rows = np.full(NUM_CELLS, -1)
+    inside = (index == column) & (index >= 0) & (index < NUM_CELLS)
+    rows[index[inside]] = np.flatnonzero(inside)
+    if (rows < 0).any():
+        raise UserError(f'table {path} lacks architecture {int(np.argmax(rows < 0))}')
+    return rows
+
+
+def _check(value: Any, known: tuple, name: str) -> Any:
+    if value not in known:
+        hint = nearest(str(value), [str(k) for k in known])
+        raise UserError(f"NAS-Bench-201: unknown {name} '{value}': {hint}")
+    return value
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the table holds of one cell.
+
+    Args:
+        table (NASBench201): The table.
+        index (int): The official architecture index.
+        arch_str (str): The official string.
+    """
+
+    table: NASBench201
+    index: int
+    arch_str: str
+
+    def accuracy(self, dataset: str = 'cifar10', split: str = 'test', epochs: int = 200) -> float:
+        """Accuracy in percent, mean over the benchmark's runs.
+
+        Args:
+            dataset (str): ``'cifar10'``, ``'cifar100'`` or ``'imagenet16_120'``.
+            split (str): ``'test'`` or ``'valid'``.
+            epochs (int): 200, or 12 of the separate short schedule.
+
+        Raises:
+            UserError: One of them is not known.
+        """
+        _check(dataset, DATASETS, 'data set')
+        _check(split, SPLITS, 'split')
+        _check(epochs, EPOCHS, 'number of epochs')
+        return self._number(f'{dataset}_{split}_{epochs}')
+
+    def params(self, dataset: str = 'cifar10') -> int:
+        """Number of parameters of the derived network (C 16, N 5), classifier included."""
+        _check(dataset, DATASETS, 'data set')
+        return round(self._number('params_m_cifar10') * 1e6) + _MORE_PARAMETERS[dataset]
+
+    def macs(self, dataset: str = 'cifar10') -> int:
+        """Multiply-adds of its convolutions and classifier for one image."""
+        _check(dataset, DATASETS, 'data set')
+        return round(self._number(f'flops_m_{dataset}') * 1e6)
+
+    def latency(self, device: str) -> float:
+        """Measured latency in ms on a device (see :attr:`NASBench201.devices`)."""
+        return float(self.table.latencies(device)[self.index])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every column of the table, by name."""
+        names = self.table.columns
+        return dict(
+            arch_index=self.index,
+            arch_str=self.arch_str,
+            **{name: self._number(name) for name in names if name != 'arch_index'},
+        )
+
+    def _number(self, name: str) -> float:
+        return float(self.table.column(name)[self.index])
+
+
+class NASBench201:
+    """The 15,625 cells of NAS-Bench-201, by string, index or genotype.
+
+    Args:
+        path (str | PathLike): The folder that holds ``nasbench201.csv.gz`` and, for further
+            devices, ``nasbench201_latency.csv.gz``; or the first file itself, packed or not.
+
+    Raises:
+        UserError: The table is missing, cut off, or has other columns.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        path = Path(path).expanduser()
+        self._folder = path if path.is_dir() else path.parent
+        self.path = path / TABLE_NAME if path.is_dir() else path
+        names, numbers, strings = _read(self.path)
+        missing = [name for name in _REQUIRED if name != 'arch_str' and name not in names]
+        if missing or not strings:
+            raise UserError(
+                f'table {self.path} lacks the column {(missing or ["arch_str"])[0]!r}; '
+                'docs/en/nas_bench_201.md lists the columns'
+            )
+        rows = _indices(self.path, numbers[:, names.index('arch_index')])
+        self._numbers = numbers[rows]
+        self._strings = [strings[row] for row in rows]
+        self.columns = tuple(names)
+        self._by_string = {text: index for index, text in enumerate(self._strings)}
+        if len(self._by_string) != NUM_CELLS:
+            raise UserError(f'table {self.path} holds an architecture string twice')
+        self._latencies: dict[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return NUM_CELLS
+
+    def column(self, name: str) -> np.ndarray:
+        """A column in the order of the architecture indices, [15625].
+
+        Raises:
+            UserError: There is no such column.
+        """
+        _check(name, self.columns, 'column')
+        return self._numbers[:, self.columns.index(name)]
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices whose latency is known."""
+        return tuple(self._latency_columns())
+
+    def latencies(self, device: str) -> np.ndarray:
+        """Latencies in ms on a device in the order of the architecture indices, [15625].
+
+        Raises:
+            UserError: The device is not known.
+        """
+        columns = self._latency_columns()
+        _check(device, tuple(columns), 'device')
+        return columns[device]
+
+    def _latency_columns(self) -> dict[str, np.ndarray]:
+        if self._latencies is None:
+            prefix = 'latency_ms_'
+            found = {c.removeprefix(prefix): c for c in self.columns if c.startswith(prefix)}
+            self._latencies = {device: self.column(name) for device, name in found.items()}
+            path = self._folder / LATENCY_NAME
+            if path.is_file():
+                names, numbers, _ = _read(path)
+                rows = _indices(path, numbers[:, names.index('arch_index')])
+                for i, name in enumerate(names):
+                    if name != 'arch_index':
+                        self._latencies[name] = numbers[rows, i]
+        return self._latencies
+
+    def index_of(self, arch_str: str) -> int:
+        """The official index of a string.
+
+        Raises:
+            UserError: The string is no cell of NAS-Bench-201; the line says why.
+        """
+        index = self._by_string.get(arch_str)
+        if index is None:
+            raise UserError(f'NAS-Bench-201: {_why_unknown(arch_str)}')
+        return index
+
+    def query(self, cell: str | int | Any) -> Record:
+        """Look a cell up.
+
+        Args:
+            cell (str | int | NASBench201Genotype): Official string, official index, or genotype.
+
+        Raises:
+            UserError: There is no such cell.
+        """
+        if hasattr(cell, 'to_string'):
+            cell = cell.to_string()
+        if isinstance(cell, str):
+            index = self.index_of(cell.strip())
+        else:
+            index = int(cell)
+            if index != cell or not 0 <= index < NUM_CELLS:
+                raise UserError(f'NAS-Bench-201: index {cell} is not within 0 .. {NUM_CELLS - 1}')
+        return Record(self, index, self._strings[index])
+
+    def best(self, dataset: str = 'cifar10', split: str = 'test', epochs: int = 200) -> Record:
+        """The cell of highest accuracy; for the arguments see :meth:`Record.accuracy`."""
+        _check(dataset, DATASETS, 'data set')
+        _check(split, SPLITS, 'split')
+        _check(epochs, EPOCHS, 'number of epochs')
+        return self.query(int(np.argmax(self.column(f'{dataset}_{split}_{epochs}'))))
+
+
+def _why_unknown(text: str) -> str:
+    """What is wrong with an architecture string."""
+    form = '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'
+    nodes = text.split('+')
+    if len(nodes) != 3:
+        return f'cell {text!r} has {len(nodes)} nodes instead of 3: it must read {form}'
+    for node, part in enumerate(nodes, 1):
+        edges = part.split('|')
+        if len(edges) != node + 2 or edges[0] or edges[-1]:
+            return f'cell {text!r}, node {node}: {part!r} does not have {node} edges as in {form}'
+        for source, edge in enumerate(edges[1:-1]):
+            operation, _, index = edge.partition('~')
+            if index != str(source):
+                return f'cell {text!r}, node {node}: {edge!r} must end in ~{source}'
+            if operation not in OPERATIONS:
+                hint = nearest(operation, OPERATIONS)
+                return f"cell {text!r}, node {node}: unknown operation '{operation}': {hint}"
+    return f'cell {text!r} is not in the table'
