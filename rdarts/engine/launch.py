@@ -57,7 +57,8 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         if known is None:
             raise
         line, code = known
-        print(f'error: {line}', file=sys.stderr)
+        if code != 2 or is_main_rank():
+            print(f'error: {line}', file=sys.stderr)
         return code
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -143,14 +144,14 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     """Load a config file and apply options to it.
 
     Args:
-        path (str | PathLike): A Python config, or ``pkg::path`` of an installed package.
+        path (str | PathLike): A Python config.
         options (dict, optional): Dotted keys and their values.
 
     Raises:
         UserError: The file is missing or no valid config, or a type in it is not known.
     """
     path = str(path)
-    if '::' not in path and not Path(path).is_file():
+    if not Path(path).is_file():
         folder = Path(path).parent
         hint = ''
         if folder.is_dir():
@@ -167,6 +168,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             cfg.merge_from_dict(options)
         except Exception as error:
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    _drop_scope(cfg._cfg_dict)
     check_types(cfg.to_dict())
     _check_head(cfg)
     return cfg
@@ -185,6 +187,21 @@ def _check_head(cfg: Config) -> None:
                 f'model.head.in_channels is {head["in_channels"]}, but {backbone["channels"]} '
                 f'channels give {expected} features: set model.head.in_channels={expected}'
             )
+
+
+def _drop_scope(value: Any) -> None:
+    """Forget that parts came from `rdarts::...`: their types are already written in full.
+
+    mmengine marks them with our scope, in which mmpretrain's types would not be found.
+    """
+    if isinstance(value, dict):
+        if value.get('_scope_') == 'rdarts':
+            del value['_scope_']
+        for item in value.values():
+            _drop_scope(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _drop_scope(item)
 
 
 def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:

@@ -62,6 +62,7 @@ class SearchLogHook(Hook):
         self._epoch_row: dict[str, Any] = {}
         self._size: int | None = None
         self._started = 0.0
+        self._seconds = 0.0
 
     @staticmethod
     def of(runner) -> SearchLogHook | None:
@@ -78,7 +79,8 @@ class SearchLogHook(Hook):
 
     def before_train(self, runner) -> None:
         self.path = Path(runner.work_dir) / 'search_log.jsonl'
-        self._started = time.perf_counter()
+        # as if all earlier starts had been one with this
+        self._started = time.perf_counter() - self._seconds
         if not is_main_process():
             return
         text = runner.cfg.pretty_text
@@ -97,11 +99,14 @@ class SearchLogHook(Hook):
                 os.truncate(self.path, self._size)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['search_log'] = dict(bytes=self.path.stat().st_size)
+        seconds = time.perf_counter() - self._started
+        checkpoint['search_log'] = dict(bytes=self.path.stat().st_size, seconds=seconds)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            self._size = checkpoint.get('search_log', {}).get('bytes', KEEP_ALL)
+            saved = checkpoint.get('search_log', {})
+            self._size = saved.get('bytes', KEEP_ALL)
+            self._seconds = saved.get('seconds', 0.0)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         # after the architect of this iteration, which has a higher priority

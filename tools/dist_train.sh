@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Runs tools/train.py in GPUS processes on this machine, on its GPUs or, where it has none, its CPU.
+# From the environment: PORT, and for several machines NNODES, NODE_RANK and MASTER_ADDR.
+set -euo pipefail
+
+usage() {
+    echo "usage: [PORT=29500] [NNODES=1] [NODE_RANK=0] [MASTER_ADDR=127.0.0.1]" \
+        "$0 CONFIG GPUS [arguments of train.py]" >&2
+    exit 2
+}
+fail() {
+    echo "dist_train.sh: $*" >&2
+    exit 2
+}
+
+[[ $# -ge 2 && $1 != -* && $2 =~ ^[1-9][0-9]*$ ]] || usage
+CONFIG=$1
+GPUS=$2
+NNODES=${NNODES:-1}
+NODE_RANK=${NODE_RANK:-0}
+PORT=${PORT:-29500}
+MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
+PYTHON=${PYTHON:-python}
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+command -v "$PYTHON" > /dev/null ||
+    fail "no program $PYTHON: activate the environment that rdarts is installed in, or set PYTHON"
+[[ -f $CONFIG ]] || fail "no config $CONFIG"
+[[ $PORT =~ ^[0-9]{1,5}$ ]] && ((10#$PORT >= 1 && 10#$PORT <= 65535)) ||
+    fail "PORT must be a number from 1 to 65535, not '$PORT'"
+
+# The first machine listens; on the others, the port is the first one's.
+if [[ $NODE_RANK == 0 ]]; then
+    status=0
+    "$PYTHON" - "$PORT" << 'EOF' || status=$?
+import errno
+import socket
+import sys
+
+dual = socket.has_dualstack_ipv6()
+try:
+    socket.create_server(
+        ('', int(sys.argv[1])),
+        family=socket.AF_INET6 if dual else socket.AF_INET,
+        dualstack_ipv6=dual,
+    ).close()
+except OSError as error:
+    sys.exit({errno.EADDRINUSE: 3, errno.EACCES: 4}.get(error.errno, 0))
+EOF
+    case $status in
+    0) ;;
+    3) fail "port $PORT on $MASTER_ADDR is in use; choose another, such as PORT=$((10#$PORT % 65535 + 1))" ;;
+    4) fail "port $PORT on $MASTER_ADDR needs more rights; choose one from 1024 on" ;;
+    *) fail "$PYTHON cannot run; see the message above" ;;
+    esac
+fi
+
+# torchrun sets 1 as well, but with a warning
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# `torchrun` by its module: the one of this Python, whatever else is on PATH
+exec "$PYTHON" -m torch.distributed.run \
+    --nnodes="$NNODES" \
+    --node-rank="$NODE_RANK" \
+    --master-addr="$MASTER_ADDR" \
+    --master-port="$PORT" \
+    --nproc-per-node="$GPUS" \
+    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "${@:3}"
