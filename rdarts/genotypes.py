@@ -26,11 +26,32 @@ def _space(space: str | Mapping | SearchSpace) -> SearchSpace:
     return build_space(space)
 
 
-def _check_space(name: str, space: SearchSpace) -> None:
-    if name != space.name:
+def _own_space(name: str) -> SearchSpace:
+    """The space that a genotype names: one that is registered by that name, nothing else.
+
+    A name in a file is no config: it must not be able to import or call anything.
+    """
+    import rdarts.search_spaces  # noqa: F401  (registers the spaces; needs torch)
+    from rdarts.registry import SEARCH_SPACES
+
+    if name not in SEARCH_SPACES.module_dict:
         raise UserError(
-            f"the genotype is of the space '{name}', but '{space.name}' is needed: search in "
-            'that space, or name the other one in the config'
+            f"genotype: unknown search space '{name}': {nearest(name, SEARCH_SPACES.module_dict)}; "
+            'a space of your own must be given as a table'
+        )
+    return _space(name)
+
+
+def _check_space(genotype: Genotype, space: SearchSpace) -> None:
+    if genotype.space != space.name:
+        raise UserError(
+            f"the genotype is of the space '{genotype.space}', but '{space.name}' is needed: "
+            'search in that space, or name the other one in the config'
+        )
+    if genotype.kind != space.genotype:
+        raise UserError(
+            f"genotype: it is of kind '{genotype.kind}', but those of the space '{space.name}' "
+            f"are of kind '{space.genotype}'"
         )
 
 
@@ -77,7 +98,7 @@ class CellGenotype:
             UserError: It is of another space, or has an operation or edge that is not in it.
         """
         space = _space(space)
-        _check_space(self.space, space)
+        _check_space(self, space)
         if set(self.nodes) != set(space.cells):
             raise UserError(
                 f"genotype: it has the cells {sorted(self.nodes)}, but space '{space.name}' has "
@@ -97,7 +118,13 @@ class CellGenotype:
                     raise UserError(f"genotype, cell '{cell}': node {target} reads one node twice")
                 for operation, source in edges:
                     _check_edge(cell, topology, source, target, operation)
-            for node in self.concat[cell]:
+            concat = self.concat[cell]
+            if not concat or len(set(concat)) != len(concat):
+                raise UserError(
+                    f"genotype, cell '{cell}': the output must be nodes, each once, but is "
+                    f'{list(concat)}'
+                )
+            for node in concat:
                 if not topology.num_inputs <= node < topology.num_nodes:
                     raise UserError(
                         f"genotype, cell '{cell}': output node {node} is not one of "
@@ -160,7 +187,7 @@ class NASBench201Genotype:
     def validate(self, space: str | Mapping | SearchSpace = 'nas_bench_201') -> NASBench201Genotype:
         """Check against its space; see :meth:`CellGenotype.validate`."""
         space = _space(space)
-        _check_space(self.space, space)
+        _check_space(self, space)
         ((cell, topology),) = space.cells.items()
         if len(self.ops) != len(topology.edges):
             raise UserError(
@@ -235,7 +262,7 @@ class ChainGenotype:
     def validate(self, space: str | Mapping | SearchSpace) -> ChainGenotype:
         """Check against its space; see :meth:`CellGenotype.validate`."""
         space = _space(space)
-        _check_space(self.space, space)
+        _check_space(self, space)
         edges = space.cells['chain'].edges if 'chain' in space.cells else ()
         if len(self.layers) != len(edges):
             raise UserError(
@@ -369,9 +396,10 @@ def from_dict(data: Any) -> Genotype:
     Raises:
         UserError: Keys are missing or of another form.
     """
-    if not isinstance(data, Mapping) or 'space' not in data or data.get('kind') not in KINDS:
+    named = isinstance(data, Mapping) and isinstance(data.get('space'), str)
+    if not named or not isinstance(data.get('kind'), str) or data['kind'] not in KINDS:
         raise UserError(
-            "genotype: the JSON must be an object with 'space' and 'kind' "
+            "genotype: the JSON must be an object with 'space', a name, and 'kind' "
             f'({", ".join(sorted(KINDS))})'
         )
     try:
@@ -397,7 +425,9 @@ def load_genotype(
     Raises:
         UserError: It cannot be read, or does not fit its space.
     """
-    name = space if isinstance(space, str) or space is None else _space(space).name
+    if space is not None:
+        space = _space(space)
+    name = None if space is None else space.name
     if isinstance(source, (CellGenotype, NASBench201Genotype, ChainGenotype)):
         genotype = source
     elif isinstance(source, Mapping):
@@ -405,22 +435,19 @@ def load_genotype(
     elif isinstance(source, str) and source.lstrip().startswith(('|', 'Genotype', '{')):
         genotype = parse_genotype(source, name)
     else:
+        if not isinstance(source, (str, os.PathLike)):
+            raise UserError(
+                'genotype: give a JSON file, JSON data, or an official string, '
+                f'but it is {source!r}'
+            )
         path = Path(source)
         try:
             text = path.read_text(encoding='utf-8')
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, 'strerror', None) or 'not a text file'
             raise UserError(f'cannot read the genotype {path}: {reason}') from None
         try:
             genotype = parse_genotype(text, name)
         except UserError as error:
             raise UserError(f'{path}: {error}') from None
-    if space is None:
-        space = genotype.space
-        try:
-            return genotype.validate(space)
-        except UserError as error:
-            if 'unknown search space' in str(error):
-                raise UserError(f'genotype: {error}') from None
-            raise
-    return genotype.validate(space)
+    return genotype.validate(_own_space(genotype.space) if space is None else space)

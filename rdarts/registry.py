@@ -102,6 +102,8 @@ def build(cfg: Any, registry: Registry, **defaults: Any) -> Any:
     """
     if isinstance(cfg, str):
         cfg = dict(type=cfg)
+    if cfg is None or isinstance(cfg, (bool, int, float, list, tuple, set)):
+        raise UserError(f"a {registry.name} is a name or a dict with a 'type', but got {cfg!r}")
     if not isinstance(cfg, Mapping):
         return cfg
     args = {**defaults, **cfg}

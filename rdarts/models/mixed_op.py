@@ -188,12 +188,13 @@ def from_edge_state_dict(module: nn.Module, state: Mapping[str, Tensor]) -> None
         problem = f'lacks {missing[0]!r}' if missing else f'has {extra[0]!r}, which is unknown'
         raise UserError(f'edge state dict: it {problem}')
     target = module.state_dict()
+    rows = [target[key] if row is None else target[key][row] for _, key, row in keys]
+    for (edge, _, _), tensor in zip(keys, rows, strict=True):
+        if tensor.shape != state[edge].shape:
+            raise UserError(
+                f'edge state dict: {edge!r} has shape {tuple(state[edge].shape)}, '
+                f'but should have {tuple(tensor.shape)}'
+            )
     with torch.no_grad():
-        for edge, key, row in keys:
-            tensor = target[key] if row is None else target[key][row]
-            if tensor.shape != state[edge].shape:
-                raise UserError(
-                    f'edge state dict: {edge!r} has shape {tuple(state[edge].shape)}, '
-                    f'but should have {tuple(tensor.shape)}'
-                )
+        for (edge, _, _), tensor in zip(keys, rows, strict=True):
             tensor.copy_(state[edge])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES, build
 from rdarts.search_spaces import darts, nas_bench_201, robust_darts  # noqa: F401
 from rdarts.search_spaces.base import (
@@ -35,4 +36,7 @@ def build_space(space: str | dict[str, Any] | SearchSpace) -> SearchSpace:
     Raises:
         UserError: The name is not known, or the table is no space's.
     """
-    return build(space, SEARCH_SPACES)
+    built = build(space, SEARCH_SPACES)
+    if not isinstance(built, SearchSpace):
+        raise UserError(f'a search space must be a SearchSpace, but got {built!r}')
+    return built

@@ -40,7 +40,7 @@ class TopEdges(Discretizer):
         """See :meth:`Discretizer.__call__`.
 
         Raises:
-            UserError: The space is no space of cells.
+            UserError: The space is no space of cells, or a node could read ``none`` alone.
         """
         if space.genotype != 'cell':
             raise UserError(f"TopEdges does not fit the space '{space.name}': use 'Argmax'")
@@ -61,6 +61,11 @@ class TopEdges(Discretizer):
                     if choices:
                         beta, name = max(choices, key=lambda choice: choice[0])
                         best.append((beta, name, edge.source))
+                if not best:
+                    raise UserError(
+                        f"TopEdges: in the space '{space.name}', cell '{cell}': no edge into node "
+                        f'{node} has a candidate other than none'
+                    )
                 best.sort(key=lambda item: -item[0])
                 kept.append(tuple((name, source) for _, name, source in best[: self.k]))
             nodes[cell] = tuple(kept)

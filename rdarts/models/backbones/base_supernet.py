@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +47,8 @@ class BaseSupernet(BaseModule):
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
-        UserError: The space, relaxation, mixed operation or execution is not known.
+        UserError: The space, relaxation, mixed operation or execution is not known, or
+            ``alpha_std`` is negative.
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class BaseSupernet(BaseModule):
         super().__init__(init_cfg)
         if execution not in EXECUTIONS:
             raise UserError(f'execution must be one of {EXECUTIONS}, but is {execution!r}')
+        number = isinstance(alpha_std, (int, float)) and math.isfinite(alpha_std)
+        if not number or alpha_std < 0:
+            raise UserError(f'alpha_std must be a number, 0 or more, but is {alpha_std!r}')
         self.space = build_space(space)
         self.execution = execution
         self._mixed_op = mixed_op

@@ -11,12 +11,31 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, load_genotype
+from rdarts.genotypes import CellGenotype, Genotype, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, build_space
+
+
+def edge_operations(genotype: Genotype, space: SearchSpace) -> list[str]:
+    """The operation of each edge of the space's one cell; ``none`` where it is not kept.
+
+    Raises:
+        UserError: The space has more than one cell type or a cell of another form.
+    """
+    cells = list(space.cells.values())
+    if len(cells) != 1 or cells[0].num_inputs != 1 or cells[0].output != 'last':
+        raise UserError(
+            f"space '{space.name}' does not fit NASBench201Net: it needs one cell type of one "
+            'input whose output is its last node'
+        )
+    if not isinstance(genotype, CellGenotype):
+        return genotype.operations()
+    (nodes,) = genotype.nodes.values()
+    kept = {(source, node): op for node, edges in enumerate(nodes, 1) for op, source in edges}
+    return [kept.get((edge.source, edge.target), 'none') for edge in cells[0].edges]
 
 
 class DerivedCell(nn.Module):
@@ -70,7 +89,8 @@ class NASBench201Net(BaseModule):
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
-        UserError: The genotype cannot be read or does not fit its space.
+        UserError: The genotype cannot be read or does not fit its space, or the space has another
+            form.
     """
 
     def __init__(
@@ -100,7 +120,7 @@ class NASBench201Net(BaseModule):
             nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         self.stages = nn.ModuleList()
-        operations = self.genotype.operations()
+        operations = edge_operations(self.genotype, space)
         for stage in range(STAGES):
             width = channels * 2**stage
             cells = [DerivedCell(space, operations, width) for _ in range(cells_per_stage)]
