@@ -1,4 +1,7 @@
-"""r-DARTS on scikit-learn's digits in a small NAS-Bench-201 network: minutes on a CPU."""
+"""r-DARTS on scikit-learn's digits in a small NAS-Bench-201 network: minutes on a CPU.
+
+Alpha's rate is ten times that of the other searches, our choice: it takes 110 steps here.
+"""
 
 _base_ = [
     '../_base_/models/nas_bench_201_supernet.py',
@@ -12,4 +15,5 @@ default_hooks = dict(
     architect=dict(type='rdarts.BERArchitectHook', lambda_=0.75),
     checkpoint=dict(iter_interval=20),
 )
+arch_optimizer = dict(lr=3e-3)
 train_cfg = dict(max_epochs=10)

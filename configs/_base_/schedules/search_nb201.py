@@ -12,9 +12,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
     constructor='rdarts.SearchOptimWrapperConstructor',
 )
-param_scheduler = [
-    dict(type='CosineAnnealingLR', T_max=schedule_epochs, eta_min=1e-3, by_epoch=True)
-]
+# one dict, no list: a config over this one changes T_max alone
+param_scheduler = dict(type='CosineAnnealingLR', T_max=schedule_epochs, eta_min=1e-3, by_epoch=True)
 arch_optimizer = dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
 train_cfg = dict(type='rdarts.SearchTrainLoop', max_epochs=100, val_interval=1)

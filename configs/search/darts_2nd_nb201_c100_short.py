@@ -1,0 +1,10 @@
+"""DARTS, second order, in NAS-Bench-201 on CIFAR-100: annealed within 50 epochs.
+
+50 epochs are those of the DARTS paper. All else is beta-DARTS's, as in the config of 100 epochs.
+"""
+
+_base_ = ['./darts_2nd_nb201_c100.py']
+
+schedule_epochs = 50
+param_scheduler = dict(T_max=schedule_epochs)
+train_cfg = dict(max_epochs=schedule_epochs)

@@ -1,0 +1,11 @@
+"""DARTS (Liu et al. 2019), first order, in NAS-Bench-201 on CIFAR-10.
+
+100 epochs, with the settings that beta-DARTS publishes for this space.
+"""
+
+_base_ = [
+    '../_base_/models/nas_bench_201_supernet.py',
+    '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/search_nb201.py',
+    '../_base_/search_nb201_runtime.py',
+]

@@ -1,0 +1,10 @@
+"""r-DARTS in NAS-Bench-201 on CIFAR-10: lambda .5, 15 epochs (the paper, AAAI 2026).
+
+The paper's appendix is not available: the other settings are those of beta-DARTS, whose
+schedule of 100 epochs is stopped after the fifteenth.
+"""
+
+_base_ = ['./rdarts_nb201_c10.py']
+
+default_hooks = dict(architect=dict(lambda_=0.5))
+train_cfg = dict(max_epochs=15)

@@ -1,0 +1,10 @@
+"""r-DARTS in NAS-Bench-201 on CIFAR-10: lambda .5, annealed within its 15 epochs.
+
+Otherwise as the config that stops the schedule of 100 epochs after the fifteenth; which of the
+two the paper did, it does not say.
+"""
+
+_base_ = ['./rdarts_nb201_c10_l050.py']
+
+schedule_epochs = 15
+param_scheduler = dict(T_max=schedule_epochs)

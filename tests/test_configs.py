@@ -1,0 +1,460 @@
+"""Every config: what it sets, what it shares with its neighbours, and that it runs."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import write_cifar, write_imagenet16
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS, TRANSFORMS
+
+from rdarts.engine.dry_run import dry_run
+from rdarts.engine.launch import build_runner, load_config
+from rdarts.errors import UserError
+from rdarts.hooks.genotype import GenotypeHook
+from rdarts.registry import HOOKS
+from rdarts.search_spaces import build_space
+
+ROOT = Path(__file__).resolve().parent.parent
+SEARCH = ROOT / 'configs' / 'search'
+NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
+DARTS_SPACES = ('darts', 's1', 's2', 's3', 's4')
+CLASSES = dict(c10=10, c100=100, in16=120, digits=10)
+DATASETS = dict(
+    c10='rdarts.CIFAR10',
+    c100='rdarts.CIFAR100',
+    in16='rdarts.ImageNet16120',
+    digits='rdarts.Digits',
+)
+# alphas of both cell types
+ALPHAS = dict(nb201=6 * 5, darts=28 * 8, s1=28 * 2, s2=28 * 2, s3=28 * 3, s4=28 * 2)
+METHODS = ('darts', 'darts_2nd', 'rdarts')
+# (lambda, epochs) of r-DARTS in NAS-Bench-201, by what follows the space in a config's name
+R_DARTS = dict(c10=(0.75, 5), c100=(0.75, 5), in16=(0.75, 5), c10_l050=(0.5, 15), digits=(0.75, 10))
+
+
+def expected_names() -> set[str]:
+    names = {f'{m}_{s}_{d}' for m in METHODS for s in DARTS_SPACES for d in ('c10', 'c100')}
+    nb201 = {f'{m}_nb201_{d}' for m in METHODS for d in ('c10', 'c100')}
+    nb201 |= {'darts_nb201_in16', 'rdarts_nb201_in16', 'rdarts_nb201_c10_l050'}
+    return names | nb201 | {f'{name}_short' for name in nb201} | {'rdarts_nb201_digits'}
+
+
+def parts(name: str) -> tuple[str, str, str, str, bool]:
+    """Method, space, data, the rest of a config's name, and whether it is a short one."""
+    found = re.fullmatch(
+        r'(darts|darts_2nd|rdarts)_(nb201|darts|s\d)_([a-z]+\d*)(_l\d+)?(_short)?', name
+    )
+    assert found, name
+    method, space, data, suffix, short = found.groups()
+    return method, space, data, suffix or '', bool(short)
+
+
+@functools.cache
+def load_once(name: str):
+    return load_config(SEARCH / f'{name}.py')
+
+
+def load(name: str, options: dict | None = None):
+    return (
+        load_config(SEARCH / f'{name}.py', options) if options else copy.deepcopy(load_once(name))
+    )
+
+
+def plain(name: str) -> dict:
+    return load(name).to_dict()
+
+
+def test_there_are_the_configs_that_the_docs_list():
+    assert set(NAMES) == expected_names()
+    text = (ROOT / 'docs' / 'en' / 'configs.md').read_text(encoding='utf-8')
+    listed = set(re.findall(r'`(r?darts_\w+_(?:c10|c100|in16|digits)(?:_\w+)?)`', text))
+    assert listed == expected_names()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_says_what_it_is(name):
+    text = (SEARCH / f'{name}.py').read_text(encoding='utf-8')
+    doc = text.split('"""')[1]
+    method, space, data, _, short = parts(name)
+    assert len(text.splitlines()) <= 20
+    assert doc.startswith('r-DARTS' if method == 'rdarts' else 'DARTS')
+    title = dict(c10='CIFAR-10', c100='CIFAR-100', in16='ImageNet16-120', digits='digits')[data]
+    assert re.search(rf'{title}\b(?!0)', doc)
+    if method == 'darts_2nd':
+        assert 'second order' in doc
+    if space.startswith('s'):
+        assert space.upper() in doc and 'cutout' in doc
+    if data != 'digits' and method == 'rdarts':
+        cfg = load(name)
+        lambda_ = f'{cfg.default_hooks.architect.lambda_:g}'.removeprefix('0')
+        assert f'lambda {lambda_}' in doc
+        assert str(cfg.train_cfg.max_epochs) in doc
+        assert short or 'appendix is not available' in ' '.join(doc.split())
+    if method == 'rdarts' and space != 'nb201' and (space, data) != ('darts', 'c10'):
+        assert 'our choice' in doc  # of lambda
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_numbers(name):
+    method, space, data, suffix, short = parts(name)
+    cfg = load(name)
+    architect = cfg.default_hooks.architect
+
+    # the method
+    if method == 'rdarts':
+        assert architect.type == 'rdarts.BERArchitectHook'
+        assert architect.lambda_ == (R_DARTS[data + suffix][0] if space == 'nb201' else 1.0)
+    else:
+        assert architect.type == 'rdarts.ArchitectHook'
+        assert not {'lambda_', 'regularizers'} & set(architect)
+    assert architect.get('order', 1) == (2 if method == 'darts_2nd' else 1)
+    assert architect.get('step_order', 'alpha_first') == 'alpha_first'
+    assert architect.get('start_epoch', 0) == 0
+
+    # epochs
+    if method == 'rdarts' and space == 'nb201':
+        epochs = R_DARTS[data + suffix][1]
+        schedule = epochs if short else 100
+    else:
+        epochs = schedule = 100 if space == 'nb201' and not short else 50
+    assert cfg.train_cfg.type == 'rdarts.SearchTrainLoop'
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.schedule_epochs == schedule
+    assert cfg.param_scheduler == dict(
+        type='CosineAnnealingLR', T_max=schedule, eta_min=1e-3, by_epoch=True
+    )
+
+    # D0: the optimizers
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='SGD', lr=0.025, momentum=0.9, weight_decay=3e-4
+    )
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=5.0)
+    assert cfg.optim_wrapper.constructor == 'rdarts.SearchOptimWrapperConstructor'
+    assert cfg.arch_optimizer == dict(
+        type='Adam',
+        lr=3e-3 if data == 'digits' else 3e-4,
+        betas=(0.5, 0.999),
+        weight_decay=1e-3,
+    )
+
+    # the network
+    backbone = cfg.model.backbone
+    assert (backbone.affine, backbone.track_running_stats) == (False, True)
+    assert backbone.relaxation == dict(type='rdarts.Softmax')
+    assert backbone.alpha_std == 1e-3
+    assert backbone.channels == 16
+    if space == 'nb201':
+        assert backbone.type == 'rdarts.NASBench201Supernet'
+        assert backbone.space == 'nas_bench_201'
+        assert backbone.cells_per_stage == (1 if data == 'digits' else 5)
+    else:
+        assert backbone.type == 'rdarts.DARTSSupernet'
+        assert (backbone.space, backbone.num_cells, backbone.stem) == (space, 8, 'cifar')
+    assert cfg.model.head.num_classes == CLASSES[data]
+    assert cfg.data_preprocessor.num_classes == CLASSES[data]
+
+    # the data: two halves, no cutout
+    for part, loader in (('weights', cfg.train_dataloader), ('alpha', cfg.arch_dataloader)):
+        assert loader.batch_size == 64
+        assert (loader.dataset.part, loader.dataset.fraction) == (part, 0.5)
+        assert (loader.dataset.dataset.type, loader.dataset.dataset.split) == (
+            DATASETS[data], 'train'
+        )  # fmt: skip
+        assert not any('Cutout' in step.type for step in loader.dataset.dataset.pipeline)
+
+    if space != 'nb201':
+        assert 'benchmark' not in cfg.default_hooks
+    elif data != 'digits':
+        assert cfg.default_hooks.benchmark == dict(type='rdarts.TabularBenchmarkHook')
+
+
+def test_the_darts_space_has_all_eight_operations_and_no_perturbation():
+    for name in ('darts_darts_c10', 'rdarts_darts_c10'):
+        backbone = load(name).model.backbone
+        groups = build_space(backbone.space).groups
+        assert {len(group.candidates) for group in groups} == {8}
+        assert all('none' in group.candidates for group in groups)
+        assert backbone.relaxation.type == 'rdarts.Softmax'
+
+
+def without(cfg: dict, *keys: str) -> dict:
+    """A config less some dotted keys."""
+    for key in keys:
+        *path, last = key.split('.')
+        inner = cfg
+        for step in path:
+            inner = inner[step]
+        inner.pop(last, None)
+    return cfg
+
+
+# there is no DARTS on the digits to compare with
+@pytest.mark.parametrize(
+    'name', [name for name in NAMES if name.startswith('rdarts') and 'digits' not in name]
+)
+def test_r_darts_differs_from_darts_by_its_architect_and_epochs_alone(name):
+    _, space, data, _, short = parts(name)
+    base = f'darts_{space}_{data}'
+    keys = ['default_hooks.architect']
+    if space == 'nb201':
+        keys += ['train_cfg.max_epochs']
+    if short:
+        keys += ['schedule_epochs', 'param_scheduler.T_max']
+    assert plain(base) != plain(name)
+    assert without(plain(base), *keys) == without(plain(name), *keys)
+    assert set(load(name).default_hooks.architect) == {'type', 'lambda_'}
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('darts_2nd')])
+def test_second_order_differs_by_its_order_alone(name):
+    first = plain(name.replace('darts_2nd', 'darts'))
+    second = plain(name)
+    assert second['default_hooks']['architect'].pop('order') == 2
+    assert first == second
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name.endswith('_short')])
+def test_a_short_one_anneals_within_its_epochs(name):
+    long, short = plain(name.removesuffix('_short')), plain(name)
+    assert long['schedule_epochs'] == 100
+    assert short['schedule_epochs'] == short['train_cfg']['max_epochs'] < 100
+    if name.startswith('rdarts'):
+        assert long['train_cfg']['max_epochs'] == short['train_cfg']['max_epochs']
+    keys = ['schedule_epochs', 'param_scheduler.T_max', 'train_cfg.max_epochs']
+    assert without(long, *keys) == without(short, *keys)
+
+
+@pytest.mark.parametrize('space', DARTS_SPACES[1:])
+@pytest.mark.parametrize('method', METHODS)
+def test_a_sub_space_differs_from_the_darts_space_by_its_table_alone(method, space):
+    assert without(plain(f'{method}_darts_c10'), 'model.backbone.space') == without(
+        plain(f'{method}_{space}_c10'), 'model.backbone.space'
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'parameters'), [('rdarts_nb201_c10', 1_686_106), ('rdarts_darts_c10', 1_930_618)]
+)
+def test_a_whole_network_has_the_published_size(name, parameters):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(load(name).model)
+    alphas = sum(alpha.numel() for alpha in model.backbone.arch_parameters.values())
+    assert sum(p.numel() for p in model.parameters()) - alphas == parameters
+
+
+# The head
+
+
+@pytest.mark.parametrize(
+    ('space', 'factor'), [('nb201', 4), *((space, 16) for space in DARTS_SPACES)]
+)
+def test_the_head_takes_what_the_supernet_gives(space, factor):
+    name = f'rdarts_{space}_c10'
+    cfg = load(name)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        backbone = MODELS.build(cfg.model.backbone)
+    assert backbone.out_channels == cfg.model.head.in_channels == factor * 16
+    with pytest.raises(UserError, match=rf'set model\.head\.in_channels={factor * 4}$'):
+        load(name, {'model.backbone.channels': 4})
+    fitting = {'model.backbone.channels': 4, 'model.head.in_channels': factor * 4}
+    assert load(name, fitting).model.head.in_channels == factor * 4
+
+
+@pytest.mark.parametrize(('num_cells', 'features'), [(1, 16), (2, 32), (3, 32), (4, 32), (8, 32)])
+def test_the_head_follows_the_number_of_reductions(num_cells, features):
+    options = {'model.backbone.num_cells': num_cells, 'model.backbone.channels': 2}
+    with pytest.raises(UserError, match=f'2 channels give {features} features'):
+        load('rdarts_s2_c10', options)
+    cfg = load('rdarts_s2_c10', {**options, 'model.head.in_channels': features})
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert MODELS.build(cfg.model.backbone).out_channels == features
+
+
+def test_the_head_of_a_table_of_ones_own_is_not_judged(tmp_path):
+    cell = dict(num_inputs=2, num_nodes=4, candidates=['none', 'skip_connect'], output='concat')
+    space = dict(type='CellSpace', name='own', cells=dict(normal=cell, reduce=cell), _delete_=True)
+    path = tmp_path / 'own.py'
+    path.write_text(
+        f'_base_ = [{str(SEARCH / "rdarts_darts_c10.py")!r}]\n'
+        f'model = dict(backbone=dict(space={space!r}), head=dict(in_channels=128))\n'
+    )
+    cfg = load_config(path)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert MODELS.build(cfg.model.backbone).out_channels == cfg.model.head.in_channels
+
+
+# Options
+
+
+def runner_of(cfg, work_dir: Path):
+    """Built, not run; mmengine keeps loggers by name, so each has its own."""
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = uuid.uuid4().hex
+    return build_runner(cfg, quiet=True)
+
+
+def test_lambda_is_set_on_the_command_line(data, tmp_path):
+    cfg = load('rdarts_darts_c10', {'default_hooks.architect.lambda_': 0.75})
+    assert cfg.default_hooks.architect == dict(type='rdarts.BERArchitectHook', lambda_=0.75)
+    runner = runner_of(shrink(cfg), tmp_path)
+    architect = next(hook for hook in runner.hooks if type(hook).__name__ == 'BERArchitectHook')
+    assert [r.lambda_.at(30) for r in architect.regularizers] == [0.75]
+
+
+def test_the_length_of_a_search_and_of_its_schedule_are_apart():
+    before, cfg = load('rdarts_nb201_c10'), load('rdarts_nb201_c10', {'train_cfg.max_epochs': 8})
+    assert (before.train_cfg.max_epochs, cfg.train_cfg.max_epochs) == (5, 8)
+    assert before.param_scheduler == cfg.param_scheduler
+    assert load('rdarts_nb201_c10', {'param_scheduler.T_max': 8}).train_cfg.max_epochs == 5
+
+
+@pytest.mark.parametrize(
+    ('name', 'last'), [('rdarts_nb201_c10', 0.0249), ('rdarts_nb201_c10_short', 0.0033)]
+)
+def test_the_learning_rate_of_the_fifth_epoch(data, tmp_path, name, last):
+    runner = runner_of(shrink(load(name)), tmp_path)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    for _ in range(4):
+        runner.optim_wrapper.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    # 1e-3 + .024 (1 + cos(pi 4 / T)) / 2
+    assert runner.optim_wrapper.get_lr()['lr'][0] == pytest.approx(last, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ('allow_none', 'found'), [('True', '|none~0|'), ('False', '|nor_conv_3x3~0|')]
+)
+def test_whether_none_may_be_derived_is_an_option(data, tmp_path, allow_none, found):
+    options = {
+        'default_hooks.genotype.discretizer.type': 'Argmax',
+        'default_hooks.genotype.discretizer.allow_none': allow_none == 'True',
+    }
+    runner = runner_of(shrink(load('rdarts_nb201_c10', options)), tmp_path)
+    alpha = runner.model.backbone.arch_parameters['cell']
+    alpha.data[:] = torch.tensor([2.0, 0.0, 0.0, 1.0, 0.0])
+    hook = GenotypeHook.of(runner)
+    hook.before_train(runner)
+    assert hook.current.to_string().startswith(found)
+
+
+# Bases
+
+
+def test_configs_may_inherit_from_the_installed_package(tmp_path):
+    if not (ROOT / 'rdarts' / '.mim').exists():
+        reason = 'rdarts is not installed (no rdarts/.mim): pip install -e . makes it'
+        if os.environ.get('CI'):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "_base_ = ['rdarts::_base_/models/nas_bench_201_supernet.py', "
+        "'rdarts::_base_/datasets/cifar10.py', "
+        "'rdarts::_base_/schedules/search_nb201.py', "
+        "'rdarts::_base_/search_nb201_runtime.py']\n"
+    )
+    assert load_config(path).to_dict() == plain('darts_nb201_c10')
+    path.write_text("_base_ = ['rdarts::search/rdarts_nb201_c10.py']\n")
+    assert load_config(path).to_dict() == plain('rdarts_nb201_c10')
+
+
+def test_the_examples_of_the_docs(tmp_path, monkeypatch):
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    loaded = {}
+    for page in ('search.md', 'configs.md'):
+        text = (ROOT / 'docs' / 'en' / page).read_text(encoding='utf-8')
+        for name, code in re.findall(r'<!-- example: (\S+) -->\n```python\n(.*?)```', text, re.S):
+            Path(name).write_text(code)
+            loaded[name] = load_config(name)
+    mine, images, cutout = (
+        loaded[name] for name in ('my_rdarts.py', 'my_images.py', 'rdarts_s1_c10_cutout.py')
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        architect = HOOKS.build(mine.default_hooks.architect)
+        network = MODELS.build(images.model)
+    assert [architect.regularizers[0].lambda_.at(e) for e in (0, 10, 25, 40)] == [0, 0.4, 1, 1]
+    assert [backend.type for backend in mine.visualizer.vis_backends][1] == 'TensorboardVisBackend'
+    assert network.head.fc.out_features == images.data_preprocessor.num_classes == 3
+    for loader in (cutout.train_dataloader, cutout.arch_dataloader):
+        steps = [step.type for step in loader.dataset.dataset.pipeline]
+        assert steps == ['RandomCrop', 'RandomFlip', 'rdarts.Cutout', 'PackInputs']
+    for loader in (cutout.train_dataloader, cutout.arch_dataloader):
+        for step in loader.dataset.dataset.pipeline:
+            TRANSFORMS.build(step)
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'configs' / 'retrain').glob('*.py')), ids=lambda path: path.stem
+)
+def test_retraining_configs_load(path):
+    cfg = load_config(path)
+    assert cfg.train_cfg.max_epochs > 0
+    assert cfg.get('arch_dataloader') is None
+    assert 'architect' not in cfg.default_hooks
+
+
+# Dry runs
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """A few images of each set, as the official batches hold them."""
+    root = tmp_path_factory.mktemp('data')
+    write_cifar(root / 'cifar10', 'cifar10', 8, 4)
+    write_cifar(root / 'cifar100', 'cifar100', 8, 4)
+    write_imagenet16(root / 'imagenet16_120', 10, 4)
+    return root
+
+
+@pytest.fixture
+def data(folder, monkeypatch) -> Iterator[None]:
+    """The small sets are found, and one thread runs: more only wait for each other here."""
+    monkeypatch.setenv('RDARTS_DATA', str(folder))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def shrink(cfg):
+    """Two channels, one cell a stage or three in all, batches of 4, 8 images."""
+    backbone = cfg.model.backbone
+    backbone.channels = 2
+    if 'cells_per_stage' in backbone:
+        backbone.cells_per_stage = 1
+    else:
+        backbone.num_cells = 3
+    cfg.model.head.in_channels //= 8
+    for key in ('train', 'arch', 'val'):
+        loader = cfg[f'{key}_dataloader']
+        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+        if loader.dataset.dataset.type == 'rdarts.Digits':
+            loader.dataset.dataset.limit = 8
+    return cfg
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_dry_run(name, data, capsys):
+    _, space, dataset, _, _ = parts(name)
+    cfg = shrink(load(name))
+    result = dry_run(cfg)
+    out = capsys.readouterr().out
+    assert result['alphas'] == ALPHAS[space]
+    assert result['parameters'] > 0 and result['macs'] > 0 and result['memory_mb'] > 0
+    size = 16 if dataset == 'in16' else 32
+    assert f'a (3, {size}, {size}) image' in out
+    assert f'for {cfg.train_cfg.max_epochs} epochs of 1 iterations' in out
+    epochs = cfg.train_cfg.max_epochs
+    assert result['expected_seconds'] > epochs * result['seconds_per_iteration']
