@@ -40,7 +40,10 @@ def _grad(output: Tensor, inputs: Sequence[Tensor], create_graph: bool = False) 
 
 
 def first_order(
-    val_loss: LossFunction, alphas: Sequence[nn.Parameter], weights: Sequence[nn.Parameter]
+    val_loss: LossFunction,
+    alphas: Sequence[nn.Parameter],
+    weights: Sequence[nn.Parameter],
+    scale: float = 1.0,
 ) -> tuple[list[Tensor], Tensor]:
     """Eq. 2 with xi = 0: the gradient at the current weights. None is computed for weights.
 
@@ -48,13 +51,14 @@ def first_order(
         val_loss (Callable): Computes L_val, a scalar.
         alphas (Sequence[Parameter]): Alpha.
         weights (Sequence[Parameter]): The learning weights.
+        scale (float): The loss scale of float16. Defaults to 1.
 
     Returns:
-        tuple[list[Tensor], Tensor]: d L_val / d alpha, and L_val.
+        tuple[list[Tensor], Tensor]: d L_val / d alpha times the scale, and L_val.
     """
     with only_learning(alphas, weights):
         loss = val_loss()
-        grads = _grad(loss, alphas)
+        grads = _grad(scale * loss, alphas)
     return grads, loss.detach()
 
 
@@ -120,6 +124,7 @@ def unrolled(
     buffers: Sequence[Tensor] = (),
     hessian: str = 'finite_difference',
     reduce: Callable[[list[Tensor]], list[Tensor]] = lambda grads: grads,
+    scale: float = 1.0,
 ) -> tuple[list[Tensor], Tensor]:
     """Eq. 2: the gradient through one virtual step w' = w + delta(grad_w L_train(w, alpha)).
 
@@ -139,9 +144,11 @@ def unrolled(
         buffers (Sequence[Tensor]): What the losses change and must be restored.
         hessian (str): ``'finite_difference'`` or ``'autograd'``.
         reduce (Callable): Averages gradients over ranks. Defaults to doing nothing.
+        scale (float): The loss scale of float16. Where the gradient of L_train overflows, no
+            step is taken and alpha's is NaN. Defaults to 1.
 
     Returns:
-        tuple[list[Tensor], Tensor]: d L_val / d alpha, and L_val at w'.
+        tuple[list[Tensor], Tensor]: d L_val / d alpha times the scale, and L_val at w'.
 
     Raises:
         UserError: The optimizer cannot be unrolled, or ``hessian`` is not known.
@@ -160,32 +167,36 @@ def unrolled(
     def alpha_gradient_of_training() -> list[Tensor]:
         set_random_state(noise)
         with only_learning(alphas, weights):
-            return _grad(train_loss(), alphas)
+            return _grad(scale * train_loss(), alphas)
 
     try:
         with only_learning(weights, alphas):
-            grads = reduce(_grad(train_loss(), weights))
+            grads = [grad / scale for grad in reduce(_grad(scale * train_loss(), weights))]
+        if not all(bool(torch.isfinite(grad).all()) for grad in grads):
+            with torch.no_grad():
+                return [torch.full_like(alpha, torch.nan) for alpha in alphas], val_loss()
         step = sgd_step(optimizer, weights, grads)
         move(step.delta)
         with only_learning((*alphas, *weights), ()):
             loss = val_loss()
-            both = _grad(loss, (*alphas, *weights))
+            both = _grad(scale * loss, (*alphas, *weights))
         after = get_random_state()
         direct = both[: len(alphas)]
         vector = [
-            slope * v for slope, v in zip(step.slope, reduce(both[len(alphas) :]), strict=True)
+            slope / scale * v
+            for slope, v in zip(step.slope, reduce(both[len(alphas) :]), strict=True)
         ]
         move(None)
         if hessian == 'autograd':
             set_random_state(noise)
             with only_learning((*alphas, *weights), ()):
-                grads = _grad(train_loss(), weights, create_graph=True)
+                grads = _grad(scale * train_loss(), weights, create_graph=True)
                 product = sum((g * v).sum() for g, v in zip(grads, vector, strict=True))
                 implicit = _grad(product, alphas)
         else:
             norm = torch.stack([v.norm() for v in vector]).norm()
-            radius = float(FD_RADIUS / norm) if norm > 0 else 0.0
-            if radius:
+            if norm != 0:
+                radius = float(FD_RADIUS / norm)
                 move(vector, radius)
                 plus = alpha_gradient_of_training()
                 move(vector, -radius)

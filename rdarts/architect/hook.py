@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from rdarts.architect.gradients import first_order, unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
-from rdarts.datasets import SearchSplit, check_parts
+from rdarts.datasets import check_parts
+from rdarts.engine.checkpoint import last_good
 from rdarts.engine.loops import check_finite, check_loader, iterate_from, loader_sampler
-from rdarts.errors import UserError
+from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS, REGULARIZERS, build
@@ -95,11 +96,14 @@ class ArchitectHook(Hook):
         self.alphas = list(self.supernet.arch_parameters.values())
         for alpha in self.alphas:
             broadcast(alpha.data)
-        dataloader = self.arch_dataloader or _of_config(runner, 'arch_dataloader')
+        dataloader = self.arch_dataloader
+        if dataloader is None:  # a DataLoader without a batch is false
+            dataloader = _of_config(runner, 'arch_dataloader')
         self.arch_dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
         check_loader(self.arch_dataloader, 'arch_dataloader')
         parts = (runner.train_dataloader.dataset, self.arch_dataloader.dataset)
-        if all(isinstance(part, SearchSplit) for part in parts):
+        # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
+        if all(hasattr(part, 'split_record') for part in parts):
             check_parts(*parts)
         optimizer = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
         self.optimizer = OPTIMIZERS.build(dict(optimizer, params=self.alphas))
@@ -170,7 +174,7 @@ class ArchitectHook(Hook):
             train_batch (dict): The batch of the weight step, which order 2 unrolls.
 
         Raises:
-            RunFailed: L_val is NaN or infinite.
+            RunFailed: L_val, or the gradient of alpha, is NaN or infinite.
         """
         grads, loss, scale = self.loss_gradient(runner, train_batch, self.next_batch())
         check_finite(loss, 'search loss L_val', runner)
@@ -188,6 +192,11 @@ class ArchitectHook(Hook):
             runner.logger.info(
                 f'alpha step of iteration {runner.iter + 1} skipped: its float16 gradient '
                 f'overflowed at scale {scale:g}'
+            )
+        else:
+            raise RunFailed(
+                f"alpha's gradient became NaN or infinite at iteration {runner.iter + 1} (epoch "
+                f'{runner.epoch + 1}) although L_val is finite. {last_good(runner.work_dir)}'
             )
         for alpha in self.alphas:
             alpha.grad = None
@@ -218,38 +227,40 @@ class ArchitectHook(Hook):
         weights = [p for p in self.model.parameters() if p.requires_grad]
         scale = 1.0 if self.scaler is None else self.scaler.get_scale()
 
-        def loss_of(batch: Any, factor: float = 1.0):
+        def loss_of(batch: Any):
             def loss() -> Tensor:
                 with runner.optim_wrapper.optim_context(self.model):
                     data = self.model.data_preprocessor(batch, True)
                     losses = self.model._run_forward(data, mode='loss')
-                return self.model.parse_losses(losses)[0] * factor
+                return self.model.parse_losses(losses)[0]
 
             return loss
 
         with self.supernet.alpha_phase():
             if self.order == 1:
-                grads, loss = first_order(loss_of(val_batch, scale), self.alphas, weights)
+                grads, loss = first_order(loss_of(val_batch), self.alphas, weights, scale)
             else:
                 grads, loss = unrolled(
-                    loss_of(train_batch, scale),
-                    loss_of(val_batch, scale),
+                    loss_of(train_batch),
+                    loss_of(val_batch),
                     self.alphas,
                     weights,
                     runner.optim_wrapper.optimizer,
                     list(self.model.buffers()),
                     self.hessian,
                     average,
+                    scale,
                 )
         grads = average(grads)
         if self.scaler is not None:
             grads = self._unscale(grads)
-        return grads, loss / scale, scale
+        return grads, loss, scale
 
     def _unscale(self, grads: list[Tensor]) -> list[Tensor]:
         """Divide by the loss scale, and adapt the scale to whether they are finite."""
         for alpha, grad in zip(self.alphas, grads, strict=True):
             alpha.grad = grad
+        self.scaler.scale(grads[0].new_ones(()))  # makes its state at the first call
         self.scaler.unscale_(self.optimizer)
         grads = [alpha.grad for alpha in self.alphas]
         for alpha in self.alphas:
@@ -284,6 +295,8 @@ class ArchitectHook(Hook):
             self.regularizers, penalties, strict=True
         ):
             name = type(regularizer).__name__
+            if name in row:
+                name += f'_{sum(key.startswith(name) for key in row) + 1}'
             penalty = self._by_cell([factor * g for g in gradient])
             row[name] = dict(
                 lambda_=factor,
@@ -295,9 +308,11 @@ class ArchitectHook(Hook):
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
         """One flat gradient for each cell type."""
-        parts: dict[str, list[Tensor]] = {}
-        for group, grad in zip(self.supernet.space.groups, grads, strict=True):
-            parts.setdefault(group.cell, []).append(grad.detach().flatten())
+        # not zipped with the groups: a ParameterDict made of a dict sorts by name
+        cells = {group.name: group.cell for group in self.supernet.space.groups}
+        parts: dict[str, list[Tensor]] = {cell: [] for cell in self.supernet.space.cells}
+        for name, grad in zip(self.names, grads, strict=True):
+            parts[cells[name]].append(grad.detach().flatten())
         return {cell: torch.cat(flat) for cell, flat in parts.items()}
 
 

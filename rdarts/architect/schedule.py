@@ -39,6 +39,8 @@ class Schedule:
                     f"interpolation='linear'), but got {dict(spec)}"
                 )
             points = spec['points']
+            if not isinstance(points, Sequence):
+                raise UserError(f'{name}: points must be a list, but is {points!r}')
             self.interpolation = spec.get('interpolation', 'linear')
         if self.interpolation not in ('linear', 'cosine', 'step'):
             raise UserError(
@@ -46,9 +48,11 @@ class Schedule:
                 f'but is {self.interpolation!r}'
             )
         self.points: list[tuple[float, float]] = []
-        for epoch, value in points:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not math.isfinite(value):
+        for point in points:
+            if not isinstance(point, Sequence) or len(point) != 2 or not _is_number(point[0]):
+                raise UserError(f'{name}: a point is (epoch, value), but got {point!r}')
+            epoch, value = point
+            if not _is_number(value):
                 raise UserError(f'{name} must be a finite number, but is {value!r}')
             if minimum is not None and value < minimum:
                 raise UserError(f'{name} must be at least {minimum:g}, but is {value!r}')
@@ -70,3 +74,8 @@ class Schedule:
                     share = (1 - math.cos(math.pi * share)) / 2
                 return a + (b - a) * share
         return points[-1][1]
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)

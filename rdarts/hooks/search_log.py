@@ -100,7 +100,8 @@ class SearchLogHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         seconds = time.perf_counter() - self._started
-        checkpoint['search_log'] = dict(bytes=self.path.stat().st_size, seconds=seconds)
+        size = self.path.stat().st_size if self.path.exists() else 0  # not on every machine
+        checkpoint['search_log'] = dict(bytes=size, seconds=seconds)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:

@@ -8,6 +8,7 @@ from rdarts.benchmarks import NASBench201, find_table
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
+from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS
 
 DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
@@ -17,7 +18,7 @@ DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
 class TabularBenchmarkHook(Hook):
     """Logs the accuracies of the current NAS-Bench-201 cell at the end of every epoch.
 
-    Where there is no table, one line says so and the search goes on.
+    Where there is no table, or the space is another one, one line says so and the search goes on.
 
     Args:
         path (str, optional): The table: see :class:`~rdarts.benchmarks.NASBench201`. Defaults
@@ -32,6 +33,12 @@ class TabularBenchmarkHook(Hook):
         self.table: NASBench201 | None = None
 
     def before_train(self, runner) -> None:
+        space = find_supernet(runner.model).space
+        if space.genotype != 'nas_bench_201':
+            runner.logger.info(
+                f"No look-up: the NAS-Bench-201 table holds no cell of the space '{space.name}'"
+            )
+            return
         try:
             path = find_table(self.path)
             self.table = None if path is None else NASBench201(path)
