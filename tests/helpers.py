@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import runpy
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +106,249 @@ def write_imagenet16(folder: Path, n_train: int, n_val: int) -> dict[str, Arrays
     images, labels = written['test']
     dump_batch(target / 'val_data', dict(data=to_rows(images), labels=(labels + 1).tolist()))
     return written
+
+
+# Tools as processes
+
+TOOLS = Path(__file__).resolve().parent.parent / 'tools'
+PRELOAD = [
+    'mmpretrain.datasets',
+    'mmpretrain.evaluation',
+    'mmpretrain.models',
+    'sklearn.datasets',
+    'rdarts.architect',
+    'rdarts.datasets',
+    'rdarts.engine.dry_run',
+    'rdarts.hooks',
+    'rdarts.models',
+]
+
+
+@dataclass
+class Finished:
+    """A tool that has ended.
+
+    Args:
+        code: Exit code; -9 where SIGKILL ended it.
+        out: What it printed.
+        err: What it printed to stderr.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
+class ToolProcess:
+    """A tool in a real process of its own, forked from a server that has torch loaded.
+
+    Args:
+        args: The tool's name under ``tools/`` and its arguments.
+        env: Environment variables to set.
+        cwd: Working directory. Defaults to the clone.
+    """
+
+    def __init__(
+        self, args: Sequence[Any], env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        context = multiprocessing.get_context('forkserver')
+        context.set_forkserver_preload(PRELOAD)
+        self._files = [tempfile.NamedTemporaryFile('r', suffix=name) for name in ('out', 'err')]
+        env = dict(OMP_NUM_THREADS='1', **(env or {}))
+        names = [file.name for file in self._files]
+        self.process = context.Process(
+            target=_run_tool, args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent))
+        )
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self.process.pid
+
+    def wait(self, timeout: float = 120) -> Finished:
+        """Wait for its end; kills it, and fails, after ``timeout`` seconds."""
+        self.process.join(timeout)
+        late = self.process.is_alive()
+        if late:
+            self.process.kill()
+            self.process.join()
+        out, err = (Path(file.name).read_text() for file in self._files)
+        for file in self._files:
+            file.close()
+        assert not late, f'no end within {timeout} s: {out}\n{err}'
+        return Finished(self.process.exitcode, out, err)
+
+
+def _run_tool(args: list[str], files: list[str], env: dict[str, str], cwd: str) -> None:
+    for number, name in enumerate(files, 1):
+        handle = os.open(name, os.O_WRONLY)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdout = os.fdopen(1, 'w', buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, 'w', buffering=1, closefd=False)
+    os.environ.update(env)
+    os.chdir(cwd)
+    import torch
+
+    torch.set_num_threads(int(env['OMP_NUM_THREADS']))
+    multiprocessing.set_start_method('fork', force=True)
+    path = TOOLS / args[0]
+    sys.argv = [str(path), *args[1:]]
+    sys.path[0] = str(path.parent)
+    try:
+        runpy.run_path(str(path), run_name='__main__')
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        coverage = sys.modules.get('coverage')
+        current = coverage and coverage.Coverage.current()
+        if current:
+            current.stop()
+            current.save()
+
+
+def run_tool(
+    args: Sequence[Any],
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120,
+) -> Finished:
+    """Run a tool to its end: see :class:`ToolProcess`."""
+    return ToolProcess(args, env, cwd).wait(timeout)
+
+
+# Small searches for the tools
+
+SMALL_SEARCH = """
+_base_ = {base!r}
+model = dict(backbone={backbone!r}, head=dict(in_channels={features}))
+{loaders}
+train_cfg = dict(max_epochs=3)
+default_hooks = dict(
+    checkpoint=dict(iter_interval=3),
+    search_log=dict(interval=1),
+    architect={architect!r},
+)
+custom_imports = dict(imports=['test_engine.event_hooks'])
+custom_hooks = {hooks!r}
+"""
+
+
+def write_small_search(
+    folder: Path,
+    *hooks: dict[str, Any],
+    name: str = 'small.py',
+    space: str = 'nas_bench_201',
+    images: int = 192,
+    batch_size: int = 16,
+    architect: dict[str, Any] | None = None,
+) -> Path:
+    """Write the config of a search on the digits that takes seconds.
+
+    Three epochs of ``images / 2 / batch_size`` iterations, a checkpoint every third.
+
+    Args:
+        folder: Where to write it.
+        *hooks: Custom hooks, such as those of ``test_engine/event_hooks.py``.
+        name: Name of the file.
+        space: ``nas_bench_201``, or a space of DARTS's cells.
+        images: Images of the search, half of them for alpha.
+        batch_size: Of both loaders.
+        architect: Further arguments of the architect.
+    """
+    configs = TOOLS.parent / 'configs'
+    base = [str(configs / 'search' / 'rdarts_nb201_digits.py')]
+    backbone, features = dict(channels=2), 8
+    if space != 'nas_bench_201':
+        parts = ('models/darts_supernet', 'datasets/digits', 'schedules/search_d0')
+        base = [str(configs / '_base_' / f'{p}.py') for p in (*parts, 'search_runtime')]
+        backbone, features = dict(channels=2, num_cells=3, space=space), 32
+        architect = dict(type='rdarts.BERArchitectHook', lambda_=1, **(architect or {}))
+    sizes = dict(train=batch_size, arch=batch_size, val=256)
+    loaders = [
+        f'{n}_dataloader = dict(batch_size={b}, dataset=dict(dataset=dict(limit={images})))'
+        for n, b in sizes.items()
+    ]
+    text = SMALL_SEARCH.format(
+        base=base,
+        backbone=backbone,
+        features=features,
+        loaders='\n'.join(loaders),
+        architect=architect or {},
+        hooks=list(hooks),
+    )
+    path = Path(folder, name)
+    path.write_text(text)
+    return path
+
+
+# Runners in this process
+
+
+def digits_config(work_dir: Path, options: dict[str, Any] | None = None, images: int = 32) -> Any:
+    """The config of the digits search, shrunken: 2 channels, batches of 8.
+
+    Args:
+        work_dir: Where a run of it writes.
+        options: Dotted keys and their values.
+        images: Images of the search, half of them for alpha: 32 are 2 iterations an epoch.
+    """
+    from rdarts.engine.launch import load_config
+
+    shrunken = {
+        'model.backbone.channels': 2,
+        'model.head.in_channels': 8,
+        'train_cfg.max_epochs': 1,
+    }
+    for name in ('train', 'arch', 'val'):
+        shrunken[f'{name}_dataloader.batch_size'] = 8
+        shrunken[f'{name}_dataloader.dataset.dataset.limit'] = images
+    path = TOOLS.parent / 'configs' / 'search' / 'rdarts_nb201_digits.py'
+    cfg = load_config(path, {**shrunken, **(options or {})})
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def digits_runner(
+    work_dir: Path,
+    options: dict[str, Any] | None = None,
+    images: int = 32,
+    hooks: Sequence[Any] = (),
+    **keys: Any,
+) -> Any:
+    """A runner of :func:`digits_config`, built as ``tools/train.py`` builds it.
+
+    Args:
+        work_dir: Where it writes.
+        options: Dotted keys and their values.
+        images: Images of the search, half of them for alpha.
+        hooks: Further hooks, as objects.
+        keys: Whole entries of the config, such as ``visualizer``; ``resume`` is as ``--resume``.
+    """
+    import uuid
+
+    from rdarts.engine.launch import build_runner, prepare_work_dir, set_resume
+
+    cfg = digits_config(work_dir, options, images)
+    resume = keys.pop('resume', False)
+    for key, value in keys.items():
+        cfg[key] = value
+    # mmengine keeps loggers and message hubs by name: each runner has its own
+    cfg.experiment_name = uuid.uuid4().hex
+    prepare_work_dir(work_dir, keep=bool(resume))
+    if resume:
+        set_resume(cfg, resume)
+    runner = build_runner(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    return runner
+
+
+def log_text(work_dir: Path) -> str:
+    """What the runs of a work directory have logged, all starts together."""
+    return '\n'.join(path.read_text() for path in sorted(Path(work_dir).glob('*/*.log')))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 import signal
 import threading
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, all_reduce, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, print_log
@@ -79,9 +81,9 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
             f'checkpoint {path} refused: it would run code ({match[1]}); a checkpoint may hold '
             'only tensors, numbers, strings, lists and dicts'
         ) from None
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception:  # damaged bytes make torch's reader fail in any way
         raise UserError(f'checkpoint {path} is damaged or no checkpoint') from None
     if not isinstance(checkpoint, dict):
         raise UserError(f'checkpoint {path} holds no dict, but {type(checkpoint).__name__}')
@@ -94,7 +96,15 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
 
 
 def _read_url(url: str, map_location: Any = 'cpu') -> dict[str, Any]:
-    return torch.hub.load_state_dict_from_url(url, map_location=map_location, weights_only=True)
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    path = folder / Path(urlparse(url).path).name
+    if not path.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path))
+        except OSError as error:
+            raise UserError(f'checkpoint {url} cannot be downloaded: {error}') from None
+    return read_checkpoint(path, map_location)
 
 
 def _read_hub(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
@@ -127,9 +137,9 @@ CheckpointLoader.register_scheme(
     _read_hub,
     force=True,
 )
-_remote = tuple(p for p in CheckpointLoader._schemes if 's3' in p or 'pavi' in p)
-if _remote:
-    CheckpointLoader.register_scheme(_remote, _refuse, force=True)
+_others = tuple(p for p, f in CheckpointLoader._schemes.items() if f.__module__ != __name__)
+if _others:
+    CheckpointLoader.register_scheme(_others, _refuse, force=True)
 
 
 # The message hub as plain data
@@ -143,13 +153,25 @@ def _plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
 
 
+def _without_numpy(value: Any) -> Any:
+    """Numpy's numbers as Python's, so that anybody's ``weights_only=True`` loads them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _without_numpy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_numpy(item) for item in value]
+    return value
+
+
 def _pack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:
     """mmengine's message hub without its classes."""
     histories = {}
     for key, buffer in hub['log_scalars'].items():
         values, counts = (np.asarray(a, dtype=np.float64)[-HISTORY:] for a in buffer.data)
         histories[key] = [torch.from_numpy(values), torch.from_numpy(counts), buffer.max_length]
-    info = {key: value for key, value in hub['runtime_info'].items() if _plain(value)}
+    info = _without_numpy(dict(hub['runtime_info']))
+    info = {key: value for key, value in info.items() if _plain(value)}
     return dict(histories=histories, runtime_info=info, resumed_keys=dict(hub['resumed_keys']))
 
 
@@ -176,6 +198,10 @@ def list_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
+def _iteration(path: Path) -> int:
+    return int(NAME.fullmatch(path.name)[2])
+
+
 def find_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     """The newest checkpoint of a work directory that can be read.
 
@@ -200,6 +226,18 @@ def find_checkpoint(work_dir: str | os.PathLike) -> Path | None:
     return None
 
 
+def set_aside(work_dir: str | os.PathLike, paths: Sequence[Path]) -> Path:
+    """Move files of a work directory into a new folder ``previous_<n>`` of it."""
+    number = 1
+    while Path(work_dir, f'previous_{number}').exists():
+        number += 1
+    target = Path(work_dir, f'previous_{number}')
+    target.mkdir()
+    for path in paths:
+        shutil.move(path, target / path.name)
+    return target
+
+
 def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
     """A run can only be resumed with the network that it was begun with.
 
@@ -207,6 +245,12 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
         UserError: The checkpoint has other tensors or shapes than the model; the line names
             what differs.
     """
+    meta = checkpoint.get('meta')
+    if not isinstance(meta, dict) or not {'epoch', 'iter'} <= meta.keys():
+        raise UserError(
+            'cannot resume: the checkpoint holds weights, but no state of a run (meta.epoch, '
+            'meta.iter); start from its weights with --cfg-options load_from=FILE'
+        )
     saved, own = checkpoint.get('state_dict', {}), model.state_dict()
     for key, tensor in own.items():
         if key not in saved:
@@ -269,6 +313,9 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(interval=interval, by_epoch=True, max_keep_ckpts=-1, **kwargs)
+        self._validated = False
+        self._of_ranks: list[dict[str, Any]] = []
+        self._buffers: dict[str, torch.Tensor] = {}
         self.iter_interval = iter_interval
         self.minutes = minutes
         self.keep = max(2, max_keep_ckpts)
@@ -283,9 +330,26 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.save_best is not None and len(self.key_indicators) == 1:
             self.best_ckpt_path = runner.message_hub.runtime_info.get('best_ckpt')
         self._saved_at = time.monotonic()
+        buffers = dict(runner.model.named_buffers())
+        for key, value in self._buffers.items():
+            buffers[key].copy_(value)
+        self._buffers = {}
+        if is_main_process():
+            self._clear(runner)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._note_signal)
+
+    def _clear(self, runner) -> None:
+        """Half-written files of a killed run, and checkpoints past the one that is resumed."""
+        folder = Path(self.out_dir)
+        for path in folder.glob('.*.pth.tmp'):
+            path.unlink()
+        newer = [path for path in list_checkpoints(folder) if _iteration(path) > runner.iter]
+        if newer:
+            # else they would be taken for the newest of this run
+            target = set_aside(folder, newer)
+            runner.logger.info(f'Checkpoints after iteration {runner.iter} moved to {target}')
 
     def after_train(self, runner) -> None:
         self._restore_handlers()
@@ -302,7 +366,19 @@ class AtomicCheckpointHook(CheckpointHook):
                 f'cannot resume: the run was begun with seed {seed}, not {runner.seed}; '
                 f'leave --seed out or set it to {seed}'
             )
+        length, own = checkpoint.get('epoch_length'), len(runner.train_dataloader)
+        if length is not None and length != own:
+            raise UserError(
+                f'cannot resume: an epoch had {length} iterations and now has {own} (another '
+                'batch size, data set or number of processes?); resume with what began the run'
+            )
         runner.train_loop.random_state = checkpoint.get('random_state')
+        runner.train_loop.validated = checkpoint.get('validated', False)
+        rank, world_size = get_dist_info()
+        ranks = checkpoint.get('ranks', [])
+        if len(ranks) == world_size:
+            runner.train_loop.random_state = ranks[rank]['random_state']
+            self._buffers = ranks[rank]['buffers']
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         for key, tensor in checkpoint['state_dict'].items():
@@ -312,7 +388,10 @@ class AtomicCheckpointHook(CheckpointHook):
                     f'not saved. {last_good(runner.work_dir)}'
                 )
         checkpoint['message_hub'] = _pack_message_hub(checkpoint['message_hub'])
-        checkpoint['random_state'] = get_random_state()
+        checkpoint['random_state'] = _training_state(runner)
+        checkpoint['ranks'] = self._of_ranks
+        checkpoint['epoch_length'] = len(runner.train_dataloader)
+        checkpoint['validated'] = self._validated
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         stop = self._stop_agreed()
@@ -338,8 +417,12 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save(runner, epoch=runner.epoch + 1, iteration=runner.iter, epoch_end=True)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
-        # called once more by `save_best`, to keep the best score
-        self._save(runner, epoch=meta['epoch'], iteration=meta['iter'], epoch_end=True)
+        # called once more by `save_best`, after the validation, to keep the best score
+        self._validated = True
+        try:
+            self._save(runner, epoch=meta['epoch'], iteration=meta['iter'], epoch_end=True)
+        finally:
+            self._validated = False
 
     def _save(self, runner, epoch: int, iteration: int, epoch_end: bool) -> None:
         name = f'iter_{iteration}.pth'
@@ -347,6 +430,7 @@ class AtomicCheckpointHook(CheckpointHook):
             name = f'epoch_{epoch}_{name}'
         folder = Path(self.out_dir)
         path, temporary = folder / name, folder / f'.{name}.tmp'
+        self._of_ranks = _gather_ranks(runner)
         self.last_ckpt = str(path)
         try:
             runner.save_checkpoint(
@@ -367,9 +451,11 @@ class AtomicCheckpointHook(CheckpointHook):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise RunFailed(
-                f'cannot write the checkpoint {path}: {error.strerror}. '
+                f'cannot write the checkpoint {path}: {error.strerror or error}. '
                 f'{last_good(runner.work_dir)}'
             ) from None
+        finally:
+            self._of_ranks = []
         self._saved_at = time.monotonic()
 
     def _note_signal(self, number: int, frame: Any) -> None:
@@ -397,6 +483,23 @@ class AtomicCheckpointHook(CheckpointHook):
             flag = flag.to(_dist_device())
             all_reduce(flag, 'max')
         return bool(flag)
+
+
+def _training_state(runner) -> dict[str, Any]:
+    """The random state of this process, as training will need it next."""
+    state = getattr(runner.train_loop, 'random_state', None)
+    return get_random_state() if state is None else state
+
+
+def _gather_ranks(runner) -> list[dict[str, Any]]:
+    """What each rank has for itself: random state and buffers (running statistics).
+
+    Empty for a single process, whose state dict says it all.
+    """
+    if get_dist_info()[1] == 1:
+        return []
+    buffers = {key: value.cpu() for key, value in runner.model.named_buffers()}
+    return all_gather_object(dict(random_state=_training_state(runner), buffers=buffers))
 
 
 def _dist_device() -> torch.device:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
-import shutil
 import sys
 import traceback
 import warnings
@@ -21,12 +21,13 @@ from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
-from rdarts.engine.checkpoint import find_checkpoint, list_checkpoints
+from rdarts.engine.checkpoint import find_checkpoint, list_checkpoints, set_aside
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint'
 )  # fmt: skip
+OTHER_KEYS = ('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'runner_type')
 
 
 # Errors
@@ -45,7 +46,8 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        if is_main_rank():
+            print(stop, file=sys.stderr)
         return stop.code
     except KeyboardInterrupt:
         print('stopped at once; the last checkpoint is what is left', file=sys.stderr)
@@ -78,12 +80,30 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, TypeError) and re.search(
         r'unexpected keyword argument|missing \d+ required', text
     ):
-        return f'an entry of the config does not fit: {text.splitlines()[-1]}', 2
+        line = text.splitlines()[-1]
+        return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
     if isinstance(error, OSError) and error.errno == 28:
         return f'no space left on the disk ({error.filename})', 1
     return None
+
+
+def _nearest_argument(line: str) -> str:
+    """A hint for ``Class.__init__() got an unexpected keyword argument 'x'``."""
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", line)
+    if match is None:
+        return ''
+    arguments: set[str] = set()
+    for registry in _registries():
+        for kind in (*registry.module_dict.values(), *_of_children(registry).values()):
+            mro = inspect.getmro(kind) if inspect.isclass(kind) else ()
+            if any(base.__name__ == match[1] for base in mro):
+                for base in mro:
+                    if base is not object and '__init__' in vars(base):
+                        arguments.update(inspect.signature(base.__init__).parameters)
+    arguments -= {'self', 'args', 'kwargs'}
+    return f'; {nearest(match[2], arguments)}' if arguments else ''
 
 
 def _registries() -> Iterator[Registry]:
@@ -98,10 +118,14 @@ def _all_names() -> set[str]:
     for registry in _registries():
         prefix = 'rdarts.' if registry.scope == 'rdarts' else ''
         names.update(prefix + name for name in registry.module_dict)
-        for child in registry.children.values():
-            if child.scope != 'rdarts':
-                names.update(child.module_dict)
+        names.update(_of_children(registry))
     return names
+
+
+def _of_children(registry: Registry) -> dict[str, Any]:
+    """What other packages have added to one of mmengine's registries."""
+    children = [child for child in registry.children.values() if child.scope != 'rdarts']
+    return {name: kind for child in children for name, kind in child.module_dict.items()}
 
 
 def check_types(cfg: Any) -> None:
@@ -164,6 +188,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f'config {path} cannot be read: {line}') from error
     if options:
+        _check_option_keys(cfg, options)
         try:
             cfg.merge_from_dict(options)
         except Exception as error:
@@ -174,11 +199,24 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     return cfg
 
 
+def _check_option_keys(cfg: Config, options: dict[str, Any]) -> None:
+    """What no config has and no runner reads would be ignored in silence."""
+    known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters, *OTHER_KEYS}
+    for option in options:
+        key = option.split('.')[0]
+        if key not in known:
+            raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
+
+
 def _check_head(cfg: Config) -> None:
-    """The head's input must be what the supernet gives."""
+    """The head's input must be what the supernet, or the NAS-Bench-201 network, gives."""
     model = cfg.get('model') or {}
     backbone, head = model.get('backbone') or {}, model.get('head') or {}
     factors = {'rdarts.NASBench201Supernet': 4, 'rdarts.NASBench201Net': 4}
+    cells = backbone.get('num_cells', 8)
+    if backbone.get('space', 'darts') in ('darts', 's1', 's2', 's3', 's4') and type(cells) is int:
+        # four nodes side by side, twice as wide after each reduction; a table may have others
+        factors['rdarts.DARTSSupernet'] = 4 * 2 ** len({cells // 3, 2 * cells // 3})
     factor = factors.get(backbone.get('type'))
     if factor and 'channels' in backbone and 'in_channels' in head:
         expected = factor * backbone['channels']
@@ -224,14 +262,10 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
         probe.unlink()
         found = [folder / name for name in RUN_FILES if (folder / name).exists()]
         found += list_checkpoints(folder)
+        if found == [folder / 'config.py']:
+            found = []  # of a start that failed before it ran
         if not keep and found and is_main_rank():
-            number = 1
-            while (folder / f'previous_{number}').exists():
-                number += 1
-            target = folder / f'previous_{number}'
-            target.mkdir()
-            for path in found:
-                shutil.move(path, target / path.name)
+            target = set_aside(folder, found)
             print(f'{folder} held an earlier run: moved to {target} (--resume goes on with one)')
     except OSError as error:
         raise UserError(
@@ -314,6 +348,15 @@ def _no_deprecations(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(('"FileClient" will', '"HardDiskBackend" is'))
 
 
+class _Runner(Runner):
+    """mmengine's, which would write the config over an earlier start's before it is resumed."""
+
+    def dump_config(self) -> None:
+        """See mmengine."""
+        if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
+            super().dump_config()
+
+
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     """Build the runner of a config, without the pages that mmengine prints first.
 
@@ -328,7 +371,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     if cfg.filename:
         # mmengine dumps the config under this name
         object.__setattr__(cfg, '_filename', str(Path(cfg.work_dir) / 'config.py'))
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else _Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
         handler.addFilter(_no_deprecations)
     if not quiet:

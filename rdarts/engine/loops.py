@@ -80,14 +80,19 @@ class SearchTrainLoop(EpochBasedTrainLoop):
             raise UserError(f'train_cfg.max_epochs must be a positive integer, not {max_epochs}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         check_loader(self.dataloader, 'train_dataloader')
+        # of the training generators, while others use them: until a resumed run starts, and
+        # during validation
         self.random_state: dict[str, Any] | None = None
+        self.validated = False
 
     def run(self) -> torch.nn.Module:
         """Train."""
         self.runner.call_hook('before_train')
         if self.random_state is not None:
             set_random_state(self.random_state)
-        if self._epoch and self._iter == self._epoch * len(self.dataloader):
+            self.random_state = None
+        ended = self._epoch and self._iter == self._epoch * len(self.dataloader)
+        if ended and not self.validated:
             self._validate_if_due()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -124,8 +129,11 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         if self.runner.val_loop is None or self._epoch < self.val_begin:
             return
         if self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs:
-            with preserve_random_state():
+            with preserve_random_state() as state:
+                # what a checkpoint that is saved meanwhile must hold
+                self.random_state = state
                 self.runner.val_loop.run()
+            self.random_state = None
 
 
 def check_finite(loss: Any, name: str, runner) -> None:

@@ -42,11 +42,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
-def preserve_random_state() -> Iterator[None]:
-    """What runs inside leaves the global generators as they were."""
+def preserve_random_state() -> Iterator[dict[str, Any]]:
+    """What runs inside leaves the global generators as they were; yields their states."""
     state = get_random_state()
     try:
-        yield
+        yield state
     finally:
         set_random_state(state)
 

@@ -1,0 +1,129 @@
+"""Hooks that make something happen at a chosen moment of a run, for configs of the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from rdarts.models.backbones import find_supernet
+
+
+@HOOKS.register_module()
+class SignalAt(Hook):
+    """Sends this process a signal at one event.
+
+    Args:
+        event (str): ``'iter'`` (after the iteration, before a checkpoint of it), ``'saved'``
+            (after the iteration and its checkpoint), ``'epoch'`` (after the epoch's
+            checkpoint, before its validation), ``'val'`` (after the validation), or
+            ``'writing'`` (the checkpoint's temporary file holds half of it).
+        number (int): Of the iteration, or of the epoch for the last three; from 1.
+        signum (int): The signal. Defaults to SIGKILL.
+        rank (int, optional): The only rank that gets it. Defaults to None, every one.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self, event: str, number: int, signum: int = signal.SIGKILL, rank: int | None = None
+    ) -> None:
+        self.event, self.number, self.signum, self.rank = event, number, signum, rank
+        if event in ('saved', 'epoch', 'val'):
+            self.priority = 'LOWEST'
+
+    def _fire(self, event: str, number: int) -> None:
+        if (event, number) == (self.event, self.number) and self.rank in (None, get_rank()):
+            os.kill(os.getpid(), self.signum)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._fire('iter' if self.event == 'iter' else 'saved', runner.iter + 1)
+
+    def after_train_epoch(self, runner) -> None:
+        self._fire('epoch', runner.epoch + 1)
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        self._fire('val', runner.epoch)
+
+    def before_save_checkpoint(self, runner, checkpoint) -> None:
+        if self.event != 'writing' or checkpoint['meta']['iter'] != self.number:
+            return
+        name = f'.iter_{self.number}.pth.tmp'
+        half = next(Path(runner.work_dir).glob('*.pth')).read_bytes()
+        Path(runner.work_dir, name).write_bytes(half[: len(half) // 2])
+        self._fire('writing', self.number)
+
+
+@HOOKS.register_module()
+class Poison(Hook):
+    """Makes the head's weights NaN at one iteration.
+
+    Args:
+        event (str): ``'before_alpha'`` (L_val is NaN), ``'before_weights'`` (the training loss
+            is) or ``'after'`` (only the weights are).
+        iteration (int): From 1.
+    """
+
+    def __init__(self, event: str, iteration: int) -> None:
+        self.event, self.iteration = event, iteration
+        self.priority = 'HIGH' if event == 'before_alpha' else 'LOW'
+
+    def _poison(self, runner) -> None:
+        if runner.iter + 1 == self.iteration:
+            runner.model.head.fc.weight.data.fill_(float('nan'))
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if self.event != 'after':
+            self._poison(runner)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self.event == 'after':
+            self._poison(runner)
+
+
+@HOOKS.register_module()
+class FullDisk(Hook):
+    """Lets the renaming of every checkpoint from one iteration on fail as on a full disk."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter + 1 == self.iteration:
+            os.fsync = _no_space
+
+
+def _no_space(*args, **kwargs) -> None:
+    raise OSError(28, 'No space left on device')
+
+
+@HOOKS.register_module()
+class RecordAlpha(Hook):
+    """Writes alpha and the weights' dtypes of every rank after every iteration."""
+
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        supernet = find_supernet(runner.model)
+        alpha = {key: value.detach().clone() for key, value in supernet.arch_parameters.items()}
+        dtypes = sorted({str(p.dtype) for p in runner.model.parameters()})
+        path = Path(runner.work_dir, f'alpha_{get_rank()}_{runner.iter + 1}.pt')
+        torch.save(dict(alpha=alpha, dtypes=dtypes), path)
+
+
+@HOOKS.register_module()
+class RecordGenotype(Hook):
+    """Writes the genotype that each rank derives at the end of every epoch."""
+
+    priority = 'LOWEST'
+
+    def after_train_epoch(self, runner) -> None:
+        from rdarts.hooks import GenotypeHook
+
+        text = GenotypeHook.of(runner).current.to_string()
+        Path(runner.work_dir, f'genotype_{get_rank()}_{runner.epoch + 1}.txt').write_text(text)

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import digits_runner
+from mmengine.logging import MessageHub
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from rdarts.engine import find_checkpoint, read_checkpoint
+from rdarts.engine.checkpoint import (
+    AtomicCheckpointHook,
+    _pack_message_hub,
+    _unpack_message_hub,
+    check_resumable,
+    last_good,
+    list_checkpoints,
+    set_aside,
+    write_atomically,
+)
+from rdarts.errors import Interrupted, RunFailed, UserError
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+# Reading
+
+
+def test_read_checkpoint(tmp_path):
+    data = dict(
+        state_dict=dict(weight=torch.arange(3.0)),
+        meta=dict(epoch=1, iter=2, config='raise SystemExit', cfg='x = 1'),
+        arrays=[np.arange(3), np.float64(0.5), np.array([True])],
+    )
+    torch.save(data, tmp_path / 'a.pth')
+    read = read_checkpoint(tmp_path / 'a.pth')
+    assert torch.equal(read['state_dict']['weight'], torch.arange(3.0))
+    assert read['meta'] == dict(epoch=1, iter=2, cfg='x = 1')
+    assert [np.asarray(a).tolist() for a in read['arrays']] == [[0, 1, 2], 0.5, [True]]
+
+
+@pytest.mark.parametrize('new_format', [True, False])
+@pytest.mark.parametrize('prefix', ['', 'file:'])
+def test_code_is_refused_by_every_loader(new_format, prefix, tmp_path):
+    path = tmp_path / 'evil.pth'
+    torch.save(
+        dict(state_dict={}, evil=Evil(tmp_path / 'pwned')),
+        path,
+        _use_new_zipfile_serialization=new_format,
+    )
+    for load in (read_checkpoint, CheckpointLoader.load_checkpoint):
+        with pytest.raises(UserError, match='refused: it would run code .*system'):
+            load(str(path))
+    assert not (tmp_path / 'pwned').exists()
+
+
+def test_bare_pickle_is_refused(tmp_path):
+    path = tmp_path / 'evil.pth'
+    path.write_bytes(pickle.dumps(Evil(tmp_path / 'pwned')))
+    with pytest.raises(UserError):
+        read_checkpoint(path)
+    assert not (tmp_path / 'pwned').exists()
+
+
+def test_what_is_downloaded_is_read_alike(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    source = tmp_path / 'source.pth'
+    fetched = []
+
+    def download(url: str, path: str) -> None:
+        fetched.append(url)
+        shutil.copy(source, path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    torch.save(dict(meta=dict(config='raise SystemExit'), evil=Evil(tmp_path / 'pwned')), source)
+    with pytest.raises(UserError, match='refused: it would run code'):
+        CheckpointLoader.load_checkpoint('https://example.org/files/evil.pth?raw=1')
+    assert not (tmp_path / 'pwned').exists()
+    torch.save(dict(meta=dict(config='raise SystemExit', epoch=1)), source)
+    for _ in range(2):  # the second time from the cache
+        read = CheckpointLoader.load_checkpoint('https://example.org/good.pth')
+        assert read == dict(meta=dict(epoch=1))
+    assert len(fetched) == 2
+
+    def fail(url: str, path: str) -> None:
+        raise OSError('no route')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
+    with pytest.raises(UserError, match='cannot be downloaded: no route'):
+        CheckpointLoader.load_checkpoint('https://example.org/none.pth')
+
+
+def test_every_local_and_remote_scheme_is_ours():
+    ours = 'rdarts.engine.checkpoint'
+    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == {ours}
+
+
+@pytest.mark.parametrize(
+    ('content', 'says'),
+    [
+        (b'', 'damaged'),
+        (b'text', 'damaged'),
+        (b'PK\x03\x04' + bytes(200), 'damaged'),
+    ],
+)
+def test_damaged(content, says, tmp_path):
+    path = tmp_path / 'a.pth'
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f'checkpoint {path} is {says}'):
+        read_checkpoint(path)
+
+
+def test_every_flipped_byte_of_the_tensors_is_noticed(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save(dict(weight=torch.full((64,), 1.5)), path)
+    data = path.read_bytes()
+    start = data.index(torch.full((64,), 1.5).numpy().tobytes())
+    for offset in range(start, start + 256, 17):
+        path.write_bytes(data[:offset] + bytes([data[offset] ^ 4]) + data[offset + 1 :])
+        with pytest.raises(UserError, match='damaged'):
+            read_checkpoint(path)
+
+
+def test_no_dict_and_no_file(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / 'list.pth')
+    with pytest.raises(UserError, match='holds no dict, but list'):
+        read_checkpoint(tmp_path / 'list.pth')
+    with pytest.raises(UserError, match='checkpoint not found'):
+        read_checkpoint(tmp_path / 'none.pth')
+    with pytest.raises(UserError, match='copy it to a local file first'):
+        CheckpointLoader.load_checkpoint('petrel://bucket/a.pth')
+    with pytest.raises(UserError, match='no model of that name'):
+        CheckpointLoader.load_checkpoint('torchvision://no_such_model')
+
+
+def test_message_hub_is_packed_as_plain_data():
+    hub = MessageHub('packed')
+    for value in (1.0, 2.0, 4.0):
+        hub.update_scalar('train/loss', value)
+    hub.update_info('best_score', np.float32(0.5))
+    hub.update_info('nested', dict(a=[np.int64(3), None, 'x']))
+    hub.update_info('object', object())
+    packed = _pack_message_hub(hub.state_dict())
+    assert packed['runtime_info'] == dict(best_score=0.5, nested=dict(a=[3, None, 'x']))
+    assert type(packed['runtime_info']['best_score']) is float
+    restored = MessageHub('restored')
+    restored.load_state_dict(_unpack_message_hub(packed))
+    assert restored.get_scalar('train/loss').mean() == pytest.approx(7 / 3)
+    assert restored.get_scalar('train/loss').data[0].tolist() == [1.0, 2.0, 4.0]
+    assert restored.get_info('best_score') == 0.5
+
+
+# Finding
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_bytes(b'')
+
+
+def test_list_checkpoints_newest_first(tmp_path):
+    touch(
+        tmp_path,
+        'iter_9.pth',
+        'epoch_1_iter_10.pth',
+        'iter_10.pth',
+        'iter_100.pth',
+        'best_accuracy_epoch_3.pth',
+        '.iter_200.pth.tmp',
+        'iter_x.pth',
+        'weights.pth',
+    )
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ['iter_100.pth', 'epoch_1_iter_10.pth', 'iter_10.pth', 'iter_9.pth']
+    assert str(tmp_path / 'iter_100.pth') in last_good(tmp_path)
+    assert last_good(tmp_path / 'nothing') == 'There is no checkpoint yet.'
+
+
+def test_find_checkpoint(tmp_path, caplog):
+    assert find_checkpoint(tmp_path) is None
+    touch(tmp_path, 'iter_3.pth')
+    with pytest.raises(UserError, match='can be read: 1 are damaged'):
+        find_checkpoint(tmp_path)
+    torch.save(dict(a=1), tmp_path / 'iter_2.pth')
+    torch.save(dict(a=1), tmp_path / 'iter_1.pth')
+    assert find_checkpoint(tmp_path) == tmp_path / 'iter_2.pth'
+
+
+def test_set_aside_numbers_its_folders(tmp_path):
+    for number in (1, 2):
+        touch(tmp_path, 'iter_3.pth')
+        target = set_aside(tmp_path, [tmp_path / 'iter_3.pth'])
+        assert target == tmp_path / f'previous_{number}'
+        assert [path.name for path in target.iterdir()] == ['iter_3.pth']
+    assert not (tmp_path / 'iter_3.pth').exists()
+
+
+class Small(nn.Module):
+    def __init__(self, width: int = 4, classes: int = 3, extra: bool = False) -> None:
+        super().__init__()
+        self.body = nn.Linear(2, width)
+        self.head = nn.Linear(4, classes)
+        if extra:
+            self.more = nn.Linear(1, 1)
+
+
+@pytest.mark.parametrize(
+    ('saved', 'own', 'says'),
+    [
+        (Small(), Small(width=6), r"another width or depth \('body.weight' is \[4, 2\]"),
+        (Small(), Small(classes=5), r"another class number \('head.weight' is \[3, 4\]"),
+        (Small(), Small(extra=True), "the checkpoint lacks 'more.weight'"),
+        (Small(extra=True), Small(), "network lacks 'more.weight'"),
+    ],
+)
+def test_check_resumable(saved, own, says):
+    checkpoint = dict(meta=dict(epoch=0, iter=1), state_dict=saved.state_dict())
+    check_resumable(checkpoint, saved)
+    with pytest.raises(UserError, match=says):
+        check_resumable(checkpoint, own)
+    with pytest.raises(UserError, match='no state of a run'):
+        check_resumable(dict(state_dict=saved.state_dict()), saved)
+
+
+# Writing
+
+
+def test_write_atomically(tmp_path, monkeypatch):
+    path = tmp_path / 'file'
+    write_atomically(path, b'first')
+
+    def fail(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError):
+        write_atomically(path, b'second')
+    assert path.read_bytes() == b'first'
+
+
+def test_at_least_two_are_kept():
+    assert AtomicCheckpointHook(max_keep_ckpts=1).keep == 2
+    assert AtomicCheckpointHook(max_keep_ckpts=-1).keep == 2
+    assert AtomicCheckpointHook().keep == 3
+
+
+def test_retention(tmp_path):
+    options = {
+        'train_cfg.max_epochs': 2,
+        'default_hooks.checkpoint.max_keep_ckpts': 1,
+        'default_hooks.checkpoint.iter_interval': 1,
+    }
+    runner = digits_runner(tmp_path, options)
+    runner.train()
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ['epoch_2_iter_4.pth', 'iter_4.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / names[0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_by_minutes(tmp_path):
+    runner = digits_runner(
+        tmp_path,
+        {'default_hooks.checkpoint.minutes': 1e-9, 'default_hooks.checkpoint.iter_interval': 0},
+    )
+    runner.train()
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ['epoch_1_iter_2.pth', 'iter_2.pth', 'iter_1.pth']
+
+
+@pytest.mark.parametrize('function', ['replace', 'fsync'])
+def test_failed_write_keeps_the_old(function, tmp_path, monkeypatch):
+    runner = digits_runner(tmp_path, {'default_hooks.checkpoint.iter_interval': 1})
+    hook = next(h for h in runner.hooks if isinstance(h, AtomicCheckpointHook))
+    save = hook._save
+
+    def fail_at_second(runner, **kwargs):
+        if kwargs['iteration'] == 2:
+
+            def fail(*args):
+                raise OSError('broken')  # without an error number
+
+            monkeypatch.setattr(os, function, fail)
+        save(runner, **kwargs)
+
+    monkeypatch.setattr(hook, '_save', fail_at_second)
+    with pytest.raises(RunFailed, match='cannot write the checkpoint .*iter_2.pth: broken. Last'):
+        runner.train()
+    monkeypatch.undo()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ['iter_1.pth']
+    assert read_checkpoint(tmp_path / 'iter_1.pth')['meta']['iter'] == 1
+    assert not list(tmp_path.glob('.*.tmp'))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, hook._handlers.get(number, signal.getsignal(number)))
+
+
+def test_interrupted_exit_codes():
+    assert Interrupted('', signal.SIGTERM).code == 143
+    assert Interrupted('', signal.SIGINT).code == 130

@@ -1,0 +1,198 @@
+"""From a config to a runner, and the errors of tools/train.py: one line, exit code 2."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import digits_config, run_tool, write_small_search
+
+from rdarts.engine import launch, read_checkpoint
+from rdarts.errors import Interrupted, RunFailed, UserError
+
+CONFIG = Path('configs/search/rdarts_nb201_digits.py')
+BACKBONE = 'model.backbone'
+
+
+def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
+    """The one line of a start that must fail; it leaves no run behind."""
+    done = run_tool(['train.py', config, '--work-dir', tmp_path / 'run', *args])
+    assert done.code == 2, done.out + done.err
+    assert 'Traceback' not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1, done.err
+    assert not (tmp_path / 'run' / 'search_log.jsonl').exists()
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ('option', 'says'),
+    [
+        (f'{BACKBONE}.type=rdarts.DARTSSupernt', "did you mean 'rdarts.DARTSSupernet'?"),
+        (f'{BACKBONE}.space=nas_bench_21', "search space 'nas_bench_21': did you mean 'nas_b"),
+        (f'{BACKBONE}.relaxation.type=rdarts.Sofmax', "did you mean 'rdarts.Softmax'?"),
+        (f'{BACKBONE}.relaxation=Sofmax', "relaxation 'Sofmax': did you mean 'Softmax'?"),
+        (f'{BACKBONE}.mixed_op.type=MixedOpp', "mixed operation 'MixedOpp': did you mean"),
+        (
+            'default_hooks.architect.type=rdarts.BERArchitectHok',
+            "(default_hooks.architect): did you mean 'rdarts.BERArchitectHook'?",
+        ),
+        ('default_hooks.timer.type=IterTimerHok', "did you mean 'IterTimerHook'?"),
+        ('default_hooks.genotype.discretizer=Argmx', "did you mean 'Argmax'?"),
+        ('model.type=ImageClasifier', "did you mean 'ImageClassifier'?"),
+        ('optim_wrapper.optimizer.type=SDG', "did you mean 'SGD'?"),
+        ('train_dataloader.sampler.type=rdarts.SededSampler', "'rdarts.SeededSampler'?"),
+        # keys
+        ('modle.backbone.channels=4', "unknown key 'modle': did you mean 'model'?"),
+        (f'{BACKBONE}.chanels=4', "'chanels'; did you mean 'channels'?"),
+        ('default_hooks.architect.lamda_=1', "'lamda_'; did you mean 'lambda_'?"),
+        ('train_cfg.max_epoch=3', "'max_epoch'; did you mean 'max_epochs'?"),
+        ('train_dataloader.dataset.fracton=.3', "'fracton'; did you mean 'fraction'?"),
+        ('optim_wrapper.optimizer.momentm=.3', "unexpected keyword argument 'momentm'"),
+        # values
+        (f'{BACKBONE}.channels=4', 'set model.head.in_channels=16'),
+        ('train_cfg.max_epochs=0', 'max_epochs must be a positive integer, not 0'),
+        ('default_hooks.architect.lambda_=-1', 'lambda_ of BatchEntropyDecay must be at least 0'),
+        ('default_hooks.architect.lambda_=nan', 'must be a finite number, but is nan'),
+        ('default_hooks.architect.order=3', 'order must be 1 or 2, but is 3'),
+        ('train_dataloader.dataset.fraction=1.5', 'split fraction lies inside (0, 1)'),
+        ('train_dataloader.batch_size=5000', 'train_dataloader: 719 images are fewer than a'),
+        ('arch_dataloader.batch_size=5000', 'arch_dataloader: 719 images are fewer than a'),
+    ],
+)
+def test_mistakes_in_options(option, says, tmp_path):
+    assert says in fails(tmp_path, '--cfg-options', option)
+
+
+def test_mistakes_in_the_config_file(tmp_path):
+    line = fails(tmp_path, config=CONFIG.with_name('rdarts_nb201_digit.py'))
+    assert 'config not found' in line
+    assert "did you mean 'rdarts_nb201_digits.py'?" in line
+    broken = tmp_path / 'broken.py'
+    broken.write_text('model = dict(\n')
+    assert f'config {broken} cannot be read' in fails(tmp_path, config=broken)
+    broken.write_text("_base_ = ['./nothing.py']\n")
+    assert 'nothing.py' in fails(tmp_path, config=broken)
+
+
+def test_mistakes_in_arguments(tmp_path):
+    if not torch.cuda.is_available():
+        assert '--amp fp16 needs a GPU: use --amp bf16' in fails(tmp_path, '--amp', 'fp16')
+        assert 'slurm needs GPUs' in fails(tmp_path, '--launcher', 'slurm')
+    assert 'fit' in fails(tmp_path, '--cfg-options', 'train_cfg.max_epochs.x=1')
+
+
+def test_bfloat16_leaves_alpha_in_float32(tmp_path):
+    small = write_small_search(tmp_path, dict(type='RecordAlpha'), images=48, batch_size=8)
+    alphas = {}
+    for name, args in dict(bf16=['--amp'], fp32=[], seed=['--seed', '3']).items():
+        options = ['--cfg-options', 'train_cfg.max_epochs=1']
+        done = run_tool(['train.py', small, '--work-dir', tmp_path / name, *args, *options])
+        assert done.code == 0, done.err
+        saved = torch.load(tmp_path / name / 'alpha_0_3.pt')
+        assert saved['dtypes'] == ['torch.float32']
+        alphas[name] = saved['alpha']['cell']
+        state = read_checkpoint(tmp_path / name / 'epoch_1_iter_3.pth')
+        arch = state['arch']['optimizer']['state'][0]
+        assert arch['exp_avg'].dtype == torch.float32
+    assert alphas['bf16'].dtype == torch.float32
+    # it is another arithmetic, but the same search
+    assert not torch.equal(alphas['bf16'], alphas['fp32'])
+    assert torch.allclose(alphas['bf16'], alphas['fp32'], atol=3 * 3e-4)
+    # alpha's start is of size 1e-3, three steps of Adam of 3e-4
+    assert not torch.allclose(alphas['seed'], alphas['fp32'], atol=3e-4)
+
+
+def test_deterministic(tmp_path):
+    small = write_small_search(tmp_path, images=48, batch_size=8)
+    states = []
+    for name in ('first', 'second'):
+        args = ['--deterministic', '--cfg-options', 'train_cfg.max_epochs=1']
+        done = run_tool(['train.py', small, '--work-dir', tmp_path / name, *args])
+        assert done.code == 0, done.err
+        assert 'deterministic=True' in (tmp_path / name / 'config.py').read_text()
+        states.append(read_checkpoint(tmp_path / name / 'epoch_1_iter_3.pth')['state_dict'])
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+# In this process
+
+
+@pytest.mark.parametrize(
+    ('error', 'line', 'code'),
+    [
+        (UserError('what is wrong'), 'error: what is wrong', 2),
+        (RunFailed('what failed'), 'error: what failed', 1),
+        # as a data loader's worker sends it
+        (
+            UserError('Caught UserError in worker 0.\nTraceback ...\nrdarts.errors.UserError: bad'),
+            'error: bad',
+            2,
+        ),
+        (Interrupted('stopped', 15), 'stopped', 143),
+        (KeyboardInterrupt(), 'stopped at once; the last checkpoint is what is left', 130),
+        (OSError(errno.ENOSPC, 'No space', 'log.txt'), 'error: no space left on the disk', 1),
+        (MemoryError('out'), 'error: out of memory: a smaller batch_size may help (out)', 1),
+        (torch.OutOfMemoryError('CUDA out\nmore'), 'error: out of memory: a smaller batch', 1),
+        (KeyError('SDG is not in the mmengine::optimizer registry'), "did you mean 'SGD'?", 2),
+    ],
+)
+def test_run_guarded(error, line, code, capsys):
+    def main():
+        raise error
+
+    assert launch.run_guarded(main) == code
+    err = capsys.readouterr().err
+    assert line in err
+    assert len(err.splitlines()) == 1
+
+
+def test_defects_are_not_hidden(capsys):
+    def main():
+        raise ZeroDivisionError('a defect')
+
+    with pytest.raises(ZeroDivisionError):
+        launch.run_guarded(main)
+    assert launch.run_guarded(lambda: None) == 0
+    assert launch.run_guarded(lambda: 3) == 3
+
+
+def test_only_the_first_rank_says_what_all_find(capsys, monkeypatch):
+    def main():
+        raise UserError('wrong')
+
+    monkeypatch.setenv('RANK', '1')
+    assert launch.run_guarded(main) == 2
+    assert capsys.readouterr().err == ''
+
+
+def test_prepare_work_dir(tmp_path, capsys):
+    folder = tmp_path / 'a' / 'b'
+    assert launch.prepare_work_dir(folder, keep=False) == folder
+    (folder / 'config.py').write_text('')
+    launch.prepare_work_dir(folder, keep=False)  # a start that failed is no run
+    assert not (folder / 'previous_1').exists()
+    for number in (1, 2):
+        for name in ('search_log.jsonl', 'iter_3.pth', 'own_notes.txt'):
+            (folder / name).write_text(str(number))
+        (folder / 'genotypes').mkdir()
+        launch.prepare_work_dir(folder, keep=True)
+        assert not (folder / f'previous_{number}').exists()
+        launch.prepare_work_dir(folder, keep=False)
+        moved = sorted(path.name for path in (folder / f'previous_{number}').iterdir())
+        assert {'genotypes', 'iter_3.pth', 'search_log.jsonl'} <= set(moved)
+        assert 'own_notes.txt' not in moved
+    assert 'held an earlier run: moved to' in capsys.readouterr().out
+    with pytest.raises(UserError, match='cannot be written: Not a directory'):
+        launch.prepare_work_dir(folder / 'own_notes.txt' / 'run', keep=False)
+
+
+def test_set_amp_and_launcher(tmp_path):
+    cfg = digits_config(tmp_path)
+    launch.set_amp(cfg, 'bf16')
+    assert cfg.optim_wrapper.type == 'rdarts.BFloat16OptimWrapper'
+    launch.set_launcher(cfg, 'none')
+    assert cfg.launcher == 'none'
+    assert cfg.get('model_wrapper_cfg') is None

@@ -1,0 +1,67 @@
+"""``tools/analysis/compare_cells.py`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+from helpers import run_tool
+
+from rdarts.genotypes import ChainGenotype, NASBench201Genotype, dumps, parse_genotype
+
+CELL = '|nor_conv_1x1~0|+|skip_connect~0|none~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|'
+SMALL = [
+    '--cfg-options',
+    'train_cfg.max_epochs=1',
+    'model.backbone.channels=2',
+    'model.head.in_channels=8',
+    'train_dataloader.dataset.dataset.limit=128',
+    'val_dataloader.dataset.limit=64',
+]
+
+
+def compare(folder, *args):
+    return run_tool(['analysis/compare_cells.py', folder, *args])
+
+
+def results(folder) -> dict:
+    return json.loads((folder / 'compare' / 'results.json').read_text())['cells']
+
+
+def test_three_cells_are_trained_alike_and_only_once(tmp_path):
+    (tmp_path / 'genotype.json').write_text(dumps(parse_genotype(CELL)))
+    done = compare(tmp_path, *SMALL)
+    assert (done.code, done.err) == (0, '')
+    cells = results(tmp_path)
+    assert list(cells) == ['found', 'all_skip', 'all_3x3']
+    assert [cells[name]['skip_connections'] for name in cells] == [2, 6, 0]
+    # 2 channels: 8 more weights for each 1x1 convolution of stage 1, and so on
+    parameters = {name: cell['parameters'] for name, cell in cells.items()}
+    assert parameters['all_skip'] < parameters['found'] < parameters['all_3x3']
+    for cell in cells.values():
+        assert 0 <= cell['accuracy'] <= 100
+        assert f'{cell["accuracy"]:.2f} %' in done.out
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')}
+    again = compare(tmp_path, *SMALL)
+    assert again.code == 0
+    assert again.out.count('trained already') == 3
+    assert again.out.splitlines()[-7:] == done.out.splitlines()[-7:]
+    assert results(tmp_path) == cells
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')} == stamps
+
+
+def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
+    found = NASBench201Genotype(('skip_connect',) * 6)
+    (tmp_path / 'genotype.json').write_text(dumps(found))
+    done = compare(tmp_path, *SMALL)
+    assert done.code == 0
+    assert 'the found cell is the all skip cell: it is trained once' in done.out
+    assert list(results(tmp_path)) == ['found', 'all_3x3']
+
+
+def test_mistakes_are_one_line(tmp_path):
+    done = compare(tmp_path)
+    assert done.code == 2 and 'no genotype.json in' in done.err and 'run python' in done.err
+    (tmp_path / 'genotype.json').write_text(dumps(ChainGenotype('my_chain', ('nor_conv_3x3',))))
+    done = compare(tmp_path)
+    assert done.code == 2 and "of the space 'my_chain'" in done.err
+    assert len(done.err.strip().splitlines()) == 1

@@ -1,0 +1,225 @@
+"""Two real processes over gloo: the same alpha on both, and the gradient of the joined batch."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Finished, ToolProcess, run_tool, write_small_search
+from test_tools.gradient_worker import gradient_worker
+
+from rdarts.engine import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = (dict(type='RecordAlpha'), dict(type='RecordGenotype'))
+SMALL = dict(images=96, batch_size=4)  # 12 images a process and loader: 6 iterations an epoch
+
+
+def free_port() -> int:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return server.getsockname()[1]
+
+
+def rank_env(rank: int, world_size: int, port: int) -> dict[str, str]:
+    return dict(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+
+
+def train_on_two(config: Path, work_dir: Path, *args: Any) -> list[Finished]:
+    """What torchrun would start, without its own processes."""
+    port = free_port()
+    command = ['train.py', config, '--work-dir', work_dir, '--launcher', 'pytorch', *args]
+    ranks = [ToolProcess(command, rank_env(rank, 2, port)) for rank in range(2)]
+    return [rank.wait() for rank in ranks]
+
+
+def alphas(work_dir: Path, rank: int, iteration: int) -> dict[str, torch.Tensor]:
+    return torch.load(work_dir / f'alpha_{rank}_{iteration}.pt')['alpha']
+
+
+def assert_ranks_equal(work_dir: Path, iterations: int = 18) -> None:
+    seen = []
+    for iteration in range(1, iterations + 1):
+        first, second = (alphas(work_dir, rank, iteration) for rank in range(2))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), iteration
+        seen.append(first['cell'])
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen))
+    for epoch in range(1, iterations // 6 + 1):
+        texts = [(work_dir / f'genotype_{rank}_{epoch}.txt').read_text() for rank in range(2)]
+        assert texts[0] == texts[1]
+        assert texts[0].startswith('|')
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory) -> Path:
+    return write_small_search(tmp_path_factory.mktemp('config'), *RECORD, **SMALL)
+
+
+@pytest.fixture(scope='module')
+def reference(config, tmp_path_factory) -> Path:
+    """An uninterrupted run of two processes."""
+    work_dir = tmp_path_factory.mktemp('distributed')
+    for done in train_on_two(config, work_dir):
+        assert done.code == 0, done.err
+    return work_dir
+
+
+def test_alpha_is_bit_equal_on_every_rank(reference):
+    assert_ranks_equal(reference)
+    # the ranks read different images, so that equality is the all-reduce's work
+    assert (reference / 'genotype.json').exists()
+    assert len((reference / 'search_log.jsonl').read_text().splitlines()) == 1 + 18 + 3 + 3
+
+
+def test_second_order_is_bit_equal_on_every_rank(tmp_path):
+    small = write_small_search(tmp_path, *RECORD, **SMALL, architect=dict(order=2))
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    for done in train_on_two(small, tmp_path / 'run', *options):
+        assert done.code == 0, done.err
+    assert_ranks_equal(tmp_path / 'run', iterations=6)
+
+
+def test_kill_and_resume(config, reference, tmp_path):
+    kill = dict(type='SignalAt', event='iter', number=11)
+    killed = train_on_two(write_small_search(tmp_path, *RECORD, kill, **SMALL), tmp_path / 'run')
+    assert [done.code for done in killed] == [-signal.SIGKILL] * 2
+    for done in train_on_two(config, tmp_path / 'run', '--resume'):
+        assert done.code == 0, done.err
+    assert_ranks_equal(tmp_path / 'run')
+    left, right = (
+        read_checkpoint(folder / 'epoch_3_iter_18.pth')['state_dict']
+        for folder in (tmp_path / 'run', reference)
+    )
+    assert all(torch.equal(left[key], right[key]) for key in right)
+    name = 'genotype.json'
+    assert (tmp_path / 'run' / name).read_bytes() == (reference / name).read_bytes()
+
+
+def test_signal_to_one_rank_stops_all(tmp_path):
+    stop = dict(type='SignalAt', event='iter', number=4, signum=int(signal.SIGTERM), rank=1)
+    small = write_small_search(tmp_path, stop, **SMALL)
+    first, second = train_on_two(small, tmp_path / 'run')
+    assert (first.code, second.code) == (143, 143), first.err + second.err
+    assert 'stopped by SIGTERM after iteration 4' in first.err
+    assert second.err.count('stopped by') == 0
+    assert (tmp_path / 'run' / 'iter_4.pth').exists()
+
+
+def test_resume_with_another_number_of_processes(config, reference, tmp_path):
+    work_dir = Path(shutil.copytree(reference, tmp_path / 'run'))
+    refused = run_tool(['train.py', config, '--work-dir', work_dir, '--resume'])
+    assert refused.code == 2
+    assert 'an epoch had 6 iterations and now has 12 (another' in refused.err
+    assert 'Traceback' not in refused.err
+
+
+# One gradient
+
+
+def alpha_gradients(world_size: int, order: int, hessian: str) -> list[torch.Tensor]:
+    context = multiprocessing.get_context('forkserver')
+    queue, port = context.Queue(), free_port()
+    processes = [
+        context.Process(
+            target=gradient_worker, args=(queue, rank_env(r, world_size, port), order, hessian)
+        )
+        for r in range(world_size)
+    ]
+    for process in processes:
+        process.start()
+    results = dict(queue.get(timeout=40) for _ in processes)
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    if world_size == 2:
+        assert results[0] == results[1]
+    return [torch.tensor(grad, dtype=torch.float64) for step in results[0] for grad in step]
+
+
+@pytest.mark.parametrize(
+    ('order', 'hessian', 'tolerance'),
+    [
+        (1, 'finite_difference', 1e-10),
+        (2, 'autograd', 1e-10),
+        # the difference of two nearly equal gradients, over a small radius
+        (2, 'finite_difference', 1e-8),
+    ],
+)
+def test_alpha_gradient_is_that_of_the_joined_batch(order, hessian, tolerance):
+    one, two = (alpha_gradients(world_size, order, hessian) for world_size in (1, 2))
+    assert len(one) == len(two) == 4
+    for single, both in zip(one, two, strict=True):
+        assert single.norm() > 1e-6
+        assert (single - both).norm() <= tolerance * single.norm()
+    # each step has a batch of its own
+    assert not torch.allclose(one[0], one[1], rtol=1e-3)
+
+
+# The launcher
+
+
+def dist_train(*args: Any, **env: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(ROOT / 'tests'), str(ROOT)])
+    return subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), *map(str, args)],
+        cwd=ROOT,
+        env=dict(os.environ, PYTHON=sys.executable, PYTHONPATH=path, OMP_NUM_THREADS='1', **env),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_dist_train(config, reference, tmp_path):
+    """Under torchrun: the same search as the processes of the other tests."""
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    done = dist_train(config, 2, '--work-dir', tmp_path / 'run', *options, PORT=str(free_port()))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('genotype: ') == 1
+    assert_ranks_equal(tmp_path / 'run', iterations=6)
+    assert torch.equal(alphas(tmp_path / 'run', 0, 6)['cell'], alphas(reference, 0, 6)['cell'])
+
+
+def test_port_in_use(config, tmp_path):
+    with socket.create_server(('', 0)) as server:
+        port = server.getsockname()[1]
+        done = dist_train(config, 2, '--work-dir', tmp_path / 'run', PORT=str(port))
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert f'port {port} on 127.0.0.1 is in use; choose another' in done.stderr
+        direct = run_tool(
+            ['train.py', config, '--work-dir', tmp_path / 'run', '--launcher', 'pytorch'],
+            rank_env(0, 2, port),
+        )
+    assert direct.code == 2
+    lines = [line for line in direct.err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1
+    assert f'cannot join the process group at port {port}' in lines[0]
+    assert 'PORT=' in lines[0]
+    assert 'Traceback' not in direct.err
+    assert not (tmp_path / 'run').exists()
+
+
+def test_launcher_without_its_environment(config, tmp_path):
+    refused = run_tool(
+        ['train.py', config, '--work-dir', tmp_path / 'run', '--launcher', 'pytorch']
+    )
+    assert refused.code == 2
+    assert refused.err.startswith('error: --launcher pytorch: RANK is not set')
+    assert 'Traceback' not in refused.err
