@@ -1,0 +1,617 @@
+"""Drawings of genotypes: nodes from left to right, one arrow an edge, without Graphviz.
+
+Straight edges run along the row of nodes. Every other edge has a horizontal lane above or below
+the row, and its label sits between two columns, where no vertical line runs: so labels never
+overlap, whatever the cell.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdarts.errors import UserError, nearest
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, parse_genotype
+from rdarts.visualization.search_log import NO_DATE
+
+if TYPE_CHECKING:
+    from rdarts.search_spaces import SearchSpace
+
+FORMATS = ('.svg', '.png', '.pdf')
+
+# Line and fill, text in it, line style. The two kinds differ in brightness and in line style
+# too, so they are told apart in grey.
+CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-')
+PARAMETER_FREE = dict(line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)))
+ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)))
+INK, NODE_FILL, OUTER_FILL = '#222222', '#FFFFFF', '#E4E4E4'
+
+# Inches, points for the font
+FONT = 9.0
+NODE_HEIGHT = 0.36
+PORT = 0.13  # between two lines that meet a node on one side
+LANE = 0.34
+PILL_HEIGHT = 0.22
+CORNER = 0.1
+HEAD = 0.11
+MARGIN = 0.14
+CHAIN_WIDTH = 9.0  # a longer chain goes on in the next row
+DPI = 150
+MAX_PIXELS = 2**16 - 1  # of a side of a PNG, matplotlib's limit
+
+
+@dataclass(frozen=True)
+class _Edge:
+    source: int
+    target: int
+    operation: str
+    lane: int = 0  # 0: along the row; above it positive, below negative
+    gap: int = 0  # the label is between this column and the next
+
+
+@dataclass
+class _Graph:
+    """What is drawn of one cell."""
+
+    name: str
+    num_inputs: int
+    num_nodes: int
+    edges: list[_Edge]
+    concat: tuple[int, ...]
+    absent: list[tuple[int, int]] = field(default_factory=list)
+
+
+def load_drawable(source: str | os.PathLike) -> Genotype:
+    """Read the genotype of a work directory, a file or a string, of any space.
+
+    A genotype of a registered space is checked against it; one of a space of its own is taken
+    as it is, since its table is not in the file.
+
+    Args:
+        source (str | PathLike): A folder that holds ``genotype.json``, a file, JSON text or an
+            official string.
+
+    Raises:
+        UserError: It cannot be read, or does not fit its space.
+    """
+    if isinstance(source, str) and source.lstrip().startswith(('|', 'Genotype', '{')):
+        genotype, where = parse_genotype(source), ''
+    else:
+        path = Path(source)
+        try:
+            if path.is_dir():
+                path = path / 'genotype.json'
+                if not path.is_file():
+                    raise UserError(
+                        f'no genotype.json in {source}: a finished search writes it; '
+                        'run tools/train.py first'
+                    )
+            text = path.read_text(encoding='utf-8')
+        except (OSError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = getattr(error, 'strerror', None) or 'not a text file'
+            raise UserError(
+                f'cannot read the genotype {path}: {reason}; give a work directory, a JSON file '
+                'or an official string'
+            ) from None
+        where = f'{path}: '
+        try:
+            genotype = parse_genotype(text)
+        except UserError as error:
+            raise UserError(f'{where}{error}') from None
+    space = _registered(genotype.space)
+    try:
+        return genotype if space is None else genotype.validate(space)
+    except UserError as error:
+        raise UserError(f'{where}{error}') from None
+
+
+def draw_genotype(
+    genotype: Genotype, path: str | os.PathLike, space: SearchSpace | None = None
+) -> None:
+    """Draw every cell of a genotype, or a chain.
+
+    Convolutions are blue and solid, parameter-free operations orange and dashed; edges with
+    ``none`` are left out and named below. The same genotype gives the same bytes.
+
+    Args:
+        genotype (Genotype): What to draw.
+        path (str | PathLike): The picture; its ending, ``.svg``, ``.png`` or ``.pdf``, says the
+            format.
+        space (SearchSpace, optional): Its space, which says how many inputs a cell has and which
+            operations are parameter-free. Defaults to the registered one of its name, or else
+            to what the genotype itself tells.
+
+    Raises:
+        UserError: The ending is another, the file cannot be written, or an edge does not lead
+            from an earlier node to a later one.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise UserError(
+            f'{path}: a genotype is drawn as .svg, .png or .pdf, '
+            + (f"not '{path.suffix}': {nearest(suffix, FORMATS)}" if suffix else 'but it has none')
+        )
+    space = space or _registered(genotype.space)
+    free = _parameter_free(space)
+    if isinstance(genotype, ChainGenotype):
+        panels: list[_Panel] = [_chain(genotype, free)]
+    else:
+        graphs = _graphs(genotype, space)
+        panels = [_cell(graph, free, titled=len(graphs) > 1) for graph in graphs]
+    _render(panels, path, suffix)
+
+
+def _registered(name: str) -> SearchSpace | None:
+    from rdarts.registry import SEARCH_SPACES
+    from rdarts.search_spaces import build_space  # needs torch
+
+    return build_space(name) if name in SEARCH_SPACES.module_dict else None
+
+
+def _parameter_free(space: SearchSpace | None) -> frozenset[str]:
+    from rdarts.search_spaces.base import PARAMETER_FREE as DEFAULT
+
+    return DEFAULT if space is None else space.parameter_free
+
+
+# From a genotype to graphs
+
+
+def _graphs(genotype: Genotype, space: SearchSpace | None) -> list[_Graph]:
+    if isinstance(genotype, CellGenotype):
+        return [_cell_graph(genotype, name, space) for name in genotype.nodes]
+    edges, node, source = [], 1, 0
+    for operation in genotype.ops:
+        edges.append(_Edge(source, node, operation))
+        source += 1
+        if source == node:
+            node, source = node + 1, 0
+    return [_graph('cell', 1, node, edges, (node - 1,))]
+
+
+def _cell_graph(genotype: CellGenotype, name: str, space: SearchSpace | None) -> _Graph:
+    nodes, concat = genotype.nodes[name], genotype.concat[name]
+    if space is not None and name in space.cells:
+        num_inputs = space.cells[name].num_inputs
+    else:
+        # the last node is always part of the output
+        num_inputs = max(concat, default=0) + 1 - len(nodes)
+    if not nodes or not concat or min(concat) < 0 or num_inputs < 1:
+        raise UserError(f"genotype, cell '{name}': nodes and output do not fit: {list(concat)}")
+    edges = [
+        _Edge(source, target, operation)
+        for target, pairs in enumerate(nodes, num_inputs)
+        for operation, source in pairs
+    ]
+    return _graph(name, num_inputs, num_inputs + len(nodes), edges, concat)
+
+
+def _graph(
+    name: str, num_inputs: int, num_nodes: int, edges: list[_Edge], concat: tuple[int, ...]
+) -> _Graph:
+    for edge in edges:
+        if not 0 <= edge.source < edge.target:
+            raise UserError(
+                f"genotype, cell '{name}': edge {edge.source} -> {edge.target} does not lead "
+                'from an earlier node to a later one'
+            )
+    absent = [(edge.source, edge.target) for edge in edges if edge.operation == 'none']
+    kept = [edge for edge in edges if edge.operation != 'none']
+    return _Graph(name, num_inputs, num_nodes, kept, concat, absent)
+
+
+# What is on the page, in inches
+
+
+@dataclass
+class _Box:
+    x: float
+    y: float
+    width: float
+    text: str
+    outer: bool = False  # an input or the output
+    gid: str = ''
+
+
+@dataclass
+class _Line:
+    points: list[tuple[float, float]]
+    look: Mapping[str, Any]
+    gid: str = ''
+    head: bool = True
+
+
+@dataclass
+class _Label:
+    x: float
+    y: float
+    text: str
+    look: Mapping[str, Any]
+
+
+@dataclass
+class _Panel:
+    title: str
+    lines: list[_Line] = field(default_factory=list)
+    boxes: list[_Box] = field(default_factory=list)
+    labels: list[_Label] = field(default_factory=list)
+    note: str = ''
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top."""
+        xs, ys = [], []
+        for line in self.lines:
+            xs += [x for x, _ in line.points]
+            ys += [y for _, y in line.points]
+        for box in self.boxes:
+            xs += [box.x - box.width / 2, box.x + box.width / 2]
+            ys += [box.y - NODE_HEIGHT / 2, box.y + NODE_HEIGHT / 2]
+        for label in self.labels:
+            half = _pill_width(label.text) / 2
+            xs += [label.x - half, label.x + half]
+            ys += [label.y - PILL_HEIGHT / 2, label.y + PILL_HEIGHT / 2]
+        return min(xs), max(xs), min(ys), max(ys)
+
+
+def _text_width(text: str, size: float = FONT) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family='DejaVu Sans', size=size)  # matplotlib brings it along
+    return TextPath((0, 0), text.replace('$', 'S'), prop=font).get_extents().width / 72
+
+
+def _pill_width(text: str) -> float:
+    return _text_width(text) + 0.16
+
+
+def _look(operation: str, free: Iterable[str]) -> Mapping[str, Any]:
+    if operation == 'none':
+        return ABSENT
+    return PARAMETER_FREE if operation in free else CONVOLUTION
+
+
+def _lane_y(lane: int) -> float:
+    """Height of a lane over the row of nodes."""
+    if lane == 0:
+        return 0.0
+    distance = NODE_HEIGHT / 2 + LANE + (abs(lane) - 1) * LANE
+    return distance if lane > 0 else -distance
+
+
+def _lay_out(graph: _Graph) -> tuple[list[int], list[_Edge]]:
+    """The column of every node, and the edges with their lanes and the gaps of their labels.
+
+    Two inputs share the first column, one above and one below the row.
+    """
+    stacked = graph.num_inputs == 2
+    columns = [max(0, node - 1) if stacked else node for node in range(graph.num_nodes)]
+    taken: dict[int, list[tuple[int, int]]] = {}
+    placed = []
+
+    def span(edge: _Edge) -> tuple[int, int]:
+        return columns[edge.source], columns[edge.target]
+
+    def is_free(lane: int, start: int, end: int) -> bool:
+        return all(end <= a or b <= start for a, b in taken.get(lane, ()))
+
+    def length(edge: _Edge) -> tuple[int, int]:
+        start, end = span(edge)
+        return end - start, start
+
+    for edge in sorted(graph.edges, key=length):
+        start, end = span(edge)
+        if end - start == 1 and not (stacked and edge.source < 2):
+            placed.append(replace(edge, gap=start))
+            continue
+        sides = (1, -1)
+        if stacked and edge.source < 2:
+            sides = (1,) if edge.source == 0 else (-1,)
+        found = []
+        for side in sides:
+            lane = side
+            while not is_free(lane, start, end):
+                lane += side
+            used = sum(len(spans) for other, spans in taken.items() if other * side > 0)
+            found.append((abs(lane), used, lane))
+        lane = min(found)[2]
+        taken.setdefault(lane, []).append((start, end))
+        placed.append(replace(edge, lane=lane, gap=start + (end - start - 1) // 2))
+    return columns, sorted(placed, key=lambda edge: (edge.target, edge.source))
+
+
+def _ports(graph: _Graph, edges: list[_Edge], bus: bool) -> dict[tuple[_Edge, str], float]:
+    """Where each lane leaves and enters: its distance from the centre of the node.
+
+    Lanes enter on the left and leave on the right, and the farther the lane, the nearer to the
+    centre, so that no two lines of a node cross. Where none enters, or none leaves, they are
+    centred.
+    """
+    ports = {}
+    for node in range(graph.num_nodes):
+        for side in (1, -1):
+            meeting = {
+                end: [e for e in edges if e.lane * side > 0 and getattr(e, end) == node]
+                for end in ('source', 'target')
+            }
+            if graph.num_inputs == 2 and node < 2:
+                # the nearest lane is at the node's own height and leaves sideways
+                meeting['source'] = [e for e in meeting['source'] if abs(e.lane) > 1]
+            through = bus and side < 0 and node in graph.concat
+            for end, sign in (('source', 1), ('target', -1)):
+                ranked = sorted(meeting[end], key=lambda e: -abs(e.lane))
+                shift = 0.5 if through else 0.0
+                if not through and len(ranked) == len(meeting['source'] + meeting['target']):
+                    shift = -len(ranked) / 2
+                for rank, edge in enumerate(ranked):
+                    ports[edge, end] = sign * (rank + 0.5 + shift) * PORT
+    return ports
+
+
+def _cell(graph: _Graph, free: Iterable[str], titled: bool) -> _Panel:
+    columns, edges = _lay_out(graph)
+    last = graph.num_nodes - 1
+    bus = graph.concat != (last,)
+    ports = _ports(graph, edges, bus)
+
+    names = [str(node) for node in range(graph.num_nodes)]
+    for node in range(graph.num_inputs):
+        names[node] = f'in {node}'
+    if not bus:
+        names[last] = f'out {last}'
+    widths = []
+    for node, name in enumerate(names):
+        reach = [abs(x) for (e, end), x in ports.items() if getattr(e, end) == node]
+        widths.append(max(_text_width(name) + 0.2, 2 * max(reach, default=0) + 0.16, 0.36))
+
+    # columns as wide as their nodes, gaps as wide as their labels
+    count = columns[-1] + 1
+    nodes = range(len(columns))
+    half = [max(widths[n] for n in nodes if columns[n] == c) / 2 for c in range(count)]
+    gaps = [0.5] * (count - 1)
+    for edge in edges:
+        room = _pill_width(edge.operation) + (0.42 if edge.lane == 0 else 0.2)
+        gaps[edge.gap] = max(gaps[edge.gap], room)
+    x = [half[0]]
+    for c in range(1, count):
+        x.append(x[-1] + half[c - 1] + gaps[c - 1] + half[c])
+    y = [0.0] * graph.num_nodes
+    if graph.num_inputs == 2:
+        y[0], y[1] = _lane_y(1), _lane_y(-1)
+
+    panel = _Panel(f'{graph.name} cell' if titled else '')
+    for node, name in enumerate(names):
+        outer = node < graph.num_inputs or (node == last and not bus)
+        panel.boxes.append(
+            _Box(x[columns[node]], y[node], widths[node], name, outer, f'{graph.name}-node-{node}')
+        )
+    for edge in edges:
+        look = _look(edge.operation, free)
+        a, b = x[columns[edge.source]], x[columns[edge.target]]
+        height = _lane_y(edge.lane)
+        side = (edge.lane > 0) - (edge.lane < 0)
+        if (edge, 'source') in ports:
+            leave = a + ports[edge, 'source']
+            points = [(leave, y[edge.source] + side * NODE_HEIGHT / 2), (leave, height)]
+        else:
+            points = [(a + widths[edge.source] / 2, y[edge.source])]
+        if (edge, 'target') in ports:
+            enter = b + ports[edge, 'target']
+            points += [(enter, height), (enter, side * NODE_HEIGHT / 2)]
+        else:
+            points += [(b - widths[edge.target] / 2, 0.0)]
+        gid = f'{graph.name}-edge-{edge.source}-{edge.target}'
+        panel.lines.append(_Line(points, look, gid))
+        middle = x[edge.gap] + half[edge.gap] + gaps[edge.gap] / 2
+        shift = -HEAD / 2 if edge.lane == 0 else 0.0
+        panel.labels.append(_Label(middle + shift, height, edge.operation, look))
+    if bus:
+        _add_bus(panel, graph, edges, columns, x)
+    if graph.absent:
+        listed = ', '.join(f'{a} → {b}' for a, b in graph.absent)
+        panel.note = f'none, not drawn: {listed}'
+    return panel
+
+
+def _add_bus(
+    panel: _Panel, graph: _Graph, edges: list[_Edge], columns: list[int], x: list[float]
+) -> None:
+    """The concatenation: a line below all lanes, which leads up into the output."""
+    look = dict(line='#777777', fill='#FFFFFF', text=INK, style='-')
+    lowest = min([edge.lane for edge in edges if edge.lane < 0], default=0)
+    floor = _lane_y(lowest - 1)
+    right = max(box.x + box.width / 2 for box in panel.boxes)
+    width = _text_width('out') + 0.2
+    out = right + 0.4 + width / 2
+    for node in graph.concat:
+        start = (x[columns[node]], -NODE_HEIGHT / 2)
+        points = [start, (start[0], floor), (out, floor), (out, -NODE_HEIGHT / 2)]
+        panel.lines.insert(0, _Line(points, look, f'{graph.name}-concat-{node}'))
+    panel.boxes.append(_Box(out, 0.0, width, 'out', True, f'{graph.name}-out'))
+    panel.labels.append(_Label((x[columns[max(graph.concat)]] + out) / 2, floor, 'concat', look))
+
+
+def _chain(genotype: ChainGenotype, free: Iterable[str]) -> _Panel:
+    """Rows of nodes from left to right; the edge between two rows runs back between them."""
+    panel = _Panel('')
+    layers = genotype.layers
+    names = ['in 0', *(str(i) for i in range(1, len(layers))), f'out {len(layers)}']
+    widths = [max(_text_width(name) + 0.2, 0.36) for name in names]
+    x, y, row_height = widths[0] / 2, 0.0, NODE_HEIGHT + 2 * LANE
+    panel.boxes.append(_Box(x, y, widths[0], names[0], True, 'chain-node-0'))
+    for index, operation in enumerate(layers):
+        look, target = _look(operation, free), index + 1
+        room = _pill_width(operation) + 0.42
+        previous = panel.boxes[-1]
+        start = previous.x + previous.width / 2
+        gid = f'chain-edge-{index}-{target}'
+        if start + room + widths[target] <= CHAIN_WIDTH or index == 0:
+            x = start + room + widths[target] / 2
+            points = [(start, y), (x - widths[target] / 2, y)]
+            panel.labels.append(_Label(start + room / 2 - HEAD / 2, y, operation, look))
+        else:
+            below = y - row_height
+            x = widths[target] / 2
+            level = (y + below) / 2
+            top, bottom = y - NODE_HEIGHT / 2, below + NODE_HEIGHT / 2
+            points = [(previous.x, top), (previous.x, level), (x, level), (x, bottom)]
+            panel.labels.append(_Label((previous.x + x) / 2, level, operation, look))
+            y = below
+        panel.lines.append(_Line(points, look, gid))
+        outer = target == len(layers)
+        panel.boxes.append(_Box(x, y, widths[target], names[target], outer, f'chain-node-{target}'))
+    return panel
+
+
+# From the page to a file
+
+
+def _render(panels: list[_Panel], path: Path, suffix: str) -> None:
+    import matplotlib
+    from matplotlib.figure import Figure  # slow to import
+
+    used = [label.look for panel in panels for label in panel.labels]
+    legend = [
+        (look, name)
+        for look, name in (
+            (CONVOLUTION, 'convolution'),
+            (PARAMETER_FREE, 'parameter-free'),
+            (ABSENT, 'none'),
+        )
+        if look in used
+    ]
+    extents = [panel.extent() for panel in panels]
+    legend_width = sum(0.5 + _text_width(name, 8) + 0.25 for _, name in legend) - 0.25
+    note_width = max(_text_width(panel.note, 8) if panel.note else 0.0 for panel in panels)
+    content = max([right - left for left, right, *_ in extents] + [legend_width, note_width])
+    width = content + 2 * MARGIN
+    height = 2 * MARGIN + (0.34 if legend else 0.0)
+    for panel, (_, _, bottom, top) in zip(panels, extents, strict=True):
+        height += top - bottom + (0.34 if panel.title else 0.0) + (0.26 if panel.note else 0.0)
+    height += 0.3 * (len(panels) - 1)
+
+    if suffix == '.png' and max(width, height) * DPI > MAX_PIXELS:
+        raise UserError(f'{path}: the genotype is too large for a .png; draw it as .svg or .pdf')
+
+    # a user's matplotlibrc must not change the picture
+    settings = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != 'backend'}
+    settings.update({'svg.fonttype': 'none', 'svg.hashsalt': 'rdarts'})
+    settings.update({'font.family': 'DejaVu Sans', 'text.parse_math': False})
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), facecolor='white')
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(0, width)
+        axes.set_ylim(0, height)
+        cursor = height - MARGIN
+        for panel, (left, right, bottom, top) in zip(panels, extents, strict=True):
+            if panel.title:
+                axes.text(
+                    MARGIN, cursor - 0.1, panel.title,
+                    size=10, weight='bold', color=INK, va='center',
+                )  # fmt: skip
+                cursor -= 0.34
+            _draw_panel(axes, panel, MARGIN + (content - right + left) / 2 - left, cursor - top)
+            cursor -= top - bottom
+            if panel.note:
+                cursor -= 0.26
+                axes.text(MARGIN, cursor + 0.05, panel.note, size=8, color='#555555', va='center')
+            cursor -= 0.3
+        _draw_legend(axes, legend, MARGIN + (content - legend_width) / 2)
+        try:
+            figure.savefig(path, dpi=DPI, metadata=NO_DATE.get(suffix), format=suffix[1:])
+        except OSError as error:
+            raise UserError(f'cannot write {path}: {error.strerror}') from None
+
+
+def _draw_panel(axes: Any, panel: _Panel, dx: float, dy: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    for line in panel.lines:
+        _draw_line(axes, line, dx, dy)
+    for label in panel.labels:
+        _draw_pill(axes, label.x + dx, label.y + dy, label.text, label.look)
+    for box in panel.boxes:
+        axes.add_patch(
+            FancyBboxPatch(
+                (box.x + dx - box.width / 2, box.y + dy - NODE_HEIGHT / 2), box.width, NODE_HEIGHT,
+                boxstyle='round,pad=0,rounding_size=0.07', linewidth=1.2, edgecolor=INK,
+                facecolor=OUTER_FILL if box.outer else NODE_FILL, zorder=4, gid=box.gid,
+            )
+        )  # fmt: skip
+        axes.text(
+            box.x + dx, box.y + dy, box.text,
+            size=FONT, color=INK, ha='center', va='center_baseline', zorder=5,
+        )  # fmt: skip
+
+
+def _draw_pill(axes: Any, x: float, y: float, text: str, look: Mapping[str, Any]) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    width = _pill_width(text)
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, y - PILL_HEIGHT / 2), width, PILL_HEIGHT,
+            boxstyle=f'round,pad=0,rounding_size={PILL_HEIGHT / 2}', linewidth=1.1,
+            edgecolor=look['line'], facecolor=look['fill'], zorder=3,
+        )
+    )  # fmt: skip
+    axes.text(
+        x, y, text, size=FONT, color=look['text'], ha='center', va='center_baseline', zorder=3.5
+    )
+
+
+def _draw_line(axes: Any, line: _Line, dx: float, dy: float) -> None:
+    """A path with rounded corners, and its head as a shape of its own, never dashed."""
+    from matplotlib.patches import PathPatch, Polygon
+    from matplotlib.path import Path as Curve
+
+    points = [(x + dx, y + dy) for x, y in line.points]
+    (ax, ay), (bx, by) = points[-2:]
+    distance = max(abs(bx - ax), abs(by - ay))
+    ux, uy = (bx - ax) / distance, (by - ay) / distance
+    neck = (bx - ux * HEAD, by - uy * HEAD)
+    path = [*points[:-1], neck]
+    vertices, codes = [path[0]], [Curve.MOVETO]
+    for before, corner, after in zip(path, path[1:], path[2:], strict=False):
+        vertices += [_toward(corner, before), corner, _toward(corner, after)]
+        codes += [Curve.LINETO, Curve.CURVE3, Curve.CURVE3]
+    vertices.append(path[-1])
+    codes.append(Curve.LINETO)
+    axes.add_patch(
+        PathPatch(
+            Curve(vertices, codes), facecolor='none', edgecolor=line.look['line'], linewidth=1.7,
+            linestyle=line.look['style'], capstyle='butt', zorder=1, gid=line.gid,
+        )
+    )  # fmt: skip
+    wide = HEAD * 0.42
+    corners = [(bx, by), (neck[0] - uy * wide, neck[1] + ux * wide),
+               (neck[0] + uy * wide, neck[1] - ux * wide)]  # fmt: skip
+    axes.add_patch(Polygon(corners, facecolor=line.look['line'], linewidth=0, zorder=2))
+
+
+def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The point where the rounding of a corner begins."""
+    distance = max(abs(other[0] - corner[0]), abs(other[1] - corner[1]))
+    share = min(CORNER, distance / 2) / distance if distance else 0.0
+    return (
+        corner[0] + (other[0] - corner[0]) * share,
+        corner[1] + (other[1] - corner[1]) * share,
+    )
+
+
+def _draw_legend(axes: Any, entries: list[tuple[Mapping[str, Any], str]], x: float) -> None:
+    y = MARGIN + 0.05
+    for look, name in entries:
+        axes.plot(
+            [x, x + 0.4], [y, y], color=look['line'], linewidth=1.7, linestyle=look['style'],
+            dash_capstyle='butt',
+        )  # fmt: skip
+        axes.text(x + 0.48, y, name, size=8, color=INK, va='center_baseline')
+        x += 0.5 + _text_width(name, 8) + 0.25

@@ -1,0 +1,248 @@
+"""Drawings of genotypes: what is in them, where it is, and that it is always the same."""
+
+from __future__ import annotations
+
+import random
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import pytest
+
+from rdarts.errors import UserError
+from rdarts.genotypes import CellGenotype, ChainGenotype, dumps, load_genotype
+from rdarts.search_spaces.base import PARAMETER_FREE
+from rdarts.visualization.genotype import (
+    NODE_HEIGHT,
+    PILL_HEIGHT,
+    _cell,
+    _cell_graph,
+    _pill_width,
+    draw_genotype,
+    load_drawable,
+)
+
+NB201 = (
+    '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
+)
+DARTS = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+    "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
+    "('dil_conv_3x3', 2)], normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+    "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
+)
+CHAIN = ChainGenotype('own', ('nor_conv_3x3', 'none', 'skip_connect') * 5)
+
+
+def svg(genotype, path):
+    """The texts and the ids of a drawing."""
+    draw_genotype(genotype, path)
+    root = ElementTree.parse(path).getroot()
+    texts = [''.join(item.itertext()).strip() for item in root.iter() if item.tag.endswith('text')]
+    return texts, {item.get('id') for item in root.iter() if item.get('id')}
+
+
+def edges(ids):
+    return {name for name in ids if '-edge-' in name}
+
+
+def test_a_nas_bench_201_cell(tmp_path):
+    texts, ids = svg(load_genotype(NB201), tmp_path / 'cell.svg')
+    assert edges(ids) == {f'cell-edge-{pair}' for pair in ('0-1', '0-2', '0-3', '1-3', '2-3')}
+    operations = ['nor_conv_3x3'] * 2 + ['nor_conv_1x1', 'skip_connect', 'avg_pool_3x3']
+    assert sorted(text for text in texts if '_' in text) == sorted(operations)
+    assert {'in 0', '1', '2', 'out 3', 'convolution', 'parameter-free'} <= set(texts)
+    assert 'none, not drawn: 1 → 2' in texts
+    assert 'concat' not in texts
+
+
+def test_both_cells_of_darts(tmp_path):
+    texts, ids = svg(load_genotype(DARTS), tmp_path / 'cells.svg')
+    normal = ('0-2', '1-2', '0-3', '1-3', '1-4', '0-4', '0-5', '2-5')
+    reduce = ('0-2', '1-2', '2-3', '1-3', '0-4', '2-4', '2-5', '1-5')
+    expected = {f'normal-edge-{pair}' for pair in normal}
+    assert edges(ids) == expected | {f'reduce-edge-{pair}' for pair in reduce}
+    assert {f'{c}-concat-{n}' for c in ('normal', 'reduce') for n in range(2, 6)} <= ids
+    assert texts.count('sep_conv_3x3') == 5 and texts.count('max_pool_3x3') == 5
+    assert texts.count('skip_connect') == 5 and texts.count('dil_conv_3x3') == 1
+    assert {'normal cell', 'reduce cell', 'in 0', 'in 1', '5', 'out'} <= set(texts)
+
+
+def test_a_chain_is_drawn_in_rows(tmp_path):
+    texts, ids = svg(CHAIN, tmp_path / 'chain.svg')
+    assert edges(ids) == {f'chain-edge-{i}-{i + 1}' for i in range(15)}
+    assert texts.count('none') == 5 + 1  # the legend's
+    draw_genotype(CHAIN, tmp_path / 'chain.png')
+    header = (tmp_path / 'chain.png').read_bytes()
+    width, height = (int.from_bytes(header[i : i + 4], 'big') for i in (16, 20))
+    assert width < 10 * 150 and height > 300
+
+
+def test_a_cell_of_an_own_space(tmp_path):
+    """Without its table, the numbers of the nodes follow from the output."""
+    nodes = ((('skip_connect', 0), ('mine', 2)), (('none', 3), ('sep_conv_5x5', 1)))
+    texts, ids = svg(CellGenotype('own', {'a': nodes}, {'a': (4,)}), tmp_path / 'own.svg')
+    assert edges(ids) == {'a-edge-0-3', 'a-edge-2-3', 'a-edge-1-4'}
+    assert {'in 0', 'in 1', 'in 2', '3', 'out 4', 'mine'} <= set(texts)
+
+
+def test_a_name_is_never_taken_for_a_formula(tmp_path):
+    texts, _ = svg(ChainGenotype('own', (r'$\frac{$',)), tmp_path / 'chain.svg')
+    assert r'$\frac{$' in texts
+
+
+def test_every_edge_may_be_none(tmp_path):
+    texts, ids = svg(load_genotype(re.sub(r'\w+~', 'none~', NB201)), tmp_path / 'cell.svg')
+    assert edges(ids) == set()
+    assert 'convolution' not in texts
+
+
+def colours(path):
+    return set(re.findall(r'stroke: (#\w{6})', path.read_text()))
+
+
+def test_colours_tell_the_kinds_apart(tmp_path):
+    for name, operation in (('conv', 'nor_conv_3x3'), ('free', 'skip_connect')):
+        draw_genotype(ChainGenotype('own', (operation,)), tmp_path / f'{name}.svg')
+    conv, free = colours(tmp_path / 'conv.svg'), colours(tmp_path / 'free.svg')
+    assert '#0072b2' in conv - free and '#c77d00' in free - conv
+    assert 'stroke-dasharray' in (tmp_path / 'free.svg').read_text()
+    assert 'stroke-dasharray' not in (tmp_path / 'conv.svg').read_text()
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'start'), [('png', b'\x89PNG\r\n'), ('svg', b'<?xml'), ('pdf', b'%PDF-')]
+)
+def test_the_same_bytes_every_time(tmp_path, suffix, start):
+    paths = [tmp_path / f'{i}.{suffix}' for i in range(2)]
+    draw_genotype(load_genotype(DARTS), paths[0])
+    with matplotlib.rc_context({'font.size': 20, 'savefig.facecolor': 'red', 'path.sketch': None}):
+        draw_genotype(load_genotype(DARTS), paths[1])
+    data = paths[0].read_bytes()
+    assert data.startswith(start)
+    assert data == paths[1].read_bytes()
+    assert b'<dc:date>' not in data and b'CreationDate' not in data
+
+
+def random_cell(rng):
+    num_inputs, count = rng.randint(1, 3), rng.randint(1, 6)
+    operations = ['none', 'skip_connect', 'sep_conv_3x3', 'x', 'a_very_long_operation_name']
+    nodes = []
+    for target in range(num_inputs, num_inputs + count):
+        sources = rng.sample(range(target), rng.randint(1, target))
+        nodes.append(tuple((rng.choice(operations), source) for source in sources))
+    inner = range(num_inputs, num_inputs + count)
+    concat = tuple(inner) if rng.random() < 0.5 else (inner[-1],)
+    return CellGenotype('own', {'cell': tuple(nodes)}, {'cell': concat})
+
+
+def rectangles(panel):
+    """Left, right, bottom, top of every label and node."""
+    shapes = [(p.x, p.y, _pill_width(p.text), PILL_HEIGHT) for p in panel.labels]
+    shapes += [(b.x, b.y, b.width, NODE_HEIGHT) for b in panel.boxes]
+    return [(x - w / 2, x + w / 2, y - h / 2, y + h / 2) for x, y, w, h in shapes]
+
+
+def overlap(one, two):
+    return one[0] < two[1] and two[0] < one[1] and one[2] < two[3] and two[2] < one[3]
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_no_label_is_covered(seed):
+    """By no other label and no node, and no vertical line runs through one."""
+    panel = _cell(_cell_graph(random_cell(random.Random(seed)), 'cell', None), PARAMETER_FREE, True)
+    shapes = rectangles(panel)
+    for i, shape in enumerate(shapes):
+        assert not any(overlap(shape, other) for other in shapes[:i])
+    for line in panel.lines:
+        for (ax, ay), (bx, by) in zip(line.points, line.points[1:], strict=False):
+            assert ax == bx or ay == by
+            if ax == bx:
+                for label in shapes[: len(panel.labels)]:
+                    assert not overlap(label, (ax, bx + 1e-9, min(ay, by), max(ay, by)))
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_no_two_edges_share_a_piece_of_line(seed):
+    panel = _cell(_cell_graph(random_cell(random.Random(seed)), 'cell', None), PARAMETER_FREE, True)
+    pieces = [
+        (line.gid, start, end)
+        for line in panel.lines
+        if '-edge-' in line.gid
+        for start, end in zip(line.points, line.points[1:], strict=False)
+    ]
+    for i, (gid, (ax, ay), (bx, by)) in enumerate(pieces):
+        for other, (cx, cy), (dx, dy) in pieces[:i]:
+            if gid == other:
+                continue
+            if ax == bx == cx == dx:
+                assert max(ay, by) <= min(cy, dy) or max(cy, dy) <= min(ay, by), (gid, other)
+            if ay == by == cy == dy:
+                assert max(ax, bx) <= min(cx, dx) or max(cx, dx) <= min(ax, bx), (gid, other)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('cell.jpg', "drawn as .svg, .png or .pdf, not '.jpg'"),
+        ('cell.pngg', "did you mean '.png'"),
+        ('cell', 'but it has none'),
+        ('missing/cell.svg', 'cannot write .*missing.*No such file'),
+    ],
+)
+def test_a_picture_that_cannot_be_written(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        draw_genotype(load_genotype(NB201), tmp_path / name)
+
+
+def test_a_picture_with_too_many_pixels(tmp_path):
+    nodes = tuple(((('nor_conv_3x3'), i),) for i in range(300))
+    genotype = CellGenotype('own', {'cell': nodes}, {'cell': (300,)})
+    with pytest.raises(UserError, match='too large for a .png'):
+        draw_genotype(genotype, tmp_path / 'cell.png')
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'concat', 'message'),
+    [
+        (((('x', 3),),), (1,), 'edge 3 -> 1 does not lead from an earlier node'),
+        (((('x', -1),),), (1,), 'edge -1 -> 1 does not lead'),
+        (((('x', 0),),), (), 'nodes and output do not fit'),
+        (((('x', 0),),), (0,), 'nodes and output do not fit'),
+        ((), (1,), 'nodes and output do not fit'),
+        (((('x', 0),),), (-1, 1), 'nodes and output do not fit'),
+    ],
+)
+def test_a_genotype_that_is_no_cell(tmp_path, nodes, concat, message):
+    with pytest.raises(UserError, match=message):
+        draw_genotype(CellGenotype('own', {'cell': nodes}, {'cell': concat}), tmp_path / 'c.svg')
+
+
+def test_reading_what_is_drawn(tmp_path):
+    genotype = load_genotype(NB201)
+    (tmp_path / 'genotype.json').write_text(dumps(genotype))
+    (tmp_path / 'chain.json').write_text(dumps(CHAIN))
+    (tmp_path / 'text').write_text(DARTS)
+    assert load_drawable(NB201) == load_drawable(tmp_path) == genotype
+    assert load_drawable(str(tmp_path / 'genotype.json')) == genotype
+    assert load_drawable(tmp_path / 'chain.json') == CHAIN
+    assert load_drawable(tmp_path / 'text') == load_genotype(DARTS)
+
+
+def test_reading_what_cannot_be_drawn(tmp_path):
+    with pytest.raises(UserError, match='no genotype.json in .*: a finished search writes it'):
+        load_drawable(tmp_path)
+    with pytest.raises(UserError, match='cannot read the genotype .*missing.json: No such file'):
+        load_drawable(tmp_path / 'missing.json')
+    with pytest.raises(UserError, match='cannot read the genotype x{9}'):
+        load_drawable('x' * 5000)
+    (tmp_path / 'bytes').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='not a text file'):
+        load_drawable(tmp_path / 'bytes')
+    (tmp_path / 'bad.json').write_text('{"space": 1}')
+    with pytest.raises(UserError, match='bad.json: genotype: the JSON must be an object'):
+        load_drawable(tmp_path / 'bad.json')
+    (tmp_path / 'wrong.json').write_text(dumps(load_genotype(NB201)).replace('1x1', '9x9'))
+    with pytest.raises(UserError, match="wrong.json: genotype, cell 'cell': .*nor_conv_9x9"):
+        load_drawable(tmp_path / 'wrong.json')

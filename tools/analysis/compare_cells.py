@@ -1,0 +1,178 @@
+"""Train the cell that a search found beside the all-skip and the all-3x3 cell, all alike."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
+from rdarts.errors import Interrupted, UserError
+from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
+
+CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'retrain' / 'nb201_digits.py'
+SPACE = 'nas_bench_201'
+BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
+ACCURACY = 'val/accuracy/top1'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('search_dir', metavar='WORK_DIR', help='work directory of a search')
+    parser.add_argument('--config', default=str(CONFIG), help='how to train (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of every training (default: 0)')
+    parser.add_argument('--work-dir', help='where to write (default: WORK_DIR/compare)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='set keys of the config, e.g. train_cfg.max_epochs=2',
+    )
+    return parser.parse_args()
+
+
+def read_found(search_dir: Path) -> NASBench201Genotype:
+    """The genotype of a search.
+
+    Raises:
+        UserError: There is none, or it is of another space.
+    """
+    path = search_dir / 'genotype.json'
+    if not path.is_file():
+        raise UserError(
+            f'no genotype.json in {search_dir}: a finished search writes it; run '
+            f'python tools/train.py configs/search/rdarts_nb201_digits.py --work-dir {search_dir}'
+        )
+    return load_genotype(path, SPACE)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that this tool has written; nothing where it is missing or damaged."""
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    write_atomically(path, (json.dumps(data, indent=1) + '\n').encode())
+
+
+def make_config(args: argparse.Namespace, genotype: NASBench201Genotype) -> Config:
+    """The config that trains a cell, without a work directory."""
+    cfg = launch.load_config(args.config, args.cfg_options)
+    if not cfg.get('model') or 'genotype' not in (cfg.model.get('backbone') or {}):
+        raise UserError(
+            f'{args.config} trains no derived network: its model.backbone has no genotype; '
+            'use a config of configs/retrain/'
+        )
+    cfg.model.backbone.genotype = genotype.to_string()
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    return cfg
+
+
+def describe(cfg: Config, genotype: NASBench201Genotype, seed: int) -> dict[str, Any]:
+    """What a result depends on: a stored one counts only where all of it is the same."""
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return dict(genotype=genotype.to_string(), seed=seed, config_sha256=digest)
+
+
+def train(cfg: Config, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Train a cell, or go on with a training that was interrupted.
+
+    Returns:
+        dict: ``record`` with the test accuracy (%), parameters and seconds.
+    """
+    begun = read_json(folder / 'cell.json')
+    resume = {key: begun.get(key) for key in record} == record
+    launch.prepare_work_dir(folder, keep=True)
+    if not resume:
+        begun = {}
+        earlier = [path for path in folder.iterdir() if not path.name.startswith('previous_')]
+        if earlier:
+            print(f'  trained otherwise before: moved to {set_aside(folder, earlier)}')
+    cfg.work_dir = str(folder)
+    cfg.experiment_name = folder.name
+    if resume and list_checkpoints(folder):
+        launch.set_resume(cfg, True)
+    else:
+        begun = {}
+    start, before = time.monotonic(), float(begun.get('seconds', 0.0))
+    write_json(folder / 'cell.json', dict(record, seconds=before))
+    try:
+        runner = launch.build_runner(cfg, quiet=True)
+        runner.train()
+    except Interrupted as stop:
+        raise Interrupted(
+            'stopped and saved: start the same command again to go on', stop.code - 128
+        ) from None
+    finally:
+        seconds = before + time.monotonic() - start
+        write_json(folder / 'cell.json', dict(record, seconds=seconds))
+    scalars = runner.message_hub.log_scalars
+    if ACCURACY not in scalars:
+        raise UserError(f'the config measures no {ACCURACY}: set val_evaluator to Accuracy')
+    return dict(
+        record,
+        accuracy=float(scalars[ACCURACY].current()),
+        parameters=sum(parameter.numel() for parameter in runner.model.parameters()),
+        seconds=seconds,
+    )
+
+
+def print_table(rows: dict[str, dict[str, Any]]) -> None:
+    print(f'\n{"cell":<18} test accuracy  parameters  skips  seconds')
+    for label, row in rows.items():
+        print(
+            f'{label:<18} {row["accuracy"]:>11.2f} %  {row["parameters"]:>10,}'
+            f'  {row["skip_connections"]:>5}  {row["seconds"]:>7.1f}'
+        )
+
+
+def main() -> None:
+    args = parse_args()
+    search_dir = Path(args.search_dir)
+    cells = dict(found=read_found(search_dir))
+    labels = {name: name.replace('_', ' ') for name in ('found', *BASELINES)}
+    for name, operation in BASELINES.items():
+        baseline = NASBench201Genotype((operation,) * len(cells['found'].ops))
+        if baseline == cells['found']:
+            labels['found'] = f'found = {labels[name]}'
+            print(f'the found cell is the {labels[name]} cell: it is trained once')
+        else:
+            cells[name] = baseline
+    # all configs first, so that a mistake in one costs no training
+    configs = {name: make_config(args, genotype) for name, genotype in cells.items()}
+    folder = launch.prepare_work_dir(args.work_dir or search_dir / 'compare', keep=True)
+    path = folder / 'results.json'
+    stored = read_json(path).get('cells', {})
+    rows = {}
+    for number, (name, genotype) in enumerate(cells.items(), 1):
+        record = describe(configs[name], genotype, args.seed)
+        row = stored.get(name, {})
+        finished = 'accuracy' in row and all(row.get(key) == record[key] for key in record)
+        state = 'trained already' if finished else 'training ...'
+        place = f'[{number}/{len(cells)}] {labels[name]}'
+        print(f'{place}: {genotype.to_string()}  {state}', flush=True)
+        if not finished:
+            row = train(configs[name], folder / name, record)
+            row['skip_connections'] = count_skips(genotype)
+            stored = {**stored, name: row}
+            write_json(path, dict(schema=1, cells=stored))
+        rows[labels[name]] = row
+    print_table(rows)
+    print(f'\nsaved in: {path}')
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_guarded(main))

@@ -1,0 +1,42 @@
+"""Draw a genotype as SVG, PNG or PDF."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rdarts.engine.launch import run_guarded
+from rdarts.visualization.genotype import draw_genotype, load_drawable
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'genotype',
+        metavar='WORK_DIR|FILE|STRING',
+        help='work directory of a search, a genotype file, or an official string',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        help='picture to write: .svg, .png or .pdf (default: genotype.svg and genotype.png in '
+        'WORK_DIR, beside FILE under its name, or in the current folder)',
+    )
+    args = parser.parse_args()
+    genotype = load_drawable(args.genotype)
+    if args.out:
+        paths = [Path(args.out)]
+    else:
+        source = Path('genotype')
+        if not args.genotype.lstrip().startswith(('|', 'Genotype', '{')):
+            source = Path(args.genotype)
+            source = source / 'genotype' if source.is_dir() else source
+        paths = [source.with_suffix(suffix) for suffix in ('.svg', '.png')]
+    for path in paths:
+        draw_genotype(genotype, path)
+        print(path)
+
+
+if __name__ == '__main__':
+    sys.exit(run_guarded(main))
