@@ -1,0 +1,105 @@
+"""What README and docs show is true: links, examples, commands."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rdarts.engine.dry_run import dry_run
+from rdarts.engine.launch import load_config
+from rdarts.registry import REGULARIZERS, build
+from rdarts.search_spaces import build_space
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'en').glob('*.md'))]
+EXAMPLE = re.compile(r'<!-- example: (\S+) -->\n```python\n(.*?)```', re.DOTALL)
+
+
+def examples(page: str) -> dict[str, str]:
+    return dict(EXAMPLE.findall((ROOT / page).read_text(encoding='utf-8')))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder that sees the configs as a clone's root does."""
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv('RDARTS_DATA', raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)(?:#[^)]*)?\)', page.read_text(encoding='utf-8')):
+        if '://' not in target:
+            assert (page.parent / target).exists(), f'{page.name}: {target}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_commands_name_files_that_exist(page):
+    text = page.read_text(encoding='utf-8')
+    found = re.findall(r'(?<![\w/.])(?:tools|configs)/[\w/.{},*-]+\.(?:py|sh)\b', text)
+    for name in found:
+        if not set(name) & set('{}*'):
+            assert (ROOT / name).exists(), f'{page.name}: {name}'
+
+
+def test_the_readme_shows_both_commands():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    for target in ('quickstart', 'test'):
+        assert f'make {target}' in text
+        assert re.search(rf'^{target}:', makefile, re.MULTILINE)
+    assert re.search(r'^make test$', (ROOT / '.ci' / 'run').read_text(), re.MULTILINE)
+
+
+def test_searching_ones_own_images_as_the_readme_says(project, capsys):
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 4), ('test', 1)):
+        for label in ('cat', 'dog'):
+            folder = project / 'data' / 'image_folder' / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f'{i}.jpg')
+    (project / 'my_search.py').write_text(examples('README.md')['my_search.py'])
+    cfg = load_config('my_search.py')
+    assert cfg.model.head.num_classes == 2
+    assert cfg.default_hooks.architect.lambda_ == 1.0
+    cfg.merge_from_dict(
+        {
+            'model.backbone.channels': 4,
+            'model.head.in_channels': 64,
+            'model.backbone.num_cells': 3,
+            'randomness.seed': 0,
+        }
+    )
+    for loader in (cfg.train_dataloader, cfg.arch_dataloader, cfg.val_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    result = dry_run(cfg)
+    assert result['alphas'] == 2 * 14 * 8
+    assert 'expected:' in capsys.readouterr().out
+
+
+def test_adding_a_method_as_the_page_says(project, capsys):
+    texts = examples('docs/en/adding_a_method.md')
+    for name, text in texts.items():
+        (project / name).write_text(text)
+    try:
+        cfg = load_config('beta_darts_nb201_c10.py')
+        regularizer = build(cfg.default_hooks.architect.regularizers[0], REGULARIZERS)
+    finally:
+        sys.modules.pop('beta_decay', None)
+        REGULARIZERS.module_dict.pop('BetaDecay', None)
+    space = build_space('nas_bench_201')
+    assert regularizer({'cell': torch.zeros(6, 5)}, space).item() == pytest.approx(math.log(5))
+    assert regularizer.lambda_.at(50) == pytest.approx(25.0)
+    assert cfg.default_hooks.architect.type == 'rdarts.ArchitectHook'
