@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,6 +260,7 @@ class _Panel:
         return min(xs), max(xs), min(ys), max(ys)
 
 
+@lru_cache(maxsize=1024)
 def _text_width(text: str, size: float = FONT) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath

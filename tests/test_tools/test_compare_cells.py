@@ -58,6 +58,27 @@ def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
     assert list(results(tmp_path)) == ['found', 'all_3x3']
 
 
+def test_a_lost_table_is_read_from_the_checkpoints_and_another_seed_trains_anew(tmp_path):
+    found = NASBench201Genotype(('skip_connect',) * 6)
+    (tmp_path / 'genotype.json').write_text(dumps(found))
+    assert compare(tmp_path, *SMALL).code == 0
+    before, folder = results(tmp_path), tmp_path / 'compare'
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')}
+    (folder / 'results.json').write_text('{"schema": 1, "ce')
+    assert compare(tmp_path, *SMALL).code == 0
+    for name, cell in results(tmp_path).items():
+        assert cell['accuracy'] == before[name]['accuracy']
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')} == stamps
+
+    done = compare(tmp_path, '--seed', 1, *SMALL)
+    assert done.code == 0
+    assert done.out.count('trained otherwise before: moved to') == 2
+    assert [cell['seed'] for cell in results(tmp_path).values()] == [1, 1]
+    for name in before:
+        assert len(list((folder / name).glob('*.pth'))) == 1
+        assert len(list((folder / name / 'previous_1').glob('*.pth'))) == 1
+
+
 def test_mistakes_are_one_line(tmp_path):
     done = compare(tmp_path)
     assert done.code == 2 and 'no genotype.json in' in done.err and 'run python' in done.err
@@ -65,3 +86,8 @@ def test_mistakes_are_one_line(tmp_path):
     done = compare(tmp_path)
     assert done.code == 2 and "of the space 'my_chain'" in done.err
     assert len(done.err.strip().splitlines()) == 1
+    (tmp_path / 'genotype.json').write_text(dumps(parse_genotype(CELL)))
+    done = compare(tmp_path, '--config', 'configs/search/rdarts_nb201_digits.py')
+    assert done.code == 2 and 'trains no derived network' in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not (tmp_path / 'compare').exists()

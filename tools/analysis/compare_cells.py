@@ -107,10 +107,11 @@ def train(cfg: Config, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         launch.set_resume(cfg, True)
     else:
         begun = {}
-    start, before = time.monotonic(), float(begun.get('seconds', 0.0))
+    before = float(begun.get('seconds', 0.0))
     write_json(folder / 'cell.json', dict(record, seconds=before))
+    runner = launch.build_runner(cfg, quiet=True)
+    start = time.monotonic()  # not before: the first runner imports the frameworks
     try:
-        runner = launch.build_runner(cfg, quiet=True)
         runner.train()
     except Interrupted as stop:
         raise Interrupted(
