@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests' networks are tiny: more threads only wait for each other.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 pytest_plugins = ['tests.data_skips']
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -244,8 +244,8 @@ def write_small_search(
     *hooks: dict[str, Any],
     name: str = 'small.py',
     space: str = 'nas_bench_201',
-    images: int = 192,
-    batch_size: int = 16,
+    images: int = 48,
+    batch_size: int = 4,
     architect: dict[str, Any] | None = None,
 ) -> Path:
     """Write the config of a search on the digits that takes seconds.

@@ -130,7 +130,7 @@ def test_numbers(name):
     assert cfg.train_cfg.max_epochs == epochs
     assert cfg.schedule_epochs == schedule
     assert cfg.param_scheduler == dict(
-        type='CosineAnnealingLR', T_max=schedule, eta_min=1e-3, by_epoch=True
+        type='CosineAnnealingLR', T_max=schedule, end=schedule, eta_min=1e-3, by_epoch=True
     )
 
     # D0: the optimizers
@@ -208,7 +208,7 @@ def test_r_darts_differs_from_darts_by_its_architect_and_epochs_alone(name):
     if space == 'nb201':
         keys += ['train_cfg.max_epochs']
     if short:
-        keys += ['schedule_epochs', 'param_scheduler.T_max']
+        keys += ['schedule_epochs', 'param_scheduler.T_max', 'param_scheduler.end']
     assert plain(base) != plain(name)
     assert without(plain(base), *keys) == without(plain(name), *keys)
     assert set(load(name).default_hooks.architect) == {'type', 'lambda_'}
@@ -229,7 +229,12 @@ def test_a_short_one_anneals_within_its_epochs(name):
     assert short['schedule_epochs'] == short['train_cfg']['max_epochs'] < 100
     if name.startswith('rdarts'):
         assert long['train_cfg']['max_epochs'] == short['train_cfg']['max_epochs']
-    keys = ['schedule_epochs', 'param_scheduler.T_max', 'train_cfg.max_epochs']
+    keys = [
+        'schedule_epochs',
+        'param_scheduler.T_max',
+        'param_scheduler.end',
+        'train_cfg.max_epochs',
+    ]
     assert without(long, *keys) == without(short, *keys)
 
 
@@ -458,3 +463,9 @@ def test_dry_run(name, data, capsys):
     assert f'for {cfg.train_cfg.max_epochs} epochs of 1 iterations' in out
     epochs = cfg.train_cfg.max_epochs
     assert result['expected_seconds'] > epochs * result['seconds_per_iteration']
+
+
+def test_schedule_epochs_may_be_an_option():
+    path = ROOT / 'configs' / 'search' / 'rdarts_nb201_c10.py'
+    scheduler = load_config(path, {'schedule_epochs': 7}).param_scheduler
+    assert (scheduler.T_max, scheduler.end) == (7, 7)

@@ -63,7 +63,7 @@ def test_the_readme_shows_both_commands():
 
 def test_searching_ones_own_images_as_the_readme_says(project, capsys):
     rng = np.random.default_rng(0)
-    for split, count in (('train', 4), ('test', 1)):
+    for split, count in (('train', 4), ('val', 1)):
         for label in ('cat', 'dog'):
             folder = project / 'data' / 'image_folder' / split / label
             folder.mkdir(parents=True)

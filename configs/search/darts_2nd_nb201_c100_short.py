@@ -6,5 +6,5 @@
 _base_ = ['./darts_2nd_nb201_c100.py']
 
 schedule_epochs = 50
-param_scheduler = dict(T_max=schedule_epochs)
+param_scheduler = dict(T_max=schedule_epochs, end=schedule_epochs)
 train_cfg = dict(max_epochs=schedule_epochs)

@@ -7,4 +7,4 @@ two the paper did, it does not say.
 _base_ = ['./rdarts_nb201_c10_l050.py']
 
 schedule_epochs = 15
-param_scheduler = dict(T_max=schedule_epochs)
+param_scheduler = dict(T_max=schedule_epochs, end=schedule_epochs)

@@ -7,4 +7,4 @@ the paper did, it does not say.
 _base_ = ['./rdarts_nb201_c10.py']
 
 schedule_epochs = 5
-param_scheduler = dict(T_max=schedule_epochs)
+param_scheduler = dict(T_max=schedule_epochs, end=schedule_epochs)

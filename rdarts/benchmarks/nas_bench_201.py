@@ -6,9 +6,12 @@ The project ships no table; ``docs/en/nas_bench_201.md`` describes the files tha
 from __future__ import annotations
 
 import gzip
+import operator
 import os
+import re
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,13 @@ EPOCHS = (12, 200)
 NUM_CELLS = len(OPERATIONS) ** 6
 TABLE_NAME = 'nasbench201.csv.gz'
 LATENCY_NAME = 'nasbench201_latency.csv.gz'
+
+_OP = '(?:' + '|'.join(OPERATIONS) + ')'
+_CELL = re.compile(
+    r'\+'.join(
+        r'\|' + ''.join(rf'{_OP}~{source}\|' for source in range(node)) for node in (1, 2, 3)
+    )
+)
 
 # Parameters of the classifier beyond CIFAR-10's ten classes: 65 a class
 _MORE_PARAMETERS = dict(cifar10=0, cifar100=65 * 90, imagenet16_120=65 * 110)
@@ -52,8 +62,8 @@ def find_table(path: str | os.PathLike | None = None) -> Path | None:
     return folder if folder.exists() else None
 
 
-def _read(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """Header, numbers [rows, columns less arch_str] and arch strings of a csv file."""
+def _read(path: Path, required: tuple[str, ...]) -> tuple[list[str], np.ndarray, list[str]]:
+    """The numbers' names, the numbers [rows, columns less arch_str] and the arch strings."""
     try:
         data = path.read_bytes()
         if path.suffix == '.gz':
@@ -66,13 +76,25 @@ def _read(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
         raise UserError(f'table {path} is cut off or no gzip file') from None
     except OSError as error:
         raise UserError(f'table {path} cannot be read: {error.strerror}') from None
-    lines = data.decode('utf-8', errors='replace').splitlines()
+    # utf-8-sig: spreadsheets write a byte order mark
+    lines = data.decode('utf-8-sig', errors='replace').splitlines()
     del data
+    while lines and not lines[-1].strip():
+        lines.pop()
     header = lines[0].split(',') if lines else []
     if len(lines) < 2 or not header[0] or 'arch_index' not in header:
         raise UserError(
             f'table {path} is no NAS-Bench-201 table: its first line names no arch_index'
         )
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise UserError(
+            f'table {path} lacks the column{"s"[: len(missing) > 1]} {", ".join(missing)}; '
+            'docs/en/nas_bench_201.md lists the columns'
+        )
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise UserError(f'table {path} has the column {repeated[0]!r} twice')
     text_column = header.index('arch_str') if 'arch_str' in header else None
     strings: list[str] = []
     numbers = np.empty((len(lines) - 1, len(header) - (text_column is not None)))
@@ -88,29 +110,62 @@ def _read(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
         try:
             numbers[row] = fields
         except ValueError:
-            raise UserError(f'table {path}, line {row + 2}: a field is no number') from None
+            numbers[row] = [_number_or_nan(text) for text in fields]
+            break
     names = [name for name in header if name != 'arch_str']
+    bad = np.argwhere(~np.isfinite(numbers[: row + 1]))
+    if len(bad):
+        row, column = bad[0]
+        name = names[column]
+        text = lines[row + 1].split(',')[header.index(name)]
+        raise UserError(
+            f'table {path}, line {row + 2}: {text!r} in the column {name!r} is no finite number'
+        )
     return names, numbers, strings
+
+
+def _number_or_nan(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float('nan')
 
 
 def _indices(path: Path, column: np.ndarray) -> np.ndarray:
     """The row of every architecture index."""
+    if len(column) != NUM_CELLS:
+        why = ': it is cut off' if len(column) < NUM_CELLS else ''
+        raise UserError(f'table {path} has {len(column)} rows instead of {NUM_CELLS}{why}')
+    wrong = (column < 0) | (column >= NUM_CELLS) | (column != np.floor(column))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f'table {path}, line {row + 2}: arch_index {column[row]:g} is no whole number within '
+            f'0 .. {NUM_CELLS - 1}'
+        )
     index = column.astype(np.int64)
-    if len(index) != NUM_CELLS:
-        raise UserError(f'table {path} has {len(index)} rows instead of {NUM_CELLS}: it is cut off')
-    rows = np.full(NUM_CELLS, -1)
-    inside = (index == column) & (index >= 0) & (index < NUM_CELLS)
-    rows[index[inside]] = np.flatnonzero(inside)
-    if (rows < 0).any():
-        raise UserError(f'table {path} lacks architecture {int(np.argmax(rows < 0))}')
-    return rows
+    counts = np.bincount(index, minlength=NUM_CELLS)
+    if (counts > 1).any():
+        raise UserError(
+            f'table {path} has arch_index {int(np.argmax(counts > 1))} twice '
+            f'and lacks {int(np.argmin(counts))}'
+        )
+    return np.argsort(index)
 
 
-def _check(value: Any, known: tuple, name: str) -> Any:
+def _check(value: Any, known: tuple[str, ...], name: str) -> None:
     if value not in known:
-        hint = nearest(str(value), [str(k) for k in known])
-        raise UserError(f"NAS-Bench-201: unknown {name} '{value}': {hint}")
-    return value
+        hint = nearest(str(value).lower().replace('-', '_'), known)
+        raise UserError(f'NAS-Bench-201: unknown {name} {value!r}: {hint}')
+
+
+def _column_name(dataset: str, split: str, epochs: int) -> str:
+    """The column of an accuracy; a UserError where there is none."""
+    _check(dataset, DATASETS, 'data set')
+    _check(split, SPLITS, 'split')
+    if epochs not in EPOCHS:
+        raise UserError(f'NAS-Bench-201: unknown number of epochs {epochs!r}: known: 12 and 200')
+    return f'{dataset}_{split}_{int(epochs)}'
 
 
 @dataclass(frozen=True)
@@ -123,7 +178,7 @@ class Record:
         arch_str (str): The official string.
     """
 
-    table: NASBench201
+    table: NASBench201 = field(repr=False)
     index: int
     arch_str: str
 
@@ -138,10 +193,7 @@ class Record:
         Raises:
             UserError: One of them is not known.
         """
-        _check(dataset, DATASETS, 'data set')
-        _check(split, SPLITS, 'split')
-        _check(epochs, EPOCHS, 'number of epochs')
-        return self._number(f'{dataset}_{split}_{epochs}')
+        return self._number(_column_name(dataset, split, epochs))
 
     def params(self, dataset: str = 'cifar10') -> int:
         """Number of parameters of the derived network (C 16, N 5), classifier included."""
@@ -185,27 +237,26 @@ class NASBench201:
         path = Path(path).expanduser()
         self._folder = path if path.is_dir() else path.parent
         self.path = path / TABLE_NAME if path.is_dir() else path
-        names, numbers, strings = _read(self.path)
-        missing = [name for name in _REQUIRED if name != 'arch_str' and name not in names]
-        if missing or not strings:
-            raise UserError(
-                f'table {self.path} lacks the column {(missing or ["arch_str"])[0]!r}; '
-                'docs/en/nas_bench_201.md lists the columns'
-            )
+        names, numbers, strings = _read(self.path, _REQUIRED)
+        for row, text in enumerate(strings):
+            if not _CELL.fullmatch(text):
+                raise UserError(f'table {self.path}, line {row + 2}: {_why_unknown(text)}')
         rows = _indices(self.path, numbers[:, names.index('arch_index')])
         self._numbers = numbers[rows]
+        self._numbers.flags.writeable = False
         self._strings = [strings[row] for row in rows]
         self.columns = tuple(names)
         self._by_string = {text: index for index, text in enumerate(self._strings)}
         if len(self._by_string) != NUM_CELLS:
-            raise UserError(f'table {self.path} holds an architecture string twice')
+            text = Counter(self._strings).most_common(1)[0][0]
+            raise UserError(f'table {self.path} has the cell {text!r} twice')
         self._latencies: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return NUM_CELLS
 
     def column(self, name: str) -> np.ndarray:
-        """A column in the order of the architecture indices, [15625].
+        """A column in the order of the architecture indices, [15625], read-only.
 
         Raises:
             UserError: There is no such column.
@@ -219,12 +270,17 @@ class NASBench201:
         return tuple(self._latency_columns())
 
     def latencies(self, device: str) -> np.ndarray:
-        """Latencies in ms on a device in the order of the architecture indices, [15625].
+        """Latencies in ms on a device by architecture index, [15625], read-only.
 
         Raises:
             UserError: The device is not known.
         """
         columns = self._latency_columns()
+        if not columns:
+            raise UserError(
+                f'NAS-Bench-201: no latency of {device!r}: {self.path} holds none (put '
+                f'{LATENCY_NAME} beside it)'
+            )
         _check(device, tuple(columns), 'device')
         return columns[device]
 
@@ -232,14 +288,17 @@ class NASBench201:
         if self._latencies is None:
             prefix = 'latency_ms_'
             found = {c.removeprefix(prefix): c for c in self.columns if c.startswith(prefix)}
-            self._latencies = {device: self.column(name) for device, name in found.items()}
+            latencies = {device: self.column(name) for device, name in found.items()}
             path = self._folder / LATENCY_NAME
             if path.is_file():
-                names, numbers, _ = _read(path)
-                rows = _indices(path, numbers[:, names.index('arch_index')])
+                names, numbers, _ = _read(path, ('arch_index',))
+                numbers = numbers[_indices(path, numbers[:, names.index('arch_index')])]
+                numbers.flags.writeable = False
                 for i, name in enumerate(names):
                     if name != 'arch_index':
-                        self._latencies[name] = numbers[rows, i]
+                        latencies[name] = numbers[:, i]
+            # only now: a damaged file is an error at every call, not at the first alone
+            self._latencies = latencies
         return self._latencies
 
     def index_of(self, arch_str: str) -> int:
@@ -267,17 +326,20 @@ class NASBench201:
         if isinstance(cell, str):
             index = self.index_of(cell.strip())
         else:
-            index = int(cell)
-            if index != cell or not 0 <= index < NUM_CELLS:
+            try:
+                index = operator.index(cell)
+            except TypeError:
+                raise UserError(
+                    f'NAS-Bench-201: {cell!r} is no cell: give its official string, its index or '
+                    'a genotype'
+                ) from None
+            if not 0 <= index < NUM_CELLS:
                 raise UserError(f'NAS-Bench-201: index {cell} is not within 0 .. {NUM_CELLS - 1}')
         return Record(self, index, self._strings[index])
 
     def best(self, dataset: str = 'cifar10', split: str = 'test', epochs: int = 200) -> Record:
         """The cell of highest accuracy; for the arguments see :meth:`Record.accuracy`."""
-        _check(dataset, DATASETS, 'data set')
-        _check(split, SPLITS, 'split')
-        _check(epochs, EPOCHS, 'number of epochs')
-        return self.query(int(np.argmax(self.column(f'{dataset}_{split}_{epochs}'))))
+        return self.query(int(np.argmax(self.column(_column_name(dataset, split, epochs)))))
 
 
 def _why_unknown(text: str) -> str:

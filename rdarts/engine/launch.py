@@ -191,6 +191,9 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         _check_option_keys(cfg, options)
         try:
             cfg.merge_from_dict(options)
+            if 'schedule_epochs' in options and 'param_scheduler.T_max' not in options:
+                # computed from it when the config was read
+                cfg.param_scheduler.update(T_max=cfg.schedule_epochs, end=cfg.schedule_epochs)
         except Exception as error:
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     _drop_scope(cfg._cfg_dict)

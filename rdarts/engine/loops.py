@@ -10,7 +10,12 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from rdarts.engine.checkpoint import last_good
-from rdarts.engine.random_state import iterate, preserve_random_state, set_random_state
+from rdarts.engine.random_state import (
+    iterate,
+    preserve_random_state,
+    set_random_state,
+    shield_workers,
+)
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
 
@@ -88,6 +93,8 @@ class SearchTrainLoop(EpochBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train."""
         self.runner.call_hook('before_train')
+        if self.runner.val_loop is not None:
+            shield_workers(self.runner.val_loop.dataloader)
         if self.random_state is not None:
             set_random_state(self.random_state)
             self.random_state = None

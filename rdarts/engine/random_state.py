@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def get_random_state() -> dict[str, Any]:
@@ -56,8 +58,7 @@ def _signals_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -65,11 +66,34 @@ def _signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _IgnoreSignals:
+    """A ``worker_init_fn`` that ignores the signals, whatever handlers torch has set before it."""
+
+    def __init__(self, inner: Callable[[int], None] | None) -> None:
+        self.inner = inner
+
+    def __call__(self, worker: int) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        if self.inner is not None:
+            self.inner(worker)
+
+
+def shield_workers(dataloader: DataLoader) -> None:
+    """Make a data loader's workers ignore the signals that ask the run to stop.
+
+    A job manager signals the whole process group; the main process finishes its iteration
+    first, and needs their batches for that. Workers still end with the main process.
+    """
+    if dataloader.num_workers and not isinstance(dataloader.worker_init_fn, _IgnoreSignals):
+        dataloader.worker_init_fn = _IgnoreSignals(dataloader.worker_init_fn)
+
+
 def iterate(dataloader: DataLoader) -> Iterator[Any]:
     """An iterator over a data loader that draws nothing from the global generators.
 
-    Its workers are made to ignore the signals that ask the run to stop: the main process
-    finishes its iteration first, and needs their batches for that.
+    Its workers are shielded from signals: see :func:`shield_workers`.
     """
+    shield_workers(dataloader)
     with preserve_random_state(), _signals_ignored():
         return iter(dataloader)

@@ -8,7 +8,8 @@ import math
 
 import pytest
 import torch
-from helpers import digits_runner
+from helpers import TOOLS, digits_runner
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.tiny_search import (
     ADAM,
@@ -211,7 +212,11 @@ def test_the_configs_numbers_reach_alphas_optimizer(tmp_path):
     architect = prepare(runner)
     (group,) = architect.optimizer.param_groups
     assert type(architect.optimizer) is torch.optim.Adam
-    assert (group['lr'], group['betas'], group['weight_decay']) == (3e-4, (0.5, 0.999), 1e-3)
+    # the digits' search alone has ten times the rate of the schedules it is built on
+    assert (group['lr'], group['betas'], group['weight_decay']) == (3e-3, (0.5, 0.999), 1e-3)
+    for name in ('search_nb201', 'search_d0'):
+        schedule = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'schedules' / f'{name}.py')
+        assert dict(schedule.arch_optimizer) == ADAM
     assert group['params'] == list(architect.supernet.arch_parameters.values())
     (weights,) = runner.optim_wrapper.optimizer.param_groups
     assert (weights['lr'], weights['momentum'], weights['weight_decay']) == (0.025, 0.9, 3e-4)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from rdarts.benchmarks.nas_bench_201 import _REQUIRED, OPERATIONS
 from rdarts.errors import UserError
 from rdarts.genotypes import NASBench201Genotype
 
+ROOT = Path(__file__).resolve().parents[2]
 CELL = (
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|'
     '+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|'
@@ -106,14 +109,116 @@ def test_a_table_without_the_latency_file(tmp_path, synthetic):
     table = NASBench201(write(tmp_path, synthetic))
     assert table.devices == ()
     assert table.query(7).accuracy('cifar100', 'valid', 12) == 7
-    with pytest.raises(UserError, match="unknown device 'pixel3'"):
+    with pytest.raises(UserError, match="no latency of 'pixel3': .*put nasbench201_latency.csv.gz"):
         table.query(7).latency('pixel3')
+
+
+LATENCIES = ['arch_index,phone_1,phone_2', *(f'{i},{i}.5,{i}.25' for i in range(15625))]
+
+
+def test_the_latency_file_is_read_when_a_device_is_asked_for(tmp_path, synthetic):
+    path = tmp_path / 'nasbench201_latency.csv.gz'
+    table = NASBench201(write(tmp_path, synthetic))
+    path.write_bytes(gzip.compress('\n'.join(LATENCIES).encode(), 1))
+    assert table.devices == ('phone_1', 'phone_2')
+    assert table.query(3).latency('phone_2') == 3.25
+    with pytest.raises(UserError, match="unknown device 'phone2': did you mean 'phone_2'"):
+        table.query(3).latency('phone2')
+
+
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        (LATENCIES[:9], 'has 8 rows instead of 15625: it is cut off'),
+        (['device,phone', *LATENCIES[1:]], 'names no arch_index'),
+        ([LATENCIES[0], '0,fast,1', *LATENCIES[2:]], "line 2: 'fast' in the column 'phone_1'"),
+        ([*LATENCIES[:-1], '15624,1'], 'line 15626: 2 fields instead of 3'),
+        (None, 'cut off or no gzip file'),
+    ],
+    ids=['short', 'columns', 'number', 'fields', 'gzip'],
+)
+def test_a_wrong_latency_file_spares_the_rest(tmp_path, synthetic, lines, message):
+    path = tmp_path / 'nasbench201_latency.csv.gz'
+    packed = gzip.compress('\n'.join(lines or LATENCIES).encode(), 1)
+    path.write_bytes(packed if lines else packed[:5000])
+    record = NASBench201(write(tmp_path, synthetic)).query(7)
+    assert record.accuracy() == 7
+    for _ in range(2):
+        with pytest.raises(UserError, match=message) as error:
+            record.latency('phone_1')
+        assert str(path) in str(error.value)
+
+
+def test_what_a_spreadsheet_adds(tmp_path, synthetic):
+    path = tmp_path / 'nasbench201.csv'
+    path.write_bytes('\r\n'.join(['\ufeff' + synthetic[0], *synthetic[1:], '', '']).encode())
+    assert NASBench201(path).query(15624).accuracy() == 15624
+
+
+def test_nobody_changes_the_table(table):
+    for array in (table.column('cifar10_test_200'), table.latencies('pixel3')):
+        assert array.shape == (15625,)
+        with pytest.raises(ValueError, match='read-only'):
+            array[0] = 1
+    assert table.query(0) == table.query(0)
+    with pytest.raises(AttributeError):
+        table.query(0).index = 1
 
 
 def test_rows_in_any_order(tmp_path, synthetic):
     table = NASBench201(write(tmp_path, [synthetic[0], *reversed(synthetic[1:])]))
     assert table.query(3).accuracy() == 3
     assert table.index_of(table.query(3).arch_str) == 3
+
+
+class OfficialAPI:
+    """What the page's recipe uses of ``nats_bench``, with its names and its refusals."""
+
+    def __init__(self, cells: list[str]) -> None:
+        self.cells = cells
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def arch(self, index: int) -> str:
+        return self.cells[index]
+
+    def get_more_info(self, index, dataset, iepoch=None, hp='12', is_random=True):
+        assert is_random is False, 'a random run instead of the mean of all'
+        assert hp in ('12', '200')
+        number = ('cifar10', 'cifar10-valid', 'cifar100', 'ImageNet16-120').index(dataset)
+        info = {'test-accuracy': number + int(hp) / 1000 + index / 1e6}
+        # as in the official API: trained on train + valid, so nothing is left to validate on
+        if dataset != 'cifar10':
+            info['valid-accuracy'] = 10 + info['test-accuracy']
+        return info
+
+    def get_cost_info(self, index, dataset, hp='12'):
+        more = {'cifar10': 0, 'cifar100': 0.00585, 'ImageNet16-120': 0.00715}[dataset]
+        return {'flops': 7.78305 + more, 'params': 0.073306 + more, 'latency': 0.01}
+
+
+def test_the_recipe_of_the_page_makes_a_table(tmp_path, synthetic, monkeypatch):
+    page = (ROOT / 'docs' / 'en' / 'nas_bench_201.md').read_text(encoding='utf-8')
+    script = page.split('<!-- example: make_table.py -->\n```python\n')[1].split('```')[0]
+    opened = []
+
+    def create(path, search_space, fast_mode=False, verbose=True):
+        opened.append((path, search_space))
+        return OfficialAPI([line.split(',')[1] for line in synthetic[1:]])
+
+    monkeypatch.setitem(sys.modules, 'nats_bench', SimpleNamespace(create=create))
+    monkeypatch.setattr(sys, 'argv', ['make_table.py', 'NATS-tss-v1_0-3ffb9-simple'])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, 'make_table.py', 'exec'), {})
+    assert opened == [('NATS-tss-v1_0-3ffb9-simple', 'tss')]
+    record = NASBench201(tmp_path).query(2000)
+    assert record.accuracy('cifar10', 'test', 200) == pytest.approx(0.202)
+    assert record.accuracy('cifar10', 'valid', 200) == pytest.approx(11.202)
+    assert record.accuracy('cifar100', 'test', 12) == pytest.approx(2.014)
+    assert record.accuracy('imagenet16_120', 'valid', 12) == pytest.approx(13.014)
+    assert (record.params(), record.params('cifar100')) == (73_306, 79_156)
+    assert (record.macs(), record.macs('imagenet16_120')) == (7_783_050, 7_790_200)
 
 
 def test_find_table(tmp_path, monkeypatch):
@@ -128,21 +233,60 @@ def test_find_table(tmp_path, monkeypatch):
 
 
 def damaged(lines: list[str]) -> dict[str, tuple[list[str], str]]:
-    wrong_number = lines[5].rsplit(',', 1)[0] + ',many'
+    in_last = "in the column 'flops_m_imagenet16_120' is no finite number"
+
+    def last_is(text: str) -> str:
+        return lines[5].rsplit(',', 1)[0] + ',' + text
+
+    def cell(line: int) -> str:
+        return lines[line].split(',')[1]
+
     return dict(
-        short=(lines[:-1], 'has 15624 rows instead of 15625'),
+        short=(lines[:-1], 'has 15624 rows instead of 15625: it is cut off'),
         fields=([*lines[:-1], lines[-1][:60]], 'line 15626: .* fields instead of 18'),
-        twice=([*lines[:-1], lines[-2]], 'lacks architecture 15624'),
-        column=([lines[0].replace('cifar100_test_12', 'other'), *lines[1:]], "'cifar100_test_12'"),
-        string=([lines[0].replace('arch_str', 'text'), *lines[1:]], 'line 2: a field is no number'),
-        number=([*lines[:5], wrong_number, *lines[6:]], 'line 6: a field is no number'),
+        long=([*lines, lines[-1]], 'has 15626 rows instead of 15625$'),
+        index_twice=([*lines[:-1], lines[-2]], 'has arch_index 15623 twice and lacks 15624'),
+        index_outside=(
+            [*lines[:-1], lines[-1].replace('15624,', '15625,', 1)],
+            'line 15626: arch_index 15625 is no whole number within 0 .. 15624',
+        ),
+        index_fraction=(
+            [*lines[:-1], lines[-1].replace('15624,', '15623.5,', 1)],
+            'line 15626: arch_index 15623.5 is no whole number',
+        ),
+        column=(
+            [lines[0].replace('cifar100_test_12', 'other'), *lines[1:]],
+            'lacks the column cifar100_test_12;',
+        ),
+        columns=(
+            [lines[0].replace('arch_str', 'a').replace('params_m_cifar10', 'b'), *lines[1:]],
+            'lacks the columns arch_str, params_m_cifar10;',
+        ),
+        column_twice=([lines[0] + ',arch_str', *lines[1:]], "the column 'arch_str' twice"),
+        number=([*lines[:5], last_is('many'), *lines[6:]], f"line 6: 'many' {in_last}"),
+        no_number=([*lines[:5], last_is('nan'), *lines[6:]], f"line 6: 'nan' {in_last}"),
+        infinite=([*lines[:5], last_is('inf'), *lines[6:]], f"line 6: 'inf' {in_last}"),
+        nothing=([*lines[:5], last_is(''), *lines[6:]], f"line 6: '' {in_last}"),
+        cell=(
+            [*lines[:5], lines[5].replace('none~0', 'nothing~0', 1), *lines[6:]],
+            "line 6: cell .* node 1: unknown operation 'nothing'",
+        ),
+        cell_twice=(
+            [*lines[:6], lines[6].replace(cell(6), cell(5)), *lines[7:]],
+            f'has the cell {re.escape(repr(cell(5)))} twice',
+        ),
         header=(['hello', 'world'], 'no NAS-Bench-201 table'),
         empty=([''], 'no NAS-Bench-201 table'),
     )
 
 
 @pytest.mark.parametrize(
-    'case', ['short', 'fields', 'twice', 'column', 'string', 'number', 'header', 'empty']
+    'case',
+    [
+        *('short', 'long', 'fields', 'index_twice', 'index_outside', 'index_fraction'),
+        *('column', 'columns', 'column_twice', 'number', 'no_number', 'infinite', 'nothing'),
+        *('cell', 'cell_twice', 'header', 'empty'),
+    ],
 )
 def test_a_wrong_table_is_one_clear_line(tmp_path, synthetic, case):
     lines, message = damaged(synthetic)[case]
@@ -173,6 +317,10 @@ def test_a_missing_or_cut_off_file(tmp_path, synthetic):
         ('|none~0|', 'has 1 nodes instead of 3'),
         (15625, 'index 15625 is not within 0 .. 15624'),
         (-1, 'index -1'),
+        (1.5, '1.5 is no cell'),
+        (float('nan'), 'nan is no cell'),
+        (None, 'None is no cell'),
+        ('', 'has 1 nodes instead of 3'),
     ],
 )
 def test_an_unknown_cell(tmp_path, synthetic, cell, message):
@@ -188,8 +336,10 @@ def test_unknown_names(tmp_path, synthetic):
             lambda: record.accuracy('cifar-10'),
             "unknown data set 'cifar-10': did you mean 'cifar10'",
         ),
-        (lambda: record.accuracy(split='validation'), "unknown split 'validation'"),
-        (lambda: record.accuracy(epochs=100), "unknown number of epochs '100'"),
+        (lambda: record.accuracy('ImageNet16-120'), "did you mean 'imagenet16_120'"),
+        (lambda: record.accuracy(split='validation'), "did you mean 'valid'"),
+        (lambda: record.accuracy(epochs=100), 'unknown number of epochs 100: known: 12 and 200'),
+        (lambda: record.accuracy(epochs='200'), "unknown number of epochs '200'"),
         (lambda: record.macs('svhn'), "unknown data set 'svhn'"),
         (lambda: record.params('svhn'), "unknown data set 'svhn'"),
         (lambda: table.column('cifar10_test'), "unknown column 'cifar10_test'"),

@@ -88,7 +88,7 @@ def test_bfloat16_leaves_alpha_in_float32(tmp_path):
     small = write_small_search(tmp_path, dict(type='RecordAlpha'), images=48, batch_size=8)
     alphas = {}
     for name, args in dict(bf16=['--amp'], fp32=[], seed=['--seed', '3']).items():
-        options = ['--cfg-options', 'train_cfg.max_epochs=1']
+        options = ['--cfg-options', 'train_cfg.max_epochs=1', 'arch_optimizer.lr=3e-4']
         done = run_tool(['train.py', small, '--work-dir', tmp_path / name, *args, *options])
         assert done.code == 0, done.err
         saved = torch.load(tmp_path / name / 'alpha_0_3.pt')

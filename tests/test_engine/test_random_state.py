@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import signal
 
@@ -77,3 +78,33 @@ def test_iterate_draws_nothing(workers):
     seed_all(4)
     list(iter(loader))
     assert draw() != expected
+
+
+class _Pids(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+
+def test_workers_outlive_the_signals_of_a_process_group():
+    batches = iterate(torch.utils.data.DataLoader(_Pids(), batch_size=1, num_workers=1))
+    worker = int(next(batches))
+    assert worker != os.getpid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(worker, number)
+    assert [int(batch) for batch in batches] == [worker] * 11
+
+
+def test_a_workers_own_start_still_runs():
+    def start(worker: int) -> None:
+        os.environ['STARTED_WORKER'] = str(worker)
+
+    class Started(_Pids):
+        def __getitem__(self, index: int) -> int:
+            return int(os.environ['STARTED_WORKER'])
+
+    loader = torch.utils.data.DataLoader(Started(), num_workers=1, worker_init_fn=start)
+    assert [int(batch) for batch in iterate(loader)] == [0] * 12
+    assert [int(batch) for batch in iterate(loader)] == [0] * 12

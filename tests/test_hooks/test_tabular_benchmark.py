@@ -102,7 +102,7 @@ def test_without_a_table_one_line_says_so_and_the_search_goes_on(
     elif damage != 'absent':
         file = tmp_path / 'broken.csv'
         lines = gzip.decompress((table / 'nasbench201.csv.gz').read_bytes()).decode().split('\n')
-        text, reason = '\n'.join(lines[:500]), 'it is cut off'
+        text, reason = '\n'.join(lines[:500]), str(file)
         if damage == 'other columns':
             text, reason = '\n'.join(lines).replace('cifar100_valid_12,', 'x,'), 'lacks the column'
         file.write_text(text)

@@ -12,8 +12,15 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
     constructor='rdarts.SearchOptimWrapperConstructor',
 )
-# one dict, no list: a config over this one changes T_max alone
-param_scheduler = dict(type='CosineAnnealingLR', T_max=schedule_epochs, eta_min=1e-3, by_epoch=True)
+# one dict, no list: a config over this one changes T_max and end alone. `end` is set since mmengine
+# takes max_epochs for it and keeps that in checkpoints: a search could not go on to more epochs.
+param_scheduler = dict(
+    type='CosineAnnealingLR',
+    T_max=schedule_epochs,
+    end=schedule_epochs,
+    eta_min=1e-3,
+    by_epoch=True,
+)
 arch_optimizer = dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
 train_cfg = dict(type='rdarts.SearchTrainLoop', max_epochs=50, val_interval=1)
