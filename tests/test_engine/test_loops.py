@@ -26,7 +26,8 @@ class Recorder:
         self.model = self
         self.optim_wrapper = None
         self.loss = loss
-        self.val_loop = SimpleNamespace(run=self.validate)
+        val_loader = DataLoader(TensorDataset(torch.arange(4)))
+        self.val_loop = SimpleNamespace(run=self.validate, dataloader=val_loader)
         dataset = TensorDataset(torch.arange(20))
         dataset.metainfo = {}
         loader = DataLoader(dataset, batch_size=4, sampler=SeededSampler(dataset, seed=0))
