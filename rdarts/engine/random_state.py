@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -67,16 +68,28 @@ def _signals_ignored() -> Iterator[None]:
 
 
 class _IgnoreSignals:
-    """A ``worker_init_fn`` that ignores the signals, whatever handlers torch has set before it."""
+    """A ``worker_init_fn`` that ignores the signals to stop, whatever torch has set before it.
+
+    SIGTERM from the main process still ends the worker: that is how it cleans up at its end.
+    """
 
     def __init__(self, inner: Callable[[int], None] | None) -> None:
         self.inner = inner
 
     def __call__(self, worker: int) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if hasattr(signal, 'sigwaitinfo'):  # not on macOS
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_exit_for, args=(os.getppid(),), daemon=True).start()
         if self.inner is not None:
             self.inner(worker)
+
+
+def _exit_for(parent: int) -> None:
+    """End the process at a SIGTERM that its parent sent; wait on at any other."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def shield_workers(dataloader: DataLoader) -> None:

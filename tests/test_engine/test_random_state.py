@@ -4,6 +4,7 @@ import io
 import os
 import random
 import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -92,8 +93,9 @@ def test_workers_outlive_the_signals_of_a_process_group():
     batches = iterate(torch.utils.data.DataLoader(_Pids(), batch_size=1, num_workers=1))
     worker = int(next(batches))
     assert worker != os.getpid()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        os.kill(worker, number)
+    # not by os.kill: what the main process sends is obeyed
+    subprocess.run(['kill', '-TERM', str(worker)], check=True)
+    subprocess.run(['kill', '-INT', str(worker)], check=True)
     assert [int(batch) for batch in batches] == [worker] * 11
 
 
@@ -108,3 +110,12 @@ def test_a_workers_own_start_still_runs():
     loader = torch.utils.data.DataLoader(Started(), num_workers=1, worker_init_fn=start)
     assert [int(batch) for batch in iterate(loader)] == [0] * 12
     assert [int(batch) for batch in iterate(loader)] == [0] * 12
+
+
+def test_workers_obey_the_main_process():
+    batches = iterate(torch.utils.data.DataLoader(_Pids(), batch_size=1, num_workers=1))
+    worker = int(next(batches))
+    (process,) = batches._workers
+    os.kill(worker, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 0
