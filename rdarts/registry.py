@@ -45,6 +45,8 @@ DATASETS = _child('DATASETS', 'rdarts.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'rdarts.datasets')
 # Transforms that mmpretrain lacks
 TRANSFORMS = _child('TRANSFORMS', 'rdarts.datasets')
+# Collate functions
+FUNCTIONS = _child('FUNCTIONS', 'rdarts.datasets')
 
 # Search spaces: tables of nodes, edges and candidates
 SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')

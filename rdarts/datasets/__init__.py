@@ -10,8 +10,17 @@ with contextlib.redirect_stdout(io.StringIO()):
     import mmpretrain.datasets  # noqa: F401
 
 from rdarts.datasets.array_dataset import ArrayDataset
+from rdarts.datasets.batch_transforms import (
+    BatchCutout,
+    BatchPackInputs,
+    BatchRandomCrop,
+    BatchRandomFlip,
+    BatchTransform,
+    batch_collate,
+)
 from rdarts.datasets.cifar import CIFAR10, CIFAR100
 from rdarts.datasets.digits import Digits
+from rdarts.datasets.hashing import SampleGenerator
 from rdarts.datasets.image_folder import ImageFolder
 from rdarts.datasets.imagenet16 import ImageNet16120
 from rdarts.datasets.paths import resolve_data_root
@@ -25,14 +34,21 @@ __all__ = [
     'CIFAR10',
     'CIFAR100',
     'ArrayDataset',
+    'BatchCutout',
+    'BatchPackInputs',
+    'BatchRandomCrop',
+    'BatchRandomFlip',
+    'BatchTransform',
     'Cutout',
     'Digits',
     'ImageFolder',
     'ImageNet16120',
+    'SampleGenerator',
     'SearchSplit',
     'SeededDataset',
     'SeededIndex',
     'SeededSampler',
+    'batch_collate',
     'check_parts',
     'load_pickle',
     'resolve_data_root',

@@ -10,7 +10,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from rdarts.datasets.batch_transforms import CollatedBatch, is_batch_pipeline
+from rdarts.datasets.hashing import SampleGenerator
 from rdarts.datasets.no_refetch import NoRefetch
+from rdarts.datasets.seeded import SeededIndex
 from rdarts.errors import UserError, nearest
 
 SPLITS = ('train', 'test')
@@ -42,6 +45,14 @@ class ArrayDataset(NoRefetch, BaseDataset):
     transform, and the data preprocessor has ``to_rgb=False``. Within one process the arrays
     of a set are loaded once and shared by all data sets over it, as long as one of them lives.
 
+    A pipeline of batch transforms (:class:`rdarts.datasets.BatchTransform`) gets a whole batch
+    at once instead: ``dict(img, gt_label, sample_idx, ori_shape, generator)`` with ``img`` of
+    shape [N, 3, H, W]. ``__getitems__``, which a data loader calls for every batch, then gives
+    the collated batch, to go with ``collate_fn=dict(type='rdarts.batch_collate')``. A sample's
+    augmentation is a function of the seed that its index carries
+    (:class:`rdarts.datasets.SeededIndex`); for a plain ``int`` a seed is drawn from NumPy's
+    global generator.
+
     A subclass gives ``METAINFO`` and overrides :meth:`source` and :meth:`load_arrays`.
 
     Args:
@@ -52,8 +63,12 @@ class ArrayDataset(NoRefetch, BaseDataset):
         lazy_init (bool): Load at the first use instead of at once. Defaults to False.
         test_mode (bool): Whether to treat the set as test images. Defaults to False.
 
+    Attributes:
+        batched (bool): Whether the pipeline transforms whole batches.
+
     Raises:
-        UserError: The split is not known, or the limit is not a positive number.
+        UserError: The split is not known, the limit is not a positive number, or the pipeline
+            mixes transforms of batches and of single images.
     """
 
     def __init__(
@@ -84,6 +99,7 @@ class ArrayDataset(NoRefetch, BaseDataset):
             test_mode=test_mode,
             lazy_init=lazy_init,
         )
+        self.batched = is_batch_pipeline(self.pipeline.transforms, type(self).__name__)
 
     def source(self) -> Hashable:
         """What the arrays are a function of, apart from class, split and limit.
@@ -141,6 +157,37 @@ class ArrayDataset(NoRefetch, BaseDataset):
             sample_idx=index,
         )
 
+    def __getitem__(self, idx: int) -> Any:
+        if not self.batched:
+            return super().__getitem__(idx)
+        return {key: values[0] for key, values in self.__getitems__([idx]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        if not self.batched:
+            return [self[index] for index in indices]
+        self.full_init()
+        chosen = np.asarray(indices, dtype=np.int64)
+        length = len(self)
+        outside = chosen[(chosen < -length) | (chosen >= length)]
+        if len(outside):
+            raise IndexError(
+                f'{type(self).__name__} has {length} images, but got index {outside[0]}'
+            )
+        chosen %= length
+        images = self.arrays.images[chosen]
+        batch = self.pipeline(
+            dict(
+                img=np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
+                gt_label=self.arrays.labels[chosen],
+                sample_idx=chosen,
+                ori_shape=images.shape[1:3],
+                generator=SampleGenerator([_seed_of(index) for index in indices]),
+            )
+        )
+        if batch is None:
+            raise UserError(f'{type(self).__name__}: the pipeline returned no batch')
+        return CollatedBatch(batch)
+
     def get_gt_labels(self) -> np.ndarray:
         """The label of every image.
 
@@ -170,3 +217,9 @@ class ArrayDataset(NoRefetch, BaseDataset):
     def __len__(self) -> int:
         self.full_init()
         return len(self.arrays.labels)
+
+
+def _seed_of(index: int) -> int:
+    if isinstance(index, SeededIndex):
+        return index.seed
+    return int(np.random.randint(0, 2**64, dtype=np.uint64))

@@ -64,6 +64,9 @@ class SeededDataset(torch.utils.data.Dataset):
     afterwards. A sample is then the same with any number of workers, and the generators of
     the main process are left untouched. With a plain ``int`` nothing is seeded.
 
+    Where the wrapped set has a pipeline of batch transforms (its ``batched`` is True), the index
+    reaches it with its seed instead, and ``__getitems__`` gives one collated batch.
+
     Args:
         dataset (dict | Dataset): The data set to wrap, or its config.
     """
@@ -81,6 +84,11 @@ class SeededDataset(torch.utils.data.Dataset):
     def metainfo(self) -> dict[str, Any]:
         """dict: Of the wrapped set, such as its ``classes``."""
         return dict(getattr(self.dataset, 'metainfo', {}))
+
+    @property
+    def batched(self) -> bool:
+        """bool: Whether the wrapped set's pipeline transforms whole batches."""
+        return getattr(self.dataset, 'batched', False)
 
     def source_index(self, index: int) -> int:
         """The wrapped set's index of a sample.
@@ -121,14 +129,22 @@ class SeededDataset(torch.utils.data.Dataset):
         with preserved_generators():
             return self._load(index)
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        if self.batched:
+            return self.dataset.__getitems__([self._seeded_source(index) for index in indices])
         # The data loader asks for a whole batch here, so the states are saved once a batch.
         if not any(isinstance(index, SeededIndex) for index in indices):
             return [self._load(index) for index in indices]
         with preserved_generators():
             return [self._load(index) for index in indices]
 
+    def _seeded_source(self, index: int) -> int:
+        source = self.source_index(index)
+        return SeededIndex(source, index.seed) if isinstance(index, SeededIndex) else source
+
     def _load(self, index: int) -> Any:
+        if self.batched:
+            return self.dataset[self._seeded_source(index)]
         source = self.source_index(index)
         if isinstance(index, SeededIndex):
             _seed_generators(index.seed)

@@ -93,16 +93,34 @@ def test_real_cifar_is_normalised(data_root, name, monkeypatch):
     assert (inputs.std((0, 2, 3)) - 1).abs().max() < 0.05
 
 
-def test_workers_change_nothing(store):
-    config = load('cifar10')
-    assert config.train_dataloader.num_workers == 2
-    assert config.train_dataloader.persistent_workers
-    alone = list(loader(config.train_dataloader, num_workers=0, batch_size=32))
-    workers = loader(config.train_dataloader, batch_size=32)
+@pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'imagenet16_120', 'digits'])
+def test_workers_change_nothing(store, name):
+    config = load(name)
+    loader_config = config.train_dataloader
+    if name == 'digits':
+        loader_config.dataset.dataset.limit = 200
+    assert loader_config.num_workers == 0  # a batch takes a millisecond
+    assert not loader_config.persistent_workers
+    alone = list(loader(loader_config, batch_size=32))
+    workers = loader(loader_config, batch_size=32, num_workers=2, persistent_workers=True)
+    assert len(alone) == 3
     for _ in range(2):  # persistent workers, the same epoch twice
         for a, b in zip(alone, workers, strict=True):
             assert torch.equal(a['inputs'], b['inputs'])
             assert torch.equal(labels_of(a), labels_of(b))
+
+
+def test_a_pipeline_of_single_images_needs_no_other_change(store):
+    config = load('cifar10')
+    config.train_dataloader.dataset.dataset.pipeline = [
+        dict(type='RandomCrop', crop_size=32, padding=4),
+        dict(type='PackInputs'),
+    ]
+    alone = list(loader(config.train_dataloader, batch_size=32))
+    workers = loader(config.train_dataloader, batch_size=32, num_workers=2)
+    for a, b in zip(alone, workers, strict=True):
+        assert a['inputs'].shape == (32, 3, 32, 32)
+        assert torch.equal(a['inputs'], b['inputs'])
 
 
 def test_digits_figures_are_those_of_the_training_images():

@@ -98,11 +98,13 @@ def test_bfloat16_leaves_alpha_in_float32(tmp_path):
         arch = state['arch']['optimizer']['state'][0]
         assert arch['exp_avg'].dtype == torch.float32
     assert alphas['bf16'].dtype == torch.float32
-    # it is another arithmetic, but the same search
+    # it is another arithmetic, but the same search: three steps of Adam of 3e-4, either way where
+    # a gradient is about 0
     assert not torch.equal(alphas['bf16'], alphas['fp32'])
-    assert torch.allclose(alphas['bf16'], alphas['fp32'], atol=3 * 3e-4)
+    assert torch.allclose(alphas['bf16'], alphas['fp32'], atol=2 * 3 * 3e-4)
+    assert (alphas['bf16'] - alphas['fp32']).abs().mean() < 3e-4
     # alpha's start is of size 1e-3, three steps of Adam of 3e-4
-    assert not torch.allclose(alphas['seed'], alphas['fp32'], atol=3e-4)
+    assert (alphas['seed'] - alphas['fp32']).abs().mean() > 6e-4
 
 
 def test_deterministic(tmp_path):

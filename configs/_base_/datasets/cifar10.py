@@ -9,18 +9,18 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
+    dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+    dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='rdarts.BatchPackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+test_pipeline = [dict(type='rdarts.BatchPackInputs')]
 
 train_set = dict(type='rdarts.CIFAR10', split='train', pipeline=train_pipeline)
 search_split = dict(type='rdarts.SearchSplit', fraction=0.5, mode='stratified', seed=0)
 loader = dict(
-    num_workers=2,
-    persistent_workers=True,
-    collate_fn=dict(type='default_collate'),
+    num_workers=0,
+    persistent_workers=False,
+    collate_fn=dict(type='rdarts.batch_collate'),
 )
 
 train_dataloader = dict(
