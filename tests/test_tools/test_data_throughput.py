@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers import run_tool
+
+TOOL = 'benchmarks/data_throughput.py'
+SMALL = ['--images', 192, '--epochs', 1]
+
+
+def test_json():
+    done = run_tool([TOOL, *SMALL, '--json'])
+    assert done.code == 0, done.err
+    result = json.loads(done.out.splitlines()[-1])
+    for name in ('batch', 'single'):
+        for unit in ('s', 'cpu_s'):
+            assert result[f'{name}_images_per_{unit}'] > 0
+    assert (result['images'], result['batch_size'], result['threads']) == (192, 64, 1)
+
+
+def test_table():
+    done = run_tool([TOOL, *SMALL, '--batch-size', 32])
+    assert done.code == 0, done.err
+    for text in ('images/s', 'ms a batch', 'images/CPU s', 'whole batches', 'single images'):
+        assert text in done.out
+    assert 'batch 32' in done.out
+
+
+@pytest.mark.parametrize('option', ['batch-size', 'images', 'epochs', 'threads'])
+def test_mistakes(option):
+    done = run_tool([TOOL, f'--{option}', 0])
+    assert done.code == 2
+    assert f'error: --{option} must be 1 or more' in done.err
+    assert 'Traceback' not in done.err

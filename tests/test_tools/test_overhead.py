@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from helpers import TOOLS, digits_runner, run_tool, write_small_search
+from mmengine.hooks import Hook
+
+spec = importlib.util.spec_from_file_location('overhead', TOOLS / 'benchmarks' / 'overhead.py')
+overhead = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(overhead)
+
+TOOL = 'benchmarks/overhead.py'
+
+
+class Clock:
+    """Time passes only where a test lets it."""
+
+    def __init__(self):
+        self.time = 0.0
+
+    def __call__(self):
+        return self.time
+
+    def during(self, function, seconds):
+        """The function, which then takes that long."""
+
+        def slow(*args, **kwargs):
+            self.time += seconds
+            return function(*args, **kwargs)
+
+        return slow
+
+
+def test_what_is_inside_is_not_counted_outside():
+    clock = Clock()
+    timer = overhead.SectionTimer(clock)
+
+    class Object:
+        def inner(self):
+            clock.time += 5
+            return 'inner'
+
+        def outer(self, fail=False):
+            clock.time += 10
+            found = self.inner()
+            clock.time += 20
+            if fail:
+                raise KeyError
+            return found
+
+    thing = Object()
+    timer.wrap(thing, 'inner', 'data')
+    timer.wrap(thing, 'outer', 'compute')
+    clock.time += 1
+    assert thing.outer() == 'inner'
+    assert timer.snapshot() == dict(other=1, data=5, compute=30)
+    with pytest.raises(KeyError):
+        thing.outer(fail=True)
+    timer.set_outermost('data')
+    clock.time += 100
+    assert timer.snapshot() == dict(other=1, data=110, compute=60)
+
+
+class Slow(Hook):
+    """Lets time pass in data loaders (10), forward passes (100) and hooks (1, 1000)."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def before_train(self, runner):
+        architect = next(h for h in runner.hooks if hasattr(h, 'arch_dataloader'))
+        loaders = (runner.train_dataloader, architect.arch_dataloader, runner.val_dataloader)
+        for loader in loaders:
+            loader.collate_fn = self.clock.during(loader.collate_fn, 10)
+        model = runner.model
+        model.backbone.forward = self.clock.during(model.backbone.forward, 100)
+        model.data_preprocessor.forward = self.clock.during(model.data_preprocessor.forward, 0.5)
+        architect.optimizer.step = self.clock.during(architect.optimizer.step, 50)
+        self.clock.time += 7  # before the first epoch: nobody's
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.clock.time += 1
+
+    def after_train_epoch(self, runner):
+        self.clock.time += 1000
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.clock.time += 2
+
+
+def test_every_section_gets_its_time(tmp_path):
+    clock = Clock()
+    runner = digits_runner(tmp_path, images=48, hooks=[Slow(clock)])
+    recorder = overhead.Recorder(runner, clock)
+    runner.train()
+    zero = dict.fromkeys(overhead.SECTIONS, 0)
+    # of an iteration: a batch of either loader, a pass forward of either step
+    iteration = dict(zero, data=2 * 10.5, compute=2 * 100 + 50, hooks=1)
+    assert recorder.parts['train'] == [iteration] * 3
+    assert recorder.parts['train_end'] == [dict(zero, hooks=1000)]
+    assert recorder.parts['val'] == [dict(zero, data=10.5, compute=100, hooks=2)] * 3
+    assert recorder.parts['val_end'] == [zero]
+    assert overhead.outside(iteration) == pytest.approx(22 / 272)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_small_search(tmp_path)
+
+
+def test_json(config, tmp_path):
+    done = run_tool(
+        [TOOL, config, '--iterations', 3, '--warmup', 2, '--json', '--cfg-options',
+         'train_cfg.val_interval=3'],
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if line.startswith('{')]
+    assert line == done.out.splitlines()[-1]
+    result = json.loads(line)
+    assert (result['train_batches'], result['val_batches']) == (6, 1)
+    for part in ('iteration', 'epoch'):
+        seconds = {key: result[f'{part}_{key}_s'] for key in overhead.SECTIONS}
+        assert all(value > 0 for value in seconds.values())
+        share = 1 - seconds['compute'] / sum(seconds.values())
+        assert result[f'outside_share_{part}'] == pytest.approx(share)
+        assert 0 < share < 1
+    for key in overhead.SECTIONS:
+        assert result[f'epoch_{key}_s'] >= 6 * result[f'iteration_{key}_s']
+    # nothing is left behind
+    assert [path.name for path in tmp_path.iterdir()] == [config.name]
+
+
+def test_table(config):
+    done = run_tool([TOOL, config, '--iterations', 2, '--warmup', 1])
+    assert done.code == 0, done.err
+    for text in (
+        'ms an iteration',
+        's an epoch',
+        *overhead.SECTIONS.values(),
+        '6 iterations, 1 batches of validation',
+        'outside forward, backward and optimizers: ',
+    ):
+        assert text in done.out
+    assert 'Epoch(train)' not in done.out  # the log of the run goes nowhere
+
+
+@pytest.mark.parametrize(
+    ('args', 'text'),
+    [
+        (['--iterations', 4], 'an epoch has 6 iterations, fewer than --warmup 3'),
+        (['--iterations', 0], '--iterations and --warmup must be 1 or more'),
+        (['--cfg-options', 'modell.x=1'], "unknown key 'modell'"),
+    ],
+)
+def test_mistakes(config, args, text):
+    done = run_tool([TOOL, config, *args])
+    assert done.code == 2
+    (line,) = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert text in line
+    assert 'Traceback' not in done.err
