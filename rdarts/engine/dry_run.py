@@ -5,46 +5,78 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
-import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.engine.launch import build_runner
+from rdarts.engine.progress import RunPlan
 from rdarts.hooks.search_log import peak_memory_mb
+from rdarts.models.backbones import BaseSupernet
 
-ITERATIONS = 4  # the first one warms up
+WARMUP = 2  # iterations of each kind that do not count
+LEAST, MOST = 3, 40  # iterations that count, however long they take
+SECONDS = 10.0  # in between
 
 
-class _Stopwatch(Hook):
-    """Seconds of every iteration, data included."""
+class _Enough(Exception):
+    """Enough was measured."""
 
-    priority = 'VERY_LOW'
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = dict(train=[], val=[])
-        self._since = 0.0
+class Stopwatch(Hook):
+    """Seconds of an iteration, images included; ends training or validation when it knows them.
+
+    Start-up does not count: neither building, nor what comes before the first iterations. It
+    measures until ``SECONDS`` have passed, within ``LEAST`` and ``MOST`` iterations, or to the
+    end of the epoch; of an epoch of few iterations it warms up on all but the last.
+
+    Args:
+        clock (Callable): Seconds. Defaults to ``time.perf_counter``.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._ends: dict[str, list[float]] = {}
+        self._begin = dict(train=0.0, val=0.0)
 
     def before_train_epoch(self, runner) -> None:
-        self._since = time.perf_counter()
+        self._begin['train'] = self._clock()
 
-    before_val_epoch = before_train_epoch
+    def before_val_epoch(self, runner) -> None:
+        self._begin['val'] = self._clock()
+
+    def seconds(self, mode: str) -> float:
+        """The mean of the iterations that count."""
+        ends = [self._begin[mode], *self._ends[mode]]
+        ends = ends[min(WARMUP, len(ends) - 2) :]
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
 
     def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        now = time.perf_counter()
-        self.seconds[mode].append(now - self._since)
-        self._since = now
+        ends = self._ends.setdefault(mode, [])
+        ends.append(self._clock())
+        loader = runner.train_dataloader if mode == 'train' else runner.val_dataloader
+        count = len(ends) - WARMUP
+        long_enough = count >= LEAST and ends[-1] - ends[WARMUP - 1] >= SECONDS
+        last = batch_idx + 1 == len(loader)
+        enough = torch.tensor(int(long_enough or count >= MOST or last))
+        if get_dist_info()[1] > 1:
+            # all ranks stop at one iteration
+            broadcast(enough)
+        if enough:
+            raise _Enough
 
 
 def count_macs(model: nn.Module, image: torch.Tensor) -> int:
@@ -55,16 +87,25 @@ def count_macs(model: nn.Module, image: torch.Tensor) -> int:
         image (Tensor): [3, H, W].
     """
     training = model.training
+    supernets = [module for module in model.modules() if isinstance(module, BaseSupernet)]
+    executions = [supernet.execution for supernet in supernets]
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image[None])
-    model.train(training)
+    try:
+        for supernet in supernets:
+            supernet.execution = 'plain'  # others run operators that the counter does not know
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(image[None])
+    finally:
+        for supernet, execution in zip(supernets, executions, strict=True):
+            supernet.execution = execution
+        model.train(training)
     return counter.get_total_flops() // 2
 
 
 def dry_run(cfg: Config) -> dict[str, Any]:
-    """Build a run, take a few iterations of each kind, and print what it would cost.
+    """Build a run, take iterations of each kind, and print what it would cost.
 
+    The time is that of all iterations, validations and ends of epochs, without the start-up.
     Nothing is written into the run's own work directory.
 
     Args:
@@ -79,36 +120,42 @@ def dry_run(cfg: Config) -> dict[str, Any]:
     val_interval = cfg.train_cfg.get('val_interval', 1)
     with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
         cfg.work_dir = folder
-        cfg.train_cfg.max_epochs = 1
         cfg.train_cfg.val_interval = 1
-        cfg.train_cfg.pop('val_begin', None)
+        val_begin = cfg.train_cfg.pop('val_begin', 1)
         cfg.visualizer = dict(type='Visualizer', vis_backends=[])
         architect = cfg.default_hooks.get('architect')
         if architect is not None:
             architect.start_epoch = 0
-        lengths = {}
-        for name in ('train', 'val'):
-            loader = cfg.get(f'{name}_dataloader')
-            if loader is None:
-                continue
-            lengths[name] = len(Runner.build_dataloader(loader, seed=0))
-            if lengths[name] > ITERATIONS:
-                loader.num_batch_per_epoch = ITERATIONS
         runner = build_runner(cfg, quiet=True)
-        watch = _Stopwatch()
+        watch = Stopwatch()
         runner.register_hook(watch)
+        validation = 0.0
         with contextlib.redirect_stdout(None):
-            runner.train()
+            with contextlib.suppress(_Enough):
+                runner.train()
+            begin = time.perf_counter()
+            runner.call_hook('after_train_epoch')
+            epoch_end = time.perf_counter() - begin
+            if runner.val_loop is not None:
+                with contextlib.suppress(_Enough):
+                    runner.val_loop.run()
+                validation = len(runner.val_dataloader) * watch.seconds('val')
+            runner.call_hook('after_train')
+        plan = RunPlan(
+            epochs=max_epochs,
+            iterations=len(runner.train_dataloader),
+            val_batches=0 if runner.val_loop is None else len(runner.val_dataloader),
+            val_interval=val_interval,
+            val_begin=val_begin,
+        )
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         batch = next(iter(runner.train_dataloader))
         image = model.data_preprocessor(batch, False)['inputs'][0]
         macs = count_macs(model, image)
     alpha = getattr(getattr(model, 'backbone', None), 'arch_parameters', {})
     alphas = sum(p.numel() for p in alpha.values())
-    train = statistics.median(watch.seconds['train'][1:] or watch.seconds['train'])
-    val = watch.seconds['val'][-1] if watch.seconds['val'] else 0.0
-    validations = max_epochs // val_interval if 'val' in lengths else 0
-    expected = max_epochs * lengths['train'] * train + validations * lengths.get('val', 0) * val
+    train = watch.seconds('train')
+    expected = plan.seconds(train, validation, epoch_end)
     result = dict(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
@@ -124,6 +171,6 @@ def dry_run(cfg: Config) -> dict[str, Any]:
             f'memory:     {result["memory_mb"]:,.0f} MB peak\n'
             f'iteration:  {train:.3f} s\n'
             f'expected:   {datetime.timedelta(seconds=round(expected))} for {max_epochs} epochs '
-            f'of {lengths["train"]} iterations'
+            f'of {plan.iterations} iterations'
         )
     return result

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
 
 from rdarts.engine.checkpoint import write_atomically
+from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
 from rdarts.registry import HOOKS
 
 SCHEMA = 1
@@ -50,11 +52,14 @@ class SearchLogHook(Hook):
     that its checkpoint knew. Other hooks add to the rows by :meth:`update_iter` and
     :meth:`update_epoch`. Keys and units: ``docs/en/search_log.md``.
 
+    It also corrects the ``eta`` of mmengine's log line, which leaves out validations and what
+    happens between epochs.
+
     Args:
         interval (int): Iterations between two rows. Defaults to 10.
     """
 
-    priority = 'BELOW_NORMAL'
+    priority = 58  # after what adds to its rows, before mmengine's logger prints `eta`
 
     def __init__(self, interval: int = 10) -> None:
         self.interval = interval
@@ -63,6 +68,7 @@ class SearchLogHook(Hook):
         self._size: int | None = None
         self._started = 0.0
         self._seconds = 0.0
+        self._to_go: TimeToGo | None = None
 
     @staticmethod
     def of(runner) -> SearchLogHook | None:
@@ -81,6 +87,7 @@ class SearchLogHook(Hook):
         self.path = Path(runner.work_dir) / 'search_log.jsonl'
         # as if all earlier starts had been one with this
         self._started = time.perf_counter() - self._seconds
+        self._to_go = _time_to_go(runner)
         if not is_main_process():
             return
         text = runner.cfg.pretty_text
@@ -109,11 +116,16 @@ class SearchLogHook(Hook):
             self._size = saved.get('bytes', KEEP_ALL)
             self._seconds = saved.get('seconds', 0.0)
 
+    def before_train_epoch(self, runner) -> None:
+        if self._to_go is not None:
+            self._to_go.epoch_begins()
+
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         # after the architect of this iteration, which has a higher priority
         self._lr = runner.optim_wrapper.get_lr()['lr'][0]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._update_eta(runner)
         row, self._iter_row = self._iter_row, {}
         last = batch_idx + 1 == len(runner.train_dataloader)
         if (batch_idx + 1) % self.interval and not last:
@@ -131,12 +143,28 @@ class SearchLogHook(Hook):
         self._write('iter', runner, runner.epoch + 1, runner.iter + 1, **values)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter + 1)
 
+    def _update_eta(self, runner) -> None:
+        if self._to_go is None:
+            return
+        self._to_go.iteration_ends()
+        seconds = self._to_go.seconds(runner.iter + 1)
+        if seconds is not None:
+            runner.message_hub.update_info('eta', seconds)
+
     def after_train_epoch(self, runner) -> None:
+        if self._to_go is not None:
+            self._to_go.epoch_ends()
         row, self._epoch_row = self._epoch_row, {}
         self._write('epoch', runner, runner.epoch + 1, runner.iter, **row)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
 
+    def before_val_epoch(self, runner) -> None:
+        if self._to_go is not None:
+            self._to_go.validation_begins()
+
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        if self._to_go is not None:
+            self._to_go.validation_ends()
         if not hasattr(self, 'path'):
             return
         values = {key: float(value) for key, value in (metrics or {}).items()}
@@ -148,6 +176,15 @@ class SearchLogHook(Hook):
         row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))
         with open(self.path, 'a', encoding='utf-8') as file:
             file.write(json.dumps(row, allow_nan=False) + '\n')
+
+
+def _time_to_go(runner) -> TimeToGo | None:
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return None
+    share = 1.0
+    if runner.val_loop is not None:
+        share = batch_size(runner.val_loop.dataloader) / batch_size(runner.train_loop.dataloader)
+    return TimeToGo(RunPlan.of(runner), share)
 
 
 def _flat(prefix: str, value: Any):

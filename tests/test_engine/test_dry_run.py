@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import digits_config, run_tool, write_small_search
 from torch import nn
 
-from rdarts.engine.dry_run import count_macs, dry_run
+from rdarts.engine import dry_run as module
+from rdarts.engine.dry_run import Stopwatch, count_macs, dry_run
+from rdarts.models import NASBench201Supernet
 
 
 def test_count_macs():
@@ -16,6 +19,72 @@ def test_count_macs():
     net.train()
     assert count_macs(net, torch.zeros(3, 8, 8)) == 3 * 4 * 9 * 64 + 4 * 64 * 5
     assert net.training
+
+
+def test_count_macs_counts_the_plain_execution():
+    supernet = NASBench201Supernet(channels=2, cells_per_stage=1)
+    plain = count_macs(supernet, torch.zeros(3, 8, 8))
+    seen = []
+    supernet.register_forward_pre_hook(lambda module, args: seen.append(module.execution))
+    supernet.execution = 'another'
+    assert count_macs(nn.Sequential(supernet), torch.zeros(3, 8, 8)) == plain > 0
+    assert (seen, supernet.execution) == (['plain'], 'another')
+    with pytest.raises(RuntimeError):
+        count_macs(supernet, torch.zeros(4, 8, 8))
+    assert supernet.execution == 'another' and supernet.training
+
+
+def watch(loads, mode='train', per_epoch=1000):
+    """Run iterations of these seconds until the stopwatch has enough."""
+    clock = [100.0]
+    stopwatch = Stopwatch(clock=lambda: clock[0])
+    loader = range(per_epoch)
+    runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader)
+    getattr(stopwatch, f'before_{mode}_epoch')(runner)
+    done = 0
+    try:
+        for index, seconds in enumerate(loads):
+            clock[0] += seconds
+            done += 1
+            getattr(stopwatch, f'after_{mode}_iter')(runner, index)
+    except module._Enough:
+        return done, stopwatch.seconds(mode)
+    pytest.fail('it never had enough')
+
+
+@pytest.mark.parametrize('mode', ['train', 'val'])
+def test_how_long_a_dry_run_measures(mode):
+    slow = [50.0, 30.0]  # start-up
+    # 10 s, but 3 iterations at least and 40 at most
+    assert watch([*slow, *[20.0, 30.0] * 9], mode) == (5, pytest.approx(70 / 3))
+    assert watch([*slow, *[1.0, 3.0] * 9], mode) == (8, pytest.approx(12 / 6))
+    assert watch([*slow, *[0.01] * 99], mode) == (42, pytest.approx(0.01))
+    # or what an epoch has
+    assert watch([*slow, *[0.5] * 9], mode, per_epoch=6) == (6, pytest.approx(0.5))
+    assert watch([50.0, 30.0], mode, per_epoch=2) == (2, pytest.approx(30.0))
+    assert watch([50.0], mode, per_epoch=1) == (1, pytest.approx(50.0))
+
+
+def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
+    tmp_path, monkeypatch, capsys
+):
+    # a second an iteration of either kind, none in between
+    clock = [0.0]
+
+    def tick(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+        clock[0] += 1.0 if mode == 'train' else 0.25
+        after_iter(self, runner, batch_idx, data_batch, outputs, mode)
+
+    after_iter = Stopwatch._after_iter
+    monkeypatch.setattr(Stopwatch, '_after_iter', tick)
+    monkeypatch.setattr(module.time, 'perf_counter', lambda: clock[0])
+    monkeypatch.setattr(Stopwatch.__init__, '__defaults__', (lambda: clock[0],))
+    options = {'train_cfg.max_epochs': 7, 'train_cfg.val_interval': 3}
+    found = dry_run(digits_config(tmp_path / 'run', options, images=96))
+    # 48 images in each half, batches of 8; validations after epochs 3, 6 and 7
+    assert found['seconds_per_iteration'] == pytest.approx(1.0)
+    assert found['expected_seconds'] == pytest.approx(7 * 6 * 1.0 + 3 * 6 * 0.25)
+    assert 'expected:   0:00:46 for 7 epochs of 6 iterations' in capsys.readouterr().out
 
 
 def test_dry_run_in_process(tmp_path, capsys):
