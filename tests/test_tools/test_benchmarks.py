@@ -1,0 +1,278 @@
+"""``tools/benchmarks``: what is counted, how it is divided, and what a user sees."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import TOOLS, run_tool
+
+from rdarts.models.backbones import base_supernet
+
+TINY = ['--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2, '--threads', 1,
+        '--steps', 1, '--warmup', 0]  # fmt: skip
+PLAIN = ['--executions', 'plain', 'plain_channels_last']
+needs_fan_out = pytest.mark.skipif(
+    'fan_out' not in base_supernet.EXECUTIONS, reason='there is no execution fan_out yet'
+)
+run_slowly = functools.partial(run_tool, timeout=400)  # matrix products on a busy machine
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """Import a file of ``tools/benchmarks`` as it imports its neighbours."""
+    monkeypatch.syspath_prepend(str(TOOLS / 'benchmarks'))
+    return importlib.import_module
+
+
+def tiny_args(common, *options):
+    parser = common.make_parser('', steps=1, warmup=0)
+    args = parser.parse_args([str(o) for o in (*TINY, *PLAIN, *options)])
+    common.check_args(args)
+    return args
+
+
+def nb201_macs(width, size):
+    """Multiply-adds of an image, N 1: forward, of the stem, of the 3 edges that leave the input."""
+    stem = 3 * width * 9 * size**2
+    cells = [6 * (9 + 1) * w * w * s * s for w, s in levels(width, size)]
+    blocks = [(9 * w // 2 * w + 9 * w * w + w // 2 * w) * s * s for w, s in levels(width, size)[1:]]
+    head = 4 * width * 10
+    return stem + sum(cells) + sum(blocks) + head, stem, cells[0] // 2
+
+
+def levels(width, size):
+    return [(width << i, size >> i) for i in range(3)]
+
+
+@pytest.mark.parametrize(('width', 'size'), [(4, 8), (6, 12)])
+@pytest.mark.parametrize('order', [1, 2])
+def test_the_work_of_a_step_by_hand(tool, width, size, order):
+    common = tool('common')
+    forward, stem, first = nb201_macs(width, size)
+    # gradients: of all inputs but the images, and of all weights
+    weight_step = forward + (forward - stem) + forward
+    # of inputs alone, and there only where alpha is above: not of the stem's output
+    alpha_step = forward + (forward - stem - first)
+    if order == 2:
+        # L_train(w) and L_val(w') for the weights, then L_train(w +- radius v) for alpha
+        alpha_step = 2 * weight_step + 2 * alpha_step
+    args = tiny_args(common, '--width', width, '--image-size', size, '--order', order)
+    assert common.count_work(args) == 2 * 2 * (alpha_step + weight_step)
+
+
+@pytest.mark.parametrize('groups', [1, 2, 6])
+def test_gradients_cost_what_the_forward_pass_does(tool, groups):
+    common = tool('common')
+    forward = 2 * 5 * (4 * 4) * 6 * (6 // groups) * 9  # 5 images, 4 x 4 pixels left of 8 x 8
+
+    def run(image, weight):
+        x = torch.randn(5, 6, 8, 8, requires_grad=image)
+        w = torch.randn(6, 6 // groups, 3, 3, requires_grad=weight)
+        y = F.conv2d(x, w, stride=2, padding=1, groups=groups)
+        if image or weight:
+            y.sum().backward()
+
+    flags = (False, True)
+    counts = [common.count_flop(lambda i=i, w=w: run(i, w)) for i in flags for w in flags]
+    assert counts == [forward, 2 * forward, 2 * forward, 3 * forward]
+
+
+def test_figures_are_medians_and_their_quotients(tool):
+    step_time, common = tool('step_time'), tool('common')
+    args = tiny_args(common, '--amp')
+    times = dict(
+        plain=[(8.0, 0.1), (4.0, 0.02), (5.0, 0.04)],
+        plain_channels_last=[(3.0, 0.04)] * 3,
+        fan_out=[(2.04, 0.04), (2.0, 0.04), (9.0, 0.04)],
+        plain_amp=[(2.5, 5.0)] * 3,
+        fan_out_amp=[(1.02, 5.0)] * 3,
+    )
+    found = step_time.summarise(args, times, work=6_000_000_000, rate=2e9)
+    assert (found['plain_s'], found['plain_channels_last_s'], found['fan_out_s']) == (5, 3, 2.04)
+    assert found['ratio'] == pytest.approx(5 / 2.04)
+    assert found['work_gflop'] == 6 and found['matrix_rate_gflops'] == 2
+    assert found['limit_ratio'] == pytest.approx(3 / 2.04)
+    assert found['plain_limit_ratio'] == pytest.approx(3 / 5)
+    assert found['images_per_s'] == pytest.approx(2 * 2 / 2.04)
+    assert found['ber_share'] == pytest.approx(0.04 / 2)
+    assert found['amp_ratio'] == pytest.approx(2) and found['plain_amp_ratio'] == 2
+    assert found['plain_channels_last_amp_s'] is None
+    del times['fan_out']
+    found = step_time.summarise(args, times, work=6_000_000_000, rate=2e9)
+    for key in ('fan_out_s', 'ratio', 'limit_ratio', 'images_per_s', 'amp_ratio'):
+        assert found[key] is None
+
+
+@pytest.mark.parametrize('space', ['nb201', 's4'])
+def test_every_execution_takes_the_same_step(tool, space):
+    common = tool('common')
+    args = tiny_args(common, '--space', space)
+    plain = common.Search(args, 'plain')
+    start = {key: value.clone() for key, value in plain.model.state_dict().items()}
+    other = common.Search(args, 'plain_channels_last', state=start)
+    assert not plain.batches['train'][0].is_contiguous(memory_format=torch.channels_last)
+    for name in ('train', 'val'):
+        images = other.batches[name][0]
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(images, plain.batches[name][0])
+    weights = [p for p in other.model.parameters() if p.dim() > 3]
+    for weight in weights:
+        rows = weight.unbind(0) if weight.dim() == 5 else [weight]
+        assert all(row.is_contiguous(memory_format=torch.channels_last) for row in rows)
+    for search in (plain, other):
+        torch.manual_seed(1)  # S4's noise
+        search.step()
+    for key, value in plain.model.state_dict().items():
+        torch.testing.assert_close(other.model.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+    changed = {
+        key for key, value in plain.model.state_dict().items() if (value != start[key]).any()
+    }
+    assert {f'backbone.arch_parameters.{name}' for name in plain.alphas} <= changed
+    assert {'backbone.stem.0.weight', 'head.fc.weight'} <= changed
+
+
+def test_amp_runs_convolutions_in_bfloat16(tool):
+    common = tool('common')
+    args = tiny_args(common)
+    for amp, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        search = common.Search(args, 'plain', amp)
+        seen = []
+        search.supernet.stem[0].register_forward_hook(
+            lambda *io, seen=seen: seen.append(io[2].dtype)
+        )
+        search.step()
+        assert seen == [dtype, dtype]
+        assert all(p.dtype == torch.float32 for p in search.model.parameters())
+
+
+KEYS = {
+    'plain_s', 'plain_channels_last_s', 'fan_out_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
+    'images_per_s', 'plain_images_per_s', 'ber_share', 'work_gflop', 'matrix_rate_gflops', 'space',
+    'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup', 'threads',
+    'seed', 'executions', 'device', 'cpu', 'bf16_instructions', 'torch', 'rdarts', 'python',
+}  # fmt: skip
+
+
+def test_step_time_prints_one_object(tool):
+    done = run_slowly(['benchmarks/step_time.py', *TINY, *PLAIN, '--json'])
+    assert (done.code, done.err) == (0, '')
+    found = json.loads(done.out.splitlines()[-1])
+    assert set(found) == KEYS
+    assert found['fan_out_s'] is None and found['ratio'] is None
+    forward, stem, first = nb201_macs(4, 8)
+    assert found['work_gflop'] == 4 * (5 * forward - 2 * stem - first) / 1e9
+    limit = found['work_gflop'] / found['matrix_rate_gflops']
+    assert found['plain_limit_ratio'] == pytest.approx(limit / found['plain_s'])
+    assert found['plain_images_per_s'] == pytest.approx(4 / found['plain_s'])
+    assert (found['space'], found['depth'], found['threads']) == ('nb201', 1, 1)
+    assert found['executions'] == ['plain', 'plain_channels_last']
+
+
+def test_step_time_prints_a_table_with_units():
+    done = run_slowly(
+        ['benchmarks/step_time.py', *TINY, '--space', 's1', '--amp', '--executions', 'plain']
+    )
+    assert (done.code, done.err) == (0, '')
+    assert 's1, C 4, 1 cells, batch 2, 8 x 8 pixels, order 1, 1 threads' in done.out
+    for word in ('s a step', 'images/s', 'x plain', 'GFLOP/s', 'BER adds'):
+        assert word in done.out
+    rows = [line.split() for line in done.out.splitlines() if line.startswith('plain')]
+    assert [row[0] for row in rows] == ['plain', 'plain_amp'] and rows[0][3] == '1.00'
+
+
+@needs_fan_out
+@pytest.mark.parametrize('space', ['nb201', 'darts'])
+def test_step_time_compares_fan_out(space):
+    done = run_slowly(['benchmarks/step_time.py', *TINY, '--space', space, '--json'])
+    assert (done.code, done.err) == (0, '')
+    found = json.loads(done.out.splitlines()[-1])
+    assert found['executions'] == ['plain', 'plain_channels_last', 'fan_out']
+    assert found['ratio'] == pytest.approx(found['plain_s'] / found['fan_out_s'])
+    assert found['images_per_s'] == pytest.approx(4 / found['fan_out_s'])
+    limit = found['work_gflop'] / found['matrix_rate_gflops']
+    assert found['limit_ratio'] == pytest.approx(limit / found['fan_out_s'])
+
+
+@pytest.mark.parametrize('name', ['step_time', 'memory'])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--space', 'nb20'], "--space: unknown space 'nb20': did you mean 'nb201'?"),
+        (['--batch-size', '0'], '--batch-size must be 1 or more, but is 0'),
+        (['--width', 'wide'], "argument --width: invalid int value: 'wide'"),
+        (['--warmup', '-1'], '--warmup must be 0 or more, but is -1'),
+        (['--order', '3'], '--order must be 1 or 2, but is 3'),
+        (['--executions', 'plane'], "unknown execution 'plane': did you mean 'plain'?"),
+        (['--speed'], 'unrecognized arguments: --speed'),
+    ],
+)
+def test_mistakes_are_one_line(name, options, message):
+    done = run_slowly([f'benchmarks/{name}.py', *TINY, *PLAIN, *options])
+    assert done.code == 2 and done.out == ''
+    assert message in done.err and len(done.err.strip().splitlines()) == 1
+
+
+# Memory
+
+MB = 2**20
+
+
+@pytest.mark.parametrize('method', ['VmHWM', 'sampled'])
+def test_the_peak_is_that_of_the_block_alone(tool, tmp_path, monkeypatch, method):
+    memory = tool('memory')
+    if method == 'sampled':
+        monkeypatch.setattr(memory, 'CLEAR_REFS', tmp_path / 'missing' / 'clear_refs')
+    before = np.ones(400 * MB, np.uint8)
+    del before
+    idle = memory.read_mb('VmRSS')
+    with memory.Peak() as peak:
+        within = np.ones(100 * MB, np.uint8)
+        time.sleep(0.1)
+        del within
+        rest = np.ones(20 * MB, np.uint8)
+    assert rest.nbytes == 20 * MB
+    if method == 'VmHWM' and peak.method != method:
+        pytest.skip('the kernel does not set VmHWM back')
+    assert peak.method == method
+    assert 99 < peak.mb - idle < 115
+
+
+def test_ratios_of_memory(tool):
+    memory, common = tool('memory'), tool('common')
+    args = tiny_args(common, '--amp')
+    one = dict(idle_mb=500.0, mb=80.0, method='VmHWM')
+    found = memory.summarise(args, dict(plain=one, fan_out=dict(one, mb=20.0, method='sampled')))
+    assert found['ratio'] == 0.25 and found['methods'] == ['VmHWM', 'sampled']
+    assert (found['plain_mb'], found['plain_idle_mb'], found['plain_amp_mb']) == (80, 500, None)
+
+
+@pytest.mark.slow
+def test_memory_measures_each_execution_apart():
+    options = [*TINY, '--image-size', 32, '--batch-size', 16, '--executions', 'plain', '--amp']
+    done = run_slowly(['benchmarks/memory.py', *options, '--json'])
+    assert (done.code, done.err) == (0, '')
+    found = json.loads(done.out.splitlines()[-1])
+    assert found['ratio'] is None and found['fan_out_mb'] is None
+    # the cells' activations alone: 6 edges x 4 results of the operations and of their norms
+    least = 16 * sum(w * s * s for w, s in levels(4, 32)) * 6 * 4 * 4 / MB
+    for key in ('plain_mb', 'plain_amp_mb'):
+        assert least / 2 < found[key] < 400
+    assert found['plain_idle_mb'] > 100
+
+
+@pytest.mark.slow
+@needs_fan_out
+def test_memory_compares_fan_out():
+    options = [*TINY, '--executions', 'plain', 'fan_out']
+    done = run_slowly(['benchmarks/memory.py', *options])
+    assert (done.code, done.err) == (0, '')
+    assert 'peak above idle, MB' in done.out and 'MB of 2^20 bytes' in done.out
+    rows = [line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fan'))]
+    assert rows == ['plain', 'fan_out']

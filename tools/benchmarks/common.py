@@ -1,0 +1,346 @@
+"""What the benchmarks measure: one search of a config, its batches in memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import rdarts
+from rdarts.architect.gradients import first_order, unrolled
+from rdarts.architect.regularizers import BatchEntropyDecay
+from rdarts.engine.launch import load_config
+from rdarts.errors import RunFailed, UserError, nearest
+from rdarts.models.backbones import base_supernet
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'search'
+SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4')
+EXECUTIONS = ('plain', 'plain_channels_last', 'fan_out')
+DEPTHS = dict(nb201=5)
+DEPTH = 8  # of the other spaces
+MATRIX_SIZES = (1024, 1536, 2048)
+
+
+# Arguments
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes become one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        raise UserError(f'{message} (--help lists the options)')
+
+
+def make_parser(description: str, steps: int, warmup: int) -> Parser:
+    """The options that all benchmarks have.
+
+    Args:
+        description (str): What the tool does.
+        steps (int): Default of ``--steps``.
+        warmup (int): Default of ``--warmup``.
+    """
+    parser = Parser(description=description)
+    parser.add_argument(
+        '--space', default='nb201', metavar='NAME', help=f'{", ".join(SPACES)} (default: nb201)'
+    )
+    parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
+    parser.add_argument('--width', type=int, default=16, help='channels C (default: 16)')
+    parser.add_argument(
+        '--depth', type=int, help='nb201: cells a stage, N (default: 5); others: cells (default: 8)'
+    )
+    parser.add_argument('--image-size', type=int, default=32, help='pixels a side (default: 32)')
+    parser.add_argument('--order', type=int, default=1, help='1, or 2 (unrolled) (default: 1)')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 beside float32')
+    parser.add_argument(
+        '--steps', type=int, default=steps, help=f'steps that count (default: {steps})'
+    )
+    parser.add_argument(
+        '--warmup', type=int, default=warmup, help=f'steps before them (default: {warmup})'
+    )
+    parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
+    parser.add_argument('--seed', type=int, default=0, help='of weights and images (default: 0)')
+    parser.add_argument(
+        '--executions',
+        nargs='+',
+        default=list(EXECUTIONS),
+        metavar='NAME',
+        help=f'some of {", ".join(EXECUTIONS)} (default: all)',
+    )
+    parser.add_argument('--json', action='store_true', help='one JSON object as the last line')
+    return parser
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Complete the arguments of :func:`make_parser`, and set the number of threads.
+
+    Raises:
+        UserError: One of them is out of range or not known.
+    """
+    if args.space not in SPACES:
+        raise UserError(f"--space: unknown space '{args.space}': {nearest(args.space, SPACES)}")
+    if args.depth is None:
+        args.depth = DEPTHS.get(args.space, DEPTH)
+    if args.threads is None:
+        args.threads = torch.get_num_threads()
+    for name in ('batch_size', 'width', 'depth', 'image_size', 'steps', 'threads'):
+        if getattr(args, name) < 1:
+            option = name.replace('_', '-')
+            raise UserError(f'--{option} must be 1 or more, but is {getattr(args, name)}')
+    if args.warmup < 0:
+        raise UserError(f'--warmup must be 0 or more, but is {args.warmup}')
+    if args.order not in (1, 2):
+        raise UserError(f'--order must be 1 or 2, but is {args.order}')
+    known = (*base_supernet.EXECUTIONS, 'plain_channels_last')
+    for name in args.executions:
+        if name not in EXECUTIONS or name not in known:
+            raise UserError(f"--executions: unknown execution '{name}': {nearest(name, known)}")
+    args.executions = [name for name in EXECUTIONS if name in args.executions]
+    torch.set_num_threads(args.threads)
+
+
+# What is measured
+
+
+def to_channels_last(model: nn.Module) -> None:
+    """Convolution weights into channels_last; of stacked ones, [edges, ...], each edge's."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        elif parameter.dim() == 5:
+            data = parameter.data.permute(0, 1, 3, 4, 2).contiguous()
+            parameter.data = data.permute(0, 1, 4, 2, 3)
+
+
+class Search:
+    """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
+
+    Args:
+        args (Namespace): Of :func:`make_parser`, checked.
+        execution (str): One of ``EXECUTIONS``.
+        amp (bool): Whether forward passes are in bfloat16. Defaults to False.
+        state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        execution: str,
+        amp: bool = False,
+        state: dict[str, Tensor] | None = None,
+    ) -> None:
+        from mmpretrain.structures import DataSample  # warns unless run_guarded is there
+
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.order = args.order
+        cfg = load_config(CONFIGS / f'rdarts_{args.space}_c10.py')
+        backbone, head = cfg.model.backbone, cfg.model.head
+        backbone.channels = args.width
+        backbone['cells_per_stage' if args.space == 'nb201' else 'num_cells'] = args.depth
+        backbone.execution = execution.removesuffix('_channels_last')
+        if amp:
+            cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
+        torch.manual_seed(args.seed)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            cfg.model.backbone = MODELS.build(backbone)
+            head.in_channels = cfg.model.backbone.out_channels
+            self.model = MODELS.build(cfg.model)
+            if state is not None:
+                self.model.load_state_dict(state)
+            self.model.to(device).train()
+            if execution == 'plain_channels_last':
+                to_channels_last(self.model)
+            self.weights_optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.supernet = self.model.backbone
+        self.alphas = dict(self.supernet.arch_parameters)
+        self.weights = [p for p in self.model.parameters() if p.requires_grad]
+        self.alpha_optimizer = OPTIMIZERS.build(
+            dict(cfg.arch_optimizer, params=list(self.alphas.values()))
+        )
+        self.regularizer = BatchEntropyDecay(cfg.default_hooks.architect.lambda_)
+        generator = torch.Generator().manual_seed(args.seed)
+        shape = (args.batch_size, 3, args.image_size, args.image_size)
+        self.batches = {}
+        for name in ('train', 'val'):
+            images = torch.randn(shape, generator=generator).to(device)
+            if execution == 'plain_channels_last':
+                images = images.to(memory_format=torch.channels_last)
+            labels = torch.randint(head.num_classes, shape[:1], generator=generator)
+            samples = [DataSample().set_gt_label(label).to(device) for label in labels]
+            self.batches[name] = (images, samples)
+
+    def loss(self, name: str) -> Callable[[], Tensor]:
+        """L_train (``'train'``) or L_val (``'val'``), as a function of nothing."""
+
+        def compute() -> Tensor:
+            with self.weights_optimizer.optim_context(self.model):
+                losses = self.model(*self.batches[name], mode='loss')
+            return self.model.parse_losses(losses)[0]
+
+        return compute
+
+    def penalty_gradients(self) -> list[Tensor]:
+        """Lambda times d BER / d alpha, as the architect takes it."""
+        alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas.values()]
+        value = self.regularizer(dict(zip(self.alphas, alphas, strict=True)), self.supernet.space)
+        factor = self.regularizer.lambda_.at(0)
+        return [factor * grad for grad in torch.autograd.grad(value, alphas)]
+
+    def step(self) -> tuple[float, float]:
+        """One step of alpha, with BER, and one of the weights.
+
+        Returns:
+            tuple[float, float]: Seconds of all of it, and of BER alone.
+
+        Raises:
+            RunFailed: L_train is not finite.
+        """
+        alphas = list(self.alphas.values())
+        start = now()
+        with self.supernet.alpha_phase():
+            if self.order == 1:
+                grads, _ = first_order(self.loss('val'), alphas, self.weights)
+            else:
+                grads, _ = unrolled(
+                    self.loss('train'),
+                    self.loss('val'),
+                    alphas,
+                    self.weights,
+                    self.weights_optimizer.optimizer,
+                    list(self.model.buffers()),
+                )
+        before = now()
+        grads = [g + p for g, p in zip(grads, self.penalty_gradients(), strict=True)]
+        after = now()
+        for alpha, grad in zip(alphas, grads, strict=True):
+            alpha.grad = grad
+        self.alpha_optimizer.step()
+        for alpha in alphas:
+            alpha.grad = None
+        loss = self.loss('train')()
+        self.weights_optimizer.update_params(loss)
+        end = now()
+        if not bool(torch.isfinite(loss)):
+            raise RunFailed(f'L_train became {loss.item()}: the steps measured are not a search')
+        return end - start, after - before
+
+
+def now() -> float:
+    """Seconds; a GPU is waited for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+# The work, and how fast this machine could do it
+
+
+def _convolution_backward(
+    grad_shape: Sequence[int],
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *args: Any,
+    out_shape: Any = None,
+    **kwargs: Any,
+) -> int:
+    """FLOP of the gradients that are asked for: each costs what the forward pass does.
+
+    PyTorch's own formula counts the weight gradient of a grouped convolution ``groups`` times.
+    """
+    output_mask = args[-1]
+    forward = 2 * grad_shape[0] * prod(grad_shape[2:]) * prod(weight_shape)
+    return forward * (bool(output_mask[0]) + bool(output_mask[1]))
+
+
+def count_flop(function: Callable[[], Any]) -> int:
+    """Floating-point operations of the convolutions and linear layers that run, both ways.
+
+    A multiply-add counts as two. What autograd leaves out (the gradient of the images, of what
+    is closed, of what reaches no alpha) is not counted.
+    """
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def count_work(args: argparse.Namespace) -> int:
+    """FLOP that a step cannot do without: those of the plain execution."""
+    return count_flop(Search(args, 'plain').step)
+
+
+def matrix_rate(repeats: int = 5) -> float:
+    """FLOP a second of float32 matrix products: the best of a few, with the threads that are set.
+
+    Args:
+        repeats (int): Products of each size. Defaults to 5.
+    """
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    best = 0.0
+    for size in MATRIX_SIZES:
+        left, right = torch.randn(2, size, size, device=device)
+        torch.mm(left, right)
+        for _ in range(repeats):
+            start = now()
+            torch.mm(left, right)
+            best = max(best, 2 * size**3 / (now() - start))
+    return best
+
+
+# Output
+
+
+def divide(left: float | None, right: float | None) -> float | None:
+    """A quotient, where both sides were measured."""
+    return None if left is None or right is None else left / right
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    return next(names, platform.processor() or platform.machine())
+
+
+def describe(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments and what they ran on."""
+    values = {key: value for key, value in vars(args).items() if key not in ('json', 'child')}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
+    return dict(
+        values,
+        device=device,
+        cpu=cpu_model(),
+        bf16_instructions=torch.cpu._is_avx512_bf16_supported(),
+        torch=torch.__version__,
+        rdarts=rdarts.__version__,
+        python=platform.python_version(),
+    )
+
+
+def heading(args: argparse.Namespace) -> str:
+    """One line that says what was measured."""
+    depth = f'N {args.depth}' if args.space == 'nb201' else f'{args.depth} cells'
+    size = args.image_size
+    return (
+        f'{args.space}, C {args.width}, {depth}, batch {args.batch_size}, {size} x {size} pixels, '
+        f'order {args.order}, {args.threads} threads'
+    )
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One object on one line."""
+    print(json.dumps(values, allow_nan=False))

@@ -1,0 +1,166 @@
+"""Peak memory of a search step in every execution, each in a process of its own.
+
+What counts is resident memory above the idle process: model, optimizers and both batches are
+built, no step was taken. Always on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+
+from rdarts.engine.launch import run_guarded
+from rdarts.errors import RunFailed, UserError
+
+STATUS = Path('/proc/self/status')
+CLEAR_REFS = Path('/proc/self/clear_refs')
+
+
+def read_mb(key: str) -> float:
+    """``VmRSS`` (resident now) or ``VmHWM`` (its peak) of this process, MB of 2^20 bytes.
+
+    Raises:
+        UserError: The system does not tell.
+    """
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        raise UserError('memory is read from /proc/self/status: this needs Linux') from None
+    return next(int(line.split()[1]) for line in lines if line.startswith(f'{key}:')) / 1024
+
+
+class Peak:
+    """The peak of resident memory within a ``with`` block, MB.
+
+    ``method`` says how it was found: ``'VmHWM'``, the kernel's own mark, set back at the start;
+    or ``'sampled'`` every millisecond where the kernel does not let us.
+    """
+
+    def __enter__(self) -> Peak:
+        self.mb = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        try:
+            CLEAR_REFS.write_text('5')
+            # a sandbox may take the write and do nothing
+            self.method = 'VmHWM' if read_mb('VmHWM') < read_mb('VmRSS') + 1 else 'sampled'
+        except OSError:
+            self.method = 'sampled'
+        if self.method == 'sampled':
+            self._thread.start()
+        return self
+
+    def _sample(self) -> None:
+        while not self._stop.is_set():
+            self.mb = max(self.mb, read_mb('VmRSS'))
+            time.sleep(1e-3)
+
+    def __exit__(self, *error: Any) -> None:
+        if self.method == 'VmHWM':
+            self.mb = read_mb('VmHWM')
+        else:
+            self._stop.set()
+            self._thread.join()
+
+
+def measure(args: argparse.Namespace, execution: str) -> dict[str, Any]:
+    """Take the steps in this process.
+
+    Returns:
+        dict: ``idle_mb``, ``mb`` (the peak above it) and ``method``.
+    """
+    amp = execution.endswith('_amp')
+    search = common.Search(args, execution.removesuffix('_amp'), amp)
+    gc.collect()
+    idle = read_mb('VmRSS')
+    with Peak() as peak:
+        for _ in range(args.warmup + args.steps):
+            search.step()
+    return dict(idle_mb=idle, mb=peak.mb - idle, method=peak.method)
+
+
+def measure_apart(args: argparse.Namespace, execution: str) -> dict[str, Any]:
+    """The same in a fresh process.
+
+    Raises:
+        RunFailed: It has failed; the line says why.
+    """
+    command = [sys.executable, str(Path(__file__).resolve()), '--child', execution]
+    command += ['--executions', execution.removesuffix('_amp')]
+    for name in ('space', 'batch_size', 'width', 'depth', 'image_size', 'order', 'steps', 'warmup',
+                 'threads', 'seed'):  # fmt: skip
+        command += [f'--{name.replace("_", "-")}', str(getattr(args, name))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=dict(os.environ, CUDA_VISIBLE_DEVICES='')
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
+        raise RunFailed(f'{execution}: {lines[-1].removeprefix("error: ")}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def summarise(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figures.
+
+    Args:
+        args (Namespace): The arguments.
+        found (dict): Execution -> what :func:`measure` gave.
+
+    Returns:
+        dict: ``None`` for what was not measured.
+    """
+    ends = ('', '_amp') if args.amp else ('',)
+    result: dict[str, Any] = {}
+    for name in [f'{name}{end}' for end in ends for name in common.EXECUTIONS]:
+        result[f'{name}_mb'] = found[name]['mb'] if name in found else None
+        result[f'{name}_idle_mb'] = found[name]['idle_mb'] if name in found else None
+    return dict(
+        result,
+        ratio=common.divide(result['fan_out_mb'], result['plain_mb']),
+        methods=sorted({values['method'] for values in found.values()}),
+        **common.describe(args),
+    )
+
+
+def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """The same for people."""
+    print(f'{common.heading(args)}\n')
+    print(f'{"execution":<24}{"peak above idle, MB":>20}{"idle, MB":>10}{"x plain":>9}')
+    plain = result['plain_mb']
+    for key, peak in result.items():
+        name = key.removesuffix('_mb')
+        if f'{name}_idle_mb' not in result or peak is None:
+            continue
+        ratio = f'{peak / plain:.2f}' if plain else '-'
+        print(f'{name:<24}{peak:>20.1f}{result[f"{name}_idle_mb"]:>10.1f}{ratio:>9}')
+    print(f'\nMB of 2^20 bytes; the peak of resident memory by {" and ".join(result["methods"])}')
+
+
+def main() -> None:
+    parser = common.make_parser(__doc__, steps=3, warmup=0)
+    parser.add_argument('--child', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    common.check_args(args)
+    if args.child:
+        common.print_json(measure(args, args.child))
+        return
+    names = [*args.executions, *(f'{name}_amp' for name in args.executions if args.amp)]
+    result = summarise(args, {name: measure_apart(args, name) for name in names})
+    if args.json:
+        common.print_json(result)
+    else:
+        print_table(args, result)
+
+
+if __name__ == '__main__':
+    sys.exit(run_guarded(main))

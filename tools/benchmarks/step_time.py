@@ -1,0 +1,130 @@
+"""Time of a search step (one of alpha with BER, one of the weights) in every execution.
+
+The executions start from the same weights and take turns within one process; figures are
+medians. The limit is the floating-point work that a step cannot do without, at the rate of this
+machine's float32 matrix products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from typing import Any
+
+import common
+
+from rdarts.engine.launch import run_guarded
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """Run the steps.
+
+    Returns:
+        dict: Execution, with ``_amp`` after it in bfloat16 -> of each step the seconds, and
+        those of BER.
+    """
+    first = common.Search(args, 'plain')
+    state = {key: value.clone() for key, value in first.model.state_dict().items()}
+    del first
+    searches = {}
+    for amp in (False, True) if args.amp else (False,):
+        for execution in args.executions:
+            name = f'{execution}_amp' if amp else execution
+            searches[name] = common.Search(args, execution, amp, state)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in searches}
+    for step in range(args.warmup + args.steps):
+        for name, search in searches.items():
+            seconds = search.step()
+            if step >= args.warmup:
+                times[name].append(seconds)
+    return times
+
+
+def summarise(
+    args: argparse.Namespace,
+    times: dict[str, list[tuple[float, float]]],
+    work: int,
+    rate: float,
+) -> dict[str, Any]:
+    """The figures.
+
+    Args:
+        args (Namespace): The arguments.
+        times (dict): Of :func:`measure`.
+        work (int): FLOP of a step.
+        rate (float): FLOP a second of matrix products.
+
+    Returns:
+        dict: See the page on performance; ``None`` for what was not measured.
+    """
+    seconds = {name: statistics.median(step for step, _ in rows) for name, rows in times.items()}
+    plain, fan_out = seconds.get('plain'), seconds.get('fan_out')
+    ber = [
+        (step, part) for name, rows in times.items() if '_amp' not in name for step, part in rows
+    ]
+    part = statistics.median(part for _, part in ber)
+    # BER costs the same in every execution, so it weighs most in the fastest
+    fastest = min(value for name, value in seconds.items() if '_amp' not in name)
+    result = {f'{name}_s': seconds.get(name) for name in common.EXECUTIONS}
+    if args.amp:
+        result.update({f'{name}_amp_s': seconds.get(f'{name}_amp') for name in common.EXECUTIONS})
+        result['amp_ratio'] = common.divide(fan_out, seconds.get('fan_out_amp'))
+        result['plain_amp_ratio'] = common.divide(plain, seconds.get('plain_amp'))
+    limit = work / rate
+    return dict(
+        result,
+        ratio=common.divide(plain, fan_out),
+        limit_ratio=common.divide(limit, fan_out),
+        plain_limit_ratio=common.divide(limit, plain),
+        images_per_s=common.divide(2 * args.batch_size, fan_out),
+        plain_images_per_s=common.divide(2 * args.batch_size, plain),
+        ber_share=part / (fastest - part),
+        work_gflop=work / 1e9,
+        matrix_rate_gflops=rate / 1e9,
+        **common.describe(args),
+    )
+
+
+def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    """The same for people."""
+    print(common.heading(args))
+    print(
+        f'work {result["work_gflop"]:.2f} GFLOP a step; matrix products '
+        f'{result["matrix_rate_gflops"]:.1f} GFLOP/s; {result["cpu"]}, torch {result["torch"]}\n'
+    )
+    print(f'{"execution":<24}{"s a step":>10}{"images/s":>10}{"x plain":>9}{"limit":>8}')
+    names = [f'{name}{end}' for end in ('', '_amp') for name in common.EXECUTIONS]
+    plain = result['plain_s']
+    for name in names:
+        seconds = result.get(f'{name}_s')
+        if seconds is None:
+            continue
+        ratio = f'{plain / seconds:.2f}' if plain else '-'
+        share = result['work_gflop'] / result['matrix_rate_gflops'] / seconds
+        images = 2 * args.batch_size / seconds
+        print(f'{name:<24}{seconds:>10.4f}{images:>10.1f}{ratio:>9}{share:>8.3f}')
+    print(
+        f'\nimages/s: of L_train and of L_val together; limit: the work at the rate of matrix '
+        f'products, over the time\nBER adds {result["ber_share"]:.2%} to a step of the fastest'
+    )
+    if args.amp and not result['bf16_instructions']:
+        print('This CPU has no bfloat16 instructions: PyTorch emulates them')
+
+
+def main() -> None:
+    args = common.make_parser(__doc__, steps=20, warmup=3).parse_args()
+    common.check_args(args)
+    rate = common.matrix_rate()
+    work = common.count_work(args)
+    times = measure(args)
+    rate = max(rate, common.matrix_rate())  # whatever else the machine did meanwhile
+    result = summarise(args, times, work, rate)
+    if args.json:
+        common.print_json(result)
+    else:
+        print_table(args, result)
+
+
+if __name__ == '__main__':
+    sys.exit(run_guarded(main))
