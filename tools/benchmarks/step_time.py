@@ -17,13 +17,14 @@ import common
 from rdarts.engine.launch import run_guarded
 
 
-def measure(args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
-    """Run the steps.
+def measure(args: argparse.Namespace) -> tuple[dict[str, list[tuple[float, float]]], float]:
+    """Run the steps, and matrix products between them: other load on the machine hits both.
 
     Returns:
-        dict: Execution, with ``_amp`` after it in bfloat16 -> of each step the seconds, and
-        those of BER.
+        tuple[dict, float]: Execution, with ``_amp`` after it in bfloat16 -> of each step the
+        seconds, and those of BER; and the best rate of the products, FLOP a second.
     """
+    rate = common.matrix_rate()
     first = common.Search(args, 'plain')
     state = {key: value.clone() for key, value in first.model.state_dict().items()}
     del first
@@ -38,7 +39,8 @@ def measure(args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
             seconds = search.step()
             if step >= args.warmup:
                 times[name].append(seconds)
-    return times
+        rate = max(rate, common.matrix_rate(repeats=1))
+    return times, rate
 
 
 def summarise(
@@ -51,7 +53,7 @@ def summarise(
 
     Args:
         args (Namespace): The arguments.
-        times (dict): Of :func:`measure`.
+        times (dict): Seconds, as :func:`measure` gives them.
         work (int): FLOP of a step.
         rate (float): FLOP a second of matrix products.
 
@@ -115,10 +117,8 @@ def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
 def main() -> None:
     args = common.make_parser(__doc__, steps=20, warmup=3).parse_args()
     common.check_args(args)
-    rate = common.matrix_rate()
     work = common.count_work(args)
-    times = measure(args)
-    rate = max(rate, common.matrix_rate())  # whatever else the machine did meanwhile
+    times, rate = measure(args)
     result = summarise(args, times, work, rate)
     if args.json:
         common.print_json(result)
