@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
+from rdarts.models.fan_out import Plan, fan_out, tell_once
 from rdarts.models.operations import EdgeCopies, EdgeFunction, StackedLayers, build_operation
 from rdarts.registry import MIXED_OPS
 
@@ -32,9 +33,18 @@ class MixedOp(nn.Module):
         labels (Sequence[str], optional): Names of the edges in an edge state dict. Defaults to
             ``'0'``, ``'1'``, ...
 
+    Attributes:
+        execution (str): ``'plain'`` runs edge by edge, ``'fan_out'`` all edges together. A
+            supernet sets it.
+        sampled (bool): Whether only the candidates whose weight is not 0 run, as methods want
+            that sample. A supernet sets it to its relaxation's ``sampled``.
+
     Raises:
         UserError: There is no candidate, or one is not known.
     """
+
+    execution = 'plain'
+    sampled = False
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class MixedOp(nn.Module):
         self.labels = tuple(labels or (str(i) for i in range(len(self.candidates))))
         self.out_channels = out_channels or in_channels
         self.stride = stride
+        self.plan: Plan | None = None
         count: dict[str, int] = {}
         self.slots: list[list[tuple[str, int]]] = []
         for names in self.candidates:
@@ -89,21 +100,41 @@ class MixedOp(nn.Module):
             raise ValueError(f'{len(self.candidates)} edges: call forward_edges instead')
         return self.forward_edges(x, [weights])[0]
 
-    def forward_edges(self, x: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+    def forward_edges(
+        self,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        into: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
         """Mix the candidates of every edge.
 
         Args:
             x (Tensor): What the edges read, [N, in_channels, H, W].
             weights (Sequence[Tensor]): One [candidates] for each edge.
+            into (Sequence[Tensor | None], optional): What each edge's result is added to; it may
+                be written over. Defaults to nothing.
 
         Returns:
             list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
         """
+        active = None
+        if self.sampled:
+            values = [beta.tolist() for beta in weights]
+            active = [[k for k, value in enumerate(row) if value] or [0] for row in values]
+        if self.execution == 'fan_out':
+            if type(self).mix is MixedOp.mix:
+                return fan_out(self, x, weights, into, active)
+            tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
         bound = {name: operation.unbind() for name, operation in self.operations.items()}
-        return [
-            self.mix(x, beta, names, [bound[name][slot] for name, slot in slots])
-            for beta, names, slots in zip(weights, self.candidates, self.slots, strict=True)
-        ]
+        mixed = []
+        for edge, (beta, slots) in enumerate(zip(weights, self.slots, strict=True)):
+            if active is not None:
+                beta, slots = beta[active[edge]], [slots[k] for k in active[edge]]
+            operations = [bound[name][row] for name, row in slots]
+            mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
+        if into is None:
+            return mixed
+        return [out if one is None else one + out for one, out in zip(into, mixed, strict=True)]
 
     def mix(
         self,

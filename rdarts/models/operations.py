@@ -15,6 +15,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +26,11 @@ from torch import Tensor, nn
 from rdarts.registry import OPERATIONS, lookup
 
 EdgeFunction = Callable[[Tensor], Tensor]
+
+
+def identity(x: Tensor) -> Tensor:
+    """The skip connection that keeps the shape."""
+    return x
 
 
 def zero(x: Tensor, channels: int, stride: int) -> Tensor:
@@ -38,6 +45,28 @@ def noise(x: Tensor, channels: int, stride: int) -> Tensor:
     return torch.randn(x.shape[0], channels, *size, dtype=x.dtype, device=x.device)
 
 
+@dataclass(frozen=True)
+class Pool3x3:
+    """3x3 pooling with padding 1: the maximum, or the average without the padding."""
+
+    maximum: bool
+    stride: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.maximum:
+            return F.max_pool2d(x, 3, self.stride, padding=1)
+        return F.avg_pool2d(x, 3, self.stride, padding=1, count_include_pad=False)
+
+
+def safe_format(x: Tensor) -> Tensor:
+    """``x`` in a memory format that strided 1x1 convolutions may have on a CPU.
+
+    Their backward in oneDNN writes out of bounds for fewer than 16 channels in channels_last:
+    https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+    return x.contiguous() if x.device.type == 'cpu' and x.shape[1] < 16 else x
+
+
 def factorized_reduce(
     x: Tensor, first: EdgeFunction, second: EdgeFunction, norm: EdgeFunction
 ) -> Tensor:
@@ -45,7 +74,7 @@ def factorized_reduce(
 
     An odd side is padded for the shifted branch, so that both give ceil(size / 2).
     """
-    x = F.relu(x)
+    x = safe_format(F.relu(x))
     pad = [x.shape[3] % 2, x.shape[2] % 2]
     shifted = F.pad(x, (0, pad[0], 0, pad[1])) if any(pad) else x
     return norm(torch.cat([first(x), second(shifted[:, :, 1:, 1:])], dim=1))
@@ -330,13 +359,13 @@ def _separable(
 @OPERATIONS.register_module(name='none')
 def none(make: PlainLayers, in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Zero: the edge is not there."""
-    return make.function(lambda x: zero(x, out_channels, stride), 'none')
+    return make.function(partial(zero, channels=out_channels, stride=stride), 'none')
 
 
 @OPERATIONS.register_module(name='noise')
 def noise_op(make: PlainLayers, in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Noise N(0, 1) from torch's generator, whatever the input (S4 of RobustDARTS)."""
-    return make.function(lambda x: noise(x, out_channels, stride), 'noise')
+    return make.function(partial(noise, channels=out_channels, stride=stride), 'noise')
 
 
 @OPERATIONS.register_module(name='skip_connect')
@@ -344,7 +373,7 @@ def skip_connect(make: PlainLayers, in_channels: int, out_channels: int, stride:
     """Identity; where the shape changes, a 1x1 convolution or a factorised reduction."""
     if stride == 1:
         if in_channels == out_channels:
-            return make.function(lambda x: x, 'identity')
+            return make.function(identity, 'identity')
         return relu_conv_bn(make, in_channels, out_channels)
     return make.factorized_reduce(in_channels, out_channels)
 
@@ -370,10 +399,7 @@ def max_pool_3x3(
     make: PlainLayers, in_channels: int, out_channels: int, stride: int, norm: bool = True
 ) -> nn.Module:
     """3x3 max pooling, then (``norm``, as in the search cell of DARTS) batch norm."""
-
-    def pool(x: Tensor) -> Tensor:
-        return F.max_pool2d(x, 3, stride, padding=1)
-
+    pool = Pool3x3(maximum=True, stride=stride)
     return _pool(make, in_channels, out_channels, pool, 'max_pool_3x3', norm)
 
 
@@ -382,10 +408,7 @@ def avg_pool_3x3(
     make: PlainLayers, in_channels: int, out_channels: int, stride: int, norm: bool = True
 ) -> nn.Module:
     """3x3 average pooling that does not count the padding, then (``norm``) batch norm."""
-
-    def pool(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
-
+    pool = Pool3x3(maximum=False, stride=stride)
     return _pool(make, in_channels, out_channels, pool, 'avg_pool_3x3', norm)
 
 

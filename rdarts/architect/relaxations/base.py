@@ -14,7 +14,14 @@ class Relaxation(nn.Module):
 
     A method overrides :meth:`forward`. State that a search must resume with (a temperature)
     belongs in buffers; noise comes from torch's global generator, which checkpoints hold.
+
+    Attributes:
+        sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
+            execution: no other's output, gradient or batch norm statistics are computed, nor the
+            gradient of its weight. Defaults to False.
     """
+
+    sampled = False
 
     def forward(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str

@@ -129,6 +129,7 @@ class DARTSSupernet(BaseSupernet):
             the CIFAR stem, a thirty-second with the ImageNet stem.
         """
         weights = self.edge_weights()
+        x = self.image_format(x)
         if self.stem_type == 'cifar':
             first = second = self.stem(x)
         else:

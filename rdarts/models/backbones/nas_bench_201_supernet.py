@@ -108,7 +108,7 @@ class NASBench201Supernet(BaseSupernet):
             tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)].
         """
         weights = self.edge_weights()[self.cell_type]
-        x = self.stem(x)
+        x = self.stem(self.image_format(x))
         for cell in self.cells:
             x = cell([x], weights) if isinstance(cell, SearchCell) else cell(x)
         return (self.lastact(x),)

@@ -66,11 +66,12 @@ class SearchCell(nn.Module):
         for node, leaving in enumerate(self._leaving):
             if not leaving:
                 continue
-            mixed = self.mixed[str(node)]
-            outputs = mixed.forward_edges(nodes[node], [weights[i] for i in leaving])
-            for i, output in zip(leaving, outputs, strict=True):
-                target = topology.edges[i].target
-                nodes[target] = output if nodes[target] is None else nodes[target] + output
+            targets = [topology.edges[i].target for i in leaving]
+            outputs = self.mixed[str(node)].forward_edges(
+                nodes[node], [weights[i] for i in leaving], [nodes[t] for t in targets]
+            )
+            for target, output in zip(targets, outputs, strict=True):
+                nodes[target] = output
         if topology.output == 'last':
             return nodes[-1]
         return torch.cat(nodes[topology.num_inputs :], dim=1)
