@@ -28,7 +28,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from rdarts.models import kernels
-from rdarts.models.kernels import columns, rows
+from rdarts.models.kernels import columns, gradient_rows, rows
 from rdarts.models.operations import (
     Parameterless,
     Pool3x3,
@@ -391,7 +391,7 @@ class _FanOut(torch.autograd.Function):
             if group.kind in ('identity', 'noise'):
                 new = [image] * edges
                 if group.kind == 'noise':
-                    new = [rows(drawn[edge]) for edge in group.edges]
+                    new = [drawn[edge] for edge in group.edges]
                     for one in new:
                         keep(kept, one)
                 norms.append(plan.unit(edges, x.device))
@@ -472,7 +472,7 @@ class _FanOut(torch.autograd.Function):
         weights = any(wanted[edges_end:])
         image = rows(x)
         dtype, channels, count = _wide(image.dtype), plan.channels, ctx.count
-        g = [rows(grad.to(image.dtype)) for grad in grads]
+        g = [gradient_rows(_cast(grad, image.dtype)) for grad in grads]
         order, edge_of, with_norm = plan.tensors(x.device)
         beta = betas.double()[order]
 
@@ -614,10 +614,11 @@ class _FanOut(torch.autograd.Function):
 
 
 def _draw_noise(plan: Plan, image: Tensor, size: Sequence[int]) -> dict[int, Tensor]:
-    """Noise of each edge, in edge order, as the plain execution draws it."""
+    """Noise of each edge [N, h, w, C], drawn in edge order as the plain execution draws it."""
     edges = sorted(e for group in plan.groups if group.kind == 'noise' for e in group.edges)
     shape = (image.shape[0], plan.channels, *size)
-    return {e: torch.randn(shape, dtype=image.dtype, device=image.device) for e in edges}
+    options = dict(dtype=image.dtype, device=image.device)
+    return {edge: rows(torch.randn(shape, **options)) for edge in edges}
 
 
 def _separable_forward(group, kept, image, own, keep):
@@ -728,9 +729,15 @@ class _PlainGradient(torch.autograd.Function):
                     state[names[id(parameter)]] = value
                     place += 1
             outputs = torch.func.functional_call(module, state, (x, betas))
-            found = torch.autograd.grad(
-                outputs, [x, betas, *given], grads, create_graph=True, allow_unused=True
-            )
+            # The output of an edge on which nothing runs is a constant
+            pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
+            inputs = [x, betas, *given]
+            found = [None] * len(inputs)
+            if pairs:
+                outputs, grads = zip(*pairs, strict=True)
+                found = torch.autograd.grad(
+                    outputs, inputs, grads, create_graph=True, allow_unused=True
+                )
             found = [
                 torch.zeros_like(tensor) if grad is None else grad
                 for grad, tensor in zip(found, leaves, strict=False)
@@ -742,6 +749,8 @@ class _PlainGradient(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, *grads):
         pairs = [(f, g) for f, g in zip(ctx.found, grads, strict=True) if f.requires_grad]
+        if not pairs:
+            return (None,) * (2 + len(ctx.leaves))
         outputs, given = zip(*pairs, strict=True)
         found = torch.autograd.grad(
             outputs, ctx.leaves, given, retain_graph=True, allow_unused=True

@@ -33,7 +33,20 @@ Conv = tuple[int, int, int]
 
 def rows(image: Tensor) -> Tensor:
     """[N, C, H, W] as [N, H, W, C], contiguous: a view where memory is in channels_last."""
-    return image.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).contiguous()
+    image = image.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).contiguous()
+    _, height, width, channels = image.shape
+    strides = (height * width * channels, width * channels, channels, 1)
+    # PyTorch does not look at the strides of sizes of 1, but C++ goes by them
+    return image if image.stride() == strides else image.as_strided(image.shape, strides)
+
+
+def gradient_rows(image: Tensor) -> Tensor:
+    """:func:`rows` of a gradient: C++ takes channels of a larger tensor as they are."""
+    view = image.permute(0, 2, 3, 1)
+    _, height, width, channels = view.shape
+    step = view.stride(2)
+    even = view.stride() == (height * width * step, width * step, step, 1) and step >= channels
+    return view if even and use_native(view) else rows(image)
 
 
 def columns(image: Tensor) -> Tensor:
