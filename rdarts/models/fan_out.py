@@ -391,7 +391,7 @@ class _FanOut(torch.autograd.Function):
             if group.kind in ('identity', 'noise'):
                 new = [image] * edges
                 if group.kind == 'noise':
-                    new = [drawn[edge] for edge in group.edges]
+                    new = [drawn[place] for place in group.places]
                     for one in new:
                         keep(kept, one)
                 norms.append(plan.unit(edges, x.device))
@@ -527,7 +527,7 @@ class _FanOut(torch.autograd.Function):
             affine = [gamma[at.rows], total[at.rows]] if group.is_affine else []
             mine = [g[edge] for edge in group.edges]
             if group.kind == 'identity':
-                skips = totals.new_zeros(plan.num_edges)
+                skips = totals.new_zeros(plan.num_edges) if skips is None else skips
                 skips = skips.index_add_(0, edge_of[at.rows], beta[at.rows])
             elif group.kind == 'pool':
                 y = saved[kept.images[0]]
@@ -614,11 +614,11 @@ class _FanOut(torch.autograd.Function):
 
 
 def _draw_noise(plan: Plan, image: Tensor, size: Sequence[int]) -> dict[int, Tensor]:
-    """Noise of each edge [N, h, w, C], drawn in edge order as the plain execution draws it."""
-    edges = sorted(e for group in plan.groups if group.kind == 'noise' for e in group.edges)
+    """Noise [N, h, w, C] by place, drawn in edge order as the plain execution draws it."""
+    places = sorted(p for group in plan.groups if group.kind == 'noise' for p in group.places)
     shape = (image.shape[0], plan.channels, *size)
     options = dict(dtype=image.dtype, device=image.device)
-    return {edge: rows(torch.randn(shape, **options)) for edge in edges}
+    return {place: rows(torch.randn(shape, **options)) for place in places}
 
 
 def _separable_forward(group, kept, image, own, keep):
@@ -688,7 +688,7 @@ class _Plain(nn.Module):
     Args:
         mixed (MixedOp): The mixed operation; its parameters are replaced by functional_call.
         plan (Plan): What runs.
-        drawn (dict[int, Tensor]): Noise of each edge, as it was drawn.
+        drawn (dict[int, Tensor]): Noise by place, as it was drawn.
     """
 
     def __init__(self, mixed: MixedOp, plan: Plan, drawn: dict[int, Tensor]) -> None:
@@ -703,7 +703,7 @@ class _Plain(nn.Module):
             bound = self.mixed.operations[group.name].unbind()
             chosen = range(len(group.edges)) if group.chosen is None else group.chosen
             for edge, place, row in zip(group.edges, group.places, chosen, strict=True):
-                term = self.drawn[edge] if group.kind == 'noise' else bound[row](x)
+                term = self.drawn[place] if group.kind == 'noise' else bound[row](x)
                 outputs[edge] = outputs[edge] + betas[place] * term
         return outputs
 
@@ -767,10 +767,10 @@ def _plain_backward(ctx, x, betas, parameters, kept, grads):
     """The backward as a graph: the plain execution, once more."""
     tell_once('gradients of gradients: plain runs for them, as fan_out has no second derivative')
     drawn = {
-        edge: columns(kept[index])
+        place: columns(kept[index])
         for group, record in zip(ctx.plan.groups, ctx.records, strict=True)
         if group.kind == 'noise'
-        for edge, index in zip(group.edges, record.images, strict=True)
+        for place, index in zip(group.places, record.images, strict=True)
     }
     module = _Plain(ctx.mixed, ctx.plan, drawn)
     return _PlainGradient.apply(module, len(parameters), x, betas, *parameters, *grads)
