@@ -1,0 +1,43 @@
+"""One process of the test of fan_out under DDP, importable by a process of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from rdarts.models import kernels
+from rdarts.models.backbones import NASBench201Supernet
+
+
+def build_net() -> tuple[NASBench201Supernet, torch.Tensor]:
+    """A supernet in float64 with alpha open, and the batch of two ranks."""
+    torch.manual_seed(0)
+    net = NASBench201Supernet(channels=8, cells_per_stage=1, alpha_std=1.0).double()
+    for alpha in net.arch_parameters.values():
+        alpha.requires_grad_()
+    return net, torch.randn(6, 3, 8, 8, dtype=torch.float64)
+
+
+def gradients(net: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Of a loss whose gradient is no constant, for every parameter."""
+    net.zero_grad()
+    net(x)[0].sin().mean().backward()
+    return [parameter.grad.clone() for parameter in net.parameters()]
+
+
+def ddp_worker(queue: Any, env: dict[str, str], native: bool) -> None:
+    """The gradients of this rank's half of the batch, after DDP has averaged them."""
+    os.environ.update(env)
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo')
+    if not native:
+        kernels.native = lambda: False
+    net, x = build_net()
+    rank = int(env['RANK'])
+    wrapped = DistributedDataParallel(net)
+    found = gradients(wrapped, x.chunk(2)[rank])
+    queue.put((rank, [grad.tolist() for grad in found]))
+    torch.distributed.destroy_process_group()
