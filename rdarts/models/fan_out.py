@@ -304,29 +304,6 @@ def takes_batch(module: StackedBatchNorm2d) -> bool:
     return module.training or module.running_mean is None
 
 
-def normalise_backward(
-    norm: Tensor, batch: Tensor | bool, count: int, total: Tensor, product: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of batch norms.
-
-    Args:
-        norm (Tensor): What :func:`normalise` returned, [4, E, C].
-        batch (Tensor | bool): Whether each took the batch's statistics, [E, 1] or one for all.
-        count (int): Number of pixels of y.
-        total, product (Tensor): Sums over pixels of G and of G y, [E, C] in float64, where G is
-            the gradient of the output.
-
-    Returns:
-        tuple[Tensor, Tensor]: [3, E, C] of a, b, c with the input's gradient a G + b y + c; the
-        weight's gradient, [E, C]. (The bias's is ``total``.)
-    """
-    mean, inverse, scale, _ = norm.unbind(0)
-    weight = inverse * torch.addcmul(product, mean, total, value=-1)
-    factor = scale * batch / count
-    slope = factor * inverse * weight
-    return torch.stack([scale, -slope, mean * slope - factor * total]), weight
-
-
 # ------------------------------------------------------------------------------------- function
 
 
@@ -508,7 +485,7 @@ class _FanOut(torch.autograd.Function):
             batch = with_norm if flags and flags[0] else False
         each = beta[:, None]
         total, product = each * total, each * product
-        coefficients, gamma = normalise_backward(ctx.norm, batch, count, total, product)
+        coefficients, gamma = kernels.batch_norm_backward(ctx.norm, batch, count, total, product)
         coefficients[0] *= each
 
         # Gradients of images
@@ -673,7 +650,9 @@ def _separable_backward(
         if before is not None:
             total, product = sums.unbind(1)
             count = source[0, ..., 0].numel()
-            coefficients, gamma = normalise_backward(before, batch[unit - 1], count, total, product)
+            coefficients, gamma = kernels.batch_norm_backward(
+                before, batch[unit - 1], count, total, product
+            )
             affine = [gamma, total] if group.norms[unit - 1].weight is not None else []
             g = dx.unbind(0)
     return found

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.registry import OPERATIONS, lookup
 
 EdgeFunction = Callable[[Tensor], Tensor]
@@ -247,7 +248,7 @@ class PlainLayers:
         return nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, **kwargs)
 
     def norm(self, channels: int) -> nn.Module:
-        return nn.BatchNorm2d(
+        return BatchNorm2d(
             channels, affine=self.affine, track_running_stats=self.track_running_stats
         )
 

@@ -416,9 +416,7 @@ def test_mixed_modes_of_batch_norms(path):
 # float32
 
 
-# In any execution, rounding turns a ReLU or a maximum in one run of about thirty: a distance of
-# some 1e-2 that says nothing. The furthest of the seeds is left out.
-SEEDS, COUNTED = 8, 7
+SEEDS = 5
 
 
 @functools.cache
@@ -451,10 +449,9 @@ def rounding(name: str, seed: int, execution: str, native: bool) -> tuple[float,
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts'])
 def test_float32_is_no_further_from_float64_than_plain(path, name):
     plain, found = (
-        torch.tensor([rounding(name, seed, *execution) for seed in range(SEEDS)])
-        .sort(0).values[:COUNTED].mean(0)
+        torch.tensor([rounding(name, seed, *execution) for seed in range(SEEDS)]).mean(0)
         for execution in (('plain', True), ('fan_out', path == 'native'))
-    )  # fmt: skip
+    )
     assert (plain > 0).all() and (plain < 1e-3).all()
     assert (found <= 1.5 * plain).all(), (found.tolist(), plain.tolist())
 

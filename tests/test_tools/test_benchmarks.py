@@ -276,3 +276,41 @@ def test_memory_compares_fan_out():
     assert 'peak above idle, MB' in done.out and 'MB of 2^20 bytes' in done.out
     rows = [line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fan'))]
     assert rows == ['plain', 'fan_out']
+
+
+def test_the_error_of_float32(tool):
+    common, errors = tool('common'), tool('float32_error')
+    args = tiny_args(common, '--executions', 'plain', 'fan_out')
+    args.seeds = 2
+    found = [errors.errors(args, seed) for seed in range(2)]
+    for seed in found:
+        assert all(0 < value < 1e-4 for values in seed.values() for value in values)
+    result = errors.summarise(args, found)
+    weights = [seed['fan_out'][0] for seed in found]
+    assert result['fan_out_weights_seeds'] == weights
+    assert result['fan_out_weights'] == pytest.approx(sum(weights) / 2)
+    ratio = result['fan_out_alpha'] / result['plain_alpha']
+    assert result['ratio_alpha'] == pytest.approx(ratio)
+
+
+def test_the_error_of_float32_in_float64_is_nothing(tool, monkeypatch):
+    common, errors = tool('common'), tool('float32_error')
+    args = tiny_args(common, '--executions', 'plain', 'fan_out')
+    search = common.Search
+    monkeypatch.setattr(common, 'Search', lambda *a, **k: double(search(*a, **k)))
+    assert all(v < 1e-12 for values in errors.errors(args, 0).values() for v in values)
+
+
+def double(search):
+    search.model.double()
+    images, samples = search.batches['train']
+    search.batches['train'] = (images.double(), samples)
+    return search
+
+
+def test_the_error_of_float32_has_a_table_and_one_line_for_mistakes():
+    done = run_slowly(['benchmarks/float32_error.py', *TINY, '--seeds', 1])
+    assert (done.code, done.err) == (0, '')
+    assert 'x plain' in done.out and 'float64' in done.out
+    done = run_slowly(['benchmarks/float32_error.py', *TINY, '--seeds', 0])
+    assert done.code == 2 and '--seeds must be 1 or more, but is 0' in done.err

@@ -341,6 +341,18 @@ def heading(args: argparse.Namespace) -> str:
     )
 
 
+def print_result(
+    args: argparse.Namespace,
+    result: dict[str, Any],
+    print_table: Callable[[argparse.Namespace, dict[str, Any]], None],
+) -> None:
+    """A table, or with ``--json`` one object."""
+    if args.json:
+        print_json(result)
+    else:
+        print_table(args, result)
+
+
 def print_json(values: dict[str, Any]) -> None:
     """One object on one line."""
     print(json.dumps(values, allow_nan=False))

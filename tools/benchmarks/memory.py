@@ -156,10 +156,7 @@ def main() -> None:
         return
     names = [*args.executions, *(f'{name}_amp' for name in args.executions if args.amp)]
     result = summarise(args, {name: measure_apart(args, name) for name in names})
-    if args.json:
-        common.print_json(result)
-    else:
-        print_table(args, result)
+    common.print_result(args, result, print_table)
 
 
 if __name__ == '__main__':

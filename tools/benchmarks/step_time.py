@@ -120,10 +120,7 @@ def main() -> None:
     work = common.count_work(args)
     times, rate = measure(args)
     result = summarise(args, times, work, rate)
-    if args.json:
-        common.print_json(result)
-    else:
-        print_table(args, result)
+    common.print_result(args, result, print_table)
 
 
 if __name__ == '__main__':

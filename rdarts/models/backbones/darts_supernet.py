@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
+from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace
@@ -68,22 +69,22 @@ class DARTSSupernet(BaseSupernet):
         if stem == 'cifar':
             width = STEM_MULTIPLIER * channels
             self.stem = nn.Sequential(
-                nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+                nn.Conv2d(in_channels, width, 3, padding=1, bias=False), BatchNorm2d(width)
             )
             widths = [width, width]
             reduced = False
         elif stem == 'imagenet':
             self.stem0 = nn.Sequential(
                 nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels // 2),
+                BatchNorm2d(channels // 2),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels),
+                BatchNorm2d(channels),
             )
             self.stem1 = nn.Sequential(
                 nn.ReLU(inplace=False),
                 nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(channels),
+                BatchNorm2d(channels),
             )
             widths = [channels, channels]
             reduced = True

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
+from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import PlainLayers, relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace
@@ -79,7 +80,7 @@ class NASBench201Supernet(BaseSupernet):
         self.channels = channels
         self.out_channels = channels * 2 ** (STAGES - 1)
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)
         )
         self.cells = nn.ModuleList()
         for stage in range(STAGES):
@@ -96,7 +97,7 @@ class NASBench201Supernet(BaseSupernet):
                         track_running_stats=track_running_stats,
                     )
                 )
-        self.lastact = nn.Sequential(nn.BatchNorm2d(self.out_channels), nn.ReLU(inplace=True))
+        self.lastact = nn.Sequential(BatchNorm2d(self.out_channels), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features of a batch.
