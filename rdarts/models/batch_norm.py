@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from rdarts.models import kernels
 from rdarts.models.kernels import gradient_rows, rows
-
-
-class _Normalise(torch.autograd.Function):
-    """Batch norm by the statistics of the batch, which are summed in float64."""
-
-    @staticmethod
-    def forward(ctx, x, weight, bias, running, momentum, eps):
-        image = rows(x)
-        ctx.count, ctx.eps = image[..., 0].numel(), eps
-        affine = () if weight is None else (weight[None], bias[None])
-        given = None if running is None else tuple(buffer[None] for buffer in running)
-        moments = kernels.moments(image)[None]
-        ctx.norm = kernels.batch_norm(moments, ctx.count, given, affine, momentum, eps, True, (0,))
-        scale, shift = ctx.norm[2:].to(image.dtype)
-        out = kernels.empty_images(image, image.shape[-1], *image.shape[1:3])
-        kernels.mix([rows(out)], [False], [image], [0], scale, shift)
-        ctx.save_for_backward(x, weight)
-        return out
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # this one has gradients itself
-            mean, inverse = ctx.norm[:2, 0].to(x.dtype)
-            mask = [wanted[0], wanted[1], wanted[2]]
-            found = torch.ops.aten.native_batch_norm_backward(
-                grad, x, weight, None, None, mean, inverse, True, ctx.eps, mask
-            )
-            return (*found, None, None, None)
-        image, g = rows(x), gradient_rows(grad)
-        product, total, _ = kernels.mix_sums([g], [image], [0], None)
-        coefficients, gamma = kernels.batch_norm_backward(ctx.norm, True, ctx.count, total, product)
-        a, slope, constant = coefficients.to(image.dtype)
-        dx = kernels.empty_images(image, image.shape[-1], *image.shape[1:3])
-        kernels.mix([rows(dx)], [False], [g, image], [0, 0], torch.cat([a, slope]), constant)
-        return (
-            dx,
-            gamma[0].to(weight.dtype) if wanted[1] else None,
-            total[0].to(weight.dtype) if wanted[2] else None,
-            *(None, None, None),
-        )
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -59,16 +19,103 @@ class BatchNorm2d(nn.BatchNorm2d):
     the sums are taken in float64 here too; anything else is PyTorch's.
     """
 
+    @property
+    def takes_batch(self) -> bool:
+        """Whether it takes the statistics of the batch, so that gradients go through them."""
+        return self.training or self.running_mean is None
+
     def forward(self, x: Tensor) -> Tensor:
         """See ``torch.nn.BatchNorm2d``."""
-        batch = self.training or self.running_mean is None
-        if not batch or self.momentum is None or not _is_summed_in_float32(x):
+        if not self.takes_batch or self.momentum is None or not _is_summed_in_float32(x):
             return super().forward(x)
+        return _Normalise.apply(self, x, self.weight, self.bias)
+
+    def normalise(
+        self, y: Tensor, moments: Tensor, affine: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The result for an image whose moments are known; running statistics move in training.
+
+        Args:
+            y (Tensor): [N, H, W, C].
+            moments (Tensor): Its mean and biased variance, [2, C] in float64.
+            affine (Sequence[Tensor]): Weight and bias, or nothing.
+
+        Returns:
+            tuple[Tensor, Tensor]: The result, [N, C, H, W] in channels_last; and what
+            :func:`~rdarts.models.kernels.batch_norm` returned.
+        """
         running = None
-        if self.training and self.track_running_stats:
-            running = (self.running_mean, self.running_var)
-            self.num_batches_tracked.add_(1)
-        return _Normalise.apply(x, self.weight, self.bias, running, self.momentum, self.eps)
+        if self.running_mean is not None:
+            running = (self.running_mean[None], self.running_var[None])
+            if self.training:
+                self.num_batches_tracked.add_(1)
+        norm = kernels.batch_norm(
+            moments[None],
+            y[..., 0].numel(),
+            running,
+            [tensor[None] for tensor in affine],
+            self.momentum,
+            self.eps,
+            self.takes_batch,
+            (0,),
+        )
+        out = kernels.empty_images(y, y.shape[-1], *y.shape[1:3])
+        scale, shift = norm[2:].to(y.dtype)
+        kernels.mix([rows(out)], [False], [y], [0], scale, shift)
+        return out, norm
+
+
+def gradient(norm: Tensor, batch: bool, g: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Backward of :meth:`BatchNorm2d.normalise`.
+
+    Args:
+        norm (Tensor): What it returned.
+        batch (bool): Whether it took the statistics of the batch.
+        g (Tensor): The gradient of the result, [N, H, W, C].
+        y (Tensor): [N, H, W, C].
+
+    Returns:
+        tuple[Tensor, list[Tensor]]: [3, C] of a, b, c with the gradient a g + b y + c of y; the
+        gradients of weight and bias. All are of y's type.
+    """
+    product, total, _ = kernels.mix_sums([g], [y], [0], None)
+    found, weight = kernels.batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
+    return found[:, 0].to(y.dtype), [weight[0].to(y.dtype), total[0].to(y.dtype)]
+
+
+class _Normalise(torch.autograd.Function):
+    """Batch norm by the statistics of the batch, which are summed in float64."""
+
+    @staticmethod
+    def forward(ctx, module: BatchNorm2d, x, weight, bias):
+        image = rows(x)
+        affine = () if weight is None else (weight, bias)
+        out, ctx.norm = module.normalise(image, kernels.moments(image), affine)
+        ctx.eps = module.eps
+        ctx.save_for_backward(x, weight)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[1:])
+        if torch.is_grad_enabled():  # this one has gradients itself
+            mean, inverse = ctx.norm[:2, 0].to(x.dtype)
+            found = torch.ops.aten.native_batch_norm_backward(
+                grad, x, weight, None, None, mean, inverse, True, ctx.eps, wanted
+            )
+            return (None, *found)
+        image, g = rows(x), gradient_rows(grad)
+        (a, slope, constant), affine = gradient(ctx.norm, True, g, image)
+        dx = kernels.empty_images(image, image.shape[-1], *image.shape[1:3])
+        kernels.mix(
+            [rows(dx)], [False], [g, image], [0, 0], torch.stack([a, slope]), constant[None]
+        )
+        return (
+            None,
+            dx,
+            *(g if need else None for g, need in zip(affine, wanted[1:], strict=True)),
+        )
 
 
 def _is_summed_in_float32(x: Tensor) -> bool:

@@ -23,7 +23,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from rdarts.models.operations import (
     StackedFactorizedReduce,
     StackedSequence,
     identity,
+    is_relu,
     noise,
     safe_format,
 )
@@ -104,10 +104,6 @@ class Group:
         return found if self.chosen is None else [tensor[self.chosen] for tensor in found]
 
 
-def _is_relu(layer: nn.Module) -> bool:
-    return isinstance(layer, Parameterless) and layer.function is F.relu
-
-
 def _square(conv: nn.Module, groups: int | None = None) -> bool:
     if not isinstance(conv, StackedConv2d):
         return False
@@ -118,7 +114,7 @@ def _square(conv: nn.Module, groups: int | None = None) -> bool:
 
 def _unit(layers: Sequence[nn.Module]) -> tuple[StackedConv2d, ...] | None:
     """The convolutions of ReLU, convolutions, batch norm."""
-    if len(layers) < 3 or not _is_relu(layers[0]) or not isinstance(layers[-1], StackedBatchNorm2d):
+    if len(layers) < 3 or not is_relu(layers[0]) or not isinstance(layers[-1], StackedBatchNorm2d):
         return None
     convs = tuple(layers[1:-1])
     if len(convs) == 1 and _square(convs[0], 1):
@@ -758,17 +754,6 @@ def _plain_backward(ctx, x, betas, parameters, kept, grads):
 # ------------------------------------------------------------------------------------------ entry
 
 
-def _compute_dtype(x: Tensor) -> torch.dtype:
-    """The type that x is computed in: autocast's, but float32 on a CPU that lacks bfloat16."""
-    device = x.device.type
-    if not torch.is_autocast_enabled(device):
-        return x.dtype
-    dtype = torch.get_autocast_dtype(device)
-    if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.float32
-    return dtype
-
-
 def fan_out(
     mixed: MixedOp,
     x: Tensor,
@@ -800,7 +785,7 @@ def fan_out(
         tell_once(f'fan_out runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
     into = [None] * plan.num_edges if into is None else list(into)
     betas = torch.cat(list(weights))
-    dtype = _compute_dtype(x)
+    dtype = kernels.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with torch.autocast(x.device.type, enabled=False):
         outputs = _FanOut.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())

@@ -131,14 +131,30 @@ def native() -> bool:
     return True
 
 
-def use_native(x: Tensor) -> bool:
-    """Whether the C++ operators take this tensor of shape [N, H, W, C]."""
+def is_native(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
+    """Whether the C++ operators take images of this kind."""
     return (
-        x.device.type == 'cpu'
-        and x.dtype in (torch.float32, torch.float64)
-        and x.shape[-1] % LANES == 0
+        device.type == 'cpu'
+        and dtype in (torch.float32, torch.float64)
+        and channels % LANES == 0
         and native()
     )
+
+
+def use_native(x: Tensor) -> bool:
+    """Whether the C++ operators take this tensor of shape [N, H, W, C]."""
+    return is_native(x.device, x.dtype, x.shape[-1])
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The type that x is computed in: autocast's, but float32 on a CPU that lacks bfloat16."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device):
+        return x.dtype
+    dtype = torch.get_autocast_dtype(device)
+    if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32
+    return dtype
 
 
 # ------------------------------------------------------------------------------------- statistics
@@ -687,3 +703,46 @@ def factorized_backward(
         to = into[:, branch::2, branch::2]
         to += rows(dx)[:, : to.shape[1], : to.shape[2]]
     return found
+
+
+# ------------------------------------------------------------------------ pointwise convolutions
+
+
+def pointwise_forward(x: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """1x1 convolutions of the concatenated relu(x[i]); in C++ only.
+
+    Args:
+        x (Sequence[Tensor]): [N, H, W, C_i].
+        weights (Sequence[Tensor]): [O, C, 1, 1] with C = sum of C_i; or both [O / 2, C, 1, 1] of a
+            factorised reduction.
+
+    Returns:
+        tuple[Tensor, Tensor]: y [N, h, w, O], and its moments [2, O] in float64.
+    """
+    return torch.ops.rdarts_fan_out.pointwise_forward(list(x), list(weights), len(weights))
+
+
+def pointwise_backward(
+    g: Tensor,
+    y: Tensor,
+    coefficients: Tensor,
+    x: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    want_images: bool,
+    want_weights: bool,
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """Backward of :func:`pointwise_forward` and of the batch norm after it.
+
+    Args:
+        g (Tensor): The gradient of the normalised y, [N, h, w, O].
+        y, x, weights: See :func:`pointwise_forward`.
+        coefficients (Tensor): [3, O], see :func:`batch_norm_backward`.
+        want_images, want_weights (bool): Which gradients are wanted.
+
+    Returns:
+        tuple: The gradients of x, and those of the weights; None for what is not wanted.
+    """
+    images, found = torch.ops.rdarts_fan_out.pointwise_backward(
+        g, y, coefficients, list(x), list(weights), len(weights), want_images, want_weights
+    )
+    return images or [None] * len(x), found or [None] * len(weights)

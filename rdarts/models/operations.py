@@ -98,6 +98,11 @@ class Parameterless(nn.Module):
         return self.name
 
 
+def is_relu(layer: nn.Module) -> bool:
+    """Whether a layer is the ReLU that ``make.relu()`` makes."""
+    return isinstance(layer, Parameterless) and layer.function is F.relu
+
+
 class FactorizedReduce(nn.Module):
     """The stride-2 skip connection of DARTS, for one edge.
 

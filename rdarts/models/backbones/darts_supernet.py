@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
@@ -12,6 +13,7 @@ from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
+from rdarts.models.preprocess import preprocess, takes_nodes
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace
 
@@ -131,13 +133,19 @@ class DARTSSupernet(BaseSupernet):
         """
         weights = self.edge_weights()
         x = self.image_format(x)
+        fused = self.execution == 'fan_out'
         if self.stem_type == 'cifar':
-            first = second = self.stem(x)
+            first = second = [self.stem(x)]
         else:
-            first = self.stem0(x)
-            second = self.stem1(first)
+            first = [self.stem0(x)]
+            second = [self.stem1(first[0])]
         layers = zip(self.cells, self.cell_types, self.preprocess0, self.preprocess1, strict=True)
         for cell, kind, preprocess0, preprocess1 in layers:
-            inputs = [preprocess0(first), preprocess1(second)]
+            if fused:
+                inputs = [preprocess(preprocess0, first), preprocess(preprocess1, second)]
+            else:
+                inputs = [preprocess0(first[0]), preprocess1(second[0])]
             first, second = second, cell(inputs, weights[kind])
-        return (second,)
+            if not fused or not takes_nodes(second):
+                second = [torch.cat(second, dim=1)]
+        return (second[0] if len(second) == 1 else torch.cat(second, dim=1),)

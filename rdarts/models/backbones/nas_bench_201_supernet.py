@@ -111,5 +111,5 @@ class NASBench201Supernet(BaseSupernet):
         weights = self.edge_weights()[self.cell_type]
         x = self.stem(self.image_format(x))
         for cell in self.cells:
-            x = cell([x], weights) if isinstance(cell, SearchCell) else cell(x)
+            x = cell([x], weights)[0] if isinstance(cell, SearchCell) else cell(x)
         return (self.lastact(x),)

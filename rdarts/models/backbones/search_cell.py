@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from rdarts.models.backbones.base_supernet import BaseSupernet
@@ -49,7 +48,7 @@ class SearchCell(nn.Module):
             )
         self._leaving = [topology.edges_from(node) for node in range(topology.num_nodes)]
 
-    def forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    def forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
         """Run the cell.
 
         Args:
@@ -57,8 +56,8 @@ class SearchCell(nn.Module):
             weights (Sequence[Tensor]): One [candidates] for each edge.
 
         Returns:
-            Tensor: The last node, [N, C, H / stride, W / stride], or the concatenation of all
-            nodes that are no inputs.
+            list[Tensor]: The last node, or all nodes that are no inputs (whose concatenation is
+            the cell's output), each [N, C, H / stride, W / stride].
         """
         topology = self.topology
         nodes: list[Tensor | None] = [*inputs]
@@ -73,5 +72,5 @@ class SearchCell(nn.Module):
             for target, output in zip(targets, outputs, strict=True):
                 nodes[target] = output
         if topology.output == 'last':
-            return nodes[-1]
-        return torch.cat(nodes[topology.num_inputs :], dim=1)
+            return nodes[-1:]
+        return nodes[topology.num_inputs :]

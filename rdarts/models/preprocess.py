@@ -1,0 +1,148 @@
+"""What a cell does to its inputs first, as one function: ReLU, 1x1 convolutions, batch norm.
+
+It takes the nodes of the cell before as they are, without their concatenation, and keeps them and
+y (before the batch norm) alone. Where there are no C++ kernels, the layers run as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rdarts.models import kernels
+from rdarts.models.batch_norm import BatchNorm2d, gradient
+from rdarts.models.kernels import columns, gradient_rows, rows
+from rdarts.models.operations import FactorizedReduce, factorized_reduce, is_relu
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """ReLU, 1x1 convolutions and batch norm.
+
+    Args:
+        convs (tuple[nn.Conv2d, ...]): One of stride 1, or the two of a factorised reduction.
+        norm (BatchNorm2d): The batch norm.
+    """
+
+    convs: tuple[nn.Conv2d, ...]
+    norm: BatchNorm2d
+
+    @property
+    def stride(self) -> int:
+        """1, or 2 of a factorised reduction."""
+        return len(self.convs)
+
+    def pixels(self, x: Tensor) -> int:
+        """Number of pixels of the result for an image [N, C, H, W]."""
+        return x[:, 0, :: self.stride, :: self.stride].numel()
+
+
+def _recognise(layers: nn.Module) -> Pointwise | None:
+    if type(layers) is FactorizedReduce:
+        found = Pointwise((layers.conv_1, layers.conv_2), layers.bn)
+    elif type(layers) is nn.Sequential and len(layers) == 3 and is_relu(layers[0]):
+        found = Pointwise((layers[1],), layers[2])
+    else:
+        return None
+    if type(found.norm) is not BatchNorm2d or found.norm.momentum is None:
+        return None
+    for conv in found.convs:
+        fits = type(conv) is nn.Conv2d and conv.bias is None and conv.groups == 1
+        if not fits or conv.kernel_size != (1, 1) or conv.padding != (0, 0):
+            return None
+        if conv.stride != (found.stride,) * 2 or conv.out_channels % kernels.LANES:
+            return None
+    return found
+
+
+def takes_nodes(nodes: Sequence[Tensor]) -> bool:
+    """Whether :func:`preprocess` needs no concatenation of these tensors."""
+    dtype = kernels.compute_dtype(nodes[0])
+    return all(kernels.is_native(node.device, dtype, node.shape[1]) for node in nodes)
+
+
+def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
+    """``layers(torch.cat(nodes, 1))``.
+
+    Args:
+        layers (nn.Module): ReLU, 1x1 convolution and batch norm, or a factorised reduction;
+            anything else runs as it is.
+        nodes (Sequence[Tensor]): Tensors [N, C_i, H, W].
+
+    Returns:
+        Tensor: [N, C, H, W], or of half the resolution.
+    """
+    found = _recognise(layers) if takes_nodes(nodes) else None
+    if found is None or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
+        return layers(nodes[0] if len(nodes) == 1 else torch.cat(list(nodes), dim=1))
+    parameters = [conv.weight for conv in found.convs]
+    if found.norm.weight is not None:
+        parameters += [found.norm.weight, found.norm.bias]
+    dtype = kernels.compute_dtype(nodes[0])
+    with torch.autocast(nodes[0].device.type, enabled=False):
+        return _Preprocess.apply(found, *parameters, *(node.to(dtype) for node in nodes))
+
+
+class _Preprocess(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, pointwise: Pointwise, *tensors):
+        norm, branches = pointwise.norm, len(pointwise.convs)
+        ctx.pointwise, ctx.batch = pointwise, norm.takes_batch
+        ctx.num_parameters = branches + (0 if norm.weight is None else 2)
+        parameters, nodes = tensors[: ctx.num_parameters], tensors[ctx.num_parameters :]
+        images = [rows(node) for node in nodes]
+        y, moments = kernels.pointwise_forward(images, parameters[:branches])
+        out, ctx.norm = norm.normalise(y, moments, parameters[branches:])
+        ctx.save_for_backward(y, *tensors)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        y, *tensors = ctx.saved_tensors
+        count, branches = ctx.num_parameters, len(ctx.pointwise.convs)
+        wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # this one has gradients itself
+            # Views: one node may be computed from another, which is no gradient of this function
+            tensors = [tensor.view_as(tensor) for tensor in tensors]
+            out = _plain(ctx, tensors[:count], tensors[count:])
+            leaves = [t for t, need in zip(tensors, wanted, strict=True) if need]
+            found = iter(torch.autograd.grad(out, leaves, grad, create_graph=True))
+            return (None, *(next(found) if need else None for need in wanted))
+        g = gradient_rows(grad)
+        coefficients, affine = gradient(ctx.norm, ctx.batch, g, y)
+        dxs, dws = kernels.pointwise_backward(
+            g,
+            y,
+            coefficients,
+            [rows(node) for node in tensors[count:]],
+            tensors[:branches],
+            any(wanted[count:]),
+            any(wanted[:branches]),
+        )
+        found = [
+            *dws,
+            *affine[: count - branches],
+            *(dx if dx is None else columns(dx) for dx in dxs),
+        ]
+        pairs = zip(found, wanted, strict=True)
+        return (None, *(one if need else None for one, need in pairs))
+
+
+def _plain(ctx, parameters: Sequence[Tensor], nodes: Sequence[Tensor]) -> Tensor:
+    """The same by PyTorch's functions. (Running statistics have moved in the forward.)"""
+    norm, stride = ctx.pointwise.norm, ctx.pointwise.stride
+    *weights, gamma, beta = parameters if norm.weight is not None else (*parameters, None, None)
+    convs = [lambda x, w=weight: F.conv2d(x, w, stride=stride) for weight in weights]
+    running = (None, None) if ctx.batch else (norm.running_mean, norm.running_var)
+    x = torch.cat(list(nodes), dim=1)
+
+    def normalise(y: Tensor) -> Tensor:
+        return F.batch_norm(y, *running, gamma, beta, ctx.batch, 0.0, norm.eps)
+
+    if stride == 2:
+        return factorized_reduce(x, *convs, normalise)
+    return normalise(convs[0](F.relu(x)))
