@@ -589,9 +589,14 @@ class _FanOut(torch.autograd.Function):
 def _draw_noise(plan: Plan, image: Tensor, size: Sequence[int]) -> dict[int, Tensor]:
     """Noise [N, h, w, C] by place, drawn in edge order as the plain execution draws it."""
     places = sorted(p for group in plan.groups if group.kind == 'noise' for p in group.places)
-    shape = (image.shape[0], plan.channels, *size)
-    options = dict(dtype=image.dtype, device=image.device)
-    return {place: rows(torch.randn(shape, **options)) for place in places}
+    found: dict[int, Tensor] = {}
+    if places:  # in NCHW, as plain draws it
+        scratch = rows(kernels.empty_images(image, plan.channels, *size))
+        scratch = scratch.view(image.shape[0], plan.channels, *size)
+    for place in places:
+        found[place] = rows(kernels.empty_images(image, plan.channels, *size))
+        columns(found[place]).copy_(kernels.standard_normal(scratch))
+    return found
 
 
 def _separable_forward(group, kept, image, own, keep):

@@ -398,6 +398,31 @@ def _sum(image: Tensor) -> Tensor:
     return image.sum((0, 1, 2), dtype=torch.float64)
 
 
+# ----------------------------------------------------------------------------------------- noise
+
+PIECE = 1 << 15
+
+
+def standard_normal(out: Tensor) -> Tensor:
+    """Fill with N(0, 1), a function of the state of torch's generator, and move that.
+
+    On a CPU each piece of 2^15 numbers has a generator of its own, seeded with a number from
+    torch's and its place, so that cores share the work and their number changes nothing.
+
+    Args:
+        out (Tensor): Contiguous, of any shape.
+    """
+    if out.device.type != 'cpu':
+        return out.normal_()
+    seed = int(torch.randint(1 << 62, ()))
+    if out.dtype in (torch.float32, torch.float64) and native():
+        torch.ops.rdarts_fan_out.standard_normal(out, seed, PIECE)
+        return out
+    for i, piece in enumerate(out.view(-1).split(PIECE)):
+        piece.normal_(generator=torch.Generator().manual_seed(seed + i))
+    return out
+
+
 # ---------------------------------------------------------------------------------------- mixing
 
 

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rdarts.models import kernels
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.registry import OPERATIONS, lookup
 
@@ -43,7 +44,8 @@ def zero(x: Tensor, channels: int, stride: int) -> Tensor:
 def noise(x: Tensor, channels: int, stride: int) -> Tensor:
     """N(0, 1) of the shape that an operation of this stride would give, whatever ``x``."""
     size = [math.ceil(s / stride) for s in x.shape[2:]]
-    return torch.randn(x.shape[0], channels, *size, dtype=x.dtype, device=x.device)
+    out = torch.empty(x.shape[0], channels, *size, dtype=x.dtype, device=x.device)
+    return kernels.standard_normal(out)
 
 
 @dataclass(frozen=True)
@@ -370,7 +372,7 @@ def none(make: PlainLayers, in_channels: int, out_channels: int, stride: int) ->
 
 @OPERATIONS.register_module(name='noise')
 def noise_op(make: PlainLayers, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Noise N(0, 1) from torch's generator, whatever the input (S4 of RobustDARTS)."""
+    """Noise N(0, 1), whatever the input (S4 of RobustDARTS); seeded by torch's generator."""
     return make.function(partial(noise, channels=out_channels, stride=stride), 'noise')
 
 

@@ -853,3 +853,42 @@ def test_a_compiled_library_is_loaded_and_not_compiled_again(compiled, monkeypat
     )
     assert 'native True finite True' in done.stdout, done.stdout + done.stderr
     assert 'compiling' not in done.stdout
+
+
+# noise
+
+
+@pytest.mark.parametrize('size', [3, 40, kernels.PIECE, kernels.PIECE + 1, 5 * kernels.PIECE])
+def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(
+    compiled, size, monkeypatch
+):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            torch.manual_seed(4)
+            found.append(kernels.standard_normal(torch.empty(size)))
+            found.append(torch.rand(2))  # the state that it leaves
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(kernels, 'native', lambda: False)
+    torch.manual_seed(4)
+    found += [kernels.standard_normal(torch.empty(size)), torch.rand(2)]
+    for noise, after in zip(found[::2], found[1::2], strict=True):
+        assert torch.equal(noise, found[0])
+        assert torch.equal(after, found[1])
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_noise_is_standard_normal(path, dtype):
+    torch.manual_seed(0)
+    noise = kernels.standard_normal(torch.empty(8, kernels.PIECE, dtype=dtype)).double()
+    again = kernels.standard_normal(torch.empty(8, kernels.PIECE, dtype=dtype)).double()
+    bound = 5 / noise.numel() ** 0.5  # of standard errors, five
+    assert abs(noise.mean()) < bound
+    assert abs(noise.var() - 1) < 1.5 * bound + (0.01 if dtype == torch.bfloat16 else 0)
+    assert abs((noise**3).mean()) < 4 * bound
+    pieces = torch.cat([noise, again])
+    correlation = torch.corrcoef(pieces) - torch.eye(16, dtype=torch.float64)
+    assert correlation.abs().max() < 5 / kernels.PIECE**0.5

@@ -4,6 +4,7 @@
 // kernels.py holds the same functions in PyTorch: they are the reference, and the fallback.
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
@@ -1699,6 +1700,19 @@ Tensor empty_images(at::IntArrayRef sizes, const Tensor& like) {
   return pool().take(sizes, {h * w * c, 1, w * c, c}, like.options());
 }
 
+// N(0, 1) into out: piece i has a generator of its own, seeded with seed + i.
+void standard_normal(Tensor out, int64_t seed, int64_t piece) {
+  TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
+  const int64_t size = out.numel(), pieces = (size + piece - 1) / piece;
+  Tensor flat = out.view({size});
+  at::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    for (int64_t i = begin; i < end; i++)
+      flat.narrow(0, i * piece, std::min(piece, size - i * piece))
+          .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(uint64_t(seed) + i));
+  });
+}
+
 }  // namespace
 
 TORCH_LIBRARY(rdarts_fan_out, m) {
@@ -1729,6 +1743,7 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
   m.def(
       "input_grad(Tensor x, Tensor[] g, Tensor? skips, Tensor? dr, Tensor? left, Tensor? right, "
       "Tensor? row, Tensor(a!) dx) -> ()");
+  m.def("standard_normal(Tensor(a!) out, int seed, int piece) -> ()");
   m.def("empty_images(int[] sizes, Tensor like) -> Tensor");
   m.def(
       "batch_norm(Tensor moments, int count, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
@@ -1749,6 +1764,7 @@ TORCH_LIBRARY_IMPL(rdarts_fan_out, CPU, m) {
   m.impl("pool_forward", pool_forward);
   m.impl("pool_backward", pool_backward);
   m.impl("input_grad", input_grad);
+  m.impl("standard_normal", standard_normal);
   m.impl("empty_images", empty_images);
   m.impl("batch_norm", batch_norm);
 }
