@@ -444,23 +444,14 @@ class _FanOut(torch.autograd.Function):
             return (None, None, *found[:2], *into_grads, *found[2:])
         weights = any(wanted[edges_end:])
         image = rows(x)
-        dtype, channels, count = _wide(image.dtype), plan.channels, ctx.count
+        dtype, count = _wide(image.dtype), ctx.count
         g = [gradient_rows(_cast(grad, image.dtype)) for grad in grads]
         order, edge_of, with_norm = plan.tensors(x.device)
         beta = betas.double()[order]
 
         # Sums over pixels, and the small algebra that follows from them
 
-        terms = []
-        for group, kept in zip(plan.groups, ctx.records, strict=True):
-            if group.kind == 'identity':
-                terms += [image] * len(group.edges)
-            elif group.kind == 'noise':
-                terms += [saved[i] for i in kept.images]
-            elif group.kind == 'pool':
-                terms += [saved[kept.images[0]]] * len(group.edges)
-            elif group.kind != 'matrix':
-                terms += saved[kept.images[-1]].unbind(0)
+        terms = _terms(plan, ctx.records, saved, image)
         matrix = 'matrix' in plan.kinds
         product, totals, cross = kernels.mix_sums(
             g, terms, plan.edge_of[: len(terms)], image if matrix else None
@@ -471,14 +462,7 @@ class _FanOut(torch.autograd.Function):
             cross = cross[edge_of[len(terms) :]]
             product = torch.cat([product, (cross * weight).sum(-1)])
         beta_grad = (ctx.norm[2] * product + ctx.norm[3] * total).sum(-1)
-        flags = [norms[-1] for norms in ctx.batch if norms]
-        if len(set(flags)) > 1:
-            each = [bool(b and b[-1]) for b in ctx.batch]
-            sizes = [len(group.edges) for group in plan.groups]
-            pairs = zip(each, sizes, strict=True)
-            batch = torch.tensor([f for f, n in pairs for _ in range(n)], device=x.device)[:, None]
-        else:
-            batch = with_norm if flags and flags[0] else False
+        batch = _batch_by_row(plan, ctx.batch, with_norm)
         each = beta[:, None]
         total, product = each * total, each * product
         coefficients, gamma = kernels.batch_norm_backward(ctx.norm, batch, count, total, product)
@@ -504,12 +488,7 @@ class _FanOut(torch.autograd.Function):
                 skips = skips.index_add_(0, edge_of[at.rows], beta[at.rows])
             elif group.kind == 'pool':
                 y = saved[kept.images[0]]
-                a, slope, constant = scales[:, at.rows].unbind(0)
-                dp = rows(kernels.empty_images(image, channels, *y.shape[1:3]))
-                scale = torch.cat([a, slope.sum(0, keepdim=True)])
-                constant = constant.sum(0, keepdim=True)
-                kernels.mix([dp], [False], [*mine, y], [0] * (len(mine) + 1), scale, constant)
-                pools.append((group.pool, dp, y))
+                pools.append((group.pool, _pool_gradient(mine, y, scales[:, at.rows]), y))
                 parameter_grads[at.rows.start] = affine
             elif group.kind == 'separable':
                 parameter_grads[at.rows.start] = _separable_backward(
@@ -527,34 +506,19 @@ class _FanOut(torch.autograd.Function):
                 )
                 accumulate = True
             elif group.kind in ('dense', 'factorized'):
-                convs = [_cast(t, image.dtype) for t in own[: len(group.convs[0])]]
                 y, each = saved[kept.images[0]], scales[:, at.rows].transpose(0, 1)
-                if group.kind == 'dense':
-                    args = _conv_args(group.convs[0][0])
-                    found = [
-                        kernels.dense_backward(
-                            mine, y, each, image, convs[0], args, dr, accumulate, weights
-                        )
-                    ]
-                else:
-                    dr = dr if accumulate else dr.zero_()
-                    found = kernels.factorized_backward(mine, y, each, image, convs, dr, weights)
+                found = _convolution_backward(
+                    group, image, y, own, mine, each, (dr, accumulate), weights
+                )
                 accumulate = True
                 parameter_grads[at.rows.start] = [*found, *affine]
         if matrix:
-            a, slope, constant = coefficients[:, len(terms) :].unbind(0)
-            left = totals.new_zeros(plan.num_edges, *weight.shape[1:])
-            left.index_add_(0, edge_of[len(terms) :], a[:, :, None] * weight)
-            # b y + c with y = W r, through W
-            right = torch.einsum('eok,eo,eol->kl', weight, slope, weight)
-            row = (constant[:, :, None] * weight).sum((0, 1))
-            mean, covariance = ctx.gram
-            moment = covariance + torch.outer(mean, mean)
-            matrix_grads = None
-            if weights:  # the sum over pixels of dy r'
-                matrix_grads = a[:, :, None] * cross
-                matrix_grads += count * slope[:, :, None] * (weight @ moment)
-                matrix_grads += count * constant[:, :, None] * mean
+            left, right, row, matrix_grads = _matrix_backward(
+                coefficients[:, len(terms) :], weight, cross, ctx.gram, count, weights
+            )
+            left = left.new_zeros(plan.num_edges, *weight.shape[1:]).index_add_(
+                0, edge_of[len(terms) :], left
+            )
             for group, at in zip(plan.groups, places, strict=True):
                 if group.kind == 'matrix':
                     part = slice(at.rows.start - len(terms), at.rows.stop - len(terms))
@@ -584,6 +548,96 @@ class _FanOut(torch.autograd.Function):
                 for grad, p, need in pairs
             ),
         )
+
+
+def _terms(
+    plan: Plan, records: Sequence[Kept], saved: Sequence[Tensor], image: Tensor
+) -> list[Tensor]:
+    """What the mixture was made of, but for matrices: one image for each row."""
+    terms = []
+    for group, kept in zip(plan.groups, records, strict=True):
+        if group.kind == 'identity':
+            terms += [image] * len(group.edges)
+        elif group.kind == 'noise':
+            terms += [saved[i] for i in kept.images]
+        elif group.kind == 'pool':
+            terms += [saved[kept.images[0]]] * len(group.edges)
+        elif group.kind != 'matrix':
+            terms += saved[kept.images[-1]].unbind(0)
+    return terms
+
+
+def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor) -> Tensor | bool:
+    """Whether the last batch norm of each row took the statistics of the batch, [rows, 1]."""
+    last = [norms[-1] for norms in flags if norms]
+    if len(set(last)) <= 1:
+        return with_norm if last and last[0] else False
+    each = [
+        bool(norms and norms[-1])
+        for norms, group in zip(flags, plan.groups, strict=True)
+        for _ in group.edges
+    ]
+    return torch.tensor(each, device=with_norm.device)[:, None]
+
+
+def _pool_gradient(g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+    """The gradient of a pool's y, which its edges share; ``coefficients`` is [3, E, C]."""
+    a, slope, constant = coefficients.unbind(0)
+    dp = rows(kernels.empty_images(y, y.shape[-1], *y.shape[1:3]))
+    scale = torch.cat([a, slope.sum(0, keepdim=True)])
+    edge_of = [0] * (len(g) + 1)
+    kernels.mix([dp], [False], [*g, y], edge_of, scale, constant.sum(0, keepdim=True))
+    return dp
+
+
+def _convolution_backward(
+    group, image, y, own, g, coefficients, into, weights
+) -> list[Tensor | None]:
+    """Dense or factorised: the gradient of relu(x) goes ``into``; the convolutions' in order."""
+    convs = [_cast(t, image.dtype) for t in own[: len(group.convs[0])]]
+    dr, accumulate = into
+    if group.kind == 'factorized':
+        dr = dr if accumulate else dr.zero_()
+        return kernels.factorized_backward(g, y, coefficients, image, convs, dr, weights)
+    args = _conv_args(group.convs[0][0])
+    return [
+        kernels.dense_backward(g, y, coefficients, image, convs[0], args, dr, accumulate, weights)
+    ]
+
+
+def _matrix_backward(
+    coefficients: Tensor,
+    weight: Tensor,
+    cross: Tensor,
+    gram: tuple[Tensor, Tensor],
+    count: int,
+    weights: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of y = W r, which was never computed: dy = a G + b y + c by r alone.
+
+    Args:
+        coefficients (Tensor): a, b and c, [3, rows, C].
+        weight (Tensor): W of each row, [rows, C, C].
+        cross (Tensor): The sum over pixels of G r', [rows, C, C].
+        gram (tuple[Tensor, Tensor]): Mean and covariance of r.
+        count (int): Number of pixels.
+        weights (bool): Whether W's gradient is wanted.
+
+    Returns:
+        tuple: What G, r and 1 are multiplied with for r's gradient, [rows, C, C], [C, C] and [C];
+        and the gradient of W, [rows, C, C], or None.
+    """
+    a, slope, constant = coefficients.unbind(0)
+    left = a[:, :, None] * weight
+    right = torch.einsum('eok,eo,eol->kl', weight, slope, weight)
+    row = (constant[:, :, None] * weight).sum((0, 1))
+    if not weights:
+        return left, right, row, None
+    mean, covariance = gram
+    found = a[:, :, None] * cross
+    found += count * slope[:, :, None] * (weight @ (covariance + torch.outer(mean, mean)))
+    found += count * constant[:, :, None] * mean
+    return left, right, row, found
 
 
 def _draw_noise(plan: Plan, image: Tensor, size: Sequence[int]) -> dict[int, Tensor]:

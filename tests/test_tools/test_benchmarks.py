@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import re
 import time
 
 import numpy as np
@@ -276,6 +277,15 @@ def test_memory_compares_fan_out():
     assert 'peak above idle, MB' in done.out and 'MB of 2^20 bytes' in done.out
     rows = [line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fan'))]
     assert rows == ['plain', 'fan_out']
+
+
+def test_a_profile_names_the_operators():
+    done = run_slowly(['benchmarks/step_time.py', *TINY, '--executions', 'plain', '--profile'])
+    assert (done.code, 'by the profiler' in done.out) == (0, True), done.err
+    shares = [float(n) for n in re.findall(r'([\d.]+)%', done.out)]
+    assert len(shares) == 15 and shares == sorted(shares, reverse=True) and sum(shares) <= 100.5
+    done = run_slowly(['benchmarks/step_time.py', *TINY, '--profile', '--json'])
+    assert done.code == 2 and 'leave out --json' in done.err
 
 
 def test_the_error_of_float32(tool):

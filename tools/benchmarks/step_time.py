@@ -13,8 +13,10 @@ import sys
 from typing import Any
 
 import common
+import torch
 
 from rdarts.engine.launch import run_guarded
+from rdarts.errors import UserError
 
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, list[tuple[float, float]]], float]:
@@ -114,9 +116,41 @@ def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
         print('This CPU has no bfloat16 instructions: PyTorch emulates them')
 
 
+def profile(args: argparse.Namespace, top: int = 15) -> None:
+    """Print where the time of a step of the last execution goes, by PyTorch's profiler."""
+    execution = args.executions[-1]
+    search = common.Search(args, execution)
+    for _ in range(args.warmup):
+        search.step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        for _ in range(args.steps):
+            search.step()
+    rows = sorted(found.key_averages(), key=lambda row: row.self_cpu_time_total, reverse=True)
+    total = sum(row.self_cpu_time_total for row in rows)
+    print(common.heading(args))
+    print(f'\n{execution}, by the profiler, which itself lengthens what is in Python\n')
+    print(f'{"operator":<48}{"ms a step":>10}{"share":>8}{"calls":>8}')
+    for row in rows[:top]:
+        seconds = row.self_cpu_time_total
+        print(
+            f'{row.key[:47]:<48}{seconds / 1e3 / args.steps:>10.1f}{seconds / total:>8.1%}'
+            f'{row.count / args.steps:>8.0f}'
+        )
+
+
 def main() -> None:
-    args = common.make_parser(__doc__, steps=20, warmup=3).parse_args()
+    parser = common.make_parser(__doc__, steps=20, warmup=3)
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help="instead: where the time of the last execution's step goes, by operator",
+    )
+    args = parser.parse_args()
     common.check_args(args)
+    if args.profile:
+        if args.json:
+            raise UserError('--profile prints a table: leave out --json')
+        return profile(args)
     work = common.count_work(args)
     times, rate = measure(args)
     result = summarise(args, times, work, rate)
