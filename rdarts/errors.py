@@ -44,7 +44,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
         str: ``did you mean 'x'?``, or the list of known names where none is near.
     """
     known = sorted(set(known))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     if close:
-        return f"did you mean '{close[0]}'?"
+        # of names that are as near, the one as long as what was written
+        ratios = [difflib.SequenceMatcher(None, other, name).ratio() for other in close]
+        places = range(len(close))
+        best = max(places, key=lambda i: (ratios[i], -abs(len(close[i]) - len(name)), -i))
+        return f"did you mean '{close[best]}'?"
     return 'known: ' + ', '.join(known)
