@@ -318,7 +318,8 @@ def cpu_model() -> str:
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments and what they ran on."""
-    values = {key: value for key, value in vars(args).items() if key not in ('json', 'child')}
+    left_out = ('json', 'child', 'profile')
+    values = {key: value for key, value in vars(args).items() if key not in left_out}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
     return dict(
         values,
