@@ -7,6 +7,7 @@ official strings, which are parsed and never evaluated. Importing this module ne
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -114,7 +115,8 @@ class CellGenotype:
             for target, edges in enumerate(nodes, topology.num_inputs):
                 if not edges:
                     raise UserError(f"genotype, cell '{cell}': node {target} has no edge")
-                if len({source for _, source in edges}) != len(edges):
+                repeated = len({source for _, source in edges}) != len(edges)
+                if repeated and not space.repeated_edges:
                     raise UserError(f"genotype, cell '{cell}': node {target} reads one node twice")
                 for operation, source in edges:
                     _check_edge(cell, topology, source, target, operation)
@@ -291,6 +293,7 @@ class ChainGenotype:
         return cls(data['space'], tuple(_name(op) for op in data['layers']))
 
 
+PUBLISHED = Path(__file__).with_name('published_genotypes.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
 KINDS = {cls.kind: cls for cls in (CellGenotype, NASBench201Genotype, ChainGenotype)}
@@ -410,6 +413,43 @@ def from_dict(data: Any) -> Genotype:
         raise UserError(f"genotype: no valid JSON of kind '{data['kind']}' ({error})") from None
 
 
+@functools.cache
+def _published() -> dict[str, CellGenotype]:
+    data = json.loads(PUBLISHED.read_text(encoding='utf-8'))
+    return {name: CellGenotype.from_dict(entry) for name, entry in data.items()}
+
+
+def published_names() -> list[str]:
+    """Names of the published genotypes that :func:`load_genotype` knows."""
+    return sorted(_published())
+
+
+def _read_genotype(path: Path, space: str | None, published: Mapping[str, Genotype]) -> Genotype:
+    if path.is_dir():
+        folder, path = path, path / 'genotype.json'
+        if not path.is_file():
+            raise UserError(
+                f'{folder} holds no genotype.json: no search has ended there; those of single '
+                f'epochs are in {folder / "genotypes"}'
+                if (folder / 'genotypes').is_dir()
+                else f'{folder} holds no genotype.json: give the work directory of a search'
+            )
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and path.name == str(path) and not path.suffix:
+            raise UserError(
+                f"genotype: no published one and no file is named '{path}': "
+                f'{nearest(str(path), published)}'
+            ) from None
+        reason = getattr(error, 'strerror', None) or 'not a text file'
+        raise UserError(f'cannot read the genotype {path}: {reason}') from None
+    try:
+        return parse_genotype(text, space)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+
+
 def load_genotype(
     source: str | os.PathLike | Mapping | Genotype,
     space: str | Mapping | SearchSpace | None = None,
@@ -417,8 +457,9 @@ def load_genotype(
     """Read a genotype, and check it.
 
     Args:
-        source (str | PathLike | dict | Genotype): A JSON file, JSON data, one of the official
-            strings, or a genotype.
+        source (str | PathLike | dict | Genotype): A JSON file, the work directory of a search,
+            JSON data, one of the official strings, the name of a published genotype
+            (``'DARTS_V2'``), or a genotype.
         space (str | dict | SearchSpace, optional): The space that it must belong to. Defaults
             to the space that it names.
 
@@ -437,17 +478,11 @@ def load_genotype(
     else:
         if not isinstance(source, (str, os.PathLike)):
             raise UserError(
-                'genotype: give a JSON file, JSON data, or an official string, '
-                f'but it is {source!r}'
+                'genotype: give a JSON file, the work directory of a search, JSON data, an '
+                f'official string, or the name of a published genotype, but it is {source!r}'
             )
-        path = Path(source)
-        try:
-            text = path.read_text(encoding='utf-8')
-        except (OSError, ValueError) as error:
-            reason = getattr(error, 'strerror', None) or 'not a text file'
-            raise UserError(f'cannot read the genotype {path}: {reason}') from None
-        try:
-            genotype = parse_genotype(text, name)
-        except UserError as error:
-            raise UserError(f'{path}: {error}') from None
+        published = _published()
+        genotype = published.get(source) if isinstance(source, str) else None
+        if genotype is None:
+            genotype = _read_genotype(Path(source), name, published)
     return genotype.validate(_own_space(genotype.space) if space is None else space)

@@ -18,6 +18,7 @@ from rdarts.genotypes import (
     from_dict,
     load_genotype,
     parse_genotype,
+    published_names,
 )
 
 NB201 = (
@@ -382,9 +383,11 @@ def test_a_wrong_file_is_named(tmp_path, content, message):
 
 def test_files_that_cannot_be_read(tmp_path):
     refused(tmp_path / 'gone.json', 'cannot read the genotype .*gone.json: No such file')
-    refused(tmp_path, 'cannot read the genotype .*: Is a directory')
+    refused(tmp_path, 'holds no genotype.json: give the work directory of a search')
+    (tmp_path / 'genotypes').mkdir()
+    refused(tmp_path, 'no search has ended there; those of single epochs are in .*genotypes')
     refused('a\0b', 'cannot read the genotype')
-    refused(None, 'give a JSON file, JSON data, or an official string, but it is None')
+    refused(None, 'or the name of a published genotype, but it is None')
     refused(3, 'but it is 3')
 
 
@@ -408,3 +411,42 @@ def test_a_cell_genotype_with_any_number_of_edges_a_node():
     assert genotype.validate(table) is genotype
     assert from_dict(json.loads(dumps(genotype))) == genotype
     assert re.fullmatch(r'Genotype\(only=\[.*\], only_concat=range\(2, 3\)\)', genotype.to_string())
+
+
+# Published genotypes, and those of a search's folder
+
+
+@pytest.mark.data
+def test_the_published_genotypes_are_those_of_the_data(data_root):
+    published = json.loads((data_root / 'genotypes.json').read_text())
+    assert sorted(published) == published_names()
+    for name, table in published.items():
+        genotype = load_genotype(name)
+        assert genotype.space == ('nasnet' if name in ('NASNet', 'AmoebaNet') else 'darts')
+        for cell in ('normal', 'reduce'):
+            pairs = [list(edge) for edges in genotype.nodes[cell] for edge in edges]
+            assert pairs == table[cell]
+            assert list(genotype.concat[cell]) == table[f'{cell}_concat']
+
+
+def test_published_names():
+    assert load_genotype('DARTS_V2').to_string().startswith("Genotype(normal=[('sep_conv_3x3', 0)")
+    assert load_genotype('DARTS_V2', 'darts') == load_genotype('DARTS_V2')
+    refused('DARTS_V3', "no published one and no file is named 'DARTS_V3': did you mean 'DARTS_V")
+    with pytest.raises(UserError, match="is of the space 'nasnet', but 'darts' is needed"):
+        load_genotype('NASNet', 'darts')
+
+
+def test_only_in_some_spaces_a_node_may_read_one_node_twice():
+    data = load_genotype('NASNet').to_dict()
+    assert load_genotype(data) == load_genotype('NASNet')
+    data = load_genotype('DARTS_V2').to_dict()
+    data['cells']['normal']['nodes'][0] = [['sep_conv_3x3', 0], ['skip_connect', 0]]
+    refused(data, "cell 'normal': node 2 reads one node twice")
+
+
+def test_a_work_directory_stands_for_its_genotype(tmp_path):
+    genotype = load_genotype(NB201)
+    (tmp_path / 'genotype.json').write_text(dumps(genotype))
+    assert load_genotype(tmp_path) == genotype
+    assert load_genotype(str(tmp_path)) == genotype

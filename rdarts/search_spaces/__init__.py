@@ -6,7 +6,7 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES, build
-from rdarts.search_spaces import darts, nas_bench_201, robust_darts  # noqa: F401
+from rdarts.search_spaces import darts, nas_bench_201, nasnet, robust_darts  # noqa: F401
 from rdarts.search_spaces.base import (
     CellTopology,
     Edge,

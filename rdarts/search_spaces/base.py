@@ -86,6 +86,8 @@ class SearchSpace:
         operation_args (dict[str, dict]): Further arguments of an operation's builder in this
             space. Defaults to none.
         parameter_free (frozenset[str]): Candidates that count as parameter-free.
+        repeated_edges (bool): Whether a genotype's node may read one node twice. Defaults to
+            False.
     """
 
     name: str
@@ -94,6 +96,7 @@ class SearchSpace:
     discretizer: str = 'TopEdges'
     operation_args: Mapping[str, Mapping] = field(default_factory=dict)
     parameter_free: frozenset[str] = PARAMETER_FREE
+    repeated_edges: bool = False
 
     @cached_property
     def groups(self) -> tuple[EdgeGroup, ...]:
