@@ -30,7 +30,7 @@ def _own(name: str, *locations: str) -> Registry:
 
 
 # Supernets, derived networks and heads
-MODELS = _child('MODELS', 'rdarts.models')
+MODELS = _child('MODELS', 'rdarts.models', 'rdarts.models.heads.auxiliary_cls_head')
 # The architects, and what watches a search
 HOOKS = _child('HOOKS', 'rdarts.architect', 'rdarts.hooks', 'rdarts.engine')
 # The training loop that resumes exactly

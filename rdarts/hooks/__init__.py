@@ -1,6 +1,7 @@
 """What watches a search, one hook a file."""
 
 from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
+from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
@@ -8,6 +9,7 @@ from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 
 __all__ = [
     'AlphaStatisticsHook',
+    'DropPathHook',
     'GenotypeHook',
     'SearchLogHook',
     'SplitRecordHook',

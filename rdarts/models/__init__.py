@@ -1,8 +1,8 @@
 """Operations, mixed operations, supernets and derived networks."""
 
-from rdarts.engine import checkpoint  # noqa: F401  (init_cfg loads through the safe loader)
 from rdarts.models.backbones import (
     BaseSupernet,
+    DARTSNet,
     DARTSSupernet,
     NASBench201Net,
     NASBench201Supernet,
@@ -12,6 +12,7 @@ from rdarts.models.mixed_op import MixedOp
 
 __all__ = [
     'BaseSupernet',
+    'DARTSNet',
     'DARTSSupernet',
     'MixedOp',
     'NASBench201Net',

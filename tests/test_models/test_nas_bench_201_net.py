@@ -36,7 +36,7 @@ def test_parameters_and_macs_are_the_tables(data_root):
     with gzip.open(data_root / 'nasbench201' / 'nasbench201.csv.gz', 'rt') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 15_625
-    chosen = random.Random(201).sample(rows, 22)
+    chosen = random.Random(201).sample(rows, 47)
     chosen += [rows[i] for i in (1835, 9930, 13714)]  # all skip, and two cells of the paper
     for row in chosen:
         for name, (size, classes) in TABLE.items():
@@ -104,6 +104,24 @@ def test_stages_at_their_strides():
         torch.randn(2, 3, 8, 8)
     )
     assert middle.shape == (2, 4, 4, 4)
+
+
+@pytest.mark.parametrize('size', [(16, 16), (33, 30), (100, 37)])
+def test_the_imagenet_stem_puts_two_convolutions_of_stride_2_before(size):
+    net = NASBench201Net(
+        CELL, channels=8, cells_per_stage=1, stem='imagenet', out_indices=(0, 1, 2)
+    )
+    assert net.strides == (4, 8, 16) and net.out_widths == (8, 16, 32)
+    shapes = [tuple(out.shape) for out in net(torch.randn(2, 3, *size))]
+    assert shapes == [
+        (2, 8 * 2**i, -(-size[0] // stride), -(-size[1] // stride))
+        for i, stride in enumerate((4, 8, 16))
+    ]
+    assert sum(isinstance(m, nn.Conv2d) and m.stride == (2, 2) for m in net.stem) == 2
+    with pytest.raises(UserError, match='images of 15 x 16 are too small for its stride 16'):
+        net(torch.zeros(1, 3, 15, 16))
+    with pytest.raises(UserError, match="stem must be 'cifar' or 'imagenet'"):
+        NASBench201Net(CELL, stem='svhn')
 
 
 def test_a_cell_without_a_path_gives_constants():
@@ -179,12 +197,15 @@ def test_a_genotype_of_a_table_goes_by_its_edges_not_by_their_order():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(genotype=None), 'genotype: give a JSON file, JSON data, or an official string'),
+        (
+            dict(genotype=None),
+            'genotype: give a JSON file, the work directory of a search',
+        ),
         (dict(genotype='|none~0|'), 'it has 1 edges, but the cell of .* has 6'),
         (dict(genotype=CELL.replace('none', 'nonne')), "operation 'nonne' .* mean 'none'"),
         (dict(genotype='no_such_file.json'), 'cannot read the genotype no_such_file.json: No such'),
-        (dict(genotype=CELL, out_indices=(3,)), r'out_indices must be among 0, 1, 2, .*\(3,\)'),
-        (dict(genotype=CELL, out_indices=()), 'out_indices must be among 0, 1, 2'),
+        (dict(genotype=CELL, out_indices=(3,)), r'out_indices must be among 0 to 2, .*\(3,\)'),
+        (dict(genotype=CELL, out_indices=()), 'out_indices must be among 0 to 2'),
         (dict(genotype=CELL, frozen_stages=4), 'frozen_stages must be from -1 to 3, but is 4'),
         (dict(genotype=CELL, channels=0), 'channels must be a positive integer'),
         (dict(genotype=CELL, space=MINE), "genotype is of the space 'nas_bench_201'|of kind"),

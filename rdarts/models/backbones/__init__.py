@@ -1,12 +1,14 @@
 """Supernets and derived networks, one file a space."""
 
 from rdarts.models.backbones.base_supernet import BaseSupernet, find_supernet
+from rdarts.models.backbones.darts_net import DARTSNet
 from rdarts.models.backbones.darts_supernet import DARTSSupernet
 from rdarts.models.backbones.nas_bench_201_net import NASBench201Net
 from rdarts.models.backbones.nas_bench_201_supernet import NASBench201Supernet
 
 __all__ = [
     'BaseSupernet',
+    'DARTSNet',
     'DARTSSupernet',
     'NASBench201Net',
     'NASBench201Supernet',

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
+from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
@@ -71,26 +70,31 @@ class DerivedCell(nn.Module):
 
 
 @MODELS.register_module()
-class NASBench201Net(BaseModule):
+class NASBench201Net(DerivedNet):
     """Stem, three stages of the derived cell with a residual reduction between them.
 
+    Outputs 0, 1 and 2 are those of the stages: strides 1, 2 and 4 with C, 2C and 4C channels for
+    C = ``channels``; 4, 8 and 16 with ``stem='imagenet'``. An output of stride s has ceil(H / s) x
+    ceil(W / s) pixels.
+
     Args:
-        genotype (str | PathLike | dict | Genotype): A JSON file, JSON data, or the official
-            string ``|nor_conv_3x3~0|+...``.
+        genotype (str | PathLike | dict | Genotype): A JSON file, the work directory of a search,
+            JSON data, or the official string ``|nor_conv_3x3~0|+...``.
         space (str | dict | SearchSpace): Its space. Defaults to ``'nas_bench_201'``.
         in_channels (int): Channels of the image. Defaults to 3.
         channels (int): Channels C of the first stage, doubled at each reduction. Defaults to 16.
         cells_per_stage (int): N. Defaults to 5.
-        out_indices (Sequence[int]): Stages whose output is returned: 0, 1, 2 at strides 1, 2, 4.
-            Defaults to ``(2,)``.
+        stem (str): ``'cifar'`` (one convolution), or ``'imagenet'``, which puts two of stride 2
+            before the stages. Defaults to ``'cifar'``.
+        out_indices (Sequence[int], optional): Outputs to return. Defaults to the last one.
         frozen_stages (int): The stem (0) and the stages up to this one do not learn; -1 freezes
             nothing. Defaults to -1.
         norm_eval (bool): Whether batch norms stay in evaluation mode. Defaults to False.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
-        UserError: The genotype cannot be read or does not fit its space, or the space has another
-            form.
+        UserError: The genotype cannot be read or does not fit its space, the space has another
+            form, or an argument is out of its range.
     """
 
     def __init__(
@@ -100,25 +104,20 @@ class NASBench201Net(BaseModule):
         in_channels: int = 3,
         channels: int = 16,
         cells_per_stage: int = 5,
-        out_indices: Sequence[int] = (2,),
+        stem: str = 'cifar',
+        out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         check_sizes(in_channels=in_channels, channels=channels, cells_per_stage=cells_per_stage)
-        if not out_indices or not set(out_indices) <= set(range(STAGES)):
-            raise UserError(f'out_indices must be among 0, 1, 2, but are {tuple(out_indices)}')
-        if frozen_stages not in range(-1, STAGES + 1):
-            raise UserError(f'frozen_stages must be from -1 to {STAGES}, but is {frozen_stages}')
+        if stem not in ('cifar', 'imagenet'):
+            raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
         space = build_space(space)
         self.genotype = load_genotype(genotype, space)
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
-        self.out_channels = channels * 2 ** (STAGES - 1)
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        )
+        self.stem_type, self.channels, self.cells_per_stage = stem, channels, cells_per_stage
+        self.stem = self._build_stem(stem, in_channels, channels)
         self.stages = nn.ModuleList()
         operations = edge_operations(self.genotype, space)
         for stage in range(STAGES):
@@ -127,36 +126,45 @@ class NASBench201Net(BaseModule):
             if stage:
                 cells.insert(0, ResidualReduction(width // 2, width))
             self.stages.append(nn.Sequential(*cells))
-        self.lastact = nn.Sequential(nn.BatchNorm2d(self.out_channels), nn.ReLU(inplace=True))
-        self._freeze()
+        widths = [channels * 2**stage for stage in range(STAGES)]
+        self.lastact = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
+        self._set_outputs(
+            [(4 if stem == 'imagenet' else 1) * 2**stage for stage in range(STAGES)],
+            widths,
+            [[self.stem], *([stage] for stage in self.stages)],
+            out_indices,
+            frozen_stages,
+            norm_eval,
+        )
 
-    def _freeze(self) -> None:
-        frozen = [self.stem, *self.stages][: self.frozen_stages + 1]
-        for module in frozen:
-            module.eval()
-            for parameter in module.parameters():
-                parameter.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> NASBench201Net:
-        """Switch the mode; frozen stages and, with ``norm_eval``, batch norms stay as they are."""
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    @staticmethod
+    def _build_stem(stem: str, in_channels: int, channels: int) -> nn.Sequential:
+        if stem == 'cifar':
+            return nn.Sequential(
+                nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            )
+        half = max(1, channels // 2)
+        return nn.Sequential(
+            nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of a batch.
 
         Args:
-            x (Tensor): [N, in_channels, H, W], of any size.
+            x (Tensor): [N, in_channels, H, W].
 
         Returns:
-            tuple[Tensor, ...]: For each index i of ``out_indices``
-            [N, C 2**i, ceil(H / 2**i), ceil(W / 2**i)].
+            tuple[Tensor, ...]: The outputs of ``out_indices``.
+
+        Raises:
+            UserError: The images are smaller than the stride.
         """
+        x = self._take_image(x)
         outputs = []
         x = self.stem(x)
         for index, stage in enumerate(self.stages):

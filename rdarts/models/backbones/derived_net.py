@@ -1,0 +1,131 @@
+"""What the networks of all spaces have as mmpretrain's and mmdet's backbones have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rdarts.errors import UserError
+
+
+class DerivedNet(BaseModule):
+    """A backbone that a genotype makes.
+
+    A subclass calls :meth:`_set_outputs` at the end of its constructor.
+
+    Args:
+        init_cfg (dict, optional): See mmengine's ``BaseModule``.
+
+    Attributes:
+        out_widths (tuple[int, ...]): Channels of every output that it could return.
+        strides (tuple[int, ...]): Their strides.
+        out_indices (tuple[int, ...]): Those that it returns.
+        out_channels (int): Channels of the last one returned.
+    """
+
+    def _set_outputs(
+        self,
+        strides: Sequence[int],
+        widths: Sequence[int],
+        stages: Sequence[Sequence[nn.Module]],
+        out_indices: Sequence[int] | None,
+        frozen_stages: int,
+        norm_eval: bool,
+    ) -> None:
+        """Check and keep what all backbones are told.
+
+        Args:
+            strides, widths (Sequence[int]): Of every output.
+            stages (Sequence[Sequence[nn.Module]]): What is frozen together: the stem, then the
+                stages.
+            out_indices (Sequence[int] | None): Outputs to return; None for the last.
+            frozen_stages (int): The stages up to this one do not learn; -1 freezes nothing.
+            norm_eval (bool): Whether batch norms stay in evaluation mode.
+
+        Raises:
+            UserError: One of the last three does not fit.
+        """
+        name, count = type(self).__name__, len(widths)
+        out_indices = (count - 1,) if out_indices is None else tuple(out_indices)
+        if not out_indices or not set(out_indices) <= set(range(count)):
+            raise UserError(
+                f'{name}: out_indices must be among 0 to {count - 1}, but are {out_indices}'
+            )
+        if sorted(set(out_indices)) != list(out_indices):
+            raise UserError(f'{name}: out_indices must rise, but are {out_indices}')
+        if frozen_stages not in range(-1, len(stages)):
+            raise UserError(
+                f'{name}: frozen_stages must be from -1 to {len(stages) - 1}, '
+                f'but is {frozen_stages}'
+            )
+        self.strides, self.out_widths = tuple(strides), tuple(widths)
+        self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
+        self.out_channels = widths[out_indices[-1]]
+        # Not as submodules: they have names already
+        self._stages = [list(stage) for stage in stages[: frozen_stages + 1]]
+        self._freeze()
+
+    def init_weights(self) -> None:
+        """See mmengine; ``Pretrained`` loads a backbone whole or not at all.
+
+        Checkpoints of our retraining are taken as they are: their ``backbone.`` is this network.
+
+        Raises:
+            UserError: The checkpoint cannot be read, or is of another network.
+        """
+        cfg = self.init_cfg
+        if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
+            return super().init_weights()
+        from rdarts.engine.checkpoint import load_backbone  # needs the runner, which is slow
+
+        load_backbone(self, cfg['checkpoint'], cfg.get('prefix'))
+        self._is_init = True
+
+    def _freeze(self) -> None:
+        for stage in self._stages:
+            for module in stage:
+                module.eval()
+                for parameter in module.parameters():
+                    parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> DerivedNet:
+        """Switch the mode; frozen stages and, with ``norm_eval``, batch norms stay as they are."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _take_image(self, x: Tensor) -> Tensor:
+        """The image as the network reads it: on a CPU in channels_last, the faster there.
+
+        Raises:
+            UserError: It is smaller than a pixel of the last output returned.
+        """
+        stride = self.strides[self.out_indices[-1]]
+        if min(x.shape[2:]) < stride:
+            raise UserError(
+                f'{type(self).__name__}: images of {x.shape[2]} x {x.shape[3]} are too small for '
+                f'its stride {stride}: give {stride} x {stride} or more'
+            )
+        if x.device.type == 'cpu':
+            return x.contiguous(memory_format=torch.channels_last)
+        return x
+
+
+def drop_path(x: Tensor, probability: float) -> Tensor:
+    """Drop whole samples, and scale the others up to keep the mean (FractalNet's drop-path).
+
+    Args:
+        x (Tensor): [N, ...].
+        probability (float): Of dropping a sample, below 1.
+    """
+    keep = 1 - probability
+    mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
+    return x * torch.div(mask, keep)

@@ -1,0 +1,56 @@
+"""mmpretrain's linear head, with an auxiliary one in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmpretrain.models.heads import LinearClsHead
+from torch import Tensor
+
+from rdarts.engine import checkpoint  # noqa: F401  (any init_cfg loads through the safe loader)
+from rdarts.models.heads.auxiliary_head import AuxiliaryHead
+from rdarts.registry import MODELS
+
+
+@MODELS.register_module()
+class AuxiliaryClsHead(LinearClsHead):
+    """Averages the last features over pixels and classifies them by a linear layer.
+
+    It takes the place of neck and head. In training, the first features go to the auxiliary head,
+    whose loss is added.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels of the last features.
+        auxiliary (dict, optional): ``in_channels`` and ``stem`` of the
+            :class:`~rdarts.models.heads.auxiliary_head.AuxiliaryHead`, and the ``weight`` of its
+            loss (published: .4). Defaults to none.
+        **kwargs: See mmpretrain's ``LinearClsHead``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        auxiliary: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
+        self.auxiliary = None
+        if auxiliary is not None:
+            args = dict(auxiliary)
+            self.auxiliary_weight = args.pop('weight', 0.4)
+            self.auxiliary = AuxiliaryHead(num_classes=num_classes, **args)
+
+    def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
+        """[N, in_channels]."""
+        return feats[-1].mean((2, 3))
+
+    def loss(self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any) -> dict:
+        """See mmpretrain; with ``auxiliary_loss``, already weighted."""
+        losses = super().loss(feats, data_samples, **kwargs)
+        if self.auxiliary is not None and self.training:
+            found = self._get_loss(self.auxiliary(feats[0]), data_samples, **kwargs)
+            losses['auxiliary_loss'] = self.auxiliary_weight * found['loss']
+        return losses
