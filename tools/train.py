@@ -16,7 +16,7 @@ from rdarts.genotypes import parse_genotype
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='a Python config: configs/search/*.py')
+    parser.add_argument('config', help='a Python config: configs/search/*.py, configs/retrain/*.py')
     parser.add_argument('--work-dir', help='where the run writes (default: work_dirs/CONFIG)')
     parser.add_argument(
         '--resume',
@@ -24,6 +24,17 @@ def parse_args() -> argparse.Namespace:
         const=True,
         metavar='FILE',
         help='go on from the newest checkpoint of the work directory, or from FILE',
+    )
+    parser.add_argument(
+        '--genotype',
+        metavar='GENOTYPE',
+        help="what a derived network is made of: a JSON file, a search's work directory, the name "
+        'of a published one (DARTS_V2), or an official string',
+    )
+    parser.add_argument(
+        '--new-head',
+        action='store_true',
+        help='with load_from: load all weights but those of the head, for other classes',
     )
     parser.add_argument(
         '--cfg-options',
@@ -67,6 +78,10 @@ def main() -> int:
         cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
     if args.amp:
         launch.set_amp(cfg, args.amp)
+    if args.genotype is not None:
+        launch.set_genotype(cfg, args.genotype)
+    launch.check_model(cfg)
+    cfg.new_head = args.new_head
     launch.set_launcher(cfg, args.launcher)
     if args.dry_run:
         dry_run(cfg)

@@ -109,6 +109,13 @@ class ImageFolder(NoRefetch, CustomDataset):
         return str(self.get_data_info(idx)['img_path'])
 
 
+@DATASETS.register_module()
+class ImageNetFolder(ImageFolder):
+    """ImageNet-1k as :class:`ImageFolder`, in ``$RDARTS_DATA/imagenet`` or ``data/imagenet``."""
+
+    default_folder = 'imagenet'
+
+
 def _class_names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
 

@@ -49,6 +49,23 @@ def _numpy_data() -> list[Any]:
     return [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
 
 
+def _history_data() -> list[Any]:
+    """The history of the log, which mmengine's own checkpoint hook pickles with its methods.
+
+    A method is pickled as ``getattr(HistoryBuffer, name)``: what stands for ``getattr`` here gives
+    these four and nothing else.
+    """
+
+    def method(owner: Any, name: Any) -> Any:
+        if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+            return getattr(HistoryBuffer, name)
+        raise pickle.UnpicklingError('function builtins.getattr')
+
+    method.__module__ = 'builtins'
+    method.__name__ = method.__qualname__ = 'getattr'
+    return [HistoryBuffer, method]
+
+
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
     """Load a checkpoint file: the only way in.
 
@@ -71,7 +88,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
                 broken = archive.testzip()
             if broken:
                 raise UserError(f'checkpoint {path} is damaged (checksum of {broken})')
-        with torch.serialization.safe_globals(_numpy_data()):
+        with torch.serialization.safe_globals([*_numpy_data(), *_history_data()]):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         match = re.search(r'(?:GLOBAL|global|class|function)s?:? `?([\w.]+\.[\w.]+)', str(error))
@@ -273,6 +290,93 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
                 f"cannot resume: this config's network lacks '{key}' of the checkpoint "
                 '(another depth or space?); resume with the config that began the run'
             )
+
+
+HEADS = ('head.', 'bbox_head.', 'roi_head.', 'mask_head.', 'decode_head.')
+
+
+def load_weights(
+    model: nn.Module,
+    checkpoint: Mapping[str, Any],
+    name: str | os.PathLike,
+    new_head: bool = False,
+    prefix: str = '',
+) -> None:
+    """Load the weights of a checkpoint, whole or not at all.
+
+    What belongs to an auxiliary head is left out where the model has none.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): What :func:`read_checkpoint` gave: with a ``state_dict``, or one itself.
+        name (str | PathLike): The file, for the error.
+        new_head (bool): Whether the model's heads keep the weights that they have. Defaults to
+            False.
+        prefix (str): Of the checkpoint's keys that are the model's, such as ``'backbone.'``;
+            others are left out. Defaults to none.
+
+    Raises:
+        UserError: A tensor is missing, too many or of another shape; the line names the first.
+    """
+    state = checkpoint.get('state_dict', checkpoint)
+    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    if prefix:
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        if not state:
+            raise UserError(f"{name}: no weights of a '{prefix.rstrip('.')}' are in it")
+    own = model.state_dict()
+    state = {
+        key: value
+        for key, value in state.items()
+        if key in own or not re.search(r'(?:^|\.)auxiliary\.', key)
+    }
+    if new_head:
+        state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
+        state.update({key: value for key, value in own.items() if key.startswith(HEADS)})
+    for key in [*own, *state]:
+        problem = None
+        if key not in state:
+            problem = f"it lacks '{key}'"
+        elif key not in own:
+            problem = f"its '{key}' is not in this network"
+        elif state[key].shape != own[key].shape:
+            problem = (
+                f"its '{key}' is {list(state[key].shape)}, but {list(own[key].shape)} is needed"
+            )
+        if problem is None:
+            continue
+        hint = 'use the config and genotype that it was made with'
+        if key.startswith(HEADS):
+            hint = '--new-head loads all but the head, for other classes'
+        raise UserError(f'checkpoint {name} does not fit this network: {problem}; {hint}')
+    model.load_state_dict(state)
+
+
+def load_backbone(
+    backbone: nn.Module, filename: str | os.PathLike, prefix: str | None = None
+) -> None:
+    """Load what ``init_cfg=dict(type='Pretrained', checkpoint=...)`` names.
+
+    Args:
+        backbone (nn.Module): The network.
+        filename (str | PathLike): A file or a URL.
+        prefix (str, optional): Of the keys that are the network's. Defaults to ``'backbone'``
+            where there are such keys, else to none.
+
+    Raises:
+        UserError: It cannot be read, or is of another network.
+    """
+    if not filename:
+        raise UserError("init_cfg: type='Pretrained' needs a checkpoint")
+    checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
+    if prefix is None:
+        keys = [
+            str(key).removeprefix('module.') for key in checkpoint.get('state_dict', checkpoint)
+        ]
+        prefix = 'backbone' if any(key.startswith('backbone.') for key in keys) else ''
+    load_weights(backbone, checkpoint, filename, prefix=f'{prefix.rstrip(".")}.' if prefix else '')
+    print_log(f'Loaded {type(backbone).__name__} from {filename}', logger='current')
 
 
 # Writing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import logging
 import os
@@ -17,17 +18,28 @@ import torch
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.dist import is_distributed
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
-from rdarts.engine.checkpoint import find_checkpoint, list_checkpoints, set_aside
+from rdarts.engine.checkpoint import (
+    find_checkpoint,
+    list_checkpoints,
+    load_weights,
+    read_checkpoint,
+    set_aside,
+)
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
+from rdarts.genotypes import load_genotype, published_names
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint'
 )  # fmt: skip
-OTHER_KEYS = ('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'runner_type')
+TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
+OTHER_KEYS = (
+    *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
+)
 
 
 # Errors
@@ -82,11 +94,23 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     ):
         line = text.splitlines()[-1]
         return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
+    if isinstance(error, RecursionError) and _is_of_options(error):
+        return (
+            '--cfg-options cannot hold a dict(...) of two keys within brackets: write it into a '
+            'config, or a hook as default_hooks.NAME.KEY=VALUE',
+            2,
+        )
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
     if isinstance(error, OSError) and error.errno == 28:
         return f'no space left on the disk ({error.filename})', 1
     return None
+
+
+def _is_of_options(error: Exception) -> bool:
+    """Whether an error comes from mmengine's parser of ``--cfg-options``."""
+    frames = traceback.extract_tb(error.__traceback__, limit=20)
+    return any(frame.name == '_parse_iterable' for frame in frames)
 
 
 def _nearest_argument(line: str) -> str:
@@ -185,6 +209,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
+        if 'mmdet' in str(error):
+            check_detection(path)
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f'config {path} cannot be read: {line}') from error
     if options:
@@ -196,10 +222,28 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
                 cfg.param_scheduler.update(T_max=cfg.schedule_epochs, end=cfg.schedule_epochs)
         except Exception as error:
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    if cfg.get('default_scope') == 'mmdet':
+        check_detection(path)
     _drop_scope(cfg._cfg_dict)
     check_types(cfg.to_dict())
     _check_head(cfg)
     return cfg
+
+
+def check_detection(config: str) -> None:
+    """What detection needs must be installed.
+
+    Raises:
+        UserError: mmdetection, or the compiled operators of mmcv, are missing.
+    """
+    missing = 'mmdetection' if importlib.util.find_spec('mmdet') is None else None
+    if missing is None and importlib.util.find_spec('mmcv._ext') is None:
+        missing = 'mmcv with compiled operators'
+    if missing is not None:
+        raise UserError(
+            f'{config} needs {missing}: run `make install-detection` (in a clone) or `python '
+            'tools/install_detection.py`'
+        )
 
 
 def _check_option_keys(cfg: Config, options: dict[str, Any]) -> None:
@@ -209,6 +253,50 @@ def _check_option_keys(cfg: Config, options: dict[str, Any]) -> None:
         key = option.split('.')[0]
         if key not in known:
             raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
+
+
+def set_genotype(cfg: Config, genotype: str) -> None:
+    """Give the network of a config its genotype.
+
+    Args:
+        cfg (Config): The config; detection's have the same key.
+        genotype (str): See :func:`rdarts.genotypes.load_genotype`.
+
+    Raises:
+        UserError: It cannot be read, or the config's backbone takes none.
+    """
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    if 'genotype' not in backbone:
+        raise UserError(
+            f"--genotype: the config's backbone, {backbone.get('type')}, takes none: use a config "
+            'of configs/retrain or configs/detection'
+        )
+    space = backbone.get('space')
+    # As data, so that the dumped config says it all
+    backbone['genotype'] = load_genotype(genotype, space).to_dict()
+
+
+def check_model(cfg: Config) -> None:
+    """A derived network needs a genotype, and its head must take what it gives.
+
+    Raises:
+        UserError: It has none, or the head takes another number of channels.
+    """
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    if 'genotype' in backbone and backbone['genotype'] is None:
+        raise UserError(
+            f'{backbone.get("type")} needs a genotype: --genotype FILE, the work directory of a '
+            f'search, or one of {", ".join(published_names())}'
+        )
+    pretrained = backbone.get('init_cfg') or {}
+    if pretrained.get('type') == 'Pretrained' and not pretrained.get('checkpoint'):
+        raise UserError(
+            'the backbone starts from the weights of a retraining: --cfg-options '
+            'model.backbone.init_cfg.checkpoint=FILE; without them: model.backbone.init_cfg=None '
+            'model.backbone.frozen_stages=-1 model.backbone.norm_eval=False'
+        )
+    if backbone.get('type') in ('rdarts.DARTSNet', 'rdarts.NASBench201Net'):
+        _check_widths(cfg.model)
 
 
 def _check_head(cfg: Config) -> None:
@@ -228,6 +316,28 @@ def _check_head(cfg: Config) -> None:
                 f'model.head.in_channels is {head["in_channels"]}, but {backbone["channels"]} '
                 f'channels give {expected} features: set model.head.in_channels={expected}'
             )
+
+
+def _check_widths(model: dict[str, Any]) -> None:
+    """Head and neck must take the channels that the genotype's network gives."""
+    backbone, head, neck = model.backbone, model.get('head') or {}, model.get('neck') or {}
+    with torch.device('meta'):
+        net = rdarts_registry.MODELS.build(dict(backbone, init_cfg=None))
+    given = {}
+    if 'in_channels' in head:
+        given['head.in_channels'] = (head['in_channels'], net.out_channels)
+    if head.get('auxiliary') and backbone.get('auxiliary'):
+        taken = head['auxiliary'].get('in_channels')
+        given['head.auxiliary.in_channels'] = (taken, net.auxiliary_channels)
+    if isinstance(neck.get('in_channels'), (list, tuple)):
+        widths = [net.out_widths[index] for index in net.out_indices]
+        given['neck.in_channels'] = (list(neck['in_channels']), widths)
+    wrong = {key: right for key, (value, right) in given.items() if value != right}
+    if wrong:
+        options = ' '.join(f'model.{key}={right}'.replace(' ', '') for key, right in wrong.items())
+        raise UserError(
+            f'the features of this network have other channels: --cfg-options {options}'
+        )
 
 
 def _drop_scope(value: Any) -> None:
@@ -358,6 +468,18 @@ class _Runner(Runner):
         """See mmengine."""
         if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
             super().dump_config()
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()
+    ) -> dict[str, Any]:
+        """Load weights, all of them; mmengine's would leave out in silence what does not fit."""
+        checkpoint = read_checkpoint(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        load_weights(model, checkpoint, filename, new_head=self.cfg.get('new_head', False))
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:

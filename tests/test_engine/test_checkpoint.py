@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import digits_runner
-from mmengine.logging import MessageHub
+from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -311,3 +311,32 @@ def test_failed_write_keeps_the_old(function, tmp_path, monkeypatch):
 def test_interrupted_exit_codes():
     assert Interrupted('', signal.SIGTERM).code == 143
     assert Interrupted('', signal.SIGINT).code == 130
+
+
+# The history that mmengine's own hook saves
+
+
+def test_a_checkpoint_of_mmengines_hook_is_read(tmp_path):
+    hub = MessageHub('of_this_test')
+    for value in (1.0, 2.0, 6.0):
+        hub.update_scalar('train/loss', value)
+    torch.save(dict(message_hub=hub.state_dict()), tmp_path / 'plain.pth')
+    (history,) = read_checkpoint(tmp_path / 'plain.pth')['message_hub']['log_scalars'].values()
+    assert history.mean() == 3.0 and history.statistics('max') == 6.0
+
+
+class Attribute:
+    def __init__(self, *args):
+        self.args = args
+
+    def __reduce__(self):
+        return getattr, self.args
+
+
+@pytest.mark.parametrize(
+    'args', [(HistoryBuffer, 'register_statistics'), (HistoryBuffer, '__init__'), ([], 'append')]
+)
+def test_no_other_attribute_can_be_had(args, tmp_path):
+    torch.save(dict(state=Attribute(*args)), tmp_path / 'evil.pth')
+    with pytest.raises(UserError, match='refused|damaged'):
+        read_checkpoint(tmp_path / 'evil.pth')

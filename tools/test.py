@@ -1,0 +1,71 @@
+"""Evaluate a checkpoint on the test images of its config."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import find_checkpoint, write_atomically
+from rdarts.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help="a Python config; a run's own is WORK_DIR/config.py")
+    parser.add_argument('checkpoint', help='a checkpoint file, or a work directory for its newest')
+    parser.add_argument('--work-dir', help="where to write (default: the checkpoint's folder)")
+    parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
+    parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    cfg = launch.load_config(args.config, args.cfg_options)
+    path = Path(args.checkpoint)
+    if path.is_dir():
+        found = find_checkpoint(path)
+        if found is None:
+            raise UserError(f'no checkpoint in {path}')
+        path = found
+    elif not path.is_file():
+        raise UserError(f'checkpoint not found: {path}')
+    if args.genotype is not None:
+        launch.set_genotype(cfg, args.genotype)
+    launch.check_model(cfg)
+    if cfg.get('test_dataloader') is None:
+        raise UserError(f'{args.config} has no test_dataloader')
+    launch.set_launcher(cfg, args.launcher)
+    cfg.work_dir = str(launch.prepare_work_dir(args.work_dir or path.parent / 'test', keep=True))
+    cfg.load_from, cfg.resume = str(path), False
+    # What trains is not built
+    cfg.default_hooks = {
+        key: value for key, value in cfg.default_hooks.items() if key in launch.TEST_HOOKS
+    }
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg[key] = None
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg[key] = None
+    figures = launch.build_runner(cfg).test()
+    if launch.is_main_rank():
+        figures = {key: float(value) for key, value in figures.items()}
+        for key, value in figures.items():
+            print(f'{key}: {value:.4f}')
+        if args.out:
+            write_atomically(Path(args.out), (json.dumps(figures, indent=1) + '\n').encode())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_guarded(main))
