@@ -20,8 +20,9 @@ from rdarts.datasets.batch_transforms import (
 )
 from rdarts.datasets.cifar import CIFAR10, CIFAR100
 from rdarts.datasets.digits import Digits
+from rdarts.datasets.given import given
 from rdarts.datasets.hashing import SampleGenerator
-from rdarts.datasets.image_folder import ImageFolder
+from rdarts.datasets.image_folder import ImageFolder, ImageNetFolder
 from rdarts.datasets.imagenet16 import ImageNet16120
 from rdarts.datasets.paths import resolve_data_root
 from rdarts.datasets.restricted_pickle import load_pickle
@@ -43,6 +44,7 @@ __all__ = [
     'Digits',
     'ImageFolder',
     'ImageNet16120',
+    'ImageNetFolder',
     'SampleGenerator',
     'SearchSplit',
     'SeededDataset',
@@ -50,6 +52,7 @@ __all__ = [
     'SeededSampler',
     'batch_collate',
     'check_parts',
+    'given',
     'load_pickle',
     'resolve_data_root',
 ]

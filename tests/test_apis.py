@@ -1,0 +1,212 @@
+"""``rdarts.apis``: networks as plain modules, a search by one call, and quick imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from rdarts.apis import build_net, build_supernet, search
+from rdarts.errors import UserError
+from rdarts.genotypes import NASBench201Genotype, load_genotype
+from rdarts.models import DARTSSupernet, NASBench201Supernet
+
+SMALL = dict(channels=4, cells_per_stage=1, batch_size=8)
+CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
+
+
+def images(count=48, classes=3, size=8):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % classes
+    x = torch.randn(count, 3, size, size, generator=generator) + labels[:, None, None, None]
+    return TensorDataset(x, labels)
+
+
+# build_net and build_supernet
+
+
+def test_a_net_is_a_plain_module_that_trains():
+    torch.manual_seed(0)
+    net = build_net(CELL, 3, channels=8, cells_per_stage=1)
+    x, y = images().tensors
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    losses = []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.5 * losses[0]
+    assert isinstance(net, nn.Module) and net(x).shape == (48, 3)
+
+
+def test_weights_of_a_retraining_load_strictly(tmp_path):
+    from mmpretrain.registry import MODELS
+
+    head = dict(
+        type='rdarts.AuxiliaryClsHead',
+        num_classes=5,
+        in_channels=64,
+        auxiliary=dict(in_channels=64),
+        loss=dict(type='CrossEntropyLoss'),
+    )
+    backbone = dict(type='rdarts.DARTSNet', genotype='DARTS_V2', channels=4, num_cells=3)
+    retrained = MODELS.build(
+        dict(type='ImageClassifier', backbone=dict(backbone, auxiliary=True), head=head)
+    )
+    net = build_net('DARTS_V2', 5, channels=4, num_cells=3, auxiliary=True)
+    net.load_state_dict(retrained.state_dict(), strict=True)
+    x = torch.randn(2, 3, 32, 32)
+    net.eval(), retrained.eval()
+    assert torch.equal(net(x), retrained.head(retrained.extract_feat(x)))
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(genotype=CELL, auxiliary=True), 'auxiliary heads are for networks of the DARTS'),
+        (dict(genotype='DARTS_V2', chanels=4), "unexpected keyword argument 'chanels'"),
+        (dict(genotype='DARTS_V2', num_classes=0), 'num_classes must be a positive integer'),
+        (dict(genotype='DARTS_V2', space='s2'), "of the space 'darts', but 's2' is needed"),
+    ],
+)
+def test_nets_that_do_not_fit(kwargs, message):
+    with pytest.raises(UserError) as caught:
+        build_net(**kwargs)
+    assert message in str(caught.value)
+
+
+def test_supernets():
+    net = build_supernet('s3', 7, channels=4, num_cells=3)
+    assert isinstance(net.backbone, DARTSSupernet)
+    assert net(torch.randn(2, 3, 8, 8)).shape == (2, 7)
+    net = build_supernet('nas_bench_201', channels=4, cells_per_stage=1)
+    assert isinstance(net.backbone, NASBench201Supernet)
+    assert net.backbone.arch_parameters['cell'].shape == (6, 5)
+    with pytest.raises(UserError, match="unknown search space 'nasbench': did you mean"):
+        build_supernet('nasbench')
+
+
+# search
+
+
+def test_a_search_finds_a_genotype_and_says_how(tmp_path):
+    found = search('nas_bench_201', images(), epochs=2, work_dir=tmp_path, **SMALL)
+    assert isinstance(found.genotype, NASBench201Genotype)
+    assert found.genotype == load_genotype(tmp_path)
+    assert found.alphas['cell'].shape == (6, 5) and not found.alphas['cell'].requires_grad
+    assert [row['epoch'] for row in found.history] == [1, 2]
+    for row in found.history:
+        assert 0 <= row['accuracy/top1'] <= 100 and row['mean_entropy'] > 1.6
+        assert torch.allclose(torch.tensor(row['alpha']['cell']), found.alphas['cell'], atol=0.01)
+    assert build_net(found.genotype, 3, channels=4)(torch.randn(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_seeds_and_lambda_decide(tmp_path):
+    def alphas(**kwargs):
+        return search('s2', images(), epochs=1, num_cells=3, channels=4, batch_size=8, **kwargs)
+
+    first, again, other = alphas(seed=3), alphas(seed=3), alphas(seed=4)
+    for group, alpha in first.alphas.items():
+        assert torch.equal(alpha, again.alphas[group])
+        assert not torch.equal(alpha, other.alphas[group])
+    strong = alphas(seed=3, lambda_=50.0)
+    assert any(not torch.equal(a, strong.alphas[g]) for g, a in first.alphas.items())
+    darts = alphas(seed=3, method='darts')
+    none = alphas(seed=3, lambda_=0.0)
+    assert all(torch.equal(a, none.alphas[g]) for g, a in darts.alphas.items())
+
+
+def test_a_stopped_search_goes_on(tmp_path):
+    def run(folder, epochs):
+        return search('nas_bench_201', images(), epochs=epochs, work_dir=folder, **SMALL)
+
+    whole = run(tmp_path / 'whole', 2)
+    again = run(tmp_path / 'whole', 2)  # ended: nothing is done again
+    assert torch.equal(whole.alphas['cell'], again.alphas['cell'])
+    assert whole.history == again.history
+
+
+class Broken(Dataset):
+    """A data set of pairs, with one that is not."""
+
+    def __init__(self, wrong):
+        self.wrong = wrong
+
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, index):
+        return self.wrong if index == 5 else (torch.zeros(3, 8, 8), index % 2)
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        ((torch.zeros(3, 8, 9), 0), 'the image is [3, 8, 9], but that of dataset[0] is [3, 8, 8]'),
+        ((torch.zeros(3, 8, 8, dtype=torch.uint8), 0), 'a float tensor [C, H, W], but is torch.ui'),
+        ((torch.zeros(3, 8, 8), -1), 'the label is -1'),
+        ((torch.zeros(3, 8, 8), 'cat'), "the label is no integer: 'cat'"),
+        (torch.zeros(3, 8, 8), 'it must be a pair (image, label), but is Tensor'),
+    ],
+)
+def test_samples_that_do_not_fit(wrong, message):
+    with pytest.raises(UserError) as caught:
+        search('nas_bench_201', Broken(wrong), epochs=1, **SMALL)
+    assert message in str(caught.value) and 'dataset[5]' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(method='r-darts'), "unknown method 'r-darts': did you mean 'rdarts'"),
+        (dict(method='darts', lambda_=1.0), "lambda_ is of the method 'rdarts', not of 'darts'"),
+        (dict(epochs=0), 'epochs must be a positive integer, but is 0'),
+        (dict(lambda_=-1.0), 'lambda'),
+        (dict(batch_size=64), '48 images make no batch of 64 for the weights and one for alpha'),
+        (dict(device='gpu'), "device 'gpu' is not there"),
+        (dict(dataset=TensorDataset(torch.zeros(0, 3, 8, 8), torch.zeros(0))), 'holds no image'),
+        (dict(dataset=3), 'it must be a torch Dataset'),
+        (dict(chanels=3), "unexpected keyword argument 'chanels'"),
+        (dict(num_classes=2), 'the label is 2, but the 2 classes are counted from 0'),
+    ],
+)
+def test_searches_that_do_not_fit(kwargs, message):
+    args = dict(space='nas_bench_201', dataset=images(), epochs=1, **SMALL)
+    with pytest.raises(UserError) as caught:
+        search(**{**args, **kwargs})
+    assert message in str(caught.value)
+
+
+def test_a_table_as_space():
+    cell = dict(num_nodes=3, candidates=['skip_connect', 'nor_conv_3x3'])
+    table = dict(type='CellSpace', name='mine', cells=dict(cell=cell))
+    found = search(table, images(), epochs=1, method='darts', **SMALL)
+    assert found.genotype.space == 'mine' and found.alphas['cell'].shape == (3, 2)
+
+
+# Imports
+
+
+def fresh(code: str) -> str:
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_package_imports_no_torch():
+    assert fresh("import rdarts, sys; print('torch' in sys.modules)") == 'False'
+
+
+def test_build_net_is_imported_without_the_framework():
+    code = (
+        'import torch, sys; before = set(sys.modules); from rdarts.apis import build_net; '
+        'import json; new = {n.partition(".")[0] for n in set(sys.modules) - before}; '
+        'print(json.dumps(sorted(new - set(sys.stdlib_module_names))))'
+    )
+    assert json.loads(fresh(code)) == ['rdarts']
