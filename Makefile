@@ -12,14 +12,14 @@ WORK_DIR := work_dirs/quickstart
 stamp = $(VENV)/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
 RUNTIME := $(call stamp,runtime,setup.py requirements/runtime.txt)
 TESTS := $(call stamp,tests,requirements/tests.txt)
-DETECTION := $(call stamp,detection,requirements/detection.txt)
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart install-detection test lint clean
 
 help:
 	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
+	@echo 'make install-detection  install mmdetection, and build the operators of mmcv (once)'
 	@echo 'make test        install the rest, and run the tests (PYTEST_ARGS="..." for options)'
 	@echo 'make lint        check style and format'
 	@echo 'make clean       remove the environment and what tools left; work_dirs/ stays'
@@ -35,8 +35,11 @@ quickstart: $(RUNTIME)
 	fi
 	@$(PY) tools/analysis/compare_cells.py $(WORK_DIR)
 
-# Detection's packages are large, and installed once there are tests that need them.
-test: $(RUNTIME) $(TESTS) $(if $(wildcard tests/test_detection),$(DETECTION))
+# Says what it is about to build; quick where that is done.
+install-detection: $(RUNTIME)
+	@$(PY) tools/install_detection.py
+
+test: $(RUNTIME) $(TESTS) install-detection
 	@$(PY) -m pytest --cov=rdarts --cov-report=term $(PYTEST_ARGS)
 
 lint: $(TESTS)
@@ -66,8 +69,3 @@ $(TESTS): | $(VENV)/.created
 	@echo 'Installing the test tools: half a minute, once ...'
 	@$(PIP) -r requirements/tests.txt
 	@rm -f $(VENV)/.tests-* && touch $@
-
-$(DETECTION): | $(RUNTIME)
-	@echo 'Installing what detection needs: some minutes, once ...'
-	@$(PIP) -r requirements/detection.txt
-	@rm -f $(VENV)/.detection-* && touch $@
