@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from rdarts.engine.dry_run import dry_run
-from rdarts.engine.launch import load_config
+from rdarts.engine.launch import check_model, load_config
 from rdarts.registry import REGULARIZERS, build
 from rdarts.search_spaces import build_space
 
@@ -103,3 +103,33 @@ def test_adding_a_method_as_the_page_says(project, capsys):
     assert regularizer({'cell': torch.zeros(6, 5)}, space).item() == pytest.approx(math.log(5))
     assert regularizer.lambda_.at(50) == pytest.approx(25.0)
     assert cfg.default_hooks.architect.type == 'rdarts.ArchitectHook'
+
+
+def test_a_search_by_call_as_the_readme_says(project):
+    names: dict = {}
+    exec(examples('README.md')['by_call.py'], names)
+    assert names['found'].genotype.space == 'nas_bench_201'
+    assert [row['epoch'] for row in names['found'].history] == [1, 2]
+    assert names['net'](torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_network_as_the_page_on_retraining_says():
+    names: dict = {}
+    exec(examples('docs/en/retrain.md')['build_net.py'], names)
+    assert names['net'].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_a_detector_as_the_page_on_detection_says(project):
+    pytest.importorskip('mmdet', reason='detection is not installed: make install-detection')
+    (project / 'my_detector.py').write_text(examples('docs/en/detection.md')['my_detector.py'])
+    cfg = load_config('my_detector.py')
+    cfg.model.backbone.init_cfg.checkpoint = 'any.pth'
+    check_model(cfg)
+    assert cfg.model.backbone.type == 'rdarts.DARTSNet'
+
+
+def test_the_retraining_configs_are_those_that_the_page_lists():
+    text = (ROOT / 'docs/en/retrain.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| (`[^|]+) \|', text, re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r'`(\w+)`', row)}
+    assert listed == {path.stem for path in (ROOT / 'configs' / 'retrain').glob('*.py')}
