@@ -43,7 +43,7 @@ def main() -> int:
         raise UserError(f'checkpoint not found: {path}')
     if args.genotype is not None:
         launch.set_genotype(cfg, args.genotype)
-    launch.check_model(cfg)
+    launch.check_model(cfg, starts=False)
     if cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader')
     launch.set_launcher(cfg, args.launcher)

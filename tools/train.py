@@ -80,7 +80,7 @@ def main() -> int:
         launch.set_amp(cfg, args.amp)
     if args.genotype is not None:
         launch.set_genotype(cfg, args.genotype)
-    launch.check_model(cfg)
+    launch.check_model(cfg, starts=not args.resume)
     cfg.new_head = args.new_head
     launch.set_launcher(cfg, args.launcher)
     if args.dry_run:

@@ -424,6 +424,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.minutes = minutes
         self.keep = max(2, max_keep_ckpts)
         self._signal = 0
+        self._pid = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._saved_at = time.monotonic()
 
@@ -440,6 +441,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._buffers = {}
         if is_main_process():
             self._clear(runner)
+        self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._note_signal)
@@ -563,6 +565,13 @@ class AtomicCheckpointHook(CheckpointHook):
         self._saved_at = time.monotonic()
 
     def _note_signal(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._pid:
+            # A forked worker, such as mmdet's at VOC's evaluation: Ctrl-C is its parent's matter,
+            # and SIGTERM is how its parent ends it
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = number

@@ -94,6 +94,10 @@ def test_without_weights_a_config_says_what_to_do():
         check_model(load('retinanet_darts_fpn_1x_coco'))
     assert 'model.backbone.init_cfg.checkpoint=FILE' in str(caught.value)
     assert 'model.backbone.norm_eval=False' in str(caught.value)
+    cfg = load('retinanet_darts_fpn_1x_coco', {'model.backbone.init_cfg': None})
+    with pytest.raises(UserError, match='model.backbone.frozen_stages=-1'):
+        check_model(cfg)  # frozen, but not trained
+    check_model(cfg, starts=False)
     cfg = load_config(CONFIGS / 'detection' / 'retinanet_nb201_fpn_1x_coco.py')
     with pytest.raises(UserError, match='needs a genotype: --genotype FILE'):
         check_model(cfg)
@@ -101,9 +105,8 @@ def test_without_weights_a_config_says_what_to_do():
 
 def test_the_neck_must_take_the_channels_of_the_network():
     cfg = load('retinanet_darts_fpn_1x_coco', {'model.backbone.channels': 16})
-    cfg.model.backbone.init_cfg = None
     with pytest.raises(UserError) as caught:
-        check_model(cfg)
+        check_model(cfg, starts=False)
     assert 'model.neck.in_channels=[16,64,128,256]' in str(caught.value)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -340,3 +342,29 @@ def test_no_other_attribute_can_be_had(args, tmp_path):
     torch.save(dict(state=Attribute(*args)), tmp_path / 'evil.pth')
     with pytest.raises(UserError, match='refused|damaged'):
         read_checkpoint(tmp_path / 'evil.pth')
+
+
+# Forked workers
+
+
+def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
+    hook = AtomicCheckpointHook()
+    before = {n: signal.signal(n, hook._note_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        context = multiprocessing.get_context('fork')
+        worker = context.Process(target=time.sleep, args=(60,))
+        worker.start()
+        for _ in range(2):
+            os.kill(worker.pid, signal.SIGINT)
+        worker.join(0.5)
+        assert worker.is_alive()
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == -signal.SIGTERM
+        with context.Pool(2) as pool:  # its end waits for the workers
+            assert pool.map(abs, [-1, 2]) == [1, 2]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert hook._signal == signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -79,7 +79,7 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, str]:
     cfg = launch.load_config(args.config, args.cfg_options)
     if args.genotype is not None:
         launch.set_genotype(cfg, args.genotype)
-    launch.check_model(cfg)
+    launch.check_model(cfg, starts=False)
     return build_from_config(cfg, args)
 
 
