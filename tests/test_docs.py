@@ -14,7 +14,7 @@ from PIL import Image
 
 from rdarts.engine.dry_run import dry_run
 from rdarts.engine.launch import check_model, load_config
-from rdarts.registry import REGULARIZERS, build
+from rdarts.registry import HOOKS, REGULARIZERS, build
 from rdarts.search_spaces import build_space
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,3 +133,11 @@ def test_the_retraining_configs_are_those_that_the_page_lists():
     rows = re.findall(r'^\| (`[^|]+) \|', text, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r'`(\w+)`', row)}
     assert listed == {path.stem for path in (ROOT / 'configs' / 'retrain').glob('*.py')}
+
+
+def test_watching_hooks_as_the_page_on_searching_says(project):
+    (project / 'watched.py').write_text(examples('docs/en/search.md')['watched.py'])
+    hooks = load_config('watched.py').default_hooks
+    for name in ('convergence', 'collapse'):
+        HOOKS.build(hooks[name])
+    assert hooks.architect.type == 'rdarts.BERArchitectHook'

@@ -85,6 +85,7 @@ class ArchitectHook(Hook):
         self.steps = 0
         self._state: Mapping[str, Any] | None = None
         self._iterator: Iterator | None = None
+        self.last_batch: Any = None  # of L_val
 
     # Set up, saved and loaded
 
@@ -176,7 +177,8 @@ class ArchitectHook(Hook):
         Raises:
             RunFailed: L_val, or the gradient of alpha, is NaN or infinite.
         """
-        grads, loss, scale = self.loss_gradient(runner, train_batch, self.next_batch())
+        self.last_batch = self.next_batch()
+        grads, loss, scale = self.loss_gradient(runner, train_batch, self.last_batch)
         check_finite(loss, 'search loss L_val', runner)
         penalties = self.penalty_gradients(runner.epoch)
         total = [

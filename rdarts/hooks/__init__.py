@@ -1,6 +1,8 @@
 """What watches a search, one hook a file."""
 
 from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
+from rdarts.hooks.collapse import CollapseHook
+from rdarts.hooks.convergence import ConvergenceHook
 from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
@@ -9,6 +11,8 @@ from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 
 __all__ = [
     'AlphaStatisticsHook',
+    'CollapseHook',
+    'ConvergenceHook',
     'DropPathHook',
     'GenotypeHook',
     'SearchLogHook',

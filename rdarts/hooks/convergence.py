@@ -1,0 +1,94 @@
+"""When a search has settled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from rdarts.errors import UserError
+from rdarts.hooks.alpha_statistics import alpha_statistics
+from rdarts.hooks.genotype import GenotypeHook
+from rdarts.hooks.search_log import SearchLogHook
+from rdarts.models.backbones import find_supernet
+from rdarts.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ConvergenceHook(Hook):
+    """Says at the end of an epoch that the search has settled, and can stop it there.
+
+    It has settled when the genotype has been the same for ``patience`` epochs, and the entropy of
+    the activated weights is at most ``entropy`` of what it can be: the mean over edges of
+    H(beta) / ln(number of candidates), 1 for equal weights and 0 for one-hot ones.
+
+    Args:
+        patience (int): Epochs with one genotype, the first of them included. Defaults to 3.
+        entropy (float): Relative entropy, from 0 to 1. Defaults to .5.
+        stop (bool): Whether to end the search. Defaults to False.
+
+    Raises:
+        UserError: An argument is out of its range.
+    """
+
+    # after the genotype hook, before the log writes the row
+    priority = 55
+
+    def __init__(self, patience: int = 3, entropy: float = 0.5, stop: bool = False) -> None:
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
+            raise UserError(f'ConvergenceHook: patience must be epochs, 1 or more: {patience!r}')
+        if not 0 <= entropy <= 1:
+            raise UserError(f'ConvergenceHook: entropy must be from 0 to 1, but is {entropy!r}')
+        self.patience, self.entropy, self.stop = patience, entropy, stop
+        self._state: dict[str, Any] = dict(genotype=None, epochs=0, settled=None)
+
+    def before_train(self, runner) -> None:
+        if GenotypeHook.of(runner) is None:
+            raise UserError('ConvergenceHook needs a GenotypeHook in default_hooks')
+        if self.stop and self._state['settled'] is not None:
+            runner.train_loop.stop_training = True  # a search that had ended is resumed
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['convergence'] = dict(self._state)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner._resume and 'convergence' in checkpoint:
+            self._state = dict(checkpoint['convergence'])
+
+    def after_train_epoch(self, runner) -> None:
+        state, epoch = self._state, runner.epoch + 1
+        text = GenotypeHook.of(runner).current.to_string()
+        state['epochs'] = state['epochs'] + 1 if text == state['genotype'] else 1
+        state['genotype'] = text
+        entropy = relative_entropy(runner)
+        settled = state['epochs'] >= self.patience and entropy <= self.entropy
+        if settled and state['settled'] is None:
+            runner.logger.info(
+                f'The search has settled: the same genotype for {state["epochs"]} epochs, entropy '
+                f'{entropy:.1%} of its largest'
+                + ('; it ends here' if self.stop else f' (epoch {epoch})')
+            )
+        state['settled'] = (state['settled'] or epoch) if settled else None
+        log = SearchLogHook.of(runner)
+        if log is not None:
+            log.update_epoch(
+                convergence=dict(
+                    settled=settled, same_genotype=state['epochs'], relative_entropy=entropy
+                )
+            )
+        if settled and self.stop:
+            runner.train_loop.stop_training = True
+
+
+def relative_entropy(runner) -> float:
+    """The mean over edges of H(beta) / ln(number of candidates); edges of one have no say."""
+    supernet = find_supernet(runner.model)
+    found = alpha_statistics(supernet.arch_parameters, supernet.space)['entropy']
+    shares = [
+        value / math.log(len(group.candidates))
+        for group in supernet.space.groups
+        if group.name in found and len(group.candidates) > 1
+        for value in found[group.name]
+    ]
+    return sum(shares) / len(shares) if shares else 0.0
