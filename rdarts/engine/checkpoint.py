@@ -566,12 +566,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _note_signal(self, number: int, frame: Any) -> None:
         if os.getpid() != self._pid:
-            # A forked worker, such as mmdet's at VOC's evaluation: Ctrl-C is its parent's matter,
-            # and SIGTERM is how its parent ends it
-            if number == signal.SIGTERM:
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            return
+            return  # a forked worker: Ctrl-C is its parent's matter
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = number
@@ -626,3 +621,17 @@ def last_good(work_dir: str | os.PathLike) -> str:
     if not paths:
         return 'There is no checkpoint yet.'
     return f'Last good checkpoint: {paths[0]} (go on from it with --resume).'
+
+
+def _end_workers_by_sigterm() -> None:
+    """A forked worker, such as mmdet's at VOC's evaluation, is ended by SIGTERM at once.
+
+    A handler in Python would not do: it may not run before the worker waits for a lock.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if getattr(handler, '__func__', None) is AtomicCheckpointHook._note_signal:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows
+    os.register_at_fork(after_in_child=_end_workers_by_sigterm)

@@ -1,0 +1,161 @@
+"""Methods compared over seeds, beside what the NAS-Bench-201 table gives without any search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rdarts.benchmarks.nas_bench_201 import DATASETS, NASBench201
+
+COLUMNS = tuple((dataset, split) for dataset in DATASETS for split in ('valid', 'test'))
+ALL_3X3 = 1462  # the cell of six 3x3 convolutions
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures over seeds, or over cells of the table.
+
+    Args:
+        count (int): Number of values.
+        mean (float): Their mean.
+        deviation (float): Their standard deviation (n - 1 in the denominator; 0 of one value).
+        best (float): The largest.
+    """
+
+    count: int
+    mean: float
+    deviation: float
+    best: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Summary:
+        """Summarise one value or more."""
+        array = np.asarray(values, dtype=np.float64)
+        deviation = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+        return cls(len(array), float(array.mean()), deviation, float(array.max()))
+
+
+def paired_difference(
+    ours: Mapping[int, float], theirs: Mapping[int, float], resamples: int = 10_000, seed: int = 0
+) -> dict[str, float] | None:
+    """The mean difference over common seeds, with a 95 % bootstrap interval.
+
+    Args:
+        ours, theirs (dict[int, float]): Value of each seed.
+        resamples (int): Bootstrap resamples of the pairs. Defaults to 10,000.
+        seed (int): Of the resampling. Defaults to 0.
+
+    Returns:
+        dict | None: ``difference`` (ours - theirs), ``low`` and ``high`` (percentiles 2.5 and 97.5
+        of the resampled means) and ``pairs``; None with fewer than two common seeds, which give
+        no interval.
+    """
+    common = sorted(set(ours) & set(theirs))
+    if len(common) < 2:
+        return None
+    differences = np.array([ours[s] - theirs[s] for s in common], dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, len(common), (resamples, len(common)))
+    low, high = np.percentile(differences[chosen].mean(1), [2.5, 97.5])
+    return dict(
+        difference=float(differences.mean()), low=float(low), high=float(high), pairs=len(common)
+    )
+
+
+def random_cell(table: NASBench201, dataset: str, split: str) -> dict[str, float]:
+    """A cell drawn at random: mean, deviation and quartiles of all 15,625."""
+    values = table.column(f'{dataset}_{split}_200')
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return dict(
+        mean=float(values.mean()),
+        deviation=float(values.std()),
+        quartile_1=float(low),
+        median=float(middle),
+        quartile_3=float(high),
+    )
+
+
+def best_of_random(table: NASBench201, k: int, dataset: str, split: str) -> dict[str, float]:
+    """The best of k random cells by CIFAR-10's validation after 12 epochs: mean and deviation.
+
+    Exact, not sampled: of k draws with replacement, the cell of rank r of n is the best with
+    probability (r / n)^k - ((r - 1) / n)^k.
+    """
+    order = np.argsort(table.column('cifar10_valid_12'), kind='stable')
+    values = table.column(f'{dataset}_{split}_200')[order]
+    count = len(values)
+    edges = (np.arange(count + 1) / count) ** k
+    chance = np.diff(edges)
+    mean = float(chance @ values)
+    return dict(mean=mean, deviation=math.sqrt(max(0.0, float(chance @ values**2) - mean**2)))
+
+
+def baselines(table: NASBench201, k: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Name -> ``dataset_split`` -> mean and deviation, of what needs no search."""
+    found: dict[str, dict[str, dict[str, float]]] = {
+        'optimal': {},
+        'random cell': {},
+        f'best of {k} random': {},
+        'six 3x3 convolutions': {},
+    }
+    for dataset, split in COLUMNS:
+        key = f'{dataset}_{split}'
+        best = table.best(dataset, split).accuracy(dataset, split)
+        all_3x3 = table.query(ALL_3X3).accuracy(dataset, split)
+        found['optimal'][key] = dict(mean=best, deviation=0.0)
+        found['random cell'][key] = random_cell(table, dataset, split)
+        found[f'best of {k} random'][key] = best_of_random(table, k, dataset, split)
+        found['six 3x3 convolutions'][key] = dict(mean=all_3x3, deviation=0.0)
+    return found
+
+
+# Tables as text
+
+
+def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns under each other; the first is left-aligned."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append('  '.join(cells).rstrip())
+    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]]) + '\n'
+
+
+def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
+
+    rule = '| --- |' + ' ---: |' * (len(header) - 1)
+    return '\n'.join([line(header), rule, *map(line, rows)]) + '\n'
+
+
+def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A ``tabular`` with booktabs' rules."""
+    special = {'&': r'\&', '%': r'\%', '_': r'\_', '#': r'\#', '$': r'\$', '±': r'$\pm$'}
+
+    def line(cells: Sequence[str]) -> str:
+        escaped = [''.join(special.get(char, char) for char in cell) for cell in cells]
+        return ' & '.join(escaped) + r' \\'
+
+    body = [line(header), r'\midrule', *map(line, rows)]
+    columns = 'l' + 'r' * (len(header) - 1)
+    return '\n'.join(
+        [rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *body, r'\bottomrule', r'\end{tabular}']
+    ) + '\n'  # fmt: skip
+
+
+def percent(value: Mapping[str, Any] | Summary | None) -> str:
+    """``mean ± deviation``, two digits."""
+    if value is None:
+        return '-'
+    if isinstance(value, Summary):
+        return f'{value.mean:.2f} ± {value.deviation:.2f}'
+    return f'{value["mean"]:.2f} ± {value["deviation"]:.2f}'

@@ -1,0 +1,151 @@
+"""``tools/analysis/compare.py``: runs, resumes, reports failures, and every form of its tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
+
+TESTS = str(Path(__file__).resolve().parents[1])
+
+
+@pytest.fixture
+def env(data_root):
+    path = os.pathsep.join([TESTS, str(TOOLS.parent), os.environ.get('PYTHONPATH', '')])
+    return dict(RDARTS_DATA=str(data_root), PYTHONPATH=path)
+
+
+def compare(env: dict[str, str], *args: object) -> Finished:
+    return run_tool(['analysis/compare.py', *args], env=env, timeout=300)
+
+
+def one_line(done: Finished) -> str:
+    lines = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert done.code == 2 and 'Traceback' not in done.err and len(lines) == 1, done.err
+    return lines[0]
+
+
+@pytest.mark.data
+def test_two_methods_over_two_seeds(env, tmp_path):
+    ours = write_small_search(tmp_path, name='ours.py', images=16)
+    strong = write_small_search(tmp_path, name='strong.py', images=16, architect=dict(lambda_=50.0))
+    work = tmp_path / 'work'
+    args = [ours, strong, '--seeds', 2, '--jobs', 2, '--work-dir', work]
+    listed = compare(env, *args, '--dry-run')
+    assert listed.code == 0, listed.err
+    assert listed.out.count('new     ') == 4 and 'expected: ' in listed.out
+    assert not work.exists()
+    done = compare(env, *args)
+    assert done.code == 0, done.out + done.err
+    assert done.out.count('ended   ') == 4
+    data = json.loads((work / 'compare.json').read_text())
+    for name in ('ours', 'strong'):
+        for seed in '01':
+            row = data['methods'][name][seed]
+            genotype = json.loads((work / name / f'seed_{seed}' / 'genotype.json').read_text())
+            assert row['genotype'] == genotype['cell']
+            assert 0 <= row['skip_connections'] <= 6 and row['seconds'] > 0 and row['memory_mb'] > 0
+    values = [data['methods']['ours'][seed]['cifar10_test'] for seed in '01']
+    mean = f'{sum(values) / 2:.2f} ±'
+    text = (work / 'compare.txt').read_text()
+    rows = {line.split('  ')[0]: line for line in text.splitlines()}
+    assert mean in rows['ours'] and rows['ours'].rstrip().endswith('2')
+    for name in ('optimal', 'random cell', 'best of 10 random', 'six 3x3 convolutions'):
+        assert name in rows
+    assert 'too few seeds' in text and 'ours - strong' in text
+    for suffix in ('md', 'tex', 'csv'):
+        assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
+    table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
+    assert table[1][0] == 'method' and table[2][:3] == ['optimal', '91.61 ± 0.00', '94.37 ± 0.00']
+
+    before = {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')}
+    again = compare(env, *args)  # nothing is run again
+    assert again.code == 0 and 'ended   ' not in again.out
+    assert {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')} == before
+    assert (work / 'compare.txt').read_text() == text
+
+    line = one_line(compare(env, *args, '--cfg-options', 'train_cfg.max_epochs=2'))
+    assert 'holds a run of other settings' in line and 'another --work-dir' in line
+
+
+@pytest.mark.data
+def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
+    good = write_small_search(tmp_path, name='good.py', images=16)
+    bad = write_small_search(
+        tmp_path, dict(type='SignalAt', event='iter', number=1), name='bad.py', images=16
+    )
+    done = compare(env, bad, good, '--seeds', 1, '--work-dir', tmp_path / 'work')
+    assert done.code == 1, done.err
+    assert 'failed  bad, seed 0 (search): ' in done.out and 'ended   good, seed 0' in done.out
+    assert 'failed: bad, seed 0 (search)' in done.out
+    data = json.loads((tmp_path / 'work' / 'compare.json').read_text())
+    assert data['methods']['bad'] == {} and len(data['methods']['good']) == 1
+    assert list(data['failed']) == ['bad, seed 0 (search)']
+    assert data['failed']['bad, seed 0 (search)'].startswith('signal SIGKILL after: ')
+
+
+@pytest.mark.data
+def test_a_killed_comparison_goes_on(env, tmp_path):
+    config = write_small_search(tmp_path, name='ours.py', images=160)
+    work = tmp_path / 'work'
+    args = ['analysis/compare.py', config, '--seeds', 2, '--work-dir', work]
+    process = ToolProcess(args, env=env)
+    deadline = time.monotonic() + 120
+    while not list(work.glob('ours/seed_0/*.pth')) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    stopped = process.wait(120)
+    assert stopped.code != 0
+    first = list(work.glob('ours/seed_0/*.pth'))
+    done = compare(env, *args[1:])
+    assert done.code == 0, done.out + done.err
+    assert first and 'resume  ours, seed 0' in done.out and 'new     ours, seed 1' in done.out
+
+
+@pytest.mark.data
+def test_cells_of_other_spaces_are_retrained(env, tmp_path):
+    search = write_small_search(tmp_path, name='s2.py', space='s2', images=16)
+    retrain = tmp_path / 'short.py'
+    configs = TOOLS.parent / 'configs'
+    retrain.write_text(
+        f"_base_ = ['{configs}/retrain/nb201_digits.py']\n"
+        "model = dict(backbone=dict(_delete_=True, type='rdarts.DARTSNet', genotype=None, "
+        'channels=4, num_cells=3), head=dict(in_channels=64))\n'
+        'train_dataloader = dict(batch_size=8, dataset=dict(dataset=dict(limit=32)))\n'
+        'train_cfg = dict(max_epochs=1, val_interval=1)\n'
+    )
+    done = compare(env, search, '--seeds', 1, '--work-dir', tmp_path / 'work', '--retrain', retrain)
+    assert done.code == 0, done.out + done.err
+    row = json.loads((tmp_path / 'work' / 'compare.json').read_text())['methods']['s2']['0']
+    assert 0 < row['error'] <= 100 and row['parameters'] > 1000
+    assert f'{row["error"]:.2f}' in done.out
+    done = compare(env, search, '--seeds', 1, '--work-dir', tmp_path / 'work')
+    assert done.code == 0 and 'Not retrained: --retrain CONFIG' in done.out
+
+
+@pytest.mark.data
+def test_what_does_not_fit(env, tmp_path):
+    nb201 = write_small_search(tmp_path, name='one.py')
+    darts = write_small_search(tmp_path, name='two.py', space='s2')
+    retrain = TOOLS.parent / 'configs' / 'retrain' / 'nb201_digits.py'
+    work = ['--work-dir', tmp_path / 'work']
+    for args, message in (
+        ([nb201, darts], 'runs of different spaces cannot be compared'),
+        ([nb201, nb201], 'configs must have names of their own, but are one, one'),
+        ([nb201, '--seeds', 0], '--seeds must be 1 or more, but is 0'),
+        ([retrain], 'is no search: its backbone has no space'),
+        ([tmp_path / 'gone.py'], 'config not found'),
+        ([nb201, '--table', tmp_path / 'gone.csv.gz'], 'gone.csv.gz'),
+    ):
+        assert message in one_line(compare(env, *args, *work))
+    bad = write_small_search(
+        tmp_path, dict(type='SignalAt', event='iter', number=1), name='bad.py', images=16
+    )
+    done = compare(env, bad, '--seeds', 1, *work)
+    assert 'no run has ended: their logs are in' in one_line(done)

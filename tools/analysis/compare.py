@@ -1,0 +1,494 @@
+"""Run methods over seeds, and compare the cells that they find.
+
+Each (config, seed) is a search in a folder of its own, WORK_DIR/CONFIG/seed_SEED. What has ended is
+not run again, what was interrupted goes on. Cells of NAS-Bench-201 are looked up in the table;
+those of other spaces are trained by --retrain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdarts.benchmarks import NASBench201, find_table
+from rdarts.benchmarks.comparison import (
+    COLUMNS,
+    Summary,
+    as_latex,
+    as_markdown,
+    as_text,
+    baselines,
+    paired_difference,
+    percent,
+)
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.errors import UserError
+from rdarts.genotypes import count_skips, load_genotype
+from rdarts.visualization.search_log import read_search_log
+
+TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
+DONE = 'compare.json'
+LEAST_PAIRS = 5  # below, a bootstrap interval is too narrow to be believed
+SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of searches')
+    parser.add_argument('--seeds', type=int, default=10, help='seeds 0 to N - 1 (default: 10)')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: 1)')
+    parser.add_argument('--work-dir', default='work_dirs/compare', help='(default: %(default)s)')
+    parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
+    parser.add_argument(
+        '--random', type=int, default=10, metavar='K', help='best of K random cells (default: 10)'
+    )
+    parser.add_argument(
+        '--retrain', metavar='CONFIG', help='how to train found cells of spaces without a table'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='options of every search, as of tools/train.py',
+    )
+    parser.add_argument(
+        '--retrain-options', nargs='+', default=[], metavar='KEY=VALUE', help='of every retraining'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='list the runs and the time that they would take'
+    )
+    return parser.parse_args()
+
+
+@dataclass
+class Run:
+    """One search, or the retraining of what it found.
+
+    Args:
+        config (str): Its config.
+        seed (int): Its seed.
+        folder (Path): Its work directory.
+        options (list[str]): Its options.
+        genotype (Path, optional): Of a retraining: the search's folder.
+        error (str): Why it failed.
+    """
+
+    config: str
+    seed: int
+    folder: Path
+    options: list[str]
+    genotype: Path | None = None
+    error: str = ''
+    process: subprocess.Popen | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        kind = 'retraining' if self.genotype else 'search'
+        return f'{Path(self.config).stem}, seed {self.seed} ({kind})'
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a result depends on; a stored one counts only where it is the same."""
+        return dict(config=Path(self.config).stem, seed=self.seed, options=self.options)
+
+    def state(self) -> str:
+        """``done``, ``resume`` or ``new``.
+
+        Raises:
+            UserError: The folder holds a run of other settings.
+        """
+        try:
+            stored = json.loads((self.folder / DONE).read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            stored = None
+        if stored is not None:
+            if stored.get('settings') != self.settings:
+                raise UserError(
+                    f'{self.folder} holds a run of other settings '
+                    f'({stored.get("settings")}): another --work-dir'
+                )
+            if stored.get('ended'):
+                return 'done'
+        return 'resume' if self.folder.is_dir() and list_checkpoints(self.folder) else 'new'
+
+    def mark(self, ended: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dict(settings=self.settings, ended=ended)) + '\n'
+        write_atomically(self.folder / DONE, text.encode())
+
+    def command(self) -> list[str]:
+        command = [sys.executable, str(TRAIN), self.config, '--work-dir', str(self.folder)]
+        command += ['--seed', str(self.seed)]
+        if self.genotype:
+            command += ['--genotype', str(self.genotype)]
+        if self.state() == 'resume':
+            command.append('--resume')
+        if self.options:
+            command += ['--cfg-options', *self.options]
+        return command
+
+
+def run_all(runs: Sequence[Run], jobs: int) -> None:
+    """Run what is not done, ``jobs`` at a time; a run that fails keeps its error.
+
+    Raises:
+        KeyboardInterrupt: The running ones were told to save and end.
+    """
+    waiting = [run for run in runs if run.state() != 'done']
+    running: list[Run] = []
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    env = dict(os.environ, OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS') or str(threads))
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = waiting.pop(0)
+                print(f'{run.state():<7} {run.name}', flush=True)
+                command = run.command()
+                run.mark(ended=False)
+                with open(run.folder / 'compare.log', 'ab') as log:
+                    run.process = subprocess.Popen(
+                        command, stdout=log, stderr=subprocess.STDOUT, env=env
+                    )
+                running.append(run)
+            time.sleep(0.2)
+            for run in [run for run in running if run.process.poll() is not None]:
+                running.remove(run)
+                if run.process.returncode == 0:
+                    run.mark(ended=True)
+                    print(f'ended   {run.name}', flush=True)
+                else:
+                    run.error = last_error(run.folder / 'compare.log', run.process.returncode)
+                    print(f'failed  {run.name}: {run.error}', flush=True)
+    finally:
+        for run in running:
+            run.process.send_signal(signal.SIGTERM)
+        for run in running:
+            run.process.wait()
+
+
+def last_error(log: Path, code: int) -> str:
+    """Why a run ended: its last error, else its exit code and last line."""
+    lines = log.read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['no output']
+    errors = [line for line in lines if line.startswith('error: ')]
+    if errors:
+        return errors[-1].removeprefix('error: ')
+    how = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
+    return f'{how} after: {lines[-1]}'
+
+
+def read_search(run: Run) -> dict[str, Any]:
+    """What a search found and cost."""
+    genotype = load_genotype(run.folder, space_of(run))
+    rows = read_search_log(run.folder, 'iter')
+    return dict(
+        genotype=genotype.to_string(),
+        skip_connections=count_skips(genotype),
+        seconds=rows[-1]['time'] if rows else None,
+        memory_mb=max((row['memory'] for row in rows), default=None),
+    )
+
+
+def space_of(run: Run) -> Any:
+    """The space of a run's config, which may be a table."""
+    return launch.load_config(run.folder / 'config.py').model.backbone.space
+
+
+def read_accuracy(folder: Path) -> float | None:
+    """The last test accuracy of a retraining, %."""
+    found = None
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            try:
+                found = json.loads(line).get('accuracy/top1', found)
+            except ValueError:
+                continue
+    return found
+
+
+def expected(runs: Sequence[Run]) -> None:
+    """List the runs, and measure what one of each config would take."""
+    from rdarts.engine.dry_run import dry_run
+
+    seconds: dict[str, float] = {}
+    for run in runs:
+        if run.state() != 'done' and run.genotype is None and run.config not in seconds:
+            cfg = launch.load_config(run.config, options_of(run.options))
+            launch.check_model(cfg)
+            print(f'{run.config}:')
+            seconds[run.config] = dry_run(cfg)['expected_seconds']
+    total = 0.0
+    for run in runs:
+        state = run.state()
+        cost = 0.0 if state == 'done' else seconds.get(run.config, 0.0)
+        total += cost
+        unknown = run.genotype is not None and state != 'done'
+        time_left = 'not measured' if unknown else str(datetime.timedelta(seconds=round(cost)))
+        print(f'{state:<7} {run.name:<60} {time_left}')
+    print(f'expected: {datetime.timedelta(seconds=round(total))} one after another')
+
+
+def options_of(texts: Sequence[str]) -> dict[str, Any]:
+    """Options as mmengine parses them."""
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    return parser.parse_args(['--options', *texts]).options if texts else {}
+
+
+# Tables
+
+
+def table_rows(
+    methods: dict[str, dict[int, dict[str, Any]]], table: NASBench201, k: int
+) -> tuple[list[str], list[list[str]]]:
+    """Table 1: rows of what needs no search, then of the methods."""
+    header = ['method']
+    header += [f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS]
+    header += ['best C10 test', 'skips', 'time', 'memory (MB)', 'seeds']
+    rows = []
+    for name, values in baselines(table, k).items():
+        cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
+        rows.append([name, *cells, '-', '-', '-', '-', '-'])
+    for name, found in methods.items():
+        if not found:
+            rows.append([name, *['-'] * (len(header) - 2), '0'])
+            continue
+        cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
+        best = f'{of(found, "cifar10_test").best:.2f}'
+        rows.append([name, *cells, best, *costs(found)])
+    return header, rows
+
+
+def other_rows(methods: dict[str, dict[int, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
+    """Of spaces without a table: test error after retraining."""
+    header = ['method', 'test error (%)', 'best (%)', 'parameters (M)']
+    header += ['skips', 'time', 'memory (MB)', 'seeds']
+    rows = []
+    for name, found in methods.items():
+        errors = [v['error'] for v in found.values() if v.get('error') is not None]
+        sizes = [v['parameters'] / 1e6 for v in found.values() if v.get('parameters')]
+        cells = ['-', '-', '-']
+        if errors:
+            cells = [percent(Summary.of(errors)), f'{min(errors):.2f}', '-']
+        if sizes:
+            cells[2] = percent(Summary.of(sizes))
+        rows.append([name, *cells, *(costs(found) if found else ['-', '-', '-', '0'])])
+    return header, rows
+
+
+def of(found: dict[int, dict[str, Any]], key: str) -> Summary:
+    return Summary.of([values[key] for values in found.values()])
+
+
+def costs(found: dict[int, dict[str, Any]]) -> list[str]:
+    seconds = [v['seconds'] for v in found.values() if v['seconds'] is not None]
+    memory = [v['memory_mb'] for v in found.values() if v['memory_mb'] is not None]
+    return [
+        f'{of(found, "skip_connections").mean:.1f}',
+        str(datetime.timedelta(seconds=round(Summary.of(seconds).mean))) if seconds else '-',
+        f'{max(memory):,.0f}' if memory else '-',
+        str(len(found)),
+    ]
+
+
+def difference_rows(
+    methods: dict[str, dict[int, dict[str, Any]]], key: str, constants: dict[str, float]
+) -> tuple[list[str], list[list[str]]]:
+    """Differences with a 95 % interval: of methods over seeds, and to what needs no search."""
+    header = ['difference', 'mean', '95 % interval', 'pairs', 'verdict']
+    rows = []
+    values = {
+        name: {seed: v[key] for seed, v in found.items() if v.get(key) is not None}
+        for name, found in methods.items()
+    }
+    names = list(values)
+    pairs = [(a, values[a], b, values[b]) for i, a in enumerate(names) for b in names[i + 1 :]]
+    pairs += [
+        (a, values[a], b, dict.fromkeys(values[a], constant))
+        for a in names
+        for b, constant in constants.items()
+    ]
+    for left, ours, right, theirs in pairs:
+        found = paired_difference(ours, theirs)
+        name = f'{left} - {right}'
+        if found is None:
+            rows.append([name, '-', '-', str(len(set(ours) & set(theirs))), 'too few seeds'])
+            continue
+        low, high = found['low'], found['high']
+        verdict = 'no difference shown' if low <= 0 <= high else 'higher' if low > 0 else 'lower'
+        if found['pairs'] < LEAST_PAIRS:
+            verdict = 'too few seeds'
+        rows.append(
+            [name, f'{found["difference"]:+.2f}', f'{low:+.2f} to {high:+.2f}',
+             str(found['pairs']), verdict]
+        )  # fmt: skip
+    return header, rows
+
+
+def write_all(folder: Path, tables: list[tuple[str, list[str], list[list[str]]]], data: Any) -> str:
+    """The tables in every form; gives the text."""
+    text = markdown = latex = ''
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for title, header, rows in tables:
+        text += f'{title}\n\n{as_text(header, rows)}\n'
+        markdown += f'{title}\n\n{as_markdown(header, rows)}\n'
+        latex += f'% {title}\n{as_latex(header, rows)}\n'
+        writer.writerows([[title], header, *rows, []])
+    for suffix, content in (
+        ('txt', text),
+        ('md', markdown),
+        ('tex', latex),
+        ('csv', buffer.getvalue()),
+        ('json', json.dumps(data, indent=1) + '\n'),
+    ):
+        write_atomically(folder / f'compare.{suffix}', content.encode())
+    return text
+
+
+def main() -> int:
+    args = parse_args()
+    for name in ('seeds', 'jobs', 'random'):
+        if getattr(args, name) < 1:
+            raise UserError(f'--{name} must be 1 or more, but is {getattr(args, name)}')
+    stems = [Path(config).stem for config in args.configs]
+    if len(set(stems)) != len(stems):
+        raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
+    loaded = {c: launch.load_config(c, options_of(args.cfg_options)) for c in args.configs}
+    spaces = {
+        c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
+    }
+    for config, space in spaces.items():
+        if space is None:
+            raise UserError(f'{config} is no search: its backbone has no space')
+    with_table = [str(space) == 'nas_bench_201' for space in spaces.values()]
+    if any(with_table) and not all(with_table):
+        raise UserError(
+            'runs of different spaces cannot be compared: NAS-Bench-201 is looked up in a table, '
+            'other spaces are retrained'
+        )
+    table = find_benchmark(args.table) if with_table[0] else None
+    folder = Path(args.work_dir)
+    runs = [
+        Run(config, seed, folder / Path(config).stem / f'seed_{seed}', list(args.cfg_options))
+        for config in args.configs
+        for seed in range(args.seeds)
+    ]
+    if args.dry_run:
+        expected(runs)
+        return 0
+    launch.prepare_work_dir(folder, keep=True)
+    run_all(runs, args.jobs)
+    ended = [run for run in runs if run.state() == 'done']
+    retrainings = []
+    if args.retrain and table is None:
+        launch.load_config(args.retrain, options_of(args.retrain_options))
+        retrainings = [
+            Run(args.retrain, run.seed, run.folder / Path(args.retrain).stem,
+                list(args.retrain_options), genotype=run.folder)
+            for run in ended
+        ]  # fmt: skip
+        run_all(retrainings, args.jobs)
+    return report(args, folder, runs, retrainings, table)
+
+
+def find_benchmark(path: str | None) -> NASBench201:
+    found = find_table(path)
+    if found is None:
+        raise UserError(
+            'no NAS-Bench-201 table: put nasbench201.csv.gz into data/nasbench201, set RDARTS_DATA '
+            'or --table'
+        )
+    return NASBench201(found)
+
+
+def report(
+    args: argparse.Namespace,
+    folder: Path,
+    runs: Sequence[Run],
+    retrainings: Sequence[Run],
+    table: NASBench201 | None,
+) -> int:
+    """Print and write what the runs that have ended found."""
+    trained = {run.genotype: run for run in retrainings if run.state() == 'done'}
+    methods: dict[str, dict[int, dict[str, Any]]] = {Path(c).stem: {} for c in args.configs}
+    for run in runs:
+        if run.state() != 'done':
+            continue
+        values = read_search(run)
+        if table is not None:
+            record = table.query(values['genotype'])
+            values['index'] = record.index
+            for dataset, split in COLUMNS:
+                values[f'{dataset}_{split}'] = record.accuracy(dataset, split)
+        elif run.folder in trained:
+            values.update(read_retraining(trained[run.folder]))
+        methods[Path(run.config).stem][run.seed] = values
+    if not any(methods.values()):
+        raise UserError(f'no run has ended: their logs are in {folder}/CONFIG/seed_N/compare.log')
+    if table is not None:
+        found = baselines(table, args.random)
+        constants = {
+            name: values['cifar10_test']['mean']
+            for name, values in found.items()
+            if name != 'optimal'
+        }
+        tables = [
+            ('NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)',
+             *table_rows(methods, table, args.random)),
+            ('CIFAR-10 test accuracy, paired by seed', *difference_rows(
+                methods, 'cifar10_test', constants)),
+        ]  # fmt: skip
+        quartiles = found['random cell']['cifar10_test']
+        note = (
+            f'A random cell reaches {quartiles["quartile_1"]:.2f} / {quartiles["median"]:.2f} / '
+            f'{quartiles["quartile_3"]:.2f} % on CIFAR-10 (quartiles).\n'
+        )
+    else:
+        tables = [('Test error after retraining', *other_rows(methods))]
+        if len(methods) > 1:
+            tables.append(('Test error, paired by seed', *difference_rows(methods, 'error', {})))
+        note = '' if retrainings else 'Not retrained: --retrain CONFIG trains the cells.\n'
+    failed = [run for run in (*runs, *retrainings) if run.error]
+    data = dict(methods=methods, failed={run.name: run.error for run in failed})
+    print('\n' + write_all(folder, tables, data) + note, end='')
+    for run in failed:
+        print(f'failed: {run.name}: {run.error}')
+    print(f'written: {folder}/compare.txt, .md, .tex, .csv, .json')
+    return 1 if failed else 0
+
+
+def read_retraining(run: Run) -> dict[str, Any]:
+    """Test error and size of a retrained cell."""
+    from rdarts.registry import MODELS
+
+    accuracy = read_accuracy(run.folder)
+    cfg = launch.load_config(run.folder / 'config.py')
+    net = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
+    head = cfg.model.head
+    classifier = (head.in_channels + 1) * head.num_classes
+    return dict(
+        error=None if accuracy is None else 100 - accuracy,
+        parameters=sum(p.numel() for p in net.parameters()) + classifier,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_guarded(main))
