@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import write_cifar, write_imagenet16
-from mmengine.registry import DefaultScope
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from rdarts.engine.dry_run import dry_run
-from rdarts.engine.launch import build_runner, load_config
+from rdarts.engine.launch import build_runner, check_model, load_config
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.registry import HOOKS
@@ -408,6 +408,72 @@ def test_retraining_configs_load(path):
     assert cfg.train_cfg.max_epochs > 0
     assert cfg.get('arch_dataloader') is None
     assert 'architect' not in cfg.default_hooks
+
+
+RETRAINING = {  # epochs, batch size, learning rate, weight decay, classes, channels, depth
+    'darts_c10': (600, 96, 0.025, 3e-4, 10, 36, 20),
+    'darts_c100': (600, 96, 0.025, 3e-4, 100, 36, 20),
+    'darts_c10_16x8': (600, 96, 0.025, 3e-4, 10, 16, 8),
+    'darts_c100_16x8': (600, 96, 0.025, 3e-4, 100, 16, 8),
+    'darts_imagenet': (250, 128, 0.1, 3e-5, 1000, 48, 14),
+    'darts_imagenet_b1024': (250, 1024, 0.5, 3e-5, 1000, 48, 14),
+    'nb201_c10': (200, 256, 0.1, 5e-4, 10, 16, 5),
+    'nb201_c100': (200, 256, 0.1, 5e-4, 100, 16, 5),
+    'nb201_in16': (200, 256, 0.1, 5e-4, 120, 16, 5),
+}
+
+
+@pytest.mark.parametrize('name', RETRAINING)
+def test_numbers_of_retraining(name):
+    epochs, batch, rate, decay, classes, channels, depth = RETRAINING[name]
+    cfg = load_config(ROOT / 'configs' / 'retrain' / f'{name}.py')
+    optimizer, backbone, head = cfg.optim_wrapper.optimizer, cfg.model.backbone, cfg.model.head
+    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size) == (epochs, batch)
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.momentum) == (rate, decay, 0.9)
+    assert optimizer.get('nesterov', False) is name.startswith('nb201')
+    assert (head.num_classes, cfg.data_preprocessor.num_classes) == (classes, classes)
+    depths = backbone.get('num_cells') or backbone.get('cells_per_stage')
+    assert (backbone.channels, depths) == (channels, depth)
+    steps = [step.type for step in cfg.train_dataloader.dataset.dataset.pipeline]
+    assert ('rdarts.BatchCutout' in steps) is bool(re.match('darts_c1', name))
+    if name.startswith('darts'):
+        assert cfg.optim_wrapper.clip_grad.max_norm == 5 and head.auxiliary.weight == 0.4
+        drop_path = cfg.default_hooks.get('drop_path')
+        assert (drop_path is None) if 'imagenet' in name else drop_path.prob == 0.2
+        smooth = head.loss.get('label_smooth_val')
+        assert smooth == (0.1 if 'imagenet' in name else None)
+        backbone.genotype = 'DARTS_V2'
+        check_model(cfg)  # the heads take what the network gives
+    split = cfg.val_dataloader.dataset.split
+    assert split == ('val' if 'imagenet' in name else 'test')  # all of train is trained on
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('darts_c10', {0: 0.025, 300: 0.0125, 599: 1.7e-7}),
+        ('darts_imagenet', {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}),
+        ('darts_imagenet_b1024', {0: 0.1, 4: 0.492, 5: 0.49, 125: 0.25, 249: 0.002}),
+        ('nb201_c10', {0: 0.1, 100: 0.05, 199: 6.2e-6}),
+    ],
+)
+def test_the_learning_rate_of_a_retraining(name, expected):
+    cfg = load_config(ROOT / 'configs' / 'retrain' / f'{name}.py')
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=cfg.optim_wrapper.optimizer.lr)
+    given = cfg.param_scheduler
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(one), default_args=dict(optimizer=optimizer))
+        for one in (given if isinstance(given, list) else [given])
+    ]
+    rates = []
+    for _ in range(cfg.train_cfg.max_epochs):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    for epoch, rate in expected.items():
+        assert rates[epoch] == pytest.approx(rate, rel=0.03), epoch
 
 
 # Dry runs

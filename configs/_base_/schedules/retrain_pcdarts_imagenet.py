@@ -13,6 +13,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.2, end=warmup_epochs - 1, by_epoch=True),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, end=schedule_epochs, by_epoch=True),
+    # mmengine is at eta_min one epoch before `end`, where a whole epoch would learn nothing
+    dict(type='PolyLR', power=1.0, eta_min=0.0, end=schedule_epochs + 1, by_epoch=True),
 ]
 train_cfg = dict(type='rdarts.SearchTrainLoop', max_epochs=schedule_epochs, val_interval=1)
