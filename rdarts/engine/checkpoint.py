@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -623,15 +624,30 @@ def last_good(work_dir: str | os.PathLike) -> str:
     return f'Last good checkpoint: {paths[0]} (go on from it with --resume).'
 
 
-def _end_workers_by_sigterm() -> None:
-    """A forked worker, such as mmdet's at VOC's evaluation, is ended by SIGTERM at once.
+# A forked worker, such as mmdet's at VOC's evaluation, is ended by SIGTERM at once. A handler in
+# Python would not do: it may never run where the worker waits for a lock. The signal is held back
+# until the worker has put the handler off, so that none is lost in between.
+_held = threading.local()
 
-    A handler in Python would not do: it may not run before the worker waits for a lock.
-    """
+
+def _before_fork() -> None:
     handler = signal.getsignal(signal.SIGTERM)
     if getattr(handler, '__func__', None) is AtomicCheckpointHook._note_signal:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _after_fork(child: bool) -> None:
+    mask = getattr(_held, 'mask', None)
+    if mask is not None:
+        _held.mask = None
+        if child:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 if hasattr(os, 'register_at_fork'):  # not on Windows
-    os.register_at_fork(after_in_child=_end_workers_by_sigterm)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, False),
+        after_in_child=partial(_after_fork, True),
+    )
