@@ -37,14 +37,11 @@ detector() { # NAME OPTION...
         $(one_process train) $(one_process val) $(one_process test) \
         param_scheduler.0.end=50 default_hooks.logger.interval=5 "$@"
 }
-trained=(optim_wrapper.optimizer.lr=0.01 train_cfg.max_epochs=16 'param_scheduler.1.milestones=[11,14]'
-    train_cfg.val_interval=16)
 # a learning rate of 0: what the detector finds before it is trained
 detector before optim_wrapper.optimizer.lr=0.0 train_cfg.max_epochs=1 model.test_cfg.score_thr=0.0 \
     model.backbone.init_cfg.checkpoint="$weights"
-detector after "${trained[@]}" model.backbone.init_cfg.checkpoint="$weights"
-detector scratch "${trained[@]}" model.backbone.init_cfg=None model.backbone.frozen_stages=-1 \
-    model.backbone.norm_eval=False
+detector after optim_wrapper.optimizer.lr=0.01 train_cfg.max_epochs=16 train_cfg.val_interval=16 \
+    'param_scheduler.1.milestones=[11,14]' model.backbone.init_cfg.checkpoint="$weights"
 python tools/test.py "$runs/after/config.py" "$runs/after" --cfg-options \
     default_hooks.visualization.draw=True default_hooks.visualization.test_out_dir=boxes \
-    default_hooks.visualization.score_thr=0.1
+    default_hooks.visualization.score_thr=0.2
