@@ -14,6 +14,7 @@ from rdarts.genotypes import CellGenotype, Genotype, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
 from rdarts.models.backbones.derived_net import DerivedNet, drop_path
+from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.operations import (
     FactorizedReduce,
     Parameterless,
@@ -200,22 +201,10 @@ class DARTSNet(DerivedNet):
         """Build the stem; the channels of the first cell's inputs."""
         if stem == 'cifar':
             width = STEM_MULTIPLIER * channels
-            self.stem = nn.Sequential(
-                nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-            )
+            self.stem = cifar_stem(in_channels, width)
             return [width, width]
-        self.stem0 = nn.Sequential(
-            nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels // 2),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-        self.stem1 = nn.Sequential(
-            nn.ReLU(inplace=False),
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.stem0 = imagenet_stem(in_channels, channels)
+        self.stem1 = second_imagenet_stem(channels)
         return [channels, channels]
 
     def _stem_modules(self) -> list[nn.Module]:

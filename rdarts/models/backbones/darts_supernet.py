@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
-from rdarts.models.batch_norm import BatchNorm2d
+from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 from rdarts.models.preprocess import preprocess, takes_nodes
 from rdarts.registry import MODELS
@@ -70,24 +70,12 @@ class DARTSSupernet(BaseSupernet):
         make = PlainLayers(affine=affine, track_running_stats=track_running_stats)
         if stem == 'cifar':
             width = STEM_MULTIPLIER * channels
-            self.stem = nn.Sequential(
-                nn.Conv2d(in_channels, width, 3, padding=1, bias=False), BatchNorm2d(width)
-            )
+            self.stem = cifar_stem(in_channels, width)
             widths = [width, width]
             reduced = False
         elif stem == 'imagenet':
-            self.stem0 = nn.Sequential(
-                nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1, bias=False),
-                BatchNorm2d(channels // 2),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
-                BatchNorm2d(channels),
-            )
-            self.stem1 = nn.Sequential(
-                nn.ReLU(inplace=False),
-                nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
-                BatchNorm2d(channels),
-            )
+            self.stem0 = imagenet_stem(in_channels, channels)
+            self.stem1 = second_imagenet_stem(channels)
             widths = [channels, channels]
             reduced = True
         else:

@@ -13,6 +13,8 @@ from rdarts.genotypes import CellGenotype, Genotype, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
+from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
+from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, build_space
@@ -117,7 +119,7 @@ class NASBench201Net(DerivedNet):
         space = build_space(space)
         self.genotype = load_genotype(genotype, space)
         self.stem_type, self.channels, self.cells_per_stage = stem, channels, cells_per_stage
-        self.stem = self._build_stem(stem, in_channels, channels)
+        self.stem = (cifar_stem if stem == 'cifar' else imagenet_stem)(in_channels, channels)
         self.stages = nn.ModuleList()
         operations = edge_operations(self.genotype, space)
         for stage in range(STAGES):
@@ -127,7 +129,7 @@ class NASBench201Net(DerivedNet):
                 cells.insert(0, ResidualReduction(width // 2, width))
             self.stages.append(nn.Sequential(*cells))
         widths = [channels * 2**stage for stage in range(STAGES)]
-        self.lastact = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
+        self.lastact = nn.Sequential(BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         self._set_outputs(
             [(4 if stem == 'imagenet' else 1) * 2**stage for stage in range(STAGES)],
             widths,
@@ -135,21 +137,6 @@ class NASBench201Net(DerivedNet):
             out_indices,
             frozen_stages,
             norm_eval,
-        )
-
-    @staticmethod
-    def _build_stem(stem: str, in_channels: int, channels: int) -> nn.Sequential:
-        if stem == 'cifar':
-            return nn.Sequential(
-                nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-            )
-        half = max(1, channels // 2)
-        return nn.Sequential(
-            nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

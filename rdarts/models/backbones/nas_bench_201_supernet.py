@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
+from rdarts.models.backbones.stems import cifar_stem
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import PlainLayers, relu_conv_bn
 from rdarts.registry import MODELS
@@ -79,9 +80,7 @@ class NASBench201Supernet(BaseSupernet):
         self.cell_type, topology = cells[0]
         self.channels = channels
         self.out_channels = channels * 2 ** (STAGES - 1)
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)
-        )
+        self.stem = cifar_stem(in_channels, channels)
         self.cells = nn.ModuleList()
         for stage in range(STAGES):
             width = channels * 2**stage
