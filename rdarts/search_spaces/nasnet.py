@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces import darts
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
-CANDIDATES = (
-    'none',
-    'max_pool_3x3',
-    'avg_pool_3x3',
-    'skip_connect',
-    'sep_conv_3x3',
-    'sep_conv_5x5',
-    'sep_conv_7x7',
-    'dil_conv_3x3',
-    'dil_conv_5x5',
-    'conv_7x1_1x7',
-)
+CANDIDATES = (*darts.CANDIDATES, 'sep_conv_7x7', 'conv_7x1_1x7')
 
 
 @SEARCH_SPACES.register_module(name='nasnet')
