@@ -1,0 +1,8 @@
+"""Faster R-CNN over a NAS-Bench-201 network."""
+
+_base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', './nb201_detection_backbone.py']
+
+model = dict(
+    backbone={{_base_.searched.backbone}},
+    neck=dict(in_channels={{_base_.searched.widths}}, add_extra_convs='on_input'),
+)
