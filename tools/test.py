@@ -23,8 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    launch.add_launcher(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

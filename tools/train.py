@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         choices=['bf16', 'fp16'],
         help='mixed precision: bf16 on any device (the default), fp16 with scaling on a GPU',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    launch.add_launcher(parser)
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic algorithms (slower on a GPU)'
     )
@@ -60,7 +60,6 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='build everything, run one iteration of each kind, print sizes and expected time',
     )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import inspect
 import logging
@@ -444,6 +445,16 @@ def set_amp(cfg: Config, dtype: str) -> None:
         cfg.optim_wrapper.dtype = 'float16'
     else:
         cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """The options by which a launcher starts a tool."""
+    choices = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=choices, default='none')
+    rank = int(os.environ.get('LOCAL_RANK', 0))
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=rank, help=argparse.SUPPRESS
+    )
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:
