@@ -282,7 +282,7 @@ def normalise(
     Returns:
         Tensor: [4, E, C] in float64: mean, 1 / sqrt(var + eps), scale and shift.
     """
-    batch = takes_batch(module)
+    batch = module.takes_batch
     if batch and count == 1:
         raise ValueError('Expected more than 1 value per channel when training')
     running = None
@@ -293,11 +293,6 @@ def normalise(
     return kernels.batch_norm(
         moments, count, running, affine, module.momentum, module.eps, batch, chosen
     )
-
-
-def takes_batch(module: StackedBatchNorm2d) -> bool:
-    """Whether a batch norm takes the statistics of the batch, so that gradients go through."""
-    return module.training or module.running_mean is None
 
 
 # ------------------------------------------------------------------------------------- function
@@ -423,7 +418,7 @@ class _FanOut(torch.autograd.Function):
         ctx.plan, ctx.mixed, ctx.records = plan, mixed, records
         ctx.num_parameters, ctx.gram = len(parameters), gram
         # Taken now: the modules' modes may change before the backward
-        ctx.batch = [[takes_batch(norm) for norm in group.norms] for group in plan.groups]
+        ctx.batch = [[norm.takes_batch for norm in group.norms] for group in plan.groups]
         ctx.norm, ctx.count = norm, count
         ctx.mark_dirty(*[one for one in into if one is not None])
         ctx.save_for_backward(x, betas, *parameters, *saved)

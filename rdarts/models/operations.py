@@ -193,10 +193,15 @@ class StackedBatchNorm2d(nn.Module):
         self.register_buffer('running_mean', mean)
         self.register_buffer('running_var', None if mean is None else torch.ones_like(mean))
 
+    @property
+    def takes_batch(self) -> bool:
+        """Whether they take the statistics of the batch, so that gradients go through them."""
+        return self.training or self.running_mean is None
+
     def unbind(self) -> list[EdgeFunction]:
         tensors = [self.running_mean, self.running_var, self.weight, self.bias]
         rows = [[None] * self.edges if t is None else t.unbind(0) for t in tensors]
-        batch_stats = self.training or self.running_mean is None
+        batch_stats = self.takes_batch
 
         def bind(mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> EdgeFunction:
             return lambda x: F.batch_norm(
