@@ -30,7 +30,7 @@ from mmengine.runner.checkpoint import (
     get_mmcls_models,
     get_torchvision_models,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from rdarts.engine.random_state import get_random_state
 from rdarts.errors import Interrupted, RunFailed, UserError
@@ -270,27 +270,30 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
             'meta.iter); start from its weights with --cfg-options load_from=FILE'
         )
     saved, own = checkpoint.get('state_dict', {}), model.state_dict()
-    for key, tensor in own.items():
-        if key not in saved:
-            raise UserError(
-                f"cannot resume: the checkpoint lacks '{key}' of this config's network "
-                '(another depth or space?); resume with the config that began the run'
-            )
-        if saved[key].shape != tensor.shape:
-            what = 'width or depth'
-            if key.startswith('head.') and saved[key].shape[1:] == tensor.shape[1:]:
-                what = 'class number'
-            raise UserError(
-                f"cannot resume: another {what} ('{key}' is {list(saved[key].shape)} in the "
-                f'checkpoint and {list(tensor.shape)} in this config); resume with the config '
-                'that began the run'
-            )
-    for key in saved:
-        if key not in own:
-            raise UserError(
-                f"cannot resume: this config's network lacks '{key}' of the checkpoint "
-                '(another depth or space?); resume with the config that began the run'
-            )
+    key = first_difference(saved, own)
+    if key is None:
+        return
+    if key in saved and key in own:
+        what = 'width or depth'
+        if key.startswith('head.') and saved[key].shape[1:] == own[key].shape[1:]:
+            what = 'class number'
+        problem = (
+            f"another {what} ('{key}' is {list(saved[key].shape)} in the checkpoint and "
+            f'{list(own[key].shape)} in this config)'
+        )
+    elif key in own:
+        problem = f"the checkpoint lacks '{key}' of this config's network (another depth or space?)"
+    else:
+        problem = f"this config's network lacks '{key}' of the checkpoint (another depth or space?)"
+    raise UserError(f'cannot resume: {problem}; resume with the config that began the run')
+
+
+def first_difference(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that is in one state dict alone, or has another shape in the other."""
+    for key in [*own, *saved]:
+        if key not in saved or key not in own or saved[key].shape != own[key].shape:
+            return key
+    return None
 
 
 HEADS = ('head.', 'bbox_head.', 'roi_head.', 'mask_head.', 'decode_head.')
@@ -335,18 +338,16 @@ def load_weights(
     if new_head:
         state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
         state.update({key: value for key, value in own.items() if key.startswith(HEADS)})
-    for key in [*own, *state]:
-        problem = None
+    key = first_difference(state, own)
+    if key is not None:
         if key not in state:
             problem = f"it lacks '{key}'"
         elif key not in own:
             problem = f"its '{key}' is not in this network"
-        elif state[key].shape != own[key].shape:
+        else:
             problem = (
                 f"its '{key}' is {list(state[key].shape)}, but {list(own[key].shape)} is needed"
             )
-        if problem is None:
-            continue
         hint = 'use the config and genotype that it was made with'
         if key.startswith(HEADS):
             hint = '--new-head loads all but the head, for other classes'
