@@ -21,14 +21,13 @@ from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, Registry
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 from rdarts import registry as rdarts_registry
 from rdarts.engine.checkpoint import (
     find_checkpoint,
     list_checkpoints,
     load_weights,
-    read_checkpoint,
     set_aside,
 )
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
@@ -37,6 +36,8 @@ from rdarts.genotypes import load_genotype, published_names
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint'
 )  # fmt: skip
+SUPERNETS = ('rdarts.DARTSSupernet', 'rdarts.NASBench201Supernet')
+DERIVED_NETS = ('rdarts.DARTSNet', 'rdarts.NASBench201Net')
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
 OTHER_KEYS = (
     *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
@@ -230,7 +231,9 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         check_detection(path)
     _drop_scope(cfg._cfg_dict)
     check_types(cfg.to_dict())
-    _check_head(cfg)
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    if backbone.get('type') in SUPERNETS:
+        _check_widths(cfg.model)
     return cfg
 
 
@@ -298,7 +301,7 @@ def check_model(cfg: Config, starts: bool = True) -> None:
             f'{backbone.get("type")} needs a genotype: --genotype FILE, the work directory of a '
             f'search, or one of {", ".join(published_names())}'
         )
-    if backbone.get('type') in ('rdarts.DARTSNet', 'rdarts.NASBench201Net'):
+    if backbone.get('type') in DERIVED_NETS:
         if starts:
             _check_start(cfg, backbone)
         _check_widths(cfg.model)
@@ -319,27 +322,8 @@ def _check_start(cfg: Config, backbone: dict[str, Any]) -> None:
         )
 
 
-def _check_head(cfg: Config) -> None:
-    """The head's input must be what the supernet, or the NAS-Bench-201 network, gives."""
-    model = cfg.get('model') or {}
-    backbone, head = model.get('backbone') or {}, model.get('head') or {}
-    factors = {'rdarts.NASBench201Supernet': 4, 'rdarts.NASBench201Net': 4}
-    cells = backbone.get('num_cells', 8)
-    if backbone.get('space', 'darts') in ('darts', 's1', 's2', 's3', 's4') and type(cells) is int:
-        # four nodes side by side, twice as wide after each reduction; a table may have others
-        factors['rdarts.DARTSSupernet'] = 4 * 2 ** len({cells // 3, 2 * cells // 3})
-    factor = factors.get(backbone.get('type'))
-    if factor and 'channels' in backbone and 'in_channels' in head:
-        expected = factor * backbone['channels']
-        if isinstance(expected, int) and head['in_channels'] != expected:
-            raise UserError(
-                f'model.head.in_channels is {head["in_channels"]}, but {backbone["channels"]} '
-                f'channels give {expected} features: set model.head.in_channels={expected}'
-            )
-
-
 def _check_widths(model: dict[str, Any]) -> None:
-    """Head and neck must take the channels that the genotype's network gives."""
+    """Head and neck must take the channels that the network gives."""
     backbone, head, neck = model.backbone, model.get('head') or {}, model.get('neck') or {}
     with torch.device('meta'):
         net = rdarts_registry.MODELS.build(dict(backbone, init_cfg=None))
@@ -352,11 +336,12 @@ def _check_widths(model: dict[str, Any]) -> None:
     if isinstance(neck.get('in_channels'), (list, tuple)):
         widths = [net.out_widths[index] for index in net.out_indices]
         given['neck.in_channels'] = (list(neck['in_channels']), widths)
-    wrong = {key: right for key, (value, right) in given.items() if value != right}
+    wrong = {f'model.{key}': pair for key, pair in given.items() if pair[0] != pair[1]}
     if wrong:
-        options = ' '.join(f'model.{key}={right}'.replace(' ', '') for key, right in wrong.items())
+        key, (value, right) = next(iter(wrong.items()))
+        options = ' '.join(f'{key}={right}'.replace(' ', '') for key, (_, right) in wrong.items())
         raise UserError(
-            f'the features of this network have other channels: --cfg-options {options}'
+            f'{key} is {value}, but {net.channels} channels give {right} features: set {options}'
         )
 
 
@@ -503,7 +488,9 @@ class _Runner(Runner):
         self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()
     ) -> dict[str, Any]:
         """Load weights, all of them; mmengine's would leave out in silence what does not fit."""
-        checkpoint = read_checkpoint(filename, map_location)
+        checkpoint = CheckpointLoader.load_checkpoint(
+            filename, map_location
+        )  # ours: read_checkpoint
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         load_weights(model, checkpoint, filename, new_head=self.cfg.get('new_head', False))
