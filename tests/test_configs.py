@@ -535,3 +535,33 @@ def test_schedule_epochs_may_be_an_option():
     path = ROOT / 'configs' / 'search' / 'rdarts_nb201_c10.py'
     scheduler = load_config(path, {'schedule_epochs': 7}).param_scheduler
     assert (scheduler.T_max, scheduler.end) == (7, 7)
+
+
+# What each study config changes in rdarts_nb201_c10
+STUDIES = dict(
+    rdarts_nb201_c10_sum=dict(lambda_=4.5),
+    rdarts_nb201_c10_rest2=dict(start_epoch=2),
+    rdarts_nb201_c10_ramp=dict(lambda_=[0, 0.1875, 0.375, 0.5625, 0.75]),
+    rdarts_nb201_c10_eq12=dict(lambda_=[-0.75, -0.75, 0.75, 0.75, 0.75]),
+)
+STUDIES['rdarts_nb201_c10_alr3e-3'] = dict(lr=3e-3)
+
+
+def test_every_study_is_one_change():
+    folder = ROOT / 'configs' / 'study'
+    assert {path.stem for path in folder.glob('*.py')} == set(STUDIES)
+    printed = load('rdarts_nb201_c10').to_dict()
+    for name, change in STUDIES.items():
+        cfg = load_config(folder / f'{name}.py').to_dict()
+        lambdas, rest, lr = change.get('lambda_', 0.75), change.get('start_epoch', 0), 3e-4
+        architect = HOOKS.build(cfg['default_hooks'].pop('architect'))
+        factor = architect.regularizers[0].lambda_
+        if not isinstance(lambdas, list):
+            lambdas = [lambdas] * 5
+        assert [factor.at(epoch) for epoch in range(5)] == lambdas
+        assert architect.start_epoch == rest
+        assert cfg['arch_optimizer'].pop('lr') == change.get('lr', lr)
+        expected = copy.deepcopy(printed)
+        expected['default_hooks'].pop('architect')
+        expected['arch_optimizer'].pop('lr')
+        assert cfg == expected

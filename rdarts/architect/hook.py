@@ -347,16 +347,20 @@ class BERArchitectHook(ArchitectHook):
         lambda_ (float | dict): The factor of BER, constant or a schedule over epochs; see
             :class:`~rdarts.architect.schedule.Schedule`.
         regularizers (Sequence[dict]): Further regularisers beside BER. Defaults to none.
+        signed (bool): Allow a negative lambda (Eq. 12). Defaults to False.
         **kwargs: See :class:`ArchitectHook`.
 
     Raises:
-        UserError: lambda is negative, NaN or infinite, or an option is not known.
+        UserError: lambda is NaN or infinite, or negative without ``signed``, or an option is
+            not known.
     """
 
     def __init__(
         self,
         lambda_: float | Mapping[str, Any],
         regularizers: Sequence[Mapping[str, Any] | Regularizer] = (),
+        signed: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(regularizers=[BatchEntropyDecay(lambda_), *regularizers], **kwargs)
+        ber = BatchEntropyDecay(lambda_, signed)
+        super().__init__(regularizers=[ber, *regularizers], **kwargs)

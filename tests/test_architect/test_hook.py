@@ -245,6 +245,22 @@ def test_lambda_is_that_of_the_epoch(tmp_path):
     assert used == [1.0, 2.0, 3.0, 3.0]
 
 
+def test_a_signed_lambda_takes_the_gradient_of_entropy_the_other_way(tmp_path):
+    gradients = {}
+    for value in (0.5, -0.5):
+        watch = Watch()
+        runner = make_runner(
+            tmp_path, BERArchitectHook, lambda_=value, signed=True, batches=1, hooks=(watch,)
+        )
+        runner.train()
+        gradients[value] = watch.grads[0]
+    plain = Watch()
+    make_runner(tmp_path, ArchitectHook, batches=1, hooks=(plain,)).train()
+    assert any(not torch.equal(a, b) for a, b in zip(*gradients.values(), strict=True))
+    for up, down, middle in zip(gradients[0.5], gradients[-0.5], plain.grads[0], strict=True):
+        torch.testing.assert_close((up + down) / 2, middle, rtol=1e-10, atol=1e-12)
+
+
 def test_the_step_is_taken_along_the_sum_of_both_gradients(tmp_path):
     watch = Watch()
     runner = make_runner(tmp_path, BERArchitectHook, lambda_=0.75, batches=1, hooks=(watch,))

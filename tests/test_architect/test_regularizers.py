@@ -143,6 +143,17 @@ def test_lambda_must_be_a_number_from_zero(value):
         BatchEntropyDecay(value)
 
 
+def test_a_signed_lambda_may_be_negative():
+    """Eq. 12 rewards entropy where Eq. 15 penalises it."""
+    schedule = dict(points=[(0, -0.75), (2, 0.75)], interpolation='step')
+    with pytest.raises(UserError, match='must be at least 0, but is -0.75'):
+        BatchEntropyDecay(schedule)
+    rule = build(dict(type='BatchEntropyDecay', lambda_=schedule, signed=True), REGULARIZERS)
+    assert [rule.lambda_.at(epoch) for epoch in range(4)] == [-0.75, -0.75, 0.75, 0.75]
+    with pytest.raises(UserError, match='must be a finite number'):
+        BatchEntropyDecay(-math.inf, signed=True)
+
+
 def test_lambda_does_not_enter_the_value():
     alphas = random_alphas(MIXED, 1)
     assert torch.equal(BatchEntropyDecay(0)(alphas, MIXED), BatchEntropyDecay(9)(alphas, MIXED))

@@ -18,13 +18,16 @@ class Regularizer:
     Args:
         lambda_ (float | dict): The factor, constant or a schedule over epochs: see
             :class:`~rdarts.architect.schedule.Schedule`. Defaults to 1.
+        signed (bool): Allow a negative lambda, which rewards what is otherwise penalised.
+            Defaults to False.
 
     Raises:
-        UserError: lambda is negative, NaN or infinite.
+        UserError: lambda is NaN or infinite, or negative without ``signed``.
     """
 
-    def __init__(self, lambda_: float | Mapping = 1.0) -> None:
-        self.lambda_ = Schedule(lambda_, name=f'lambda_ of {type(self).__name__}', minimum=0.0)
+    def __init__(self, lambda_: float | Mapping = 1.0, signed: bool = False) -> None:
+        name = f'lambda_ of {type(self).__name__}'
+        self.lambda_ = Schedule(lambda_, name=name, minimum=None if signed else 0.0)
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """R(alpha), without lambda.

@@ -27,13 +27,15 @@ class BatchEntropyDecay(Regularizer):
     :math:`-\frac1N \beta_k \odot (\log \beta_k + H(\beta_k))` (Eq. 19, 20).
 
     It decays entropy. Eq. 12 of the paper carries the opposite sign (a KL term to a uniform
-    prior gives -beta H), while Eq. 15 to 20 and the text minimise entropy, and so does this.
+    prior gives -beta H), while Eq. 15 to 20 and the text minimise entropy, and so does this;
+    a negative lambda (``signed=True``) is Eq. 12.
     Eq. 13 and 23 multiply alpha by r, which contradicts Eq. 15 and 16: not implemented.
 
     It reads raw alpha, so it goes with any relaxation, and sampling noise never enters it.
 
     Args:
         lambda_ (float | dict): See :class:`Regularizer`.
+        signed (bool): Likewise.
     """
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
