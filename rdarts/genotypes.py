@@ -316,6 +316,16 @@ def count_skips(genotype: Genotype) -> int:
     return genotype.operations().count('skip_connect')
 
 
+def skips_by_cell(genotype: Genotype) -> dict[str, int]:
+    """The number of skip connections in each cell type; a chain is one."""
+    if isinstance(genotype, CellGenotype):
+        return {
+            cell: sum(op == 'skip_connect' for edges in nodes for op, _ in edges)
+            for cell, nodes in genotype.nodes.items()
+        }
+    return {'cell': count_skips(genotype)}
+
+
 def dumps(genotype: Genotype) -> str:
     """A genotype as JSON text, always the same for the same genotype."""
     return json.dumps(genotype.to_dict(), indent=1, sort_keys=True) + '\n'

@@ -11,20 +11,10 @@ from rdarts.architect.gradients import only_learning
 from rdarts.architect.hessian import largest_eigenvalue
 from rdarts.engine.random_state import preserve_random_state
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype
+from rdarts.genotypes import skips_by_cell
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.registry import HOOKS
-
-
-def skips_by_cell(genotype: Genotype) -> dict[str, int]:
-    """The number of skip connections in each cell type."""
-    if isinstance(genotype, CellGenotype):
-        return {
-            cell: sum(op == 'skip_connect' for edges in nodes for op, _ in edges)
-            for cell, nodes in genotype.nodes.items()
-        }
-    return {'cell': genotype.operations().count('skip_connect')}
 
 
 @HOOKS.register_module()

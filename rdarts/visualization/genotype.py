@@ -7,28 +7,33 @@ overlap, whatever the cell.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdarts.errors import UserError, nearest
+from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, parse_genotype
-from rdarts.visualization.search_log import NO_DATE
+from rdarts.visualization.style import picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
     from rdarts.search_spaces import SearchSpace
 
-FORMATS = ('.svg', '.png', '.pdf')
-
 # Line and fill, text in it, line style. The two kinds differ in brightness and in line style
 # too, so they are told apart in grey.
-CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-')
-PARAMETER_FREE = dict(line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)))
-ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)))
+CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-', dot='solid')
+PARAMETER_FREE = dict(
+    line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)), dot='dashed'
+)
+ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)), dot='dotted')
 INK, NODE_FILL, OUTER_FILL = '#222222', '#FFFFFF', '#E4E4E4'
+
+RENDERERS = ('auto', 'graphviz', 'matplotlib')
 
 # Inches, points for the font
 FONT = 9.0
@@ -39,6 +44,8 @@ PILL_HEIGHT = 0.22
 CORNER = 0.1
 HEAD = 0.11
 MARGIN = 0.14
+SAMPLE = 0.4  # a line of the legend
+BOLD = 1.13  # as much wider than plain text
 CHAIN_WIDTH = 9.0  # a longer chain goes on in the next row
 DPI = 150
 MAX_PIXELS = 2**16 - 1  # of a side of a PNG, matplotlib's limit
@@ -112,12 +119,16 @@ def load_drawable(source: str | os.PathLike) -> Genotype:
 
 
 def draw_genotype(
-    genotype: Genotype, path: str | os.PathLike, space: SearchSpace | None = None
+    genotype: Genotype,
+    path: str | os.PathLike,
+    space: SearchSpace | None = None,
+    renderer: str = 'auto',
 ) -> None:
     """Draw every cell of a genotype, or a chain.
 
     Convolutions are blue and solid, parameter-free operations orange and dashed; edges with
-    ``none`` are left out and named below. The same genotype gives the same bytes.
+    ``none`` are left out and named below. The same genotype gives the same bytes of the same
+    renderer. Both draw the same picture.
 
     Args:
         genotype (Genotype): What to draw.
@@ -126,26 +137,45 @@ def draw_genotype(
         space (SearchSpace, optional): Its space, which says how many inputs a cell has and which
             operations are parameter-free. Defaults to the registered one of its name, or else
             to what the genotype itself tells.
+        renderer (str): ``'graphviz'``, ``'matplotlib'``, or ``'auto'``: Graphviz where it is
+            installed. Defaults to ``'auto'``.
 
     Raises:
-        UserError: The ending is another, the file cannot be written, or an edge does not lead
-            from an earlier node to a later one.
+        UserError: The ending is another, the file cannot be written, Graphviz is asked for and
+            not there, or an edge does not lead from an earlier node to a later one.
     """
+    if renderer not in RENDERERS:
+        raise UserError(f"renderer must be one of {', '.join(RENDERERS)}, but is '{renderer}'")
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise UserError(
-            f'{path}: a genotype is drawn as .svg, .png or .pdf, '
-            + (f"not '{path.suffix}': {nearest(suffix, FORMATS)}" if suffix else 'but it has none')
-        )
+    suffix = picture_suffix(path)
+    page = lay_out(genotype, space)
+    if suffix == '.png' and max(page.width, page.height) * DPI > MAX_PIXELS:
+        raise UserError(f'{path}: the genotype is too large for a .png; draw it as .svg or .pdf')
+    dot = shutil.which('neato')
+    if renderer == 'graphviz' and dot is None:
+        raise UserError('Graphviz is not installed (no neato): install it, or leave the choice')
+    if dot is None or renderer == 'matplotlib':
+        _render(page, path)
+    else:
+        _render_graphviz(page, path, dot)
+
+
+def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
+    """Where everything of a genotype's picture is.
+
+    Args:
+        genotype (Genotype): What to draw.
+        space (SearchSpace, optional): See :func:`draw_genotype`.
+
+    Raises:
+        UserError: An edge does not lead from an earlier node to a later one.
+    """
     space = space or _registered(genotype.space)
     free = _parameter_free(space)
     if isinstance(genotype, ChainGenotype):
-        panels: list[_Panel] = [_chain(genotype, free)]
-    else:
-        graphs = _graphs(genotype, space)
-        panels = [_cell(graph, free, titled=len(graphs) > 1) for graph in graphs]
-    _render(panels, path, suffix)
+        return _paginate([_chain(genotype, free)])
+    graphs = _graphs(genotype, space)
+    return _paginate([_cell(graph, free, titled=len(graphs) > 1) for graph in graphs])
 
 
 def _registered(name: str) -> SearchSpace | None:
@@ -235,6 +265,10 @@ class _Label:
     text: str
     look: Mapping[str, Any]
 
+    @property
+    def width(self) -> float:
+        return _pill_width(self.text)
+
 
 @dataclass
 class _Panel:
@@ -254,10 +288,39 @@ class _Panel:
             xs += [box.x - box.width / 2, box.x + box.width / 2]
             ys += [box.y - NODE_HEIGHT / 2, box.y + NODE_HEIGHT / 2]
         for label in self.labels:
-            half = _pill_width(label.text) / 2
+            half = label.width / 2
             xs += [label.x - half, label.x + half]
             ys += [label.y - PILL_HEIGHT / 2, label.y + PILL_HEIGHT / 2]
         return min(xs), max(xs), min(ys), max(ys)
+
+
+@dataclass(frozen=True)
+class _Text:
+    x: float  # of its left end
+    y: float
+    text: str
+    size: float
+    color: str
+    bold: bool = False
+
+
+@dataclass
+class Page:
+    """A picture in inches, from the lower left corner.
+
+    Args:
+        width (float): Width.
+        height (float): Height.
+        panels (list): Cells, each with where its origin lies.
+        texts (list): Titles, notes, names of the legend.
+        samples (list): Lines of the legend: where they begin, and their look.
+    """
+
+    width: float
+    height: float
+    panels: list[tuple[_Panel, float, float]] = field(default_factory=list)
+    texts: list[_Text] = field(default_factory=list)
+    samples: list[tuple[float, float, Mapping[str, Any]]] = field(default_factory=list)
 
 
 @lru_cache(maxsize=1024)
@@ -270,7 +333,7 @@ def _text_width(text: str, size: float = FONT) -> float:
 
 
 def _pill_width(text: str) -> float:
-    return _text_width(text) + 0.16
+    return round(_text_width(text) + 0.16, 4)
 
 
 def _look(operation: str, free: Iterable[str]) -> Mapping[str, Any]:
@@ -425,7 +488,7 @@ def _add_bus(
     panel: _Panel, graph: _Graph, edges: list[_Edge], columns: list[int], x: list[float]
 ) -> None:
     """The concatenation: a line below all lanes, which leads up into the output."""
-    look = dict(line='#777777', fill='#FFFFFF', text=INK, style='-')
+    look = dict(line='#777777', fill='#FFFFFF', text=INK, style='-', dot='solid')
     lowest = min([edge.lane for edge in edges if edge.lane < 0], default=0)
     floor = _lane_y(lowest - 1)
     right = max(box.x + box.width / 2 for box in panel.boxes)
@@ -471,13 +534,8 @@ def _chain(genotype: ChainGenotype, free: Iterable[str]) -> _Panel:
     return panel
 
 
-# From the page to a file
-
-
-def _render(panels: list[_Panel], path: Path, suffix: str) -> None:
-    import matplotlib
-    from matplotlib.figure import Figure  # slow to import
-
+def _paginate(panels: list[_Panel]) -> Page:
+    """Panels below each other, with titles, notes and the legend."""
     used = [label.look for panel in panels for label in panel.labels]
     legend = [
         (look, name)
@@ -492,44 +550,55 @@ def _render(panels: list[_Panel], path: Path, suffix: str) -> None:
     legend_width = sum(0.5 + _text_width(name, 8) + 0.25 for _, name in legend) - 0.25
     note_width = max(_text_width(panel.note, 8) if panel.note else 0.0 for panel in panels)
     content = max([right - left for left, right, *_ in extents] + [legend_width, note_width])
-    width = content + 2 * MARGIN
     height = 2 * MARGIN + (0.34 if legend else 0.0)
     for panel, (_, _, bottom, top) in zip(panels, extents, strict=True):
         height += top - bottom + (0.34 if panel.title else 0.0) + (0.26 if panel.note else 0.0)
     height += 0.3 * (len(panels) - 1)
+    page = Page(content + 2 * MARGIN, height)
+    cursor = height - MARGIN
+    for panel, (left, right, bottom, top) in zip(panels, extents, strict=True):
+        if panel.title:
+            page.texts.append(_Text(MARGIN, cursor - 0.1, panel.title, 10, INK, bold=True))
+            cursor -= 0.34
+        page.panels.append((panel, MARGIN + (content - right + left) / 2 - left, cursor - top))
+        cursor -= top - bottom
+        if panel.note:
+            cursor -= 0.26
+            page.texts.append(_Text(MARGIN, cursor + 0.05, panel.note, 8, '#555555'))
+        cursor -= 0.3
+    x, y = MARGIN + (content - legend_width) / 2, MARGIN + 0.05
+    for look, name in legend:
+        page.samples.append((x, y, look))
+        page.texts.append(_Text(x + SAMPLE + 0.08, y, name, 8, INK))
+        x += 0.5 + _text_width(name, 8) + 0.25
+    return page
 
-    if suffix == '.png' and max(width, height) * DPI > MAX_PIXELS:
-        raise UserError(f'{path}: the genotype is too large for a .png; draw it as .svg or .pdf')
 
-    # a user's matplotlibrc must not change the picture
-    settings = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != 'backend'}
-    settings.update({'svg.fonttype': 'none', 'svg.hashsalt': 'rdarts'})
-    settings.update({'font.family': 'DejaVu Sans', 'text.parse_math': False})
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(width, height), facecolor='white')
+# From the page to a file
+
+
+def _render(page: Page, path: Path) -> None:
+    from matplotlib.figure import Figure  # slow to import
+
+    with plain_style():
+        figure = Figure(figsize=(page.width, page.height), facecolor='white')
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.set_xlim(0, width)
-        axes.set_ylim(0, height)
-        cursor = height - MARGIN
-        for panel, (left, right, bottom, top) in zip(panels, extents, strict=True):
-            if panel.title:
-                axes.text(
-                    MARGIN, cursor - 0.1, panel.title,
-                    size=10, weight='bold', color=INK, va='center',
-                )  # fmt: skip
-                cursor -= 0.34
-            _draw_panel(axes, panel, MARGIN + (content - right + left) / 2 - left, cursor - top)
-            cursor -= top - bottom
-            if panel.note:
-                cursor -= 0.26
-                axes.text(MARGIN, cursor + 0.05, panel.note, size=8, color='#555555', va='center')
-            cursor -= 0.3
-        _draw_legend(axes, legend, MARGIN + (content - legend_width) / 2)
-        try:
-            figure.savefig(path, dpi=DPI, metadata=NO_DATE.get(suffix), format=suffix[1:])
-        except OSError as error:
-            raise UserError(f'cannot write {path}: {error.strerror}') from None
+        axes.set_xlim(0, page.width)
+        axes.set_ylim(0, page.height)
+        for text in page.texts:
+            axes.text(
+                text.x, text.y, text.text, size=text.size, color=text.color,
+                weight='bold' if text.bold else 'normal', va='center_baseline',
+            )  # fmt: skip
+        for panel, dx, dy in page.panels:
+            _draw_panel(axes, panel, dx, dy)
+        for x, y, look in page.samples:
+            axes.plot(
+                [x, x + SAMPLE], [y, y], color=look['line'], linewidth=1.7,
+                linestyle=look['style'], dash_capstyle='butt',
+            )  # fmt: skip
+        save_figure(figure, path, DPI)
 
 
 def _draw_panel(axes: Any, panel: _Panel, dx: float, dy: float) -> None:
@@ -538,7 +607,7 @@ def _draw_panel(axes: Any, panel: _Panel, dx: float, dy: float) -> None:
     for line in panel.lines:
         _draw_line(axes, line, dx, dy)
     for label in panel.labels:
-        _draw_pill(axes, label.x + dx, label.y + dy, label.text, label.look)
+        _draw_pill(axes, label, dx, dy)
     for box in panel.boxes:
         axes.add_patch(
             FancyBboxPatch(
@@ -553,10 +622,10 @@ def _draw_panel(axes: Any, panel: _Panel, dx: float, dy: float) -> None:
         )  # fmt: skip
 
 
-def _draw_pill(axes: Any, x: float, y: float, text: str, look: Mapping[str, Any]) -> None:
+def _draw_pill(axes: Any, label: _Label, dx: float, dy: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    width = _pill_width(text)
+    x, y, width, look = label.x + dx, label.y + dy, label.width, label.look
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - PILL_HEIGHT / 2), width, PILL_HEIGHT,
@@ -565,7 +634,14 @@ def _draw_pill(axes: Any, x: float, y: float, text: str, look: Mapping[str, Any]
         )
     )  # fmt: skip
     axes.text(
-        x, y, text, size=FONT, color=look['text'], ha='center', va='center_baseline', zorder=3.5
+        x,
+        y,
+        label.text,
+        size=FONT,
+        color=look['text'],
+        ha='center',
+        va='center_baseline',
+        zorder=3.5,
     )
 
 
@@ -575,10 +651,7 @@ def _draw_line(axes: Any, line: _Line, dx: float, dy: float) -> None:
     from matplotlib.path import Path as Curve
 
     points = [(x + dx, y + dy) for x, y in line.points]
-    (ax, ay), (bx, by) = points[-2:]
-    distance = max(abs(bx - ax), abs(by - ay))
-    ux, uy = (bx - ax) / distance, (by - ay) / distance
-    neck = (bx - ux * HEAD, by - uy * HEAD)
+    neck = _neck(points)
     path = [*points[:-1], neck]
     vertices, codes = [path[0]], [Curve.MOVETO]
     for before, corner, after in zip(path, path[1:], path[2:], strict=False):
@@ -592,10 +665,19 @@ def _draw_line(axes: Any, line: _Line, dx: float, dy: float) -> None:
             linestyle=line.look['style'], capstyle='butt', zorder=1, gid=line.gid,
         )
     )  # fmt: skip
+    bx, by = points[-1]
+    ux, uy = (bx - neck[0]) / HEAD, (by - neck[1]) / HEAD
     wide = HEAD * 0.42
     corners = [(bx, by), (neck[0] - uy * wide, neck[1] + ux * wide),
                (neck[0] + uy * wide, neck[1] - ux * wide)]  # fmt: skip
     axes.add_patch(Polygon(corners, facecolor=line.look['line'], linewidth=0, zorder=2))
+
+
+def _neck(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """Where the head of an arrow begins."""
+    (ax, ay), (bx, by) = points[-2:]
+    distance = max(abs(bx - ax), abs(by - ay))
+    return bx - (bx - ax) / distance * HEAD, by - (by - ay) / distance * HEAD
 
 
 def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
@@ -608,12 +690,114 @@ def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[fl
     )
 
 
-def _draw_legend(axes: Any, entries: list[tuple[Mapping[str, Any], str]], x: float) -> None:
-    y = MARGIN + 0.05
-    for look, name in entries:
-        axes.plot(
-            [x, x + 0.4], [y, y], color=look['line'], linewidth=1.7, linestyle=look['style'],
-            dash_capstyle='butt',
+def _render_graphviz(page: Page, path: Path, neato: str) -> None:
+    """Let Graphviz draw the page: every position is given, so it places nothing itself."""
+    fonts = [f'-N{k}={v}' for k, v in (('fontname', 'DejaVu Sans'), ('penwidth', '1.2'))]
+    command = [neato, '-n2', f'-T{path.suffix[1:].lower()}', f'-Gdpi={DPI}', *fonts]
+    try:
+        found = subprocess.run(
+            command, input=to_dot(page).encode(), capture_output=True, check=True, timeout=60,
+            env=dict(os.environ, SOURCE_DATE_EPOCH='0'),  # no date in a PDF
         )  # fmt: skip
-        axes.text(x + 0.48, y, name, size=8, color=INK, va='center_baseline')
-        x += 0.5 + _text_width(name, 8) + 0.25
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, 'stderr', None) or str(error).encode()
+        line = reason.decode(errors='replace').strip().splitlines()[-1:] or ['no reason given']
+        raise UserError(
+            f'Graphviz failed: {line[0]}; --renderer matplotlib draws without it'
+        ) from None
+    try:
+        path.write_bytes(found.stdout)
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error.strerror}') from None
+
+
+def to_dot(page: Page) -> str:
+    """A page as Graphviz's input for ``neato -n2``, every position given in points."""
+
+    def point(x: float, y: float) -> str:
+        return f'{72 * x:.2f},{72 * y:.2f}'
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
+
+    lines = ['digraph genotype {', 'graph [outputorder=edgesfirst, pad=0, bgcolor=white];']
+    lines.append('node [fixedsize=true]; edge [arrowsize=0.6];')
+    # two invisible corners keep the margin
+    for number, corner in enumerate(((0, 0), (page.width, page.height))):
+        lines.append(f'corner{number} [pos="{point(*corner)}", style=invis, width=0, height=0];')
+    count = 0
+
+    def node(x: float, y: float, text: str, width: float, height: float, **look: Any) -> None:
+        nonlocal count
+        listed = ', '.join(f'{key}={quoted(str(value))}' for key, value in look.items())
+        lines.append(
+            f'n{count} [pos="{point(x, y)}", label={quoted(text)}, width={width:.4f}, '
+            f'height={height:.4f}, {listed}];'
+        )
+        count += 1
+
+    for panel, dx, dy in page.panels:
+        for line in panel.lines:
+            points = [(x + dx, y + dy) for x, y in line.points]
+            look = line.look
+            lines.append(
+                f'corner0 -> corner1 [pos="{_spline(points, point)}", color="{look["line"]}", '
+                f'style={look["dot"]}, penwidth=1.7, id={quoted(line.gid)}];'
+            )
+        for label in panel.labels:
+            look = label.look
+            node(
+                label.x + dx, label.y + dy, label.text, label.width, PILL_HEIGHT,
+                shape='box', style='rounded,filled', color=look['line'], fillcolor=look['fill'],
+                fontcolor=look['text'], fontsize=FONT,
+            )  # fmt: skip
+        for box in panel.boxes:
+            node(
+                box.x + dx, box.y + dy, box.text, box.width, NODE_HEIGHT,
+                shape='box', style='rounded,filled', color=INK, fontcolor=INK, fontsize=FONT,
+                fillcolor=OUTER_FILL if box.outer else NODE_FILL, id=box.gid,
+            )  # fmt: skip
+    for x, y, look in page.samples:
+        path = _straight([(x, y), (x + SAMPLE, y)], point)
+        lines.append(
+            f'corner0 -> corner1 [pos="{path}", color="{look["line"]}", style={look["dot"]}, '
+            'penwidth=1.7, arrowhead=none];'
+        )
+    for text in page.texts:
+        width = _text_width(text.text, text.size) * (BOLD if text.bold else 1)
+        node(
+            text.x + width / 2, text.y, text.text, width, 0.2, shape='plaintext',
+            fontsize=text.size, fontcolor=text.color,
+            fontname='DejaVu Sans Bold' if text.bold else 'DejaVu Sans',
+        )  # fmt: skip
+    return '\n'.join([*lines, '}']) + '\n'
+
+
+def _straight(points: list[tuple[float, float]], point: Callable[[float, float], str]) -> str:
+    """A line through points, as the cubic pieces that Graphviz takes."""
+    found = [point(*points[0])]
+    for a, b in itertools.pairwise(points):
+        found += [
+            point(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for t in (1 / 3, 2 / 3, 1)
+        ]
+    return ' '.join(found)
+
+
+def _spline(points: list[tuple[float, float]], point: Callable[[float, float], str]) -> str:
+    """A path with rounded corners and an arrow at its end."""
+    end, neck = points[-1], _neck(points)
+    path = [*points[:-1], neck]
+    found = [point(*path[0])]
+    last = path[0]
+    for before, corner, after in zip(path, path[1:], path[2:], strict=False):
+        start, stop = _toward(corner, before), _toward(corner, after)
+        found.append(_straight([last, start], point).split(' ', 1)[1])
+        # a quadratic curve's corner lies at a third of the way from either control point
+        controls = [
+            (p[0] + (corner[0] - p[0]) * 2 / 3, p[1] + (corner[1] - p[1]) * 2 / 3)
+            for p in (start, stop)
+        ]
+        found += [point(*controls[0]), point(*controls[1]), point(*stop)]
+        last = stop
+    found.append(_straight([last, path[-1]], point).split(' ', 1)[1])
+    return f'e,{point(*end)} ' + ' '.join(found)

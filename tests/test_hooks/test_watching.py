@@ -11,9 +11,8 @@ from helpers import digits_runner, log_text
 from mmengine.hooks import Hook
 
 from rdarts.errors import UserError
-from rdarts.genotypes import load_genotype
+from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks import CollapseHook, ConvergenceHook
-from rdarts.hooks.collapse import skips_by_cell
 
 NONE, SKIP, ONE, THREE, POOL = range(5)
 

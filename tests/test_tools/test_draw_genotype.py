@@ -53,7 +53,7 @@ def test_errors_are_one_line(draw, tmp_path):
     for args, message in (
         ([tmp_path], 'error: no genotype.json in'),
         (['missing.json'], 'error: cannot read the genotype missing.json: No such file'),
-        ([CELL, '--out', 'x.gif'], 'error: x.gif: a genotype is drawn as'),
+        ([CELL, '--out', 'x.gif'], 'error: x.gif: a picture ends in'),
         (['|nor_conv_3x3~0|'], 'error: genotype: it has 1 edges, but the cell'),
         (['Genotype(__import__)'], "error: genotype 'Genotype(__import__)': expected"),
     ):

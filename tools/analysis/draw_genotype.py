@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from rdarts.engine.launch import run_guarded
-from rdarts.visualization.genotype import draw_genotype, load_drawable
+from rdarts.visualization.genotype import RENDERERS, draw_genotype, load_drawable
 
 
 def main() -> None:
@@ -23,6 +23,12 @@ def main() -> None:
         help='picture to write: .svg, .png or .pdf (default: genotype.svg and genotype.png in '
         'WORK_DIR, beside FILE under its name, or in the current folder)',
     )
+    parser.add_argument(
+        '--renderer',
+        choices=RENDERERS,
+        default='auto',
+        help='both draw the same picture (default: Graphviz where it is installed)',
+    )
     args = parser.parse_args()
     genotype = load_drawable(args.genotype)
     if args.out:
@@ -34,7 +40,7 @@ def main() -> None:
             source = source / 'genotype' if source.is_dir() else source
         paths = [source.with_suffix(suffix) for suffix in ('.svg', '.png')]
     for path in paths:
-        draw_genotype(genotype, path)
+        draw_genotype(genotype, path, renderer=args.renderer)
         print(path)
 
 
