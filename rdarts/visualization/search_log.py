@@ -1,18 +1,24 @@
-"""Reading a search's log, and plotting what it holds."""
+"""Reading what a search wrote."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rdarts.errors import UserError
+import numpy as np
 
-NO_DATE = {'.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
-KINDS = ('parameter_free', 'parameterised')
+from rdarts.errors import UserError
+from rdarts.search_spaces import SearchSpace, build_space
+
+LOG = 'search_log.jsonl'
+SEED_FOLDER = re.compile(r'seed_(\d+)')
 
 
 def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> list[dict[str, Any]]:
@@ -26,15 +32,16 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
         list[dict]: See ``docs/en/search_log.md``.
 
     Raises:
-        UserError: There is no log, or a line of it is no JSON.
+        UserError: There is no log, or a line of it is no row.
     """
-    path = Path(work_dir) / 'search_log.jsonl'
+    path = Path(work_dir) / LOG
     try:
         lines = path.read_text(encoding='utf-8').splitlines()
-    except OSError:
-        raise UserError(
-            f'no search_log.jsonl in {work_dir}: is it the folder of a search?'
-        ) from None
+    except FileNotFoundError:
+        raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or 'not a text file'
+        raise UserError(f'cannot read {path}: {reason}') from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -43,57 +50,209 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
             if number == len(lines):
                 break  # a row that was being written when the search was killed
             raise UserError(f'{path}, line {number}: no JSON') from None
+        kinds = dict(kind=str, epoch=int)
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(key), type_) for key, type_ in kinds.items()
+        ):
+            raise UserError(f'{path}, line {number}: no row of a search log')
         if kind is None or row.get('kind') == kind:
             rows.append(row)
     return rows
 
 
-def plot_entropy(work_dirs: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
-    """Plot entropies over the epochs (as Fig. 5), and write the numbers beside as CSV.
-
-    The mean over all edges of H(softmax(alpha)), and its parts by kind of operation: the sum
-    of -beta log beta within the kind (the paper defines no entropy of a kind). In nats.
+@dataclass(frozen=True)
+class SearchRun:
+    """A search, running or ended, as its work directory tells it.
 
     Args:
-        work_dirs (Sequence[str | PathLike]): Work directories of searches.
-        path (str | PathLike): The picture, ``.png``, ``.svg`` or ``.pdf``; ``.csv`` beside it.
+        folder (Path): The work directory.
+        method (str): What it is called; runs of one name differ in their seeds alone.
+        known_config (Config, optional): Of a search in this process. Defaults to ``config.py``.
+        known_end (bool, optional): Whether it has ended. Defaults to whether there is a
+            ``genotype.json``.
+    """
+
+    folder: Path
+    method: str
+    known_config: Any = field(default=None, repr=False)
+    known_end: bool | None = None
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of its log."""
+        return read_search_log(self.folder)
+
+    @cached_property
+    def epochs(self) -> list[dict[str, Any]]:
+        """Its rows of kind ``epoch``, at least one.
+
+        Raises:
+            UserError: No epoch has ended, or a row lacks what the hooks of a search write.
+        """
+        rows = [row for row in self.rows if row['kind'] == 'epoch']
+        if not rows:
+            raise UserError(f'{self.folder}: no epoch has ended yet')
+        for row in rows:
+            self._check(row)
+        return rows
+
+    def _check(self, row: Mapping[str, Any]) -> None:
+        """A row of kind ``epoch`` holds what pictures and the report are made of."""
+        where = f'{self.folder / LOG}, epoch {row["epoch"]}'
+        kinds = dict(genotype=str, skip_connections=int, mean_entropy=float, kinds=dict)
+        for key, kind in dict(kinds, weights=dict).items():
+            if not isinstance(row.get(key), kind):
+                raise UserError(
+                    f"{where}: no '{key}'; a search writes it with GenotypeHook and "
+                    'AlphaStatisticsHook in default_hooks'
+                )
+        for group in self.space.groups:
+            if group.kind == 'op':
+                shape = (len(group.edges), len(group.candidates))
+                try:
+                    weights = np.array(row['weights'].get(group.name), np.float64)
+                except (TypeError, ValueError):
+                    weights = np.empty(0)
+                if weights.shape != shape or not np.isfinite(weights).all():
+                    raise UserError(
+                        f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
+                        f'{shape[1]} numbers: is config.py that of this log?'
+                    )
+
+    @cached_property
+    def seed(self) -> int | None:
+        """Its random seed."""
+        return next((row.get('seed') for row in self.rows if row['kind'] == 'start'), None)
+
+    @cached_property
+    def config(self) -> Any:
+        """Its whole config."""
+        if self.known_config is not None:
+            return self.known_config
+        from rdarts.engine.launch import load_config
+
+        path = self.folder / 'config.py'
+        if not path.is_file():
+            raise UserError(f'no config.py in {self.folder}: a search writes it')
+        return load_config(path)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """Its search space.
+
+        Raises:
+            UserError: The config is that of no search.
+        """
+        space = ((self.config.get('model') or {}).get('backbone') or {}).get('space')
+        if space is None:
+            raise UserError(f'{self.folder} is no search: its backbone has no space')
+        return build_space(space)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the search has ended."""
+        return (
+            (self.folder / 'genotype.json').is_file() if self.known_end is None else self.known_end
+        )
+
+    @property
+    def dataset(self) -> str:
+        """The data set that was searched on."""
+        return dataset_name(self.config)
+
+    @property
+    def last_lambda(self) -> float:
+        """The factor of BER in the last epoch; 0 of a search without it."""
+        for row in reversed(self.rows):
+            if row['kind'] == 'iter':
+                return row.get('BatchEntropyDecay', {}).get('lambda_', 0.0)
+        return 0.0
+
+    def means(self, *keys: str) -> dict[int, float]:
+        """Epoch -> mean over its ``iter`` rows of one number.
+
+        Args:
+            *keys (str): Where the number is, for example ``'arch_cosine_total', 'normal'``.
+
+        Returns:
+            dict[int, float]: Only epochs in which it was logged.
+        """
+        found: dict[int, list[float]] = {}
+        for row in self.rows:
+            value: Any = row if row['kind'] == 'iter' else None
+            for key in keys:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if isinstance(value, (int, float)):
+                found.setdefault(row['epoch'], []).append(value)
+        return {epoch: sum(values) / len(values) for epoch, values in found.items()}
+
+    def validation(self) -> dict[int, float]:
+        """Epoch -> accuracy of the supernet on alpha's half (%)."""
+        found = {
+            row['epoch']: row.get('accuracy/top1') for row in self.rows if row['kind'] == 'val'
+        }
+        return {epoch: value for epoch, value in found.items() if value is not None}
+
+
+def dataset_name(config: Mapping[str, Any]) -> str:
+    """The data set of a config: the innermost ``type`` of its training data."""
+    entry: Any = config.get('train_dataloader') or {}
+    while isinstance(entry, Mapping) and 'dataset' in entry:
+        entry = entry['dataset']
+    name = entry.get('type') if isinstance(entry, Mapping) else type(entry).__name__
+    return str(name).rsplit('.', 1)[-1]
+
+
+def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:
+    """The searches of work directories, and of folders that hold work directories.
+
+    A folder without a log stands for those up to two levels below it, so that what
+    ``tools/analysis/compare.py`` wrote can be named as a whole. ``seed_<n>`` is called after the
+    folder that it is in, every other run after its own.
 
     Raises:
-        UserError: A work directory holds no finished epoch.
+        UserError: A folder holds no search, one is named twice, or they search different spaces.
     """
-    from matplotlib.figure import Figure  # slow to import
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        logs = [folder / LOG] if (folder / LOG).is_file() else []
+        if not logs:
+            logs = [*folder.glob(f'*/{LOG}'), *folder.glob(f'*/*/{LOG}')]
+            logs = [log for log in logs if not log.parent.name.startswith('previous_')]
+        if not logs:
+            raise UserError(f'no {LOG} in {folder}: is it the folder of a search?')
+        found += [log.parent for log in sorted(logs, key=_natural)]
+    twice = [path for path, count in Counter(path.resolve() for path in found).items() if count > 1]
+    if twice:
+        raise UserError(f'{twice[0]} is named twice')
+    runs = [SearchRun(path, method) for path, method in zip(found, _methods(found), strict=True)]
+    spaces = {run.space.name: run.folder for run in runs}
+    if len(spaces) > 1:
+        (first, one), (second, other), *_ = spaces.items()
+        raise UserError(
+            f'runs of different spaces cannot be shown together: {one} searches {first}, {other} '
+            f'searches {second}'
+        )
+    return runs
 
-    styles = dict(
-        mean_entropy=dict(color='#000000', linestyle='-', marker='o', label='all operations'),
-        parameter_free=dict(color='#E69F00', linestyle='--', marker='s', label='parameter-free'),
-        parameterised=dict(color='#0072B2', linestyle=':', marker='^', label='parameterised'),
-    )
-    figure = Figure(figsize=(5.2, 3.4), layout='constrained')
-    axes = figure.subplots()
-    table = [['search', 'epoch', *styles]]
-    for number, work_dir in enumerate(work_dirs):
-        rows = [row for row in read_search_log(work_dir, 'epoch') if 'mean_entropy' in row]
-        if not rows:
-            raise UserError(f'{work_dir}: no epoch has ended yet')
-        name = Path(work_dir).resolve().name
-        columns = dict(mean_entropy=[row['mean_entropy'] for row in rows])
-        for kind in KINDS:
-            columns[kind] = [row['kinds'].get(kind, {}).get('entropy') for row in rows]
-        epochs = [row['epoch'] for row in rows]
-        for key, values in columns.items():
-            style = dict(styles[key])
-            if len(work_dirs) > 1:
-                style['label'] = f'{name}: {style["label"]}'
-            axes.plot(epochs, values, alpha=1 - 0.5 * number / len(work_dirs), **style)
-        values = zip(epochs, *columns.values(), strict=True)
-        table += [[name, *row] for row in values]
-    axes.set_xlabel('epoch')
-    axes.set_ylabel('mean entropy of an edge (nats)')
-    axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    path = Path(path)
-    figure.savefig(path, dpi=120, metadata=NO_DATE.get(path.suffix))
-    with open(path.with_suffix('.csv'), 'w', newline='', encoding='utf-8') as file:
-        csv.writer(file).writerows(table)
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """seed_2 before seed_10."""
+    return [(int(part or 0), text) for text, part in re.findall(r'(\D*)(\d*)', str(path))]
+
+
+def method_of(folder: str | os.PathLike) -> str:
+    """What the search of a work directory is called."""
+    return _methods([Path(folder)])[0]
+
+
+def _methods(folders: Iterable[Path]) -> list[str]:
+    """Names as short as they can be without two methods having the same."""
+    paths = [path.resolve() for path in folders]
+    paths = [path.parent if SEED_FOLDER.fullmatch(path.name) else path for path in paths]
+    different = set(paths)
+    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = {path: '/'.join(path.parts[-depth:]) for path in different}
+        if len(set(names.values())) == len(different):
+            return [names[path] for path in paths]
+    return [str(path) for path in paths]

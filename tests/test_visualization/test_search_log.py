@@ -1,36 +1,23 @@
-"""Reading a search's log, and the entropy plot."""
+"""Reading a search's log, and finding searches."""
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 
 import pytest
+from synthetic import write_search
 
 from rdarts.errors import UserError
-from rdarts.visualization.search_log import plot_entropy, read_search_log
-
-
-def write_log(folder, epochs=3, tail=''):
-    rows = [dict(schema=1, kind='start', epoch=0, iter=0)]
-    for epoch in range(1, epochs + 1):
-        kinds = dict(
-            parameter_free=dict(weight=0.2, entropy=0.9 / epoch),
-            parameterised=dict(weight=0.2, entropy=0.6 / epoch),
-        )
-        rows.append(
-            dict(schema=1, kind='epoch', epoch=epoch, iter=9, mean_entropy=1.5 / epoch, kinds=kinds)
-        )
-    text = ''.join(json.dumps(row) + '\n' for row in rows)
-    folder.mkdir(exist_ok=True)
-    (folder / 'search_log.jsonl').write_text(text + tail)
-    return folder
+from rdarts.visualization.search_log import find_runs, read_search_log
 
 
 def test_rows_by_kind_and_a_torn_last_line(tmp_path):
-    folder = write_log(tmp_path, tail='{"schema": 1, "ki')
+    folder = write_search(tmp_path, epochs=3)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write('{"schema": 1, "ki')
     assert [row['epoch'] for row in read_search_log(folder, 'epoch')] == [1, 2, 3]
-    assert len(read_search_log(folder)) == 4
+    assert len(read_search_log(folder)) == 1 + 3 * 4
 
 
 def test_a_missing_or_damaged_log(tmp_path):
@@ -42,19 +29,86 @@ def test_a_missing_or_damaged_log(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('suffix', 'start'), [('png', b'\x89PNG'), ('svg', b'<?xml'), ('pdf', b'%PDF')]
+    'line', ['3', '{}', '{"kind": "epoch"}', '{"kind": 1, "epoch": 2}', 'null']
 )
-def test_the_picture_and_its_numbers(tmp_path, suffix, start):
-    folders = [write_log(tmp_path / name) for name in ('one', 'two')]
-    path = tmp_path / f'entropy.{suffix}'
-    plot_entropy(folders, path)
-    assert path.read_bytes().startswith(start)
-    rows = list(csv.reader(open(tmp_path / 'entropy.csv')))
-    assert rows[0] == ['search', 'epoch', 'mean_entropy', 'parameter_free', 'parameterised']
-    assert rows[2] == ['one', '2', '0.75', '0.45', '0.3']
-    assert [row[0] for row in rows[1:]] == ['one'] * 3 + ['two'] * 3
+def test_json_that_is_no_row(tmp_path, line):
+    (tmp_path / 'search_log.jsonl').write_text(line + '\n')
+    with pytest.raises(UserError, match='line 1: no row of a search log'):
+        read_search_log(tmp_path)
 
 
-def test_a_search_without_an_epoch(tmp_path):
-    with pytest.raises(UserError, match='no epoch has ended yet'):
-        plot_entropy([write_log(tmp_path / 'run', epochs=0)], tmp_path / 'e.png')
+def test_a_log_that_cannot_be_read(tmp_path):
+    (tmp_path / 'search_log.jsonl').write_bytes(b'\xff\xfe')
+    with pytest.raises(UserError, match='search_log.jsonl: not a text file'):
+        read_search_log(tmp_path)
+    (tmp_path / 'search_log.jsonl').unlink()
+    (tmp_path / 'search_log.jsonl').mkdir()
+    with pytest.raises(UserError, match='search_log.jsonl: Is a directory'):
+        read_search_log(tmp_path)
+
+
+# Runs
+
+
+def test_runs_are_named_by_method_and_seed(tmp_path):
+    for seed in (0, 2, 10):
+        write_search(tmp_path / 'all' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=2)
+    write_search(tmp_path / 'all' / 'plain', seed=4, epochs=1, lambda_=0.0)
+    runs = find_runs([tmp_path / 'all'])
+    assert [(run.method, run.seed) for run in runs] == [
+        ('plain', 4), ('rdarts', 0), ('rdarts', 2), ('rdarts', 10)
+    ]  # fmt: skip
+    assert [run.last_lambda for run in runs] == [0.0, 0.75, 0.75, 0.75]
+    assert {run.dataset for run in runs} == {'CIFAR10'} and runs[0].space.name == 'nas_bench_201'
+    assert runs[0].ended
+    assert find_runs([tmp_path / 'all' / 'rdarts'])[1].folder.name == 'seed_2'
+    # two methods of one name are told apart by the folders they are in
+    write_search(tmp_path / 'other' / 'rdarts' / 'seed_0', epochs=1)
+    both = find_runs([tmp_path / 'all' / 'rdarts' / 'seed_0', tmp_path / 'other' / 'rdarts'])
+    assert [run.method for run in both] == ['all/rdarts', 'other/rdarts']
+
+
+def test_means_and_validations(tmp_path):
+    run = find_runs([write_search(tmp_path / 'run', epochs=2)])[0]
+    assert run.means('loss') == pytest.approx({1: 2.15, 2: 1.15})
+    assert run.means('arch_cosine_total', 'cell') == pytest.approx({1: 0.93, 2: 0.83})
+    assert run.means('no', 'such') == {}
+    assert run.validation() == {1: 40.0, 2: 40.0}
+
+
+def test_folders_that_hold_no_search(tmp_path):
+    with pytest.raises(UserError, match=r'no search_log.jsonl in .*: is it the folder of a search'):
+        find_runs([tmp_path])
+    folder = write_search(tmp_path / 'run', epochs=1)
+    with pytest.raises(UserError, match='run is named twice'):
+        find_runs([folder, tmp_path])
+    other = write_search(tmp_path / 'darts', 'rdarts_darts_c10', epochs=1)
+    with pytest.raises(UserError, match=r'different spaces .* searches nas_bench_201, .* darts$'):
+        find_runs([folder, other])
+    (folder / 'config.py').unlink()
+    with pytest.raises(UserError, match='no config.py in'):
+        find_runs([folder])
+
+
+def test_a_search_without_a_finished_epoch(tmp_path):
+    run = find_runs([write_search(tmp_path / 'run', epochs=0)])[0]
+    with pytest.raises(UserError, match='run: no epoch has ended yet'):
+        _ = run.epochs
+
+
+def test_epochs_that_lack_what_is_shown(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    lines = (folder / 'search_log.jsonl').read_text().splitlines()
+    row = json.loads(lines[3])
+    assert row['kind'] == 'epoch'
+    for change, message in (
+        (dict(mean_entropy=None), "epoch 1: no 'mean_entropy'; a search writes it with"),
+        (dict(weights={}), "group 'cell' must be 6 x 5 numbers: is config.py that of this log"),
+        (dict(weights=dict(cell=[[None] * 5] * 6)), "group 'cell' must be 6 x 5 numbers"),
+        (dict(weights=dict(cell=[['x'] * 5] * 6)), "group 'cell' must be 6 x 5 numbers"),
+        (dict(weights=dict(cell=[[0.2] * 5, [0.2]])), "group 'cell' must be 6 x 5 numbers"),
+    ):
+        lines[3] = json.dumps(dict(row, **change))
+        (folder / 'search_log.jsonl').write_text('\n'.join(lines) + '\n')
+        with pytest.raises(UserError, match=re.escape(message)):
+            _ = find_runs([folder])[0].epochs

@@ -1,0 +1,386 @@
+"""Pictures of searches over their epochs, each with its numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rdarts.benchmarks import NASBench201
+from rdarts.engine.checkpoint import write_atomically
+from rdarts.errors import UserError, nearest
+from rdarts.visualization import series
+from rdarts.visualization.search_log import SearchRun
+from rdarts.visualization.series import DATASET_NAMES, table_accuracy
+from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 120
+PANEL = (3.6, 2.9)  # inches
+TABLE_ACCURACY = 'test accuracy of the cell (%)'
+DISTRIBUTION_BINS = 100
+
+
+class NothingToPlot(UserError):
+    """A picture that these runs have no numbers for."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of one panel: a number of one run over its epochs.
+
+    Args:
+        panel (str): Name of the panel.
+        method (str): Name of the method.
+        seed (int | None): Seed of the run.
+        values (dict[int, float]): Epoch -> value.
+    """
+
+    panel: str
+    method: str
+    seed: int | None
+    values: Mapping[int, float]
+
+
+def plot_runs(
+    runs: Sequence[SearchRun],
+    name: str,
+    path: str | os.PathLike,
+    table: NASBench201 | None = None,
+) -> None:
+    """Draw one of ``PLOTS``, and write its numbers beside it as CSV.
+
+    Args:
+        runs (Sequence[SearchRun]): Searches in one space; see
+            :func:`~rdarts.visualization.search_log.find_runs`.
+        name (str): Which picture.
+        path (str | PathLike): ``.png``, ``.svg`` or ``.pdf``; ``.csv`` is written beside it.
+        table (NASBench201, optional): For ``accuracy``, ``lambda`` and ``distribution``.
+
+    Raises:
+        NothingToPlot: The runs have no such numbers.
+        UserError: The name is not known, a log holds no epoch, or the file cannot be written.
+    """
+    if name not in PLOTS:
+        raise UserError(f"no plot '{name}': {nearest(name, PLOTS)}")
+    picture_suffix(path)
+    for run in runs:
+        _ = run.epochs  # at least one, and well-formed
+    with plain_style():
+        figure, rows = PLOTS[name](runs, table)
+        save_figure(figure, path, DPI)
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator='\n').writerows(rows)
+    write_atomically(Path(path).with_suffix('.csv'), buffer.getvalue().encode())
+
+
+# Lines over epochs
+
+
+def _lines(
+    curves: Sequence[Curve], ylabel: str, marks: Mapping[str, float] | None = None
+) -> tuple[Figure, list[list[Any]]]:
+    """A panel a name and a line a method; of one method, one panel with a line a name.
+
+    Several seeds are their mean, in a band from the lowest to the highest.
+    """
+    if not curves:
+        raise NothingToPlot('the logs hold no such numbers')
+    panels = list(dict.fromkeys(curve.panel for curve in curves))
+    methods = list(dict.fromkeys(curve.method for curve in curves))
+    # one panel for each mark: a mark belongs to a panel
+    together = len(methods) == 1 and not marks
+    figure, grid = _grid(1 if together else len(panels))
+    for number, panel in enumerate(panels):
+        axes = grid[0 if together else number]
+        if not together and panel:
+            axes.set_title(panel)
+        for index, method in enumerate(methods):
+            columns: dict[float, list[float]] = {}
+            for curve in curves:
+                if (curve.panel, curve.method) == (panel, method):
+                    for epoch, value in curve.values.items():
+                        columns.setdefault(epoch, []).append(value)
+            if columns:
+                label = (panel or method) if together else method
+                _band(axes, columns, label, line_style(number if together else index))
+        if marks and panel in marks:
+            axes.axhline(marks[panel], color='#555555', linewidth=1, linestyle=(0, (8, 3)))
+            axes.set_title(f'{panel} (grey: optimum {marks[panel]:.2f})', size=10)
+    for axes in grid:
+        _epoch_axis(axes)
+    grid[0].set_ylabel(ylabel, size=9)
+    _legend(figure, grid)
+    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel]]
+    for curve in curves:
+        rows += [
+            [curve.method, curve.seed, curve.panel, epoch, value]
+            for epoch, value in sorted(curve.values.items())
+        ]
+    return figure, rows
+
+
+def _band(
+    axes: Axes, columns: Mapping[float, Sequence[float]], label: str, style: dict[str, Any]
+) -> None:
+    """The mean of each column as a line, in a band from its lowest to its highest value."""
+    x = sorted(columns)
+    seeds = max(map(len, columns.values()))
+    if seeds > 1:
+        label = f'{label} ({seeds} seeds)'
+        low, high = [min(columns[key]) for key in x], [max(columns[key]) for key in x]
+        axes.fill_between(x, low, high, color=style['color'], alpha=0.15, linewidth=0)
+    mean = [sum(columns[key]) / len(columns[key]) for key in x]
+    axes.plot(x, mean, label=label, markersize=4, markevery=max(1, len(x) // 10), **style)
+
+
+def _grid(count: int, columns: int = 4, panel: tuple[float, float] = PANEL) -> tuple[Figure, list]:
+    from matplotlib.figure import Figure  # slow to import
+
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    size = (max(5.0, panel[0] * columns), panel[1] * rows + 0.6)
+    figure = Figure(figsize=size, layout='constrained')
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
+
+
+def _epoch_axis(axes: Axes) -> None:
+    axes.set_xlabel('epoch')
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+
+
+def _legend(figure: Figure, grid: Iterable[Axes]) -> None:
+    """One legend for all panels, below them."""
+    handles: dict[str, Any] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    width = 0.7 + 0.075 * max(map(len, handles), default=0)  # of an entry, in inches
+    figure.legend(
+        handles.values(),
+        handles,
+        loc='outside lower center',
+        ncols=max(1, int(figure.get_figwidth() // width)),
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def _curves(runs: Sequence[SearchRun], panels: Mapping[str, series.Reader]) -> list[Curve]:
+    return [
+        Curve(panel, run.method, run.seed, values)
+        for panel, read in panels.items()
+        for run in runs
+        if (values := read(run))
+    ]
+
+
+def _plot_accuracy(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """What the current cell reaches in the table, against the optimum (Fig. 2)."""
+    table = _table(runs, table)
+    curves = _curves(runs, series.accuracies(table))
+    return _lines(curves, 'test accuracy of the current cell (%)', series.optima(table))
+
+
+def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
+    if runs[0].space.genotype != 'nas_bench_201':
+        raise NothingToPlot(f"no table holds cells of the space '{runs[0].space.name}'")
+    if table is None:
+        raise NothingToPlot('there is no NAS-Bench-201 table: set RDARTS_DATA or --table')
+    return table
+
+
+def _plot_supernet(runs: Sequence[SearchRun], table: NASBench201 | None):
+    curves = _curves(runs, {'': SearchRun.validation})
+    if not curves:
+        raise NothingToPlot('no validation has ended')
+    return _lines(curves, "accuracy of the supernet on alpha's half (%)")
+
+
+def _plot_losses(runs: Sequence[SearchRun], table: NASBench201 | None):
+    return _lines(_curves(runs, series.losses()), 'loss, mean of an epoch (nats)')
+
+
+def _plot_cosine(runs: Sequence[SearchRun], table: NASBench201 | None):
+    curves = _curves(runs, series.cosines(runs[0].space))
+    if not curves:
+        raise NothingToPlot('no step of alpha was logged')
+    return _lines(curves, 'cosine of ∇L_val and ∇(L_val + λr)')
+
+
+def _plot_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
+    return _lines(_curves(runs, series.kind_weights()), 'mean weight β of an operation')
+
+
+def _plot_entropy(runs: Sequence[SearchRun], table: NASBench201 | None):
+    curves = _curves(runs, series.entropies())
+    figure, rows = _lines(curves, 'mean of Σ -β ln β over edges (nats)')
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
+    return figure, rows
+
+
+def _plot_leaders(runs: Sequence[SearchRun], table: NASBench201 | None):
+    curves = _curves(runs, {'': series.leaders})
+    figure, rows = _lines(curves, 'edges still led as after epoch 1 (%)')
+    figure.axes[0].set_ylim(-2, 102)
+    return figure, rows
+
+
+def _plot_skips(runs: Sequence[SearchRun], table: NASBench201 | None):
+    figure, rows = _lines(_curves(runs, series.skips(runs[0].space)), 'skip connections')
+    for axes in figure.axes:
+        axes.set_ylim(bottom=-0.1)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    return figure, rows
+
+
+# Weights of every edge
+
+
+def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """Weights of the candidates of every edge, of one search."""
+    if len(runs) > 1:
+        raise NothingToPlot('the weights of every edge are drawn of one search at a time')
+    run = runs[0]
+    style = {name: line_style(number) for number, name in enumerate(run.space.candidates)}
+    figure, grid = _grid(run.space.num_edges, columns=7, panel=(2.0, 1.7))
+    epochs = [row['epoch'] for row in run.epochs]
+    rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight']]
+    number = 0
+    for cell, topology in run.space.cells.items():
+        groups = {group.name: group for group in run.space.groups}
+        for edge, (group, index) in zip(topology.edges, run.space.slots(cell), strict=True):
+            axes, name = grid[number], f'{edge.source} → {edge.target}'
+            title = f'{cell} {name}' if len(run.space.cells) > 1 else name
+            axes.set_title(title, size=9)
+            for column, operation in enumerate(groups[group].candidates):
+                values = [row['weights'][group][index][column] for row in run.epochs]
+                axes.plot(
+                    epochs, values, label=operation, linewidth=1.2, markersize=3,
+                    markevery=max(1, len(epochs) // 5), **style[operation],
+                )  # fmt: skip
+                rows += [
+                    [cell, f'{edge.source}-{edge.target}', operation, epoch, value]
+                    for epoch, value in zip(epochs, values, strict=True)
+                ]
+            _epoch_axis(axes)
+            axes.set_xlabel('epoch', size=8)
+            axes.tick_params(labelsize=7)
+            number += 1
+    top = max(row[-1] for row in rows[1:])
+    for axes in grid:
+        axes.set_ylim(0, top * 1.05)
+    figure.supylabel('weight β', size=9)
+    _legend(figure, grid)
+    return figure, rows
+
+
+# Against lambda, and among all cells
+
+
+def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """Accuracy, skip connections and entropy at the end, against lambda; one line a data set."""
+    lambdas = sorted({run.last_lambda for run in runs})
+    if len(lambdas) < 2:
+        raise NothingToPlot(f'all runs have lambda {lambdas[0]:g}')
+    panels: list[tuple[str, str]] = []
+    points: dict[tuple[str, str], dict[float, list[float]]] = {}
+    rows: list[list[Any]] = [['method', 'seed', 'lambda', 'quantity', 'data set', 'value']]
+    for run in runs:
+        last = run.epochs[-1]
+        found = {
+            ('skip connections', f'searched on {run.dataset}'): last['skip_connections'],
+            ('mean entropy at the end (nats)', f'searched on {run.dataset}'): last['mean_entropy'],
+        }
+        if run.space.genotype == 'nas_bench_201' and table is not None:
+            found = {
+                ('test accuracy of the cell (%)', name): table_accuracy(
+                    table, last['genotype'], key
+                )
+                for key, name in DATASET_NAMES.items()
+            } | found
+        for key, value in found.items():
+            points.setdefault(key, {}).setdefault(run.last_lambda, []).append(value)
+            rows.append([run.method, run.seed, run.last_lambda, *key, value])
+        panels += [key for key in found if key not in panels]
+    quantities = list(dict.fromkeys(quantity for quantity, _ in panels))
+    figure, grid = _grid(len(quantities))
+    zero = min(value for value in lambdas if value) / 10  # where 0 stands on a log axis
+    for quantity, axes in zip(quantities, grid, strict=True):
+        datasets = [dataset for other, dataset in panels if other == quantity]
+        for number, dataset in enumerate(datasets):
+            columns = {value or zero: found for value, found in points[quantity, dataset].items()}
+            _band(axes, columns, dataset, line_style(number + 4 * (quantity != quantities[0])))
+        axes.set_xscale('log')
+        ticks = [value or zero for value in lambdas]
+        axes.set_xticks(ticks, [f'{value:g}' for value in lambdas])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel('λ (log axis; 0 at its left end)' if 0 in lambdas else 'λ (log axis)')
+        axes.set_ylabel(quantity)
+        axes.grid(alpha=0.3)
+    _legend(figure, grid)
+    return figure, rows
+
+
+def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """All 15,625 cells by test accuracy, with the found ones marked."""
+    table = _table(runs, table)
+    figure, grid = _grid(len(DATASET_NAMES))
+    rows: list[list[Any]] = [
+        ['method', 'seed', 'data set', 'test accuracy (%)', 'better cells', 'cells']
+    ]
+    methods = list(dict.fromkeys(run.method for run in runs))
+    for (dataset, name), axes in zip(DATASET_NAMES.items(), grid, strict=True):
+        values = table.column(f'{dataset}_test_200')
+        axes.hist(values, bins=DISTRIBUTION_BINS, color='#BBBBBB', log=True)
+        axes.yaxis.set_major_formatter('{x:,.0f}')
+        axes.set_title(name)
+        axes.set_xlabel('test accuracy (%)')
+        for number, method in enumerate(methods):
+            style = line_style(number)
+            mine = [run for run in runs if run.method == method]
+            found = [table_accuracy(table, run.epochs[-1]['genotype'], dataset) for run in mine]
+            label = method if len(mine) == 1 else f'{method} ({len(mine)} seeds)'
+            for index, (run, value) in enumerate(zip(mine, found, strict=True)):
+                axes.axvline(
+                    value, color=style['color'], linestyle=style['linestyle'], linewidth=1.3
+                )
+                axes.plot(
+                    value, 0.97 - 0.06 * number, transform=axes.get_xaxis_transform(),
+                    label=None if index else label, markersize=7, clip_on=False,
+                    **dict(style, linestyle='none'),
+                )  # fmt: skip
+                better = int(np.count_nonzero(values > value + 1e-6))
+                rows.append([method, run.seed, name, value, better, len(values)])
+    grid[0].set_ylabel('cells (log axis)')
+    _legend(figure, grid)
+    return figure, rows
+
+
+PLOTS: dict[str, Callable[[Sequence[SearchRun], NASBench201 | None], tuple[Any, list]]] = {
+    'accuracy': _plot_accuracy,
+    'supernet': _plot_supernet,
+    'losses': _plot_losses,
+    'cosine': _plot_cosine,
+    'weights': _plot_weights,
+    'entropy': _plot_entropy,
+    'edges': _plot_edges,
+    'leaders': _plot_leaders,
+    'skips': _plot_skips,
+    'lambda': _plot_lambda,
+    'distribution': _plot_distribution,
+}
