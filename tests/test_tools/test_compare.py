@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
+
+from rdarts.engine.launch import load_config
+from rdarts.genotypes import load_genotype
+from rdarts.visualization.search_log import read_search_log
 
 TESTS = str(Path(__file__).resolve().parents[1])
 
@@ -75,6 +80,23 @@ def test_two_methods_over_two_seeds(env, tmp_path):
 
 
 @pytest.mark.data
+def test_the_same_alphas_without_none(env, tmp_path):
+    config = write_small_search(tmp_path, name='ours.py', images=16)
+    work = tmp_path / 'work'
+    done = compare(env, config, '--seeds', 1, '--work-dir', work, '--without-none')
+    assert done.code == 0, done.out + done.err
+    methods = json.loads((work / 'compare.json').read_text())['methods']
+    assert list(methods) == ['ours', 'ours, without none']
+    row = methods['ours, without none']['0']
+    alphas = read_search_log(work / 'ours' / 'seed_0', 'epoch')[-1]['alpha']['cell']
+    names = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
+    best = [names[max(range(1, 5), key=alpha.__getitem__)] for alpha in alphas]
+    assert load_genotype(row['genotype']).operations() == best
+    assert row['skip_connections'] == best.count('skip_connect')
+    assert 'ours, without none - ours' in done.out or 'ours - ours, without none' in done.out
+
+
+@pytest.mark.data
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
     good = write_small_search(tmp_path, name='good.py', images=16)
     bad = write_small_search(
@@ -110,7 +132,7 @@ def test_a_killed_comparison_goes_on(env, tmp_path):
 
 @pytest.mark.data
 def test_cells_of_other_spaces_are_retrained(env, tmp_path):
-    search = write_small_search(tmp_path, name='s2.py', space='s2', images=16)
+    search = write_small_search(tmp_path, name='own_s2.py', space='s2', images=16)
     retrain = tmp_path / 'short.py'
     configs = TOOLS.parent / 'configs'
     retrain.write_text(
@@ -122,11 +144,41 @@ def test_cells_of_other_spaces_are_retrained(env, tmp_path):
     )
     done = compare(env, search, '--seeds', 1, '--work-dir', tmp_path / 'work', '--retrain', retrain)
     assert done.code == 0, done.out + done.err
-    row = json.loads((tmp_path / 'work' / 'compare.json').read_text())['methods']['s2']['0']
+    row = json.loads((tmp_path / 'work' / 'compare.json').read_text())['methods']['own_s2']['0']
     assert 0 < row['error'] <= 100 and row['parameters'] > 1000
-    assert f'{row["error"]:.2f}' in done.out
+    assert f'{row["error"]:.2f}' in done.out and '\ns2, digits ' in done.out
+    assert 's2: error (%)' not in done.out and 'own: error (%)' in done.out
+
+    # the networks that were trained, taken as they are
+    nets = tmp_path / 'nets' / 'own_s2' / 'seed_0'
+    nets.parent.mkdir(parents=True)
+    nets.symlink_to(tmp_path / 'work' / 'own_s2' / 'seed_0' / 'short')
+    args = [search, '--seeds', 1, '--work-dir', tmp_path / 'other']
+    done = compare(env, *args, '--checkpoints', tmp_path / 'nets')
+    assert done.code == 0, done.out + done.err
+    found = json.loads((tmp_path / 'other' / 'compare.json').read_text())['methods']['own_s2']['0']
+    assert found['error'] == pytest.approx(row['error'], abs=1e-9)
+    for key in ('parameters', 'genotype', 'skip_connections'):
+        assert found[key] == row[key]
+    assert not (nets / 'test').exists()  # nothing is written into what was given
+    line = one_line(compare(env, *args[:-1], tmp_path / 'x', '--checkpoints', tmp_path / 'gone'))
+    assert 'no trained network in' in line and 'gone/own_s2/seed_0' in line
     done = compare(env, search, '--seeds', 1, '--work-dir', tmp_path / 'work')
     assert done.code == 0 and 'Not retrained: --retrain CONFIG' in done.out
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [
+        ('search/darts_darts_c10.py', ('darts, CIFAR-10', 'darts')),
+        ('search/rdarts_darts_c100.py', ('darts, CIFAR-100', 'rdarts')),
+        ('search/darts_2nd_s3_c10.py', ('s3, CIFAR-10', 'darts_2nd')),
+        ('search/rdarts_s4_c100.py', ('s4, CIFAR-100', 'rdarts')),
+    ],
+)
+def test_spaces_and_data_sets_are_rows_and_methods_columns(path, expected):
+    group_of = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['group_of']
+    assert group_of(path, load_config(TOOLS.parent / 'configs' / path)) == expected
 
 
 @pytest.mark.data
@@ -142,6 +194,8 @@ def test_what_does_not_fit(env, tmp_path):
         ([retrain], 'is no search: its backbone has no space'),
         ([tmp_path / 'gone.py'], 'config not found'),
         ([nb201, '--table', tmp_path / 'gone.csv.gz'], 'gone.csv.gz'),
+        ([darts, '--without-none'], '--without-none is for NAS-Bench-201'),
+        ([nb201, '--checkpoints', 'x'], '--checkpoints is for spaces without a table'),
     ):
         assert message in one_line(compare(env, *args, *work))
     bad = write_small_search(

@@ -2,7 +2,7 @@
 
 Each (config, seed) is a search in a folder of its own, WORK_DIR/CONFIG/seed_SEED. What has ended is
 not run again, what was interrupted goes on. Cells of NAS-Bench-201 are looked up in the table;
-those of other spaces are trained by --retrain.
+those of other spaces are trained by --retrain, or taken trained from --checkpoints.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import NASBench201, find_table
 from rdarts.benchmarks.comparison import (
     COLUMNS,
@@ -36,13 +39,22 @@ from rdarts.benchmarks.comparison import (
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
 from rdarts.errors import UserError
-from rdarts.genotypes import count_skips, load_genotype
-from rdarts.visualization.search_log import read_search_log
+from rdarts.genotypes import Genotype, count_skips, load_genotype
+from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.visualization.search_log import dataset_name, read_search_log
 
-TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
+TOOLS = Path(__file__).resolve().parents[1]
 DONE = 'compare.json'
+FIGURES = 'figures.json'  # of an evaluation
 LEAST_PAIRS = 5  # below, a bootstrap interval is too narrow to be believed
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+# What stands for a data set in the name of a config, and its name
+DATA = {
+    'CIFAR10': ('c10', 'CIFAR-10'),
+    'CIFAR100': ('c100', 'CIFAR-100'),
+    'ImageNet16120': ('in16', 'ImageNet16-120'),
+    'Digits': ('digits', 'digits'),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +70,18 @@ def parse_args() -> argparse.Namespace:
         '--random', type=int, default=10, metavar='K', help='best of K random cells (default: 10)'
     )
     parser.add_argument(
+        '--without-none',
+        action='store_true',
+        help='beside each method also the cell that its last alphas give where `none` is left out',
+    )
+    parser.add_argument(
         '--retrain', metavar='CONFIG', help='how to train found cells of spaces without a table'
+    )
+    parser.add_argument(
+        '--checkpoints',
+        metavar='DIR',
+        help='instead of searching and training: evaluate the networks in DIR/CONFIG/seed_SEED, '
+        'work directories of retrainings',
     )
     parser.add_argument(
         '--cfg-options',
@@ -78,14 +101,16 @@ def parse_args() -> argparse.Namespace:
 
 @dataclass
 class Run:
-    """One search, or the retraining of what it found.
+    """One search, the retraining of what it found, or the evaluation of a network.
 
     Args:
         config (str): Its config.
         seed (int): Its seed.
         folder (Path): Its work directory.
         options (list[str]): Its options.
-        genotype (Path, optional): Of a retraining: the search's folder.
+        kind (str): ``'search'``, ``'retraining'`` or ``'evaluation'``.
+        source (Path, optional): Of a retraining the search's folder, of an evaluation that of the
+            retraining.
         error (str): Why it failed.
     """
 
@@ -93,14 +118,14 @@ class Run:
     seed: int
     folder: Path
     options: list[str]
-    genotype: Path | None = None
+    kind: str = 'search'
+    source: Path | None = None
     error: str = ''
     process: subprocess.Popen | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
-        kind = 'retraining' if self.genotype else 'search'
-        return f'{Path(self.config).stem}, seed {self.seed} ({kind})'
+        return f'{Path(self.config).stem}, seed {self.seed} ({self.kind})'
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -133,10 +158,16 @@ class Run:
         write_atomically(self.folder / DONE, text.encode())
 
     def command(self) -> list[str]:
-        command = [sys.executable, str(TRAIN), self.config, '--work-dir', str(self.folder)]
+        if self.kind == 'evaluation':
+            script, source = TOOLS / 'test.py', str(self.source)
+            config = str(self.source / 'config.py')
+            out = ['--work-dir', str(self.folder / 'test'), '--out', str(self.folder / FIGURES)]
+            return [sys.executable, str(script), config, source, *out]
+        script = str(TOOLS / 'train.py')
+        command = [sys.executable, script, self.config, '--work-dir', str(self.folder)]
         command += ['--seed', str(self.seed)]
-        if self.genotype:
-            command += ['--genotype', str(self.genotype)]
+        if self.kind == 'retraining':
+            command += ['--genotype', str(self.source)]
         if self.state() == 'resume':
             command.append('--resume')
         if self.options:
@@ -192,9 +223,19 @@ def last_error(log: Path, code: int) -> str:
     return f'{how} after: {lines[-1]}'
 
 
-def read_search(run: Run) -> dict[str, Any]:
-    """What a search found and cost."""
-    genotype = load_genotype(run.folder, space_of(run))
+def read_search(run: Run, without_none: bool = False) -> dict[str, Any]:
+    """What a search found and cost.
+
+    Args:
+        run (Run): The search.
+        without_none (bool): Derive from its last alphas without ``none``, instead of what it
+            derived itself.
+    """
+    space = build_space(space_of(run))
+    if without_none:
+        genotype = derive_without_none(run, space)
+    else:
+        genotype = load_genotype(run.folder, space)
     rows = read_search_log(run.folder, 'iter')
     return dict(
         genotype=genotype.to_string(),
@@ -202,6 +243,18 @@ def read_search(run: Run) -> dict[str, Any]:
         seconds=rows[-1]['time'] if rows else None,
         memory_mb=max((row['memory'] for row in rows), default=None),
     )
+
+
+def derive_without_none(run: Run, space: SearchSpace) -> Genotype:
+    """The best operation but ``none`` on every edge, by the alphas of the last epoch's row."""
+    rows = read_search_log(run.folder, 'epoch')
+    if not rows or 'alpha' not in rows[-1]:
+        raise UserError(
+            f'{run.folder}: no epoch with alphas is logged (AlphaStatisticsHook does that), '
+            'which --without-none needs'
+        )
+    alphas = {name: torch.tensor(values) for name, values in rows[-1]['alpha'].items()}
+    return Argmax(allow_none=False)(alphas, space)
 
 
 def space_of(run: Run) -> Any:
@@ -227,7 +280,7 @@ def expected(runs: Sequence[Run]) -> None:
 
     seconds: dict[str, float] = {}
     for run in runs:
-        if run.state() != 'done' and run.genotype is None and run.config not in seconds:
+        if run.state() != 'done' and run.kind == 'search' and run.config not in seconds:
             cfg = launch.load_config(run.config, options_of(run.options))
             launch.check_model(cfg)
             print(f'{run.config}:')
@@ -237,7 +290,7 @@ def expected(runs: Sequence[Run]) -> None:
         state = run.state()
         cost = 0.0 if state == 'done' else seconds.get(run.config, 0.0)
         total += cost
-        unknown = run.genotype is not None and state != 'done'
+        unknown = run.kind != 'search' and state != 'done'
         time_left = 'not measured' if unknown else str(datetime.timedelta(seconds=round(cost)))
         print(f'{state:<7} {run.name:<60} {time_left}')
     print(f'expected: {datetime.timedelta(seconds=round(total))} one after another')
@@ -276,21 +329,52 @@ def table_rows(
     return header, rows
 
 
-def other_rows(methods: dict[str, dict[int, dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
-    """Of spaces without a table: test error after retraining."""
-    header = ['method', 'test error (%)', 'best (%)', 'parameters (M)']
-    header += ['skips', 'time', 'memory (MB)', 'seeds']
-    rows = []
-    for name, found in methods.items():
+def other_rows(
+    methods: dict[str, dict[int, dict[str, Any]]], groups: dict[str, tuple[str, str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Of spaces without a table: test error after retraining.
+
+    Args:
+        methods (dict): Config -> seed -> figures.
+        groups (dict[str, tuple[str, str]]): Config -> its row (space and data set) and its method.
+
+    Returns:
+        tuple: The header and the rows, one for each space and data set, with columns for each
+        method.
+    """
+    names = list(dict.fromkeys(method for _, method in groups.values()))
+    header = ['space, data set']
+    for name in names:
+        header += [f'{name}: error (%)', 'best (%)', 'parameters (M)', 'skips', 'time', 'seeds']
+    rows: dict[str, list[str]] = {}
+    for config, (row, method) in groups.items():
+        cells = rows.setdefault(row, [row, *['-'] * (6 * len(names))])
+        found = methods[config]
         errors = [v['error'] for v in found.values() if v.get('error') is not None]
         sizes = [v['parameters'] / 1e6 for v in found.values() if v.get('parameters')]
-        cells = ['-', '-', '-']
+        values = ['-', '-', '-', '-', '-', str(len(found))]
         if errors:
-            cells = [percent(Summary.of(errors)), f'{min(errors):.2f}', '-']
+            values[:2] = [percent(Summary.of(errors)), f'{min(errors):.2f}']
         if sizes:
-            cells[2] = percent(Summary.of(sizes))
-        rows.append([name, *cells, *(costs(found) if found else ['-', '-', '-', '0'])])
-    return header, rows
+            values[2] = percent(Summary.of(sizes))
+        if found:
+            values[3:5] = costs(found)[:2]
+        start = 1 + 6 * names.index(method)
+        cells[start : start + 6] = values
+    return header, list(rows.values())
+
+
+def group_of(config: str, cfg: Any) -> tuple[str, str]:
+    """The space and data set of a config, and its name without them: the method."""
+    space = build_space(cfg.model.backbone.space).name
+    dataset = dataset_name(cfg)
+    token, name = DATA.get(dataset, (dataset, dataset))
+    parts = Path(config).stem.split('_')
+    # from the end: in `darts_darts_c10` the first is the method
+    for word in (token, space):
+        if word in parts[1:]:
+            del parts[len(parts) - 1 - parts[::-1].index(word)]
+    return f'{space}, {name}', '_'.join(parts)
 
 
 def of(found: dict[int, dict[str, Any]], key: str) -> Summary:
@@ -298,8 +382,8 @@ def of(found: dict[int, dict[str, Any]], key: str) -> Summary:
 
 
 def costs(found: dict[int, dict[str, Any]]) -> list[str]:
-    seconds = [v['seconds'] for v in found.values() if v['seconds'] is not None]
-    memory = [v['memory_mb'] for v in found.values() if v['memory_mb'] is not None]
+    seconds = [v['seconds'] for v in found.values() if v.get('seconds') is not None]
+    memory = [v['memory_mb'] for v in found.values() if v.get('memory_mb') is not None]
     return [
         f'{of(found, "skip_connections").mean:.1f}',
         str(datetime.timedelta(seconds=round(Summary.of(seconds).mean))) if seconds else '-',
@@ -385,12 +469,19 @@ def main() -> int:
             'other spaces are retrained'
         )
     table = find_benchmark(args.table) if with_table[0] else None
+    if args.without_none and table is None:
+        raise UserError('--without-none is for NAS-Bench-201: cells of other spaces hold no none')
+    if args.checkpoints and (args.retrain or table is not None):
+        raise UserError('--checkpoints is for spaces without a table, and instead of --retrain')
+    groups = {} if table else {Path(c).stem: group_of(c, cfg) for c, cfg in loaded.items()}
     folder = Path(args.work_dir)
     runs = [
         Run(config, seed, folder / Path(config).stem / f'seed_{seed}', list(args.cfg_options))
         for config in args.configs
         for seed in range(args.seeds)
     ]
+    if args.checkpoints:
+        runs = [evaluation(run, Path(args.checkpoints)) for run in runs]
     if args.dry_run:
         expected(runs)
         return 0
@@ -402,11 +493,23 @@ def main() -> int:
         launch.load_config(args.retrain, options_of(args.retrain_options))
         retrainings = [
             Run(args.retrain, run.seed, run.folder / Path(args.retrain).stem,
-                list(args.retrain_options), genotype=run.folder)
+                list(args.retrain_options), kind='retraining', source=run.folder)
             for run in ended
         ]  # fmt: skip
         run_all(retrainings, args.jobs)
-    return report(args, folder, runs, retrainings, table)
+    return report(args, folder, runs, retrainings, table, groups)
+
+
+def evaluation(run: Run, folder: Path) -> Run:
+    """Of the network that was trained from a search, in place of the search.
+
+    Raises:
+        UserError: It is not there.
+    """
+    source = folder / Path(run.config).stem / f'seed_{run.seed}'
+    if not (source / 'config.py').is_file() or not list_checkpoints(source):
+        raise UserError(f'no trained network in {source}: it needs config.py and a checkpoint')
+    return Run(run.config, run.seed, run.folder, [], kind='evaluation', source=source)
 
 
 def find_benchmark(path: str | None) -> NASBench201:
@@ -425,22 +528,31 @@ def report(
     runs: Sequence[Run],
     retrainings: Sequence[Run],
     table: NASBench201 | None,
+    groups: dict[str, tuple[str, str]],
 ) -> int:
     """Print and write what the runs that have ended found."""
-    trained = {run.genotype: run for run in retrainings if run.state() == 'done'}
-    methods: dict[str, dict[int, dict[str, Any]]] = {Path(c).stem: {} for c in args.configs}
+    trained = {run.source: run for run in retrainings if run.state() == 'done'}
+    methods: dict[str, dict[int, dict[str, Any]]] = {}
     for run in runs:
-        if run.state() != 'done':
-            continue
-        values = read_search(run)
-        if table is not None:
-            record = table.query(values['genotype'])
-            values['index'] = record.index
-            for dataset, split in COLUMNS:
-                values[f'{dataset}_{split}'] = record.accuracy(dataset, split)
-        elif run.folder in trained:
-            values.update(read_retraining(trained[run.folder]))
-        methods[Path(run.config).stem][run.seed] = values
+        name = Path(run.config).stem
+        for key, without_none in ((name, False), (f'{name}, without none', True)):
+            if without_none and not args.without_none:
+                continue
+            found = methods.setdefault(key, {})
+            if run.state() != 'done':
+                continue
+            if run.kind == 'evaluation':
+                found[run.seed] = read_evaluation(run)
+                continue
+            values = read_search(run, without_none)
+            if table is not None:
+                record = table.query(values['genotype'])
+                values['index'] = record.index
+                for dataset, split in COLUMNS:
+                    values[f'{dataset}_{split}'] = record.accuracy(dataset, split)
+            elif run.folder in trained:
+                values.update(read_retraining(trained[run.folder]))
+            found[run.seed] = values
     if not any(methods.values()):
         raise UserError(f'no run has ended: their logs are in {folder}/CONFIG/seed_N/compare.log')
     if table is not None:
@@ -462,10 +574,15 @@ def report(
             f'{quartiles["quartile_3"]:.2f} % on CIFAR-10 (quartiles).\n'
         )
     else:
-        tables = [('Test error after retraining', *other_rows(methods))]
-        if len(methods) > 1:
-            tables.append(('Test error, paired by seed', *difference_rows(methods, 'error', {})))
-        note = '' if retrainings else 'Not retrained: --retrain CONFIG trains the cells.\n'
+        tables = [('Test error after retraining', *other_rows(methods, groups))]
+        for row in dict.fromkeys(row for row, _ in groups.values()):
+            mine = {name: methods[name] for name, group in groups.items() if group[0] == row}
+            if len(mine) > 1:
+                title = f'Test error, paired by seed ({row})'
+                tables.append((title, *difference_rows(mine, 'error', {})))
+        note = 'Not retrained: --retrain CONFIG trains the cells.\n'
+        if retrainings or args.checkpoints:
+            note = ''
     failed = [run for run in (*runs, *retrainings) if run.error]
     data = dict(methods=methods, failed={run.name: run.error for run in failed})
     print('\n' + write_all(folder, tables, data) + note, end='')
@@ -477,17 +594,33 @@ def report(
 
 def read_retraining(run: Run) -> dict[str, Any]:
     """Test error and size of a retrained cell."""
-    from rdarts.registry import MODELS
-
     accuracy = read_accuracy(run.folder)
     cfg = launch.load_config(run.folder / 'config.py')
+    return dict(
+        error=None if accuracy is None else 100 - accuracy, parameters=count_parameters(cfg)
+    )
+
+
+def read_evaluation(run: Run) -> dict[str, Any]:
+    """What is known of a network whose search is not."""
+    figures = json.loads((run.folder / FIGURES).read_text(encoding='utf-8'))
+    cfg = launch.load_config(run.source / 'config.py')
+    genotype = load_genotype(cfg.model.backbone.genotype)
+    return dict(
+        genotype=genotype.to_string(),
+        skip_connections=count_skips(genotype),
+        error=100 - figures['accuracy/top1'],
+        parameters=count_parameters(cfg),
+    )
+
+
+def count_parameters(cfg: Any) -> int:
+    """Parameters of a network and its classifier, without an auxiliary head."""
+    from rdarts.registry import MODELS
+
     net = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
     head = cfg.model.head
-    classifier = (head.in_channels + 1) * head.num_classes
-    return dict(
-        error=None if accuracy is None else 100 - accuracy,
-        parameters=sum(p.numel() for p in net.parameters()) + classifier,
-    )
+    return sum(p.numel() for p in net.parameters()) + (head.in_channels + 1) * head.num_classes
 
 
 if __name__ == '__main__':
