@@ -15,7 +15,7 @@ TESTS := $(call stamp,tests,requirements/tests.txt)
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection test lint clean
+.PHONY: help quickstart install-detection browser test lint clean
 
 help:
 	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
@@ -39,8 +39,19 @@ quickstart: $(RUNTIME)
 install-detection: $(RUNTIME)
 	@$(PY) tools/install_detection.py
 
-test: $(RUNTIME) $(TESTS) install-detection
+test: $(RUNTIME) $(TESTS) install-detection browser
 	@$(PY) -m pytest --cov=rdarts --cov-report=term $(PYTEST_ARGS)
+
+# Tests that need them are skipped where they are missing. Only root, as in a container, installs.
+browser:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	    ! { command -v chromium && command -v neato; } > /dev/null; then \
+	    echo 'Installing Chromium and Graphviz for the tests of report and drawings: a minute, once ...'; \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	        chromium graphviz fonts-dejavu-core > /dev/null || \
+	        echo 'That failed: those tests will be skipped.'; \
+	fi
 
 lint: $(TESTS)
 	@$(PY) -m ruff check .

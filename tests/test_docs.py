@@ -16,6 +16,7 @@ from rdarts.engine.dry_run import dry_run
 from rdarts.engine.launch import check_model, load_config
 from rdarts.registry import HOOKS, REGULARIZERS, build
 from rdarts.search_spaces import build_space
+from rdarts.visualization.plots import PLOTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'en').glob('*.md'))]
@@ -141,3 +142,10 @@ def test_watching_hooks_as_the_page_on_searching_says(project):
     for name in ('convergence', 'collapse'):
         HOOKS.build(hooks[name])
     assert hooks.architect.type == 'rdarts.BERArchitectHook'
+
+
+def test_the_page_on_reports_lists_every_picture():
+    text = (ROOT / 'docs/en/report.md').read_text(encoding='utf-8')
+    assert re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE) == list(PLOTS)
+    tool = (ROOT / 'tools/analysis/plot_search.py').read_text(encoding='utf-8')
+    assert re.findall(r'^(\w+)  +\S', tool.split('"""')[1], re.MULTILINE) == list(PLOTS)

@@ -96,6 +96,9 @@ def main() -> int:
         tool = 'compare_cells' if genotype.kind == 'nas_bench_201' else 'draw_genotype'
         print(f'\ngenotype: {genotype.to_string()}')
         print(f'saved in: {path}')
+        report = path.with_name('report.html')
+        if report.is_file():
+            print(f'report:   {report}')
         print(f'next:     python tools/analysis/{tool}.py {cfg.work_dir}')
     return 0
 

@@ -8,5 +8,6 @@ default_hooks = dict(
     genotype=dict(type='rdarts.GenotypeHook'),
     alpha_statistics=dict(type='rdarts.AlphaStatisticsHook'),
     search_log=dict(type='rdarts.SearchLogHook', interval=10),
+    report=dict(type='rdarts.ReportHook'),
     split_record=dict(type='rdarts.SplitRecordHook'),
 )

@@ -34,7 +34,8 @@ from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 
 RUN_FILES = (
-    'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint'
+    'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint',
+    'report.html'
 )  # fmt: skip
 SUPERNETS = ('rdarts.DARTSSupernet', 'rdarts.NASBench201Supernet')
 DERIVED_NETS = ('rdarts.DARTSNet', 'rdarts.NASBench201Net')
@@ -483,6 +484,12 @@ class _Runner(Runner):
         """See mmengine."""
         if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
             super().dump_config()
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """As mmengine's, but None switches off any hook: mmengine's refuses all but its own."""
+        own = ('timer', 'runtime_info', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
+        super().register_default_hooks(hooks)
 
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()

@@ -5,6 +5,7 @@ from rdarts.hooks.collapse import CollapseHook
 from rdarts.hooks.convergence import ConvergenceHook
 from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
+from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
@@ -15,6 +16,7 @@ __all__ = [
     'ConvergenceHook',
     'DropPathHook',
     'GenotypeHook',
+    'ReportHook',
     'SearchLogHook',
     'SplitRecordHook',
     'TabularBenchmarkHook',

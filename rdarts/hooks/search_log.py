@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any
 
+import mmengine
+import mmpretrain
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+import rdarts
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
 from rdarts.registry import HOOKS
@@ -31,6 +35,13 @@ def peak_memory_mb() -> float:
     except ImportError:
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a search runs on."""
+    modules = dict(rdarts=rdarts, torch=torch, mmengine=mmengine, mmpretrain=mmpretrain)
+    found = {name: module.__version__ for name, module in modules.items()}
+    return dict(found, python=platform.python_version())
 
 
 def _finite(value: Any) -> Any:
@@ -94,7 +105,7 @@ class SearchLogHook(Hook):
         write_atomically(Path(runner.work_dir) / 'config.py', text.encode())
         if self._size is None:
             self.path.write_text('')
-            self._write('start', runner, 0, 0, seed=runner.seed)
+            self._write('start', runner, 0, 0, seed=runner.seed, versions=versions())
         elif self._size != KEEP_ALL:
             size = self.path.stat().st_size if self.path.exists() else 0
             if size < self._size:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers import digits_runner, log_text
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -76,11 +77,11 @@ def test_rows_of_a_real_search(tmp_path):
         ('iter', 1, 1), ('iter', 1, 2), ('epoch', 1, 2), ('val', 1, 2),
         ('iter', 2, 3), ('iter', 2, 4), ('epoch', 2, 4), ('val', 2, 4),
     ]  # fmt: skip
-    keys = dict(start=['seed'], iter=ITER, epoch=EPOCH, val=['accuracy/top1'])
+    keys = dict(start=['seed', 'versions'], iter=ITER, epoch=EPOCH, val=['accuracy/top1'])
     for row in rows:
         assert list(row) == HEAD + keys[row['kind']]
         assert row['schema'] == SCHEMA == 1
-    assert rows[0]['seed'] == 0
+    assert rows[0]['seed'] == 0 and rows[0]['versions']['torch'] == torch.__version__
     one, two = rows[1], rows[6]
     assert one['lr'] == 0.025
     # the cosine schedule of 100 epochs, after one of them

@@ -1,0 +1,52 @@
+"""The report of a search, rewritten after every epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from rdarts.errors import UserError
+from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
+from rdarts.registry import HOOKS
+from rdarts.visualization.report import write_report
+from rdarts.visualization.search_log import SearchRun, method_of
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Writes ``report.html`` after every epoch, its validation and the search.
+
+    See :func:`~rdarts.visualization.report.write_report`. A report that cannot be written is
+    warned of once and does not end the search.
+    """
+
+    # after the log has its row
+    priority = 'LOW'
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    def after_train_epoch(self, runner) -> None:
+        self._write(runner)
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        if runner.epoch:  # a validation within a training
+            self._write(runner)
+
+    def after_train(self, runner) -> None:
+        self._write(runner, ended=True)
+
+    def _write(self, runner, ended: bool = False) -> None:
+        if not is_main_process() or self._warned:
+            return
+        folder = Path(runner.work_dir)
+        hooks = (hook for hook in runner.hooks if isinstance(hook, TabularBenchmarkHook))
+        table = getattr(next(hooks, None), 'table', None)
+        try:
+            run = SearchRun(folder, method_of(folder), runner.cfg, ended)
+            write_report([run], folder / 'report.html', table)
+        except UserError as error:
+            self._warned = True
+            runner.logger.warning(f'no report.html: {error}')

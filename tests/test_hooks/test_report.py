@@ -1,0 +1,48 @@
+"""The report that a search writes itself."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from helpers import digits_runner, log_text
+
+HOOK = {'default_hooks.report': dict(type='rdarts.ReportHook')}
+
+
+def runs_of(folder):
+    text = (folder / 'report.html').read_text(encoding='utf-8')
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])['runs']
+
+
+def test_it_is_rewritten_every_epoch(tmp_path):
+    runner = digits_runner(tmp_path, {**HOOK, 'train_cfg.max_epochs': 2})
+    seen = []
+
+    hook = next(h for h in runner.hooks if type(h).__name__ == 'ReportHook')
+    write = hook._write
+
+    def spy(*args, **kwargs):
+        write(*args, **kwargs)
+        (run,) = runs_of(tmp_path)
+        seen.append((run['epochs'], run['ended']))
+
+    hook._write = spy
+    runner.train()
+    # after each epoch, after its validation, and at the end
+    assert seen == [([1], False)] * 2 + [([1, 2], False)] * 2 + [([1, 2], True)]
+    (run,) = runs_of(tmp_path)
+    assert run['versions']['rdarts'] and run['versions']['torch']
+    assert (
+        run['drawings'][-1]['genotype']
+        == json.loads((tmp_path / 'genotype.json').read_text())['cell']
+    )
+    assert not list(tmp_path.glob('.report*'))
+
+
+def test_a_search_whose_report_cannot_be_made_goes_on(tmp_path):
+    options = {**HOOK, 'default_hooks.alpha_statistics': None, 'train_cfg.max_epochs': 2}
+    digits_runner(tmp_path, options).train()
+    assert (tmp_path / 'genotype.json').is_file()
+    assert not (tmp_path / 'report.html').exists()
+    assert log_text(tmp_path).count('no report.html: ') == 1

@@ -1,0 +1,110 @@
+"""``tools/report.py`` and ``tools/analysis/plot_search.py``: what they write, and their errors."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import write_search
+
+from rdarts.engine.launch import run_guarded
+from rdarts.visualization.plots import PLOTS
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch, capsys):
+    """Run a tool in a folder of its own, without data; gives its exit code, and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('RDARTS_DATA', raising=False)
+
+    def run(name, *args):
+        main = runpy.run_path(str(TOOLS / f'{name}.py'))['main']
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
+        code = run_guarded(main)
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return run
+
+
+def test_a_picture_a_name_with_its_numbers(tool, tmp_path):
+    for seed in (0, 1):
+        write_search(tmp_path / 'all' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=2)
+    code, out, err = tool('analysis/plot_search', 'all')
+    assert (code, err) == (0, '')
+    left = [line for line in out if line.startswith('left out: ')]
+    assert [line.split(':')[1].strip() for line in left] == ['accuracy', 'lambda', 'distribution']
+    folder = tmp_path / 'all' / 'plots'
+    names = sorted(set(PLOTS) - {'accuracy', 'lambda', 'distribution', 'edges'})
+    names = sorted([*names, 'edges_rdarts_0', 'edges_rdarts_1'])
+    for suffix in ('png', 'csv'):
+        assert sorted(path.stem for path in folder.glob(f'*.{suffix}')) == names
+    assert out[0 if not left else 1].endswith('supernet.png, supernet.csv')
+
+
+def test_one_picture_under_a_name_of_ones_own(tool, tmp_path):
+    write_search(tmp_path / 'run', epochs=2)
+    done = tool('analysis/plot_search', 'run', '--plots', 'entropy', '--out', 'x/e.svg')
+    assert done == (0, ['x/e.svg, e.csv'], '')
+    assert (tmp_path / 'x' / 'e.svg').exists() and (tmp_path / 'x' / 'e.csv').exists()
+    done = tool('analysis/plot_search', 'run', '--plots', 'skips', '--out', 'y', '--format', 'pdf')
+    assert done == (0, ['y/skips.pdf, skips.csv'], '')
+
+
+@pytest.mark.data
+def test_the_table_is_found(tool, tmp_path, data_root):
+    write_search(tmp_path / 'run', epochs=2)
+    table = data_root / 'nasbench201'
+    done = tool('analysis/plot_search', 'run', '--plots', 'accuracy', '--table', table)
+    assert done == (0, ['run/plots/accuracy.png, accuracy.csv'], '')
+    assert tool('report', 'run', '--table', table) == (0, ['run/report.html'], '')
+    assert 'optimum' in (tmp_path / 'run' / 'report.html').read_text()
+
+
+def test_reports_of_old_runs_side_by_side(tool, tmp_path):
+    for name in ('one', 'two'):
+        write_search(tmp_path / name, epochs=2)
+    assert tool('report', 'one', 'two', '--out', 'both.html') == (0, ['both.html'], '')
+    text = (tmp_path / 'both.html').read_text()
+    assert '"name":"one, seed 0"' in text and '"name":"two, seed 0"' in text
+
+
+@pytest.mark.parametrize('name', ['analysis/plot_search', 'report'])
+def test_errors_are_one_line(tool, tmp_path, name):
+    write_search(tmp_path / 'run', epochs=1)
+    write_search(tmp_path / 'darts', 'rdarts_darts_c10', epochs=1)
+    write_search(tmp_path / 'new', epochs=0)
+    write_search(tmp_path / 'cut', epochs=2)
+    text = (tmp_path / 'cut' / 'search_log.jsonl').read_text()
+    (tmp_path / 'cut' / 'search_log.jsonl').write_text(text[:300] + '\n' + text[400:])
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'file').write_text('')
+    for folders, message in (
+        (['empty'], 'no search_log.jsonl in empty: is it the folder of a search?'),
+        (['missing'], 'no search_log.jsonl in missing'),
+        (['new'], 'new: no epoch has ended yet'),
+        (['run', 'darts'], 'runs of different spaces cannot be shown together: run searches'),
+        (['run', 'run'], 'run is named twice'),
+        (['cut'], 'cut/search_log.jsonl, line '),
+        (['run', '--out', 'file/x'], 'cannot write'),
+        (['run', '--table', 'missing.csv'], 'missing.csv'),
+    ):
+        code, out, err = tool(name, *folders)
+        assert code == 2 and not [line for line in out if 'html' in line], (folders, out)
+        assert err.startswith('error: ') and message in err and err.count('\n') == 1, err
+
+
+def test_plots_that_cannot_be_drawn(tool, tmp_path):
+    write_search(tmp_path / 'run', epochs=1)
+    for args, message in (
+        (['--plots', 'accuracy'], 'accuracy cannot be drawn: there is no NAS-Bench-201 table'),
+        (['--plots', 'entropi'], "no plot 'entropi': did you mean 'entropy'?"),
+        (['--format', 'gif'], "--format must be png, svg or pdf, but is 'gif'"),
+        (['--out', 'x.png'], '--out x.png is one picture: name one with --plots'),
+    ):
+        code, out, err = tool('analysis/plot_search', 'run', *args)
+        assert (code, out) == (2, []) and message in err and err.count('\n') == 1, err

@@ -1,0 +1,41 @@
+"""Write the report of searches: one HTML file with every epoch, that needs no network.
+
+A search writes report.html into its work directory itself. This makes it for older runs, and
+sets several side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rdarts.benchmarks import NASBench201, find_table
+from rdarts.engine.launch import run_guarded
+from rdarts.visualization.report import write_report
+from rdarts.visualization.search_log import find_runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        metavar='WORK_DIR',
+        help='work directory of a search, or a folder of such',
+    )
+    parser.add_argument('--out', help='file to write (default: report.html in the first WORK_DIR)')
+    parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
+    args = parser.parse_args()
+    runs = find_runs(args.work_dirs)
+    path = find_table(args.table)
+    table = None if path is None else NASBench201(path)
+    out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'report.html'
+    write_report(runs, out, table)
+    print(out)
+
+
+if __name__ == '__main__':
+    sys.exit(run_guarded(main))
