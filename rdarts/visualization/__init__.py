@@ -1,0 +1,1 @@
+"""Pictures of genotypes and searches, and the report."""
