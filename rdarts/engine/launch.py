@@ -230,6 +230,12 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     if cfg.get('default_scope') == 'mmdet':
         check_detection(path)
+    for keys in (['model'], ['model', 'backbone'], ['train_cfg'], ['default_hooks']):
+        value = cfg
+        for key in keys:
+            value = value.get(key) if value is not None else None
+        if value is not None and not isinstance(value, dict):
+            raise UserError(f'config {path}: {".".join(keys)} must be a dict, but is {value!r}')
     _drop_scope(cfg._cfg_dict)
     check_types(cfg.to_dict())
     backbone = (cfg.get('model') or {}).get('backbone') or {}

@@ -83,8 +83,8 @@ class CollapseHook(Hook):
         self._architect = next((h for h in runner.hooks if isinstance(h, ArchitectHook)), None)
         if self.eigenvalue and self._architect is None:
             raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
-        if self._state['stopped'] is not None:
-            runner.train_loop.stop_training = True
+        if self.stop and self._state['stopped'] is not None:
+            runner.train_loop.stop_training = True  # a search that had ended is resumed
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['collapse'] = dict(self._state, eigenvalues=list(self._state['eigenvalues']))

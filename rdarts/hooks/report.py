@@ -47,6 +47,7 @@ class ReportHook(Hook):
         try:
             run = SearchRun(folder, method_of(folder), runner.cfg, ended)
             write_report([run], folder / 'report.html', table)
-        except UserError as error:
+        except Exception as error:  # what only shows a search must not end it
             self._warned = True
-            runner.logger.warning(f'no report.html: {error}')
+            reason = str(error) if isinstance(error, UserError) else repr(error)
+            runner.logger.warning(f'no report.html: {reason}')

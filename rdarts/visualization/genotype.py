@@ -213,7 +213,8 @@ def _cell_graph(genotype: CellGenotype, name: str, space: SearchSpace | None) ->
     else:
         # the last node is always part of the output
         num_inputs = max(concat, default=0) + 1 - len(nodes)
-    if not nodes or not concat or min(concat) < 0 or num_inputs < 1:
+    last = num_inputs + len(nodes) - 1
+    if not nodes or not concat or min(concat) < 0 or max(concat) > last or num_inputs < 1:
         raise UserError(f"genotype, cell '{name}': nodes and output do not fit: {list(concat)}")
     edges = [
         _Edge(source, target, operation)
@@ -255,7 +256,6 @@ class _Line:
     points: list[tuple[float, float]]
     look: Mapping[str, Any]
     gid: str = ''
-    head: bool = True
 
 
 @dataclass

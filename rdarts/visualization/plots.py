@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DPI = 120
 PANEL = (3.6, 2.9)  # inches
 TABLE_ACCURACY = 'test accuracy of the cell (%)'
+SKIPS, LAST_ENTROPY = 'skip connections', 'mean entropy at the end (nats)'
 DISTRIBUTION_BINS = 100
 
 
@@ -80,7 +81,11 @@ def plot_runs(
         save_figure(figure, path, DPI)
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator='\n').writerows(rows)
-    write_atomically(Path(path).with_suffix('.csv'), buffer.getvalue().encode())
+    numbers = Path(path).with_suffix('.csv')
+    try:
+        write_atomically(numbers, buffer.getvalue().encode())
+    except OSError as error:
+        raise UserError(f'cannot write {numbers}: {error.strerror}') from None
 
 
 # Lines over epochs
@@ -105,14 +110,10 @@ def _lines(
         if not together and panel:
             axes.set_title(panel)
         for index, method in enumerate(methods):
-            columns: dict[float, list[float]] = {}
-            for curve in curves:
-                if (curve.panel, curve.method) == (panel, method):
-                    for epoch, value in curve.values.items():
-                        columns.setdefault(epoch, []).append(value)
-            if columns:
+            found = [c.values for c in curves if (c.panel, c.method) == (panel, method)]
+            if found:
                 label = (panel or method) if together else method
-                _band(axes, columns, label, line_style(number if together else index))
+                _band(axes, found, label, line_style(number if together else index))
         if marks and panel in marks:
             axes.axhline(marks[panel], color='#555555', linewidth=1, linestyle=(0, (8, 3)))
             axes.set_title(f'{panel} (grey: optimum {marks[panel]:.2f})', size=10)
@@ -130,16 +131,24 @@ def _lines(
 
 
 def _band(
-    axes: Axes, columns: Mapping[float, Sequence[float]], label: str, style: dict[str, Any]
+    axes: Axes, found: Sequence[Mapping[float, float]], label: str, style: dict[str, Any]
 ) -> None:
-    """The mean of each column as a line, in a band from its lowest to its highest value."""
-    x = sorted(columns)
-    seeds = max(map(len, columns.values()))
-    if seeds > 1:
-        label = f'{label} ({seeds} seeds)'
-        low, high = [min(columns[key]) for key in x], [max(columns[key]) for key in x]
+    """One line; or the mean of several, in a band from the lowest to the highest.
+
+    Mean and band reach as far as all of them do. Those that are longer go on as thin lines.
+    """
+    x = sorted(set(found[0]).intersection(*found[1:]))
+    columns = [[values[key] for values in found] for key in x]
+    if len(found) > 1:
+        label = f'{label} ({len(found)} seeds)'
+        low, high = [min(column) for column in columns], [max(column) for column in columns]
         axes.fill_between(x, low, high, color=style['color'], alpha=0.15, linewidth=0)
-    mean = [sum(columns[key]) / len(columns[key]) for key in x]
+        for values in found:
+            rest = [key for key in sorted(values) if not x or key >= x[-1]]
+            if len(rest) > 1:
+                thin = dict(style, marker=None)
+                axes.plot(rest, [values[key] for key in rest], linewidth=0.7, **thin)
+    mean = [sum(column) / len(column) for column in columns]
     axes.plot(x, mean, label=label, markersize=4, markevery=max(1, len(x) // 10), **style)
 
 
@@ -207,7 +216,7 @@ def _plot_supernet(runs: Sequence[SearchRun], table: NASBench201 | None):
     curves = _curves(runs, {'': SearchRun.validation})
     if not curves:
         raise NothingToPlot('no validation has ended')
-    return _lines(curves, "accuracy of the supernet on alpha's half (%)")
+    return _lines(curves, "supernet's accuracy, alpha's half (%)")
 
 
 def _plot_losses(runs: Sequence[SearchRun], table: NASBench201 | None):
@@ -294,46 +303,83 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
 
 def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
     """Accuracy, skip connections and entropy at the end, against lambda; one line a data set."""
-    lambdas = sorted({run.last_lambda for run in runs})
+    runs, left = _of_lambda_alone(runs)
+    lambdas = sorted({run.lambdas[-1] for run in runs})
     if len(lambdas) < 2:
-        raise NothingToPlot(f'all runs have lambda {lambdas[0]:g}')
-    panels: list[tuple[str, str]] = []
+        raise NothingToPlot(f'all runs that differ in lambda alone have {lambdas[0]:g}')
+    several = len({run.dataset for run in runs}) > 1
     points: dict[tuple[str, str], dict[float, list[float]]] = {}
     rows: list[list[Any]] = [['method', 'seed', 'lambda', 'quantity', 'data set', 'value']]
     for run in runs:
         last = run.epochs[-1]
-        found = {
-            ('skip connections', f'searched on {run.dataset}'): last['skip_connections'],
-            ('mean entropy at the end (nats)', f'searched on {run.dataset}'): last['mean_entropy'],
-        }
+        searched = f'searched on {run.dataset}'
+        found = {}
         if run.space.genotype == 'nas_bench_201' and table is not None:
             found = {
-                ('test accuracy of the cell (%)', name): table_accuracy(
+                (TABLE_ACCURACY, f'{searched}, {name}' if several else name): table_accuracy(
                     table, last['genotype'], key
                 )
                 for key, name in DATASET_NAMES.items()
-            } | found
+            }
+        found[SKIPS, searched] = last['skip_connections']
+        found[LAST_ENTROPY, searched] = last['mean_entropy']
         for key, value in found.items():
-            points.setdefault(key, {}).setdefault(run.last_lambda, []).append(value)
-            rows.append([run.method, run.seed, run.last_lambda, *key, value])
-        panels += [key for key in found if key not in panels]
-    quantities = list(dict.fromkeys(quantity for quantity, _ in panels))
+            points.setdefault(key, {}).setdefault(run.lambdas[-1], []).append(value)
+            rows.append([run.method, run.seed, run.lambdas[-1], *key, value])
+    quantities = list(dict.fromkeys(quantity for quantity, _ in points))
     figure, grid = _grid(len(quantities))
     zero = min(value for value in lambdas if value) / 10  # where 0 stands on a log axis
     for quantity, axes in zip(quantities, grid, strict=True):
-        datasets = [dataset for other, dataset in panels if other == quantity]
+        datasets = [dataset for other, dataset in points if other == quantity]
         for number, dataset in enumerate(datasets):
-            columns = {value or zero: found for value, found in points[quantity, dataset].items()}
-            _band(axes, columns, dataset, line_style(number + 4 * (quantity != quantities[0])))
+            style = line_style(number + 4 * (quantity != TABLE_ACCURACY))
+            columns = sorted(points[quantity, dataset].items())
+            x = [value or zero for value, _ in columns]
+            axes.fill_between(
+                x, [min(c) for _, c in columns], [max(c) for _, c in columns],
+                color=style['color'], alpha=0.15, linewidth=0,
+            )  # fmt: skip
+            counts = {len(column) for _, column in columns}
+            seeds = f'{min(counts)} to {max(counts)}' if len(counts) > 1 else str(*counts)
+            mean = [sum(column) / len(column) for _, column in columns]
+            axes.plot(x, mean, label=f'{dataset} (runs: {seeds})', markersize=4, **style)
         axes.set_xscale('log')
-        ticks = [value or zero for value in lambdas]
-        axes.set_xticks(ticks, [f'{value:g}' for value in lambdas])
+        axes.set_xticks([value or zero for value in lambdas], [f'{v:g}' for v in lambdas])
+        axes.tick_params(axis='x', rotation=60)
         axes.set_xticks([], minor=True)
         axes.set_xlabel('λ (log axis; 0 at its left end)' if 0 in lambdas else 'λ (log axis)')
-        axes.set_ylabel(quantity)
+        axes.set_ylabel(quantity, size=9)
         axes.grid(alpha=0.3)
+    if left:
+        figure.suptitle(f'left out, as they differ in more: {", ".join(left)}', size=8)
     _legend(figure, grid)
     return figure, rows
+
+
+def _of_lambda_alone(runs: Sequence[SearchRun]) -> tuple[list[SearchRun], list[str]]:
+    """Runs of one constant lambda each, 0 or more, alike in all but lambda, data and seed.
+
+    Returns:
+        tuple: The runs of those settings of which there are most lambdas; names of the others.
+    """
+    groups: dict[str, list[SearchRun]] = {}
+    for run in runs:
+        if len(set(run.lambdas)) == 1 and run.lambdas[0] >= 0:
+            groups.setdefault(_settings(run), []).append(run)
+    chosen = max(groups.values(), key=lambda g: len({r.lambdas[0] for r in g}), default=[])
+    if not chosen:
+        raise NothingToPlot('no run has one lambda, 0 or more, in all its epochs')
+    return chosen, list(dict.fromkeys(run.method for run in runs if run not in chosen))
+
+
+def _settings(run: SearchRun) -> str:
+    """What a search depends on, but for lambda, data and seed."""
+    config = run.config.to_dict()
+    architect = dict((config.get('default_hooks') or {}).get('architect') or {})
+    for key in ('type', 'lambda_', 'signed'):
+        architect.pop(key, None)
+    keys = ('arch_optimizer', 'optim_wrapper', 'param_scheduler', 'train_cfg')
+    return repr((architect, config['model']['backbone'], [config.get(key) for key in keys]))
 
 
 def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):

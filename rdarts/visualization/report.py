@@ -12,16 +12,26 @@ from typing import Any
 from rdarts.benchmarks import NASBench201
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
-from rdarts.genotypes import parse_genotype
 from rdarts.visualization import series
 from rdarts.visualization.genotype import Page, lay_out
-from rdarts.visualization.search_log import SearchRun
+from rdarts.visualization.search_log import SearchRun, number
 from rdarts.visualization.series import DATASET_NAMES
+from rdarts.visualization.style import LINES, line_style
 
 TEMPLATE = Path(__file__).with_name('report.html')
 MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
-RETRAIN = {'nas_bench_201': 'nb201_c10', 'cell': 'darts_c10'}  # by form of the genotype
+POINTS = 300  # of a line, at most
+RETRAIN = {  # config of configs/retrain, by space and data set
+    ('nas_bench_201', 'CIFAR10'): 'nb201_c10',
+    ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
+    ('nas_bench_201', 'ImageNet16120'): 'nb201_in16',
+    ('nas_bench_201', 'Digits'): 'nb201_digits',
+    ('darts', 'CIFAR10'): 'darts_c10',
+    ('darts', 'CIFAR100'): 'darts_c100',
+    **{(f's{i}', 'CIFAR10'): 'darts_c10_16x8' for i in range(1, 5)},
+    **{(f's{i}', 'CIFAR100'): 'darts_c100_16x8' for i in range(1, 5)},
+}
 
 
 def write_report(
@@ -39,35 +49,51 @@ def write_report(
         table (NASBench201, optional): Gives what the cells reach where the log does not say.
 
     Raises:
-        UserError: A log holds no epoch, or the file cannot be written.
+        UserError: A log holds no epoch, there are too many runs, or the file cannot be written.
     """
-    every = 1
+    if runs[0].space.genotype != 'nas_bench_201':
+        table = None
+    charts = _charts(runs, table)
+    template = TEMPLATE.read_text(encoding='utf-8')
+    drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
+    every, longest = 1, max(len(run.epochs) for run in runs)
     while True:
-        data = dict(runs=[_run(run, every) for run in runs], charts=_charts(runs, table))
+        shown = [_run(run, every, seen, table) for run, seen in zip(runs, drawings, strict=True)]
+        lines = [[look['color'], look['marker']] for look in map(line_style, range(len(LINES)))]
+        data = dict(runs=shown, charts=charts, lines=lines)
         text = json.dumps(data, separators=(',', ':'), allow_nan=False)
         text = text.replace('<', '\\u003c')  # within <script> only `<` could end it
-        page = TEMPLATE.read_text(encoding='utf-8').replace(MARK, text)
-        longest = max(len(run.epochs) for run in runs)
-        if len(page.encode()) <= MAX_BYTES or every >= longest:
+        page = template.replace(MARK, text)
+        size = len(page.encode())
+        if size <= MAX_BYTES:
             break
-        every += 1
+        if every >= longest:
+            raise UserError(f'{len(runs)} runs are too many for one report: name fewer')
+        every = min(longest, max(every + 1, every * size // MAX_BYTES))
     try:
         write_atomically(Path(path), page.encode())
     except OSError as error:
         raise UserError(f'cannot write {path}: {error.strerror}') from None
 
 
-def _run(run: SearchRun, every: int) -> dict[str, Any]:
-    """What is shown of one search: every n-th epoch, and the last."""
+def _run(
+    run: SearchRun, every: int, seen: dict[str, dict[str, Any]], table: NASBench201 | None
+) -> dict[str, Any]:
+    """What is shown of one search: every n-th epoch, and the last.
+
+    Args:
+        run (SearchRun): The search.
+        every (int): n.
+        seen (dict): Drawings that were made before, by genotype; further ones are added.
+        table (NASBench201, optional): See :func:`write_report`.
+    """
     rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or i + 1 == len(run.epochs)]
-    drawings: dict[str, dict[str, Any]] = {}
-    order = []
+    place: dict[str, int] = {}
     for row in rows:
         text = row['genotype']
-        if text not in drawings:
-            page = lay_out(parse_genotype(text, run.space.name), run.space)
-            drawings[text] = dict(genotype=text, **_drawing(page))
-        order.append(list(drawings).index(text))
+        if text not in seen:
+            seen[text] = dict(genotype=text, **_drawing(lay_out(run.genotype_of(row), run.space)))
+        place.setdefault(text, len(place))
     return dict(
         name=run.method if run.seed is None else f'{run.method}, seed {run.seed}',
         folder=str(run.folder),
@@ -75,28 +101,39 @@ def _run(run: SearchRun, every: int) -> dict[str, Any]:
         space=run.space.name,
         dataset=run.dataset,
         ended=run.ended,
-        max_epochs=(run.config.get('train_cfg') or {}).get('max_epochs'),
+        max_epochs=number(run.config.get('train_cfg'), 'max_epochs'),
         epochs=[row['epoch'] for row in rows],
         left_out=len(run.epochs) - len(rows),
-        drawings=list(drawings.values()),
-        drawing=order,
-        facts=[_facts(row) for row in rows],
+        drawings=[seen[text] for text in place],
+        drawing=[place[row['genotype']] for row in rows],
+        facts=[_facts(row, table) for row in rows],
         cells=_weights(run, rows),
-        versions=next((r.get('versions') for r in run.rows if r['kind'] == 'start'), None) or {},
-        seconds=next((row.get('time') for row in reversed(run.rows) if 'time' in row), None),
-        config=run.config.pretty_text,
+        versions=_versions(run),
+        seconds=max(
+            (t for row in run.rows if (t := number(row, 'time')) is not None), default=None
+        ),
+        config=run.config_text,
         commands=_commands(run),
     )
 
 
-def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+def _versions(run: SearchRun) -> dict[str, str]:
+    start = next((row for row in run.rows if row['kind'] == 'start'), {})
+    found = start.get('versions')
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _facts(row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
     """What is said of an epoch in words."""
     facts = dict(skips=row['skip_connections'], entropy=_short(row['mean_entropy']))
-    if 'benchmark' in row:
-        facts['index'] = row['benchmark']['index']
-        facts['accuracy'] = {
-            name: row['benchmark'][key]['test'] for key, name in DATASET_NAMES.items()
-        }
+    index = number(row, 'benchmark', 'index')
+    accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
+    if table is not None:
+        record = table.query(row['genotype'])
+        index = record.index
+        accuracy = {name: record.accuracy(key, 'test') for key, name in DATASET_NAMES.items()}
+    if index is not None and None not in accuracy.values():
+        facts.update(index=int(index), accuracy=accuracy)
     return facts
 
 
@@ -106,7 +143,7 @@ def _commands(run: SearchRun) -> list[str]:
     if not run.ended:
         return [f'python tools/train.py {folder}/config.py --work-dir {folder} --resume']
     commands = [f'python tools/analysis/draw_genotype.py {folder}']
-    config = RETRAIN.get(run.space.genotype)
+    config = RETRAIN.get((run.space.name, run.dataset))
     if config is not None:
         commands.append(f'python tools/train.py configs/retrain/{config}.py --genotype {folder}')
     return commands
@@ -189,7 +226,7 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
     charts = []
     for title, unit, readers, mark in found:
         lines = [
-            dict(run=index, name=name, points=[[e, _short(v)] for e, v in sorted(values.items())])
+            dict(run=index, name=name, points=_points(values))
             for name, read in readers.items()
             for index, run in enumerate(runs)
             if (values := read(run))
@@ -197,3 +234,10 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
         if lines:
             charts.append(dict(title=title, unit=unit, lines=lines, mark=mark))
     return charts
+
+
+def _points(values: Mapping[int, float]) -> list[list[float]]:
+    """[epoch, value], some hundred at most: the last one and evenly many before."""
+    epochs = sorted(values)
+    step = -(-len(epochs) // POINTS)
+    return [[e, _short(values[e])] for e in reversed(epochs[::-1][::step])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, parse_genotype
 from rdarts.search_spaces import SearchSpace, build_space
 
 LOG = 'search_log.jsonl'
@@ -46,18 +48,37 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):
                 break  # a row that was being written when the search was killed
             raise UserError(f'{path}, line {number}: no JSON') from None
-        kinds = dict(kind=str, epoch=int)
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(key), type_) for key, type_ in kinds.items()
-        ):
+        named = isinstance(row, dict) and isinstance(row.get('kind'), str)
+        if not named or not _is_count(row.get('epoch')):
             raise UserError(f'{path}, line {number}: no row of a search log')
         if kind is None or row.get('kind') == kind:
             rows.append(row)
     return rows
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def number(value: Any, *keys: str) -> float | None:
+    """A finite number at a place in nested data, or None.
+
+    Args:
+        value: The data, such as a row of the log.
+        *keys (str): Where in it.
+    """
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -99,13 +120,24 @@ class SearchRun:
     def _check(self, row: Mapping[str, Any]) -> None:
         """A row of kind ``epoch`` holds what pictures and the report are made of."""
         where = f'{self.folder / LOG}, epoch {row["epoch"]}'
-        kinds = dict(genotype=str, skip_connections=int, mean_entropy=float, kinds=dict)
-        for key, kind in dict(kinds, weights=dict).items():
-            if not isinstance(row.get(key), kind):
+        for key in ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections'):
+            if key not in row:
                 raise UserError(
                     f"{where}: no '{key}'; a search writes it with GenotypeHook and "
                     'AlphaStatisticsHook in default_hooks'
                 )
+        kinds = row['kinds']
+        fits = dict(
+            genotype=isinstance(row['genotype'], str),
+            weights=isinstance(row['weights'], dict),
+            mean_entropy=number(row, 'mean_entropy') is not None,
+            kinds=isinstance(kinds, dict)
+            and all(number(kinds, k, w) is not None for k in kinds for w in ('weight', 'entropy')),
+            skip_connections=_is_count(row['skip_connections']),
+        )
+        for key, fit in fits.items():
+            if not fit:
+                raise UserError(f"{where}: '{key}' is not what a search logs; was alpha finite?")
         for group in self.space.groups:
             if group.kind == 'op':
                 shape = (len(group.edges), len(group.candidates))
@@ -116,13 +148,14 @@ class SearchRun:
                 if weights.shape != shape or not np.isfinite(weights).all():
                     raise UserError(
                         f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
-                        f'{shape[1]} numbers: is config.py that of this log?'
+                        f'{shape[1]} finite numbers: is config.py that of this log?'
                     )
 
     @cached_property
     def seed(self) -> int | None:
         """Its random seed."""
-        return next((row.get('seed') for row in self.rows if row['kind'] == 'start'), None)
+        seed = next((row.get('seed') for row in self.rows if row['kind'] == 'start'), None)
+        return seed if _is_count(seed) else None
 
     @cached_property
     def config(self) -> Any:
@@ -136,6 +169,15 @@ class SearchRun:
             raise UserError(f'no config.py in {self.folder}: a search writes it')
         return load_config(path)
 
+    @property
+    def config_text(self) -> str:
+        """The same as text."""
+        path = self.folder / 'config.py'
+        try:
+            return path.read_text(encoding='utf-8')
+        except (OSError, ValueError):
+            return self.config.pretty_text
+
     @cached_property
     def space(self) -> SearchSpace:
         """Its search space.
@@ -143,10 +185,35 @@ class SearchRun:
         Raises:
             UserError: The config is that of no search.
         """
-        space = ((self.config.get('model') or {}).get('backbone') or {}).get('space')
+        space: Any = self.config.get('model')
+        for key in ('backbone', 'space'):
+            space = space.get(key) if isinstance(space, Mapping) else None
         if space is None:
             raise UserError(f'{self.folder} is no search: its backbone has no space')
         return build_space(space)
+
+    def genotype_of(self, row: Mapping[str, Any]) -> Genotype:
+        """The genotype of a row of kind ``epoch``.
+
+        Raises:
+            UserError: It is none.
+        """
+        text = row['genotype']
+        if text not in self._genotypes:
+            # the file says more than the log's text, which is that of the official codes
+            path = self.folder / 'genotypes' / f'epoch_{row["epoch"]}.json'
+            try:
+                self._genotypes[text] = parse_genotype(
+                    path.read_text(encoding='utf-8') if path.is_file() else text, self.space.name
+                )
+            except (OSError, ValueError) as error:
+                where = f'{self.folder}, epoch {row["epoch"]}'
+                raise UserError(f'{where}: {error}') from None
+        return self._genotypes[text]
+
+    @cached_property
+    def _genotypes(self) -> dict[str, Genotype]:
+        return {}
 
     @property
     def ended(self) -> bool:
@@ -160,13 +227,12 @@ class SearchRun:
         """The data set that was searched on."""
         return dataset_name(self.config)
 
-    @property
-    def last_lambda(self) -> float:
-        """The factor of BER in the last epoch; 0 of a search without it."""
-        for row in reversed(self.rows):
-            if row['kind'] == 'iter':
-                return row.get('BatchEntropyDecay', {}).get('lambda_', 0.0)
-        return 0.0
+    @cached_property
+    def lambdas(self) -> list[float]:
+        """The factor of BER in every logged iteration that has one; 0 of a search without."""
+        rows = (row for row in self.rows if row['kind'] == 'iter')
+        found = (number(row, 'BatchEntropyDecay', 'lambda_') for row in rows)
+        return [value for value in found if value is not None] or [0.0]
 
     def means(self, *keys: str) -> dict[int, float]:
         """Epoch -> mean over its ``iter`` rows of one number.
@@ -175,22 +241,20 @@ class SearchRun:
             *keys (str): Where the number is, for example ``'arch_cosine_total', 'normal'``.
 
         Returns:
-            dict[int, float]: Only epochs in which it was logged.
+            dict[int, float]: Only epochs that have ended, and in which it was logged.
         """
+        ended = {row['epoch'] for row in self.epochs}
         found: dict[int, list[float]] = {}
         for row in self.rows:
-            value: Any = row if row['kind'] == 'iter' else None
-            for key in keys:
-                value = value.get(key) if isinstance(value, Mapping) else None
-            if isinstance(value, (int, float)):
+            value = number(row, *keys) if row['kind'] == 'iter' else None
+            if value is not None and row['epoch'] in ended:
                 found.setdefault(row['epoch'], []).append(value)
         return {epoch: sum(values) / len(values) for epoch, values in found.items()}
 
     def validation(self) -> dict[int, float]:
         """Epoch -> accuracy of the supernet on alpha's half (%)."""
-        found = {
-            row['epoch']: row.get('accuracy/top1') for row in self.rows if row['kind'] == 'val'
-        }
+        rows = [row for row in self.rows if row['kind'] == 'val']
+        found = {row['epoch']: number(row, 'accuracy/top1') for row in rows}
         return {epoch: value for epoch, value in found.items() if value is not None}
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
-from rdarts.genotypes import parse_genotype, skips_by_cell
+from rdarts.genotypes import skips_by_cell
 from rdarts.search_spaces import SearchSpace
-from rdarts.visualization.search_log import SearchRun
+from rdarts.visualization.search_log import SearchRun, number
 
 DATASET_NAMES = {
     'cifar10': 'CIFAR-10',
@@ -19,11 +19,11 @@ KINDS = {'parameter_free': 'parameter-free', 'parameterised': 'parameterised'}
 Reader = Callable[[SearchRun], Mapping[int, float]]
 
 
-def of_epochs(read: Callable[[Mapping[str, Any]], float | None]) -> Reader:
+def of_epochs(read: Callable[[SearchRun, Mapping[str, Any]], float | None]) -> Reader:
     """A reader of one number of every epoch's row; None where it has none."""
 
     def values(run: SearchRun) -> dict[int, float]:
-        found = {row['epoch']: read(row) for row in run.epochs}
+        found = {row['epoch']: read(run, row) for row in run.epochs}
         return {epoch: value for epoch, value in found.items() if value is not None}
 
     return values
@@ -43,7 +43,7 @@ def entropies() -> dict[str, Reader]:
     A kind's is the sum of -beta log beta within it, averaged over the edges that have candidates
     of it (the paper defines no entropy of a kind).
     """
-    return {'all operations': of_epochs(lambda row: row['mean_entropy']), **_kinds('entropy')}
+    return {'all operations': of_epochs(lambda run, row: row['mean_entropy']), **_kinds('entropy')}
 
 
 def kind_weights() -> dict[str, Reader]:
@@ -53,7 +53,7 @@ def kind_weights() -> dict[str, Reader]:
 
 def _kinds(what: str) -> dict[str, Reader]:
     return {
-        name: of_epochs(lambda row, kind=kind: row['kinds'].get(kind, {}).get(what))
+        name: of_epochs(lambda run, row, kind=kind: number(row, 'kinds', kind, what))
         for kind, name in KINDS.items()
     }
 
@@ -74,11 +74,11 @@ def cosines(space: SearchSpace) -> dict[str, Reader]:
 def skips(space: SearchSpace) -> dict[str, Reader]:
     """Skip connections of the current genotype, by cell type."""
 
-    def count(row: Mapping[str, Any], cell: str) -> int | None:
-        return skips_by_cell(parse_genotype(row['genotype'], space.name)).get(cell)
+    def count(run: SearchRun, row: Mapping[str, Any], cell: str) -> int | None:
+        return skips_by_cell(run.genotype_of(row)).get(cell)
 
     return {
-        name: of_epochs(lambda row, cell=cell: count(row, cell))
+        name: of_epochs(lambda run, row, cell=cell: count(run, row, cell))
         for cell, name in cell_names(space).items()
     }
 
@@ -104,10 +104,10 @@ def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
     def found(row: Mapping[str, Any], dataset: str) -> float | None:
         if table is not None:
             return table_accuracy(table, row['genotype'], dataset)
-        return row.get('benchmark', {}).get(dataset, {}).get('test')
+        return number(row, 'benchmark', dataset, 'test')
 
     return {
-        name: of_epochs(lambda row, dataset=dataset: found(row, dataset))
+        name: of_epochs(lambda run, row, dataset=dataset: found(row, dataset))
         for dataset, name in DATASET_NAMES.items()
     }
 

@@ -31,7 +31,8 @@ LINES = (
 
 def line_style(number: int) -> dict:
     """Colour, line style and marker of the n-th line."""
-    return dict(LINES[number % len(LINES)])
+    shift = number // len(LINES)  # beyond those there are, with other markers
+    return dict(LINES[number % len(LINES)], marker=LINES[(number + shift) % len(LINES)]['marker'])
 
 
 def picture_suffix(path: str | os.PathLike) -> str:

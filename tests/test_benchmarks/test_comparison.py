@@ -23,8 +23,9 @@ def test_summaries():
     found = Summary.of([1.0, 2.0, 6.0])
     assert (found.count, found.mean, found.best) == (3, 3.0, 6.0)
     assert found.deviation == pytest.approx(7.0**0.5)
-    assert Summary.of([4.0]) == Summary(1, 4.0, 0.0, 4.0)
+    assert Summary.of([4.0]) == Summary(1, 4.0, None, 4.0)
     assert percent(Summary.of([93.0, 94.0])) == '93.50 ± 0.71' and percent(None) == '-'
+    assert percent(Summary.of([4.0])) == '4.00'
 
 
 def test_differences_are_paired_by_seed():
@@ -46,6 +47,17 @@ def test_the_interval_is_that_of_the_mean():
     assert found['difference'] == pytest.approx(values.mean())
     assert found['low'] == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
     assert found['high'] == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+@pytest.mark.parametrize('pairs', [5, 10])
+def test_few_pairs_leave_out_a_true_difference_one_time_in_twenty(pairs):
+    rng = np.random.default_rng(0)
+    out = 0
+    for _ in range(400):
+        values = dict(enumerate(rng.normal(0.0, 1.0, pairs)))
+        found = paired_difference(values, dict.fromkeys(range(pairs), 0.0), resamples=1000)
+        out += found['low'] > 0 or found['high'] < 0
+    assert 0.03 <= out / 400 <= 0.09
 
 
 @pytest.fixture(scope='module')

@@ -46,3 +46,36 @@ def test_a_search_whose_report_cannot_be_made_goes_on(tmp_path):
     assert (tmp_path / 'genotype.json').is_file()
     assert not (tmp_path / 'report.html').exists()
     assert log_text(tmp_path).count('no report.html: ') == 1
+
+
+def test_a_space_of_ones_own(tmp_path):
+    """The log's text cannot say all that a genotype of such a space is."""
+    edges = [
+        (0, 1, ['skip_connect', 'nor_conv_3x3']),
+        (0, 2, ['none', 'nor_conv_1x1']),
+        (1, 2, ['avg_pool_3x3', 'nor_conv_3x3']),
+    ]
+    cells = dict(only=dict(num_nodes=3, edges=edges))
+    options = {**HOOK, 'train_cfg.max_epochs': 1, 'default_hooks.benchmark': None}
+    options['model.backbone.space'] = dict(
+        _delete_=True, type='CellSpace', name='mine', cells=cells
+    )
+    digits_runner(tmp_path, options).train()
+    (run,) = runs_of(tmp_path)
+    genotype = json.loads((tmp_path / 'genotype.json').read_text())
+    labels = sorted(label[3] for label in run['drawings'][0]['labels'])
+    chosen = [op for node in genotype['cells']['only']['nodes'] for op, _ in node]
+    assert labels == sorted(op for op in chosen if op != 'none') and len(chosen) == 3
+    assert run['facts'][0]['skips'] == chosen.count('skip_connect')
+    assert [cell['name'] for cell in run['cells']] == ['only']
+
+
+def test_whatever_goes_wrong_with_it_the_search_goes_on(tmp_path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError('a mistake in the page')
+
+    monkeypatch.setattr('rdarts.hooks.report.write_report', broken)
+    digits_runner(tmp_path, {**HOOK, 'train_cfg.max_epochs': 2}).train()
+    assert (tmp_path / 'genotype.json').is_file()
+    text = log_text(tmp_path)
+    assert text.count("no report.html: ZeroDivisionError('a mistake in the page')") == 1

@@ -7,13 +7,17 @@ import json
 import os
 import runpy
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
 from rdarts.engine.launch import load_config
+from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.visualization.search_log import read_search_log
 
@@ -67,7 +71,14 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     for suffix in ('md', 'tex', 'csv'):
         assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
-    assert table[1][0] == 'method' and table[2][:3] == ['optimal', '91.61 ± 0.00', '94.37 ± 0.00']
+    assert table[1][:3] == ['method', 'C10 valid (%)', 'C10 valid (%), deviation']
+    assert table[2][:4] == ['optimal', '91.61', '', '94.37']
+    assert 'optimal' in text and '91.61 ±' not in text
+    for part in (text, (work / 'compare.md').read_text(), (work / 'compare.csv').read_text()):
+        assert 'A random cell reaches at its quartiles (%)' in part
+        assert 'C10 test: 85.74 / 89.07 / 91.52' in part or 'C10 test: ' in part
+    assert data['baselines']['six 3x3 convolutions']['cifar10_test']['mean'] == pytest.approx(93.76)
+    assert len(data['differences']) == 1 + 2 * 3
 
     before = {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')}
     again = compare(env, *args)  # nothing is run again
@@ -113,7 +124,8 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
 
 
 @pytest.mark.data
-def test_a_killed_comparison_goes_on(env, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_killed_comparison_goes_on(env, tmp_path, number):
     config = write_small_search(tmp_path, name='ours.py', images=160)
     work = tmp_path / 'work'
     args = ['analysis/compare.py', config, '--seeds', 2, '--work-dir', work]
@@ -121,13 +133,55 @@ def test_a_killed_comparison_goes_on(env, tmp_path):
     deadline = time.monotonic() + 120
     while not list(work.glob('ours/seed_0/*.pth')) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, number)
     stopped = process.wait(120)
     assert stopped.code != 0
+    assert not any(child.is_running() and 'train.py' in child.cmdline() for child in children)
     first = list(work.glob('ours/seed_0/*.pth'))
     done = compare(env, *args[1:])
     assert done.code == 0, done.out + done.err
     assert first and 'resume  ours, seed 0' in done.out and 'new     ours, seed 1' in done.out
+
+
+@pytest.mark.data
+def test_one_damaged_run_does_not_hide_the_others(env, tmp_path):
+    config = write_small_search(tmp_path, name='ours.py', images=16)
+    args = [config, '--seeds', 2, '--jobs', 2, '--work-dir', tmp_path / 'work']
+    assert compare(env, *args).code == 0
+    damaged = tmp_path / 'work' / 'ours' / 'seed_0'
+    (damaged / 'genotype.json').unlink()
+    done = compare(env, *args)
+    assert done.code == 1 and 'failed: ours, seed 0 (search): ' in done.out
+    assert 'genotype.json' in done.out and done.out.count('ended   ') == 0
+    methods = json.loads((tmp_path / 'work' / 'compare.json').read_text())['methods']
+    assert list(methods['ours']) == ['1']
+    # an edited config is another search
+    config.write_text(config.read_text() + '\nmore = 1\n')
+    line = one_line(compare(env, *args))
+    assert 'holds a run of other settings (content): another --work-dir' in line
+    for text in ('[]', '{"settings": 3, "ended": true}', 'no json'):
+        (damaged / 'compare.json').write_text(text)
+        run = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['Run']
+        assert run('ours.py', 0, damaged, []).state() == 'resume'
+
+
+@pytest.mark.data
+def test_a_run_that_still_runs_is_left_alone(env, tmp_path):
+    run = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['Run']
+    folder = tmp_path / 'seed_0'
+    process = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)', str(folder)])
+    try:
+        one = run('ours.py', 0, folder, [], process=process)
+        one.mark(ended=False)
+        with pytest.raises(UserError, match=f'process {process.pid} still runs in it; wait, or'):
+            run('ours.py', 0, folder, []).state()
+    finally:
+        process.kill()
+        process.wait()
+    assert run('ours.py', 0, folder, []).state() == 'new'
+    one.mark(ended=True)
+    assert run('ours.py', 0, folder, []).state() == 'done'
 
 
 @pytest.mark.data

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 from synthetic import write_search
 
@@ -15,7 +16,8 @@ from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
 from rdarts.visualization.search_log import find_runs, read_search_log
-from rdarts.visualization.style import LINES
+from rdarts.visualization.series import leaders
+from rdarts.visualization.style import LINES, line_style
 
 NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda'}
 
@@ -184,7 +186,7 @@ def test_what_cannot_be_drawn_says_why(nb201, tmp_path):
         (darts, 'accuracy', "no table holds cells of the space 'darts'"),
         (darts, 'distribution', "no table holds cells of the space 'darts'"),
         (darts, 'supernet', 'no validation has ended'),
-        (one, 'lambda', 'all runs have lambda 10'),
+        (one, 'lambda', 'all runs that differ in lambda alone have 10'),
         (runs, 'edges', 'of one search at a time'),
     ):
         with pytest.raises(NothingToPlot, match=message):
@@ -196,6 +198,44 @@ def test_what_cannot_be_drawn_says_why(nb201, tmp_path):
     with pytest.raises(UserError, match='cannot write .*: No such file'):
         plot_runs(runs, 'entropy', tmp_path / 'missing' / 'x.png')
     assert not list(tmp_path.glob('x.*'))
+
+
+def test_seeds_of_unequal_length(tmp_path, monkeypatch):
+    """The mean reaches as far as all seeds do: it must not move because one has ended."""
+    for seed, epochs in ((0, 6), (1, 3)):
+        write_search(tmp_path / 'rdarts' / f'seed_{seed}', seed=seed, epochs=epochs)
+    drawn = []
+    plot = Axes.plot
+
+    def note(axes, x, y, **look):
+        drawn.append((x, y, look))
+        return plot(axes, x, y, **look)
+
+    monkeypatch.setattr(Axes, 'plot', note)
+    plot_runs(find_runs([tmp_path / 'rdarts']), 'leaders', tmp_path / 'x.png')
+    (thin,) = [line for line in drawn if line[2].get('linewidth') == 0.7]
+    (mean,) = [line for line in drawn if line[2].get('label') == 'rdarts (2 seeds)']
+    assert mean[0] == [1, 2, 3] and thin[0] == [3, 4, 5, 6]
+    one, two = (leaders(run) for run in find_runs([tmp_path / 'rdarts']))
+    assert mean[1] == pytest.approx([(one[e] + two[e]) / 2 for e in (1, 2, 3)])
+    assert thin[1] == pytest.approx([one[e] for e in (3, 4, 5, 6)])
+
+
+def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
+    other = write_search(tmp_path / 'fast', lambda_=5.0)
+    config = (other / 'config.py').read_text()
+    assert 'lr=0.0003' in config
+    (other / 'config.py').write_text(config.replace('lr=0.0003', 'lr=0.003'))
+    ramp = write_search(tmp_path / 'ramp', lambda_=0.5)
+    lines = [json.loads(line) for line in (ramp / 'search_log.jsonl').read_text().splitlines()]
+    for row in lines:
+        if row['kind'] == 'iter':
+            row['BatchEntropyDecay']['lambda_'] = 0.1 * row['epoch']
+    (ramp / 'search_log.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in lines))
+    plot_runs(find_runs([nb201, other, ramp]), 'lambda', tmp_path / 'lambda.svg')
+    _, rows = numbers(tmp_path / 'lambda.csv')
+    assert {row[0] for row in rows} == {'l0', 'l0.75', 'l10'}
+    assert 'left out, as they differ in more: fast, ramp' in (tmp_path / 'lambda.svg').read_text()
 
 
 def test_a_search_at_rest_has_no_cosine(tmp_path):
@@ -211,6 +251,8 @@ def test_a_search_at_rest_has_no_cosine(tmp_path):
 def test_lines_differ_without_colour():
     looks = {(str(line['linestyle']), line['marker']) for line in LINES}
     assert len(looks) == len(LINES) == len({line['color'] for line in LINES})
+    looks = {tuple(map(str, line_style(n).values())) for n in range(3 * len(LINES))}
+    assert len(looks) == 3 * len(LINES)
     # Rec. 709 luma of neighbours
     grey = [
         np.dot([int(line['color'][i : i + 2], 16) for i in (1, 3, 5)], [0.2126, 0.7152, 0.0722])

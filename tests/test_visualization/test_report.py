@@ -272,3 +272,56 @@ def test_what_a_run_says_is_text(tmp_path, open_page):
     assert page.title().startswith('a<b>&"c", seed 0')
     assert NASTY in page.text_content('pre.config')
     assert page.query_selector('img') is None
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(loss=float('nan')), dict(loss='x'), dict(loss=10**400), dict(time=None),
+        dict(arch_cosine_total=[1]), dict(BatchEntropyDecay=None),
+        dict(BatchEntropyDecay=dict(lambda_='x')),
+    ],
+)  # fmt: skip
+def test_odd_iterations_are_left_out(tmp_path, change):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    rows = [json.loads(line) for line in (folder / 'search_log.jsonl').read_text().splitlines()]
+    for row in rows:
+        if row['kind'] == 'iter' and row['epoch'] == 1:
+            row.update(change)
+    rows[0].update(seed=float('inf'), versions=[1])
+    for row in rows:
+        if row['kind'] == 'val':
+            row['accuracy/top1'] = [1]
+        if row['kind'] == 'epoch':
+            row['benchmark'] = 5
+    (folder / 'search_log.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    (run,) = data_of(tmp_path / 'report.html')['runs']
+    assert run['epochs'] == [1, 2] and run['seed'] is None and run['versions'] == {}
+
+
+@pytest.mark.parametrize('config', ['model = 5', 'model = [1]', 'model = dict(backbone=[1])'])
+def test_configs_of_no_search(tmp_path, config):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    (folder / 'config.py').write_text(config + '\n')
+    with pytest.raises(UserError) as error:
+        find_runs([folder])
+    assert '\n' not in str(error.value)
+
+
+def test_the_config_for_retraining_is_that_of_space_and_data(tmp_path):
+    for config, expected in (
+        ('rdarts_nb201_c100', 'nb201_c100'), ('rdarts_nb201_in16', 'nb201_in16'),
+        ('rdarts_s3_c10', 'darts_c10_16x8'), ('rdarts_darts_c100', 'darts_c100'),
+    ):  # fmt: skip
+        folder = write_search(tmp_path / config, config, epochs=1)
+        write_report(find_runs([folder]), tmp_path / 'report.html')
+        command = data_of(tmp_path / 'report.html')['runs'][0]['commands'][-1]
+        assert f'configs/retrain/{expected}.py --genotype {folder}' in command
+
+
+def test_more_runs_than_a_page_holds(tmp_path, monkeypatch):
+    runs = find_runs([write_search(tmp_path / 'run', epochs=2)])
+    monkeypatch.setattr(report, 'MAX_BYTES', 20_000)
+    with pytest.raises(UserError, match='1 runs are too many for one report: name fewer'):
+        write_report(runs, tmp_path / 'report.html')

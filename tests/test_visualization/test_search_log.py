@@ -9,7 +9,7 @@ import pytest
 from synthetic import write_search
 
 from rdarts.errors import UserError
-from rdarts.visualization.search_log import find_runs, read_search_log
+from rdarts.visualization.search_log import find_runs, number, read_search_log
 
 
 def test_rows_by_kind_and_a_torn_last_line(tmp_path):
@@ -37,6 +37,35 @@ def test_json_that_is_no_row(tmp_path, line):
         read_search_log(tmp_path)
 
 
+def test_an_epoch_without_a_key_says_who_writes_it(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    lines = [json.loads(line) for line in (folder / 'search_log.jsonl').read_text().splitlines()]
+    del lines[3]['kinds']
+    (folder / 'search_log.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    with pytest.raises(UserError, match="no 'kinds'; a search writes it with GenotypeHook"):
+        _ = find_runs([folder])[0].epochs
+
+
+def test_json_nested_too_deeply(tmp_path):
+    (tmp_path / 'search_log.jsonl').write_text('[' * 100_000 + '\n{}\n')
+    with pytest.raises(UserError, match='line 1: no JSON'):
+        read_search_log(tmp_path)
+
+
+def test_numbers_that_are_none():
+    row = dict(a=dict(b=2, c=float('nan'), d='3', e=10**400, f=True, g=None))
+    assert number(row, 'a', 'b') == 2.0
+    for keys in (['a', 'c'], ['a', 'd'], ['a', 'e'], ['a', 'f'], ['a', 'g'], ['a'], ['x', 'y']):
+        assert number(row, *keys) is None
+
+
+def test_epochs_that_have_not_ended_have_no_mean(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write(json.dumps(dict(kind='iter', epoch=3, iter=5, loss=9.0)) + '\n')
+    assert set(find_runs([folder])[0].means('loss')) == {1, 2}
+
+
 def test_a_log_that_cannot_be_read(tmp_path):
     (tmp_path / 'search_log.jsonl').write_bytes(b'\xff\xfe')
     with pytest.raises(UserError, match='search_log.jsonl: not a text file'):
@@ -58,7 +87,7 @@ def test_runs_are_named_by_method_and_seed(tmp_path):
     assert [(run.method, run.seed) for run in runs] == [
         ('plain', 4), ('rdarts', 0), ('rdarts', 2), ('rdarts', 10)
     ]  # fmt: skip
-    assert [run.last_lambda for run in runs] == [0.0, 0.75, 0.75, 0.75]
+    assert [set(run.lambdas) for run in runs] == [{0.0}, {0.75}, {0.75}, {0.75}]
     assert {run.dataset for run in runs} == {'CIFAR10'} and runs[0].space.name == 'nas_bench_201'
     assert runs[0].ended
     assert find_runs([tmp_path / 'all' / 'rdarts'])[1].folder.name == 'seed_2'
@@ -102,11 +131,16 @@ def test_epochs_that_lack_what_is_shown(tmp_path):
     row = json.loads(lines[3])
     assert row['kind'] == 'epoch'
     for change, message in (
-        (dict(mean_entropy=None), "epoch 1: no 'mean_entropy'; a search writes it with"),
-        (dict(weights={}), "group 'cell' must be 6 x 5 numbers: is config.py that of this log"),
-        (dict(weights=dict(cell=[[None] * 5] * 6)), "group 'cell' must be 6 x 5 numbers"),
-        (dict(weights=dict(cell=[['x'] * 5] * 6)), "group 'cell' must be 6 x 5 numbers"),
-        (dict(weights=dict(cell=[[0.2] * 5, [0.2]])), "group 'cell' must be 6 x 5 numbers"),
+        (dict(mean_entropy=None), "epoch 1: 'mean_entropy' is not what a search logs; was"),
+        (dict(mean_entropy=float('nan')), "'mean_entropy' is not what a search logs; was alpha"),
+        (dict(kinds=dict(parameter_free=None)), "epoch 1: 'kinds' is not what a search logs"),
+        (dict(kinds=[1]), "'kinds' is not what"),
+        (dict(skip_connections=True), "'skip_connections' is not what"),
+        (dict(genotype=3), "'genotype' is not what"),
+        (dict(weights={}), "group 'cell' must be 6 x 5 finite numbers: is config.py that"),
+        (dict(weights=dict(cell=[[None] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(weights=dict(cell=[['x'] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(weights=dict(cell=[[0.2] * 5, [0.2]])), "group 'cell' must be 6 x 5 finite numbers"),
     ):
         lines[3] = json.dumps(dict(row, **change))
         (folder / 'search_log.jsonl').write_text('\n'.join(lines) + '\n')

@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,12 +43,13 @@ from rdarts.engine.checkpoint import list_checkpoints, write_atomically
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype
 from rdarts.search_spaces import SearchSpace, build_space
-from rdarts.visualization.search_log import dataset_name, read_search_log
+from rdarts.visualization.search_log import dataset_name, number, read_search_log
 
 TOOLS = Path(__file__).resolve().parents[1]
 DONE = 'compare.json'
 FIGURES = 'figures.json'  # of an evaluation
-LEAST_PAIRS = 5  # below, a bootstrap interval is too narrow to be believed
+LEAST_PAIRS = 5  # below, no interval is to be believed
+DIFFERENCE = ['difference', 'mean', '95 % interval', 'pairs', 'verdict']
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
 # What stands for a data set in the name of a config, and its name
 DATA = {
@@ -112,6 +115,7 @@ class Run:
         source (Path, optional): Of a retraining the search's folder, of an evaluation that of the
             retraining.
         error (str): Why it failed.
+        content (str): Hash of the config's content: an edited config is another one.
     """
 
     config: str
@@ -121,6 +125,7 @@ class Run:
     kind: str = 'search'
     source: Path | None = None
     error: str = ''
+    content: str = ''
     process: subprocess.Popen | None = field(default=None, repr=False)
 
     @property
@@ -130,32 +135,53 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """What a result depends on; a stored one counts only where it is the same."""
-        return dict(config=Path(self.config).stem, seed=self.seed, options=self.options)
+        return dict(
+            config=Path(self.config).stem,
+            content=self.content,
+            seed=self.seed,
+            options=self.options,
+            kind=self.kind,
+            source=None if self.source is None else str(self.source.resolve()),
+        )
 
     def state(self) -> str:
         """``done``, ``resume`` or ``new``.
 
         Raises:
-            UserError: The folder holds a run of other settings.
+            UserError: The folder holds a run of other settings, or one that still runs.
         """
         try:
             stored = json.loads((self.folder / DONE).read_text(encoding='utf-8'))
-        except (OSError, ValueError):
-            stored = None
-        if stored is not None:
-            if stored.get('settings') != self.settings:
+            settings, ended = dict(stored['settings']), bool(stored['ended'])
+        except (OSError, ValueError, TypeError, KeyError):
+            settings, ended = None, False
+        if settings is not None:
+            # what was stored before these were
+            settings = dict(dict(kind='search', source=None, content=self.content), **settings)
+            own = self.settings
+            differing = [key for key in own if settings.get(key) != own[key]]
+            if differing:
                 raise UserError(
-                    f'{self.folder} holds a run of other settings '
-                    f'({stored.get("settings")}): another --work-dir'
+                    f'{self.folder} holds a run of other settings ({", ".join(differing)}): '
+                    'another --work-dir'
                 )
-            if stored.get('ended'):
+            if ended:
                 return 'done'
+            if self.process is None and is_running(stored.get('process'), self.folder):
+                raise UserError(
+                    f'{self.folder}: process {stored["process"]} still runs in it; wait, or stop it'
+                )
         return 'resume' if self.folder.is_dir() and list_checkpoints(self.folder) else 'new'
 
     def mark(self, ended: bool) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dict(settings=self.settings, ended=ended)) + '\n'
-        write_atomically(self.folder / DONE, text.encode())
+        data = dict(settings=self.settings, ended=ended)
+        if self.process is not None and not ended:
+            data['process'] = self.process.pid
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / DONE, (json.dumps(data) + '\n').encode())
+        except OSError as error:
+            raise UserError(f'cannot write into {self.folder}: {error.strerror}') from None
 
     def command(self) -> list[str]:
         if self.kind == 'evaluation':
@@ -175,6 +201,17 @@ class Run:
         return command
 
 
+def is_running(process: Any, folder: Path) -> bool:
+    """Whether a process that was started for a folder is still there."""
+    if not isinstance(process, int):
+        return False
+    try:
+        command = Path(f'/proc/{process}/cmdline').read_bytes()
+        return os.fsencode(folder) in command
+    except OSError:
+        return False  # not there, or no Linux
+
+
 def run_all(runs: Sequence[Run], jobs: int) -> None:
     """Run what is not done, ``jobs`` at a time; a run that fails keeps its error.
 
@@ -185,6 +222,9 @@ def run_all(runs: Sequence[Run], jobs: int) -> None:
     running: list[Run] = []
     threads = max(1, (os.cpu_count() or 1) // jobs)
     env = dict(os.environ, OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS') or str(threads))
+    for name in ('SIGTERM', 'SIGHUP'):  # the running ones are told, as by Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -192,11 +232,13 @@ def run_all(runs: Sequence[Run], jobs: int) -> None:
                 print(f'{run.state():<7} {run.name}', flush=True)
                 command = run.command()
                 run.mark(ended=False)
+                run.error = ''
                 with open(run.folder / 'compare.log', 'ab') as log:
                     run.process = subprocess.Popen(
                         command, stdout=log, stderr=subprocess.STDOUT, env=env
                     )
                 running.append(run)
+                run.mark(ended=False)  # with its process
             time.sleep(0.2)
             for run in [run for run in running if run.process.poll() is not None]:
                 running.remove(run)
@@ -237,23 +279,33 @@ def read_search(run: Run, without_none: bool = False) -> dict[str, Any]:
     else:
         genotype = load_genotype(run.folder, space)
     rows = read_search_log(run.folder, 'iter')
+    seconds, memory = (
+        [value for row in rows if (value := number(row, key)) is not None]
+        for key in ('time', 'memory')
+    )
     return dict(
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
-        seconds=rows[-1]['time'] if rows else None,
-        memory_mb=max((row['memory'] for row in rows), default=None),
+        seconds=max(seconds, default=None),
+        memory_mb=max(memory, default=None),
     )
 
 
 def derive_without_none(run: Run, space: SearchSpace) -> Genotype:
     """The best operation but ``none`` on every edge, by the alphas of the last epoch's row."""
     rows = read_search_log(run.folder, 'epoch')
-    if not rows or 'alpha' not in rows[-1]:
-        raise UserError(
-            f'{run.folder}: no epoch with alphas is logged (AlphaStatisticsHook does that), '
-            'which --without-none needs'
-        )
-    alphas = {name: torch.tensor(values) for name, values in rows[-1]['alpha'].items()}
+    alphas = {}
+    for group in space.groups:
+        try:
+            alpha = torch.tensor(rows[-1]['alpha'][group.name], dtype=torch.float64)
+        except (IndexError, KeyError, TypeError, ValueError):
+            alpha = torch.empty(0)
+        if alpha.shape != (len(group.edges), len(group.candidates)) or not alpha.isfinite().all():
+            raise UserError(
+                f'{run.folder}: its log has no alpha of the last epoch (AlphaStatisticsHook writes '
+                'it), which --without-none needs'
+            )
+        alphas[group.name] = alpha
     return Argmax(allow_none=False)(alphas, space)
 
 
@@ -369,12 +421,13 @@ def group_of(config: str, cfg: Any) -> tuple[str, str]:
     space = build_space(cfg.model.backbone.space).name
     dataset = dataset_name(cfg)
     token, name = DATA.get(dataset, (dataset, dataset))
-    parts = Path(config).stem.split('_')
+    method = f'_{Path(config).stem}'
     # from the end: in `darts_darts_c10` the first is the method
     for word in (token, space):
-        if word in parts[1:]:
-            del parts[len(parts) - 1 - parts[::-1].index(word)]
-    return f'{space}, {name}', '_'.join(parts)
+        at = [m.start() for m in re.finditer(rf'_{re.escape(word)}(?=_|$)', method)]
+        if at and at[-1] > 0:
+            method = method[: at[-1]] + method[at[-1] + len(word) + 1 :]
+    return f'{space}, {name}', method[1:]
 
 
 def of(found: dict[int, dict[str, Any]], key: str) -> Summary:
@@ -396,7 +449,7 @@ def difference_rows(
     methods: dict[str, dict[int, dict[str, Any]]], key: str, constants: dict[str, float]
 ) -> tuple[list[str], list[list[str]]]:
     """Differences with a 95 % interval: of methods over seeds, and to what needs no search."""
-    header = ['difference', 'mean', '95 % interval', 'pairs', 'verdict']
+    header = DIFFERENCE
     rows = []
     values = {
         name: {seed: v[key] for seed, v in found.items() if v.get(key) is not None}
@@ -426,7 +479,9 @@ def difference_rows(
     return header, rows
 
 
-def write_all(folder: Path, tables: list[tuple[str, list[str], list[list[str]]]], data: Any) -> str:
+def write_all(
+    folder: Path, tables: list[tuple[str, list[str], list[list[str]]]], note: str, data: Any
+) -> str:
     """The tables in every form; gives the text."""
     text = markdown = latex = ''
     buffer = io.StringIO()
@@ -435,16 +490,34 @@ def write_all(folder: Path, tables: list[tuple[str, list[str], list[list[str]]]]
         text += f'{title}\n\n{as_text(header, rows)}\n'
         markdown += f'{title}\n\n{as_markdown(header, rows)}\n'
         latex += f'% {title}\n{as_latex(header, rows)}\n'
-        writer.writerows([[title], header, *rows, []])
+        writer.writerows([[title], *as_numbers(header, rows), []])
+    for line in note.splitlines():
+        latex += f'% {line}\n'
+        writer.writerow([line])
     for suffix, content in (
-        ('txt', text),
-        ('md', markdown),
+        ('txt', text + note),
+        ('md', markdown + note),
         ('tex', latex),
         ('csv', buffer.getvalue()),
         ('json', json.dumps(data, indent=1) + '\n'),
     ):
         write_atomically(folder / f'compare.{suffix}', content.encode())
-    return text
+    return text + note
+
+
+def as_numbers(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """A table with mean and deviation in columns of their own."""
+    wide = [any(' ± ' in row[i] for row in rows) for i in range(len(header))]
+    found: list[list[str]] = []
+    for row in (header, *rows):
+        cells: list[str] = []
+        for cell, split in zip(row, wide, strict=True):
+            mean, _, deviation = cell.partition(' ± ')
+            cells.append(mean)
+            if split:
+                cells.append(f'{cell}, deviation' if row is header else deviation)
+        found.append(cells)
+    return found
 
 
 def main() -> int:
@@ -476,7 +549,13 @@ def main() -> int:
     groups = {} if table else {Path(c).stem: group_of(c, cfg) for c, cfg in loaded.items()}
     folder = Path(args.work_dir)
     runs = [
-        Run(config, seed, folder / Path(config).stem / f'seed_{seed}', list(args.cfg_options))
+        Run(
+            config,
+            seed,
+            folder / Path(config).stem / f'seed_{seed}',
+            list(args.cfg_options),
+            content=content_of(loaded[config]),
+        )
         for config in args.configs
         for seed in range(args.seeds)
     ]
@@ -500,6 +579,11 @@ def main() -> int:
     return report(args, folder, runs, retrainings, table, groups)
 
 
+def content_of(cfg: Any) -> str:
+    """A hash of all that a config says."""
+    return hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()[:16]
+
+
 def evaluation(run: Run, folder: Path) -> Run:
     """Of the network that was trained from a search, in place of the search.
 
@@ -509,7 +593,9 @@ def evaluation(run: Run, folder: Path) -> Run:
     source = folder / Path(run.config).stem / f'seed_{run.seed}'
     if not (source / 'config.py').is_file() or not list_checkpoints(source):
         raise UserError(f'no trained network in {source}: it needs config.py and a checkpoint')
-    return Run(run.config, run.seed, run.folder, [], kind='evaluation', source=source)
+    return Run(
+        run.config, run.seed, run.folder / 'evaluation', [], kind='evaluation', source=source
+    )
 
 
 def find_benchmark(path: str | None) -> NASBench201:
@@ -541,10 +627,14 @@ def report(
             found = methods.setdefault(key, {})
             if run.state() != 'done':
                 continue
-            if run.kind == 'evaluation':
-                found[run.seed] = read_evaluation(run)
+            try:
+                if run.kind == 'evaluation':
+                    found[run.seed] = read_evaluation(run)
+                    continue
+                values = read_search(run, without_none)
+            except UserError as error:
+                run.error = str(error)
                 continue
-            values = read_search(run, without_none)
             if table is not None:
                 record = table.query(values['genotype'])
                 values['index'] = record.index
@@ -554,6 +644,9 @@ def report(
                 values.update(read_retraining(trained[run.folder]))
             found[run.seed] = values
     if not any(methods.values()):
+        errors = [f'{run.name}: {run.error}' for run in runs if run.error]
+        if errors:
+            raise UserError(f'no run can be shown: {errors[0]}')
         raise UserError(f'no run has ended: their logs are in {folder}/CONFIG/seed_N/compare.log')
     if table is not None:
         found = baselines(table, args.random)
@@ -568,10 +661,15 @@ def report(
             ('CIFAR-10 test accuracy, paired by seed', *difference_rows(
                 methods, 'cifar10_test', constants)),
         ]  # fmt: skip
-        quartiles = found['random cell']['cifar10_test']
-        note = (
-            f'A random cell reaches {quartiles["quartile_1"]:.2f} / {quartiles["median"]:.2f} / '
-            f'{quartiles["quartile_3"]:.2f} % on CIFAR-10 (quartiles).\n'
+        note = 'A random cell reaches at its quartiles (%):\n'
+        for dataset, split in COLUMNS:
+            cell = found['random cell'][f'{dataset}_{split}']
+            quartiles = ' / '.join(f'{cell[q]:.2f}' for q in ('quartile_1', 'median', 'quartile_3'))
+            note += f'  {SHORT[dataset]} {split}: {quartiles}\n'
+        count = len(tables[1][2])
+        note += (
+            f'Of {count} differences, chance alone puts about {0.05 * count:.1f} outside of a 95 % '
+            'interval.\n'
         )
     else:
         tables = [('Test error after retraining', *other_rows(methods, groups))]
@@ -584,8 +682,16 @@ def report(
         if retrainings or args.checkpoints:
             note = ''
     failed = [run for run in (*runs, *retrainings) if run.error]
-    data = dict(methods=methods, failed={run.name: run.error for run in failed})
-    print('\n' + write_all(folder, tables, data) + note, end='')
+    data = dict(
+        methods=methods,
+        baselines={} if table is None else found,
+        differences=[
+            dict(zip(DIFFERENCE, row, strict=True)) for _, header, rows in tables
+            if header == DIFFERENCE for row in rows
+        ],
+        failed={run.name: run.error for run in failed},
+    )  # fmt: skip
+    print('\n' + write_all(folder, tables, note, data), end='')
     for run in failed:
         print(f'failed: {run.name}: {run.error}')
     print(f'written: {folder}/compare.txt, .md, .tex, .csv, .json')
