@@ -256,4 +256,6 @@ def test_what_does_not_fit(env, tmp_path):
         tmp_path, dict(type='SignalAt', event='iter', number=1), name='bad.py', images=16
     )
     done = compare(env, bad, '--seeds', 1, *work)
-    assert 'no run has ended: their logs are in' in one_line(done)
+    line = one_line(done)
+    assert 'no run can be shown (bad, seed 0 (search): signal SIGKILL after: ' in line
+    assert 'their logs are in' in line

@@ -644,10 +644,10 @@ def report(
                 values.update(read_retraining(trained[run.folder]))
             found[run.seed] = values
     if not any(methods.values()):
-        errors = [f'{run.name}: {run.error}' for run in runs if run.error]
-        if errors:
-            raise UserError(f'no run can be shown: {errors[0]}')
-        raise UserError(f'no run has ended: their logs are in {folder}/CONFIG/seed_N/compare.log')
+        reason = next((f'{run.name}: {run.error}' for run in runs if run.error), 'none has ended')
+        raise UserError(
+            f'no run can be shown ({reason}); their logs are in {folder}/CONFIG/seed_N/compare.log'
+        )
     if table is not None:
         found = baselines(table, args.random)
         constants = {
