@@ -53,7 +53,8 @@ class ArrayDataset(NoRefetch, BaseDataset):
     (:class:`rdarts.datasets.SeededIndex`); for a plain ``int`` a seed is drawn from NumPy's
     global generator.
 
-    A subclass gives ``METAINFO`` and overrides :meth:`source` and :meth:`load_arrays`.
+    A subclass gives ``METAINFO`` and ``image_size``, and overrides :meth:`source` and
+    :meth:`load_arrays`.
 
     Args:
         split (str): ``train`` or ``test``. Defaults to ``train``.
@@ -65,6 +66,7 @@ class ArrayDataset(NoRefetch, BaseDataset):
 
     Attributes:
         batched (bool): Whether the pipeline transforms whole batches.
+        image_size (int): Height and width of the images in pixels.
 
     Raises:
         UserError: The split is not known, the limit is not a positive number, or the pipeline

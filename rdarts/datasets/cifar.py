@@ -46,6 +46,7 @@ class CIFAR10(ArrayDataset):
 
     METAINFO: ClassVar[dict[str, Any]] = dict(classes=CIFAR10_CATEGORIES)
     default_folder = 'cifar10'
+    image_size = IMAGE_SIZE
     base_folder = OfficialCIFAR10.base_folder
     files: ClassVar[dict[str, list[list[str]]]] = dict(
         train=OfficialCIFAR10.train_list, test=OfficialCIFAR10.test_list

@@ -36,6 +36,7 @@ class Digits(ArrayDataset):
     """
 
     METAINFO: ClassVar[dict[str, Any]] = dict(classes=tuple(str(digit) for digit in range(10)))
+    image_size = IMAGE_SIZE
 
     def __init__(
         self,

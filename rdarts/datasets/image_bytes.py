@@ -1,6 +1,9 @@
-"""Small encoded images into arrays."""
+"""Encoded images into arrays."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,14 +27,7 @@ def decode_image(data: bytes | None, size: int, where: str) -> np.ndarray:
     Raises:
         UserError: The image cannot be read, is cut off, or has another size.
     """
-    image = None
-    # Some versions of OpenCV fill what is missing of a JPEG with grey.
-    complete = data and (not data.startswith(_JPEG_START) or data.rfind(_JPEG_END) >= 0)
-    if complete:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
+    image = _decode(data)
     if image is None:
         raise UserError(f'{where}: unreadable image')
     if image.shape != (size, size, 3):
@@ -40,3 +36,40 @@ def decode_image(data: bytes | None, size: int, where: str) -> np.ndarray:
             f'{where}: the image has {width} x {height} pixels where {size} x {size} are expected'
         )
     return image[..., ::-1]
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read an image file as a retraining reads it (mmpretrain's ``LoadImageFromFile``).
+
+    Grey and palette images become colour, 16 bits a channel become 8, transparency is ignored, and
+    the EXIF orientation is applied.
+
+    Args:
+        path (str | PathLike): The file.
+
+    Returns:
+        np.ndarray: uint8 RGB [H, W, 3].
+
+    Raises:
+        UserError: It cannot be read, is no image, or is cut off.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f'{path}: unreadable image ({error.strerror})') from None
+    image = _decode(data)
+    if image is None:
+        raise UserError(f'{path}: unreadable image')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _decode(data: bytes | None) -> np.ndarray | None:
+    """uint8 BGR [H, W, 3]; None for what is no image or cut off."""
+    # Some versions of OpenCV fill what is missing of a JPEG with grey.
+    complete = data and (not data.startswith(_JPEG_START) or data.rfind(_JPEG_END) >= 0)
+    if not complete:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None

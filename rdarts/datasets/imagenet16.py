@@ -55,6 +55,7 @@ class ImageNet16120(ArrayDataset):
     """
 
     default_folder = 'imagenet16_120'
+    image_size = IMAGE_SIZE
     METAINFO: ClassVar[dict[str, Any]] = dict()
 
     def __init__(
