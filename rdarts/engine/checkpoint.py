@@ -387,11 +387,15 @@ def load_backbone(
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file whole or not at all."""
     temporary = path.with_name(f'.{path.name}.tmp')
-    with open(temporary, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @HOOKS.register_module()
