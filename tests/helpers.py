@@ -287,6 +287,50 @@ def write_small_search(
     return path
 
 
+# A retrained network, without the training
+
+
+def write_retrained(
+    folder: Path,
+    config: str,
+    genotype: str,
+    options: dict[str, Any],
+    meta: dict[str, Any] | None = None,
+) -> Path:
+    """Write the work directory of a retraining whose weights and statistics are random.
+
+    Args:
+        folder: The work directory; made where it is missing.
+        config: A name in ``configs/retrain``.
+        genotype: See :func:`rdarts.genotypes.load_genotype`.
+        options: Dotted keys of the config and their values.
+        meta: Entry of the checkpoint.
+    """
+    import torch
+    from mmengine.registry import DefaultScope
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from rdarts.engine.launch import load_config, set_genotype
+    from rdarts.registry import MODELS
+
+    cfg = load_config(TOOLS.parent / 'configs' / 'retrain' / f'{config}.py', options)
+    set_genotype(cfg, genotype)
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg.dump(folder / 'config.py')
+    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope('mmpretrain'):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                for tensor in (module.weight, module.running_var):
+                    torch.nn.init.uniform_(tensor, 0.5, 1.5)
+                for tensor in (module.bias, module.running_mean):
+                    torch.nn.init.normal_(tensor, std=0.2)
+        torch.nn.init.normal_(model.head.fc.weight, std=1.0)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta or {}), folder / 'epoch_1_iter_1.pth')
+    return folder
+
+
 # Runners in this process
 
 
