@@ -1,0 +1,65 @@
+"""Write a retrained network as ONNX, torch.export or safetensors, with all that its use needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from rdarts.engine import export, launch
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='the work directory of a retraining, or a Python config')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='a checkpoint file, or a work directory for its newest (default: the newest of the '
+        'work directory)',
+    )
+    parser.add_argument(
+        '--out',
+        nargs='+',
+        required=True,
+        metavar='FILE',
+        help='what to write: files that end in .onnx, .pt2 or .safetensors',
+    )
+    parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    export.check_outputs(args.out)
+    config, checkpoint = export.find_run(args.source, args.checkpoint)
+    trained = export.load_trained(config, checkpoint, args.genotype, args.cfg_options)
+    print(summary(trained), flush=True)
+    written = export.export_net(trained.net, trained.description, args.out)
+    width = max(len(str(file.path)) for file in written)
+    for file in written:
+        if file.difference is None:
+            check = 'not checked: pip install onnxruntime'
+        else:
+            check = f'read back: scores within {file.difference:.1e} of the network'
+        print(f'{file.path!s:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
+    print(f'next:   python tools/infer.py {written[0].path} IMAGES')
+    return 0
+
+
+def summary(trained: export.Trained) -> str:
+    net, description = trained.net, trained.description
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    height, width = description.input.size
+    count, names = len(description.classes), ', '.join(description.classes[:3])
+    return (
+        f'net:    {type(net.backbone).__name__}, {parameters:,} parameters, {trained.checkpoint}\n'
+        f'input:  images [N, 3, {height}, {width}], {description.input.channel_order}\n'
+        f'output: logits [N, {count}]: {names}{", ..." if count > 3 else ""}'
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_guarded(main))
