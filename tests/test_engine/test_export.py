@@ -252,6 +252,24 @@ def test_safetensors_are_the_state_dict(trained, files):
     assert all(torch.equal(found[key], value) for key, value in wanted.state_dict().items())
 
 
+def test_a_space_of_ones_own_is_rebuilt(tmp_path):
+    """Its table is in the description."""
+    candidates = ['skip_connect', 'nor_conv_3x3']
+    table = dict(
+        type='CellSpace', name='own', cells=dict(cell=dict(num_nodes=3, candidates=candidates))
+    )
+    nodes = [[['nor_conv_3x3', 0]], [['skip_connect', 0], ['nor_conv_3x3', 1]]]
+    genotype = dict(space='own', kind='cell', cells=dict(cell=dict(nodes=nodes, concat=[2])))
+    options = {**RUNS['nb201']['options'], 'model.backbone.space': table}
+    run = write_retrained(tmp_path / 'run', 'nb201_c100', json.dumps(genotype), options)
+    one, path = export.load_trained(*export.find_run(run)), tmp_path / 'net.safetensors'
+    export.export_net(one.net, one.description, [path])
+    assert json.loads(text_of(path))['network']['space'] == table
+    images = images_of('nb201', 2)
+    found, wanted = load_exported(path).scores(images), one.predictor.scores(images)
+    assert np.array_equal(found, wanted) and wanted.std() > 0.1
+
+
 def test_what_was_written_is_told(files):
     for file in (file for name in files for file in files[name]):
         assert file.size == file.path.stat().st_size
