@@ -10,6 +10,7 @@ import ast
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -293,6 +294,7 @@ class ChainGenotype:
         return cls(data['space'], tuple(_name(op) for op in data['layers']))
 
 
+CHAIN = re.compile(r'\w+( - \w+)+')
 PUBLISHED = Path(__file__).with_name('published_genotypes.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
@@ -380,13 +382,13 @@ def _official(text: str, space: str) -> CellGenotype:
 
 
 def parse_genotype(text: str, space: str | None = None) -> Genotype:
-    """Read a genotype from text: JSON, or one of the two official forms.
+    """Read a genotype from text: JSON, one of the two official forms, or a chain.
 
     Args:
-        text (str): JSON of this package, ``Genotype(normal=[...], ...)``, or
-            ``|nor_conv_3x3~0|+...``.
-        space (str, optional): Name of the space of an official string, which carries none.
-            Defaults to ``'darts'`` for the first and ``'nas_bench_201'`` for the second.
+        text (str): JSON of this package, ``Genotype(normal=[...], ...)``,
+            ``|nor_conv_3x3~0|+...``, or ``op - op - ...``.
+        space (str, optional): Name of the space of a text that carries none. Defaults to
+            ``'darts'``, ``'nas_bench_201'`` and ``'mobilenet_like'`` for the last three.
 
     Raises:
         UserError: The text is none of them.
@@ -396,11 +398,19 @@ def parse_genotype(text: str, space: str | None = None) -> Genotype:
         return NASBench201Genotype.from_string(text, space or 'nas_bench_201')
     if text.startswith('Genotype'):
         return _official(text, space or 'darts')
+    if CHAIN.fullmatch(text):
+        return ChainGenotype(space or 'mobilenet_like', tuple(text.split(' - ')))
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f'genotype: this is no JSON and no official string ({error})') from None
     return from_dict(data)
+
+
+def is_text(source: str) -> bool:
+    """Whether a string is a genotype itself, and no path or name."""
+    source = source.strip()
+    return source.startswith(('|', 'Genotype', '{')) or CHAIN.fullmatch(source) is not None
 
 
 def from_dict(data: Any) -> Genotype:
@@ -483,7 +493,7 @@ def load_genotype(
         genotype = source
     elif isinstance(source, Mapping):
         genotype = from_dict(source)
-    elif isinstance(source, str) and source.lstrip().startswith(('|', 'Genotype', '{')):
+    elif isinstance(source, str) and is_text(source):
         genotype = parse_genotype(source, name)
     else:
         if not isinstance(source, (str, os.PathLike)):

@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -34,6 +35,7 @@ from rdarts.models.operations import (
     StackedBatchNorm2d,
     StackedConv2d,
     StackedFactorizedReduce,
+    StackedResidual,
     StackedSequence,
     identity,
     is_relu,
@@ -64,13 +66,16 @@ class Group:
     Args:
         name (str): Its name.
         kind (str): ``'identity'``, ``'noise'``, ``'pool'``, ``'matrix'``, ``'dense'``,
-            ``'factorized'`` or ``'separable'``.
+            ``'factorized'``, ``'separable'`` or ``'inverted'``.
         edges (list[int]): Edges of the node.
         places (list[int]): Place of each edge's mixing weight among those of all edges.
         chosen (list[int] | None): Rows of the stacked parameters, or None for all.
         convs (list): ``(conv, ...)`` of each unit.
         norms (list): The batch norm of each unit; one of a pool, or none.
         pool (Pool3x3, optional): The pool.
+        residual (bool): Whether what it reads is added to its result.
+        shortcut (bool): Whether it is the added part of another group: an identity whose mixing
+            weights are that one's.
     """
 
     name: str
@@ -81,6 +86,8 @@ class Group:
     convs: list[tuple[StackedConv2d, ...]] = field(default_factory=list)
     norms: list[StackedBatchNorm2d] = field(default_factory=list)
     pool: Pool3x3 | None = None
+    residual: bool = False
+    shortcut: bool = False
 
     @property
     def is_affine(self) -> bool:
@@ -129,6 +136,24 @@ def _unit(layers: Sequence[nn.Module]) -> tuple[StackedConv2d, ...] | None:
     return None
 
 
+def _inverted(layers: Sequence[nn.Module]) -> bool:
+    """Whether they are an inverted bottleneck with an expansion."""
+    kinds = (StackedConv2d, StackedBatchNorm2d, Parameterless)
+    if [type(layer) for layer in layers] != [*kinds, *kinds, *kinds[:2]]:
+        return False
+    expand, depthwise, project = layers[0], layers[3], layers[6]
+    functions = {layers[2].function, layers[5].function}
+    points = all(
+        _square(conv, 1) and conv.weight.shape[-1] == 1 and conv.args['padding'] == 0
+        and conv.args['stride'] == 1
+        for conv in (expand, project)
+    )  # fmt: skip
+    return (
+        functions == {F.relu6} and points and _square(depthwise, depthwise.weight.shape[1])
+        and depthwise.weight.shape[2] == 1
+    )  # fmt: skip
+
+
 def recognise(name: str, operation: nn.Module) -> Group | None:
     """The group of an operation that has fused kernels; None for one that has not."""
     if isinstance(operation, Parameterless):
@@ -141,9 +166,14 @@ def recognise(name: str, operation: nn.Module) -> Group | None:
     if type(operation) is StackedFactorizedReduce:
         convs = (operation.conv_1, operation.conv_2)
         return Group(name, 'factorized', convs=[convs], norms=[operation.bn])
-    if type(operation) is not StackedSequence:
+    if type(operation) not in (StackedSequence, StackedResidual):
         return None
-    layers = list(operation)
+    layers, residual = list(operation), type(operation) is StackedResidual
+    if _inverted(layers):
+        convs, norms = [(conv,) for conv in layers[::3]], layers[1::3]
+        return Group(name, 'inverted', convs=convs, norms=norms, residual=residual)
+    if residual:
+        return None
     pool = getattr(layers[0], 'function', None)
     if isinstance(pool, Pool3x3):
         fits = len(layers) == 2 and isinstance(layers[1], StackedBatchNorm2d)
@@ -207,8 +237,15 @@ class Plan:
         for name, group in groups.items():
             if len(group.chosen) == sum(name == n for slots in mixed.slots for n, _ in slots):
                 group.chosen = None
+        shortcuts = [
+            Group(name, 'identity', group.edges, group.places, shortcut=True)
+            for name, group in groups.items()
+            if group.residual
+        ]
         # Matrices last: they have no image among the terms
-        self.groups = sorted(groups.values(), key=lambda group: group.kind == 'matrix')
+        self.groups = sorted(
+            [*groups.values(), *shortcuts], key=lambda group: group.kind == 'matrix'
+        )
         self.kinds = {group.kind for group in self.groups}
         self.edge_of = [edge for group in self.groups for edge in group.edges]
         self.has_shift = any(group.norms for group in self.groups)
@@ -365,8 +402,9 @@ class _FanOut(torch.autograd.Function):
                 norms.append(plan.unit(edges, x.device))
                 terms += new
                 continue
-            if group.kind == 'separable':
-                y, moments, affine = _separable_forward(group, kept, image, own, keep)
+            if group.kind in ('separable', 'inverted'):
+                run = _separable_forward if group.kind == 'separable' else _inverted_forward
+                y, moments, affine = run(group, kept, image, own, keep)
                 terms += y
             elif group.kind == 'pool':
                 y, moments = kernels.pool_forward(image, group.pool.maximum, group.pool.stride)
@@ -473,7 +511,7 @@ class _FanOut(torch.autograd.Function):
         dr = None
         if plan.kinds & {'separable', 'dense', 'factorized'}:
             dr = rows(kernels.empty_images(image, like, *size))
-        accumulate, pools = False, []
+        accumulate, pools, added = False, [], None
         for group, kept, at, flags in zip(plan.groups, ctx.records, places, ctx.batch, strict=True):
             own = parameters[at.parameters]
             affine = [gamma[at.rows], total[at.rows]] if group.is_affine else []
@@ -500,6 +538,13 @@ class _FanOut(torch.autograd.Function):
                     weights,
                 )
                 accumulate = True
+            elif group.kind == 'inverted':
+                if added is None:
+                    added = rows(kernels.empty_images(image, like, *size)).zero_()
+                parameter_grads[at.rows.start] = _inverted_backward(
+                    group, kept, image, saved, own, mine, scales[:, at.rows], affine, flags, added,
+                    weights,
+                )  # fmt: skip
             elif group.kind in ('dense', 'factorized'):
                 y, each = saved[kept.images[0]], scales[:, at.rows].transpose(0, 1)
                 found = _convolution_backward(
@@ -522,10 +567,12 @@ class _FanOut(torch.autograd.Function):
                     parameter_grads[at.rows.start] = [grad, *affine]
         small = [None if t is None else t.to(dtype) for t in (skips, left, right, row)]
         dx = kernels.input_grad(image, g, small[0], dr, *small[1:])
+        if added is not None:
+            dx += added
         for pool, dp, y in pools:
             kernels.pool_backward(dp, image, y, pool.maximum, pool.stride, dx)
-        all_grads = torch.empty_like(betas, dtype=torch.float64).zero_()
-        all_grads[order] = beta_grad
+        # a shortcut has the mixing weight of its group
+        all_grads = torch.zeros_like(betas, dtype=torch.float64).index_add_(0, order, beta_grad)
         found = [
             grad
             for group, at in zip(plan.groups, places, strict=True)
@@ -708,6 +755,119 @@ def _separable_backward(
     return found
 
 
+def _relu6(source: Tensor, norm: Tensor) -> Tensor:
+    """relu6 of a normalised image [N, H, W, C]; ``norm`` is one edge of :func:`normalise`'s."""
+    active = rows(kernels.empty_images(source, source.shape[-1], *source.shape[1:3]))
+    scale, shift = norm[2:].to(_wide(source.dtype))
+    kernels.mix([active], [False], [source], [0], scale[None], shift[None])
+    return active.clamp_(0, 6)
+
+
+def _inverted_forward(group, kept, image, own, keep):
+    """Inverted bottlenecks: y of each edge, the moments, the affine parameters.
+
+    Kept are the images before each batch norm; those after it are made again in the backward.
+    """
+    edges = len(group.edges)
+    step = [1 + 2 * (norm.weight is not None) for norm in group.norms]
+    units = [own[sum(step[:i]) : sum(step[: i + 1])] for i in range(3)]
+    args = _conv_args(group.convs[1][0])
+    sources, norm = [image] * edges, None
+    for unit, (weight, *affine) in enumerate(units):
+        weight = _cast(weight, image.dtype)
+        images = []
+        for edge in range(edges):
+            source = sources[edge] if norm is None else _relu6(sources[edge], norm[:, edge])
+            if unit == 1:
+                stride, padding, dilation = args
+                y = F.conv2d(
+                    columns(source),
+                    weight[edge],
+                    None,
+                    stride,
+                    padding,
+                    dilation,
+                    len(weight[edge]),
+                )
+                images.append(rows(y))
+            else:
+                images.append(source @ weight[edge].flatten(1).t())
+        moments = torch.stack([kernels.moments(y) for y in images])
+        if unit == 2:
+            keep(kept, torch.stack(images) if edges > 1 else images[0][None])
+            return images, moments, affine
+        for y in images:
+            keep(kept, y)
+        norm = normalise(group.norms[unit], group, moments, images[0][..., 0].numel(), affine)
+        kept.norms.append(norm)
+        sources = images
+
+
+def _inverted_backward(
+    group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
+) -> list[Tensor | None]:
+    """Adds the gradient of x to ``into``; the parameters' gradients in order."""
+    edges = len(group.edges)
+    step = [1 + 2 * (norm.weight is not None) for norm in group.norms]
+    units = [own[sum(step[:i]) : sum(step[: i + 1])] for i in range(3)]
+    expand, depthwise, project = (_cast(unit[0], image.dtype) for unit in units)
+    grads: list[list[list[Tensor]]] = [[], [], []]  # of each unit, of each edge
+    for edge in range(edges):
+        wide, deep, y = (
+            saved[kept.images[edge]], saved[kept.images[edges + edge]],
+            saved[kept.images[-1]][edge],
+        )  # fmt: skip
+        d = _normalised_gradient(g[edge], y, coefficients[:, edge])
+        found: list[list[Tensor | None]] = [[], [], []]
+        active = _relu6(deep, kept.norms[1][:, edge])
+        found[2].append(_product(d, active) if weights else None)
+        d = d @ project[edge].flatten(1)
+        d, found[1] = _through_relu6(d, active, deep, kept.norms[1][:, edge], batch[1])
+        active = _relu6(wide, kept.norms[0][:, edge])
+        stride, padding, _ = _conv_args(group.convs[1][0])
+        d, grad = kernels.depthwise_backward(d, active, depthwise[edge], stride, padding, weights)
+        found[1].insert(0, grad)
+        d, found[0] = _through_relu6(d, active, wide, kept.norms[0][:, edge], batch[0])
+        found[0].insert(0, _product(d, image) if weights else None)
+        flat = into.view(-1, into.shape[-1])
+        flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
+        for unit in range(3):
+            grads[unit].append(found[unit])
+    result: list[Tensor | None] = []
+    for unit, each in enumerate(grads):
+        if unit < 2 and group.norms[unit].weight is None:
+            each = [tensors[:1] for tensors in each]
+        result += [
+            None if tensors[0] is None else torch.stack(tensors)
+            for tensors in zip(*each, strict=True)
+        ]
+    return [*result, *affine]
+
+
+def _product(d: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a 1x1 convolution's weight: sum over pixels of d x'."""
+    return d.reshape(-1, d.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
+
+
+def _normalised_gradient(g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
+    """a g + b y + c, for ``coefficients`` [3, C]."""
+    out = rows(kernels.empty_images(y, y.shape[-1], *y.shape[1:3]))
+    kernels.mix([out], [False], [g, y], [0, 0], coefficients[:2], coefficients[2:])
+    return out
+
+
+def _through_relu6(
+    d: Tensor, active: Tensor, source: Tensor, norm: Tensor, batch: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Back through relu6 and its batch norm: the source's gradient; weight's and bias's."""
+    d = torch.ops.aten.hardtanh_backward(d, active, 0.0, 6.0)
+    product, total, _ = kernels.mix_sums([d], [source], [0], None)
+    count = source[..., 0].numel()
+    found, weight = kernels.batch_norm_backward(norm[:, None], batch, count, total, product)
+    coefficients = found[:, 0].to(_wide(d.dtype))
+    return _normalised_gradient(d, source, coefficients), [weight[0], total[0]]
+
+
 # -------------------------------------------------------------------------- gradients of gradients
 
 
@@ -729,6 +889,8 @@ class _Plain(nn.Module):
         size = [-(-s // self.plan.stride) for s in x.shape[2:]]
         outputs = [x.new_zeros(x.shape[0], self.plan.channels, *size)] * self.plan.num_edges
         for group in self.plan.groups:
+            if group.shortcut:
+                continue  # the operation itself adds it
             bound = self.mixed.operations[group.name].unbind()
             chosen = range(len(group.edges)) if group.chosen is None else group.chosen
             for edge, place, row in zip(group.edges, group.places, chosen, strict=True):

@@ -315,6 +315,29 @@ def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> T
     return _conv_backward(g, x, weight, conv, weight.shape[0], (True, False))[0]
 
 
+def depthwise_backward(
+    g: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Backward of a depthwise convolution of x >= 0.
+
+    Args:
+        g (Tensor): The gradient of its output, [N, h, w, C].
+        x (Tensor): [N, H, W, C].
+        weight (Tensor): [C, 1, k, k].
+        stride, padding (int): The convolution's.
+        weights (bool): Whether the weight's gradient is wanted.
+
+    Returns:
+        tuple[Tensor, Tensor | None]: The gradients of x and of the weight.
+    """
+    if use_native(x):
+        dx, dw = torch.ops.rdarts_fan_out.depthwise_backward(g, x, weight, stride, padding, weights)
+        return dx, dw if weights else None
+    args = (columns(g), columns(x), weight, (stride, padding, 1))
+    dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
+    return rows(_depthwise_input_grad(*args)), dw
+
+
 def separable_backward(
     g: Sequence[Tensor],
     y: Tensor,

@@ -238,6 +238,23 @@ class StackedFactorizedReduce(FactorizedReduce):
         return [bind(*edge) for edge in zip(*parts, strict=True)]
 
 
+class Residual(nn.Sequential):
+    """Layers one after another, added to what they read."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class StackedResidual(StackedSequence):
+    """:class:`Residual` of many edges."""
+
+    def unbind(self) -> list[EdgeFunction]:
+        def add(layers: EdgeFunction) -> EdgeFunction:
+            return lambda x: x + layers(x)
+
+        return [add(layers) for layers in super().unbind()]
+
+
 class EdgeCopies(nn.ModuleList):
     """One copy an edge of an operation that is an ordinary module."""
 
@@ -259,9 +276,9 @@ class PlainLayers:
     def conv(self, in_channels: int, out_channels: int, kernel_size: Any, **kwargs) -> nn.Module:
         return nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, **kwargs)
 
-    def norm(self, channels: int) -> nn.Module:
+    def norm(self, channels: int, eps: float = 1e-5) -> nn.Module:
         return BatchNorm2d(
-            channels, affine=self.affine, track_running_stats=self.track_running_stats
+            channels, eps=eps, affine=self.affine, track_running_stats=self.track_running_stats
         )
 
     def function(self, function: EdgeFunction, name: str) -> nn.Module:
@@ -269,6 +286,9 @@ class PlainLayers:
 
     def sequence(self, *layers: nn.Module) -> nn.Module:
         return nn.Sequential(*layers)
+
+    def residual(self, *layers: nn.Module) -> nn.Module:
+        return Residual(*layers)
 
     def factorized_reduce(self, in_channels: int, out_channels: int) -> nn.Module:
         return FactorizedReduce(self, in_channels, out_channels)
@@ -278,6 +298,9 @@ class PlainLayers:
 
     def relu(self) -> nn.Module:
         return self.function(F.relu, 'relu')
+
+    def relu6(self) -> nn.Module:
+        return self.function(F.relu6, 'relu6')
 
 
 class StackedLayers(PlainLayers):
@@ -296,14 +319,19 @@ class StackedLayers(PlainLayers):
     def conv(self, in_channels: int, out_channels: int, kernel_size: Any, **kwargs) -> nn.Module:
         return StackedConv2d(self.edges, in_channels, out_channels, kernel_size, **kwargs)
 
-    def norm(self, channels: int) -> nn.Module:
-        return StackedBatchNorm2d(self.edges, channels, self.affine, self.track_running_stats)
+    def norm(self, channels: int, eps: float = 1e-5) -> nn.Module:
+        return StackedBatchNorm2d(
+            self.edges, channels, self.affine, self.track_running_stats, eps=eps
+        )
 
     def function(self, function: EdgeFunction, name: str) -> nn.Module:
         return Parameterless(function, name, self.edges)
 
     def sequence(self, *layers: nn.Module) -> nn.Module:
         return StackedSequence(*layers)
+
+    def residual(self, *layers: nn.Module) -> nn.Module:
+        return StackedResidual(*layers)
 
     def factorized_reduce(self, in_channels: int, out_channels: int) -> nn.Module:
         return StackedFactorizedReduce(self, in_channels, out_channels)
@@ -464,3 +492,44 @@ def conv_7x1_1x7(make: PlainLayers, in_channels: int, out_channels: int, stride:
         make.conv(out_channels, out_channels, (7, 1), stride=(stride, 1), padding=(3, 0)),
         make.norm(out_channels),
     )
+
+
+def inverted_bottleneck(
+    make: PlainLayers,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    kernel: int,
+    expansion: int,
+    eps: float = 1e-5,
+) -> list[nn.Module]:
+    """The layers of MobileNetV2's block (https://arxiv.org/abs/1801.04381), without the shortcut.
+
+    A 1x1 convolution to ``expansion`` times the channels (none where that is 1), a depthwise one,
+    each with batch norm and ReLU6, and a linear 1x1 convolution with batch norm.
+    """
+    width = expansion * in_channels
+    layers = []
+    if expansion != 1:
+        layers += [make.conv(in_channels, width, 1), make.norm(width, eps), make.relu6()]
+    depthwise = make.conv(width, width, kernel, stride=stride, padding=kernel // 2, groups=width)
+    layers += [depthwise, make.norm(width, eps), make.relu6()]
+    return [*layers, make.conv(width, out_channels, 1), make.norm(out_channels, eps)]
+
+
+def _register_mbconv(kernel: int, expansion: int) -> None:
+    @OPERATIONS.register_module(name=f'mbconv_k{kernel}_e{expansion}')
+    def mbconv(
+        make: PlainLayers, in_channels: int, out_channels: int, stride: int, eps: float = 1e-5
+    ) -> nn.Module:
+        """Inverted bottleneck, with the shortcut where the shape stays (ProxylessNAS)."""
+        layers = inverted_bottleneck(
+            make, in_channels, out_channels, stride, kernel, expansion, eps
+        )
+        stays = stride == 1 and in_channels == out_channels
+        return make.residual(*layers) if stays else make.sequence(*layers)
+
+
+for _kernel in (3, 5, 7):
+    for _expansion in (3, 6):
+        _register_mbconv(_kernel, _expansion)

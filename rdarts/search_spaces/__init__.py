@@ -6,12 +6,19 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES, build
-from rdarts.search_spaces import darts, nas_bench_201, nasnet, robust_darts  # noqa: F401
+from rdarts.search_spaces import (  # noqa: F401
+    darts,
+    mobilenet_like,
+    nas_bench_201,
+    nasnet,
+    robust_darts,
+)
 from rdarts.search_spaces.base import (
     CellTopology,
     Edge,
     EdgeGroup,
     SearchSpace,
+    Stage,
     cell_space,
     chain_space,
 )
@@ -21,6 +28,7 @@ __all__ = [
     'Edge',
     'EdgeGroup',
     'SearchSpace',
+    'Stage',
     'build_space',
     'cell_space',
     'chain_space',

@@ -75,6 +75,21 @@ class EdgeGroup:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Layers of one width in a chain.
+
+    Args:
+        width (int): Channels of every layer's output.
+        depth (int): Number of layers.
+        stride (int): Of the first one.
+    """
+
+    width: int
+    depth: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class SearchSpace:
     """A table that says what is searched.
 
@@ -88,6 +103,9 @@ class SearchSpace:
         parameter_free (frozenset[str]): Candidates that count as parameter-free.
         repeated_edges (bool): Whether a genotype's node may read one node twice. Defaults to
             False.
+        stages (tuple[Stage, ...]): Of a chain whose layers differ in width. Defaults to none.
+        costs (dict[str, tuple[tuple[float, ...], ...]], optional): Cell type -> for each edge the
+            cost of each candidate, for :class:`ExpectedCost`. Defaults to none.
     """
 
     name: str
@@ -97,6 +115,8 @@ class SearchSpace:
     operation_args: Mapping[str, Mapping] = field(default_factory=dict)
     parameter_free: frozenset[str] = PARAMETER_FREE
     repeated_edges: bool = False
+    stages: tuple[Stage, ...] = ()
+    costs: Mapping[str, tuple[tuple[float, ...], ...]] | None = None
 
     @cached_property
     def groups(self) -> tuple[EdgeGroup, ...]:

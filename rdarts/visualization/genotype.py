@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, parse_genotype
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, is_text, parse_genotype
 from rdarts.visualization.style import picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def load_drawable(source: str | os.PathLike) -> Genotype:
     Raises:
         UserError: It cannot be read, or does not fit its space.
     """
-    if isinstance(source, str) and source.lstrip().startswith(('|', 'Genotype', '{')):
+    if isinstance(source, str) and is_text(source):
         genotype, where = parse_genotype(source), ''
     else:
         path = Path(source)

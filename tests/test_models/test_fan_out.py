@@ -18,7 +18,14 @@ from rdarts.architect.gradients import first_order, unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.architect.relaxations import Relaxation
 from rdarts.errors import UserError
-from rdarts.models import BaseSupernet, DARTSSupernet, MixedOp, NASBench201Supernet, kernels
+from rdarts.models import (
+    BaseSupernet,
+    DARTSSupernet,
+    MixedOp,
+    MobileNetLikeSupernet,
+    NASBench201Supernet,
+    kernels,
+)
 from rdarts.models import fan_out as fan_out_module
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.fan_out import recognise
@@ -39,6 +46,9 @@ FUSED = {
     'dil_conv_3x3': ('separable', 'separable'),
     'dil_conv_5x5': ('separable', 'separable'),
     'dil_conv_7x7': ('separable', 'separable'),
+    'mbconv_k3_e3': ('inverted', 'inverted'),
+    'mbconv_k5_e6': ('inverted', 'inverted'),
+    'mbconv_k7_e3': ('inverted', 'inverted'),
 }
 EVERY = (*FUSED, 'none')
 
@@ -112,6 +122,13 @@ def two_input_table() -> dict:
 def make(space, channels: int = 8, depth: int | None = None, **kwargs) -> BaseSupernet:
     """A supernet in float64 of random alpha, batch norms and running statistics."""
     torch.manual_seed(0)
+    if space == 'mobilenet_like':
+        sizes = dict(widths=(8, 16, 16), depths=(2, 3, 1), strides=(2, 1, 2))
+        net = MobileNetLikeSupernet(
+            dict(type=space, **sizes), stem_channels=8, first_channels=8, last_channels=16,
+            stem='cifar', alpha_std=0.5, execution='plain', **kwargs,
+        )  # fmt: skip
+        return strew(net).double()
     one_input = space == 'nas_bench_201' or (space != 'darts' and 'only' in str(space))
     kwargs = dict(space=space, channels=channels, alpha_std=0.5, execution='plain', **kwargs)
     if one_input:
@@ -193,6 +210,7 @@ def assert_executions_agree(net: BaseSupernet, x: Tensor, opened: str = 'both') 
 # Equality to plain in float64
 
 SPACES = ['nas_bench_201', 'darts', 's1', 's2', 's3', 's4', 'one_input', 'two_input']
+SPACES += ['mobilenet_like']
 
 
 def space_of(name: str):
@@ -288,7 +306,7 @@ def test_images_of_hardly_a_pixel(path, size):
     torch.manual_seed(0)
     mixed = strew(MixedOp([[*EVERY], ['skip_connect', 'nor_conv_3x3']], 8)).double()
     results = []
-    betas = [torch.rand(13, dtype=torch.float64), torch.rand(2, dtype=torch.float64)]
+    betas = [torch.rand(len(EVERY), dtype=torch.float64), torch.rand(2, dtype=torch.float64)]
     for execution in ('plain', 'fan_out'):
         twin = copy.deepcopy(mixed)
         twin.execution = execution

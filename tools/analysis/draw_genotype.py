@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from rdarts.engine.launch import run_guarded
+from rdarts.genotypes import is_text
 from rdarts.visualization.genotype import RENDERERS, draw_genotype, load_drawable
 
 
@@ -35,7 +36,7 @@ def main() -> None:
         paths = [Path(args.out)]
     else:
         source = Path('genotype')
-        if not args.genotype.lstrip().startswith(('|', 'Genotype', '{')):
+        if not is_text(args.genotype):
             source = Path(args.genotype)
             source = source / 'genotype' if source.is_dir() else source
         paths = [source.with_suffix(suffix) for suffix in ('.svg', '.png')]

@@ -738,6 +738,49 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
   return {dx, dx_sums, d_depthwise, d_pointwise};
 }
 
+// Backward of a depthwise convolution of x >= 0 [N, H, W, C]: the gradients of x and of the weight.
+std::tuple<Tensor, Tensor> depthwise_backward(const Tensor& g, const Tensor& x, const Tensor& weight_,
+                                              int64_t stride, int64_t padding, bool weights) {
+  const Tensor weight = whole(weight_);
+  TORCH_CHECK(x.is_contiguous() && g.is_contiguous(), "x and g must be contiguous");
+  const int64_t n = x.size(0), h = x.size(1), w = x.size(2), c = x.size(3), k = weight.size(3);
+  const int64_t oh = g.size(1), ow = g.size(2), lead = k - 1 - padding;
+  Tensor dx = fresh({n, h, w, c}, x), dw;
+  std::vector<std::vector<double>> total;
+  if (weights) total.assign(at::get_num_threads(), std::vector<double>(k * k * c, 0.0));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    const T* xs = x.const_data_ptr<T>();
+    const T* gs = g.const_data_ptr<T>();
+    T* dxs = dx.mutable_data_ptr<T>();
+    const Buffer<T> flipped = transposed(weight.const_data_ptr<T>(), c, k * k, true);
+    const int64_t row = (w + 2 * padding) * c, u_w = w + k - 1, u_h = h + k - 1, u_row = u_w * c;
+    const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride), back = depthwise_kernels<T>(k, c, 1);
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> padded(weights ? (h + 2 * padding) * row : 0, T(0)), part(weights ? k * k * c : 0);
+      Buffer<T> u(u_h * u_row, T(0));  // g, with zeros between its pixels where the stride is 2
+      const int me = at::get_thread_num();
+      for (int64_t i = begin; i < end; i++) {
+        for (int64_t y = 0; y < oh; y++)
+          for (int64_t p = 0; p < ow; p++)
+            std::copy_n(gs + ((i * oh + y) * ow + p) * c, c,
+                        u.data() + (y * stride + lead) * u_row + (p * stride + lead) * c);
+        if (weights) {
+          activate<T>(xs + i * h * w * c, h, w, c, nullptr, nullptr, padded.data(), padding);
+          std::fill(part.begin(), part.end(), T(0));
+          conv.weight_grad(padded.data(), row, u.data() + lead * u_row + lead * c, stride * u_row, oh, ow, c,
+                           stride, 1, part.data());
+          add_to(total[me].data(), part.data(), k * k * c);
+        }
+        for (int64_t y = 0; y < h; y++)
+          back.row(u.data() + y * u_row, u_row, flipped.data(), dxs + (i * h + y) * w * c, w, c, 1, 1, false);
+      }
+    });
+  });
+  if (weights) dw = reduced(total, {k, k, c}, x).permute({2, 0, 1}).unsqueeze(1).contiguous();
+  return {dx, dw};
+}
+
 // ---------------------------------------------------------------- 3x3 convolutions
 
 // Winograd's F(2x2, 3x3): tiles of 2x2 outputs from 4x4 inputs, 16 products of matrices with 4/9
@@ -1726,6 +1769,8 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
   m.def(
       "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
       "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
+  m.def("depthwise_backward(Tensor g, Tensor x, Tensor weight, int stride, int padding, bool weights) -> "
+        "(Tensor, Tensor)");
   m.def("mix_sums(Tensor[] g, Tensor[] terms, int[] edge_of, Tensor? x) -> (Tensor, Tensor, Tensor)");
   m.def("relu_covariance(Tensor x) -> (Tensor, Tensor)");
   m.def("conv3x3_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
@@ -1753,6 +1798,7 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
 TORCH_LIBRARY_IMPL(rdarts_fan_out, CPU, m) {
   m.impl("separable_forward", separable_forward);
   m.impl("separable_backward", separable_backward);
+  m.impl("depthwise_backward", depthwise_backward);
   m.impl("mix", mix);
   m.impl("mix_sums", mix_sums);
   m.impl("relu_covariance", relu_covariance);

@@ -1,0 +1,141 @@
+"""The network of a chain of the MobileNet-like space (https://arxiv.org/abs/1812.00332)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from rdarts.genotypes import Genotype, load_genotype
+from rdarts.models.backbones.base_supernet import check_sizes
+from rdarts.models.backbones.derived_net import DerivedNet
+from rdarts.models.backbones.mobilenet_like_supernet import (
+    FIRST_CHANNELS,
+    LAST_CHANNELS,
+    STEM_CHANNELS,
+    check_chain,
+    stage_strides,
+)
+from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
+from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.registry import MODELS
+from rdarts.search_spaces import SearchSpace, build_space
+
+
+@MODELS.register_module()
+class MobileNetLikeNet(DerivedNet):
+    """Convolution, first block, stages of inverted bottlenecks, last convolution.
+
+    A skipped layer is left out. Outputs, by index, for the space's defaults and
+    ``stem='imagenet'``:
+
+    - 0, 1, 2: the last layer before each stride after the first (stride 4, 24 channels; 8, 40;
+      16, 96);
+    - 3: the last layer (32, 320);
+    - 4: the last convolution (32, 1280), for a classifier.
+
+    ``stem='cifar'`` leaves out two strides of 2 and, with them, the first output. An output of
+    stride s has ceil(H / s) x ceil(W / s) pixels.
+
+    Args:
+        genotype (str | PathLike | dict | Genotype): A JSON file, the work directory of a search,
+            JSON data, or ``op - op - ...``.
+        space (str | dict | SearchSpace): Its space. Defaults to ``'mobilenet_like'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        stem_channels, first_channels, last_channels (int): After the first convolution, the first
+            block and the last convolution. Default to 32, 16 and 1280.
+        stem (str): ``'imagenet'`` or ``'cifar'``. Defaults to ``'imagenet'``.
+        norm_eps (float): Added to the variances of batch norms. Defaults to 1e-3, ProxylessNAS's.
+        out_indices (Sequence[int], optional): Outputs to return. Defaults to the last one. Where it
+            is not among them, the last convolution is kept and does not learn.
+        frozen_stages (int): The stem (0) and the stages up to this one do not learn; -1 freezes
+            nothing. Defaults to -1.
+        norm_eval (bool): Whether batch norms stay in evaluation mode. Defaults to False.
+        init_cfg (dict, optional): See mmengine's ``BaseModule``.
+
+    Raises:
+        UserError: The genotype cannot be read or does not fit its space, the space is no chain of
+            stages, or an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        genotype: str | os.PathLike | Mapping[str, Any] | Genotype,
+        space: str | Mapping[str, Any] | SearchSpace = 'mobilenet_like',
+        in_channels: int = 3,
+        stem_channels: int = STEM_CHANNELS,
+        first_channels: int = FIRST_CHANNELS,
+        last_channels: int = LAST_CHANNELS,
+        stem: str = 'imagenet',
+        norm_eps: float = 1e-3,
+        out_indices: Sequence[int] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
+        check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
+        space = build_space(space)
+        check_chain('MobileNetLikeNet', space, stem)
+        self.genotype = load_genotype(genotype, space)
+        self.stem_type, self.channels = stem, stem_channels
+        first, *strides = stage_strides(space.stages, stem)
+        self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, norm_eps)
+        names = iter(self.genotype.layers)
+        make = PlainLayers()
+        self.stages = nn.ModuleList()
+        width, total = first_channels, first
+        out_strides, out_widths = [], []
+        self._ends = []  # the stage after which each output but the last is ready
+        for number, (stage, stride) in enumerate(zip(space.stages, strides, strict=True)):
+            if stride == 2 and number:
+                self._ends.append(number - 1)
+                out_strides.append(total)
+                out_widths.append(width)
+            layers = []
+            for index in range(stage.depth):
+                name, step = next(names), 1 if index else stride
+                if name != 'skip_connect':
+                    layers.append(
+                        build_operation(name, make, width, stage.width, step, eps=norm_eps)
+                    )
+                width = stage.width
+            self.stages.append(nn.Sequential(*layers))
+            total *= stride
+        self._ends.append(len(space.stages) - 1)
+        self.last = conv_bn_relu6(width, last_channels, 1, eps=norm_eps)
+        self._set_outputs(
+            [*out_strides, total, total],
+            [*out_widths, width, last_channels],
+            [[self.stem], *([stage] for stage in self.stages)],
+            out_indices,
+            frozen_stages,
+            norm_eval,
+        )
+        if len(self._ends) not in self.out_indices:
+            self.last.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Features of a batch.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W].
+
+        Returns:
+            tuple[Tensor, ...]: The outputs of ``out_indices``.
+
+        Raises:
+            UserError: The images are smaller than the stride.
+        """
+        x = self.stem(self._take_image(x))
+        outputs = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in self._ends:
+                outputs.append(x)
+        if len(self._ends) in self.out_indices:
+            outputs.append(self.last(x))
+        return tuple(outputs[index] for index in self.out_indices)

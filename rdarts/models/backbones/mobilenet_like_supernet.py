@@ -1,0 +1,155 @@
+"""The supernet of the MobileNet-like space (https://arxiv.org/abs/1812.00332)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
+
+from rdarts.errors import UserError
+from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
+from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.registry import MODELS
+from rdarts.search_spaces import SearchSpace, Stage
+
+STEMS = ('imagenet', 'cifar')
+STEM_CHANNELS, FIRST_CHANNELS, LAST_CHANNELS = 32, 16, 1280
+"""ProxylessNAS's: after the first convolution, the first block, and the last convolution."""
+
+
+def stage_strides(stages: tuple[Stage, ...], stem: str) -> tuple[int, ...]:
+    """Strides of the first convolution and of every stage.
+
+    With ``stem='cifar'`` the first convolution and the first stage of stride 2 have stride 1: a
+    quarter of the whole stride.
+    """
+    strides = [2, *(stage.stride for stage in stages)]
+    if stem == 'cifar':
+        strides[0] = 1
+        if 2 in strides:
+            strides[strides.index(2)] = 1
+    return tuple(strides)
+
+
+def check_chain(name: str, space: SearchSpace, stem: str) -> None:
+    """A chain of stages and a known stem.
+
+    Raises:
+        UserError: They are not.
+    """
+    if not space.stages or set(space.cells) != {'chain'}:
+        raise UserError(
+            f"space '{space.name}' does not fit {name}: it needs a chain of stages "
+            "('mobilenet_like', or a table of that type)"
+        )
+    if stem not in STEMS:
+        raise UserError(f"stem must be 'imagenet' or 'cifar', but is {stem!r}")
+
+
+def _contexts(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Of the forward, and of the same again in the backward."""
+    return nullcontext(), _still_statistics(layer)
+
+
+@contextmanager
+def _still_statistics(layer: nn.Module) -> Iterator[None]:
+    """Within, the batch norms of a layer do not move their running statistics."""
+    norms = [module for module in layer.modules() if isinstance(module, StackedBatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+
+
+@MODELS.register_module()
+class MobileNetLikeSupernet(BaseSupernet):
+    """Convolution, first block, stages of mixed layers, last convolution.
+
+    Args:
+        space (str | dict | SearchSpace): ``'mobilenet_like'``, or
+            ``dict(type='mobilenet_like', widths=..., depths=..., strides=...)``. Defaults to
+            ``'mobilenet_like'``.
+        in_channels (int): Channels of the image. Defaults to 3.
+        stem_channels, first_channels, last_channels (int): After the first convolution, the first
+            block and the last convolution. Default to 32, 16 and 1280.
+        stem (str): ``'imagenet'``, or ``'cifar'``, which leaves out two strides of 2. Defaults to
+            ``'imagenet'``.
+        affine (bool): Of the mixed layers' batch norms. Defaults to True.
+        track_running_stats (bool): Of the mixed layers' batch norms. Defaults to True.
+        checkpoint (bool): Whether the backward pass computes the inside of each layer anew, which
+            takes less memory and more time. Same numbers. Defaults to False.
+        **kwargs: See :class:`BaseSupernet`.
+
+    Raises:
+        UserError: The space is no chain of stages, or an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        space: str | Mapping[str, Any] | SearchSpace = 'mobilenet_like',
+        in_channels: int = 3,
+        stem_channels: int = STEM_CHANNELS,
+        first_channels: int = FIRST_CHANNELS,
+        last_channels: int = LAST_CHANNELS,
+        stem: str = 'imagenet',
+        affine: bool = True,
+        track_running_stats: bool = True,
+        checkpoint: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(space, **kwargs)
+        sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
+        check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
+        check_chain('MobileNetLikeSupernet', self.space, stem)
+        self.checkpoint = checkpoint
+        self.channels, self.out_channels = stem_channels, last_channels
+        first, *strides = stage_strides(self.space.stages, stem)
+        self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, 1e-5)
+        edges = iter(self.space.cells['chain'].edges)
+        self.layers = nn.ModuleList()
+        width = first_channels
+        for stage, stride in zip(self.space.stages, strides, strict=True):
+            for index in range(stage.depth):
+                edge = next(edges)
+                mixed = self.build_mixed_op(
+                    edge.candidates,
+                    width,
+                    stage.width,
+                    stride=1 if index else stride,
+                    affine=affine,
+                    track_running_stats=track_running_stats,
+                    labels=[f'{edge.source}_{edge.target}'],
+                )
+                self.layers.append(mixed)
+                width = stage.width
+        self.last = conv_bn_relu6(width, last_channels, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        """Features of a batch.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W], of any size.
+
+        Returns:
+            tuple[Tensor]: One [N, last_channels, h, w]: a thirty-second of the input's resolution
+            with the ImageNet stem, an eighth with the CIFAR stem.
+        """
+        weights = self.edge_weights()['chain']
+        x = self.stem(self.image_format(x))
+        for layer, beta in zip(self.layers, weights, strict=True):
+            if self.checkpoint and self.training:
+                # anew, each batch has moved the running statistics already
+                contexts = partial(_contexts, layer)
+                x = recompute(layer, x, beta, use_reentrant=False, context_fn=contexts)
+            else:
+                x = layer(x, beta)
+        return (self.last(x),)

@@ -1,0 +1,68 @@
+"""The MobileNet-like space: a chain of ProxylessNAS's layers (https://arxiv.org/abs/1812.00332)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rdarts.errors import UserError
+from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces.base import SearchSpace, Stage, chain_space
+from rdarts.search_spaces.costs import read_costs
+
+WIDTHS = (24, 40, 80, 96, 192, 320)
+DEPTHS = (4, 4, 4, 4, 4, 1)
+STRIDES = (2, 2, 2, 1, 2, 1)
+MBCONVS = tuple(f'mbconv_k{kernel}_e{expansion}' for kernel in (3, 5, 7) for expansion in (3, 6))
+
+
+@SEARCH_SPACES.register_module(name='mobilenet_like')
+def mobilenet_like(
+    widths: Sequence[int] = WIDTHS,
+    depths: Sequence[int] = DEPTHS,
+    strides: Sequence[int] = STRIDES,
+    costs: str | os.PathLike | Mapping[str, Any] | None = None,
+) -> SearchSpace:
+    """Stages of inverted bottlenecks: kernel 3, 5 or 7, expansion 3 or 6, or a skip.
+
+    A stage's first layer has its stride and changes the width, so it must be there; the others may
+    be skipped. With the defaults that is 21 layers, 15 of which may be.
+
+    Args:
+        widths (Sequence[int]): Channels of each stage. Defaults to ProxylessNAS's.
+        depths (Sequence[int]): Layers of each stage. Defaults to ProxylessNAS's.
+        strides (Sequence[int]): Of each stage's first layer, 1 or 2. Defaults to ProxylessNAS's.
+        costs (str | PathLike | dict, optional): A cost table, for
+            :class:`~rdarts.architect.regularizers.ExpectedCost`: see
+            :func:`~rdarts.search_spaces.costs.read_costs`. Defaults to none.
+
+    Returns:
+        SearchSpace: ``mobilenet_like``, or of other sizes a name that says them.
+
+    Raises:
+        UserError: The sizes do not fit together, or the cost table does not fit them.
+    """
+    sizes = dict(widths=widths, depths=depths, strides=strides)
+    for name, values in sizes.items():
+        listed = isinstance(values, (list, tuple)) and values
+        if not listed or not all(type(value) is int and value > 0 for value in values):
+            raise UserError(f'mobilenet_like: {name} must be positive integers, not {values!r}')
+    if len({len(values) for values in sizes.values()}) != 1:
+        counts = ', '.join(f'{len(values)} {name}' for name, values in sizes.items())
+        raise UserError(f'mobilenet_like: each stage needs one of each, but there are {counts}')
+    if not set(strides) <= {1, 2}:
+        raise UserError(f'mobilenet_like: strides must be 1 or 2, but are {tuple(strides)}')
+    layers = []
+    for depth in depths:
+        layers += [list(MBCONVS)] + [[*MBCONVS, 'skip_connect']] * (depth - 1)
+    name = 'mobilenet_like'
+    for values, default, letter in (
+        (widths, WIDTHS, 'w'), (depths, DEPTHS, 'd'), (strides, STRIDES, 's')
+    ):  # fmt: skip
+        if tuple(values) != default:
+            name += f'_{letter}' + '_'.join(map(str, values))
+    stages = tuple(Stage(*stage) for stage in zip(widths, depths, strides, strict=True))
+    space = replace(chain_space(name, layers), stages=stages)
+    return space if costs is None else replace(space, costs=read_costs(costs, space))

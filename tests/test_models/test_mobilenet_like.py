@@ -1,0 +1,189 @@
+"""The MobileNet-like supernet and network: against torchvision's MobileNetV2, and by shape."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from rdarts.apis import build_net, build_supernet
+from rdarts.engine.dry_run import count_macs
+from rdarts.errors import UserError
+from rdarts.genotypes import ChainGenotype
+from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet
+from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.search_spaces import build_space
+
+V2 = dict(
+    type='mobilenet_like',
+    widths=(24, 32, 64, 96, 160, 320),
+    depths=(2, 3, 4, 3, 3, 1),
+    strides=(2, 2, 2, 1, 2, 1),
+)
+SMALL = dict(type='mobilenet_like', widths=(8, 16, 16), depths=(2, 3, 1), strides=(2, 2, 1))
+SIZES = dict(stem_channels=8, first_channels=8, last_channels=32)
+
+
+def small_net(layers, **kwargs):
+    name = build_space(SMALL).name
+    return MobileNetLikeNet(ChainGenotype(name, tuple(layers)), SMALL, **SIZES, **kwargs)
+
+
+ALL = ['mbconv_k3_e3', 'mbconv_k5_e6', 'mbconv_k7_e3', 'mbconv_k3_e6', 'mbconv_k5_e3',
+       'mbconv_k7_e6']  # fmt: skip
+
+
+def test_with_mobilenet_v2s_sizes_it_is_torchvisions():
+    genotype = ChainGenotype(build_space(V2).name, ('mbconv_k3_e6',) * 16)
+    net = build_net(genotype, 1000, space=V2, stem='imagenet', norm_eps=1e-5)
+    reference = torchvision.models.mobilenet_v2()
+    count = [sum(p.numel() for p in model.parameters()) for model in (net, reference)]
+    assert count == [3_504_872] * 2
+    ours, theirs = net.backbone.state_dict(), reference.features.state_dict()
+    net.backbone.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
+    image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).double()
+    net, reference = net.double(), reference.double()
+    for mode in (True, False):
+        net.train(mode)
+        reference.train(mode)
+        (found,), expected = net.backbone(image), reference.features(image)
+        assert found.shape == (2, 1280, 2, 3)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    # torchvision states 0.30 GMACs, without the norms
+    assert count_macs(net.float(), torch.zeros(3, 224, 224)) == 300_774_272
+
+
+def test_the_supernet_holds_every_candidate():
+    torch.manual_seed(0)
+    net = build_supernet('mobilenet_like', 1000).backbone
+    assert isinstance(net, MobileNetLikeSupernet)
+    alphas = sum(p.numel() for p in net.arch_parameters.values())
+    weights = sum(p.numel() for p in net.parameters()) - alphas
+    assert alphas == 6 * 6 + 15 * 7
+
+    def mbconv(c, o, k, e):
+        width = e * c
+        return c * width + 2 * width + width * k * k + 2 * width + width * o + 2 * o
+
+    expected = 3 * 32 * 9 + 64 + 32 * 9 + 64 + 32 * 16 + 32  # stem
+    width = 16
+    for stage in net.space.stages:
+        for _ in range(stage.depth):
+            expected += sum(mbconv(width, stage.width, k, e) for k in (3, 5, 7) for e in (3, 6))
+            width = stage.width
+    expected += 320 * 1280 + 2 * 1280
+    assert weights == expected == 14_753_168
+    assert net(torch.zeros(2, 3, 64, 64))[0].shape == (2, 1280, 2, 2)
+    net = MobileNetLikeSupernet(SMALL, stem='cifar', **SIZES)
+    assert net(torch.zeros(2, 3, 32, 32))[0].shape == (2, 32, 16, 16)
+
+
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+def test_one_hot_weights_make_the_network_of_the_genotype(mode):
+    """Alpha that chooses one candidate, and the weights copied into the derived network."""
+    torch.manual_seed(0)
+    supernet = MobileNetLikeSupernet(SMALL, execution='plain', **SIZES).double()
+    layers = [*ALL]
+    layers[1] = 'skip_connect'
+    net = small_net(layers, norm_eps=1e-5).double()
+    for edge, (group, row), name in zip(
+        supernet.space.cells['chain'].edges, supernet.space.slots('chain'), layers, strict=True
+    ):
+        alpha = torch.full((len(edge.candidates),), -1e4, dtype=torch.float64)
+        alpha[edge.candidates.index(name)] = 0
+        supernet.arch_parameters[group].data[row] = alpha
+    state = {}
+    for name, tensor in supernet.state_dict().items():
+        if name.startswith(('stem', 'last')):
+            state[name] = tensor
+    index = 0
+    for stage, depth in enumerate(SMALL['depths']):
+        kept = 0
+        for _ in range(depth):
+            if layers[index] != 'skip_connect':
+                operation = supernet.layers[index].operations[layers[index]]
+                for key, tensor in operation.state_dict().items():
+                    state[f'stages.{stage}.{kept}.{key}'] = tensor[0]
+                kept += 1
+            index += 1
+    missing = net.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith('num_batches_tracked') for key in missing.missing_keys)
+    image = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    supernet.train(mode == 'train')
+    net.train(mode == 'train')
+    torch.testing.assert_close(net(image)[0], supernet(image)[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+def test_recomputing_changes_no_number(execution):
+    torch.manual_seed(0)
+    net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
+    image = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    results = []
+    for checkpoint in (False, True):
+        twin = copy.deepcopy(net)
+        twin.checkpoint = checkpoint
+        for alpha in twin.arch_parameters.values():
+            alpha.requires_grad_(True)
+        twin(image)[0].square().sum().backward()
+        found = {name: p.grad for name, p in twin.named_parameters()}
+        results.append({**found, **dict(twin.named_buffers())})
+    assert results[0].keys() == results[1].keys()
+    for name, expected in results[0].items():
+        assert torch.equal(results[1][name], expected), name
+    norms = [m for m in net.modules() if isinstance(m, StackedBatchNorm2d)]
+    moved = [n for n in results[0] if n.endswith('running_mean') and 'layers' in n]
+    assert len(moved) == len(norms) and all(results[0][n].any() for n in moved)
+
+
+def test_outputs_by_stride_and_what_is_frozen():
+    net = small_net(ALL, out_indices=(0, 1, 2), frozen_stages=1)
+    # one output before the second stride, then the last layer, then the last convolution
+    assert net.strides == (4, 8, 8) and net.out_widths == (8, 16, 32)
+    image = torch.randn(2, 3, 64, 48)
+    for out, stride, width in zip(net(image), net.strides, net.out_widths, strict=True):
+        assert out.shape == (2, width, 64 // stride, 48 // stride)
+    learn = {name.split('.')[0] + name.split('.')[1] for name, p in net.named_parameters()
+             if p.requires_grad}  # fmt: skip
+    assert {'stages1', 'stages2', 'last0', 'last1'} == learn
+    net.train()
+    modes = {m.training for m in net.stages[0].modules() if isinstance(m, nn.BatchNorm2d)}
+    assert modes == {False}
+    # a detector reads no last convolution: it is there, and does not learn
+    net = small_net(ALL, out_indices=(0, 1))
+    assert not any(p.requires_grad for p in net.last.parameters())
+    assert [out.shape[1] for out in net(image)] == [8, 16]
+    sum(out.sum() for out in net(image)).backward()
+    assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
+
+
+def test_the_full_network_has_strides_4_to_32():
+    net = build_net(' - '.join(['mbconv_k3_e6'] * 21), 1000, stem='imagenet')
+    assert net.backbone.strides == (4, 8, 16, 32, 32)
+    assert net.backbone.out_widths == (24, 40, 96, 320, 1280)
+    assert net.backbone.out_indices == (4,)
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (
+            lambda: MobileNetLikeSupernet('darts'),
+            "space 'darts' does not fit MobileNetLikeSupernet",
+        ),
+        (lambda: MobileNetLikeSupernet(SMALL, stem='x'), "stem must be 'imagenet' or 'cifar'"),
+        (lambda: MobileNetLikeSupernet(SMALL, last_channels=0), 'last_channels must be a positive'),
+        (lambda: small_net(ALL[:-1]), 'it has 5 layers, but space'),
+        (lambda: small_net(ALL, out_indices=(3,)), 'out_indices must be among 0 to 2'),
+        (lambda: small_net(['skip_connect', *ALL[1:]]), "'skip_connect' is no candidate of edge 0"),
+        (lambda: small_net(ALL)(torch.zeros(1, 3, 4, 4)), 'too small for its stride 8'),
+    ],
+)
+def test_what_does_not_fit(make, message):
+    with pytest.raises(UserError) as error:
+        make()
+    assert message in str(error.value)
