@@ -1,0 +1,50 @@
+"""The cost that the mixing weights stand for (ProxylessNAS, https://arxiv.org/abs/1812.00332)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from rdarts.architect.regularizers.base import Regularizer
+from rdarts.errors import UserError
+from rdarts.registry import REGULARIZERS
+from rdarts.search_spaces import SearchSpace
+
+
+@REGULARIZERS.register_module()
+class ExpectedCost(Regularizer):
+    r"""The expected cost of the network that alpha describes.
+
+    With :math:`\beta = \mathrm{softmax}(\alpha)` and the cost F of every candidate on every edge,
+
+    .. math:: \sum_e \sum_o \beta_{e,o} F_{e,o}
+
+    in the unit of the space's table (ms, or millions of multiply-adds): ProxylessNAS's expected
+    latency. The table belongs to the space: ``space=dict(type='mobilenet_like', costs=FILE)``,
+    where ``tools/benchmarks/cost_table.py`` writes FILE.
+
+    Args:
+        lambda_ (float | dict): In nats for each unit; see :class:`Regularizer`.
+    """
+
+    def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
+        """See :meth:`Regularizer.__call__`.
+
+        Raises:
+            UserError: The space has no costs.
+        """
+        if space.costs is None:
+            raise UserError(
+                f"ExpectedCost: the space '{space.name}' has no costs: give it a table, as "
+                "space=dict(type='mobilenet_like', costs='costs.json'), which "
+                'tools/benchmarks/cost_table.py writes'
+            )
+        total = 0.0
+        for group in space.groups:
+            if group.kind == 'op':
+                alpha = arch_parameters[group.name]
+                costs = [space.costs[group.cell][edge] for edge in group.edges]
+                total = total + (torch.softmax(alpha, -1) * alpha.new_tensor(costs)).sum()
+        return total
