@@ -20,8 +20,8 @@ PARTS = ('weights', 'alpha')
 class SearchSplit(SeededDataset):
     """One of the two disjoint parts that a search divides the training images into.
 
-    Both parts are a function of the wrapped set's labels and of ``fraction``, ``mode`` and
-    ``seed``; together they are the whole set.
+    Both parts are a function of the wrapped set's labels and of ``subset``, ``fraction``, ``mode``
+    and ``seed``; together they are the whole set, or the subset of it.
 
     Args:
         dataset (dict | Dataset): The training images, or their config. Test images are refused.
@@ -30,13 +30,16 @@ class SearchSplit(SeededDataset):
         mode (str): ``stratified``, ``random`` or ``sequential``, see
             :func:`rdarts.datasets.splits.split_indices`. Defaults to ``stratified``.
         seed (int): Of the split, independent of the run's seed. Defaults to 0.
+        subset (float): Share of the images that is divided at all, the same of every class:
+            ``subset=0.125, fraction=0.8`` are 10 % for the weights and 2.5 % for alpha. Defaults
+            to 1.
 
     Attributes:
         indices (np.ndarray): int64, ascending: the wrapped set's indices of this part.
 
     Raises:
-        UserError: Part or mode is not known, the fraction is outside (0, 1), or the wrapped
-            set is a test set.
+        UserError: Part or mode is not known, the fraction is outside (0, 1) or the subset outside
+            (0, 1], or the wrapped set is a test set.
     """
 
     def __init__(
@@ -46,15 +49,26 @@ class SearchSplit(SeededDataset):
         fraction: float = 0.5,
         mode: str = 'stratified',
         seed: int = 0,
+        subset: float = 1.0,
     ) -> None:
         if part not in PARTS:
             raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), PARTS)}")
         super().__init__(dataset)
         _refuse_test_images(self.dataset)
         self.part, self.fraction, self.mode, self.seed = part, fraction, mode, seed
-        labels = dataset_labels(self.dataset) if mode == 'stratified' else None
-        parts = split_indices(len(self.dataset), fraction, mode, seed, labels)
-        self._parts = dict(zip(PARTS, parts, strict=True))
+        number = isinstance(subset, (int, float)) and not isinstance(subset, bool)
+        if not number or not 0 < subset <= 1:
+            raise UserError(f'subset of a search split must be in (0, 1], but is {subset!r}')
+        self.subset = subset
+        whole = subset == 1
+        stratified = mode == 'stratified' or not whole
+        labels = dataset_labels(self.dataset) if stratified else None
+        kept = np.arange(len(self.dataset))
+        if not whole:
+            kept, _ = split_indices(len(kept), subset, 'stratified', seed, labels)
+        labels = labels[kept] if mode == 'stratified' else None
+        parts = split_indices(len(kept), fraction, mode, seed, labels)
+        self._parts = {name: kept[part] for name, part in zip(PARTS, parts, strict=True)}
         self.indices = self._parts[part]
 
     def source_index(self, index: int) -> int:
@@ -73,10 +87,11 @@ class SearchSplit(SeededDataset):
         """What a run stores of its split.
 
         Returns:
-            dict: ``fraction``, ``mode``, ``seed``, and ``sizes`` and ``indices`` of both parts by
-            name; plain data for JSON, the same for either part.
+            dict: ``subset``, ``fraction``, ``mode``, ``seed``, and ``sizes`` and ``indices`` of
+            both parts by name; plain data for JSON, the same for either part.
         """
         return dict(
+            subset=self.subset,
             fraction=self.fraction,
             mode=self.mode,
             seed=self.seed,

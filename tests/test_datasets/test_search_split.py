@@ -44,6 +44,36 @@ def test_stratified_keeps_every_classs_share():
     assert not set(first) & set(second)
 
 
+def test_a_subset_is_drawn_class_by_class():
+    dataset = Digits(limit=800)
+    weights, alpha = both(dataset, subset=0.125, fraction=0.8)
+    assert (len(weights), len(alpha)) == (80, 20)
+    assert not set(weights.indices) & set(alpha.indices)
+    labels = dataset.get_gt_labels()
+    for part, share in ((weights, 0.1), (alpha, 0.025)):
+        counts = np.bincount(labels[part.indices], minlength=10)
+        assert (np.abs(counts - share * np.bincount(labels, minlength=10)) <= 1.5).all()
+        np.testing.assert_array_equal(part.get_gt_labels(), labels[part.indices])
+    check_parts(weights, alpha)
+    record = weights.split_record()
+    assert (record['subset'], record['sizes']) == (0.125, dict(weights=80, alpha=20))
+    for mode in ('random', 'sequential'):
+        parts = both(dataset, subset=0.125, mode=mode)
+        joined = np.concatenate([part.indices for part in parts])
+        np.testing.assert_array_equal(
+            np.sort(joined), np.sort(np.concatenate([weights.indices, alpha.indices]))
+        )
+    _, other = both(dataset, subset=0.25, fraction=0.8)
+    with pytest.raises(UserError, match='subset, sizes, indices'):
+        check_parts(weights, other)
+
+
+@pytest.mark.parametrize('subset', [0, -0.1, 1.1, True, '0.5', None])
+def test_subset_outside_0_1(subset):
+    with pytest.raises(UserError, match=r'subset of a search split must be in \(0, 1\]'):
+        SearchSplit(Digits(limit=100), part='alpha', subset=subset)
+
+
 def test_sequential_is_the_original_darts_split():
     weights, alpha = both(Digits(limit=100), mode='sequential')
     assert weights.indices.tolist() == list(range(50))
