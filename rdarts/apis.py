@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype, load_genotype
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, load_genotype
 
 if TYPE_CHECKING:
     import torch
@@ -46,13 +46,14 @@ def build_net(
         stem (str): ``'cifar'`` or ``'imagenet'``. Defaults to ``'cifar'``.
         auxiliary (bool): Whether training gives the scores of an auxiliary head too (DARTS's
             networks). Defaults to False.
-        **kwargs: Of :class:`DARTSNet` (``channels``, ``num_cells``, ``drop_path``, ...) or
-            :class:`NASBench201Net` (``channels``, ``cells_per_stage``, ...).
+        **kwargs: Of :class:`DARTSNet` (``channels``, ``num_cells``, ``drop_path``, ...),
+            :class:`NASBench201Net` (``channels``, ``cells_per_stage``, ...) or
+            :class:`MobileNetLikeNet` (``stem_channels``, ``last_channels``, ...).
 
     Raises:
         UserError: The genotype cannot be read, or an argument does not fit.
     """
-    from rdarts.models.backbones import DARTSNet, NASBench201Net
+    from rdarts.models.backbones import DARTSNet, MobileNetLikeNet, NASBench201Net
     from rdarts.models.backbones.base_supernet import check_sizes
     from rdarts.models.classifier import Classifier
     from rdarts.models.heads import AuxiliaryHead
@@ -69,7 +70,8 @@ def build_net(
         net = _call(DARTSNet, genotype=genotype, auxiliary=auxiliary, **kwargs)
         head = AuxiliaryHead(net.auxiliary_channels, num_classes, stem) if auxiliary else None
         return Classifier(net, num_classes, head)
-    return Classifier(_call(NASBench201Net, genotype=genotype, **kwargs), num_classes)
+    kind = MobileNetLikeNet if isinstance(genotype, ChainGenotype) else NASBench201Net
+    return Classifier(_call(kind, genotype=genotype, **kwargs), num_classes)
 
 
 def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classifier:
@@ -77,22 +79,30 @@ def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classi
 
     Args:
         space (str | dict | SearchSpace): ``'nas_bench_201'``, ``'darts'``, ``'s1'`` to ``'s4'``,
-            or a table.
+            ``'mobilenet_like'``, or a table.
         num_classes (int): Number of classes. Defaults to 10.
-        **kwargs: Of :class:`DARTSSupernet` or :class:`NASBench201Supernet`.
+        **kwargs: Of :class:`DARTSSupernet`, :class:`NASBench201Supernet` or
+            :class:`MobileNetLikeSupernet`.
 
     Raises:
         UserError: The space is not known, or an argument does not fit.
     """
-    from rdarts.models.backbones import DARTSSupernet, NASBench201Supernet
+    from rdarts.models.backbones import (
+        DARTSSupernet,
+        MobileNetLikeSupernet,
+        NASBench201Supernet,
+    )
     from rdarts.models.backbones.base_supernet import check_sizes
     from rdarts.models.classifier import Classifier
     from rdarts.search_spaces import build_space
 
     check_sizes(num_classes=num_classes)
     space = build_space(space)
-    darts = set(space.cells) == {'normal', 'reduce'}
-    kind = DARTSSupernet if darts else NASBench201Supernet
+    kind = NASBench201Supernet
+    if set(space.cells) == {'normal', 'reduce'}:
+        kind = DARTSSupernet
+    elif space.genotype == 'chain':
+        kind = MobileNetLikeSupernet
     return Classifier(_call(kind, space=space, **kwargs), num_classes)
 
 

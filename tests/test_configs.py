@@ -25,7 +25,9 @@ from rdarts.search_spaces import build_space
 
 ROOT = Path(__file__).resolve().parent.parent
 SEARCH = ROOT / 'configs' / 'search'
-NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
+ALL_NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
+CHAINS = [name for name in ALL_NAMES if 'mobilenet_like' in name]
+NAMES = [name for name in ALL_NAMES if name not in CHAINS]
 DARTS_SPACES = ('darts', 's1', 's2', 's3', 's4')
 CLASSES = dict(c10=10, c100=100, in16=120, digits=10)
 DATASETS = dict(
@@ -76,8 +78,10 @@ def plain(name: str) -> dict:
 def test_there_are_the_configs_that_the_docs_list():
     assert set(NAMES) == expected_names()
     text = (ROOT / 'docs' / 'en' / 'configs.md').read_text(encoding='utf-8')
-    listed = set(re.findall(r'`(r?darts_\w+_(?:c10|c100|in16|digits)(?:_\w+)?)`', text))
-    assert listed == expected_names()
+    pattern = r'`(r?darts_\w+_(?:c10|c100|in16|digits|imagenet)(?:_\w+)?)`'
+    chains = {f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')}
+    assert set(CHAINS) == chains
+    assert set(re.findall(pattern, text)) == expected_names() | chains
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -565,3 +569,60 @@ def test_every_study_is_one_change():
         expected['default_hooks'].pop('architect')
         expected['arch_optimizer'].pop('lr')
         assert cfg == expected
+
+
+# The MobileNet-like space
+
+
+@pytest.mark.parametrize('name', CHAINS)
+def test_chains(name):
+    cfg = load(name)
+    backbone, architect, imagenet = (
+        cfg.model.backbone,
+        cfg.default_hooks.architect,
+        'imagenet' in name,
+    )
+    assert backbone.type == 'rdarts.MobileNetLikeSupernet' and backbone.space == 'mobilenet_like'
+    assert (backbone.stem_channels, backbone.first_channels, backbone.last_channels) == (
+        32,
+        16,
+        1280,
+    )
+    assert (backbone.affine, backbone.stem) == (True, 'imagenet' if imagenet else 'cifar')
+    if name.startswith('rdarts'):
+        assert (architect.type, architect.lambda_) == ('rdarts.BERArchitectHook', 1.0)
+    else:
+        assert architect.type == 'rdarts.ArchitectHook'
+    if not imagenet:
+        assert cfg.arch_optimizer == load('darts_darts_c10').arch_optimizer
+        assert cfg.optim_wrapper == load('darts_darts_c10').optim_wrapper
+        assert cfg.model.head.num_classes == 10 and cfg.model.head.loss.type == 'CrossEntropyLoss'
+        return
+    # ProxylessNAS's: 40 epochs of the weights alone, then 120 of both
+    assert (architect.start_epoch, cfg.train_cfg.max_epochs, cfg.schedule_epochs) == (40, 160, 160)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='SGD', lr=0.025, momentum=0.9, nesterov=True, weight_decay=4e-5
+    )
+    assert cfg.arch_optimizer == dict(type='Adam', lr=1e-3, betas=(0.0, 0.999), weight_decay=0.0)
+    assert cfg.model.head.loss == dict(
+        type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'
+    )
+    for loader in (cfg.train_dataloader, cfg.arch_dataloader):
+        dataset = loader.dataset
+        assert loader.batch_size == 256 and dataset.subset * dataset.fraction == pytest.approx(0.1)
+        assert dataset.subset * (1 - dataset.fraction) == pytest.approx(0.025)
+
+
+def test_the_other_retraining_of_proxylessnas():
+    folder = ROOT / 'configs' / 'retrain'
+    one = load_config(folder / 'mobilenet_like_imagenet.py')
+    two = load_config(folder / 'mobilenet_like_imagenet_8x64.py')
+    assert one.model == two.model and one.model.backbone.norm_eps == 1e-3
+    for cfg, lr, decay, batch in ((one, 0.05, 4e-5, 256), (two, 0.1, 5e-5, 64)):
+        assert cfg.optim_wrapper.optimizer == dict(
+            type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=decay
+        )
+        assert cfg.optim_wrapper.paramwise_cfg == dict(norm_decay_mult=0.0)
+        assert cfg.train_dataloader.batch_size == batch and cfg.train_cfg.max_epochs == 300
+    warmup, cosine = two.param_scheduler
+    assert warmup.end == 4 and (cosine.begin, cosine.end) == (4, 300)

@@ -37,8 +37,9 @@ RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint',
     'report.html'
 )  # fmt: skip
-SUPERNETS = ('rdarts.DARTSSupernet', 'rdarts.NASBench201Supernet')
-DERIVED_NETS = ('rdarts.DARTSNet', 'rdarts.NASBench201Net')
+SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
+SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
+DERIVED_NETS = tuple(f'rdarts.{space}Net' for space in SPACES)
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
 OTHER_KEYS = (
     *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.visualization.search_log import read_search_log
 
 METHODS = ('rdarts', 'darts', 'darts_2nd')
-SPACES = {'nas_bench_201': 'nb201', **{name: name for name in ('darts', 's1', 's2', 's3', 's4')}}
+NAMES = ('darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
+SPACES = {'nas_bench_201': 'nb201', **{name: name for name in NAMES}}
 
 
 def configs_folder() -> Path:
@@ -121,7 +123,11 @@ def _config(
     supernet: Mapping[str, Any],
 ) -> launch.Config:
     """The method's config in this space, or in the one of the same form."""
-    form = 'darts' if set(space.cells) == {'normal', 'reduce'} else 'nas_bench_201'
+    form = 'nas_bench_201'
+    if set(space.cells) == {'normal', 'reduce'}:
+        form = 'darts'
+    elif space.genotype == 'chain':
+        form = 'mobilenet_like'
     stem = SPACES.get(space.name, SPACES[form])
     cfg = launch.load_config(configs_folder() / 'search' / f'{method}_{stem}_c10.py')
     backbone = cfg.model.backbone
@@ -152,6 +158,15 @@ def _as_config(space: SearchSpace) -> str | dict[str, Any]:
             return space.name
     except UserError:
         pass
+    if space.stages:
+        widths, depths, strides = zip(*map(astuple, space.stages), strict=True)
+        return dict(
+            type='mobilenet_like',
+            widths=widths,
+            depths=depths,
+            strides=strides,
+            costs=_costs(space),
+        )
     cells = {
         cell: dict(
             num_inputs=topology.num_inputs,
@@ -169,6 +184,20 @@ def _as_config(space: SearchSpace) -> str | dict[str, Any]:
         operation_args={name: dict(args) for name, args in space.operation_args.items()},
         parameter_free=sorted(space.parameter_free & set(space.candidates)),
     )
+
+
+def _costs(space: SearchSpace) -> dict[str, Any] | None:
+    """A cost table as data."""
+    if space.costs is None:
+        return None
+    costs = {
+        cell: [
+            dict(zip(edge.candidates, row, strict=True))
+            for edge, row in zip(space.cells[cell].edges, rows, strict=True)
+        ]
+        for cell, rows in space.costs.items()
+    }
+    return dict(space=space.name, unit='', costs=costs)
 
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:

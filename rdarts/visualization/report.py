@@ -27,6 +27,7 @@ RETRAIN = {  # config of configs/retrain, by space and data set
     ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
     ('nas_bench_201', 'ImageNet16120'): 'nb201_in16',
     ('nas_bench_201', 'Digits'): 'nb201_digits',
+    ('mobilenet_like', 'ImageNetFolder'): 'mobilenet_like_imagenet',
     ('darts', 'CIFAR10'): 'darts_c10',
     ('darts', 'CIFAR100'): 'darts_c100',
     **{(f's{i}', 'CIFAR10'): 'darts_c10_16x8' for i in range(1, 5)},

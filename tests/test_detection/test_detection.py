@@ -21,6 +21,10 @@ from rdarts.errors import UserError
 CONFIGS = TOOLS.parent / 'configs'
 NAMES = sorted(path.stem for path in (CONFIGS / 'detection').glob('*.py'))
 CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
+CHAIN = ' - '.join(
+    ['mbconv_k3_e6', 'skip_connect', 'mbconv_k5_e3', 'mbconv_k7_e6'] * 5 + ['mbconv_k3_e3']
+)
+GENOTYPES = dict(nb201=CELL, darts='DARTS_V2', mobilenet_like=CHAIN)
 installed = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv'))
 installed = installed and importlib.util.find_spec('mmcv._ext')
 pytestmark = pytest.mark.skipif(
@@ -34,7 +38,8 @@ SCRATCH = [
 
 def load(name: str, options: dict | None = None) -> Config:
     cfg = load_config(CONFIGS / 'detection' / f'{name}.py', options)
-    set_genotype(cfg, CELL if 'nb201' in name else 'DARTS_V2')
+    chosen = [text for net, text in GENOTYPES.items() if f'_{net}_' in name]
+    set_genotype(cfg, *chosen)
     return cfg
 
 
@@ -45,7 +50,7 @@ def test_there_is_one_for_each_network_detector_and_data_set():
     assert NAMES == sorted(
         f'{detector}_{net}_fpn_1x_{data}'
         for detector in ('retinanet', 'faster-rcnn')
-        for net in ('darts', 'nb201')
+        for net in GENOTYPES
         for data in ('coco', 'voc0712')
     )
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from helpers import TOOLS, Finished, run_tool, write_small_search
 
+from rdarts.apis import build_net
 from rdarts.engine import read_checkpoint
+from rdarts.engine.dry_run import count_macs
 from rdarts.genotypes import load_genotype
 
 CONFIGS = TOOLS.parent / 'configs'
@@ -218,6 +220,20 @@ def test_images_of_ones_own(data_root, tmp_path):
 
 def complexity(*args: object) -> Finished:
     return run_tool(['analysis/complexity.py', *args])
+
+
+def test_complexity_of_a_chain():
+    chain = ' - '.join(['mbconv_k3_e6'] * 21)
+    args = ['--genotype', chain, '--shape', 3, 224, 224, '--no-latency']
+    done = complexity(*args, '--json')
+    assert done.code == 0, done.err
+    found = json.loads(done.out.splitlines()[-1])
+    net = build_net(chain, 1000, stem='imagenet')
+    assert found['parameters'] == sum(p.numel() for p in net.parameters()) == 4_684_776
+    assert found['macs'] == count_macs(net, torch.zeros(3, 224, 224)) == 472_620_800
+    assert found['network'] == 'MobileNetLikeNet, imagenet stem, 21 layers, 1000 classes'
+    done = complexity(*args, '--width', 8)
+    assert done.code == 2 and "a chain's are those of its space" in done.err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rdarts.engine import launch
 from rdarts.engine.dry_run import count_macs
 from rdarts.engine.peak_memory import Peak, read_mb
 from rdarts.errors import RunFailed, UserError
-from rdarts.genotypes import CellGenotype, load_genotype
+from rdarts.genotypes import CellGenotype, ChainGenotype, load_genotype
 from rdarts.registry import MODELS
 
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
@@ -88,8 +88,11 @@ def build_from_genotype(args: argparse.Namespace) -> tuple[nn.Module, str]:
     large = min(args.shape[1:]) >= IMAGENET_FROM
     stem = 'imagenet' if large else 'cifar'
     classes = args.num_classes or (1000 if large else 10)
+    chain = isinstance(genotype, ChainGenotype)
+    if chain and (args.width or args.depth):
+        raise UserError("--width and --depth are of cells: a chain's are those of its space")
     depth = 'num_cells' if isinstance(genotype, CellGenotype) else 'cells_per_stage'
-    sizes = {'channels': args.width, depth: args.depth}
+    sizes = {} if chain else {'channels': args.width, depth: args.depth}
     net = build_net(
         genotype,
         classes,
@@ -98,7 +101,9 @@ def build_from_genotype(args: argparse.Namespace) -> tuple[nn.Module, str]:
         **{key: value for key, value in sizes.items() if value is not None},
     )
     backbone = net.backbone
-    what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
+    what = f'{len(genotype.operations())} layers'
+    if not chain:
+        what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
 
 

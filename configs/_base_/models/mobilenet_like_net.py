@@ -1,0 +1,20 @@
+"""The network of a chain of the MobileNet-like space on ImageNet."""
+
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='rdarts.MobileNetLikeNet',
+        genotype=None,  # --genotype FILE or WORK_DIR
+        space='mobilenet_like',
+        stem='imagenet',
+        norm_eps=1e-3,
+    ),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead',
+        num_classes=1000,
+        in_channels=1280,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+        init_cfg=None,
+    ),
+)
