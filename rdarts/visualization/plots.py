@@ -178,11 +178,14 @@ def _legend(figure: Figure, grid: Iterable[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     width = 0.7 + 0.075 * max(map(len, handles), default=0)  # of an entry, in inches
+    columns = max(1, int(figure.get_figwidth() // width))
+    lines = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.19 * max(0, lines - 1))
     figure.legend(
         handles.values(),
         handles,
         loc='outside lower center',
-        ncols=max(1, int(figure.get_figwidth() // width)),
+        ncols=columns,
         frameon=False,
         fontsize=9,
     )
