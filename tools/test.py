@@ -63,6 +63,7 @@ def main() -> int:
             print(f'{key}: {value:.4f}')
         if args.out:
             write_atomically(Path(args.out), (json.dumps(figures, indent=1) + '\n').encode())
+    launch.leave_group()
     return 0
 
 

@@ -100,6 +100,7 @@ def main() -> int:
         if report.is_file():
             print(f'report:   {report}')
         print(f'next:     python tools/analysis/{tool}.py {cfg.work_dir}')
+    launch.leave_group()
     return 0
 
 

@@ -49,6 +49,13 @@ OTHER_KEYS = (
 # Errors
 
 
+def leave_group() -> None:
+    """End a distributed run together: a process that ends before the others may abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def run_guarded(main: Callable[[], int | None]) -> int:
     """Run a tool and turn what ends it early into one line and an exit code.
 
