@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rdarts.benchmarks import NASBench201, find_table
+from rdarts.benchmarks import open_table
 from rdarts.engine.launch import run_guarded
 from rdarts.visualization.report import write_report
 from rdarts.visualization.search_log import find_runs
@@ -30,8 +30,7 @@ def main() -> None:
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
     args = parser.parse_args()
     runs = find_runs(args.work_dirs)
-    path = find_table(args.table)
-    table = None if path is None else NASBench201(path)
+    table = open_table(args.table)
     out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'report.html'
     write_report(runs, out, table)
     print(out)

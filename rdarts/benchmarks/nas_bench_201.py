@@ -360,3 +360,9 @@ def _why_unknown(text: str) -> str:
                 hint = nearest(operation, OPERATIONS)
                 return f"cell {text!r}, node {node}: unknown operation '{operation}': {hint}"
     return f'cell {text!r} is not in the table'
+
+
+def open_table(path: str | os.PathLike | None = None) -> NASBench201 | None:
+    """The table that :func:`find_table` finds; None where there is none."""
+    found = find_table(path)
+    return None if found is None else NASBench201(found)

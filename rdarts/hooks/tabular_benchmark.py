@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.hooks import Hook
 
-from rdarts.benchmarks import NASBench201, find_table
+from rdarts.benchmarks import NASBench201, open_table
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
@@ -40,8 +40,7 @@ class TabularBenchmarkHook(Hook):
             )
             return
         try:
-            path = find_table(self.path)
-            self.table = None if path is None else NASBench201(path)
+            self.table = open_table(self.path)
             reason = 'put nasbench201.csv.gz into data/nasbench201, or set RDARTS_DATA'
         except UserError as error:
             reason = str(error)

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from rdarts.architect.discretizers import Argmax
-from rdarts.benchmarks import NASBench201, find_table
+from rdarts.benchmarks import NASBench201, open_table
 from rdarts.benchmarks.comparison import (
     COLUMNS,
     Summary,
@@ -599,13 +599,13 @@ def evaluation(run: Run, folder: Path) -> Run:
 
 
 def find_benchmark(path: str | None) -> NASBench201:
-    found = find_table(path)
+    found = open_table(path)
     if found is None:
         raise UserError(
             'no NAS-Bench-201 table: put nasbench201.csv.gz into data/nasbench201, set RDARTS_DATA '
             'or --table'
         )
-    return NASBench201(found)
+    return found
 
 
 def report(

@@ -19,7 +19,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rdarts.benchmarks import NASBench201, find_table
+from rdarts.benchmarks import open_table
 from rdarts.engine.launch import run_guarded
 from rdarts.errors import UserError, nearest
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
@@ -59,8 +59,7 @@ def main() -> None:
     if suffix not in FORMATS:
         raise UserError(f"--format must be png, svg or pdf, but is '{args.format}'")
     runs = find_runs(args.work_dirs)
-    path = find_table(args.table)
-    table = None if path is None else NASBench201(path)
+    table = open_table(args.table)
     out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'plots'
     single = out if out.suffix.lower() in FORMATS else None
     if single and len(names) != 1:
