@@ -319,13 +319,14 @@ def count_skips(genotype: Genotype) -> int:
 
 
 def skips_by_cell(genotype: Genotype) -> dict[str, int]:
-    """The number of skip connections in each cell type; a chain is one."""
+    """The number of skip connections in each cell type; a chain is one, ``'chain'``."""
     if isinstance(genotype, CellGenotype):
         return {
             cell: sum(op == 'skip_connect' for edges in nodes for op, _ in edges)
             for cell, nodes in genotype.nodes.items()
         }
-    return {'cell': count_skips(genotype)}
+    cell = 'chain' if isinstance(genotype, ChainGenotype) else 'cell'
+    return {cell: count_skips(genotype)}
 
 
 def dumps(genotype: Genotype) -> str:

@@ -19,7 +19,9 @@ from rdarts.genotypes import (
     load_genotype,
     parse_genotype,
     published_names,
+    skips_by_cell,
 )
+from rdarts.search_spaces import build_space
 
 NB201 = (
     '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|'
@@ -450,3 +452,18 @@ def test_a_work_directory_stands_for_its_genotype(tmp_path):
     (tmp_path / 'genotype.json').write_text(dumps(genotype))
     assert load_genotype(tmp_path) == genotype
     assert load_genotype(str(tmp_path)) == genotype
+
+
+@pytest.mark.parametrize(
+    ('space', 'genotype', 'skips'),
+    [
+        ('nas_bench_201', NB201, {'cell': 1}),
+        ('darts', 'DARTS_V1', {'normal': 3, 'reduce': 3}),
+        ('mobilenet_like', ChainGenotype('mobilenet_like', ('skip_connect',) * 2), {'chain': 2}),
+    ],
+)
+def test_skips_are_counted_by_the_spaces_cell_types(space, genotype, skips):
+    if isinstance(genotype, str):
+        genotype = load_genotype(genotype, build_space(space))
+    assert skips_by_cell(genotype) == skips
+    assert set(skips) == set(build_space(space).cells)

@@ -150,7 +150,8 @@ def _inverted(layers: Sequence[nn.Module]) -> bool:
     )  # fmt: skip
     return (
         functions == {F.relu6} and points and _square(depthwise, depthwise.weight.shape[1])
-        and depthwise.weight.shape[2] == 1
+        and depthwise.weight.shape[2] == 1 and depthwise.args['dilation'] == 1
+        and depthwise.weight.shape[-1] in (3, 5, 7)
     )  # fmt: skip
 
 
@@ -755,12 +756,10 @@ def _separable_backward(
     return found
 
 
-def _relu6(source: Tensor, norm: Tensor) -> Tensor:
-    """relu6 of a normalised image [N, H, W, C]; ``norm`` is one edge of :func:`normalise`'s."""
-    active = rows(kernels.empty_images(source, source.shape[-1], *source.shape[1:3]))
-    scale, shift = norm[2:].to(_wide(source.dtype))
-    kernels.mix([active], [False], [source], [0], scale[None], shift[None])
-    return active.clamp_(0, 6)
+def _inverted_units(group, own: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    """Weight and, where the batch norm has them, its weight and bias: of each unit."""
+    step = [1 + 2 * (norm.weight is not None) for norm in group.norms]
+    return [own[sum(step[:unit]) : sum(step[: unit + 1])] for unit in range(3)]
 
 
 def _inverted_forward(group, kept, image, own, keep):
@@ -768,38 +767,30 @@ def _inverted_forward(group, kept, image, own, keep):
 
     Kept are the images before each batch norm; those after it are made again in the backward.
     """
-    edges = len(group.edges)
-    step = [1 + 2 * (norm.weight is not None) for norm in group.norms]
-    units = [own[sum(step[:i]) : sum(step[: i + 1])] for i in range(3)]
-    args = _conv_args(group.convs[1][0])
-    sources, norm = [image] * edges, None
-    for unit, (weight, *affine) in enumerate(units):
+    edges, dtype = len(group.edges), _wide(image.dtype)
+    stride, padding, _ = _conv_args(group.convs[1][0])
+    sources, before = [image] * edges, None
+    for unit, (weight, *affine) in enumerate(_inverted_units(group, own)):
         weight = _cast(weight, image.dtype)
-        images = []
-        for edge in range(edges):
-            source = sources[edge] if norm is None else _relu6(sources[edge], norm[:, edge])
+        images, moments = [], []
+        for edge, source in enumerate(sources):
+            norm = None if before is None else before[2:, edge].to(dtype)
             if unit == 1:
-                stride, padding, dilation = args
-                y = F.conv2d(
-                    columns(source),
-                    weight[edge],
-                    None,
-                    stride,
-                    padding,
-                    dilation,
-                    len(weight[edge]),
-                )
-                images.append(rows(y))
+                y, moment = kernels.depthwise_forward(source, *norm, weight[edge], stride, padding)
             else:
-                images.append(source @ weight[edge].flatten(1).t())
-        moments = torch.stack([kernels.moments(y) for y in images])
+                active = source if norm is None else kernels.relu6(source, *norm)
+                y = active @ weight[edge].flatten(1).t()
+                moment = kernels.moments(y)
+            images.append(y)
+            moments.append(moment)
+        moments = torch.stack(moments)
         if unit == 2:
             keep(kept, torch.stack(images) if edges > 1 else images[0][None])
             return images, moments, affine
         for y in images:
             keep(kept, y)
-        norm = normalise(group.norms[unit], group, moments, images[0][..., 0].numel(), affine)
-        kept.norms.append(norm)
+        before = normalise(group.norms[unit], group, moments, images[0][..., 0].numel(), affine)
+        kept.norms.append(before)
         sources = images
 
 
@@ -807,32 +798,31 @@ def _inverted_backward(
     group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
 ) -> list[Tensor | None]:
     """Adds the gradient of x to ``into``; the parameters' gradients in order."""
-    edges = len(group.edges)
-    step = [1 + 2 * (norm.weight is not None) for norm in group.norms]
-    units = [own[sum(step[:i]) : sum(step[: i + 1])] for i in range(3)]
-    expand, depthwise, project = (_cast(unit[0], image.dtype) for unit in units)
-    grads: list[list[list[Tensor]]] = [[], [], []]  # of each unit, of each edge
+    edges, dtype = len(group.edges), _wide(image.dtype)
+    expand, depthwise, project = (
+        _cast(unit[0], image.dtype) for unit in _inverted_units(group, own)
+    )
+    stride, padding, _ = _conv_args(group.convs[1][0])
+    flat = into.view(-1, into.shape[-1])
+    grads: list[list[list[Tensor | None]]] = [[], [], []]  # of each unit, of each edge
     for edge in range(edges):
-        wide, deep, y = (
-            saved[kept.images[edge]], saved[kept.images[edges + edge]],
-            saved[kept.images[-1]][edge],
-        )  # fmt: skip
-        d = _normalised_gradient(g[edge], y, coefficients[:, edge])
-        found: list[list[Tensor | None]] = [[], [], []]
-        active = _relu6(deep, kept.norms[1][:, edge])
-        found[2].append(_product(d, active) if weights else None)
-        d = d @ project[edge].flatten(1)
-        d, found[1] = _through_relu6(d, active, deep, kept.norms[1][:, edge], batch[1])
-        active = _relu6(wide, kept.norms[0][:, edge])
-        stride, padding, _ = _conv_args(group.convs[1][0])
-        d, grad = kernels.depthwise_backward(d, active, depthwise[edge], stride, padding, weights)
-        found[1].insert(0, grad)
-        d, found[0] = _through_relu6(d, active, wide, kept.norms[0][:, edge], batch[0])
-        found[0].insert(0, _product(d, image) if weights else None)
-        flat = into.view(-1, into.shape[-1])
+        wide, deep = saved[kept.images[edge]], saved[kept.images[edges + edge]]
+        norms = [norm[:, edge] for norm in kept.norms[:2]]
+        first, second = (norm[2:].to(dtype) for norm in norms)
+        d = _normalised_gradient(g[edge], saved[kept.images[-1]][edge], coefficients[:, edge])
+        project_grad = _product(d, kernels.relu6(deep, *second)) if weights else None
+        d, sums = kernels.relu6_backward(d @ project[edge].flatten(1), deep, *second)
+        back, deep_affine = _through_norm(norms[1], batch[1], deep, sums)
+        d, sums, depthwise_grad = kernels.depthwise_backward(
+            d, deep, back.to(dtype), wide, *first, depthwise[edge], stride, padding, weights
+        )
+        back, wide_affine = _through_norm(norms[0], batch[0], wide, sums)
+        d = _normalised_gradient(d, wide, back.to(dtype))
+        expand_grad = _product(d, image) if weights else None
         flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
-        for unit in range(3):
-            grads[unit].append(found[unit])
+        grads[0].append([expand_grad, *wide_affine])
+        grads[1].append([depthwise_grad, *deep_affine])
+        grads[2].append([project_grad])
     result: list[Tensor | None] = []
     for unit, each in enumerate(grads):
         if unit < 2 and group.norms[unit].weight is None:
@@ -856,16 +846,19 @@ def _normalised_gradient(g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
     return out
 
 
-def _through_relu6(
-    d: Tensor, active: Tensor, source: Tensor, norm: Tensor, batch: bool
+def _through_norm(
+    norm: Tensor, batch: bool, y: Tensor, sums: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
-    """Back through relu6 and its batch norm: the source's gradient; weight's and bias's."""
-    d = torch.ops.aten.hardtanh_backward(d, active, 0.0, 6.0)
-    product, total, _ = kernels.mix_sums([d], [source], [0], None)
-    count = source[..., 0].numel()
-    found, weight = kernels.batch_norm_backward(norm[:, None], batch, count, total, product)
-    coefficients = found[:, 0].to(_wide(d.dtype))
-    return _normalised_gradient(d, source, coefficients), [weight[0], total[0]]
+    """Back through a batch norm of y: the coefficients [3, C]; its weight's and bias's gradient.
+
+    ``norm`` [4, C] is of :func:`normalise`; ``sums`` [2, C] those of the gradient and of it times
+    y.
+    """
+    total, product = sums[:, None]
+    found, weight = kernels.batch_norm_backward(
+        norm[:, None], batch, y[..., 0].numel(), total, product
+    )
+    return found[:, 0], [weight[0], total[0]]
 
 
 # -------------------------------------------------------------------------- gradients of gradients

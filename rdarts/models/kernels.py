@@ -315,29 +315,6 @@ def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> T
     return _conv_backward(g, x, weight, conv, weight.shape[0], (True, False))[0]
 
 
-def depthwise_backward(
-    g: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, weights: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Backward of a depthwise convolution of x >= 0.
-
-    Args:
-        g (Tensor): The gradient of its output, [N, h, w, C].
-        x (Tensor): [N, H, W, C].
-        weight (Tensor): [C, 1, k, k].
-        stride, padding (int): The convolution's.
-        weights (bool): Whether the weight's gradient is wanted.
-
-    Returns:
-        tuple[Tensor, Tensor | None]: The gradients of x and of the weight.
-    """
-    if use_native(x):
-        dx, dw = torch.ops.rdarts_fan_out.depthwise_backward(g, x, weight, stride, padding, weights)
-        return dx, dw if weights else None
-    args = (columns(g), columns(x), weight, (stride, padding, 1))
-    dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
-    return rows(_depthwise_input_grad(*args)), dw
-
-
 def separable_backward(
     g: Sequence[Tensor],
     y: Tensor,
@@ -419,6 +396,90 @@ def separable_backward(
 
 def _sum(image: Tensor) -> Tensor:
     return image.sum((0, 1, 2), dtype=torch.float64)
+
+
+# ---------------------------------------------------------------------------- inverted bottlenecks
+
+
+def relu6(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """relu6(scale x + shift), for x [N, H, W, C] and scale, shift [C]."""
+    if use_native(x):
+        return torch.ops.rdarts_fan_out.relu6_forward(x, scale, shift)
+    return (x * scale + shift).clamp_(0, 6).to(x.dtype)
+
+
+def relu6_backward(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Backward of :func:`relu6`.
+
+    Args:
+        d (Tensor): The gradient of its result, [N, H, W, C]; becomes that of scale x + shift.
+        x, scale, shift (Tensor): See :func:`relu6`.
+
+    Returns:
+        tuple[Tensor, Tensor]: What d has become; the sums over pixels of it, and of it times x,
+        [2, C] in float64.
+    """
+    if use_native(x):
+        return d, torch.ops.rdarts_fan_out.relu6_backward(d, x, scale, shift)
+    d = torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
+    return d, torch.stack([_sum(d), _sum(d * x)])
+
+
+def depthwise_forward(
+    x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+) -> tuple[Tensor, Tensor]:
+    """The depthwise convolution of relu6(scale x + shift).
+
+    Args:
+        x, scale, shift (Tensor): See :func:`relu6`.
+        weight (Tensor): [C, 1, k, k].
+        stride, padding (int): Of the convolution.
+
+    Returns:
+        tuple[Tensor, Tensor]: [N, h, w, C], and its mean and biased variance, [2, C] in float64.
+    """
+    if use_native(x):
+        return torch.ops.rdarts_fan_out.depthwise_forward(x, scale, shift, weight, stride, padding)
+    active = columns(relu6(x, scale, shift))
+    y = rows(F.conv2d(active, weight, None, stride, padding, groups=len(weight)))
+    return y, _moments(y, (0, 1, 2))
+
+
+def depthwise_backward(
+    g: Tensor,
+    y: Tensor,
+    coefficients: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    weights: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Backward of :func:`depthwise_forward` and the batch norm after it.
+
+    Args:
+        g (Tensor): The gradient of the batch norm's result, [N, h, w, C].
+        y (Tensor): The convolution's.
+        coefficients (Tensor): Of the gradient of y, [3, C]: see :func:`batch_norm_backward`.
+        x, scale, shift, weight, stride, padding: See :func:`depthwise_forward`.
+        weights (bool): Whether the weight's gradient is wanted.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor | None]: The gradient of scale x + shift, [N, H, W, C]; the
+        sums over pixels of it, and of it times x, [2, C] in float64; the weight's gradient.
+    """
+    if use_native(x):
+        dx, sums, dw = torch.ops.rdarts_fan_out.depthwise_backward(
+            g, y, coefficients, x, scale, shift, weight, stride, padding, weights
+        )
+        return dx, sums, dw if weights else None
+    a, b, c = coefficients
+    d = columns((a * g + b * y + c).to(x.dtype))
+    args = (d, columns(relu6(x, scale, shift)), weight, (stride, padding, 1))
+    dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
+    return *relu6_backward(rows(_depthwise_input_grad(*args)), x, scale, shift), dw
 
 
 # ----------------------------------------------------------------------------------------- noise

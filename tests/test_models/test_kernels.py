@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,76 @@ def test_gradcheck_of_separable(path, shared, kernel, conv):
     assert torch.autograd.gradcheck(run, given, fast_mode=True)
 
 
+class Inverted(torch.autograd.Function):
+    """depthwise relu6(scale x + shift), then a batch norm whose backward is a g + b y + c."""
+
+    @staticmethod
+    def forward(ctx, x, scale, shift, weight, stride, padding, norm):
+        y, _ = kernels.depthwise_forward(x, scale, shift, weight, stride, padding)
+        ctx.save_for_backward(x, scale, shift, weight, y)
+        ctx.args = (stride, padding)
+        return y * norm[0]
+
+    @staticmethod
+    def backward(ctx, g):
+        x, scale, shift, weight, y = ctx.saved_tensors
+        back = y.new_tensor([2.0, 0.0, 0.0])[:, None].expand(3, y.shape[-1])
+        given = (x, scale, shift, weight, *ctx.args)
+        dx, (total, product), dw = kernels.depthwise_backward(g.contiguous(), y, back, *given, True)
+        return dx * scale, product, total, dw, None, None, None
+
+
+@pytest.mark.parametrize('size', [(4, 5), (1, 1), (9, 3)])
+@pytest.mark.parametrize(('kernel', 'stride'), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)])
+def test_gradcheck_of_depthwise(path, kernel, stride, size):
+    x, scale, shift = images(2, *size, 8), images(8, seed=1) + 3, images(8, seed=2) * 2
+    weight = images(8, 1, kernel, kernel, seed=3)
+    given = [tensor.requires_grad_() for tensor in (x, scale, shift, weight)]
+    padding, norm = kernel // 2, x.new_tensor([2.0])
+    assert torch.autograd.gradcheck(
+        lambda *given: Inverted.apply(*given, stride, padding, norm), given, fast_mode=True
+    )
+    y, moments = kernels.depthwise_forward(*given, stride, padding)
+    active = F.relu6(columns(x * scale + shift))
+    if size != (1, 1):
+        assert (active == 0).any() and (active == 6).any()
+    expected = F.conv2d(active, weight, None, stride, padding, groups=8)
+    assert_close(columns(y), expected)
+    var, mean = torch.var_mean(expected, (0, 2, 3), correction=0)
+    assert_close(moments, torch.stack([mean, var]))
+
+
+def test_a_gradient_goes_through_the_norm_after_a_depthwise_convolution(path):
+    x, weight = images(2, 5, 6, 16), images(16, 1, 3, 3, seed=3)
+    scale, shift = torch.ones(2, 16, dtype=torch.float64)
+    y, _ = kernels.depthwise_forward(x, scale, shift, weight, 1, 1)
+    g, back = images(*y.shape, seed=4), images(3, 16, seed=5)
+    found = kernels.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, True)
+    whole = (back[0] * g + back[1] * y + back[2]).contiguous()
+    one = torch.zeros_like(back)
+    one[0] = 1
+    expected = kernels.depthwise_backward(whole, y, one, x, scale, shift, weight, 1, 1, True)
+    assert_close(found, expected)
+    none = kernels.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, False)
+    assert none[2] is None
+    assert_close(none[:2], found[:2])
+
+
+def test_relu6(path):
+    x, scale, shift = images(3, 4, 7, 16) * 3, images(16, seed=1) + 2, images(16, seed=2)
+    given = [tensor.requires_grad_() for tensor in (x, scale, shift)]
+    expected = F.relu6(x * scale + shift)
+    assert (expected == 0).any() and (expected == 6).any()
+    y, g = kernels.relu6(*given), images(*x.shape, seed=3)
+    assert_close(y, expected)
+    grads = torch.autograd.grad(expected, given, g)
+    with torch.no_grad():
+        d, (total, product) = kernels.relu6_backward(g.clone(), *given)
+        assert_close((d * scale, product, total), grads)
+        x[0, 1, 2, 3] = torch.nan
+        assert kernels.relu6(*given)[0, 1, 2, 3].isnan()
+
+
 class Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, conv):
@@ -500,6 +571,34 @@ def test_separable_twins(
         assert_twins(
             monkeypatch, 'separable_backward', backward, accumulate, weights, tolerance=tolerance
         )
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ('channels', 'kernel', 'stride', 'size'),
+    [(24, 3, 1, (9, 11)), (16, 5, 2, (8, 7)), (72, 7, 1, (1, 1)), (64, 3, 2, (17, 4))],
+)
+def test_inverted_twins(compiled, monkeypatch, channels, kernel, stride, size, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    x = images(3, *size, channels, dtype=dtype)
+    norm = [strewn(images(channels, seed=s, dtype=dtype) * 2) for s in (1, 2)]
+    weight = strewn(images(channels, 1, kernel, kernel, seed=3, dtype=dtype))
+    layer, padding = (x, *norm, weight, stride), kernel // 2
+    twins = partial(assert_twins, monkeypatch, tolerance=tolerance)
+    twins('depthwise_forward', kernels.depthwise_forward, *layer, padding)
+    out = [out_size(s, kernel, (stride, padding, 1)) for s in size]
+    g, y = (images(3, *out, channels, seed=s, dtype=dtype) for s in (4, 5))
+    back = strewn(images(3, channels, seed=6, dtype=dtype))
+    for weights in (True, False):
+
+        def backward(weights):
+            found = kernels.depthwise_backward(g, y, back, *layer, padding, weights)
+            return found if weights else found[:2]
+
+        twins('depthwise_backward', backward, weights)
+    twins('relu6_forward', kernels.relu6, x, *norm)
+    d = images(3, *size, channels, seed=7, dtype=dtype)
+    twins('relu6_backward', lambda: kernels.relu6_backward(d.clone(), x, *norm))
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])

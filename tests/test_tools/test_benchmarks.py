@@ -137,6 +137,30 @@ def test_every_execution_takes_the_same_step(tool, space):
     assert {'backbone.stem.0.weight', 'head.fc.weight'} <= changed
 
 
+def test_layers_computed_anew_are_the_same_step_in_less_memory(tool):
+    common, memory = tool('common'), tool('memory')
+    sizes = ('--space', 'mobilenet_like', '--width', '8', '--depth', '2')
+    args = tiny_args(common, *sizes)
+    again = tiny_args(common, *sizes, '--checkpoint')
+    searches = [common.Search(one, 'plain') for one in (args, again)]
+    assert [search.supernet.checkpoint for search in searches] == [False, True]
+    assert [len(search.supernet.layers) for search in searches] == [11, 11]
+    assert searches[0].supernet.space.stages[-1].width == 160
+    for search in searches:
+        search.step()
+    first, second = (search.model.state_dict() for search in searches)
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-5, atol=1e-6)
+    assert common.count_work(again) == common.count_work(args)
+    large = dict(batch_size=16, image_size=32, steps=1, warmup=0, executions=['plain'])
+    peaks = []
+    for one in (args, again):
+        vars(one).update(large)
+        peaks.append(memory.measure_apart(one, 'plain')['mb'])
+    assert peaks[1] < 0.6 * peaks[0]
+    assert 'each computed anew' in common.heading(again)
+
+
 def test_amp_runs_convolutions_in_bfloat16(tool):
     common = tool('common')
     args = tiny_args(common)
@@ -208,6 +232,7 @@ def test_step_time_compares_fan_out(space):
         (['--width', 'wide'], "argument --width: invalid int value: 'wide'"),
         (['--warmup', '-1'], '--warmup must be 0 or more, but is -1'),
         (['--order', '3'], '--order must be 1 or 2, but is 3'),
+        (['--checkpoint'], '--checkpoint is for --space mobilenet_like, not nb201'),
         (['--executions', 'plane'], "unknown execution 'plane': did you mean 'plain'?"),
         (['--speed'], 'unrecognized arguments: --speed'),
     ],

@@ -61,7 +61,10 @@ def test_the_same_bytes_whatever_the_users_style(nb201, tmp_path, suffix, start)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-@pytest.mark.parametrize('config', ['rdarts_nb201_c10', 'rdarts_darts_c10', 'rdarts_s1_c10'])
+@pytest.mark.parametrize(
+    'config',
+    ['rdarts_nb201_c10', 'rdarts_darts_c10', 'rdarts_s1_c10', 'rdarts_mobilenet_like_c10'],
+)
 def test_every_picture_of_every_form_of_space(tmp_path, config):
     runs = find_runs([write_search(tmp_path / 'run', config)])
     for name in NO_TABLE:

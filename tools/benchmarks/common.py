@@ -23,11 +23,13 @@ from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.engine.launch import load_config
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.models.backbones import base_supernet
+from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
+from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'search'
-SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4')
+SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
 EXECUTIONS = ('plain', 'plain_channels_last', 'fan_out')
-DEPTHS = dict(nb201=5)
+DEPTHS = dict(nb201=5, mobilenet_like=4)
 DEPTH = 8  # of the other spaces
 MATRIX_SIZES = (1024, 1536, 2048)
 
@@ -56,13 +58,26 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
         '--space', default='nb201', metavar='NAME', help=f'{", ".join(SPACES)} (default: nb201)'
     )
     parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
-    parser.add_argument('--width', type=int, default=16, help='channels C (default: 16)')
     parser.add_argument(
-        '--depth', type=int, help='nb201: cells a stage, N (default: 5); others: cells (default: 8)'
+        '--width',
+        type=int,
+        default=16,
+        help='channels C; mobilenet_like: of the first block, others in proportion (default: 16)',
+    )
+    parser.add_argument(
+        '--depth',
+        type=int,
+        help='nb201: cells a stage, N (default: 5); mobilenet_like: layers a stage, but for the '
+        'last (default: 4); others: cells (default: 8)',
     )
     parser.add_argument('--image-size', type=int, default=32, help='pixels a side (default: 32)')
     parser.add_argument('--order', type=int, default=1, help='1, or 2 (unrolled) (default: 1)')
     parser.add_argument('--amp', action='store_true', help='bfloat16 beside float32')
+    parser.add_argument(
+        '--checkpoint',
+        action='store_true',
+        help='mobilenet_like: the backward pass computes each layer anew',
+    )
     parser.add_argument(
         '--steps', type=int, default=steps, help=f'steps that count (default: {steps})'
     )
@@ -100,6 +115,8 @@ def check_args(args: argparse.Namespace) -> None:
             raise UserError(f'--{option} must be 1 or more, but is {getattr(args, name)}')
     if args.warmup < 0:
         raise UserError(f'--warmup must be 0 or more, but is {args.warmup}')
+    if args.checkpoint and args.space != 'mobilenet_like':
+        raise UserError(f'--checkpoint is for --space mobilenet_like, not {args.space}')
     if args.order not in (1, 2):
         raise UserError(f'--order must be 1 or 2, but is {args.order}')
     known = (*base_supernet.EXECUTIONS, 'plain_channels_last')
@@ -121,6 +138,20 @@ def to_channels_last(model: nn.Module) -> None:
         elif parameter.dim() == 5:
             data = parameter.data.permute(0, 1, 3, 4, 2).contiguous()
             parameter.data = data.permute(0, 1, 4, 2, 3)
+
+
+def resize(backbone: dict[str, Any], args: argparse.Namespace) -> None:
+    """A supernet's config in the width and depth that are asked for."""
+    if args.space == 'mobilenet_like':
+        layers = [args.depth] * (len(WIDTHS) - 1) + [1]
+        widths = [max(1, width * args.width // FIRST_CHANNELS) for width in WIDTHS]
+        backbone['space'] = dict(type='mobilenet_like', widths=widths, depths=layers)
+        for name in ('stem_channels', 'first_channels', 'last_channels'):
+            backbone[name] = max(1, backbone[name] * args.width // FIRST_CHANNELS)
+        backbone['checkpoint'] = args.checkpoint
+    else:
+        backbone['channels'] = args.width
+        backbone['cells_per_stage' if args.space == 'nb201' else 'num_cells'] = args.depth
 
 
 class Search:
@@ -146,8 +177,7 @@ class Search:
         self.order = args.order
         cfg = load_config(CONFIGS / f'rdarts_{args.space}_c10.py')
         backbone, head = cfg.model.backbone, cfg.model.head
-        backbone.channels = args.width
-        backbone['cells_per_stage' if args.space == 'nb201' else 'num_cells'] = args.depth
+        resize(backbone, args)
         backbone.execution = execution.removesuffix('_channels_last')
         if amp:
             cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
@@ -276,8 +306,9 @@ def count_flop(function: Callable[[], Any]) -> int:
 
 
 def count_work(args: argparse.Namespace) -> int:
-    """FLOP that a step cannot do without: those of the plain execution."""
-    return count_flop(Search(args, 'plain').step)
+    """FLOP that a step cannot do without: those of the plain execution, nothing computed twice."""
+    once = argparse.Namespace(**{**vars(args), 'checkpoint': False})
+    return count_flop(Search(once, 'plain').step)
 
 
 def matrix_rate(repeats: int = 5) -> float:
@@ -334,7 +365,11 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def heading(args: argparse.Namespace) -> str:
     """One line that says what was measured."""
-    depth = f'N {args.depth}' if args.space == 'nb201' else f'{args.depth} cells'
+    depth = {
+        'nb201': f'N {args.depth}',
+        'mobilenet_like': f'{args.depth} layers a stage'
+        + (', each computed anew' if args.checkpoint else ''),
+    }.get(args.space, f'{args.depth} cells')
     size = args.image_size
     return (
         f'{args.space}, C {args.width}, {depth}, batch {args.batch_size}, {size} x {size} pixels, '

@@ -49,6 +49,7 @@ def measure_apart(args: argparse.Namespace, execution: str) -> dict[str, Any]:
     for name in ('space', 'batch_size', 'width', 'depth', 'image_size', 'order', 'steps', 'warmup',
                  'threads', 'seed'):  # fmt: skip
         command += [f'--{name.replace("_", "-")}', str(getattr(args, name))]
+    command += ['--checkpoint'] if args.checkpoint else []
     done = subprocess.run(
         command, capture_output=True, text=True, env=dict(os.environ, CUDA_VISIBLE_DEVICES='')
     )

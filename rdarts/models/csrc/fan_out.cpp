@@ -50,6 +50,11 @@ template <typename T>
 inline Vec<T> relu(Vec<T> v) {  // keeps NaN
   return v < Vec<T>{} ? Vec<T>{} : v;
 }
+template <typename T>
+inline Vec<T> relu6(Vec<T> v) {
+  const Vec<T> six = fill(T(6));
+  return v > six ? six : relu<T>(v);
+}
 
 // Scratch memory whose vectors never cross a cache line.
 template <typename T>
@@ -439,6 +444,9 @@ int64_t rows_at_once(int64_t width, int64_t channels) {
   return std::max<int64_t>(1, 2048 / (width * channels));
 }
 
+// Pixels whose channels stay in the first cache.
+int64_t block_of(int64_t channels) { return std::max<int64_t>(8, 1024 / channels); }
+
 template <typename F>
 void over_real(const Tensor& like, F&& f) {
   if (like.scalar_type() == at::kFloat) f(float());
@@ -446,8 +454,8 @@ void over_real(const Tensor& like, F&& f) {
   else TORCH_CHECK(false, "float32 or float64 is needed, but it is ", like.scalar_type());
 }
 
-// relu(scale * image + shift), or relu(image), into the interior of a padded image.
-template <typename T>
+// relu(scale * image + shift), or relu(image), into the interior of a padded image; with SIX relu6.
+template <typename T, bool SIX = false>
 void activate(const T* image, int64_t h, int64_t w, int64_t c, const T* scale, const T* shift, T* padded,
               int64_t pad) {
   constexpr int64_t L = Lanes<T>::count;
@@ -459,9 +467,10 @@ void activate(const T* image, int64_t h, int64_t w, int64_t c, const T* scale, c
       for (int64_t i = 0; i < w * c; i += L) store(to + i, relu<T>(load(from + i)));
     } else {
       for (int64_t x = 0; x < w; x++)
-        for (int64_t i = 0; i < c; i += L)
-          store(to + x * c + i,
-                relu<T>(load(from + x * c + i) * load(scale + i) + load(shift + i)));
+        for (int64_t i = 0; i < c; i += L) {
+          const Vec<T> v = load(from + x * c + i) * load(scale + i) + load(shift + i);
+          store(to + x * c + i, SIX ? relu6<T>(v) : relu<T>(v));
+        }
     }
   }
 }
@@ -738,47 +747,165 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
   return {dx, dx_sums, d_depthwise, d_pointwise};
 }
 
-// Backward of a depthwise convolution of x >= 0 [N, H, W, C]: the gradients of x and of the weight.
-std::tuple<Tensor, Tensor> depthwise_backward(const Tensor& g, const Tensor& x, const Tensor& weight_,
-                                              int64_t stride, int64_t padding, bool weights) {
-  const Tensor weight = whole(weight_);
-  TORCH_CHECK(x.is_contiguous() && g.is_contiguous(), "x and g must be contiguous");
-  const int64_t n = x.size(0), h = x.size(1), w = x.size(2), c = x.size(3), k = weight.size(3);
-  const int64_t oh = g.size(1), ow = g.size(2), lead = k - 1 - padding;
-  Tensor dx = fresh({n, h, w, c}, x), dw;
-  std::vector<std::vector<double>> total;
-  if (weights) total.assign(at::get_num_threads(), std::vector<double>(k * k * c, 0.0));
+// ---------------------------------------------------------------- inverted bottlenecks
+
+// d = 0 where relu6(scale * x + shift) is constant, and the sums over pixels of d and of d x.
+template <typename T>
+void through_relu6(T* d, const T* x, const T* scale, const T* shift, int64_t pixels, int64_t c, T* part) {
+  constexpr int64_t L = Lanes<T>::count;
+  const Vec<T> six = fill(T(6));
+  for (int64_t p = 0; p < pixels; p++)
+    for (int64_t i = p * c, j = 0; j < c; i += L, j += L) {
+      const Vec<T> v = load(x + i) * load(scale + j) + load(shift + j);
+      store(d + i, (v <= Vec<T>{}) | (v >= six) ? Vec<T>{} : load(d + i));
+    }
+  sums<T>(pixels, c, d, c, x, c, part, part + c);
+}
+
+// relu6(scale * x + shift), for x [N, H, W, C].
+Tensor relu6_forward(const Tensor& x, const Tensor& scale_, const Tensor& shift_) {
+  const Tensor scale = whole(scale_), shift = whole(shift_);
+  TORCH_CHECK(x.is_contiguous(), "x must be contiguous");
+  const int64_t c = x.size(3), pixels = x.numel() / c;
+  Tensor y = fresh(x.sizes(), x);
   over_real(x, [&](auto real) {
     using T = decltype(real);
     const T* xs = x.const_data_ptr<T>();
+    const T* a = scale.const_data_ptr<T>();
+    const T* b = shift.const_data_ptr<T>();
+    T* ys = y.mutable_data_ptr<T>();
+    at::parallel_for(0, pixels, 8 * block_of(c), [&](int64_t begin, int64_t end) {
+      activate<T, true>(xs + begin * c, 1, end - begin, c, a, b, ys + begin * c, 0);
+    });
+  });
+  return y;
+}
+
+// Backward of relu6_forward: takes the gradient d of its result to that of scale * x + shift, and
+// sums over pixels what it becomes, and it times x: [2, C] in float64.
+Tensor relu6_backward(Tensor d, const Tensor& x, const Tensor& scale_, const Tensor& shift_) {
+  const Tensor scale = whole(scale_), shift = whole(shift_);
+  TORCH_CHECK(x.is_contiguous() && d.is_contiguous(), "x and d must be contiguous");
+  const int64_t n = x.size(0), size = x.size(1) * x.size(2), c = x.size(3), block = block_of(c);
+  std::vector<std::vector<double>> total(at::get_num_threads(), std::vector<double>(2 * c, 0.0));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    const T* xs = x.const_data_ptr<T>();
+    const T* a = scale.const_data_ptr<T>();
+    const T* b = shift.const_data_ptr<T>();
+    T* ds = d.mutable_data_ptr<T>();
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> part(2 * c);
+      for (int64_t i = begin; i < end; i++) {
+        std::fill(part.begin(), part.end(), T(0));
+        for (int64_t top = 0; top < size; top += block) {
+          const int64_t first = (i * size + top) * c;
+          through_relu6<T>(ds + first, xs + first, a, b, std::min(block, size - top), c, part.data());
+        }
+        add_to(total[at::get_thread_num()].data(), part.data(), 2 * c);
+      }
+    });
+  });
+  return reduced(total, {2, c}, x, true);
+}
+
+// The depthwise convolution of relu6(scale * x + shift), and its moments [2, C].
+std::tuple<Tensor, Tensor> depthwise_forward(const Tensor& x, const Tensor& scale_, const Tensor& shift_,
+                                             const Tensor& weight_, int64_t stride, int64_t padding) {
+  const Tensor scale = whole(scale_), shift = whole(shift_), weight = whole(weight_);
+  TORCH_CHECK(x.is_contiguous(), "x must be contiguous");
+  const int64_t n = x.size(0), h = x.size(1), w = x.size(2), c = x.size(3), k = weight.size(3);
+  const int64_t oh = (h + 2 * padding - k) / stride + 1, ow = (w + 2 * padding - k) / stride + 1;
+  Tensor y = fresh({n, oh, ow, c}, x);
+  std::vector<std::vector<double>> total(at::get_num_threads(), std::vector<double>(2 * c, 0.0));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    const T* xs = x.const_data_ptr<T>();
+    const T* a = scale.const_data_ptr<T>();
+    const T* b = shift.const_data_ptr<T>();
+    T* ys = y.mutable_data_ptr<T>();
+    const Buffer<T> taps = transposed(weight.const_data_ptr<T>(), c, k * k);
+    const int64_t row = (w + 2 * padding) * c;
+    const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride);
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> padded((h + 2 * padding) * row, T(0)), part(2 * c);
+      for (int64_t i = begin; i < end; i++) {
+        activate<T, true>(xs + i * h * w * c, h, w, c, a, b, padded.data(), padding);
+        std::fill(part.begin(), part.end(), T(0));
+        for (int64_t r = 0; r < oh; r++) {
+          T* out = ys + (i * oh + r) * ow * c;
+          conv.row(padded.data() + r * stride * row, row, taps.data(), out, ow, c, stride, 1, false);
+          sums<T>(ow, c, out, c, out, c, part.data(), part.data() + c);
+        }
+        add_to(total[at::get_thread_num()].data(), part.data(), 2 * c);
+      }
+    });
+  });
+  return {y, moments_of(total, {2, c}, n * oh * ow, x)};
+}
+
+// Backward of depthwise_forward and the batch norm after it, which makes a g + b y + c of its
+// gradient g, for `coefficients` [3, C]: the gradient of scale * x + shift; the sums over pixels
+// of it, and of it times x, [2, C] in float64; the weight's gradient.
+std::tuple<Tensor, Tensor, Tensor> depthwise_backward(const Tensor& g, const Tensor& y,
+                                                      const Tensor& coefficients_, const Tensor& x,
+                                                      const Tensor& scale_, const Tensor& shift_,
+                                                      const Tensor& weight_, int64_t stride, int64_t padding,
+                                                      bool weights) {
+  const Tensor scale = whole(scale_), shift = whole(shift_), weight = whole(weight_);
+  const Tensor coefficients = whole(coefficients_);
+  TORCH_CHECK(x.is_contiguous() && g.is_contiguous() && y.is_contiguous(), "x, g and y must be contiguous");
+  const int64_t n = x.size(0), h = x.size(1), w = x.size(2), c = x.size(3), k = weight.size(3);
+  const int64_t oh = g.size(1), ow = g.size(2), lead = k - 1 - padding, threads = at::get_num_threads();
+  Tensor dx = fresh({n, h, w, c}, x), dw;
+  std::vector<std::vector<double>> total(threads, std::vector<double>(2 * c, 0.0)), total_w;
+  if (weights) total_w.assign(threads, std::vector<double>(k * k * c, 0.0));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    constexpr int64_t L = Lanes<T>::count;
+    const T* xs = x.const_data_ptr<T>();
     const T* gs = g.const_data_ptr<T>();
+    const T* ys = y.const_data_ptr<T>();
+    const T* coef = coefficients.const_data_ptr<T>();
+    const T* a = scale.const_data_ptr<T>();
+    const T* b = shift.const_data_ptr<T>();
     T* dxs = dx.mutable_data_ptr<T>();
     const Buffer<T> flipped = transposed(weight.const_data_ptr<T>(), c, k * k, true);
     const int64_t row = (w + 2 * padding) * c, u_w = w + k - 1, u_h = h + k - 1, u_row = u_w * c;
     const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride), back = depthwise_kernels<T>(k, c, 1);
     at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-      Buffer<T> padded(weights ? (h + 2 * padding) * row : 0, T(0)), part(weights ? k * k * c : 0);
-      Buffer<T> u(u_h * u_row, T(0));  // g, with zeros between its pixels where the stride is 2
+      Buffer<T> padded(weights ? (h + 2 * padding) * row : 0, T(0)), part_w(weights ? k * k * c : 0);
+      Buffer<T> part(2 * c);
+      Buffer<T> u(u_h * u_row, T(0));  // with zeros between the pixels where the stride is 2
       const int me = at::get_thread_num();
       for (int64_t i = begin; i < end; i++) {
-        for (int64_t y = 0; y < oh; y++)
-          for (int64_t p = 0; p < ow; p++)
-            std::copy_n(gs + ((i * oh + y) * ow + p) * c, c,
-                        u.data() + (y * stride + lead) * u_row + (p * stride + lead) * c);
+        for (int64_t r = 0; r < oh; r++)
+          for (int64_t p = 0; p < ow; p++) {
+            const int64_t from = ((i * oh + r) * ow + p) * c;
+            T* to = u.data() + (r * stride + lead) * u_row + (p * stride + lead) * c;
+            for (int64_t j = 0; j < c; j += L)
+              store(to + j, load(coef + j) * load(gs + from + j) + load(coef + c + j) * load(ys + from + j) +
+                                load(coef + 2 * c + j));
+          }
         if (weights) {
-          activate<T>(xs + i * h * w * c, h, w, c, nullptr, nullptr, padded.data(), padding);
-          std::fill(part.begin(), part.end(), T(0));
+          activate<T, true>(xs + i * h * w * c, h, w, c, a, b, padded.data(), padding);
+          std::fill(part_w.begin(), part_w.end(), T(0));
           conv.weight_grad(padded.data(), row, u.data() + lead * u_row + lead * c, stride * u_row, oh, ow, c,
-                           stride, 1, part.data());
-          add_to(total[me].data(), part.data(), k * k * c);
+                           stride, 1, part_w.data());
+          add_to(total_w[me].data(), part_w.data(), k * k * c);
         }
-        for (int64_t y = 0; y < h; y++)
-          back.row(u.data() + y * u_row, u_row, flipped.data(), dxs + (i * h + y) * w * c, w, c, 1, 1, false);
+        std::fill(part.begin(), part.end(), T(0));
+        for (int64_t r = 0; r < h; r++) {
+          T* out = dxs + (i * h + r) * w * c;
+          back.row(u.data() + r * u_row, u_row, flipped.data(), out, w, c, 1, 1, false);
+          through_relu6<T>(out, xs + (i * h + r) * w * c, a, b, w, c, part.data());
+        }
+        add_to(total[me].data(), part.data(), 2 * c);
       }
     });
   });
-  if (weights) dw = reduced(total, {k, k, c}, x).permute({2, 0, 1}).unsqueeze(1).contiguous();
-  return {dx, dw};
+  if (weights) dw = reduced(total_w, {k, k, c}, x).permute({2, 0, 1}).unsqueeze(1).contiguous();
+  return {dx, reduced(total, {2, c}, x, true), dw};
 }
 
 // ---------------------------------------------------------------- 3x3 convolutions
@@ -1156,8 +1283,6 @@ void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total,
     total = nullptr;
   } while (first < terms.from.size());
 }
-
-int64_t block_of(int64_t channels) { return std::max<int64_t>(8, 1024 / channels); }
 
 // outs[j] = sum over terms t of edge j of scales[t] * terms[t] + shifts[j]
 //           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j].
@@ -1769,8 +1894,14 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
   m.def(
       "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
       "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
-  m.def("depthwise_backward(Tensor g, Tensor x, Tensor weight, int stride, int padding, bool weights) -> "
-        "(Tensor, Tensor)");
+  m.def("relu6_forward(Tensor x, Tensor scale, Tensor shift) -> Tensor");
+  m.def("relu6_backward(Tensor(a!) d, Tensor x, Tensor scale, Tensor shift) -> Tensor");
+  m.def(
+      "depthwise_forward(Tensor x, Tensor scale, Tensor shift, Tensor weight, int stride, int padding) -> "
+      "(Tensor, Tensor)");
+  m.def(
+      "depthwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor scale, Tensor shift, "
+      "Tensor weight, int stride, int padding, bool weights) -> (Tensor, Tensor, Tensor)");
   m.def("mix_sums(Tensor[] g, Tensor[] terms, int[] edge_of, Tensor? x) -> (Tensor, Tensor, Tensor)");
   m.def("relu_covariance(Tensor x) -> (Tensor, Tensor)");
   m.def("conv3x3_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
@@ -1798,6 +1929,9 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
 TORCH_LIBRARY_IMPL(rdarts_fan_out, CPU, m) {
   m.impl("separable_forward", separable_forward);
   m.impl("separable_backward", separable_backward);
+  m.impl("relu6_forward", relu6_forward);
+  m.impl("relu6_backward", relu6_backward);
+  m.impl("depthwise_forward", depthwise_forward);
   m.impl("depthwise_backward", depthwise_backward);
   m.impl("mix", mix);
   m.impl("mix_sums", mix_sums);
