@@ -65,7 +65,7 @@ def main() -> int:
     images = find_images(args.images)
     if args.out:
         check_output(args.out)
-    cv2.setLogLevel(0)  # unreadable images are named below
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # they are named below
     predictor = load(args)
     names = predictor.description.classes
     width = max(len(str(path)) for path in images)

@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 import re
+import select
 import sys
 import traceback
 import warnings
@@ -70,7 +71,9 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     # of 1x1 weights in channels_last, which DDP then copies: a matter of microseconds
     warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()
+        return code
     except Interrupted as stop:
         if is_main_rank():
             print(stop, file=sys.stderr)
@@ -78,6 +81,10 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('stopped at once; the last checkpoint is what is left', file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _output_is_gone():
+            raise
+        return 128 + 13
     except Exception as error:
         if os.environ.get('RDARTS_TRACEBACK'):
             traceback.print_exc()
@@ -91,6 +98,20 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _output_is_gone() -> bool:
+    """Whether nobody reads what is printed any more (``| head``); then it goes nowhere."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)
+    except OSError:  # no file
+        return False
+    gone = any(events & select.POLLERR for _, events in poll.poll(0))
+    if gone:
+        # else the interpreter tries again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _explain(error: Exception) -> tuple[str, int] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,36 @@ def test_defects_are_not_hidden(capsys):
         launch.run_guarded(main)
     assert launch.run_guarded(lambda: None) == 0
     assert launch.run_guarded(lambda: 3) == 3
+
+
+@pytest.mark.parametrize('flush', [True, False])
+def test_a_reader_that_leaves_ends_a_tool_quietly(flush):
+    code = (
+        'import sys; from rdarts.engine.launch import run_guarded\n'
+        'def main():\n'
+        '    sys.stdin.read()\n'  # until nobody reads
+        f"    for _ in range(3): print('line', flush={flush})\n"
+        'sys.exit(run_guarded(main))'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    process.stdin.close()
+    assert process.stderr.read() == b''
+    process.stderr.close()
+    assert process.wait(120) == 141
+
+
+def test_a_broken_pipe_of_ours_is_a_defect(capsys):
+    def main():
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        launch.run_guarded(main)
 
 
 def test_only_the_first_rank_says_what_all_find(capsys, monkeypatch):

@@ -37,6 +37,7 @@ train_dataloader = dict(
     batch_size=32, dataset=dict(dataset=dict(pipeline=train_pipeline)), **loader
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline), **loader)
+test_dataloader = val_dataloader
 
 schedule_epochs = 40
 param_scheduler = dict(T_max=schedule_epochs, end=schedule_epochs)

@@ -39,6 +39,7 @@ part = dict(subset=1.0, dataset=dict(pipeline=train_pipeline))
 train_dataloader = dict(batch_size=32, dataset=part, **loader)
 arch_dataloader = dict(batch_size=32, dataset=part, **loader)
 val_dataloader = dict(dataset=dict(subset=1.0, dataset=dict(pipeline=test_pipeline)), **loader)
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline), **loader)
 
 schedule_epochs = 20
 param_scheduler = dict(T_max=schedule_epochs, end=schedule_epochs)
