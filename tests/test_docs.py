@@ -149,3 +149,27 @@ def test_the_page_on_reports_lists_every_picture():
     assert re.findall(r'^\| `(\w+)` \|', text, re.MULTILINE) == list(PLOTS)
     tool = (ROOT / 'tools/analysis/plot_search.py').read_text(encoding='utf-8')
     assert re.findall(r'^(\w+)  +\S', tool.split('"""')[1], re.MULTILINE) == list(PLOTS)
+
+
+def test_the_small_mobilenet_example_runs(data_root, tmp_path, monkeypatch):
+    folder = ROOT / 'docs' / 'en' / 'examples' / 'mobilenet_small'
+    (tmp_path / 'imagenet').symlink_to(data_root / 'imagenet_mini')
+    monkeypatch.setenv('RDARTS_DATA', str(tmp_path))
+    darts, rdarts, retrain = (
+        load_config(folder / f'{name}.py') for name in ('search_darts', 'search_rdarts', 'retrain')
+    )
+    assert rdarts.default_hooks.architect.lambda_ == 1
+    assert darts.model == rdarts.model
+    for key, value in retrain.model.backbone.items():
+        if key in rdarts.model.backbone and key != 'type':
+            assert value == rdarts.model.backbone[key], key
+    for cfg in (darts, retrain):
+        assert cfg.test_dataloader.dataset.pipeline[2].crop_size == 64
+    retrain.model.backbone.genotype = ' - '.join(['mbconv_k3_e3'] * 11)
+    for cfg, alphas in ((rdarts, 6 * 6 + 5 * 7), (retrain, 0)):
+        cfg.work_dir = str(tmp_path / 'run')
+        for name in ('train', 'arch', 'val', 'test'):
+            loader = cfg.get(f'{name}_dataloader')
+            if loader is not None:
+                loader.batch_size = 2
+        assert dry_run(cfg)['alphas'] == alphas

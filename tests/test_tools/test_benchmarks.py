@@ -179,7 +179,8 @@ KEYS = {
     'plain_s', 'plain_channels_last_s', 'fan_out_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
     'images_per_s', 'plain_images_per_s', 'ber_share', 'work_gflop', 'matrix_rate_gflops', 'space',
     'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup', 'threads',
-    'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch', 'rdarts', 'python',
+    'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch', 'rdarts',
+    'python',
 }  # fmt: skip
 
 
