@@ -68,6 +68,8 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     """
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    # of mmcv's adjust_color by pillow, whatever it is given
+    warnings.filterwarnings('ignore', message="Only use 'alpha' for pillow backend")
     # of 1x1 weights in channels_last, which DDP then copies: a matter of microseconds
     warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
     try:
