@@ -281,8 +281,8 @@ class ChainGenotype:
         return list(self.layers)
 
     def to_string(self) -> str:
-        """``op - op - ...``."""
-        return ' - '.join(self.layers)
+        """``op - op - ...``; of one layer ``op -``, which is no name of a file."""
+        return ' - '.join(self.layers) if len(self.layers) != 1 else f'{self.layers[0]} -'
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data."""
@@ -294,7 +294,7 @@ class ChainGenotype:
         return cls(data['space'], tuple(_name(op) for op in data['layers']))
 
 
-CHAIN = re.compile(r'\w+( - \w+)+')
+CHAIN = re.compile(r'\w+(?: - \w+)+|\w+ -')
 PUBLISHED = Path(__file__).with_name('published_genotypes.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
@@ -400,7 +400,7 @@ def parse_genotype(text: str, space: str | None = None) -> Genotype:
     if text.startswith('Genotype'):
         return _official(text, space or 'darts')
     if CHAIN.fullmatch(text):
-        return ChainGenotype(space or 'mobilenet_like', tuple(text.split(' - ')))
+        return ChainGenotype(space or 'mobilenet_like', tuple(text.removesuffix(' -').split(' - ')))
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from rdarts.genotypes import (
     count_skips,
     dumps,
     from_dict,
+    is_text,
     load_genotype,
     parse_genotype,
     published_names,
@@ -135,6 +136,20 @@ def test_json_of_a_genotype_is_plain_data():
     assert data['cells']['normal']['nodes'][0] == [['sep_conv_3x3', 1], ['sep_conv_3x3', 0]]
     assert data['cells']['reduce']['concat'] == [2, 3, 4, 5]
     assert GENOTYPES['row'].to_string() == 'skip_connect - nor_conv_1x1'
+
+
+def test_a_chain_of_one_layer_goes_through_text():
+    space = dict(type='ChainSpace', name='one', layers=[['nor_conv_1x1', 'nor_conv_3x3']])
+    genotype = ChainGenotype('one', ('nor_conv_3x3',))
+    assert genotype.to_string() == 'nor_conv_3x3 -'
+    assert parse_genotype(genotype.to_string(), 'one') == genotype
+    assert load_genotype(genotype.to_string(), space) == genotype
+    assert not is_text('nor_conv_3x3')  # a file may have that name
+    for text in ('nor_conv_3x3 - ', ' nor_conv_3x3 -\n'):
+        assert parse_genotype(text, 'one') == genotype
+    for text in ('-', '- nor_conv_3x3', 'none - nor_conv_3x3 -', 'nor_conv_3x3 - -'):
+        with pytest.raises(UserError, match='no JSON and no official string'):
+            parse_genotype(text, 'one')
 
 
 def test_count_skips():

@@ -8,6 +8,7 @@ import sys
 from mmengine.config import DictAction
 
 from rdarts.engine import export, launch
+from rdarts.engine.inference import printable
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,14 +39,16 @@ def main() -> int:
     trained = export.load_trained(config, checkpoint, args.genotype, args.cfg_options)
     print(summary(trained), flush=True)
     written = export.export_net(trained.net, trained.description, args.out)
-    width = max(len(str(file.path)) for file in written)
-    for file in written:
+    names = [printable(file.path) for file in written]
+    width = max(map(len, names))
+    for file, name in zip(written, names, strict=True):
         if file.difference is None:
             check = 'not checked: pip install onnxruntime'
         else:
             check = f'read back: scores within {file.difference:.1e} of the network'
-        print(f'{file.path!s:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
-    print(f'next:   python tools/infer.py {written[0].path} IMAGES')
+        print(f'{name:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
+    trust = ' --trust' if written[0].path.suffix == '.pt2' else ''
+    print(f'next:   python tools/infer.py {names[0]} IMAGES{trust}')
     return 0
 
 
@@ -55,7 +58,8 @@ def summary(trained: export.Trained) -> str:
     height, width = description.input.size
     count, names = len(description.classes), ', '.join(description.classes[:3])
     return (
-        f'net:    {type(net.backbone).__name__}, {parameters:,} parameters, {trained.checkpoint}\n'
+        f'net:    {type(net.backbone).__name__}, {parameters:,} parameters, '
+        f'{printable(trained.checkpoint)}\n'
         f'input:  images [N, 3, {height}, {width}], {description.input.channel_order}\n'
         f'output: logits [N, {count}]: {names}{", ..." if count > 3 else ""}'
     )

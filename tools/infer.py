@@ -21,6 +21,7 @@ from rdarts.engine.inference import (
     classify,
     find_images,
     load_exported,
+    printable,
 )
 from rdarts.errors import UserError
 
@@ -30,7 +31,7 @@ COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Exit code: 0, or 1 where an image could not be read, or 2 for another mistake.',
+        epilog='Exit code: 0, or 1 where an image was not classified, or 2 for another mistake.',
     )
     parser.add_argument(
         'net',
@@ -62,13 +63,15 @@ def main() -> int:
         if getattr(args, name) < 1:
             option = f'--{name.replace("_", "-")}'
             raise UserError(f'{option} must be 1 or more, but is {getattr(args, name)}')
+    if args.out and Path(args.out).suffix.lower() != '.csv':
+        raise UserError(f'--out {args.out}: the table is written as CSV: give a name in .csv')
     images = find_images(args.images)
     if args.out:
         check_output(args.out)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # they are named below
+    silence_opencv()  # images that it cannot read are named below
     predictor = load(args)
     names = predictor.description.classes
-    width = max(len(str(path)) for path in images)
+    width = max(len(printable(path)) for path in images)
     print(f'{"image":<{width}}  probability  class')
     buffer = io.StringIO()
     table = csv.writer(buffer)
@@ -77,7 +80,7 @@ def main() -> int:
     for found in classify(predictor, images, args.top, args.batch_size):
         if found.error is not None:
             failed += 1
-            print(found.error, file=sys.stderr, flush=True)
+            print(printable(found.error), file=sys.stderr, flush=True)
             continue
         for row in rows(found, names):
             table.writerow(row)
@@ -88,10 +91,17 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def silence_opencv() -> None:
+    if hasattr(cv2, 'setLogLevel'):
+        cv2.setLogLevel(0)
+    else:  # OpenCV 5
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
 def rows(found: Prediction, names: tuple[str, ...]) -> list[tuple[str, int, int, str, float]]:
     pairs = zip(found.classes, found.probabilities, strict=True)
     return [
-        (str(found.path), rank, index, names[index], probability)
+        (printable(found.path), rank, index, names[index], probability)
         for rank, (index, probability) in enumerate(pairs, 1)
     ]
 

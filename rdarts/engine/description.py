@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from torch import Tensor
 
 from rdarts import __version__
@@ -26,6 +29,8 @@ extra files of torch.export."""
 FORMAT = 1
 IN_TRAINING = ('auxiliary', 'drop_path', 'frozen_stages', 'norm_eval', 'init_cfg')
 """Arguments of backbones without effect on what they compute in evaluation."""
+IN_SEARCH = ('costs',)
+"""Arguments of search spaces without effect on a network; they may name files."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Description:
         if found != FORMAT:
             raise UserError(f'its description is of format {found!r}, not {FORMAT}')
         classes, network = data.get('classes'), data.get('network')
-        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        if not isinstance(classes, list) or not all(_is_text(name) for name in classes):
             raise UserError('its description: classes must be a list of names')
         if not classes or not isinstance(network, dict):
             raise UserError('its description has no network or no classes')
@@ -105,8 +110,30 @@ class Description:
         return net.eval()
 
 
+def import_networks() -> None:
+    """Register all networks.
+
+    This imports mmpretrain, and so mmdet, which would say on stdout that a detector needs CUDA.
+    """
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(_is_no_detectors)
+    try:
+        MODELS.import_from_location()
+    finally:
+        logger.removeFilter(_is_no_detectors)
+
+
+def _is_no_detectors(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith('Line NMS is not compiled')
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be printed: JSON can hold half a character too."""
+    return isinstance(value, str) and re.search('[\ud800-\udfff]', value) is None
+
+
 def _derived_net(name: Any) -> type[DerivedNet]:
-    MODELS.import_from_location()
+    import_networks()
     nets = {
         key: kind
         for key, kind in MODELS.module_dict.items()
@@ -119,7 +146,7 @@ def _derived_net(name: Any) -> type[DerivedNet]:
 
 
 def _check_arguments(name: str, args: Mapping[str, Any]) -> None:
-    """Nothing of them may be looked up but the registered spaces and operations."""
+    """Nothing of them may be looked up but the registered spaces and operations; no file is."""
     for registry in (SEARCH_SPACES, OPERATIONS):
         registry.import_from_location()
     space = args.get('space')
@@ -127,6 +154,9 @@ def _check_arguments(name: str, args: Mapping[str, Any]) -> None:
         kind = space.get('type') if isinstance(space, dict) else space
         if kind not in list(SEARCH_SPACES.module_dict):
             raise UserError(f"unknown search space '{kind}'")
+        for key in IN_SEARCH:
+            if isinstance(space, dict) and key in space:
+                raise UserError(f"{name}: '{key}' is no argument of an exported network's space")
     for operation in from_dict(args.get('genotype')).operations():
         if operation not in OPERATIONS.module_dict:
             hint = nearest(operation, OPERATIONS.module_dict)

@@ -30,9 +30,17 @@ from rdarts.engine.checkpoint import (
     read_checkpoint,
     write_atomically,
 )
-from rdarts.engine.description import IN_TRAINING, KEY, Description
+from rdarts.engine.description import IN_SEARCH, IN_TRAINING, KEY, Description, import_networks
 from rdarts.engine.image_input import input_of_pipeline
-from rdarts.engine.inference import Predictor, Scores, read_exported, require, scores_of_net
+from rdarts.engine.inference import (
+    Predictor,
+    Scores,
+    first_line,
+    printable,
+    read_exported,
+    require,
+    scores_of_net,
+)
 from rdarts.errors import RunFailed, UserError
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.classifier import Classifier
@@ -135,8 +143,13 @@ def load_trained(
         UserError: The config is none of a retraining, the checkpoint does not fit it, or its test
             pipeline cannot be described.
     """
+    import_networks()
     cfg = launch.load_config(config, options)
     _check_config(cfg, str(config))
+    space = cfg.model.backbone.get('space')
+    if isinstance(space, dict):
+        for key in IN_SEARCH:  # a file that may be gone
+            space.pop(key, None)
     if genotype is not None:
         launch.set_genotype(cfg, genotype)
     launch.check_model(cfg, starts=False)
@@ -217,7 +230,7 @@ def _class_names(
         return tuple(IMAGENET_CATEGORIES)
     for names in _known_names(dataset, checkpoint):
         if isinstance(names, (list, tuple)) and len(names) == count:
-            return tuple(str(name) for name in names)
+            return tuple(printable(name) for name in names)
     return tuple(str(number) for number in range(count))
 
 
@@ -368,14 +381,10 @@ def trace(net: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram
         with torch.no_grad(), _quiet():
             program = torch.export.export(net, (images,), dynamic_shapes=({0: batch},))
     except Exception as error:  # torch's tracer fails in any way
-        raise RunFailed(f'the network cannot be traced: {_line(error)}') from error
+        raise RunFailed(f'the network cannot be traced: {first_line(error)}') from error
     for node in program.graph.nodes:
         node.meta.pop('stack_trace', None)  # else the files hold paths of this computer
     return program
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def to_onnx(program: torch.export.ExportedProgram, description: Description) -> bytes:
@@ -395,7 +404,7 @@ def to_onnx(program: torch.export.ExportedProgram, description: Description) -> 
                 dynamic_shapes=({0: 'batch'},),
             )
     except Exception as error:  # by whatever the exporter does not know
-        raise RunFailed(f'the network cannot be written as ONNX: {_line(error)}') from error
+        raise RunFailed(f'the network cannot be written as ONNX: {first_line(error)}') from error
     onnx_program.model.metadata_props[KEY] = description.to_json()
     return onnx_program.model_proto.SerializeToString()
 

@@ -38,6 +38,7 @@ IGNORED = (
     )
 )
 LARGEST = 10_000  # pixels a side
+MOST = LARGEST**2  # pixels of a resized image, 3 bytes each
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class ImageInput:
 
         Returns:
             np.ndarray: float32 [3, *size].
+
+        Raises:
+            UserError: It is so narrow that it would be resized to more than :data:`MOST` pixels;
+                the line does not name it.
         """
         for step in self.steps:
             image = (_resize if step['type'] == 'resize' else _center_crop)(image, step)
@@ -261,6 +266,11 @@ def _resize(image: np.ndarray, step: Mapping[str, Any]) -> np.ndarray:
     new = tuple(new)
     if new == (height, width):
         return image
+    if new[0] * new[1] > MOST:
+        raise UserError(
+            f'an image of {width} x {height} would be resized to {new[1]} x {new[0]}, but '
+            f'{MOST:,} pixels are the limit'
+        )
     code = LIBRARIES[step['library']][step['interpolation']]
     if step['library'] == 'pillow':
         return np.asarray(Image.fromarray(image).resize(new[::-1], code))

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
 
 from rdarts.datasets.image_bytes import read_image
 from rdarts.engine.description import KEY, Description
+from rdarts.engine.image_input import ImageInput
 from rdarts.errors import UserError
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -50,7 +52,7 @@ class Prediction:
         classes (tuple[int, ...]): The most probable classes, the first most; empty where there is
             an error.
         probabilities (tuple[float, ...]): Their probabilities.
-        error (str | None): Why the image could not be read. Defaults to None.
+        error (str | None): Why the image could not be classified. Defaults to None.
     """
 
     path: Path
@@ -124,6 +126,10 @@ def _read_onnx(data: bytes, trust: bool) -> Predictor:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
+    # weights outside of the file would be looked for in the working directory
+    options.add_session_config_entry(
+        'session.model_external_initializers_file_folder_path', os.devnull
+    )
     try:
         session = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
     except Exception:  # its errors have no common class
@@ -208,19 +214,26 @@ def find_images(sources: Sequence[str | os.PathLike]) -> list[Path]:
     """The images that files and folders name; those of a folder and below it in their order.
 
     Args:
-        sources (Sequence[str | PathLike]): A file is taken whatever its ending.
+        sources (Sequence[str | PathLike]): A file is taken whatever its ending. Of a folder, what
+            is neither a file nor missing (a folder, a pipe) is none.
 
     Raises:
         UserError: One of them is missing, or a folder has no image.
     """
     images = []
     for source in map(Path, sources):
-        if source.is_dir():
-            found = [path for path in source.rglob('*') if path.suffix.lower() in IMAGE_ENDINGS]
+        if os.path.isdir(source):
+            found = [
+                path
+                for path in source.rglob('*')
+                if path.suffix.lower() in IMAGE_ENDINGS
+                # a link to nothing stays, to be named as unreadable
+                and (os.path.isfile(path) or not os.path.exists(path))
+            ]
             if not found:
                 raise UserError(f'no image in {source}: known endings: {" ".join(IMAGE_ENDINGS)}')
             images += sorted(found)
-        elif source.exists():
+        elif os.path.exists(source):
             images.append(source)
         else:
             raise UserError(f'image not found: {source}')
@@ -239,7 +252,7 @@ def classify(
         batch_size (int): Images at once. Defaults to 32.
 
     Yields:
-        Prediction: One an image, in their order; with an error where it cannot be read.
+        Prediction: One an image, in their order; with an error where it cannot be read or prepared.
     """
     for start in range(0, len(paths), batch_size):
         inputs: list[np.ndarray] = []
@@ -247,7 +260,7 @@ def classify(
         batch = paths[start : start + batch_size]
         for path in batch:
             try:
-                inputs.append(predictor.description.input(read_image(path)))
+                inputs.append(_read(path, predictor.description.input))
             except UserError as error:
                 errors[path] = str(error)
         classes = probabilities = iter(())
@@ -260,6 +273,28 @@ def classify(
                 yield Prediction(
                     path, tuple(next(classes).tolist()), tuple(next(probabilities).tolist())
                 )
+
+
+def _read(path: Path, prepare: ImageInput) -> np.ndarray:
+    """One image as a network takes it; a UserError names it."""
+    try:
+        image = read_image(path)  # names it itself
+    except MemoryError as error:
+        raise UserError(f'{path}: {first_line(error)}') from None
+    try:
+        return prepare(image)
+    except (UserError, MemoryError, cv2.error) as error:
+        raise UserError(f'{path}: {first_line(error)}') from None
+
+
+def first_line(error: Exception) -> str:
+    """Of what it says; its type where that is nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: object) -> str:
+    """Text of a file's name: bytes that are no UTF-8 are escaped, as ``\\xff``."""
+    return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
 
 
 def top_classes(scores: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:

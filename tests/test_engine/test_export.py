@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pickle
 import sys
@@ -11,17 +12,19 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from helpers import write_retrained, write_small_search
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets.categories import CIFAR10_CATEGORIES, IMAGENET_CATEGORIES
 from PIL import Image
 
 from rdarts import __version__
 from rdarts.apis import build_net
-from rdarts.engine import export
+from rdarts.engine import export, inference
 from rdarts.engine.checkpoint import load_weights, read_checkpoint
 from rdarts.engine.description import KEY, Description
 from rdarts.engine.inference import (
@@ -36,6 +39,7 @@ from rdarts.engine.launch import load_config
 from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.registry import MODELS
+from rdarts.search_spaces import build_space
 
 pytest.importorskip('onnxscript')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -49,6 +53,7 @@ LIGHT = (
     "('skip_connect', 1), ('avg_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 3), "
     "('max_pool_3x3', 1), ('skip_connect', 0), ('skip_connect', 2)], reduce_concat=range(2, 6))"
 )
+CHAIN_SPACE = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 2], strides=[2, 2])
 ENDINGS = ('.onnx', '.pt2', '.safetensors')
 IMAGENET_PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -88,8 +93,20 @@ RUNS = dict(
             'test_dataloader.dataset.pipeline': IMAGENET_PIPELINE,
         },
     ),
+    chain=dict(
+        config='mobilenet_like_imagenet',
+        genotype='mbconv_k3_e3 - skip_connect - mbconv_k7_e6 - mbconv_k5_e3',
+        options={
+            'model.backbone.space': dict(CHAIN_SPACE, _delete_=True),
+            'model.backbone.stem_channels': 4,
+            'model.backbone.first_channels': 8,
+            'model.backbone.last_channels': 24,
+            'model.head.in_channels': 24,
+            'test_dataloader.dataset.pipeline': IMAGENET_PIPELINE,
+        },
+    ),
 )
-SIZES = dict(darts=(32, 32), nb201=(32, 32), imagenet=(64, 64))
+SIZES = dict(darts=(32, 32), nb201=(32, 32), imagenet=(64, 64), chain=(64, 64))
 
 
 @pytest.fixture(scope='module')
@@ -189,9 +206,10 @@ def test_every_format_holds_the_same_description(name, files):
     assert len(texts) == 1
     data = json.loads(texts.pop())
     assert data['format'] == 1 and data['made_by'] == f'rdarts {__version__}'
-    genotype = load_genotype(RUNS[name]['genotype']).to_dict()
+    space = CHAIN_SPACE if name == 'chain' else None
+    genotype = load_genotype(RUNS[name]['genotype'], space).to_dict()
     assert data['network']['genotype'] == genotype
-    assert data['network']['channels'] == 4
+    assert data['network']['stem_channels' if name == 'chain' else 'channels'] == 4
     assert data['preprocessing']['size'] == list(SIZES[name])
     assert data['preprocessing']['channel_order'] == 'RGB'
 
@@ -268,6 +286,34 @@ def test_a_space_of_ones_own_is_rebuilt(tmp_path):
     images = images_of('nb201', 2)
     found, wanted = load_exported(path).scores(images), one.predictor.scores(images)
     assert np.array_equal(found, wanted) and wanted.std() > 0.1
+
+
+def write_costs(path: Path) -> Path:
+    space = build_space(CHAIN_SPACE)
+    chain = [dict.fromkeys(edge.candidates, 1.0) for edge in space.cells['chain'].edges]
+    path.write_text(json.dumps(dict(space=space.name, unit='ms', costs=dict(chain=chain))))
+    return path
+
+
+def test_a_cost_table_stays_behind(trained, tmp_path):
+    """It is of the search; the file need not be there any more."""
+    costs = write_costs(tmp_path / 'costs.json')
+    args = RUNS['chain']
+    options = {
+        **args['options'],
+        'model.backbone.space': dict(CHAIN_SPACE, costs=str(costs), _delete_=True),
+    }
+    run = write_retrained(tmp_path / 'run', **{**args, 'options': options})
+    assert str(costs) in (run / 'config.py').read_text()
+    costs.unlink()
+    one = export.load_trained(*export.find_run(run), genotype=args['genotype'])
+    assert one.description == trained['chain'].description
+    assert one.description.network['space'] == CHAIN_SPACE
+    path = tmp_path / 'net.safetensors'
+    export.export_net(one.net, one.description, [path])
+    images = images_of('chain', 2)
+    found, wanted = load_exported(path).scores(images), trained['chain'].predictor.scores(images)
+    assert np.array_equal(found, wanted)
 
 
 def test_what_was_written_is_told(files):
@@ -466,6 +512,7 @@ def test_files_that_are_not_ours(ending, files, tmp_path):
         ('[]', 'of format None, not 1'),
         ('{"format": 2}', 'of format 2, not 1'),
         ('{"format": 1, "classes": "ab", "network": {}}', 'classes must be a list of names'),
+        ('{"format": 1, "classes": ["\\ud83d"], "network": {}}', 'classes must be a list of names'),
         ('{"format": 1, "classes": ["a"], "network": {}}', 'preprocessing needs the keys'),
     ):
         with pytest.raises(UserError, match=message):
@@ -489,6 +536,26 @@ def test_damaged_files(ending, files, capfd):
         with pytest.raises(UserError, match='damaged'):
             read_exported(bytes(flipped), ending, trust=True)
     assert capfd.readouterr() == ('', '')
+
+
+def test_an_onnx_file_reads_no_other_file(tmp_path, monkeypatch):
+    """Its weights could be in any file of the working directory."""
+    onnx = pytest.importorskip('onnx')
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1, 64]) for name in 'xy']
+    weights = onnx.numpy_helper.from_array(np.ones((64, 64), np.float32), 'w')
+    node = onnx.helper.make_node('MatMul', ['x', 'w'], ['y'])
+    graph = onnx.helper.make_graph([node], 'graph', values[:1], values[1:], [weights])
+    opset = [onnx.helper.make_opsetid('', 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    path = tmp_path / 'net.onnx'
+    onnx.save(model, path)
+    with pytest.raises(UserError, match='it has no description'):
+        load_exported(path)
+    onnx.save(model, path, save_as_external_data=True, location='other', size_threshold=0)
+    assert (tmp_path / 'other').stat().st_size >= 4 * 64 * 64
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match='net.onnx: damaged, or no ONNX file'):
+        load_exported(path)
 
 
 def test_other_files(tmp_path):
@@ -565,8 +632,12 @@ def test_a_description_calls_nothing(trained, tmp_path):
         (dict(type='AuxiliaryClsHead'), 'unknown network'),
         (dict(space=space), "unknown search space 'os.system'"),
         (dict(space=['os.system']), 'unknown search space'),
+        (dict(space=dict(type='mobilenet_like', costs=str(marker))), "'costs' is no argument"),
+        (dict(space=dict(CHAIN_SPACE, costs=dict(type='os.system'))), "'costs' is no argument"),
+        (dict(space=dict(type='nas_bench_201', _scope_='os')), "unexpected keyword .*'_scope_'"),
         (dict(space=table, genotype=named), "unknown operation 'os.system'"),
         (dict(genotype='/etc/passwd'), 'the JSON must be an object'),
+        (dict(genotype=dict(genotype, space='/etc/passwd')), "of the space '/etc/passwd', but"),
         (dict(init_cfg=dict(type='Pretrained', checkpoint='x')), "'init_cfg' is no argument"),
         (dict(norm_cfg=[dict(type='os.system')]), "'norm_cfg' is no argument"),
         (dict(widht=3), 'unexpected keyword argument'),
@@ -577,6 +648,22 @@ def test_a_description_calls_nothing(trained, tmp_path):
         with pytest.raises(UserError, match=text):
             Description.from_json(other.to_json()).build(trained['nb201'].net.state_dict())
     assert not marker.exists()
+
+
+def test_what_mmdet_logs_at_its_import_is_not_shown(trained, monkeypatch):
+    """Once: what comes later, or from others, is."""
+    records = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = records.append
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'handlers', [handler])
+    lines = ['Line NMS is not compiled. Most likely', 'another']
+    monkeypatch.setattr(MODELS, 'import_from_location', lambda: [*map(logger.warning, lines)])
+    one = trained['nb201']
+    one.description.build(one.net.state_dict())
+    assert [record.getMessage() for record in records] == lines[1:]
+    logger.warning(lines[0])
+    assert [record.getMessage() for record in records] == lines[::-1]
 
 
 # Images
@@ -616,6 +703,45 @@ def test_images_are_classified_in_their_order(trained, tmp_path):
     assert len({prediction.probabilities for prediction in good}) == 6
 
 
+def test_one_image_that_fails_is_named(trained, tmp_path, monkeypatch):
+    """Whatever it fails by."""
+    paths = []
+    for width, height in ((64, 64), (1, 60_000), (65, 64), (66, 64), (67, 64), (64, 65)):
+        paths.append(tmp_path / f'{width}_{height}.png')
+        Image.new('RGB', (width, height)).save(paths[-1])
+    predictor = trained['imagenet'].predictor
+    prepare, read = predictor.description.input, inference.read_image
+
+    def prepare_or_fail(image):
+        if image.shape[1] == 65:
+            raise cv2.error('OpenCV: (-4:Insufficient memory)\nin resize')
+        if image.shape[1] == 66:
+            raise MemoryError
+        return prepare(image)
+
+    def read_or_fail(path):
+        if path == paths[4]:
+            raise MemoryError('Unable to allocate 2 GiB')
+        return read(path)
+
+    monkeypatch.setattr(inference, 'read_image', read_or_fail)
+    predictor = replace(
+        predictor, description=replace(predictor.description, input=prepare_or_fail)
+    )
+    found = list(classify(predictor, paths, top=2, batch_size=4))
+    assert [prediction.path for prediction in found] == paths
+    assert [prediction.error for prediction in found] == [
+        None,
+        f'{paths[1]}: an image of 1 x 60000 would be resized to 72 x 4320000, but 100,000,000 '
+        'pixels are the limit',
+        f'{paths[2]}: OpenCV: (-4:Insufficient memory)',
+        f'{paths[3]}: MemoryError',
+        f'{paths[4]}: Unable to allocate 2 GiB',
+        None,
+    ]
+    assert [len(prediction.classes) for prediction in found] == [2, 0, 0, 0, 0, 2]
+
+
 def test_images_of_folders(tmp_path):
     for name in ('b.JPG', 'a.png', 'sub/c.jpeg', 'notes.txt'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -626,8 +752,17 @@ def test_images_of_folders(tmp_path):
         tmp_path / 'notes.txt',
         tmp_path / 'sub' / 'c.jpeg',
     ]
+    (tmp_path / 'sub' / 'folder.png').mkdir()
+    os.mkfifo(tmp_path / 'sub' / 'pipe.png')
+    (tmp_path / 'sub' / 'link.png').symlink_to(tmp_path / 'gone')  # to be named as unreadable
+    assert find_images([tmp_path / 'sub']) == [
+        tmp_path / 'sub' / name for name in ('c.jpeg', 'link.png')
+    ]
     (tmp_path / 'empty').mkdir()
+    (tmp_path / 'empty' / 'folder.png').mkdir()
     with pytest.raises(UserError, match='no image in .*empty'):
         find_images([tmp_path, tmp_path / 'empty'])
     with pytest.raises(UserError, match='image not found: .*gone'):
         find_images([tmp_path / 'gone'])
+    with pytest.raises(UserError, match='image not found: xxx'):
+        find_images(['x' * 5000])  # longer than a name can be

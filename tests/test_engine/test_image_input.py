@@ -13,6 +13,7 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
 
 from rdarts.datasets.image_bytes import read_image
+from rdarts.engine import image_input
 from rdarts.engine.image_input import ImageInput, input_of_pipeline
 from rdarts.errors import UserError
 
@@ -98,6 +99,21 @@ def test_no_normalisation_leaves_the_pixels():
     prepare = input_of_pipeline([LOAD, dict(type='Resize', scale=4), PACK], {})
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert np.array_equal(prepare(image), image[..., ::-1].transpose(2, 0, 1).astype(np.float32))
+
+
+def test_an_image_of_too_many_pixels(monkeypatch):
+    """That is told before it is resized."""
+    monkeypatch.setattr(image_input, 'MOST', 64 * 128)
+    steps = [dict(type='ResizeEdge', scale=64), dict(type='CenterCrop', crop_size=64)]
+    prepare = input_of_pipeline(steps, {})
+    assert prepare(np.zeros((64, 32, 3), np.uint8)).shape == (3, 64, 64)
+    monkeypatch.setattr(image_input.cv2, 'resize', None)
+    for shape, sizes in (
+        ((65, 32), '32 x 65 .* 64 x 130'),
+        ((1, 60_000), '60000 x 1 .* 3840000 x'),
+    ):
+        with pytest.raises(UserError, match=f'an image of {sizes}.* 8,192 pixels are the limit'):
+            prepare(np.zeros((*shape, 3), np.uint8))
 
 
 def test_json_and_back():

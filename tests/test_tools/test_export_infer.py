@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +20,11 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
 
+from rdarts.datasets.image_bytes import read_image
 from rdarts.engine.checkpoint import load_weights, read_checkpoint
+from rdarts.engine.description import KEY
+from rdarts.engine.image_input import LIBRARIES
+from rdarts.engine.inference import load_exported
 from rdarts.engine.launch import load_config
 
 for package in ('onnxscript', 'onnxruntime', 'safetensors'):
@@ -131,6 +140,105 @@ def test_the_table_is_torchs_topk(source, run, exported, digits, tmp_path):
     ]
 
 
+@pytest.fixture(scope='module')
+def infer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('infer', TOOLS / 'infer.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_opencv_is_silenced(infer, monkeypatch):
+    """4.12 has no cv2.utils.logging, 5 no cv2.setLogLevel."""
+    found = []
+    old = SimpleNamespace(setLogLevel=found.append, utils=SimpleNamespace())
+    levels = SimpleNamespace(LOG_LEVEL_SILENT='silent', setLogLevel=found.append)
+    for version in (old, SimpleNamespace(utils=SimpleNamespace(logging=levels))):
+        monkeypatch.setattr(infer, 'cv2', version)
+        infer.silence_opencv()
+    assert found == [0, 'silent']
+
+
+def test_a_chain_leaves_as_cells_do(digits, tmp_path):
+    """A MobileNet-like network whose search had a cost table that is gone."""
+    space = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 1], strides=[2, 2])
+    mbconvs = [f'mbconv_k{kernel}_e{expansion}' for kernel in (3, 5, 7) for expansion in (3, 6)]
+    chain = [dict.fromkeys([*mbconvs, 'skip_connect'], 1.0)] * 3
+    costs = tmp_path / 'costs.json'
+    name = 'mobilenet_like_w8_16_d2_1_s2_2'
+    costs.write_text(json.dumps(dict(space=name, unit='ms', costs=dict(chain=chain))))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=36, interpolation='bicubic', backend='pillow'),
+        dict(type='CenterCrop', crop_size=32),
+        dict(type='PackInputs'),
+    ]
+    run = write_retrained(
+        tmp_path / 'run',
+        'mobilenet_like_imagenet',
+        'mbconv_k3_e3 - mbconv_k5_e6 - mbconv_k7_e3',
+        {
+            'model.backbone.space': dict(space, costs=str(costs), _delete_=True),
+            'model.backbone.stem_channels': 4,
+            'model.backbone.first_channels': 4,
+            'model.backbone.last_channels': 32,
+            'model.head.in_channels': 32,
+            'model.head.num_classes': 10,
+            'test_dataloader.dataset.pipeline': pipeline,
+        },
+    )
+    costs.unlink()
+    nets = [tmp_path / f'net{ending}' for ending in ('.pt2', '.onnx', '.safetensors')]
+    done = run_tool(['export.py', run, '--out', *nets])
+    assert done.code == 0 and done.err == '', done.err
+    lines = done.out.splitlines()
+    assert lines[0].startswith('net:    MobileNetLikeNet, ')
+    differences = [re.search('within (.*) of the network', line)[1] for line in lines[3:6]]
+    assert max(map(float, differences)) < 1e-4
+    assert lines[6] == f'next:   python tools/infer.py {nets[0]} IMAGES --trust'
+    tables = []
+    for source in (run, *nets):
+        out = tmp_path / 'table.csv'
+        done = run_tool(
+            ['infer.py', source, digits[0], '--top', 10, '--batch-size', 4, '--out', out, '--trust']
+        )
+        assert done.code == 0 and done.err == '', done.err
+        tables.append(
+            {(row['image'], row['class']): float(row['probability']) for row in rows_of(out)}
+        )
+    wanted = tables[0]
+    assert len(wanted) == 60 and np.std([*wanted.values()]) > 0.05  # else anything would be near
+    for table in tables[1:]:
+        assert table == pytest.approx(wanted, abs=1e-4)
+
+
+def test_names_that_are_no_utf_8(run, digits, tmp_path):
+    """In a process of its own, whose output is nothing but the table."""
+    folder = Path(os.fsdecode(bytes(tmp_path) + b'/\xff'))
+    folder.mkdir()
+    good, bad = folder / 'good.png', folder / 'bad.png'
+    good.write_bytes((digits[0] / '0.png').read_bytes())
+    bad.write_text('no image')
+    out = folder / 'table.csv'
+    done = subprocess.run(
+        [sys.executable, TOOLS / 'infer.py', run, folder, '--top', '1', '--out', out],
+        capture_output=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONIOENCODING='utf-8:strict'),
+        timeout=120,
+    )
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 1 and len(lines) == 2, done
+    assert lines[0].split() == ['image', 'probability', 'class']
+    assert lines[1].startswith(f'{tmp_path}/\\xff/good.png  ')
+    assert lines[0].index('probability') == len(f'{tmp_path}/\\xff/good.png  ')
+    assert done.stderr.decode() == f'{tmp_path}/\\xff/bad.png: unreadable image\n'
+    assert [row['image'] for row in rows_of(out)] == [f'{tmp_path}/\\xff/good.png']
+    net = folder / 'net.safetensors'
+    exported = run_tool(['export.py', run, '--out', net])
+    assert exported.code == 0 and net.is_file(), exported.err
+    assert exported.out.splitlines()[3].startswith(f'{tmp_path}/\\xff/net.safetensors  ')
+
+
 def test_a_config_and_a_checkpoint(run, tmp_path):
     config = TOOLS.parent / 'configs' / 'retrain' / 'nb201_digits.py'
     out = tmp_path / 'net.safetensors'
@@ -218,9 +326,12 @@ def test_photographs_as_the_test_pipeline_sees_them(data_root, tmp_path):
     assert [row['name'] for row in rows] == [names[int(row['class'])] for row in rows]
 
 
-def test_programs_as_the_page_says(exported, digits, tmp_path, monkeypatch, capsys):
+def programs() -> dict[str, str]:
     text = (TOOLS.parent / 'docs' / 'en' / 'export.md').read_text(encoding='utf-8')
-    programs = dict(re.findall(r'<!-- example: (\S+) -->\n```python\n(.*?)```', text, re.DOTALL))
+    return dict(re.findall(r'<!-- example: (\S+) -->\n```python\n(.*?)```', text, re.DOTALL))
+
+
+def test_programs_as_the_page_says(exported, digits, tmp_path, monkeypatch, capsys):
     large = tmp_path / 'more_photos' / '0.png'
     large.parent.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
@@ -233,12 +344,45 @@ def test_programs_as_the_page_says(exported, digits, tmp_path, monkeypatch, caps
     assert len(set(names)) > 1  # else any answer might be right
     for image, name in zip(images, names, strict=True):
         monkeypatch.setattr(sys, 'argv', ['classify.py', str(exported[0]['.onnx']), str(image)])
-        exec(programs['classify.py'], {})
+        exec(programs()['classify.py'], {})
         assert capsys.readouterr().out == f'{name}\n'
     (tmp_path / 'net.safetensors').symlink_to(exported[0]['.safetensors'])
     monkeypatch.chdir(tmp_path)
-    exec(programs['predict.py'], {})
+    exec(programs()['predict.py'], {})
     assert capsys.readouterr().out == f'more_photos/0.png {names[0]}\n'
+
+
+@pytest.mark.parametrize(
+    ('library', 'interpolation'),
+    [(library, name) for library, known in LIBRARIES.items() for name in known],
+)
+def test_the_program_knows_every_resize(
+    library, interpolation, exported, tmp_path, monkeypatch, capsys
+):
+    """Its input is that of the toolbox."""
+    import onnx
+
+    model = onnx.load(exported[0]['.onnx'])
+    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
+    data = json.loads(entry.value)
+    step = dict(type='resize', library=library, interpolation=interpolation)
+    data['preprocessing']['steps'] = [
+        dict(step, size=48), dict(step, size=[40, 36]), dict(type='center_crop', size=[32, 32])
+    ]  # fmt: skip
+    entry.value = json.dumps(data)
+    net, photo = tmp_path / 'net.onnx', tmp_path / 'photo.png'
+    onnx.save(model, net)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photo)
+    monkeypatch.setattr(sys, 'argv', ['classify.py', str(net), str(photo)])
+    scope = {}
+    exec(programs()['classify.py'], scope)
+    predictor = load_exported(net)
+    wanted = predictor.description.input(read_image(photo))
+    assert wanted.std() > 0.1
+    assert np.array_equal(scope['image'].transpose(2, 0, 1), wanted)
+    name = predictor.description.classes[predictor.scores(wanted[None]).argmax()]
+    assert capsys.readouterr().out == f'{name}\n'
 
 
 # What does not fit
@@ -275,6 +419,10 @@ def test_classifications_that_are_refused(run, exported, digits, tmp_path):
     (tmp_path / 'file').write_text('')
     done = run_tool(['infer.py', net, image, '--out', tmp_path / 'file' / 'table.csv'])
     refused(done, 'table.csv cannot be written')
+    before = image.read_bytes()
+    done = run_tool(['infer.py', net, digits[0], '--out', image])
+    refused(done, f'--out {image}: the table is written as CSV: give a name in .csv')
+    assert image.read_bytes() == before
     refused(run_tool(['infer.py', exported[0]['.pt2'], image]), 'add --trust')
     gone = tmp_path / 'gone.onnx'
     refused(run_tool(['infer.py', gone, image]), f'{gone} cannot be read')
