@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import runpy
+import signal
 import sys
 import tempfile
 import traceback
@@ -187,6 +188,7 @@ def _run_tool(args: list[str], files: list[str], env: dict[str, str], cwd: str) 
         os.close(handle)
     sys.stdout = os.fdopen(1, 'w', buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, 'w', buffering=1, closefd=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
     os.environ.update(env)
     os.chdir(cwd)
     import torch

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +17,17 @@ from rdarts.benchmarks.nas_bench_201 import DATASETS, NASBench201
 
 COLUMNS = tuple((dataset, split) for dataset in DATASETS for split in ('valid', 'test'))
 ALL_3X3 = 1462  # the cell of six 3x3 convolutions
+LEAST_PAIRS = 5  # below, no interval is to be believed
+TOO_FEW = 'too few seeds'
+LATEX = str.maketrans(
+    {
+        **{char: rf'\{char}' for char in '&%_#${}'},
+        '\\': r'\textbackslash{}',
+        '~': r'\textasciitilde{}',
+        '^': r'\textasciicircum{}',
+        '±': r'$\pm$',
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,41 @@ def paired_difference(
     )
 
 
+def differences(
+    values: Mapping[str, Mapping[int, float]], constants: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Every method against every later one over seeds, and against what needs no search.
+
+    Args:
+        values (dict[str, dict[int, float]]): Of each method: seed -> value.
+        constants (dict[str, float]): Name -> value of what needs no search.
+
+    Returns:
+        list[dict]: ``left``, ``right``, what :func:`paired_difference` gives (``difference``,
+        ``low`` and ``high`` are None where it gives nothing), and ``verdict``.
+    """
+    pairs = list(itertools.combinations(values.items(), 2))
+    pairs += [
+        ((name, ours), (other, dict.fromkeys(ours, constant)))
+        for name, ours in values.items()
+        for other, constant in constants.items()
+    ]
+    found = []
+    for (left, ours), (right, theirs) in pairs:
+        pair = paired_difference(ours, theirs)
+        if pair is None:
+            count = len(set(ours) & set(theirs))
+            pair = dict(difference=None, low=None, high=None, pairs=count)
+        if pair['pairs'] < LEAST_PAIRS:
+            verdict = TOO_FEW
+        elif pair['low'] > 0:
+            verdict = 'higher'
+        else:
+            verdict = 'lower' if pair['high'] < 0 else 'no difference shown'
+        found.append(dict(left=left, right=right, **pair, verdict=verdict))
+    return found
+
+
 def random_cell(table: NASBench201, dataset: str, split: str) -> dict[str, float]:
     """A cell drawn at random: mean, deviation and quartiles of all 15,625."""
     values = table.column(f'{dataset}_{split}_200')
@@ -123,40 +172,69 @@ def baselines(table: NASBench201, k: int) -> dict[str, dict[str, dict[str, float
 # Tables as text
 
 
-def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns under each other; the first is left-aligned."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = []
-    for row in (header, *rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append('  '.join(cells).rstrip())
-    return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]]) + '\n'
+@dataclass(frozen=True)
+class Table:
+    """Cells of text.
 
+    Args:
+        name (str): Short, for the name of a file.
+        title (str): What it shows.
+        header (list[str]): Names of the columns.
+        rows (list[list[str]]): Its rows; ``mean ± deviation`` is one cell.
+    """
 
-def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of GitHub's Markdown."""
+    name: str
+    title: str
+    header: list[str]
+    rows: list[list[str]]
 
-    def line(cells: Sequence[str]) -> str:
-        return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
+    def as_text(self) -> str:
+        """Columns under each other; the first is left-aligned."""
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        texts = []
+        for first, *others in lines:
+            cells = [first.ljust(widths[0])]
+            cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            texts.append('  '.join(cells).rstrip())
+        return '\n'.join([self.title, '', texts[0], '-' * len(texts[0]), *texts[1:]]) + '\n'
 
-    rule = '| --- |' + ' ---: |' * (len(header) - 1)
-    return '\n'.join([line(header), rule, *map(line, rows)]) + '\n'
+    def as_markdown(self) -> str:
+        """A table of GitHub's Markdown."""
 
+        def line(cells: Sequence[str]) -> str:
+            return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
 
-def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A ``tabular`` with booktabs' rules."""
-    special = {'&': r'\&', '%': r'\%', '_': r'\_', '#': r'\#', '$': r'\$', '±': r'$\pm$'}
+        rule = '| --- |' + ' ---: |' * (len(self.header) - 1)
+        return '\n'.join([self.title, '', line(self.header), rule, *map(line, self.rows)]) + '\n'
 
-    def line(cells: Sequence[str]) -> str:
-        escaped = [''.join(special.get(char, char) for char in cell) for cell in cells]
-        return ' & '.join(escaped) + r' \\'
+    def as_latex(self) -> str:
+        """A ``tabular`` with booktabs' rules."""
 
-    body = [line(header), r'\midrule', *map(line, rows)]
-    columns = 'l' + 'r' * (len(header) - 1)
-    return '\n'.join(
-        [rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *body, r'\bottomrule', r'\end{tabular}']
-    ) + '\n'  # fmt: skip
+        def line(cells: Sequence[str]) -> str:
+            return ' & '.join(cell.translate(LATEX) for cell in cells) + r' \\'
+
+        columns = 'l' + 'r' * (len(self.header) - 1)
+        body = [line(self.header), r'\midrule', *map(line, self.rows)]
+        return '\n'.join(
+            [f'% {self.title}', rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *body,
+             r'\bottomrule', r'\end{tabular}']
+        ) + '\n'  # fmt: skip
+
+    def as_csv(self) -> str:
+        """Mean and deviation in columns of their own."""
+        wide = [any(' ± ' in row[i] for row in self.rows) for i in range(len(self.header))]
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator='\n')
+        for row in (self.header, *self.rows):
+            cells: list[str] = []
+            for cell, split in zip(row, wide, strict=True):
+                mean, _, deviation = cell.partition(' ± ')
+                cells.append(mean)
+                if split:
+                    cells.append(f'{cell}, deviation' if row is self.header else deviation)
+            writer.writerow(cells)
+        return buffer.getvalue()
 
 
 def percent(value: Mapping[str, Any] | Summary | None) -> str:

@@ -8,11 +8,10 @@ import pytest
 from rdarts.benchmarks import NASBench201
 from rdarts.benchmarks.comparison import (
     Summary,
-    as_latex,
-    as_markdown,
-    as_text,
+    Table,
     baselines,
     best_of_random,
+    differences,
     paired_difference,
     percent,
     random_cell,
@@ -93,22 +92,48 @@ def test_the_best_of_k_is_what_sampling_finds(table, k):
     assert found['deviation'] == pytest.approx(values[chosen].std(), rel=0.1)
 
 
-HEADER, ROWS = ['method', 'a (%)'], [['r_darts', '94.37 ± 0.00'], ['x|y', '1']]
+def test_differences_of_methods_and_to_constants():
+    ours, theirs = {s: 90.0 + s % 2 for s in range(6)}, {s: 80.0 + s % 2 for s in range(4)}
+    found = differences(dict(ours=ours, theirs=theirs, none={}), dict(best=95.0))
+    assert [(row['left'], row['right'], row['pairs'], row['verdict']) for row in found] == [
+        ('ours', 'theirs', 4, 'too few seeds'),
+        ('ours', 'none', 0, 'too few seeds'),
+        ('theirs', 'none', 0, 'too few seeds'),
+        ('ours', 'best', 6, 'lower'),
+        ('theirs', 'best', 4, 'too few seeds'),
+        ('none', 'best', 0, 'too few seeds'),
+    ]
+    assert found[0]['difference'] == 10 and found[1]['difference'] is None
+    assert found[3]['difference'] == -4.5 and -5 <= found[3]['low'] < found[3]['high'] <= -4
+    (row,) = differences(dict(ours=ours), dict(worst=1.0))
+    assert row['verdict'] == 'higher'
+    (row,) = differences(dict(ours=ours), dict(same=90.5))
+    assert row['verdict'] == 'no difference shown'
+
+
+TABLE = Table('x', 'A title', ['method', 'a (%)'], [['r_darts', '94.37 ± 0.01'], ['x|y', '1']])
 
 
 def test_forms_of_a_table():
-    assert as_text(HEADER, ROWS).splitlines() == [
+    assert TABLE.as_text().splitlines() == [
+        'A title',
+        '',
         'method          a (%)',
         '---------------------',
-        'r_darts  94.37 ± 0.00',
+        'r_darts  94.37 ± 0.01',
         'x|y                 1',
     ]
-    assert as_markdown(HEADER, ROWS).splitlines() == [
+    assert TABLE.as_markdown().splitlines() == [
+        'A title',
+        '',
         '| method | a (%) |',
         '| --- | ---: |',
-        '| r_darts | 94.37 ± 0.00 |',
+        '| r_darts | 94.37 ± 0.01 |',
         '| x\\|y | 1 |',
     ]
-    latex = as_latex(HEADER, ROWS)
-    assert r'r\_darts & 94.37 $\pm$ 0.00 \\' in latex and r'a (\%) \\' in latex
-    assert latex.startswith('\\begin{tabular}{lr}\n\\toprule')
+    assert TABLE.as_csv() == 'method,a (%),"a (%), deviation"\nr_darts,94.37,0.01\nx|y,1,\n'
+    latex = TABLE.as_latex()
+    assert r'r\_darts & 94.37 $\pm$ 0.01 \\' in latex and r'a (\%) \\' in latex
+    assert latex.startswith('% A title\n\\begin{tabular}{lr}\n\\toprule')
+    odd = Table('x', 'odd', [r'\a{b}~c^d'], []).as_latex()
+    assert r'\textbackslash{}a\{b\}\textasciitilde{}c\textasciicircum{}d' in odd

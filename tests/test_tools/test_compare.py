@@ -7,8 +7,6 @@ import json
 import os
 import runpy
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -71,20 +69,38 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     for suffix in ('md', 'tex', 'csv'):
         assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
-    assert table[1][:3] == ['method', 'C10 valid (%)', 'C10 valid (%), deviation']
-    assert table[2][:4] == ['optimal', '91.61', '', '94.37']
+    assert table[0][:3] == ['method', 'C10 valid (%)', 'C10 valid (%), deviation']
+    assert table[1][:4] == ['optimal', '91.61', '', '94.37']
     assert 'optimal' in text and '91.61 ±' not in text
-    for part in (text, (work / 'compare.md').read_text(), (work / 'compare.csv').read_text()):
-        assert 'A random cell reaches at its quartiles (%)' in part
-        assert 'C10 test: 85.74 / 89.07 / 91.52' in part or 'C10 test: ' in part
+    quartiles = list(csv.reader((work / 'compare_random_cell.csv').read_text().splitlines()))
+    at = quartiles[0].index('C10 test (%)')
+    assert [row[at] for row in quartiles[1:]] == ['87.62', '90.75', '92.19']
+    for part in (text, (work / 'compare.md').read_text(), (work / 'compare.tex').read_text()):
+        assert 'A random cell, at its quartiles' in part and '90.75' in part
     assert data['baselines']['six 3x3 convolutions']['cifar10_test']['mean'] == pytest.approx(93.76)
-    assert len(data['differences']) == 1 + 2 * 3
+    assert len(data['differences']) == 3 * (1 + 2 * 3)
+    first = data['differences'][0]
+    assert (first['dataset'], first['left'], first['right']) == ('cifar10', 'ours', 'strong')
+    pairs = zip(*(data['methods'][name].values() for name in ('ours', 'strong')), strict=True)
+    expected = sum(a['cifar10_test'] - b['cifar10_test'] for a, b in pairs) / 2
+    assert first['difference'] == pytest.approx(expected) and first['verdict'] == 'too few seeds'
+    assert 'chance alone' not in text  # no interval is to be believed
+    for name, column in (('best C10 test', 'cifar10_test'), ('best IN16 test', None)):
+        at = table[0].index(name)
+        best = table[[row[0] for row in table].index('ours')][at]
+        key = column or 'imagenet16_120_test'
+        assert best == f'{max(data["methods"]["ours"][seed][key] for seed in "01"):.2f}'
 
     before = {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')}
     again = compare(env, *args)  # nothing is run again
     assert again.code == 0 and 'ended   ' not in again.out
     assert {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')} == before
     assert (work / 'compare.txt').read_text() == text
+
+    second = compare(env, ours, '--first-seed', 1, '--seeds', 1, '--work-dir', work)
+    assert second.code == 0 and 'ended   ' not in second.out
+    methods = json.loads((work / 'compare.json').read_text())['methods']
+    assert {name: list(seeds) for name, seeds in methods.items()} == dict(ours=['1'])
 
     line = one_line(compare(env, *args, '--cfg-options', 'train_cfg.max_epochs=2'))
     assert 'holds a run of other settings' in line and 'another --work-dir' in line
@@ -160,28 +176,6 @@ def test_one_damaged_run_does_not_hide_the_others(env, tmp_path):
     config.write_text(config.read_text() + '\nmore = 1\n')
     line = one_line(compare(env, *args))
     assert 'holds a run of other settings (content): another --work-dir' in line
-    for text in ('[]', '{"settings": 3, "ended": true}', 'no json'):
-        (damaged / 'compare.json').write_text(text)
-        run = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['Run']
-        assert run('ours.py', 0, damaged, []).state() == 'resume'
-
-
-@pytest.mark.data
-def test_a_run_that_still_runs_is_left_alone(env, tmp_path):
-    run = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['Run']
-    folder = tmp_path / 'seed_0'
-    process = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)', str(folder)])
-    try:
-        one = run('ours.py', 0, folder, [], process=process)
-        one.mark(ended=False)
-        with pytest.raises(UserError, match=f'process {process.pid} still runs in it; wait, or'):
-            run('ours.py', 0, folder, []).state()
-    finally:
-        process.kill()
-        process.wait()
-    assert run('ours.py', 0, folder, []).state() == 'new'
-    one.mark(ended=True)
-    assert run('ours.py', 0, folder, []).state() == 'done'
 
 
 @pytest.mark.data
@@ -217,8 +211,34 @@ def test_cells_of_other_spaces_are_retrained(env, tmp_path):
     assert not (nets / 'test').exists()  # nothing is written into what was given
     line = one_line(compare(env, *args[:-1], tmp_path / 'x', '--checkpoints', tmp_path / 'gone'))
     assert 'no trained network in' in line and 'gone/own_s2/seed_0' in line
+    # a newer checkpoint is evaluated anew, in the same folder
+    newer = nets.resolve() / 'epoch_9_iter_36.pth'
+    newer.write_bytes(next(nets.glob('epoch_1_*.pth')).read_bytes())
+    again = [*args, '--checkpoints', tmp_path / 'nets']
+    listed = compare(env, *again, '--dry-run')
+    assert 'new     own_s2, seed 0 (evaluation)' in listed.out
+    assert 'ended   own_s2, seed 0 (evaluation)' in compare(env, *again).out
+    assert 'ended' not in compare(env, *again).out
+    newer.unlink()
+
     done = compare(env, search, '--seeds', 1, '--work-dir', tmp_path / 'work')
     assert done.code == 0 and 'Not retrained: --retrain CONFIG' in done.out
+    args = [search, '--work-dir', tmp_path / 'work', '--retrain', retrain]
+    listed = compare(env, *args, '--seeds', 2, '--dry-run')
+    states = [line.split()[0] for line in listed.out.splitlines() if ', seed ' in line]
+    assert states == ['done', 'done', 'new', 'new'] and 'not measured' in listed.out
+    # an edited retraining is another one
+    retrain.write_text(retrain.read_text().replace('limit=32', 'limit=24'))
+    line = one_line(compare(env, *args, '--seeds', 1))
+    assert 'short holds a run of other settings (content): another --work-dir' in line
+    # one that has ended without an accuracy is reported, and counts as no seed
+    retrain.write_text(retrain.read_text().replace('limit=24', 'limit=32'))
+    for path in (tmp_path / 'work').glob('own_s2/seed_0/short/*/vis_data/scalars.json'):
+        path.write_text('[3]\nno json\n{"loss": 1.0}\n')
+    done = compare(env, *args, '--seeds', 1)
+    assert done.code == 1
+    assert 'failed: own_s2, seed 0 (retraining): ' in done.out
+    assert 'has no test accuracy (accuracy/top1)' in done.out
 
 
 @pytest.mark.parametrize(
@@ -235,6 +255,38 @@ def test_spaces_and_data_sets_are_rows_and_methods_columns(path, expected):
     assert group_of(path, load_config(TOOLS.parent / 'configs' / path)) == expected
 
 
+def test_two_configs_of_one_place_in_the_table():
+    groups_of = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['groups_of']
+    cfg = load_config(TOOLS.parent / 'configs' / 'search' / 'darts_s2_c10.py')
+    with pytest.raises(UserError, match='darts_s2_c10 and darts_c10_s2 are both darts in s2, CIFA'):
+        groups_of({'darts_s2_c10.py': cfg, 'darts_c10_s2.py': cfg})
+
+
+def test_seeds_are_those_with_an_error():
+    error_table = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['error_table']
+    row = dict(skip_connections=1, seconds=60, parameters=2e6)
+    found = {0: dict(row, error=4.0), 1: dict(row, error=6.0), 2: dict(skip_connections=3)}
+    table = error_table(dict(a_s2=found), dict(a_s2=('s2, CIFAR-10', 'a')))
+    assert table.rows == [
+        ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
+    ]
+
+
+@pytest.mark.data
+def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
+    config = write_small_search(
+        tmp_path, dict(type='SignalAt', event='iter', number=13), name='cut.py', images=48
+    )
+    args = [config, '--seeds', 1, '--work-dir', tmp_path / 'work']
+    assert compare(env, *args).code == 2
+    listed = compare(env, *args, '--dry-run')
+    assert listed.code == 0 and 'resume  cut, seed 0 (search)' in listed.out, listed.err
+    module = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))
+    run = module['Run']('cut', tmp_path / 'work' / 'cut' / 'seed_0', [], {}, resume=('--resume',))
+    run.settings = json.loads((run.folder / 'run.json').read_text())['settings']
+    assert module['epochs_done'](run) == 2
+
+
 @pytest.mark.data
 def test_what_does_not_fit(env, tmp_path):
     nb201 = write_small_search(tmp_path, name='one.py')
@@ -245,12 +297,21 @@ def test_what_does_not_fit(env, tmp_path):
         ([nb201, darts], 'runs of different spaces cannot be compared'),
         ([nb201, nb201], 'configs must have names of their own, but are one, one'),
         ([nb201, '--seeds', 0], '--seeds must be 1 or more, but is 0'),
+        ([nb201, '--first-seed', -1], '--first-seed must be 0 or more, but is -1'),
         ([retrain], 'is no search: its backbone has no space'),
         ([tmp_path / 'gone.py'], 'config not found'),
         ([nb201, '--table', tmp_path / 'gone.csv.gz'], 'gone.csv.gz'),
         ([darts, '--without-none'], '--without-none is for NAS-Bench-201'),
         ([nb201, '--checkpoints', 'x'], '--checkpoints is for spaces without a table'),
-    ):
+        ([nb201, '--retrain', retrain], '--retrain is for spaces without a table'),
+        ([darts, '--table', 'x'], '--table is for NAS-Bench-201'),
+        ([darts, '--random', 3], '--random is for NAS-Bench-201'),
+        ([darts, '--retrain-options', 'a=1'], '--retrain-options needs --retrain CONFIG'),
+        ([darts, '--retrain', tmp_path / 'gone.py'], 'config not found'),
+        ([darts, '--retrain', darts], 'two.py: its network takes no genotype: use a config of'),
+        ([darts, '--checkpoints', 'x', '--cfg-options', 'train_cfg.max_epochs=1'],
+         '--cfg-options are of searches'),
+    ):  # fmt: skip
         assert message in one_line(compare(env, *args, *work))
     bad = write_small_search(
         tmp_path, dict(type='SignalAt', event='iter', number=1), name='bad.py', images=16
