@@ -1,7 +1,8 @@
 """The largest eigenvalue of the Hessian of L_val in alpha, which grows before a collapse.
 
-RobustDARTS (Zela et al., ICLR 2020, https://arxiv.org/abs/1909.09656), which computes the whole
-Hessian; here its products with vectors, which are exact, suffice.
+RobustDARTS (Zela et al., ICLR 2020, https://arxiv.org/abs/1909.09656) computes the whole Hessian,
+with alpha's weight decay, which adds a constant; here products of L_val's Hessian with vectors,
+which are exact, suffice.
 """
 
 from __future__ import annotations
@@ -12,6 +13,28 @@ import torch
 from torch import Tensor
 
 
+class Eigenvalue(float):
+    """An eigenvalue of H that knows how good it is.
+
+    Args:
+        value (float): The estimate.
+        residual (float): |H v - value v| of its unit vector v: H has an eigenvalue no further off.
+        products (int): Products with H that it took.
+        converged (bool): Whether it is as good as was asked.
+    """
+
+    residual: float
+    products: int
+    converged: bool
+
+    def __new__(
+        cls, value: float, residual: float = 0.0, products: int = 0, converged: bool = True
+    ) -> Eigenvalue:
+        self = super().__new__(cls, value)
+        self.residual, self.products, self.converged = residual, products, converged
+        return self
+
+
 def largest_eigenvalue(
     loss: Tensor,
     alphas: Sequence[Tensor],
@@ -19,26 +42,59 @@ def largest_eigenvalue(
     tolerance: float = 1e-4,
     seed: int = 0,
     reduce: Callable[[list[Tensor]], list[Tensor]] = lambda grads: grads,
-) -> float:
-    """The largest eigenvalue of d^2 loss / d alpha^2, by power iteration.
+) -> Eigenvalue:
+    """The largest eigenvalue of d^2 loss / d alpha^2, by power iteration that keeps its vectors.
 
-    Where the eigenvalue of largest magnitude is negative, a second iteration with the spectrum
-    shifted by it finds the largest.
+    The estimate is the largest eigenvalue of the Hessian within the span of all iterates
+    (Lanczos), not in the last one alone. So it is the largest whatever the signs, and eigenvalues
+    of like magnitude do not hold it up. It is exact after as many products as alpha has entries.
 
     Args:
         loss (Tensor): A scalar with a graph to alpha.
         alphas (Sequence[Tensor]): Alpha, all groups together one vector.
-        iterations (int): At most so many products with the Hessian a search. Defaults to 100.
-        tolerance (float): Relative change of the estimate that ends it. Defaults to 1e-4.
+        iterations (int): Products with the Hessian at most. Defaults to 100.
+        tolerance (float): It has converged when its residual is at most ``tolerance`` of it, or of
+            a hundredth of the largest magnitude where it is less than that. Defaults to 1e-4.
         seed (int): Of the start, which comes from a generator of its own. Defaults to 0.
         reduce (Callable): Averages over ranks. Defaults to doing nothing.
+
+    Returns:
+        Eigenvalue: The estimate; NaN, and not converged, where a product is not finite.
     """
+    product, size = _hessian_product(loss, alphas, reduce)
+    limit = min(iterations, size)
+    generator = torch.Generator().manual_seed(seed)
+    vector = torch.randn(size, generator=generator, dtype=torch.float64)
+    basis, images = vector.new_empty(0, size), vector.new_empty(0, size)
+    while True:
+        vector = _orthonormal(vector, basis)
+        image = product(vector)
+        basis, images = torch.vstack([basis, vector]), torch.vstack([images, image])
+        count = len(basis)
+        if not image.isfinite().all():
+            return Eigenvalue(float('nan'), float('nan'), count, False)
+        inner = basis @ images.T
+        values, weights = torch.linalg.eigh((inner + inner.T) / 2)
+        value = float(values[-1])
+        residual = float((weights[:, -1] @ (images - value * basis)).norm())
+        scale = max(abs(value), 0.01 * float(values.abs().max()))
+        converged = residual <= tolerance * scale or count == size
+        if converged or count == limit:
+            return Eigenvalue(value, residual, count, converged)
+        vector = image
+
+
+def _hessian_product(
+    loss: Tensor, alphas: Sequence[Tensor], reduce: Callable[[list[Tensor]], list[Tensor]]
+) -> tuple[Callable[[Tensor], Tensor], int]:
+    """The product of d^2 loss / d alpha^2 with a float64 vector on the CPU, and its length."""
     grads = torch.autograd.grad(loss, alphas, create_graph=True, allow_unused=True)
     pairs = [(g, a) for g, a in zip(grads, alphas, strict=True) if g is not None and g.grad_fn]
     sizes = [alpha.numel() for alpha in alphas]
 
     def product(vector: Tensor) -> Tensor:
-        parts = dict(zip(map(id, alphas), vector.split(sizes), strict=True))
+        split = vector.to(alphas[0].device).split(sizes)
+        parts = dict(zip(map(id, alphas), split, strict=True))
         total = sum((g.double() * parts[id(a)].view_as(a)).sum() for g, a in pairs)
         found = [None] * len(alphas)
         if pairs:
@@ -46,21 +102,14 @@ def largest_eigenvalue(
         found = [
             torch.zeros_like(a) if f is None else f for f, a in zip(found, alphas, strict=True)
         ]
-        return torch.cat([f.detach().double().flatten() for f in reduce(found)])
+        return torch.cat([f.detach().double().flatten() for f in reduce(found)]).cpu()
 
-    def dominant(shift: float) -> float:
-        generator = torch.Generator().manual_seed(seed)
-        vector = torch.randn(sum(sizes), generator=generator, dtype=torch.float64)
-        vector = (vector / vector.norm()).to(alphas[0].device)
-        estimate = 0.0
-        for _ in range(iterations):
-            image = product(vector) - shift * vector
-            before, estimate = estimate, float(vector @ image)
-            norm = image.norm()
-            if norm == 0 or abs(estimate - before) <= tolerance * abs(estimate):
-                break
-            vector = image / norm
-        return estimate + shift
+    return product, sum(sizes)
 
-    found = dominant(0.0)
-    return max(found, dominant(found)) if found < 0 else found
+
+def _orthonormal(vector: Tensor, basis: Tensor) -> Tensor:
+    # once is not enough where little is left of the vector
+    for _ in range(3):
+        vector = vector - (basis @ vector) @ basis
+        vector = vector / vector.norm()
+    return vector

@@ -38,7 +38,8 @@ class ConvergenceHook(Hook):
     def __init__(self, patience: int = 3, entropy: float = 0.5, stop: bool = False) -> None:
         if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
             raise UserError(f'ConvergenceHook: patience must be epochs, 1 or more: {patience!r}')
-        if not 0 <= entropy <= 1:
+        number = isinstance(entropy, (int, float)) and not isinstance(entropy, bool)
+        if not number or not 0 <= entropy <= 1:
             raise UserError(f'ConvergenceHook: entropy must be from 0 to 1, but is {entropy!r}')
         self.patience, self.entropy, self.stop = patience, entropy, stop
         self._state: dict[str, Any] = dict(genotype=None, epochs=0, settled=None)
@@ -77,6 +78,8 @@ class ConvergenceHook(Hook):
                     settled=settled, same_genotype=state['epochs'], relative_entropy=entropy
                 )
             )
+            if settled and self.stop and not runner.train_loop.stop_training:
+                log.update_epoch(stopped=dict(by='convergence', kept_epoch=epoch))
         if settled and self.stop:
             runner.train_loop.stop_training = True
 

@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from rdarts.engine.checkpoint import write_atomically
-from rdarts.genotypes import Genotype, count_skips, dumps, load_genotype
+from rdarts.genotypes import Genotype, count_skips, dumps
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import DISCRETIZERS, HOOKS, build
@@ -60,10 +60,9 @@ class GenotypeHook(Hook):
         self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
         self._write(runner, Path('genotype.json'))
 
-    def keep(self, runner, epoch: int) -> None:
-        """Make the genotype of an earlier epoch, counted from 1, the one that was found."""
-        path = Path(runner.work_dir) / 'genotypes' / f'epoch_{epoch}.json'
-        self.current = load_genotype(path, self.supernet.space)
+    def keep(self, runner, genotype: Genotype) -> None:
+        """Make another genotype the one that the search has found."""
+        self.current = genotype
         self._write(runner, Path('genotype.json'))
 
     def _write(self, runner, name: Path) -> None:

@@ -18,15 +18,15 @@ from rdarts.visualization.search_log import SearchRun, method_of
 class ReportHook(Hook):
     """Writes ``report.html`` after every epoch, its validation and the search.
 
-    See :func:`~rdarts.visualization.report.write_report`. A report that cannot be written is
-    warned of once and does not end the search.
+    See :func:`~rdarts.visualization.report.write_report`. A report that cannot be written does not
+    end the search, and is tried again after the next epoch; the same reason is told once.
     """
 
     # after the log has its row
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._warned = False
+        self._told: str | None = None
 
     def after_train_epoch(self, runner) -> None:
         self._write(runner)
@@ -39,7 +39,7 @@ class ReportHook(Hook):
         self._write(runner, ended=True)
 
     def _write(self, runner, ended: bool = False) -> None:
-        if not is_main_process() or self._warned:
+        if not is_main_process():
             return
         folder = Path(runner.work_dir)
         hooks = (hook for hook in runner.hooks if isinstance(hook, TabularBenchmarkHook))
@@ -48,6 +48,7 @@ class ReportHook(Hook):
             run = SearchRun(folder, method_of(folder), runner.cfg, ended)
             write_report([run], folder / 'report.html', table)
         except Exception as error:  # what only shows a search must not end it
-            self._warned = True
             reason = str(error) if isinstance(error, UserError) else repr(error)
-            runner.logger.warning(f'no report.html: {reason}')
+            if reason != self._told:
+                runner.logger.warning(f'no report.html: {reason}')
+            self._told = reason

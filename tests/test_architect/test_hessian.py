@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model
@@ -11,18 +13,66 @@ from rdarts.architect.hessian import largest_eigenvalue
 from rdarts.models import DARTSSupernet
 
 
-@pytest.mark.parametrize('values', [(3.0, 1.0, -0.5), (1.0, -4.0, 0.5), (-1.0, -2.0, -7.0)])
-def test_quadratic_forms_of_any_sign(values):
-    """Also where the eigenvalue of largest magnitude is negative."""
+def eigenvalue_of(values, seed=0, dtype=torch.float64, **kwargs):
+    """Of a quadratic form with this spectrum, in a random basis, over two groups of alpha."""
     torch.manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
-    matrix = basis @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ basis.T
-    parts = [torch.randn(2, dtype=torch.float64), torch.randn(1, dtype=torch.float64)]
+    values = torch.tensor(values, dtype=torch.float64)
+    basis = torch.linalg.qr(torch.randn(len(values), len(values), dtype=torch.float64))[0]
+    matrix = (basis @ torch.diag(values) @ basis.T).to(dtype)
+    parts = list(torch.randn(len(values), dtype=dtype).split([2, len(values) - 2]))
     for part in parts:
         part.requires_grad_()
     x = torch.cat(parts)
-    found = largest_eigenvalue(0.5 * x @ matrix @ x, parts, 1000, tolerance=1e-12)
-    assert found == pytest.approx(max(values), rel=1e-6)
+    return largest_eigenvalue(0.5 * x @ matrix @ x, parts, seed=seed, **kwargs)
+
+
+CROWD = [0.9 * i / 100 for i in range(-100, 101)]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    'values',
+    [
+        (3.0, 1.0, -0.5),
+        (1.0, -4.0, 0.5),
+        (1.0, -1.0, 0.1) + (0.0,) * 9,
+        (1.0, -0.999, 0.2),
+        (1.0, 0.99, -0.99),
+        (1.0, 0.99, -0.99, *CROWD),
+        (0.1, *CROWD[:100]),
+        (-1.0, -2.0, -7.0),
+        (-0.5, -0.6, *(value - 1.6 for value in CROWD)),
+        (1.0,) * 5,
+        (0.0,) * 5,
+    ],
+)
+def test_spectra_of_any_sign(values, dtype):
+    """Also where magnitudes are alike, and where the largest magnitude is negative."""
+    for seed in range(5):
+        found = eigenvalue_of(values, seed, dtype)
+        assert found == pytest.approx(max(values), rel=1e-4, abs=1e-12)
+        assert found.converged and found.products <= min(len(values), 40)
+        assert found.residual <= 1e-4 * max(abs(found), 0.01 * max(map(abs, values)))
+
+
+def test_a_tighter_tolerance():
+    found = eigenvalue_of((1.0, 0.99, -0.99, *CROWD), tolerance=1e-10)
+    assert found == pytest.approx(1.0, rel=1e-12) and found.residual <= 1e-10
+
+
+def test_too_few_products_are_told():
+    full = eigenvalue_of((1.0, 0.99, -0.99, *CROWD))
+    found = eigenvalue_of((1.0, 0.99, -0.99, *CROWD), iterations=6)
+    assert (found.converged, found.products) == (False, 6)
+    assert 1e-2 < found.residual < 1 and 0.8 < found < full
+    # an eigenvalue is no further off than the residual
+    assert min(abs(found - value) for value in (1.0, 0.99, *CROWD)) <= found.residual
+
+
+def test_a_hessian_that_is_not_finite():
+    alpha = torch.tensor([0.0, 1.0], requires_grad=True)
+    found = largest_eigenvalue(alpha.abs().pow(1.5).sum(), [alpha])
+    assert math.isnan(found) and not found.converged
 
 
 def full_hessian(loss, alphas):

@@ -7,6 +7,8 @@ import re
 
 from helpers import digits_runner, log_text
 
+from rdarts.visualization.report import write_report
+
 HOOK = {'default_hooks.report': dict(type='rdarts.ReportHook')}
 
 
@@ -79,3 +81,21 @@ def test_whatever_goes_wrong_with_it_the_search_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / 'genotype.json').is_file()
     text = log_text(tmp_path)
     assert text.count("no report.html: ZeroDivisionError('a mistake in the page')") == 1
+
+
+def test_one_failure_is_not_the_last_word(tmp_path, monkeypatch):
+    failures = [OSError('disk full')] * 2 + [OSError('read only')]
+
+    def failing(*args):
+        if failures:
+            raise failures.pop(0)
+        write_report(*args)
+
+    monkeypatch.setattr('rdarts.hooks.report.write_report', failing)
+    digits_runner(tmp_path, {**HOOK, 'train_cfg.max_epochs': 3}).train()
+    (run,) = runs_of(tmp_path)
+    assert run['epochs'] == [1, 2, 3] and run['ended']
+    text = log_text(tmp_path)
+    # the same reason is told once, a new one again
+    assert text.count("no report.html: OSError('disk full')") == 1
+    assert text.count("no report.html: OSError('read only')") == 1
