@@ -13,7 +13,7 @@ from pathlib import Path
 from rdarts.benchmarks import open_table
 from rdarts.engine.launch import run_guarded
 from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import find_runs
+from rdarts.visualization.search_log import begun_runs, find_runs
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument('--out', help='file to write (default: report.html in the first WORK_DIR)')
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
     args = parser.parse_args()
-    runs = find_runs(args.work_dirs)
+    runs = begun_runs(find_runs(args.work_dirs))
     table = open_table(args.table)
     out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'report.html'
     write_report(runs, out, table)

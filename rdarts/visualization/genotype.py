@@ -11,7 +11,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,12 +43,17 @@ LANE = 0.34
 PILL_HEIGHT = 0.22
 CORNER = 0.1
 HEAD = 0.11
+HEAD_WIDTH = 0.092
+ROUNDING = 0.07  # of a node
 MARGIN = 0.14
 SAMPLE = 0.4  # a line of the legend
 BOLD = 1.13  # as much wider than plain text
+LINE, NODE_LINE, PILL_LINE = 1.7, 1.2, 1.1  # widths of lines, points
 CHAIN_WIDTH = 9.0  # a longer chain goes on in the next row
 DPI = 150
 MAX_PIXELS = 2**16 - 1  # of a side of a PNG, matplotlib's limit
+
+Point = tuple[float, float]  # inches
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ class _Box:
 
 @dataclass
 class _Line:
-    points: list[tuple[float, float]]
+    points: list[Point]
     look: Mapping[str, Any]
     gid: str = ''
 
@@ -595,7 +600,7 @@ def _render(page: Page, path: Path) -> None:
             _draw_panel(axes, panel, dx, dy)
         for x, y, look in page.samples:
             axes.plot(
-                [x, x + SAMPLE], [y, y], color=look['line'], linewidth=1.7,
+                [x, x + SAMPLE], [y, y], color=look['line'], linewidth=LINE,
                 linestyle=look['style'], dash_capstyle='butt',
             )  # fmt: skip
         save_figure(figure, path, DPI)
@@ -612,8 +617,9 @@ def _draw_panel(axes: Any, panel: _Panel, dx: float, dy: float) -> None:
         axes.add_patch(
             FancyBboxPatch(
                 (box.x + dx - box.width / 2, box.y + dy - NODE_HEIGHT / 2), box.width, NODE_HEIGHT,
-                boxstyle='round,pad=0,rounding_size=0.07', linewidth=1.2, edgecolor=INK,
-                facecolor=OUTER_FILL if box.outer else NODE_FILL, zorder=4, gid=box.gid,
+                boxstyle=f'round,pad=0,rounding_size={ROUNDING}', linewidth=NODE_LINE,
+                edgecolor=INK, facecolor=OUTER_FILL if box.outer else NODE_FILL, zorder=4,
+                gid=box.gid,
             )
         )  # fmt: skip
         axes.text(
@@ -629,7 +635,7 @@ def _draw_pill(axes: Any, label: _Label, dx: float, dy: float) -> None:
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - PILL_HEIGHT / 2), width, PILL_HEIGHT,
-            boxstyle=f'round,pad=0,rounding_size={PILL_HEIGHT / 2}', linewidth=1.1,
+            boxstyle=f'round,pad=0,rounding_size={PILL_HEIGHT / 2}', linewidth=PILL_LINE,
             edgecolor=look['line'], facecolor=look['fill'], zorder=3,
         )
     )  # fmt: skip
@@ -646,41 +652,59 @@ def _draw_pill(axes: Any, label: _Label, dx: float, dy: float) -> None:
 
 
 def _draw_line(axes: Any, line: _Line, dx: float, dy: float) -> None:
-    """A path with rounded corners, and its head as a shape of its own, never dashed."""
     from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path as Curve
 
-    points = [(x + dx, y + dy) for x, y in line.points]
-    neck = _neck(points)
-    path = [*points[:-1], neck]
-    vertices, codes = [path[0]], [Curve.MOVETO]
-    for before, corner, after in zip(path, path[1:], path[2:], strict=False):
-        vertices += [_toward(corner, before), corner, _toward(corner, after)]
+    shape = arrow([(x + dx, y + dy) for x, y in line.points])
+    vertices, codes = [shape.start], [Curve.MOVETO]
+    for bend in shape.bends:
+        vertices += bend
         codes += [Curve.LINETO, Curve.CURVE3, Curve.CURVE3]
-    vertices.append(path[-1])
+    vertices.append(shape.neck)
     codes.append(Curve.LINETO)
     axes.add_patch(
         PathPatch(
-            Curve(vertices, codes), facecolor='none', edgecolor=line.look['line'], linewidth=1.7,
+            Curve(vertices, codes), facecolor='none', edgecolor=line.look['line'], linewidth=LINE,
             linestyle=line.look['style'], capstyle='butt', zorder=1, gid=line.gid,
         )
     )  # fmt: skip
-    bx, by = points[-1]
-    ux, uy = (bx - neck[0]) / HEAD, (by - neck[1]) / HEAD
-    wide = HEAD * 0.42
-    corners = [(bx, by), (neck[0] - uy * wide, neck[1] + ux * wide),
-               (neck[0] + uy * wide, neck[1] - ux * wide)]  # fmt: skip
-    axes.add_patch(Polygon(corners, facecolor=line.look['line'], linewidth=0, zorder=2))
+    axes.add_patch(Polygon(shape.head, facecolor=line.look['line'], linewidth=0, zorder=2))
 
 
-def _neck(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """Where the head of an arrow begins."""
+@dataclass(frozen=True)
+class Arrow:
+    """A path with rounded corners, and its head as a shape of its own, never dashed.
+
+    Args:
+        start (Point): Where it begins.
+        bends (list): Of every corner, where its rounding begins, the corner, and where it ends.
+        neck (Point): Where the line ends and the head begins.
+        head (list): The head's three corners, its tip first.
+    """
+
+    start: Point
+    bends: list[tuple[Point, Point, Point]]
+    neck: Point
+    head: list[Point]
+
+
+def arrow(points: Sequence[Point]) -> Arrow:
+    """The shape of a line through points, every piece of it horizontal or vertical."""
     (ax, ay), (bx, by) = points[-2:]
     distance = max(abs(bx - ax), abs(by - ay))
-    return bx - (bx - ax) / distance * HEAD, by - (by - ay) / distance * HEAD
+    ux, uy = (bx - ax) / distance, (by - ay) / distance
+    neck = bx - ux * HEAD, by - uy * HEAD
+    path = [*points[:-1], neck]
+    bends = [
+        (_toward(corner, before), corner, _toward(corner, after))
+        for before, corner, after in zip(path, path[1:], path[2:], strict=False)
+    ]
+    wide = HEAD_WIDTH / 2
+    sides = [(neck[0] - uy * w, neck[1] + ux * w) for w in (wide, -wide)]
+    return Arrow(path[0], bends, neck, [(bx, by), *sides])
 
 
-def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _toward(corner: Point, other: Point) -> Point:
     """The point where the rounding of a corner begins."""
     distance = max(abs(other[0] - corner[0]), abs(other[1] - corner[1]))
     share = min(CORNER, distance / 2) / distance if distance else 0.0
@@ -692,7 +716,7 @@ def _toward(corner: tuple[float, float], other: tuple[float, float]) -> tuple[fl
 
 def _render_graphviz(page: Page, path: Path, neato: str) -> None:
     """Let Graphviz draw the page: every position is given, so it places nothing itself."""
-    fonts = [f'-N{k}={v}' for k, v in (('fontname', 'DejaVu Sans'), ('penwidth', '1.2'))]
+    fonts = [f'-N{k}={v}' for k, v in (('fontname', 'DejaVu Sans'), ('penwidth', NODE_LINE))]
     command = [neato, '-n2', f'-T{path.suffix[1:].lower()}', f'-Gdpi={DPI}', *fonts]
     try:
         found = subprocess.run(
@@ -742,7 +766,7 @@ def to_dot(page: Page) -> str:
             look = line.look
             lines.append(
                 f'corner0 -> corner1 [pos="{_spline(points, point)}", color="{look["line"]}", '
-                f'style={look["dot"]}, penwidth=1.7, id={quoted(line.gid)}];'
+                f'style={look["dot"]}, penwidth={LINE}, id={quoted(line.gid)}];'
             )
         for label in panel.labels:
             look = label.look
@@ -761,7 +785,7 @@ def to_dot(page: Page) -> str:
         path = _straight([(x, y), (x + SAMPLE, y)], point)
         lines.append(
             f'corner0 -> corner1 [pos="{path}", color="{look["line"]}", style={look["dot"]}, '
-            'penwidth=1.7, arrowhead=none];'
+            f'penwidth={LINE}, arrowhead=none];'
         )
     for text in page.texts:
         width = _text_width(text.text, text.size) * (BOLD if text.bold else 1)
@@ -773,7 +797,7 @@ def to_dot(page: Page) -> str:
     return '\n'.join([*lines, '}']) + '\n'
 
 
-def _straight(points: list[tuple[float, float]], point: Callable[[float, float], str]) -> str:
+def _straight(points: list[Point], point: Callable[[float, float], str]) -> str:
     """A line through points, as the cubic pieces that Graphviz takes."""
     found = [point(*points[0])]
     for a, b in itertools.pairwise(points):
@@ -783,14 +807,11 @@ def _straight(points: list[tuple[float, float]], point: Callable[[float, float],
     return ' '.join(found)
 
 
-def _spline(points: list[tuple[float, float]], point: Callable[[float, float], str]) -> str:
+def _spline(points: list[Point], point: Callable[[float, float], str]) -> str:
     """A path with rounded corners and an arrow at its end."""
-    end, neck = points[-1], _neck(points)
-    path = [*points[:-1], neck]
-    found = [point(*path[0])]
-    last = path[0]
-    for before, corner, after in zip(path, path[1:], path[2:], strict=False):
-        start, stop = _toward(corner, before), _toward(corner, after)
+    shape = arrow(points)
+    found, last = [point(*shape.start)], shape.start
+    for start, corner, stop in shape.bends:
         found.append(_straight([last, start], point).split(' ', 1)[1])
         # a quadratic curve's corner lies at a third of the way from either control point
         controls = [
@@ -799,5 +820,5 @@ def _spline(points: list[tuple[float, float]], point: Callable[[float, float], s
         ]
         found += [point(*controls[0]), point(*controls[1]), point(*stop)]
         last = stop
-    found.append(_straight([last, path[-1]], point).split(' ', 1)[1])
-    return f'e,{point(*end)} ' + ' '.join(found)
+    found.append(_straight([last, shape.neck], point).split(' ', 1)[1])
+    return f'e,{point(*shape.head[0])} ' + ' '.join(found)

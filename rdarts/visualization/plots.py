@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,9 @@ import numpy as np
 from rdarts.benchmarks import NASBench201
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError, nearest
+from rdarts.genotypes import count_skips
 from rdarts.visualization import series
-from rdarts.visualization.search_log import SearchRun
+from rdarts.visualization.search_log import SearchRun, type_name
 from rdarts.visualization.series import DATASET_NAMES, table_accuracy
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 
@@ -30,6 +33,22 @@ TABLE_ACCURACY = 'test accuracy of the cell (%)'
 SKIPS, LAST_ENTROPY = 'skip connections', 'mean entropy at the end (nats)'
 DISTRIBUTION_BINS = 100
 
+# What of a config a search does not depend on: where and how it runs and what it says, what is
+# measured beside it, and variables of the base configs whose values other keys hold
+NO_SETTINGS = frozenset((
+    'experiment_name', 'launcher', 'log_level', 'log_processor', 'resume', 'visualizer', 'work_dir',
+    *(f'{loop}_{part}' for loop in ('val', 'test') for part in ('cfg', 'dataloader', 'evaluator')),
+    'data_root', 'loader', 'schedule_epochs', 'search_split', 'test_pipeline', 'train_pipeline',
+    'train_set', 'warmup_epochs',
+))  # fmt: skip
+LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+WATCHING = frozenset((
+    'AlphaStatisticsHook', 'AtomicCheckpointHook', 'IterTimerHook', 'LoggerHook', 'ReportHook',
+    'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook',
+))  # fmt: skip
+STOPPING = ('CollapseHook', 'ConvergenceHook')  # if they are told to
+ARCHITECTS = ('ArchitectHook', 'BERArchitectHook')
+
 
 class NothingToPlot(UserError):
     """A picture that these runs have no numbers for."""
@@ -41,14 +60,12 @@ class Curve:
 
     Args:
         panel (str): Name of the panel.
-        method (str): Name of the method.
-        seed (int | None): Seed of the run.
+        run (SearchRun): The run.
         values (dict[int, float]): Epoch -> value.
     """
 
     panel: str
-    method: str
-    seed: int | None
+    run: SearchRun
     values: Mapping[int, float]
 
 
@@ -92,16 +109,26 @@ def plot_runs(
 
 
 def _lines(
-    curves: Sequence[Curve], ylabel: str, marks: Mapping[str, float] | None = None
+    runs: Sequence[SearchRun],
+    readers: Mapping[str, series.Reader],
+    ylabel: str,
+    marks: Mapping[str, float] | None = None,
+    missing: str = 'the logs hold no such numbers',
 ) -> tuple[Figure, list[list[Any]]]:
     """A panel a name and a line a method; of one method, one panel with a line a name.
 
     Several seeds are their mean, in a band from the lowest to the highest.
     """
+    curves = [
+        Curve(panel, run, values)
+        for panel, read in readers.items()
+        for run in runs
+        if (values := read(run))
+    ]
     if not curves:
-        raise NothingToPlot('the logs hold no such numbers')
+        raise NothingToPlot(missing)
     panels = list(dict.fromkeys(curve.panel for curve in curves))
-    methods = list(dict.fromkeys(curve.method for curve in curves))
+    methods = list(dict.fromkeys(curve.run.method for curve in curves))
     # one panel for each mark: a mark belongs to a panel
     together = len(methods) == 1 and not marks
     figure, grid = _grid(1 if together else len(panels))
@@ -109,22 +136,24 @@ def _lines(
         axes = grid[0 if together else number]
         if not together and panel:
             axes.set_title(panel)
+        if marks:
+            axes.axhline(marks[panel], color='#555555', linewidth=1, linestyle=(0, (8, 3)))
+            axes.set_title(f'{panel} (grey: optimum {marks[panel]:.2f})', size=10)
         for index, method in enumerate(methods):
-            found = [c.values for c in curves if (c.panel, c.method) == (panel, method)]
+            found = [c.values for c in curves if (c.panel, c.run.method) == (panel, method)]
             if found:
                 label = (panel or method) if together else method
                 _band(axes, found, label, line_style(number if together else index))
-        if marks and panel in marks:
-            axes.axhline(marks[panel], color='#555555', linewidth=1, linestyle=(0, (8, 3)))
-            axes.set_title(f'{panel} (grey: optimum {marks[panel]:.2f})', size=10)
     for axes in grid:
         _epoch_axis(axes)
     grid[0].set_ylabel(ylabel, size=9)
-    _legend(figure, grid)
-    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel]]
+    _legend(figure, grid, runs)
+    optimum = ['optimum (%)'] if marks else []
+    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel, *optimum]]
     for curve in curves:
+        best = [marks[curve.panel]] if marks else []
         rows += [
-            [curve.method, curve.seed, curve.panel, epoch, value]
+            [curve.run.method, curve.run.seed, curve.panel, epoch, value, *best]
             for epoch, value in sorted(curve.values.items())
         ]
     return figure, rows
@@ -167,19 +196,23 @@ def _grid(count: int, columns: int = 4, panel: tuple[float, float] = PANEL) -> t
 
 def _epoch_axis(axes: Axes) -> None:
     axes.set_xlabel('epoch')
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    first, last = axes.dataLim.intervalx
+    if first == last:
+        axes.set_xlim(first - 0.5, last + 0.5)
     axes.grid(alpha=0.3)
 
 
-def _legend(figure: Figure, grid: Iterable[Axes]) -> None:
-    """One legend for all panels, below them."""
+def _legend(figure: Figure, grid: Iterable[Axes], runs: Sequence[SearchRun]) -> None:
+    """One legend for all panels, below them; it says which of the searches still run."""
     handles: dict[str, Any] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     width = 0.7 + 0.075 * max(map(len, handles), default=0)  # of an entry, in inches
     columns = max(1, int(figure.get_figwidth() // width))
-    lines = -(-len(handles) // columns)
+    title = _wrapped(_running(runs), figure)
+    lines = -(-len(handles) // columns) + len(title.splitlines())
     figure.set_figheight(figure.get_figheight() + 0.19 * max(0, lines - 1))
     figure.legend(
         handles.values(),
@@ -188,23 +221,35 @@ def _legend(figure: Figure, grid: Iterable[Axes]) -> None:
         ncols=columns,
         frameon=False,
         fontsize=9,
+        title=title or None,
+        title_fontsize=9,
     )
 
 
-def _curves(runs: Sequence[SearchRun], panels: Mapping[str, series.Reader]) -> list[Curve]:
-    return [
-        Curve(panel, run.method, run.seed, values)
-        for panel, read in panels.items()
-        for run in runs
-        if (values := read(run))
-    ]
+def _running(runs: Sequence[SearchRun]) -> str:
+    """Which searches have not ended; empty where all have."""
+    notes = []
+    for method in dict.fromkeys(run.method for run in runs):
+        mine = [run for run in runs if run.method == method]
+        epochs = sorted(run.epochs[-1]['epoch'] for run in mine if not run.ended)
+        if epochs:
+            some = f'{len(epochs)} of {len(mine)} seeds, ' if len(mine) > 1 else ''
+            low, high = epochs[0], epochs[-1]
+            reached = f'epoch {low}' if low == high else f'epochs {low} to {high}'
+            notes.append(f'{method} ({some}{reached} so far)')
+    return f'still running: {", ".join(notes)}' if notes else ''
+
+
+def _wrapped(text: str, figure: Figure) -> str:
+    """In lines of small print that are no wider than the picture."""
+    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
 
 
 def _plot_accuracy(runs: Sequence[SearchRun], table: NASBench201 | None):
     """What the current cell reaches in the table, against the optimum (Fig. 2)."""
     table = _table(runs, table)
-    curves = _curves(runs, series.accuracies(table))
-    return _lines(curves, 'test accuracy of the current cell (%)', series.optima(table))
+    readers = series.accuracies(table)
+    return _lines(runs, readers, 'test accuracy of the current cell (%)', series.optima(table))
 
 
 def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
@@ -216,46 +261,47 @@ def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
 
 
 def _plot_supernet(runs: Sequence[SearchRun], table: NASBench201 | None):
-    curves = _curves(runs, {'': SearchRun.validation})
-    if not curves:
-        raise NothingToPlot('no validation has ended')
-    return _lines(curves, "supernet's accuracy, alpha's half (%)")
+    readers = {'': SearchRun.validation}
+    label = "supernet's accuracy, alpha's half (%)"
+    return _lines(runs, readers, label, missing='no validation has ended')
 
 
 def _plot_losses(runs: Sequence[SearchRun], table: NASBench201 | None):
-    return _lines(_curves(runs, series.losses()), 'loss, mean of an epoch (nats)')
+    return _lines(runs, series.losses(), 'loss, mean of an epoch (nats)')
 
 
 def _plot_cosine(runs: Sequence[SearchRun], table: NASBench201 | None):
-    curves = _curves(runs, series.cosines(runs[0].space))
-    if not curves:
-        raise NothingToPlot('no step of alpha was logged')
-    return _lines(curves, 'cosine of ∇L_val and ∇(L_val + λr)')
+    readers = series.cosines(runs[0].space)
+    label = 'cosine of ∇L_val and ∇(L_val + λr)'
+    figure, rows = _lines(runs, readers, label, missing='no step of alpha was logged')
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        if high - low < 1e-4:  # without a regulariser it is 1 but for rounding
+            axes.set_ylim((low + high) / 2 - 0.05, (low + high) / 2 + 0.05)
+    return figure, rows
 
 
 def _plot_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
-    return _lines(_curves(runs, series.kind_weights()), 'mean weight β of an operation')
+    return _lines(runs, series.kind_weights(), 'mean weight β of an operation')
 
 
 def _plot_entropy(runs: Sequence[SearchRun], table: NASBench201 | None):
-    curves = _curves(runs, series.entropies())
-    figure, rows = _lines(curves, 'mean of Σ -β ln β over edges (nats)')
+    figure, rows = _lines(runs, series.entropies(), 'mean of Σ -β ln β over edges (nats)')
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
     return figure, rows
 
 
 def _plot_leaders(runs: Sequence[SearchRun], table: NASBench201 | None):
-    curves = _curves(runs, {'': series.leaders})
-    figure, rows = _lines(curves, 'edges still led as after epoch 1 (%)')
+    figure, rows = _lines(runs, {'': series.leaders}, 'edges still led as after epoch 1 (%)')
     figure.axes[0].set_ylim(-2, 102)
     return figure, rows
 
 
 def _plot_skips(runs: Sequence[SearchRun], table: NASBench201 | None):
-    figure, rows = _lines(_curves(runs, series.skips(runs[0].space)), 'skip connections')
+    figure, rows = _lines(runs, series.skips(runs[0].space), 'skip connections')
     for axes in figure.axes:
-        axes.set_ylim(bottom=-0.1)
+        axes.set_ylim(-0.1, max(1.1, axes.get_ylim()[1]))
         axes.yaxis.get_major_locator().set_params(integer=True)
     return figure, rows
 
@@ -274,13 +320,13 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
     rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight']]
     number = 0
     for cell, topology in run.space.cells.items():
-        groups = {group.name: group for group in run.space.groups}
-        for edge, (group, index) in zip(topology.edges, run.space.slots(cell), strict=True):
+        weights = [series.edge_weights(run, row, cell) for row in run.epochs]
+        for index, edge in enumerate(topology.edges):
             axes, name = grid[number], f'{edge.source} → {edge.target}'
             title = f'{cell} {name}' if len(run.space.cells) > 1 else name
             axes.set_title(title, size=9)
-            for column, operation in enumerate(groups[group].candidates):
-                values = [row['weights'][group][index][column] for row in run.epochs]
+            for column, operation in enumerate(edge.candidates):
+                values = [edges[index][column] for edges in weights]
                 axes.plot(
                     epochs, values, label=operation, linewidth=1.2, markersize=3,
                     markevery=max(1, len(epochs) // 5), **style[operation],
@@ -297,7 +343,7 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
     for axes in grid:
         axes.set_ylim(0, top * 1.05)
     figure.supylabel('weight β', size=9)
-    _legend(figure, grid)
+    _legend(figure, grid, runs)
     return figure, rows
 
 
@@ -314,18 +360,17 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
     points: dict[tuple[str, str], dict[float, list[float]]] = {}
     rows: list[list[Any]] = [['method', 'seed', 'lambda', 'quantity', 'data set', 'value']]
     for run in runs:
-        last = run.epochs[-1]
         searched = f'searched on {run.dataset}'
         found = {}
         if run.space.genotype == 'nas_bench_201' and table is not None:
             found = {
                 (TABLE_ACCURACY, f'{searched}, {name}' if several else name): table_accuracy(
-                    table, last['genotype'], key
+                    table, run.found, key
                 )
                 for key, name in DATASET_NAMES.items()
             }
-        found[SKIPS, searched] = last['skip_connections']
-        found[LAST_ENTROPY, searched] = last['mean_entropy']
+        found[SKIPS, searched] = count_skips(run.found)
+        found[LAST_ENTROPY, searched] = run.epochs[-1]['mean_entropy']
         for key, value in found.items():
             points.setdefault(key, {}).setdefault(run.lambdas[-1], []).append(value)
             rows.append([run.method, run.seed, run.lambdas[-1], *key, value])
@@ -354,57 +399,97 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
         axes.set_ylabel(quantity, size=9)
         axes.grid(alpha=0.3)
     if left:
-        figure.suptitle(f'left out, as they differ in more: {", ".join(left)}', size=8)
-    _legend(figure, grid)
+        note = f'left out, as they differ in more: {", ".join(left)}'
+        figure.suptitle(_wrapped(note, figure), size=8)
+    _legend(figure, grid, runs)
     return figure, rows
 
 
 def _of_lambda_alone(runs: Sequence[SearchRun]) -> tuple[list[SearchRun], list[str]]:
-    """Runs of one constant lambda each, 0 or more, alike in all but lambda, data and seed.
+    """Runs of one constant lambda each, 0 or more, alike in all but lambda, data set and seed.
 
     Returns:
         tuple: The runs of those settings of which there are most lambdas; names of the others.
     """
-    groups: dict[str, list[SearchRun]] = {}
+    alike: dict[tuple[str, str, str], list[SearchRun]] = {}
     for run in runs:
         if len(set(run.lambdas)) == 1 and run.lambdas[0] >= 0:
-            groups.setdefault(_settings(run), []).append(run)
-    chosen = max(groups.values(), key=lambda g: len({r.lambdas[0] for r in g}), default=[])
+            data, settings = _settings(run)
+            alike.setdefault((settings, run.dataset, data), []).append(run)
+    # of runs on one data set, only those that use it in the same way
+    groups: dict[str, dict[str, list[SearchRun]]] = {}
+    for (settings, dataset, _), found in alike.items():
+        by_dataset = groups.setdefault(settings, {})
+        by_dataset[dataset] = max(by_dataset.get(dataset, []), found, key=_num_lambdas)
+    joined = [[r for found in group.values() for r in found] for group in groups.values()]
+    chosen = max(joined, key=_num_lambdas, default=[])
     if not chosen:
         raise NothingToPlot('no run has one lambda, 0 or more, in all its epochs')
     return chosen, list(dict.fromkeys(run.method for run in runs if run not in chosen))
 
 
-def _settings(run: SearchRun) -> str:
-    """What a search depends on, but for lambda, data and seed."""
-    config = run.config.to_dict()
-    architect = dict((config.get('default_hooks') or {}).get('architect') or {})
-    for key in ('type', 'lambda_', 'signed'):
-        architect.pop(key, None)
-    keys = ('arch_optimizer', 'optim_wrapper', 'param_scheduler', 'train_cfg')
-    return repr((architect, config['model']['backbone'], [config.get(key) for key in keys]))
+def _num_lambdas(runs: Sequence[SearchRun]) -> int:
+    return len({run.lambdas[0] for run in runs})
+
+
+def _settings(run: SearchRun) -> tuple[str, str]:
+    """What a search depends on but for lambda and seed: of its data set, and all else."""
+    config = {k: v for k, v in run.config.to_dict().items() if k not in NO_SETTINGS}
+    config['randomness'] = _less(config.get('randomness'), 'seed')
+    config['train_cfg'] = _less(config.get('train_cfg'), 'val_interval', 'val_begin')
+    hooks = {name: _of_hook(hook) for name, hook in (config.get('default_hooks') or {}).items()}
+    config['default_hooks'] = {name: hook for name, hook in hooks.items() if hook}
+    config['custom_hooks'] = [h for h in map(_of_hook, config.get('custom_hooks') or ()) if h]
+    model = config['model']
+    data = [config.pop('data_preprocessor', None), model.pop('data_preprocessor', None)]
+    data.append((model.get('head') or {}).pop('num_classes', None))
+    for name in ('train_dataloader', 'arch_dataloader'):
+        outer = config[name] = _less(config.get(name), *LOADING)
+        while isinstance(outer.get('dataset'), dict) and 'dataset' in outer['dataset']:
+            outer = outer['dataset']
+        dataset = outer.pop('dataset', None)
+        # one that was given as an object has a name by chance
+        data.append(_less(dataset, 'name') if type_name(dataset) == 'Given' else dataset)
+    return tuple(json.dumps(part, sort_keys=True, default=repr) for part in (data, config))
+
+
+def _less(entry: Mapping[str, Any] | None, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in (entry or {}).items() if key not in keys}
+
+
+def _of_hook(hook: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What of a hook's entry a search depends on."""
+    kind = type_name(hook or {})
+    if kind in WATCHING or (kind in STOPPING and not hook.get('stop')):
+        return {}
+    if kind not in ARCHITECTS:
+        return dict(hook or {})
+    others = [r for r in hook.get('regularizers') or () if type_name(r) != 'BatchEntropyDecay']
+    return dict(_less(hook, 'type', 'lambda_', 'signed'), type='architect', regularizers=others)
 
 
 def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
     """All 15,625 cells by test accuracy, with the found ones marked."""
     table = _table(runs, table)
     figure, grid = _grid(len(DATASET_NAMES))
-    rows: list[list[Any]] = [
-        ['method', 'seed', 'data set', 'test accuracy (%)', 'better cells', 'cells']
-    ]
+    header = ['method', 'seed', 'data set', 'test accuracy (%)', 'better cells', 'cells']
+    found: list[list[Any]] = []
+    bins: list[list[Any]] = []
     methods = list(dict.fromkeys(run.method for run in runs))
     for (dataset, name), axes in zip(DATASET_NAMES.items(), grid, strict=True):
         values = table.column(f'{dataset}_test_200')
-        axes.hist(values, bins=DISTRIBUTION_BINS, color='#BBBBBB', log=True)
+        counts, edges, _ = axes.hist(values, bins=DISTRIBUTION_BINS, color='#BBBBBB', log=True)
+        for low, high, count in zip(edges, edges[1:], counts, strict=False):
+            bins.append(['all cells', '', name, low, '', int(count), high])
         axes.yaxis.set_major_formatter('{x:,.0f}')
         axes.set_title(name)
         axes.set_xlabel('test accuracy (%)')
         for number, method in enumerate(methods):
             style = line_style(number)
             mine = [run for run in runs if run.method == method]
-            found = [table_accuracy(table, run.epochs[-1]['genotype'], dataset) for run in mine]
             label = method if len(mine) == 1 else f'{method} ({len(mine)} seeds)'
-            for index, (run, value) in enumerate(zip(mine, found, strict=True)):
+            for index, run in enumerate(mine):
+                value = table_accuracy(table, run.found, dataset)
                 axes.axvline(
                     value, color=style['color'], linestyle=style['linestyle'], linewidth=1.3
                 )
@@ -414,10 +499,10 @@ def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
                     **dict(style, linestyle='none'),
                 )  # fmt: skip
                 better = int(np.count_nonzero(values > value + 1e-6))
-                rows.append([method, run.seed, name, value, better, len(values)])
+                found.append([method, run.seed, name, value, better, len(values), ''])
     grid[0].set_ylabel('cells (log axis)')
-    _legend(figure, grid)
-    return figure, rows
+    _legend(figure, grid, runs)
+    return figure, [[*header, 'bin ends at (%)'], *found, *bins]
 
 
 PLOTS: dict[str, Callable[[Sequence[SearchRun], NASBench201 | None], tuple[Any, list]]] = {

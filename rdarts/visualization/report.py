@@ -12,16 +12,30 @@ from typing import Any
 from rdarts.benchmarks import NASBench201
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
+from rdarts.visualization import genotype as drawing
 from rdarts.visualization import series
-from rdarts.visualization.genotype import Page, lay_out
 from rdarts.visualization.search_log import SearchRun, number
 from rdarts.visualization.series import DATASET_NAMES
-from rdarts.visualization.style import LINES, line_style
+from rdarts.visualization.style import line_style, svg_dash
 
 TEMPLATE = Path(__file__).with_name('report.html')
 MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
 POINTS = 300  # of a line, at most
+CHART_LINE = 2  # width, pixels
+DRAWING = dict(  # inches, the font in points
+    font=drawing.FONT,
+    ink=drawing.INK,
+    node_fill=drawing.NODE_FILL,
+    outer_fill=drawing.OUTER_FILL,
+    node_height=drawing.NODE_HEIGHT,
+    node_line=drawing.NODE_LINE / 72,
+    rounding=drawing.ROUNDING,
+    pill_height=drawing.PILL_HEIGHT,
+    pill_line=drawing.PILL_LINE / 72,
+    line=drawing.LINE / 72,
+    sample=drawing.SAMPLE,
+)
 RETRAIN = {  # config of configs/retrain, by space and data set
     ('nas_bench_201', 'CIFAR10'): 'nb201_c10',
     ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
@@ -55,13 +69,15 @@ def write_report(
     if runs[0].space.genotype != 'nas_bench_201':
         table = None
     charts = _charts(runs, table)
+    names = [len({line['name'] for line in chart['lines']}) for chart in charts]
+    lines = [_line(number) for number in range(max(len(runs), *names))]
+    looks = dict(lines=lines, chart_line=CHART_LINE, look=DRAWING)
     template = TEMPLATE.read_text(encoding='utf-8')
     drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
     every, longest = 1, max(len(run.epochs) for run in runs)
     while True:
         shown = [_run(run, every, seen, table) for run, seen in zip(runs, drawings, strict=True)]
-        lines = [[look['color'], look['marker']] for look in map(line_style, range(len(LINES)))]
-        data = dict(runs=shown, charts=charts, lines=lines)
+        data = dict(runs=shown, charts=charts, **looks)
         text = json.dumps(data, separators=(',', ':'), allow_nan=False)
         text = text.replace('<', '\\u003c')  # within <script> only `<` could end it
         page = template.replace(MARK, text)
@@ -80,7 +96,7 @@ def write_report(
 def _run(
     run: SearchRun, every: int, seen: dict[str, dict[str, Any]], table: NASBench201 | None
 ) -> dict[str, Any]:
-    """What is shown of one search: every n-th epoch, and the last.
+    """What is shown of one search: every n-th epoch, the last, and that of the found genotype.
 
     Args:
         run (SearchRun): The search.
@@ -88,12 +104,15 @@ def _run(
         seen (dict): Drawings that were made before, by genotype; further ones are added.
         table (NASBench201, optional): See :func:`write_report`.
     """
-    rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or i + 1 == len(run.epochs)]
+    last = run.epochs[-1]
+    always = (last['epoch'], run.found_epoch)
+    rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or row['epoch'] in always]
     place: dict[str, int] = {}
     for row in rows:
         text = row['genotype']
         if text not in seen:
-            seen[text] = dict(genotype=text, **_drawing(lay_out(run.genotype_of(row), run.space)))
+            page = drawing.lay_out(run.genotype_of(row), run.space)
+            seen[text] = dict(genotype=text, **_drawing(page))
         place.setdefault(text, len(place))
     return dict(
         name=run.method if run.seed is None else f'{run.method}, seed {run.seed}',
@@ -102,12 +121,14 @@ def _run(
         space=run.space.name,
         dataset=run.dataset,
         ended=run.ended,
+        stopped=last['stopped']['by'] if 'stopped' in last else None,
+        kept=_kept(run),
         max_epochs=number(run.config.get('train_cfg'), 'max_epochs'),
         epochs=[row['epoch'] for row in rows],
         left_out=len(run.epochs) - len(rows),
         drawings=[seen[text] for text in place],
         drawing=[place[row['genotype']] for row in rows],
-        facts=[_facts(row, table) for row in rows],
+        facts=[_facts(run, row, table) for row in rows],
         cells=_weights(run, rows),
         versions=_versions(run),
         seconds=max(
@@ -118,19 +139,27 @@ def _run(
     )
 
 
+def _kept(run: SearchRun) -> dict[str, Any] | None:
+    """The genotype that was found, where it is not the last epoch's."""
+    text = run.found.to_string()
+    if text == run.epochs[-1]['genotype']:
+        return None
+    return dict(epoch=run.found_epoch, genotype=text)
+
+
 def _versions(run: SearchRun) -> dict[str, str]:
     start = next((row for row in run.rows if row['kind'] == 'start'), {})
     found = start.get('versions')
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
-def _facts(row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
+def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
     """What is said of an epoch in words."""
     facts = dict(skips=row['skip_connections'], entropy=_short(row['mean_entropy']))
     index = number(row, 'benchmark', 'index')
     accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
     if table is not None:
-        record = table.query(row['genotype'])
+        record = table.query(run.genotype_of(row))
         index = record.index
         accuracy = {name: record.accuracy(key, 'test') for key, name in DATASET_NAMES.items()}
     if index is not None and None not in accuracy.values():
@@ -152,21 +181,17 @@ def _commands(run: SearchRun) -> list[str]:
 
 def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each cell type: its edges, its operations, and the weights of every shown epoch."""
-    groups = {group.name: group for group in run.space.groups}
     found = []
     for cell, topology in run.space.cells.items():
-        slots = run.space.slots(cell)
         operations = list(dict.fromkeys(o for edge in topology.edges for o in edge.candidates))
         found.append(
             dict(
                 name=cell,
                 operations=operations,
                 edges=[f'{edge.source} → {edge.target}' for edge in topology.edges],
-                columns=[
-                    [operations.index(o) for o in groups[group].candidates] for group, _ in slots
-                ],
+                columns=[[operations.index(o) for o in edge.candidates] for edge in topology.edges],
                 weights=[
-                    [[_short(w) for w in row['weights'][group][index]] for group, index in slots]
+                    [[_short(w) for w in edge] for edge in series.edge_weights(run, row, cell)]
                     for row in rows
                 ],
             )
@@ -174,30 +199,43 @@ def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
     return found
 
 
-def _drawing(page: Page) -> dict[str, Any]:
-    """A page as plain data: inches from the upper left corner."""
+def _drawing(page: drawing.Page) -> dict[str, Any]:
+    """A page as plain data: inches from the upper left corner; lines as paths of SVG."""
 
     def at(x: float, y: float) -> list[float]:
         return [round(x, 3), round(page.height - y, 3)]
 
+    def path(start: str, *points: drawing.Point) -> str:
+        return start + ' '.join(','.join(map(str, at(*point))) for point in points)
+
     lines, boxes, labels = [], [], []
     for panel, dx, dy in page.panels:
         for line in panel.lines:
-            lines.append([[at(x + dx, y + dy) for x, y in line.points], _kind(line.look)])
+            arrow = drawing.arrow([(x + dx, y + dy) for x, y in line.points])
+            bends = [path('L', a) + path('Q', corner, b) for a, corner, b in arrow.bends]
+            shape = path('M', arrow.start) + ''.join(bends) + path('L', arrow.neck)
+            lines.append([shape, path('M', *arrow.head) + 'Z', *_stroke(line.look)])
         for label in panel.labels:
+            look = label.look
             labels.append([*at(label.x + dx, label.y + dy), label.width, label.text,
-                           _kind(label.look)])  # fmt: skip
+                           look['line'], look['fill'], look['text']])  # fmt: skip
         for box in panel.boxes:
             boxes.append([*at(box.x + dx, box.y + dy), round(box.width, 3), box.text, box.outer])
-    texts = [[*at(t.x, t.y), t.text, t.size, t.bold] for t in page.texts]
-    samples = [[*at(x, y), _kind(look)] for x, y, look in page.samples]
+    texts = [[*at(t.x, t.y), t.text, t.size, t.color, t.bold] for t in page.texts]
+    samples = [[*at(x, y), *_stroke(look)] for x, y, look in page.samples]
     return dict(width=round(page.width, 3), height=round(page.height, 3), lines=lines, boxes=boxes,
                 labels=labels, texts=texts, samples=samples)  # fmt: skip
 
 
-def _kind(look: Mapping[str, Any]) -> list[str]:
-    """Line, fill and text colour, and the line's style."""
-    return [look['line'], look['fill'], look['text'], look['dot']]
+def _stroke(look: Mapping[str, Any]) -> list[str]:
+    """Colour and dashes of a line in a drawing."""
+    return [look['line'], svg_dash(look['style'], DRAWING['line'])]
+
+
+def _line(number: int) -> list[str]:
+    """Colour, marker and dashes of the n-th line of a chart."""
+    look = line_style(number)
+    return [look['color'], look['marker'], svg_dash(look['linestyle'], CHART_LINE)]
 
 
 def _short(value: float) -> float:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, parse_genotype
+from rdarts.genotypes import Genotype, load_genotype, parse_genotype
 from rdarts.search_spaces import SearchSpace, build_space
 
 LOG = 'search_log.jsonl'
@@ -138,18 +139,31 @@ class SearchRun:
         for key, fit in fits.items():
             if not fit:
                 raise UserError(f"{where}: '{key}' is not what a search logs; was alpha finite?")
+        if 'stopped' in row:
+            stopped = row['stopped']
+            kept = stopped.get('kept_epoch') if isinstance(stopped, dict) else None
+            if not _is_count(kept) or not 1 <= kept <= row['epoch']:
+                raise UserError(f"{where}: 'stopped' must say kept_epoch, an epoch up to this one")
+            if not isinstance(stopped.get('by'), str):
+                raise UserError(f"{where}: 'stopped' must say by what, a name")
         for group in self.space.groups:
             if group.kind == 'op':
                 shape = (len(group.edges), len(group.candidates))
                 try:
-                    weights = np.array(row['weights'].get(group.name), np.float64)
-                except (TypeError, ValueError):
+                    weights = np.array(row['weights'].get(group.name))
+                except ValueError:
                     weights = np.empty(0)
-                if weights.shape != shape or not np.isfinite(weights).all():
+                numeric = weights.shape == shape and weights.dtype.kind in 'if'
+                if not numeric or not np.isfinite(weights).all():
                     raise UserError(
                         f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
                         f'{shape[1]} finite numbers: is config.py that of this log?'
                     )
+
+    @property
+    def begun(self) -> bool:
+        """Whether an epoch has ended."""
+        return any(row['kind'] == 'epoch' for row in self.rows)
 
     @cached_property
     def seed(self) -> int | None:
@@ -196,19 +210,23 @@ class SearchRun:
         """The genotype of a row of kind ``epoch``.
 
         Raises:
-            UserError: It is none.
+            UserError: It is none of the run's space, or not that of ``genotypes/epoch_<n>.json``.
         """
         text = row['genotype']
         if text not in self._genotypes:
             # the file says more than the log's text, which is that of the official codes
             path = self.folder / 'genotypes' / f'epoch_{row["epoch"]}.json'
             try:
-                self._genotypes[text] = parse_genotype(
-                    path.read_text(encoding='utf-8') if path.is_file() else text, self.space.name
-                )
-            except (OSError, ValueError) as error:
+                if path.is_file():
+                    genotype = load_genotype(path, self.space)
+                    if genotype.to_string() != text:
+                        raise UserError(f'the log has another genotype than {path.name}')
+                else:
+                    genotype = parse_genotype(text, self.space.name).validate(self.space)
+            except UserError as error:
                 where = f'{self.folder}, epoch {row["epoch"]}'
                 raise UserError(f'{where}: {error}') from None
+            self._genotypes[text] = genotype
         return self._genotypes[text]
 
     @cached_property
@@ -221,6 +239,30 @@ class SearchRun:
         return (
             (self.folder / 'genotype.json').is_file() if self.known_end is None else self.known_end
         )
+
+    @cached_property
+    def found(self) -> Genotype:
+        """What ``genotype.json`` holds once the search has ended, until then the last epoch's.
+
+        A search may keep the genotype of an earlier epoch than its last.
+
+        Raises:
+            UserError: ``genotype.json`` cannot be read, or is of another space.
+        """
+        if not self.ended:
+            return self.genotype_of(self.epochs[-1])
+        try:
+            return load_genotype(self.folder / 'genotype.json', self.space)
+        except UserError as error:
+            raise UserError(f'{self.folder}, genotype.json: {error}') from None
+
+    @cached_property
+    def found_epoch(self) -> int | None:
+        """The epoch that :attr:`found` is the genotype of; None where it is no epoch's."""
+        text = self.found.to_string()
+        same = [row['epoch'] for row in self.epochs if row['genotype'] == text]
+        kept = number(self.epochs[-1], 'stopped', 'kept_epoch')
+        return int(kept) if kept in same else max(same, default=None)
 
     @property
     def dataset(self) -> str:
@@ -263,6 +305,11 @@ def dataset_name(config: Mapping[str, Any]) -> str:
     entry: Any = config.get('train_dataloader') or {}
     while isinstance(entry, Mapping) and 'dataset' in entry:
         entry = entry['dataset']
+    return type_name(entry)
+
+
+def type_name(entry: Any) -> str:
+    """The ``type`` of an entry of a config, without its module."""
     name = entry.get('type') if isinstance(entry, Mapping) else type(entry).__name__
     return str(name).rsplit('.', 1)[-1]
 
@@ -298,6 +345,20 @@ def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:
             f'searches {second}'
         )
     return runs
+
+
+def begun_runs(runs: Sequence[SearchRun]) -> list[SearchRun]:
+    """The searches of which an epoch has ended; of each other one, a line goes to stderr.
+
+    Raises:
+        UserError: None is left.
+    """
+    if not any(run.begun for run in runs):
+        raise UserError(f'{", ".join(str(run.folder) for run in runs)}: no epoch has ended yet')
+    for run in runs:
+        if not run.begun:
+            print(f'left out: {run.folder}: no epoch has ended yet', file=sys.stderr)
+    return [run for run in runs if run.begun]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
-from rdarts.genotypes import skips_by_cell
+from rdarts.genotypes import Genotype, skips_by_cell
 from rdarts.search_spaces import SearchSpace
 from rdarts.visualization.search_log import SearchRun, number
 
@@ -85,34 +85,43 @@ def skips(space: SearchSpace) -> dict[str, Reader]:
 
 def leaders(run: SearchRun) -> dict[int, float]:
     """Share of the edges (%) that are led by the operation which led them after the first epoch."""
-    first = _leaders(run.epochs[0])
+    first = _leaders(run, run.epochs[0])
     shares = {}
     for row in run.epochs:
-        same = [a == b for a, b in zip(first, _leaders(row), strict=True)]
+        same = [a == b for a, b in zip(first, _leaders(run, row), strict=True)]
         shares[row['epoch']] = 100 * sum(same) / len(same)
     return shares
 
 
-def _leaders(row: Mapping[str, Any]) -> list[int]:
+def _leaders(run: SearchRun, row: Mapping[str, Any]) -> list[int]:
     """The column of the largest weight of every edge."""
-    return [max(range(len(w)), key=w.__getitem__) for g in row['weights'].values() for w in g]
+    return [
+        max(range(len(weights)), key=weights.__getitem__)
+        for cell in run.space.cells
+        for weights in edge_weights(run, row, cell)
+    ]
+
+
+def edge_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
+    """Of every edge of a cell type, the weights of its candidates in an epoch."""
+    return [row['weights'][group][index] for group, index in run.space.slots(cell)]
 
 
 def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
     """Test accuracy (%) of the current cell on each data set, from the table or else the log."""
 
-    def found(row: Mapping[str, Any], dataset: str) -> float | None:
+    def found(run: SearchRun, row: Mapping[str, Any], dataset: str) -> float | None:
         if table is not None:
-            return table_accuracy(table, row['genotype'], dataset)
+            return table_accuracy(table, run.genotype_of(row), dataset)
         return number(row, 'benchmark', dataset, 'test')
 
     return {
-        name: of_epochs(lambda run, row, dataset=dataset: found(row, dataset))
+        name: of_epochs(lambda run, row, dataset=dataset: found(run, row, dataset))
         for dataset, name in DATASET_NAMES.items()
     }
 
 
-def table_accuracy(table: NASBench201, genotype: str, dataset: str) -> float:
+def table_accuracy(table: NASBench201, genotype: Genotype, dataset: str) -> float:
     """Test accuracy (%) of a cell after 200 epochs."""
     return table.query(genotype).accuracy(dataset, 'test')
 

@@ -19,9 +19,9 @@ NO_DATE = {'.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
 # Okabe and Ito's colours, which colour-blind people tell apart; line styles and markers do in grey
 LINES = (
     dict(color='#0072B2', linestyle='-', marker='o'),
-    dict(color='#D55E00', linestyle='--', marker='s'),
-    dict(color='#009E73', linestyle=':', marker='^'),
-    dict(color='#CC79A7', linestyle='-.', marker='D'),
+    dict(color='#D55E00', linestyle=(0, (3.7, 1.6)), marker='s'),
+    dict(color='#009E73', linestyle=(0, (1, 1.65)), marker='^'),
+    dict(color='#CC79A7', linestyle=(0, (6.4, 1.6, 1, 1.6)), marker='D'),
     dict(color='#000000', linestyle=(0, (5, 1)), marker='v'),
     dict(color='#E69F00', linestyle=(0, (3, 1, 1, 1)), marker='P'),
     dict(color='#7A6A00', linestyle=(0, (6, 2, 1, 2, 1, 2)), marker='*'),
@@ -33,6 +33,16 @@ def line_style(number: int) -> dict:
     """Colour, line style and marker of the n-th line."""
     shift = number // len(LINES)  # beyond those there are, with other markers
     return dict(LINES[number % len(LINES)], marker=LINES[(number + shift) % len(LINES)]['marker'])
+
+
+def svg_dash(style: str | tuple, width: float) -> str:
+    """A line style of matplotlib as SVG's ``stroke-dasharray``.
+
+    Args:
+        style (str | tuple): ``'-'``, or ``(0, pattern)`` in widths of the line.
+        width (float): Of the line, in the drawing's unit.
+    """
+    return 'none' if style == '-' else ' '.join(f'{width * part:.3g}' for part in style[1])
 
 
 def picture_suffix(path: str | os.PathLike) -> str:

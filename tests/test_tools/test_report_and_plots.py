@@ -11,6 +11,7 @@ from synthetic import write_search
 
 from rdarts.engine.launch import run_guarded
 from rdarts.visualization.plots import PLOTS
+from rdarts.visualization.search_log import find_runs
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -40,10 +41,44 @@ def test_a_picture_a_name_with_its_numbers(tool, tmp_path):
     assert [line.split(':')[1].strip() for line in left] == ['accuracy', 'lambda', 'distribution']
     folder = tmp_path / 'all' / 'plots'
     names = sorted(set(PLOTS) - {'accuracy', 'lambda', 'distribution', 'edges'})
-    names = sorted([*names, 'edges_rdarts_0', 'edges_rdarts_1'])
+    names = sorted([*names, 'edges_rdarts_seed_0', 'edges_rdarts_seed_1'])
     for suffix in ('png', 'csv'):
         assert sorted(path.stem for path in folder.glob(f'*.{suffix}')) == names
     assert out[0 if not left else 1].endswith('supernet.png, supernet.csv')
+
+
+def test_pictures_are_named_by_method_and_seed(tmp_path):
+    """Not by their number: the seeds of the second method begin anew."""
+    write_search(tmp_path / 'all' / 'darts' / 'seed_3', seed=3, epochs=1)
+    for seed in (2, 10):
+        write_search(tmp_path / 'all' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=1)
+    write_search(tmp_path / 'all' / 'rdarts' / 'seed_11', seed=10, epochs=1)  # by its log
+    log = write_search(tmp_path / 'all' / 'old', epochs=1) / 'search_log.jsonl'
+    log.write_text(log.read_text().split('\n', 1)[1])  # without the row that has the seed
+    pictures = runpy.run_path(str(TOOLS / 'analysis' / 'plot_search.py'))['pictures']
+    named = pictures('edges', find_runs([tmp_path / 'all']), tmp_path, '.png', None)
+    assert {file.name: str(run.folder.relative_to(tmp_path / 'all')) for (run,), file in named} == {
+        'edges_darts_seed_3.png': 'darts/seed_3',
+        'edges_old.png': 'old',
+        'edges_rdarts_seed_2.png': 'rdarts/seed_2',
+        'edges_rdarts_seed_10.png': 'rdarts/seed_10',
+        'edges_rdarts_seed_10_2.png': 'rdarts/seed_11',
+    }
+
+
+@pytest.mark.parametrize('name', ['analysis/plot_search', 'report'])
+def test_a_search_in_its_first_epoch_hides_no_other(tool, tmp_path, name):
+    for seed, epochs in ((0, 2), (1, 0), (2, 1)):
+        write_search(tmp_path / 'all' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=epochs)
+    args = ['--plots', 'entropy'] if 'plot' in name else []
+    code, out, err = tool(name, 'all', *args)
+    assert (code, err) == (0, 'left out: all/rdarts/seed_1: no epoch has ended yet\n')
+    if not args:
+        text = (tmp_path / out[0]).read_text()
+        assert '"name":"rdarts, seed 0"' in text and '"name":"rdarts, seed 2"' in text
+        return
+    rows = (tmp_path / 'all' / 'plots' / 'entropy.csv').read_text().splitlines()[1:]
+    assert {row.split(',')[1] for row in rows} == {'0', '2'}
 
 
 def test_one_picture_under_a_name_of_ones_own(tool, tmp_path):

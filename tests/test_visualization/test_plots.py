@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 from synthetic import write_search
+from test_visualization.logs import change_epoch, change_log, keep, still_running
 
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
 from rdarts.visualization.search_log import find_runs, read_search_log
 from rdarts.visualization.series import leaders
@@ -35,6 +37,12 @@ def nb201(tmp_path_factory):
 @pytest.fixture(scope='module')
 def table(data_root):
     return NASBench201(data_root / 'nasbench201')
+
+
+def texts(path):
+    """What is written in an SVG."""
+    root = ElementTree.parse(path).getroot()
+    return [''.join(item.itertext()).strip() for item in root.iter() if item.tag.endswith('text')]
 
 
 def numbers(path):
@@ -152,7 +160,11 @@ def test_accuracy_against_the_optimum(nb201, table, tmp_path):
         'ImageNet16-120': record.accuracy('imagenet16_120', 'test'),
     }
     text = (tmp_path / 'accuracy.svg').read_text()
-    for value in ('94.37', '73.51', '47.31'):
+    header, rows = numbers(tmp_path / 'accuracy.csv')
+    assert header[5:] == ['optimum (%)']
+    optima = {row[2]: round(float(row[5]), 2) for row in rows}
+    assert optima == {'CIFAR-10': 94.37, 'CIFAR-100': 73.51, 'ImageNet16-120': 47.31}
+    for value in optima.values():
         assert f'optimum {value}' in text
 
 
@@ -174,11 +186,54 @@ def test_against_lambda(nb201, table, tmp_path):
 @pytest.mark.data
 def test_the_distribution_counts_better_cells(nb201, table, tmp_path):
     plot_runs(find_runs([nb201]), 'distribution', tmp_path / 'distribution.png', table)
-    _, rows = numbers(tmp_path / 'distribution.csv')
-    assert len(rows) == 6 * 3 and {row[5] for row in rows} == {'15625'}
-    for row in rows[:2]:
+    header, rows = numbers(tmp_path / 'distribution.csv')
+    found = [row for row in rows if row[0] != 'all cells']
+    assert len(found) == 6 * 3 and {row[5] for row in found} == {'15625'}
+    for row in found[:2]:
         values = table.column('cifar10_test_200')
         assert int(row[4]) == int((values > float(row[3]) + 1e-6).sum())
+    # and the bars
+    assert header[3:] == ['test accuracy (%)', 'better cells', 'cells', 'bin ends at (%)']
+    for dataset, key in (('CIFAR-10', 'cifar10'), ('ImageNet16-120', 'imagenet16_120')):
+        bars = [row for row in rows if row[0] == 'all cells' and row[2] == dataset]
+        counts, edges = np.histogram(table.column(f'{key}_test_200'), 100)
+        assert [int(row[5]) for row in bars] == counts.tolist() and counts.sum() == 15625
+        assert [float(row[3]) for row in bars] == edges[:-1].tolist()
+        assert [float(row[6]) for row in bars] == edges[1:].tolist()
+
+
+@pytest.mark.data
+def test_the_found_cell_is_the_one_that_was_kept(table, tmp_path):
+    """Not that of the last epoch, where a hook has stopped the search."""
+    folders = [
+        write_search(tmp_path / f'l{value:g}', seed=1, lambda_=value) for value in (0.0, 0.75)
+    ]
+    rows = [rows_of(folders[1], epoch) for epoch in (1, 4)]
+    kept, last = (table.query(row['genotype']).accuracy('cifar10', 'test') for row in rows)
+    assert kept != last and [row['skip_connections'] for row in rows] == [0, 1]
+    keep(folders[1], 1)
+    plot_runs(find_runs([tmp_path]), 'distribution', tmp_path / 'd.svg', table)
+    plot_runs(find_runs([tmp_path]), 'lambda', tmp_path / 'l.svg', table)
+    found = {(r[0], r[2]): float(r[3]) for r in numbers(tmp_path / 'd.csv')[1]}
+    assert found['l0', 'CIFAR-10'] == last and found['l0.75', 'CIFAR-10'] == kept
+    found = {(r[0], r[3], r[4]): float(r[5]) for r in numbers(tmp_path / 'l.csv')[1]}
+    assert found['l0.75', 'test accuracy of the cell (%)', 'CIFAR-10'] == kept
+    skips = [found[name, 'skip connections', 'searched on CIFAR10'] for name in ('l0', 'l0.75')]
+    assert skips == [1, 0]
+    assert 'still running' not in (tmp_path / 'd.svg').read_text()
+
+
+def test_searches_that_still_run_are_marked(tmp_path):
+    for seed, epochs in ((0, 6), (1, 3), (2, 4)):
+        folder = write_search(tmp_path / 'a' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=epochs)
+        if seed:
+            still_running(folder)
+    still_running(write_search(tmp_path / 'a' / 'alone', epochs=2))
+    plot_runs(find_runs([tmp_path / 'a']), 'entropy', tmp_path / 'entropy.svg')
+    expected = 'still running: alone (epoch 2 so far), rdarts (2 of 3 seeds, epochs 3 to 4 so far)'
+    assert expected in ' '.join(texts(tmp_path / 'entropy.svg'))
+    plot_runs(find_runs([tmp_path / 'a' / 'alone']), 'edges', tmp_path / 'edges.svg')
+    assert 'still running: alone (epoch 2 so far)' in texts(tmp_path / 'edges.svg')
 
 
 def test_what_cannot_be_drawn_says_why(nb201, tmp_path):
@@ -230,23 +285,147 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
     assert 'lr=0.0003' in config
     (other / 'config.py').write_text(config.replace('lr=0.0003', 'lr=0.003'))
     ramp = write_search(tmp_path / 'ramp', lambda_=0.5)
-    lines = [json.loads(line) for line in (ramp / 'search_log.jsonl').read_text().splitlines()]
-    for row in lines:
+
+    def grow(row):
         if row['kind'] == 'iter':
             row['BatchEntropyDecay']['lambda_'] = 0.1 * row['epoch']
-    (ramp / 'search_log.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in lines))
+
+    change_log(ramp, grow)
     plot_runs(find_runs([nb201, other, ramp]), 'lambda', tmp_path / 'lambda.svg')
     _, rows = numbers(tmp_path / 'lambda.csv')
     assert {row[0] for row in rows} == {'l0', 'l0.75', 'l10'}
     assert 'left out, as they differ in more: fast, ramp' in (tmp_path / 'lambda.svg').read_text()
 
 
+@pytest.mark.parametrize(
+    ('change', 'alone'),
+    [
+        ('train_dataloader["batch_size"] = 32', True),
+        ('arch_dataloader["batch_size"] = 32', True),
+        ('default_hooks["genotype"]["discretizer"] = dict(type="Argmax", allow_none=False)', True),
+        ('default_hooks["collapse"] = dict(type="CollapseHook", eigenvalue=True, stop=True)', True),
+        ('custom_hooks = [dict(type="EMAHook")]', True),
+        ('model["backbone"]["cells_per_stage"] = 1', True),
+        ('model["head"]["loss"] = dict(type="LabelSmoothLoss")', True),
+        ('default_hooks["architect"]["order"] = 2', True),
+        ('default_hooks["architect"]["regularizers"] = [dict(type="ExpectedCost")]', True),
+        ('train_dataloader["dataset"]["fraction"] = 0.6', True),
+        # other images of the same data set
+        ('train_dataloader["dataset"]["dataset"]["pipeline"] = []', True),
+        ('data_preprocessor["mean"] = [0, 0, 0]', True),
+        # what cannot change what is found
+        ('train_dataloader["num_workers"] = 4', False),
+        ('val_dataloader["batch_size"] = 32; train_cfg["val_interval"] = 5', False),
+        ('work_dir = "elsewhere"; log_level = "ERROR"; resume = True', False),
+        ('randomness["seed"] = 7; default_hooks["report"] = None', False),
+        ('default_hooks["collapse"] = dict(type="rdarts.CollapseHook", max_skips=1)', False),
+        ('default_hooks["architect"] = dict(type="ArchitectHook")', False),
+        (
+            'default_hooks["architect"] = dict(type="ArchitectHook", '
+            'regularizers=[dict(type="BatchEntropyDecay", lambda_=5.0)])',
+            False,
+        ),
+    ],
+)
+def test_what_runs_may_differ_in_beside_lambda(nb201, tmp_path, change, alone):
+    other = write_search(tmp_path / 'other', epochs=1, lambda_=5.0)
+    with open(other / 'config.py', 'a') as file:
+        file.write(f'\n{change}\n')
+    plot_runs(find_runs([nb201, other]), 'lambda', tmp_path / 'lambda.svg')
+    methods = {row[0] for row in numbers(tmp_path / 'lambda.csv')[1]}
+    assert methods == {'l0', 'l0.75', 'l10', 'other'} - ({'other'} if alone else set())
+    text = (tmp_path / 'lambda.svg').read_text()
+    assert ('left out, as they differ in more: other' in text) == alone
+
+
+def test_a_line_a_data_set_against_lambda(tmp_path):
+    """Data sets differ in their normalisation, image size and number of classes."""
+    for config in ('c10', 'c100', 'in16'):
+        for value in (0.0, 0.75):
+            folder = tmp_path / f'{config}_{value:g}'
+            write_search(folder, f'rdarts_nb201_{config}', epochs=1, lambda_=value)
+    plot_runs(find_runs([tmp_path]), 'lambda', tmp_path / 'lambda.svg')
+    _, rows = numbers(tmp_path / 'lambda.csv')
+    assert len(rows) == 6 * 2 and {row[4] for row in rows} == {
+        f'searched on {name}' for name in ('CIFAR10', 'CIFAR100', 'ImageNet16120')
+    }
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, which are not written."""
+    figures = []
+    monkeypatch.setattr(
+        'rdarts.visualization.plots.save_figure', lambda figure, *_: figures.append(figure)
+    )
+    return figures
+
+
+def ticks(axis):
+    low, high = axis.get_view_interval()
+    return [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+
+
+def test_one_epoch_is_one_tick(tmp_path, drawn):
+    for epochs, expected in ((1, [1]), (2, [1, 2])):
+        runs = find_runs([write_search(tmp_path / f'{epochs}', epochs=epochs)])
+        for name in ('entropy', 'edges'):
+            plot_runs(runs, name, tmp_path / 'x.png')
+            axes = drawn[-1].axes[0]
+            assert ticks(axes.xaxis) == expected
+            if epochs == 1:
+                assert axes.get_xlim() == (0.5, 1.5)
+
+
+def test_no_skip_connection_is_the_lowest_line(tmp_path, drawn):
+    folder = write_search(tmp_path / 'run', seed=2)
+    assert {row['skip_connections'] for row in read_search_log(folder, 'epoch')} == {0}
+    plot_runs(find_runs([folder]), 'skips', tmp_path / 'x.png')
+    assert ticks(drawn[0].axes[0].yaxis) == [0, 1]
+
+
+def test_rounding_is_no_change_of_direction(tmp_path, drawn):
+    """Without a regulariser the cosine is 1, give or take some 1e-8."""
+    folder = write_search(tmp_path / 'run', lambda_=0.0)
+
+    def turn(row):
+        if row['kind'] == 'iter':
+            row['arch_cosine_total'] = dict(cell=1 + 1e-8 * (-1) ** row['epoch'])
+
+    change_log(folder, turn)
+    plot_runs(find_runs([folder]), 'cosine', tmp_path / 'x.png')
+    assert drawn[0].axes[0].get_ylim() == pytest.approx((0.95, 1.05), abs=1e-6)
+
+
+@pytest.mark.data
+def test_the_optimum_is_within_the_picture(table, tmp_path, drawn):
+    folder = write_search(tmp_path / 'run', seed=1)
+    plot_runs(find_runs([folder]), 'accuracy', tmp_path / 'x.png', table)
+    for axes, optimum in zip(drawn[0].axes, (94.37, 73.51, 47.31), strict=True):
+        low, high = axes.get_ylim()
+        assert high > optimum + 0.04 * (high - low)
+
+
+def test_a_group_of_weights_that_the_space_has_not(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    weights = rows_of(folder, 2)['weights']
+    (run,) = find_runs([folder])
+    expected = leaders(run)
+    change_epoch(folder, 2, weights=dict(weights, other=5))
+    assert leaders(find_runs([folder])[0]) == expected
+
+
+def test_a_genotype_of_another_space_is_not_drawn(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    change_epoch(folder, 1, genotype=load_genotype('DARTS_V2').to_string())
+    with pytest.raises(UserError, match='run, epoch 1: ') as error:
+        plot_runs(find_runs([folder]), 'skips', tmp_path / 'x.png')
+    assert '\n' not in str(error.value)
+
+
 def test_a_search_at_rest_has_no_cosine(tmp_path):
     folder = write_search(tmp_path / 'run', epochs=1)
-    rows = [json.loads(line) for line in (folder / 'search_log.jsonl').read_text().splitlines()]
-    for row in rows:
-        row.pop('arch_cosine_total', None)
-    (folder / 'search_log.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    change_log(folder, lambda row: row.pop('arch_cosine_total', None))
     with pytest.raises(NothingToPlot, match='no step of alpha was logged'):
         plot_runs(find_runs([folder]), 'cosine', tmp_path / 'x.png')
 

@@ -8,16 +8,23 @@ import re
 import shutil
 
 import pytest
-from synthetic import write_search
+from mmengine.config import Config
+from synthetic import ROOT, write_search
+from test_visualization.logs import change_epoch, change_log, keep, still_running
 
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
+from rdarts.genotypes import CellGenotype, dumps
+from rdarts.registry import OPERATIONS
+from rdarts.search_spaces import build_space
 from rdarts.visualization import report
 from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import find_runs, read_search_log
+from rdarts.visualization.search_log import dataset_name, find_runs, read_search_log
+from rdarts.visualization.style import LINES
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
-NASTY = '</script><img src=x onerror="document.title=1"><!--'
+HOSTILE = '<img src=x onerror="window[`hit`]=1"><!--'  # without a slash: it names folders too
+NASTY = f'</script>{HOSTILE}'
 
 
 def data_of(path):
@@ -61,16 +68,47 @@ def test_the_data_are_those_of_the_log(tmp_path, config, edges):
 
 def test_a_running_search_says_how_to_go_on(tmp_path):
     folder = write_search(tmp_path / "it's here", epochs=2)
-    (folder / 'genotype.json').unlink()
+    still_running(folder)
     write_report(find_runs([folder]), tmp_path / 'report.html')
     (run,) = data_of(tmp_path / 'report.html')['runs']
     assert not run['ended'] and run['max_epochs'] == 5
     quoted = "'" + str(folder).replace("'", "'\"'\"'") + "'"
     expected = f'python tools/train.py {quoted}/config.py --work-dir {quoted} --resume'
     assert run['commands'] == [expected]
-    ended = dataclasses.replace(find_runs([folder])[0], known_end=True)
-    write_report([ended], tmp_path / 'report.html')
-    assert data_of(tmp_path / 'report.html')['runs'][0]['ended']
+    keep(folder, 2)
+    for end in (False, True):
+        run = dataclasses.replace(find_runs([folder])[0], known_end=end)
+        write_report([run], tmp_path / 'report.html')
+        assert data_of(tmp_path / 'report.html')['runs'][0]['ended'] == end
+
+
+def test_a_search_that_kept_an_earlier_cell(tmp_path, monkeypatch):
+    folder = write_search(tmp_path / 'run', seed=1, epochs=4)
+    path = tmp_path / 'report.html'
+    texts = [row['genotype'] for row in read_search_log(folder, 'epoch')]
+    write_report(find_runs([folder]), path)
+    assert data_of(path)['runs'][0]['kept'] is None
+    keep(folder, 2)
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=2))
+    write_report(find_runs([folder]), path)
+    (run,) = data_of(path)['runs']
+    assert run['kept'] == dict(epoch=2, genotype=texts[1]) and run['stopped'] == 'collapse'
+    # the slider never leaves it out
+    monkeypatch.setattr(report, 'MAX_BYTES', path.stat().st_size - 200)
+    write_report(find_runs([folder]), path)
+    (run,) = data_of(path)['runs']
+    assert run['epochs'] == [1, 2, 4] and run['left_out'] == 1
+
+
+def test_a_kept_cell_that_is_the_last_one_too(tmp_path):
+    folder = write_search(tmp_path / 'run')
+    texts = [row['genotype'] for row in read_search_log(folder, 'epoch')]
+    assert texts[1] == texts[3]
+    keep(folder, 2)
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=2))
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    (run,) = data_of(tmp_path / 'report.html')['runs']
+    assert run['kept'] is None and run['stopped'] == 'collapse'
 
 
 @pytest.mark.data
@@ -78,11 +116,14 @@ def test_the_table_gives_accuracies_and_optima(tmp_path, data_root):
     folder = write_search(tmp_path / 'run', epochs=2)
     table = NASBench201(data_root / 'nasbench201')
     write_report(find_runs([folder]), tmp_path / 'report.html', table)
+    facts = data_of(tmp_path / 'report.html')['runs'][0]['facts'][1]
     charts = {chart['title']: chart for chart in data_of(tmp_path / 'report.html')['charts']}
     chart = charts['The cell in the table, CIFAR-10']
     cell = table.query(read_search_log(folder, 'epoch')[1]['genotype'])
     assert chart['lines'][0]['points'][1] == [2, pytest.approx(cell.accuracy('cifar10'), abs=1e-4)]
     assert chart['mark'] == pytest.approx(94.37, abs=0.005)
+    assert facts['index'] == cell.index
+    assert facts['accuracy']['CIFAR-10'] == cell.accuracy('cifar10')
 
 
 def test_a_long_search_stays_small(tmp_path, monkeypatch):
@@ -170,7 +211,9 @@ def shown(page):
     )
 
 
-@pytest.mark.parametrize('config', ['rdarts_nb201_c10', 'rdarts_darts_c10'])
+@pytest.mark.parametrize(
+    'config', ['rdarts_nb201_c10', 'rdarts_darts_c10', 'rdarts_mobilenet_like_c10']
+)
 def test_the_slider_redraws(tmp_path, open_page, config):
     folder = write_search(tmp_path / 'run', config, epochs=6)
     write_report(find_runs([folder]), tmp_path / 'report.html')
@@ -185,8 +228,8 @@ def test_the_slider_redraws(tmp_path, open_page, config):
     assert rows[0]['genotype'] != rows[-1]['genotype']
     assert first[2] != last[2] and first[3] != last[3]
     # every operation of the genotype but `none` is written into its picture
-    operations = re.findall(r"'(\w+)',|\|(\w+)~", rows[0]['genotype'])
-    names = sorted(a or b for a, b in operations if (a or b) != 'none')
+    operations = find_runs([folder])[0].genotype_of(rows[0]).operations()
+    names = sorted(name for name in operations if name != 'none')
     texts = page.eval_on_selector_all('.drawing svg text', 'all => all.map(t => t.textContent)')
     assert sorted(text for text in texts if text in set(names)) == names
     # the numbers of the charts are those of the epoch
@@ -260,18 +303,163 @@ def test_several_searches_side_by_side(tmp_path, open_page):
     assert any(name.startswith('rdarts, seed 1: all operations –') for name in names)
 
 
-def test_what_a_run_says_is_text(tmp_path, open_page):
-    """Names from elsewhere are shown, never run."""
-    folder = write_search(tmp_path / 'a<b>&"c"', epochs=1)
-    (folder / 'config.py').write_text(
-        (folder / 'config.py').read_text() + f'\ncomment = {NASTY!r}\n'
-    )
+def test_a_chain_is_drawn_layer_by_layer(tmp_path, open_page):
+    folder = write_search(tmp_path / 'run', 'rdarts_mobilenet_like_c10', epochs=3)
     write_report(find_runs([folder]), tmp_path / 'report.html')
     page = open_page(tmp_path / 'report.html')
-    assert page.text_content('#title') == 'a<b>&"c", seed 0'
-    assert page.title().startswith('a<b>&"c", seed 0')
-    assert NASTY in page.text_content('pre.config')
-    assert page.query_selector('img') is None
+    pills = 'all => all.filter(t => /^(mbconv|skip)/.test(t.textContent)).map(t => t.textContent)'
+    pictures = []
+    for row in reversed(read_search_log(folder, 'epoch')):
+        layers = row['genotype'].split(' - ')
+        assert page.text_content('pre.genotype') == row['genotype'] and len(layers) == 21
+        assert page.eval_on_selector_all('.drawing svg text', pills) == layers
+        assert len(page.query_selector_all('.weights tbody tr')) == 21
+        pictures.append(page.inner_html('.drawing'))
+        page.focus('#epoch')
+        page.keyboard.press('ArrowLeft')
+    assert len(set(pictures)) == 3
+    # within the panel, and in rows
+    box, panel = (page.query_selector(name).bounding_box() for name in ('.drawing svg', '.run'))
+    assert box['width'] <= panel['width'] and box['height'] > 150
+
+
+def test_the_cell_that_was_kept_is_named(tmp_path, open_page):
+    folder = write_search(tmp_path / 'run', seed=1, epochs=4)
+    texts = [row['genotype'] for row in read_search_log(folder, 'epoch')]
+    keep(folder, 2)
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=2))
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    page = open_page(tmp_path / 'report.html')
+    assert page.text_content('p.status') == 'ended after epoch 4 (stopped: collapse)'
+    assert 'another cell than its last: that of epoch 2' in page.text_content('.found')
+    assert page.text_content('pre.kept') == texts[1] != page.text_content('pre.genotype')
+    assert 'the cell that was kept' not in page.text_content('.facts')
+    page.focus('#first')
+    page.keyboard.press('Enter')
+    page.keyboard.press('ArrowRight')
+    assert page.text_content('pre.genotype') == texts[1]
+    assert 'the cell that was kept' in page.text_content('.facts')
+    still_running(folder)
+    write_report(find_runs([folder]), tmp_path / 'running.html')
+    page = open_page(tmp_path / 'running.html')
+    expected = 'still running: epoch 4 of 5 has ended; reload to see more'
+    assert page.text_content('p.status') == expected and page.query_selector('.found') is None
+
+
+@pytest.mark.data
+def test_the_optimum_is_readable(tmp_path, open_page, data_root):
+    """Its name lies above its line, which nothing exceeds, within the picture, with a rim."""
+    folder = write_search(tmp_path / 'run', epochs=5)
+    table = NASBench201(data_root / 'nasbench201')
+    write_report(find_runs([folder]), tmp_path / 'report.html', table)
+    page = open_page(tmp_path / 'report.html')
+    found = page.eval_on_selector_all(
+        '.mark',
+        """all => all.map(text => {
+            const box = text.getBBox(), svg = text.parentNode;
+            const lines = [...svg.querySelectorAll('path[stroke-width="2"]')];
+            return {
+                text: text.textContent, order: getComputedStyle(text).paintOrder,
+                top: box.y, bottom: box.y + box.height, last: text === svg.lastElementChild,
+                lines: lines.map(line => line.getBBox().y),
+            };
+        })""",
+    )
+    assert [mark['text'] for mark in found] == ['optimum 94.37', 'optimum 73.51', 'optimum 47.31']
+    for mark in found:
+        assert mark['last'] and mark['order'].startswith('stroke')
+        assert 0 <= mark['top'] and len(mark['lines']) == 1
+        assert mark['bottom'] <= mark['lines'][0]
+
+
+def test_lines_of_many_runs_differ(tmp_path, open_page):
+    folders = [write_search(tmp_path / f'{i}', seed=i, epochs=2) for i in range(len(LINES) + 2)]
+    write_report(find_runs(folders), tmp_path / 'report.html')
+    page = open_page(tmp_path / 'report.html')
+    samples = page.eval_on_selector_all(
+        'figure:first-child .key svg', 'all => all.map(svg => svg.innerHTML)'
+    )
+    assert len(set(samples)) == len(samples) == len(LINES) + 2
+    assert not any('undefined' in sample for sample in samples)
+    # the dashes are those of the pictures, in pixels
+    assert 'stroke-dasharray="7.4 3.2"' in samples[1] and 'dasharray="none"' in samples[0]
+
+
+HOSTILE_OPERATIONS = [f'{i}{NASTY}' for i in range(5)]
+
+
+def hostile_search(folder):
+    """A search whose every text is markup; its space is a table in the config."""
+    write_search(folder, epochs=2)
+    cell = dict(num_inputs=1, num_nodes=4, output='last', candidates=HOSTILE_OPERATIONS)
+    space = dict(type='CellSpace', name=f'space{NASTY}', cells=dict(cell=cell))
+    with open(folder / 'config.py', 'a') as file:
+        file.write(
+            f'\nmodel["backbone"]["space"] = {space!r}\n'
+            f'train_dataloader["dataset"]["dataset"]["type"] = {"data" + HOSTILE!r}\n'
+            f'comment = {"config" + NASTY!r}\n'
+        )
+    for epoch in (1, 2):
+        nodes = tuple(
+            tuple((HOSTILE_OPERATIONS[(i + j + epoch) % 5], i) for i in range(j))
+            for j in range(1, 4)
+        )
+        genotype = CellGenotype(space['name'], {'cell': nodes}, {'cell': (3,)})
+        (folder / 'genotypes' / f'epoch_{epoch}.json').write_text(dumps(genotype))
+        change_epoch(folder, epoch, genotype=genotype.to_string())
+    keep(folder, 1)
+    change_epoch(folder, 2, stopped=dict(by=f'hook{NASTY}', kept_epoch=1))
+
+    def name_versions(row):
+        if row['kind'] == 'start':
+            row['versions'] = {f'module{NASTY}': f'version{NASTY}'}
+
+    change_log(folder, name_versions)
+
+
+def test_whatever_a_run_says_is_text(tmp_path, open_page, monkeypatch):
+    """Names from elsewhere are shown, never run."""
+    known = OPERATIONS.module_dict
+    for name in HOSTILE_OPERATIONS:
+        monkeypatch.setitem(known, name, known['skip_connect'])
+    names = [f'{name}&"{HOSTILE}' for name in 'ab']
+    for name in names:
+        hostile_search(tmp_path / name)
+    still_running(tmp_path / names[1])
+    runs = find_runs([tmp_path / name for name in names])
+    write_report(runs, tmp_path / 'report.html')
+    page = open_page(tmp_path / 'report.html')
+    page.focus('#first')
+    page.keyboard.press('Enter')
+    for summary in page.query_selector_all('summary'):
+        summary.click()
+    text = page.text_content('main') + page.text_content('header')
+    for shown, count in (
+        (names[0], 5),  # panel, charts' keys, how it was made, folder, commands
+        (f'space{NASTY}', 3),
+        (f'data{HOSTILE}', 3),
+        (f'module{NASTY} version{NASTY}', 2),
+        (f'(stopped: hook{NASTY})', 1),
+        (f'config{NASTY}', 2),
+        (f'1{NASTY}', 6),  # genotype, drawing, weights
+    ):
+        assert text.count(shown) >= count, (shown, text.count(shown))
+    genotypes = [run.genotype_of(run.epochs[0]).to_string() for run in runs]
+    assert page.text_content('pre.kept') == genotypes[0]
+    assert [pre.text_content() for pre in page.query_selector_all('pre.genotype')] == genotypes
+    labels = page.eval_on_selector_all('[aria-label]', 'all => all.map(e => e.ariaLabel)')
+    assert f'{names[0]}, seed 0: {genotypes[0]}' in labels
+    assert page.title().startswith(f'{names[0]}, seed 0, {names[1]}')
+    assert page.query_selector('img') is None and page.evaluate('window.hit === undefined')
+    assert len(page.query_selector_all('script')) == 2
+
+
+def test_one_hostile_run_has_the_title(tmp_path, open_page):
+    folder = write_search(tmp_path / f'a{HOSTILE}', epochs=1)
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    page = open_page(tmp_path / 'report.html')
+    assert page.text_content('#title') == f'a{HOSTILE}, seed 0'
+    assert page.query_selector('img') is None and page.evaluate('window.hit === undefined')
 
 
 @pytest.mark.parametrize(
@@ -318,6 +506,26 @@ def test_the_config_for_retraining_is_that_of_space_and_data(tmp_path):
         write_report(find_runs([folder]), tmp_path / 'report.html')
         command = data_of(tmp_path / 'report.html')['runs'][0]['commands'][-1]
         assert f'configs/retrain/{expected}.py --genotype {folder}' in command
+
+
+NO_RETRAINING = {('mobilenet_like', 'CIFAR10')}  # the network of that space is ImageNet's
+
+
+def test_every_search_config_has_one_for_retraining():
+    for name in report.RETRAIN.values():
+        assert (ROOT / 'configs' / 'retrain' / f'{name}.py').is_file(), name
+    supported = set()
+    for path in sorted((ROOT / 'configs' / 'search').glob('*.py')):
+        cfg = Config.fromfile(path)
+        supported.add((build_space(cfg.model.backbone.space).name, dataset_name(cfg)))
+    assert supported == set(report.RETRAIN) | NO_RETRAINING
+    assert not NO_RETRAINING & set(report.RETRAIN)
+
+
+@pytest.mark.parametrize('pair', sorted(report.RETRAIN))
+def test_the_config_for_retraining_is_of_that_space_and_data(pair):
+    cfg = Config.fromfile(ROOT / 'configs' / 'retrain' / f'{report.RETRAIN[pair]}.py')
+    assert dataset_name(cfg) == pair[1]
 
 
 def test_more_runs_than_a_page_holds(tmp_path, monkeypatch):

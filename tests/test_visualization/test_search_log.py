@@ -7,9 +7,13 @@ import re
 
 import pytest
 from synthetic import write_search
+from test_visualization.logs import change_epoch, keep, still_running
 
 from rdarts.errors import UserError
-from rdarts.visualization.search_log import find_runs, number, read_search_log
+from rdarts.genotypes import dumps, load_genotype
+from rdarts.visualization.search_log import begun_runs, find_runs, number, read_search_log
+
+OTHER = '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
 
 
 def test_rows_by_kind_and_a_torn_last_line(tmp_path):
@@ -140,9 +144,103 @@ def test_epochs_that_lack_what_is_shown(tmp_path):
         (dict(weights={}), "group 'cell' must be 6 x 5 finite numbers: is config.py that"),
         (dict(weights=dict(cell=[[None] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
         (dict(weights=dict(cell=[['x'] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(weights=dict(cell=[['.2'] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(stopped=1), "epoch 1: 'stopped' must say kept_epoch, an epoch up to this one"),
+        (dict(stopped=dict(by='x', kept_epoch=2)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by='x', kept_epoch=0)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by='x', kept_epoch=True)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by=3, kept_epoch=1)), "epoch 1: 'stopped' must say by what, a name"),
         (dict(weights=dict(cell=[[0.2] * 5, [0.2]])), "group 'cell' must be 6 x 5 finite numbers"),
     ):
         lines[3] = json.dumps(dict(row, **change))
         (folder / 'search_log.jsonl').write_text('\n'.join(lines) + '\n')
         with pytest.raises(UserError, match=re.escape(message)):
             _ = find_runs([folder])[0].epochs
+
+
+# What was found
+
+
+def test_what_was_found_is_in_genotype_json(tmp_path):
+    """A search that a hook has stopped keeps the genotype of an earlier epoch."""
+    folder = write_search(tmp_path / 'run', seed=1)
+    rows = read_search_log(folder, 'epoch')
+    assert len({row['genotype'] for row in rows}) == len(rows) == 4
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[3]['genotype'], 4)
+    keep(folder, 2)
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[1]['genotype'], 2)
+    still_running(folder)
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[3]['genotype'], 4)
+    (folder / 'genotype.json').write_text(dumps(load_genotype(OTHER)))
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (OTHER, None)
+
+
+def test_of_several_epochs_with_the_found_genotype_the_log_says_which(tmp_path):
+    folder = write_search(tmp_path / 'run')
+    texts = [row['genotype'] for row in read_search_log(folder, 'epoch')]
+    assert texts[1] == texts[2] == texts[3]
+    assert find_runs([folder])[0].found_epoch == 4
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=2))
+    assert find_runs([folder])[0].found_epoch == 2
+    # what genotype.json holds counts
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=1))
+    assert find_runs([folder])[0].found_epoch == 4
+
+
+def test_a_found_genotype_that_cannot_be_read(tmp_path):
+    folder = write_search(tmp_path / 'run')
+    for text, message in (
+        ('{', 'run, genotype.json: .*genotype.json: genotype: this is no JSON'),
+        (
+            dumps(load_genotype('DARTS_V2')),
+            "run, genotype.json: the genotype is of the space 'darts', but 'nas_bench_201' is",
+        ),
+    ):
+        (folder / 'genotype.json').write_text(text)
+        with pytest.raises(UserError, match=message) as error:
+            _ = find_runs([folder])[0].found
+        assert '\n' not in str(error.value)
+
+
+def test_the_genotype_of_an_epoch_is_one_of_the_runs_space(tmp_path):
+    darts = load_genotype('DARTS_V2')
+    folder = write_search(tmp_path / 'run', epochs=2)
+    path = folder / 'genotypes' / 'epoch_2.json'
+
+    def genotype():
+        (run,) = find_runs([folder])
+        return run.genotype_of(run.epochs[1])
+
+    assert genotype().space == 'nas_bench_201'
+    text = path.read_text()
+    path.write_text(dumps(darts))
+    with pytest.raises(UserError, match="epoch 2: the genotype is of the space 'darts', but 'nas"):
+        genotype()
+    path.unlink()
+    change_epoch(folder, 2, genotype=darts.to_string())
+    with pytest.raises(UserError, match='epoch 2: genotype: it is of kind .cell., but those of'):
+        genotype()
+    change_epoch(folder, 2, genotype='DARTS_V2')  # a name is no genotype
+    with pytest.raises(UserError, match='epoch 2: genotype: this is no JSON'):
+        genotype()
+    path.write_text(text)
+    change_epoch(folder, 2, genotype=OTHER)
+    with pytest.raises(UserError, match='the log has another genotype than epoch_2.json'):
+        genotype()
+
+
+def test_searches_in_their_first_epoch_are_left_out(tmp_path, capsys):
+    for name, epochs in (('a', 0), ('b', 2), ('c', 0)):
+        write_search(tmp_path / name, epochs=epochs)
+    runs = find_runs([tmp_path])
+    assert [run.method for run in begun_runs(runs)] == ['b']
+    assert capsys.readouterr().err == ''.join(
+        f'left out: {tmp_path / name}: no epoch has ended yet\n' for name in ('a', 'c')
+    )
+    with pytest.raises(UserError, match='/a, .*/c: no epoch has ended yet'):
+        begun_runs([runs[0], runs[2]])
+    assert capsys.readouterr().err == ''

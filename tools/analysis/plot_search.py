@@ -16,6 +16,7 @@ distribution  all cells of NAS-Bench-201 with the found ones marked
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from rdarts.benchmarks import open_table
 from rdarts.engine.launch import run_guarded
 from rdarts.errors import UserError, nearest
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
-from rdarts.visualization.search_log import SearchRun, find_runs
+from rdarts.visualization.search_log import SearchRun, begun_runs, find_runs
 from rdarts.visualization.style import FORMATS
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     suffix = f'.{args.format.lower().removeprefix(".")}'
     if suffix not in FORMATS:
         raise UserError(f"--format must be png, svg or pdf, but is '{args.format}'")
-    runs = find_runs(args.work_dirs)
+    runs = begun_runs(find_runs(args.work_dirs))
     table = open_table(args.table)
     out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'plots'
     single = out if out.suffix.lower() in FORMATS else None
@@ -87,10 +88,14 @@ def pictures(
     """Which runs go into which files."""
     if name != 'edges' or single or len(runs) == 1:
         return [(runs, single or folder / f'{name}{suffix}')]
-    return [
-        ([run], folder / f'{name}_{run.method.replace("/", "_")}_{number}{suffix}')
-        for number, run in enumerate(runs)
-    ]
+    files: dict[str, SearchRun] = {}
+    for run in runs:
+        stem = f'{name}_{run.method.replace("/", "_")}'
+        if run.seed is not None:
+            stem += f'_seed_{run.seed}'
+        again = (f'{stem}_{number}' for number in itertools.count(2))
+        files[next(s for s in itertools.chain([stem], again) if s not in files)] = run
+    return [([run], folder / f'{stem}{suffix}') for stem, run in files.items()]
 
 
 if __name__ == '__main__':
