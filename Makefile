@@ -40,7 +40,7 @@ install-detection: $(RUNTIME)
 	@$(PY) tools/install_detection.py
 
 test: $(RUNTIME) $(TESTS) install-detection browser
-	@$(PY) -m pytest --cov=rdarts --cov-report=term $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal --cov=rdarts --cov-report=term $(PYTEST_ARGS)
 
 # Tests that need them are skipped where they are missing. Only root, as in a container, installs.
 browser:
