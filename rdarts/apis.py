@@ -153,7 +153,8 @@ def search(
         space (str | dict | SearchSpace): See :func:`build_supernet`.
         dataset (Dataset): Of (image, int): float tensors [C, H, W] of one shape, normalised
             and, where wanted, augmented by the data set.
-        method (str): ``'rdarts'``, ``'darts'`` or ``'darts_2nd'``. Defaults to ``'rdarts'``.
+        method (str): ``'rdarts'``, ``'darts'`` or, of cells, ``'darts_2nd'``. Defaults to
+            ``'rdarts'``.
         epochs (int): Number of epochs.
         lambda_ (float, optional): Of BER. Defaults to that of the method's config in this space.
         seed (int): Of everything random. Defaults to 0.
@@ -174,8 +175,10 @@ def search(
     from rdarts.engine.search import run_search
     from rdarts.search_spaces import build_space
 
+    space = build_space(space)
+    _check_method(method, space)
     return run_search(
-        build_space(space),
+        space,
         dataset,
         method=method,
         epochs=epochs,
@@ -187,3 +190,21 @@ def search(
         batch_size=batch_size,
         supernet=kwargs,
     )
+
+
+def _check_method(method: str, space: SearchSpace) -> None:
+    """Not every method has a config for a chain.
+
+    Raises:
+        UserError: This one has none.
+    """
+    from rdarts.engine.search import METHODS, configs_folder
+
+    if space.genotype == 'chain' and method in METHODS:
+        folder = configs_folder() / 'search'
+        known = [m for m in METHODS if (folder / f'{m}_mobilenet_like_c10.py').is_file()]
+        if method not in known:
+            raise UserError(
+                f"the space '{space.name}' is searched by {' or '.join(map(repr, known))}, not by "
+                f'{method!r}'
+            )

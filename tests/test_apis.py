@@ -212,6 +212,16 @@ def test_build_net_is_imported_without_the_framework():
     assert json.loads(fresh(code)) == ['rdarts']
 
 
+def test_a_method_that_a_chain_has_not():
+    with pytest.raises(UserError) as error:
+        search('mobilenet_like', images(), method='darts_2nd', epochs=1)
+    assert str(error.value) == (
+        "the space 'mobilenet_like' is searched by 'rdarts' or 'darts', not by 'darts_2nd'"
+    )
+    with pytest.raises(UserError, match="unknown method 'dart': did you mean 'darts'"):
+        search('mobilenet_like', images(), method='dart', epochs=1)
+
+
 def test_a_search_of_a_chain():
     sizes = dict(stem='cifar', stem_channels=8, first_channels=8, last_channels=16)
     space = dict(type='mobilenet_like', widths=(8, 16), depths=(1, 2), strides=(2, 1))

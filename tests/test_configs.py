@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
+import math
 import os
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import write_cifar, write_imagenet16
@@ -281,7 +284,7 @@ def test_the_head_takes_what_the_supernet_gives(space, factor):
 @pytest.mark.parametrize(('num_cells', 'features'), [(1, 16), (2, 32), (3, 32), (4, 32), (8, 32)])
 def test_the_head_follows_the_number_of_reductions(num_cells, features):
     options = {'model.backbone.num_cells': num_cells, 'model.backbone.channels': 2}
-    with pytest.raises(UserError, match=f'2 channels give {features} features'):
+    with pytest.raises(UserError, match=f'the network gives {features} features'):
         load('rdarts_s2_c10', options)
     cfg = load('rdarts_s2_c10', {**options, 'model.head.in_channels': features})
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -381,6 +384,11 @@ def test_configs_may_inherit_from_the_installed_package(tmp_path):
 def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
+    # a cost table of one's own; test_docs.py measures one
+    edges = build_space('mobilenet_like').cells['chain'].edges
+    chain = [dict.fromkeys(edge.candidates, 1) for edge in edges]
+    table = dict(space='mobilenet_like', unit='steps', costs=dict(chain=chain))
+    Path('costs.json').write_text(json.dumps(table))
     loaded = {}
     for page in ('search.md', 'configs.md'):
         text = (ROOT / 'docs' / 'en' / page).read_text(encoding='utf-8')
@@ -452,32 +460,47 @@ def test_numbers_of_retraining(name):
     assert split == ('val' if 'imagenet' in name else 'test')  # all of train is trained on
 
 
+def rates_of(cfg, iterations: int) -> list[float]:
+    """The learning rate of each iteration, by the real schedulers, with so many an epoch."""
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr
+    )
+    given = cfg.param_scheduler
+    args = dict(optimizer=optimizer, epoch_length=iterations)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(one), default_args=args)
+        for one in (given if isinstance(given, list) else [given])
+    ]
+    rates = []
+    for done in range(1, cfg.train_cfg.max_epochs * iterations + 1):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            if not scheduler.by_epoch or done % iterations == 0:
+                scheduler.step()
+    return rates
+
+
 @pytest.mark.parametrize(
     ('name', 'expected'),
     [
         ('darts_c10', {0: 0.025, 300: 0.0125, 599: 1.7e-7}),
         ('darts_imagenet', {0: 0.1, 1: 0.097, 249: 0.1 * 0.97**249}),
-        ('darts_imagenet_b1024', {0: 0.1, 4: 0.492, 5: 0.49, 125: 0.25, 249: 0.002}),
         ('nb201_c10', {0: 0.1, 100: 0.05, 199: 6.2e-6}),
     ],
 )
 def test_the_learning_rate_of_a_retraining(name, expected):
-    cfg = load_config(ROOT / 'configs' / 'retrain' / f'{name}.py')
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=cfg.optim_wrapper.optimizer.lr)
-    given = cfg.param_scheduler
-    schedulers = [
-        PARAM_SCHEDULERS.build(dict(one), default_args=dict(optimizer=optimizer))
-        for one in (given if isinstance(given, list) else [given])
-    ]
-    rates = []
-    for _ in range(cfg.train_cfg.max_epochs):
-        rates.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
+    rates = rates_of(load_config(ROOT / 'configs' / 'retrain' / f'{name}.py'), 1)
     for epoch, rate in expected.items():
         assert rates[epoch] == pytest.approx(rate, rel=0.03), epoch
+
+
+def test_the_learning_rate_of_pc_darts():
+    """Linear to 0, times (e + 1) / 5 in the first five epochs."""
+    cfg = load_config(ROOT / 'configs' / 'retrain' / 'darts_imagenet_b1024.py')
+    expected = [0.5 * (250 - e) / 250 * min(e + 1, 5) / 5 for e in range(250)]
+    assert rates_of(cfg, 1) == pytest.approx(expected, rel=1e-6)
+    assert rates_of(cfg, 3)[:18] == pytest.approx(np.repeat(expected[:6], 3), rel=1e-6)
 
 
 # Dry runs
@@ -537,8 +560,123 @@ def test_dry_run(name, data, capsys):
 
 def test_schedule_epochs_may_be_an_option():
     path = ROOT / 'configs' / 'search' / 'rdarts_nb201_c10.py'
-    scheduler = load_config(path, {'schedule_epochs': 7}).param_scheduler
-    assert (scheduler.T_max, scheduler.end) == (7, 7)
+    cfg = load_config(path, {'schedule_epochs': 7})
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (7, 7)
+    assert (cfg.schedule_epochs, cfg.train_cfg.max_epochs) == (7, 5)
+    assert dict(cfg.param_scheduler, T_max=100, end=100) == load_config(path).param_scheduler
+    cfg = load_config(path, {'schedule_epochs': 7, 'param_scheduler.T_max': 9})
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ('name', 'ends', 'peak', 'last'),
+    [
+        (
+            'mobilenet_like_imagenet_8x64',
+            [5, 20],
+            0.1,
+            0.05 * (1 + math.cos(math.pi * 149 / 150)),
+        ),
+        ('darts_imagenet_b1024', [5, 21], 0.5 * 16 / 20, 0.5 / 20),
+    ],
+)
+def test_schedule_epochs_of_two_schedulers(name, ends, peak, last):
+    path = ROOT / 'configs' / 'retrain' / f'{name}.py'
+    cfg = load_config(path, {'schedule_epochs': 20, 'train_cfg.max_epochs': 20})
+    assert [scheduler.end for scheduler in cfg.param_scheduler] == ends
+    before = load_config(path)
+    assert cfg.param_scheduler[0] == before.param_scheduler[0]
+    assert cfg.param_scheduler[1].get('T_max') in (None, 15)
+    rates = rates_of(cfg, 10)
+    assert (max(rates), rates[-1]) == pytest.approx((peak, last))
+    cfg = load_config(path, {'schedule_epochs': 20, 'param_scheduler.1.end': 30})
+    assert cfg.param_scheduler[1].end == 30
+
+
+@pytest.mark.parametrize(
+    ('name', 'option', 'message'),
+    [
+        ('nb201_c10', {'schedule_epochs': 0}, 'must be a positive integer, but is 0'),
+        ('nb201_c10', {'schedule_epochs': 2.5}, 'must be a positive integer, but is 2.5'),
+        (
+            'mobilenet_like_imagenet_8x64',
+            {'schedule_epochs': 5},
+            '=5 leaves none after 5 of warm-u',
+        ),
+        ('darts_imagenet', {'schedule_epochs': 5}, "unknown key 'schedule_epochs'"),
+    ],
+)
+def test_schedules_that_cannot_be(name, option, message):
+    with pytest.raises(UserError, match=message):
+        load_config(ROOT / 'configs' / 'retrain' / f'{name}.py', option)
+
+
+def test_a_schedule_that_no_scheduler_follows(tmp_path):
+    path = tmp_path / 'own.py'
+    scheduler = dict(_delete_=True, type='ExponentialLR', gamma=0.9, by_epoch=True)
+    path.write_text(
+        f'_base_ = [{str(SEARCH / "rdarts_nb201_c10.py")!r}]\nparam_scheduler = {scheduler}\n'
+    )
+    with pytest.raises(UserError, match='no scheduler of the config ends after its 100 epochs'):
+        load_config(path, {'schedule_epochs': 7})
+
+
+# What a config uses while it is read
+
+LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader')
+
+
+@pytest.mark.parametrize(
+    ('name', 'option', 'places'),
+    [
+        (
+            'search/rdarts_mobilenet_like_imagenet',
+            'warmup_epochs',
+            ['default_hooks.architect.start_epoch'],
+        ),
+        (
+            'search/rdarts_mobilenet_like_imagenet',
+            'search_split.subset',
+            [f'{loader}.dataset.subset' for loader in LOADERS],
+        ),
+        (
+            'search/rdarts_nb201_c10',
+            'loader.num_workers',
+            [f'{loader}.num_workers' for loader in (*LOADERS, 'test_dataloader')],
+        ),
+        (
+            'retrain/mobilenet_like_imagenet_8x64',
+            'warmup_epochs',
+            ['param_scheduler.0.end', 'param_scheduler.1.T_max', 'param_scheduler.1.begin'],
+        ),
+        (
+            'retrain/mobilenet_like_imagenet',
+            'train_pipeline.3.hue',
+            ['train_dataloader.dataset.dataset.pipeline.3.hue'],
+        ),
+        (
+            'search/darts_darts_c10',
+            'train_set.type',
+            [f'{loader}.dataset.dataset.type' for loader in LOADERS[:2]],
+        ),
+    ],
+)
+def test_options_that_would_come_too_late_are_refused(name, option, places):
+    with pytest.raises(UserError) as error:
+        load_config(ROOT / 'configs' / f'{name}.py', {option: 5})
+    start = f"--cfg-options: '{option.split('.')[0]}' is used while the config is read, and no more"
+    assert str(error.value) == f'{start} after that: set {", ".join(places)}'
+
+
+def test_options_of_a_dumped_config_that_would_come_too_late(tmp_path):
+    """Nothing in it is made of another entry."""
+    path = tmp_path / 'config.py'
+    load('darts_nb201_c10').dump(path)
+    with pytest.raises(UserError, match="'search_split' is used while .* set what is made of it"):
+        load_config(path, {'search_split.fraction': 0.7})
+    options = {'train_dataloader.dataset.fraction': 0.7, 'schedule_epochs': 7}
+    cfg = load_config(path, options)
+    assert (cfg.train_dataloader.dataset.fraction, cfg.param_scheduler.end) == (0.7, 7)
 
 
 # What each study config changes in rdarts_nb201_c10
@@ -613,16 +751,45 @@ def test_chains(name):
         assert dataset.subset * (1 - dataset.fraction) == pytest.approx(0.025)
 
 
-def test_the_other_retraining_of_proxylessnas():
+def test_both_retrainings_of_proxylessnas():
     folder = ROOT / 'configs' / 'retrain'
     one = load_config(folder / 'mobilenet_like_imagenet.py')
     two = load_config(folder / 'mobilenet_like_imagenet_8x64.py')
     assert one.model == two.model and one.model.backbone.norm_eps == 1e-3
-    for cfg, lr, decay, batch in ((one, 0.05, 4e-5, 256), (two, 0.1, 5e-5, 64)):
-        assert cfg.optim_wrapper.optimizer == dict(
-            type='SGD', lr=lr, momentum=0.9, nesterov=True, weight_decay=decay
-        )
-        assert cfg.optim_wrapper.paramwise_cfg == dict(norm_decay_mult=0.0)
+    assert one.optim_wrapper == dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=4e-5),
+        paramwise_cfg=dict(norm_decay_mult=0.0),
+    )
+    # plain momentum, and a decay of batch norms too
+    assert two.optim_wrapper == dict(
+        type='OptimWrapper',
+        optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-5),
+    )
+    for cfg, batch in ((one, 256), (two, 64)):
         assert cfg.train_dataloader.batch_size == batch and cfg.train_cfg.max_epochs == 300
-    warmup, cosine = two.param_scheduler
-    assert warmup.end == 4 and (cosine.begin, cosine.end) == (4, 300)
+        *_, jitter, last = cfg.train_dataloader.dataset.dataset.pipeline
+        factors = dict.fromkeys(('brightness', 'contrast', 'saturation'), 0.4)
+        assert jitter == dict(type='ColorJitter', hue=0.1, **factors)
+        assert last.type == 'PackInputs'
+    darts = load_config(folder / 'darts_imagenet.py').train_dataloader.dataset.dataset.pipeline
+    assert darts[3].hue == 0.2
+
+
+def test_the_learning_rates_of_both_retrainings_of_proxylessnas():
+    folder = ROOT / 'configs' / 'retrain'
+    one = rates_of(load_config(folder / 'mobilenet_like_imagenet.py'), 1)
+    expected = [0.025 * (1 + math.cos(math.pi * e / 300)) for e in range(300)]
+    assert one == pytest.approx(expected, rel=1e-6)
+    size = 40  # iterations an epoch
+    two = rates_of(load_config(folder / 'mobilenet_like_imagenet_8x64.py'), size)
+    # by iteration from one worker's rate to that of eight, over five epochs
+    warmup = 5 * size
+    expected = [0.0125 * (1 + 7 * t / (warmup - 1)) for t in range(warmup)]
+    # its code, which is a step ahead: lr / 8 (7 e / 5 + 1) with e = (t + 1) / size
+    theirs = [0.1 / 8 * (7 * (t + 1) / size / 5 + 1) for t in range(warmup)]
+    assert expected == pytest.approx(theirs, abs=0.0875 / warmup)
+    rest = 295 * size
+    expected += [0.05 * (1 + math.cos(math.pi * t / rest)) for t in range(rest)]
+    assert two == pytest.approx(expected, rel=1e-6)
+    assert (two[0], two[warmup - 1], two[warmup]) == pytest.approx((0.0125, 0.1, 0.1))

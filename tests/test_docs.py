@@ -10,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import run_tool
 from PIL import Image
+from torch.utils.data import TensorDataset
 
+from rdarts.architect.regularizers import ExpectedCost
+from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.dry_run import dry_run
-from rdarts.engine.launch import check_model, load_config
+from rdarts.engine.launch import build_runner, check_model, load_config
+from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS, REGULARIZERS, build
 from rdarts.search_spaces import build_space
 from rdarts.visualization.plots import PLOTS
@@ -118,6 +123,49 @@ def test_a_network_as_the_page_on_retraining_says():
     names: dict = {}
     exec(examples('docs/en/retrain.md')['build_net.py'], names)
     assert names['net'].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
+    """A measured table; a search of some iterations; the cost outweighs L_val."""
+    path = project / 'rdarts_with_cost.py'
+    path.write_text(examples('docs/en/configs.md')[path.name])
+    base = ROOT / 'configs' / 'search' / 'rdarts_mobilenet_like_imagenet.py'
+    size = ['--shape', 3, 32, 32, '--repeats', 1]
+    done = run_tool(['benchmarks/cost_table.py', base, '--out', project / 'costs.json', *size])
+    assert done.code == 0, done.err
+    cfg = load_config(path.name)
+    cost = cfg.default_hooks.architect.regularizers[0]
+    assert (cost.type, cost.lambda_) == ('rdarts.ExpectedCost', 0.01)
+    assert cfg.default_hooks.architect.type == 'rdarts.BERArchitectHook'
+    cost.lambda_ = 1e6
+    cfg.optim_wrapper.optimizer.lr = 1e-3  # one pixel is left of 32
+    cfg.default_hooks.architect.start_epoch = 0
+    cfg.default_hooks.update(checkpoint=None, report=None)
+    cfg.train_cfg.update(max_epochs=1, val_begin=2)
+    cfg.work_dir, cfg.experiment_name = str(project / 'run'), 'with_cost'
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(48, 3, 32, 32, generator=generator)
+    given = GivenDataset(TensorDataset(images, torch.arange(48) % 2))
+    cfg.data_preprocessor = dict(type='ClsDataPreprocessor', num_classes=1000)
+    for loader in (cfg.train_dataloader, cfg.arch_dataloader, cfg.val_dataloader):
+        loader.dataset.dataset = dict(type='rdarts.Given', name='tiny')
+        loader.dataset.subset, loader.dataset.fraction = 1.0, 0.5
+        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
+    with give('tiny', given):
+        runner = build_runner(cfg)
+        supernet = find_supernet(runner.model)
+        before = {name: alpha.clone() for name, alpha in supernet.arch_parameters.items()}
+        runner.train()
+    assert runner.iter == 3
+    alphas, space = supernet.arch_parameters, supernet.space
+    assert ExpectedCost()(alphas, space) < ExpectedCost()(before, space)
+    for edge, (group, row) in enumerate(space.slots('chain')):
+        costs = torch.tensor(space.costs['chain'][edge])
+        moved = alphas[group][row] - before[group][row]
+        # three steps of Adam: the dearest has lost, the cheapest won
+        assert moved[costs.argmax()] < -2e-3 and moved[costs.argmin()] > 2e-3, edge
+    skips = alphas['chain_1'] - before['chain_1']
+    assert (skips[:, -1] > 2e-3).all()
 
 
 def test_a_detector_as_the_page_on_detection_says(project):

@@ -2,7 +2,7 @@
 
 _base_ = [
     '../_base_/models/mobilenet_like_net.py',
-    '../_base_/datasets/imagenet.py',
+    '../_base_/datasets/imagenet_proxyless.py',
     '../_base_/default_runtime.py',
     '../_base_/schedules/retrain_proxyless.py',
 ]

@@ -5,7 +5,7 @@ With other than 8 GPUs, set `train_dataloader.batch_size` to 512 divided by thei
 
 _base_ = [
     '../_base_/models/mobilenet_like_net.py',
-    '../_base_/datasets/imagenet.py',
+    '../_base_/datasets/imagenet_proxyless.py',
     '../_base_/default_runtime.py',
     '../_base_/schedules/retrain_proxyless_8x64.py',
 ]

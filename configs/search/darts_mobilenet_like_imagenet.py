@@ -1,6 +1,7 @@
 """DARTS, first order, in the MobileNet-like space on a subset of ImageNet-1k.
 
-Space and schedule are ProxylessNAS's: 40 epochs of the weights alone, then 120 of both.
+Space and epochs are ProxylessNAS's: 40 of the weights alone, then 120 of both. What else is, and
+what is not, stands in `_base_/schedules/search_proxyless.py`.
 """
 
 _base_ = [

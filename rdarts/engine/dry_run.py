@@ -18,6 +18,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rdarts.architect.hook import ArchitectHook
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
 from rdarts.hooks.search_log import peak_memory_mb
@@ -51,10 +52,10 @@ class Stopwatch(Hook):
         self._begin = dict(train=0.0, val=0.0)
 
     def before_train_epoch(self, runner) -> None:
-        self._begin['train'] = self._clock()
+        self._begin['train'], self._ends['train'] = self._clock(), []
 
     def before_val_epoch(self, runner) -> None:
-        self._begin['val'] = self._clock()
+        self._begin['val'], self._ends['val'] = self._clock(), []
 
     def seconds(self, mode: str) -> float:
         """The mean of the iterations that count."""
@@ -65,7 +66,7 @@ class Stopwatch(Hook):
     def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        ends = self._ends.setdefault(mode, [])
+        ends = self._ends[mode]
         ends.append(self._clock())
         loader = runner.train_dataloader if mode == 'train' else runner.val_dataloader
         count = len(ends) - WARMUP
@@ -113,7 +114,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
 
     Returns:
         dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
-        ``seconds_per_iteration``, ``expected_seconds`` (of the whole run).
+        ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
+        the weights alone; None where alpha moves from the first epoch on), ``expected_seconds`` (of
+        the whole run).
     """
     cfg = copy.deepcopy(cfg)
     max_epochs = cfg.train_cfg.max_epochs
@@ -123,8 +126,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         cfg.train_cfg.val_interval = 1
         val_begin = cfg.train_cfg.pop('val_begin', 1)
         cfg.visualizer = dict(type='Visualizer', vis_backends=[])
-        architect = cfg.default_hooks.get('architect')
+        architect, rest = cfg.default_hooks.get('architect'), 0
         if architect is not None:
+            rest = min(architect.get('start_epoch', 0), max_epochs)
             architect.start_epoch = 0
         runner = build_runner(cfg, quiet=True)
         watch = Stopwatch()
@@ -133,6 +137,8 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         with contextlib.redirect_stdout(None):
             with contextlib.suppress(_Enough):
                 runner.train()
+            train = watch.seconds('train')
+            at_rest = _seconds_at_rest(runner, watch, max_epochs) if rest else None
             begin = time.perf_counter()
             runner.call_hook('after_train_epoch')
             epoch_end = time.perf_counter() - begin
@@ -154,23 +160,38 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         macs = count_macs(model, image)
     alpha = getattr(getattr(model, 'backbone', None), 'arch_parameters', {})
     alphas = sum(p.numel() for p in alpha.values())
-    train = watch.seconds('train')
-    expected = plan.seconds(train, validation, epoch_end)
+    mean = (rest * at_rest + (max_epochs - rest) * train) / max_epochs if rest else train
+    expected = plan.seconds(mean, validation, epoch_end)
     result = dict(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
         macs=macs,
         memory_mb=peak_memory_mb(),
         seconds_per_iteration=train,
+        seconds_at_rest=at_rest,
         expected_seconds=expected,
     )
     if is_main_process():
+        alone = f', and {at_rest:.3f} s in the first {rest} epochs: alpha rests' if rest else ''
         print(
             f'parameters: {result["parameters"]:,} and {alphas:,} alphas\n'
             f'MACs:       {macs:,} a {tuple(image.shape)} image (convolutions, linear layers)\n'
             f'memory:     {result["memory_mb"]:,.0f} MB peak\n'
-            f'iteration:  {train:.3f} s\n'
+            f'iteration:  {train:.3f} s{alone}\n'
             f'expected:   {datetime.timedelta(seconds=round(expected))} for {max_epochs} epochs '
             f'of {plan.iterations} iterations'
         )
     return result
+
+
+def _seconds_at_rest(runner, watch: Stopwatch, epochs: int) -> float:
+    """Seconds of an iteration in which alpha rests."""
+    for hook in runner.hooks:
+        if isinstance(hook, ArchitectHook):
+            hook.start_epoch = epochs
+    runner.call_hook('before_train_epoch')
+    runner.model.train()
+    with contextlib.suppress(_Enough):
+        for index, batch in enumerate(runner.train_dataloader):
+            runner.train_loop.run_iter(index, batch)
+    return watch.seconds('train')

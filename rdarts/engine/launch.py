@@ -31,6 +31,7 @@ from rdarts.engine.checkpoint import (
     load_weights,
     set_aside,
 )
+from rdarts.engine.options import merge_options, why_unparsed
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 
@@ -42,9 +43,6 @@ SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
 SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
 DERIVED_NETS = tuple(f'rdarts.{space}Net' for space in SPACES)
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
-OTHER_KEYS = (
-    *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
-)
 
 
 # Errors
@@ -131,23 +129,14 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     ):
         line = text.splitlines()[-1]
         return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
-    if isinstance(error, RecursionError) and _is_of_options(error):
-        return (
-            '--cfg-options cannot hold a dict(...) of two keys within brackets: write it into a '
-            'config, or a hook as default_hooks.NAME.KEY=VALUE',
-            2,
-        )
+    unparsed = why_unparsed(error)
+    if unparsed is not None:
+        return unparsed, 2
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
     if isinstance(error, OSError) and error.errno == 28:
         return f'no space left on the disk ({error.filename})', 1
     return None
-
-
-def _is_of_options(error: Exception) -> bool:
-    """Whether an error comes from mmengine's parser of ``--cfg-options``."""
-    frames = traceback.extract_tb(error.__traceback__, limit=20)
-    return any(frame.name == '_parse_iterable' for frame in frames)
 
 
 def _nearest_argument(line: str) -> str:
@@ -233,7 +222,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         options (dict, optional): Dotted keys and their values.
 
     Raises:
-        UserError: The file is missing or no valid config, or a type in it is not known.
+        UserError: The file is missing or no valid config, an option would have no effect, or a type
+            is not known.
     """
     path = str(path)
     if not Path(path).is_file():
@@ -251,14 +241,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f'config {path} cannot be read: {line}') from error
     if options:
-        _check_option_keys(cfg, options)
-        try:
-            cfg.merge_from_dict(options)
-            if 'schedule_epochs' in options and 'param_scheduler.T_max' not in options:
-                # computed from it when the config was read
-                cfg.param_scheduler.update(T_max=cfg.schedule_epochs, end=cfg.schedule_epochs)
-        except Exception as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+        merge_options(cfg, options, path)
     if cfg.get('default_scope') == 'mmdet':
         check_detection(path)
     for keys in (['model'], ['model', 'backbone'], ['train_cfg'], ['default_hooks']):
@@ -289,15 +272,6 @@ def check_detection(config: str) -> None:
             f'{config} needs {missing}: run `make install-detection` (in a clone) or `python '
             'tools/install_detection.py`'
         )
-
-
-def _check_option_keys(cfg: Config, options: dict[str, Any]) -> None:
-    """What no config has and no runner reads would be ignored in silence."""
-    known = {*cfg.keys(), *inspect.signature(Runner.__init__).parameters, *OTHER_KEYS}
-    for option in options:
-        key = option.split('.')[0]
-        if key not in known:
-            raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
 
 
 def set_genotype(cfg: Config, genotype: str) -> None:
@@ -378,9 +352,7 @@ def _check_widths(model: dict[str, Any]) -> None:
     if wrong:
         key, (value, right) = next(iter(wrong.items()))
         options = ' '.join(f'{key}={right}'.replace(' ', '') for key, (_, right) in wrong.items())
-        raise UserError(
-            f'{key} is {value}, but {net.channels} channels give {right} features: set {options}'
-        )
+        raise UserError(f'{key} is {value}, but the network gives {right} features: set {options}')
 
 
 def _drop_scope(value: Any) -> None:

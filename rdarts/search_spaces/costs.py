@@ -7,25 +7,60 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.search_spaces.base import SearchSpace
 
+CONDITIONS = ('stem', 'first_channels', 'shape')
 
-def read_costs(
-    source: str | os.PathLike | Mapping[str, Any], space: SearchSpace
-) -> dict[str, tuple[tuple[float, ...], ...]]:
+
+class CostTable(dict):
+    """Cell type -> for each edge the cost of each candidate, in the candidates' order.
+
+    Args:
+        rows (dict[str, tuple[tuple[float, ...], ...]]): These.
+        conditions (dict[str, Any]): What they were measured for, where the table says so: the
+            supernet's ``stem`` and ``first_channels``, and the ``shape`` [C, H, W] of an image.
+        where (str): What to call the table in an error.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, tuple[tuple[float, ...], ...]],
+        conditions: Mapping[str, Any],
+        where: str,
+    ) -> None:
+        super().__init__(rows)
+        self.conditions, self.where = dict(conditions), where
+
+    def check(self, **actual: Any) -> None:
+        """A network may use the table only if it is what was measured.
+
+        Args:
+            **actual: ``stem``, ``first_channels`` or ``shape`` of the network.
+
+        Raises:
+            UserError: The table says that it was measured for another.
+        """
+        for key, value in actual.items():
+            if self.conditions.get(key, value) != value:
+                raise UserError(
+                    f'{self.where}: it was measured with {key} {brief(self.conditions[key])}, but '
+                    f"the search has {value!r}: measure anew, or take the key '{key}' out of it"
+                )
+
+
+def read_costs(source: str | os.PathLike | Mapping[str, Any], space: SearchSpace) -> CostTable:
     """Read and check a cost table.
 
     Args:
         source (str | PathLike | dict): A JSON file that ``tools/benchmarks/cost_table.py`` wrote,
             or its data: ``space``, ``unit`` and ``costs``, which maps each cell type to one entry
-            an edge, operation -> cost.
+            an edge, operation -> cost; and, where it matters, what a :class:`CostTable` was
+            measured for.
         space (SearchSpace): The space that it must be of.
-
-    Returns:
-        dict: Cell type -> for each edge the cost of each candidate, in the candidates' order.
 
     Raises:
         UserError: It cannot be read, is of another space, or lacks an entry; or one is no number,
@@ -38,13 +73,14 @@ def read_costs(
             source = json.loads(Path(source).read_text(encoding='utf-8'))
         except OSError as error:
             raise UserError(f'cannot read the cost table {where}: {error.strerror}') from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(f'{where}: no JSON; tools/benchmarks/cost_table.py writes it') from None
     if not isinstance(source, Mapping) or not isinstance(source.get('costs'), Mapping):
         raise UserError(f"{where}: a cost table is an object with 'space', 'unit' and 'costs'")
     if source.get('space') != space.name:
         raise UserError(
-            f"{where}: it is of the space '{source.get('space')}', but '{space.name}' is needed"
+            f'{where}: it is of the space {brief(source.get("space"))}, but '
+            f"'{space.name}' is needed"
         )
     found = {}
     for cell, topology in space.cells.items():
@@ -55,17 +91,27 @@ def read_costs(
         for edge, entry in zip(topology.edges, edges, strict=True):
             name = f'{where}: {cell}, edge {edge.source} -> {edge.target}'
             if not isinstance(entry, Mapping):
-                raise UserError(f'{name}: it must map operations to costs, but is {entry!r}')
+                raise UserError(f'{name}: it must map operations to costs, but is {brief(entry)}')
             missing = [op for op in edge.candidates if op not in entry]
             if missing:
                 raise UserError(f"{name}: no cost of '{missing[0]}'")
             for op in edge.candidates:
-                value = entry[op]
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if not number or not math.isfinite(value) or value < 0:
+                if not _is_cost(entry[op]):
                     raise UserError(
-                        f"{name}: the cost of '{op}' must be 0 or more, but is {value!r}"
+                        f"{name}: the cost of '{op}' must be 0 or more, but is {brief(entry[op])}"
                     )
             rows.append(tuple(float(entry[op]) for op in edge.candidates))
         found[cell] = tuple(rows)
-    return found
+    conditions = {key: source[key] for key in CONDITIONS if key in source}
+    if isinstance(conditions.get('shape'), tuple):  # as JSON has it
+        conditions['shape'] = list(conditions['shape'])
+    return CostTable(found, conditions, where)
+
+
+def _is_cost(value: Any) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and value >= 0
+    except OverflowError:  # an integer that no float holds
+        return False

@@ -27,8 +27,9 @@ def mobilenet_like(
 ) -> SearchSpace:
     """Stages of inverted bottlenecks: kernel 3, 5 or 7, expansion 3 or 6, or a skip.
 
-    A stage's first layer has its stride and changes the width, so it must be there; the others may
-    be skipped. With the defaults that is 21 layers, 15 of which may be.
+    A layer that keeps width and resolution may be skipped: all of a stage but its first, and that
+    too where its stride is 1 and the stage before is as wide. What the first stage reads is no part
+    of the space, so its first layer must be there. Defaults: 21 layers, 15 of which may be skipped.
 
     Args:
         widths (Sequence[int]): Channels of each stage. Defaults to ProxylessNAS's.
@@ -54,9 +55,11 @@ def mobilenet_like(
         raise UserError(f'mobilenet_like: each stage needs one of each, but there are {counts}')
     if not set(strides) <= {1, 2}:
         raise UserError(f'mobilenet_like: strides must be 1 or 2, but are {tuple(strides)}')
-    layers = []
-    for depth in depths:
-        layers += [list(MBCONVS)] + [[*MBCONVS, 'skip_connect']] * (depth - 1)
+    layers, before = [], None
+    for width, depth, stride in zip(widths, depths, strides, strict=True):
+        keeps = [stride == 1 and width == before] + [True] * (depth - 1)
+        layers += [[*MBCONVS, 'skip_connect'] if kept else MBCONVS for kept in keeps]
+        before = width
     name = 'mobilenet_like'
     for values, default, letter in (
         (widths, WIDTHS, 'w'), (depths, DEPTHS, 'd'), (strides, STRIDES, 's')

@@ -8,6 +8,7 @@ import torch
 from helpers import digits_config, run_tool, write_small_search
 from torch import nn
 
+from rdarts.architect import ArchitectHook
 from rdarts.engine import dry_run as module
 from rdarts.engine.dry_run import Stopwatch, count_macs, dry_run
 from rdarts.models import NASBench201Supernet
@@ -65,26 +66,60 @@ def test_how_long_a_dry_run_measures(mode):
     assert watch([50.0], mode, per_epoch=1) == (1, pytest.approx(50.0))
 
 
-def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
-    tmp_path, monkeypatch, capsys
-):
-    # a second an iteration of either kind, none in between
+def set_clock(monkeypatch):
+    """.4 s of the weights' step, .6 s of alpha's, .25 s of a validation batch, else none."""
     clock = [0.0]
 
     def tick(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
-        clock[0] += 1.0 if mode == 'train' else 0.25
+        clock[0] += 0.4 if mode == 'train' else 0.25
         after_iter(self, runner, batch_idx, data_batch, outputs, mode)
 
-    after_iter = Stopwatch._after_iter
+    def step(self, *args):
+        clock[0] += 0.6
+        alpha_step(self, *args)
+
+    after_iter, alpha_step = Stopwatch._after_iter, ArchitectHook.step
     monkeypatch.setattr(Stopwatch, '_after_iter', tick)
+    monkeypatch.setattr(ArchitectHook, 'step', step)
     monkeypatch.setattr(module.time, 'perf_counter', lambda: clock[0])
     monkeypatch.setattr(Stopwatch.__init__, '__defaults__', (lambda: clock[0],))
+
+
+def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
+    tmp_path, monkeypatch, capsys
+):
+    set_clock(monkeypatch)
     options = {'train_cfg.max_epochs': 7, 'train_cfg.val_interval': 3}
     found = dry_run(digits_config(tmp_path / 'run', options, images=96))
     # 48 images in each half, batches of 8; validations after epochs 3, 6 and 7
     assert found['seconds_per_iteration'] == pytest.approx(1.0)
+    assert found['seconds_at_rest'] is None
     assert found['expected_seconds'] == pytest.approx(7 * 6 * 1.0 + 3 * 6 * 0.25)
-    assert 'expected:   0:00:46 for 7 epochs of 6 iterations' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'iteration:  1.000 s\n' in out
+    assert 'expected:   0:00:46 for 7 epochs of 6 iterations' in out
+
+
+@pytest.mark.parametrize('order', ['alpha_first', 'weights_first'])
+def test_epochs_in_which_alpha_rests_have_iterations_of_the_weights_alone(
+    tmp_path, monkeypatch, capsys, order
+):
+    set_clock(monkeypatch)
+    options = {
+        'train_cfg.max_epochs': 7,
+        'train_cfg.val_interval': 7,
+        'default_hooks.architect.start_epoch': 3,
+        'default_hooks.architect.step_order': order,
+    }
+    found = dry_run(digits_config(tmp_path / 'run', options, images=96))
+    assert found['seconds_per_iteration'] == pytest.approx(1.0)
+    assert found['seconds_at_rest'] == pytest.approx(0.4)
+    assert found['expected_seconds'] == pytest.approx(3 * 6 * 0.4 + 4 * 6 * 1.0 + 6 * 0.25)
+    out = capsys.readouterr().out
+    assert 'iteration:  1.000 s, and 0.400 s in the first 3 epochs: alpha rests\n' in out
+    # of a search that ends before alpha moves
+    found = dry_run(digits_config(tmp_path / 'run', {**options, 'train_cfg.max_epochs': 2}, 96))
+    assert found['expected_seconds'] == pytest.approx(2 * 6 * 0.4 + 6 * 0.25)
 
 
 def test_dry_run_in_process(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import digits_config, run_tool, write_small_search
+from mmengine.config import DictAction
 
 from rdarts.engine import launch, read_checkpoint
 from rdarts.errors import Interrupted, RunFailed, UserError
@@ -53,8 +55,10 @@ def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
         ('train_cfg.max_epoch=3', "'max_epoch'; did you mean 'max_epochs'?"),
         ('train_dataloader.dataset.fracton=.3', "'fracton'; did you mean 'fraction'?"),
         ('optim_wrapper.optimizer.momentm=.3', "unexpected keyword argument 'momentm'"),
+        ('search_split.fraction=.3', 'set train_dataloader.dataset.fraction, arch_dataloader.d'),
+        ('foo', "--cfg-options takes KEY=VALUE, but got 'foo'"),
         # values
-        (f'{BACKBONE}.channels=4', 'set model.head.in_channels=16'),
+        (f'{BACKBONE}.channels=4', 'the network gives 16 features: set model.head.in_channels=16'),
         ('train_cfg.max_epochs=0', 'max_epochs must be a positive integer, not 0'),
         ('default_hooks.architect.lambda_=-1', 'lambda_ of BatchEntropyDecay must be at least 0'),
         ('default_hooks.architect.lambda_=nan', 'must be a finite number, but is nan'),
@@ -151,6 +155,33 @@ def test_run_guarded(error, line, code, capsys):
     err = capsys.readouterr().err
     assert line in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('option', 'line'),
+    [
+        ('foo', "takes KEY=VALUE, but got 'foo'"),
+        ('', "takes KEY=VALUE, but got ''"),
+        ('a=[1,(2]', "cannot read 'a=[1,(2]': Imbalanced brackets exist in 1,(2"),
+        ('a=[dict(b=1,c=2)]', 'cannot hold a dict(...) of two keys within brackets'),
+    ],
+)
+def test_options_that_cannot_be_parsed(option, line, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = ['--cfg-options', 'model.x=1', option]
+    assert launch.run_guarded(lambda: parser.parse_args(args)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('error: --cfg-options') and line in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_error_that_only_looks_like_one_of_options(capsys):
+    def main():
+        raise ValueError('not enough values to unpack (expected 2, got 1)')
+
+    with pytest.raises(ValueError, match='not enough values to unpack'):
+        launch.run_guarded(main)
 
 
 def test_defects_are_not_hidden(capsys):

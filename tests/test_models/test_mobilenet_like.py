@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ import torchvision
 from torch import nn
 
 from rdarts.apis import build_net, build_supernet
+from rdarts.architect.gradients import unrolled
 from rdarts.engine.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.genotypes import ChainGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet
 from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.registry import OPERATIONS
 from rdarts.search_spaces import build_space
 
 V2 = dict(
@@ -118,26 +121,116 @@ def test_one_hot_weights_make_the_network_of_the_genotype(mode):
     torch.testing.assert_close(net(image)[0], supernet(image)[0], rtol=1e-10, atol=1e-12)
 
 
+class Counting(nn.Module):
+    """An operation of one's own: buffers of other kinds, and a result that depends on one."""
+
+    def __init__(self, in_channels, out_channels, stride):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+        self.norm = nn.BatchNorm2d(out_channels, momentum=None)
+        self.other = nn.InstanceNorm2d(out_channels, track_running_stats=True)
+        self.register_buffer('calls', torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        x = self.conv(x)
+        return self.calls * self.norm(x) + self.other(x)
+
+
+@pytest.fixture
+def counting():
+    OPERATIONS.register_module(name='counting', module=Counting)
+    space = build_space(SMALL)
+    cell = space.cells['chain']
+    edges = [replace(edge, candidates=(*edge.candidates, 'counting')) for edge in cell.edges]
+    edges[0] = space.cells['chain'].edges[0]  # of other channels
+    yield replace(space, name='counted', cells=dict(chain=replace(cell, edges=tuple(edges))))
+    OPERATIONS.module_dict.pop('counting')
+
+
+def step_of(net, image):
+    """Gradients of a step that opens alpha and weights, and the buffers after it."""
+    for alpha in net.arch_parameters.values():
+        alpha.requires_grad_(True)
+    net(image)[0].square().sum().backward()
+    found = {name: p.grad for name, p in net.named_parameters()}
+    return {**found, **dict(net.named_buffers())}
+
+
+def assert_recomputing_changes_no_number(net, image):
+    results = []
+    for checkpoint in (False, True):
+        twin = copy.deepcopy(net)
+        twin.checkpoint = checkpoint
+        step_of(twin, image)
+        results.append(step_of(twin, image))
+    assert results[0].keys() == results[1].keys()
+    for name, expected in results[0].items():
+        assert torch.equal(results[1][name], expected), name
+    return results[0]
+
+
 @pytest.mark.parametrize('execution', ['plain', 'fan_out'])
 def test_recomputing_changes_no_number(execution):
     torch.manual_seed(0)
     net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
     image = torch.randn(4, 3, 32, 32, dtype=torch.float64)
-    results = []
-    for checkpoint in (False, True):
-        twin = copy.deepcopy(net)
-        twin.checkpoint = checkpoint
-        for alpha in twin.arch_parameters.values():
-            alpha.requires_grad_(True)
-        twin(image)[0].square().sum().backward()
-        found = {name: p.grad for name, p in twin.named_parameters()}
-        results.append({**found, **dict(twin.named_buffers())})
-    assert results[0].keys() == results[1].keys()
-    for name, expected in results[0].items():
-        assert torch.equal(results[1][name], expected), name
+    found = assert_recomputing_changes_no_number(net, image)
     norms = [m for m in net.modules() if isinstance(m, StackedBatchNorm2d)]
-    moved = [n for n in results[0] if n.endswith('running_mean') and 'layers' in n]
-    assert len(moved) == len(norms) and all(results[0][n].any() for n in moved)
+    moved = [n for n in found if n.endswith('running_mean') and 'layers' in n]
+    assert len(moved) == len(norms) and all(found[n].any() for n in moved)
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+def test_recomputing_moves_no_buffer_of_an_operation_of_ones_own(execution, counting):
+    torch.manual_seed(0)
+    net = MobileNetLikeSupernet(counting, execution=execution, **SIZES).double()
+    image = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    found = assert_recomputing_changes_no_number(net, image)
+    counts = [int(v) for n, v in found.items() if 'counting' in n and v.numel() == 1]
+    assert len(counts) == 3 * 5 and set(counts) == {0, 2}  # an instance norm counts none
+    assert all(v.any() for n, v in found.items() if 'counting' in n and n.endswith('running_mean'))
+
+
+def loss_of(net, image):
+    return net(image)[0].tanh().square().sum()
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+def test_recomputing_goes_through_backward_twice(execution):
+    torch.manual_seed(0)
+    net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
+    image = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    results = []
+    for net.checkpoint in (False, True):
+        loss = loss_of(net, image)
+        first = torch.autograd.grad(loss, parameters, retain_graph=True)
+        results.append([*first, *torch.autograd.grad(loss, parameters)])
+    for expected, found in zip(*results, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('hessian', ['autograd', 'finite_difference'])
+def test_the_unrolled_gradient_with_recomputing(execution, hessian):
+    torch.manual_seed(0)
+    sizes = dict(SMALL, depths=(2, 1, 1))
+    net = MobileNetLikeSupernet(sizes, execution=execution, alpha_std=0.5, **SIZES).double()
+    batches = torch.randn(2, 4, 3, 16, 16, dtype=torch.float64)
+    alphas = list(net.arch_parameters.values())
+    weights = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=0.05, momentum=0.9, weight_decay=3e-4)
+    before = copy.deepcopy(net.state_dict())
+    results = []
+    for net.checkpoint in (False, True):
+        losses = [lambda x=x: loss_of(net, x) for x in batches]
+        grads, loss = unrolled(*losses, alphas, weights, optimizer, list(net.buffers()), hessian)
+        results.append([*grads, loss])
+        assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+    assert all(grad.norm() > 0 for grad in results[0])
+    for expected, found in zip(*results, strict=True):
+        assert (found - expected).norm() <= 1e-10 * expected.norm()
 
 
 def test_outputs_by_stride_and_what_is_frozen():

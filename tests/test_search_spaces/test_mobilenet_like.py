@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from rdarts.architect.discretizers import Argmax
 from rdarts.errors import UserError
 from rdarts.genotypes import ChainGenotype, dumps, load_genotype, parse_genotype
+from rdarts.models import MobileNetLikeSupernet
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.costs import read_costs
 
@@ -49,6 +52,16 @@ def test_spaces_of_other_sizes_have_other_names():
     for key, value in dict(widths=(8, 24), depths=(3, 2), strides=(2, 1)).items():
         names.add(build_space(dict(SMALL, **{key: value})).name)
     assert len(names) == 5
+
+
+def test_what_keeps_its_shape_may_be_skipped():
+    sizes = dict(widths=(8, 8, 8, 16), depths=(2, 2, 1, 1), strides=(1, 1, 2, 1))
+    space = build_space(dict(type='mobilenet_like', **sizes))
+    skips = ['skip_connect' in edge.candidates for edge in space.cells['chain'].edges]
+    # what the first stage reads is not known; the third has a stride, the fourth another width
+    assert skips == [False, True, True, True, False, False]
+    net = MobileNetLikeSupernet(space, stem_channels=4, first_channels=4, last_channels=8)
+    assert net(torch.zeros(2, 3, 8, 8))[0].shape == (2, 8, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +163,10 @@ def test_cost_tables_that_do_not_fit(tmp_path):
     for value in (-0.1, math.nan, math.inf, '3', True, None):
         message = refused(lambda d, v=value: d['costs']['chain'][1].update(mbconv_k3_e3=v))
         assert f"{entry}the cost of 'mbconv_k3_e3' must be 0 or more, but is {value!r}" in message
+    huge = int('9' * 400)
+    message = refused(lambda d: d['costs']['chain'][1].update(mbconv_k3_e3=huge))
+    assert f"{entry}the cost of 'mbconv_k3_e3' must be 0 or more, but is 999" in message
+    assert len(message) < 300
     assert "'chain' needs 5 entries, one an edge" in refused(lambda d: d['costs']['chain'].pop())
     assert "it is of the space 'x', but" in refused(lambda d: d.update(space='x'))
     assert "an object with 'space', 'unit' and 'costs'" in refused(lambda d: d.pop('costs'))
@@ -157,5 +174,27 @@ def test_cost_tables_that_do_not_fit(tmp_path):
     bad.write_text('{')
     with pytest.raises(UserError, match='bad.json: no JSON'):
         read_costs(str(bad), space)
+    bad.write_text('[' * 100_000 + ']' * 100_000)
+    with pytest.raises(UserError, match='bad.json: no JSON') as error:
+        read_costs(str(bad), space)
+    assert '\n' not in str(error.value)
     with pytest.raises(UserError, match='cannot read the cost table .*gone.json: No such file'):
         build_space(dict(SMALL, costs=str(tmp_path / 'gone.json')))
+
+
+def test_what_a_table_was_measured_for(tmp_path):
+    space = build_space(SMALL)
+    data = costs_of(space)
+    plain = read_costs(data, space)
+    plain.check(stem='cifar', first_channels=16, shape=[3, 8, 8])  # a table that says nothing
+    table = read_costs(dict(data, stem='imagenet', first_channels=16, shape=(3, 8, 8)), space)
+    assert table == plain
+    table.check(stem='imagenet', first_channels=16, shape=[3, 8, 8])
+    table.check(stem='imagenet')
+    for key, value in dict(stem='cifar', first_channels=8, shape=[3, 8, 9]).items():
+        with pytest.raises(
+            UserError, match=f"cost table: it was measured with {key} .*'{key}' out"
+        ):
+            table.check(**{key: value})
+    for twin in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):
+        assert (twin, twin.conditions, twin.where) == (table, table.conditions, table.where)

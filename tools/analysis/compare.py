@@ -34,6 +34,7 @@ from rdarts.benchmarks.comparison import (
 )
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.engine.options import parse_options
 from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype
@@ -176,7 +177,7 @@ def evaluations(args: argparse.Namespace) -> list[Search]:
 
 def retrainings(args: argparse.Namespace, ended: Sequence[Search]) -> dict[Path, Run]:
     """Of what searches found, by their folders."""
-    cfg = launch.load_config(args.retrain, options_of(args.retrain_options))
+    cfg = launch.load_config(args.retrain, parse_options(args.retrain_options))
     found = {}
     for search in ended:
         source = search.run.folder
@@ -214,15 +215,6 @@ def content_of(cfg: Any) -> str:
     return hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()[:16]
 
 
-def options_of(texts: Sequence[str]) -> dict[str, Any]:
-    """Options as mmengine parses them."""
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    return parser.parse_args(['--options', *texts]).options if texts else {}
-
-
 def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
     """List the runs, and measure what one of each config would take."""
     from rdarts.engine.dry_run import dry_run
@@ -234,7 +226,7 @@ def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
         state = search.run.state()
         cost = 0.0 if state == 'done' else None
         if state != 'done' and not args.checkpoints:
-            cfg = launch.load_config(search.config, options_of(args.cfg_options))
+            cfg = launch.load_config(search.config, parse_options(args.cfg_options))
             if search.config not in seconds:
                 launch.check_model(cfg)
                 print(f'{search.config}:')
@@ -572,7 +564,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, Any], NASBench201 | None]
     stems = [Path(config).stem for config in args.configs]
     if len(set(stems)) != len(stems):
         raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
-    loaded = {c: launch.load_config(c, options_of(args.cfg_options)) for c in args.configs}
+    loaded = {c: launch.load_config(c, parse_options(args.cfg_options)) for c in args.configs}
     spaces = {
         c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
     }
@@ -603,7 +595,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, Any], NASBench201 | None]
         if wrong:
             raise UserError(message)
     if args.retrain:
-        cfg = launch.load_config(args.retrain, options_of(args.retrain_options))
+        cfg = launch.load_config(args.retrain, parse_options(args.retrain_options))
         if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
             raise UserError(
                 f'--retrain {args.retrain}: its network takes no genotype: use a config of '

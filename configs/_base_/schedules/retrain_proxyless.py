@@ -1,6 +1,6 @@
 """The retraining of ProxylessNAS (`imagenet_run_exp.py`): 300 epochs, batch 256, lr .05, cosine.
 
-Weight decay 4e-5, none of batch norms.
+Weight decay 4e-5, none of batch norms. The learning rate falls by epoch (there by iteration).
 """
 
 schedule_epochs = 300

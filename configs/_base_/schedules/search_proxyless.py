@@ -1,7 +1,18 @@
-"""The search of ProxylessNAS on ImageNet: 40 epochs of the weights alone, then 120 of both.
+"""A search over ProxylessNAS's epochs: 40 of the weights alone, then 120 of both.
 
-As its code has it, but for the gradient: alpha is relaxed as DARTS does, not sampled. Batches of
-256 (`train_dataloader.batch_size`), learning rate .025, cosine; alpha by Adam with betas (0, .999).
+Of its code (`imagenet_arch_search.py`) are these numbers, batches of 256
+(`train_dataloader.batch_size`), weight decay 4e-5 and Nesterov, label smoothing .1, and alpha's
+Adam with betas (0, .999). Otherwise there:
+- alpha's gradient is of sampled paths, every fifth batch; here alpha is relaxed as DARTS does, and
+  moves in each.
+- the learning rate falls .05 -> 0 over the 40 epochs and anew .025 -> 0 over the 120, by iteration;
+  here .025 -> 0 over the 160, by epoch.
+- the weights train on all images of train but 50,000, which are alpha's; here on 10 % and 2.5 %
+  (PC-DARTS).
+- brightness and saturation of the weights' images are jittered (32/255 and .5), alpha's images are
+  cropped at their centre; here both are cropped at random, without jitter.
+- batch norms add 1e-3 to variances, here 1e-5; weights start as He et al. have it (fan out), here
+  as in PyTorch.
 """
 
 schedule_epochs = 160

@@ -23,7 +23,8 @@ class ExpectedCost(Regularizer):
 
     in the unit of the space's table (ms, or millions of multiply-adds): ProxylessNAS's expected
     latency. The table belongs to the space: ``space=dict(type='mobilenet_like', costs=FILE)``,
-    where ``tools/benchmarks/cost_table.py`` writes FILE.
+    where ``tools/benchmarks/cost_table.py`` writes FILE. A config over another says
+    ``space=dict(_delete_=True, ...)``.
 
     Args:
         lambda_ (float | dict): In nats for each unit; see :class:`Regularizer`.
@@ -37,9 +38,9 @@ class ExpectedCost(Regularizer):
         """
         if space.costs is None:
             raise UserError(
-                f"ExpectedCost: the space '{space.name}' has no costs: give it a table, as "
-                "space=dict(type='mobilenet_like', costs='costs.json'), which "
-                'tools/benchmarks/cost_table.py writes'
+                f"ExpectedCost: the space '{space.name}' has no costs: give it a table, which "
+                'tools/benchmarks/cost_table.py writes, in a config: '
+                "space=dict(_delete_=True, type='mobilenet_like', costs='costs.json')"
             )
         total = 0.0
         for group in space.groups:

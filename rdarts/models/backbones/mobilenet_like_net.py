@@ -36,8 +36,8 @@ class MobileNetLikeNet(DerivedNet):
     - 3: the last layer (32, 320);
     - 4: the last convolution (32, 1280), for a classifier.
 
-    ``stem='cifar'`` leaves out two strides of 2 and, with them, the first output. An output of
-    stride s has ceil(H / s) x ceil(W / s) pixels.
+    ``stem='cifar'`` leaves out two strides of 2, before the first output: the same layers, of
+    strides 1, 2, 4, 8 and 8. An output of stride s has ceil(H / s) x ceil(W / s) pixels.
 
     Args:
         genotype (str | PathLike | dict | Genotype): A JSON file, the work directory of a search,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint as recompute
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
-from rdarts.models.operations import StackedBatchNorm2d
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, Stage
+from rdarts.search_spaces.costs import CostTable
 
 STEMS = ('imagenet', 'cifar')
 STEM_CHANNELS, FIRST_CHANNELS, LAST_CHANNELS = 32, 16, 1280
@@ -53,21 +53,30 @@ def check_chain(name: str, space: SearchSpace, stem: str) -> None:
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
     """Of the forward, and of the same again in the backward."""
-    return nullcontext(), _still_statistics(layer)
+    return nullcontext(), _BuffersAsBefore(layer)
 
 
-@contextmanager
-def _still_statistics(layer: nn.Module) -> Iterator[None]:
-    """Within, the batch norms of a layer do not move their running statistics."""
-    norms = [module for module in layer.modules() if isinstance(module, StackedBatchNorm2d)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, before, strict=True):
-            norm.momentum = momentum
+class _BuffersAsBefore(AbstractContextManager):
+    """Within, a layer's buffers are copies of what they were: its forward moves none of its own.
+
+    It is entered once a backward pass; a graph may have several.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.before = [
+            (module, name, buffer.clone())
+            for module in layer.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+
+    def __enter__(self) -> None:
+        self.own = [getattr(module, name) for module, name, _ in self.before]
+        for module, name, buffer in self.before:
+            setattr(module, name, buffer.clone())
+
+    def __exit__(self, *exception: Any) -> None:
+        for (module, name, _), buffer in zip(self.before, self.own, strict=True):
+            setattr(module, name, buffer)
 
 
 @MODELS.register_module()
@@ -90,7 +99,8 @@ class MobileNetLikeSupernet(BaseSupernet):
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
-        UserError: The space is no chain of stages, or an argument is out of its range.
+        UserError: The space is no chain of stages, its cost table was measured for another network,
+            or an argument is out of its range.
     """
 
     def __init__(
@@ -110,7 +120,8 @@ class MobileNetLikeSupernet(BaseSupernet):
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
         check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
         check_chain('MobileNetLikeSupernet', self.space, stem)
-        self.checkpoint = checkpoint
+        self._check_costs(stem=stem, first_channels=first_channels)
+        self.checkpoint, self.stem_type = checkpoint, stem
         self.channels, self.out_channels = stem_channels, last_channels
         first, *strides = stage_strides(self.space.stages, stem)
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, 1e-5)
@@ -142,14 +153,22 @@ class MobileNetLikeSupernet(BaseSupernet):
         Returns:
             tuple[Tensor]: One [N, last_channels, h, w]: a thirty-second of the input's resolution
             with the ImageNet stem, an eighth with the CIFAR stem.
+
+        Raises:
+            UserError: In training, the space's cost table was measured for images of another shape.
         """
+        if self.training:
+            self._check_costs(shape=list(x.shape[1:]))
         weights = self.edge_weights()['chain']
         x = self.stem(self.image_format(x))
         for layer, beta in zip(self.layers, weights, strict=True):
             if self.checkpoint and self.training:
-                # anew, each batch has moved the running statistics already
                 contexts = partial(_contexts, layer)
                 x = recompute(layer, x, beta, use_reentrant=False, context_fn=contexts)
             else:
                 x = layer(x, beta)
         return (self.last(x),)
+
+    def _check_costs(self, **actual: Any) -> None:
+        if isinstance(self.space.costs, CostTable):
+            self.space.costs.check(**actual)

@@ -1,0 +1,171 @@
+"""``--cfg-options``: what an option may set, and one line where it can set nothing."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from rdarts.errors import UserError, nearest
+
+# read by us, or by mmengine's runner beside its arguments
+OTHER_KEYS = (
+    *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
+    *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
+    'sync_bn',
+)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options ``KEY=VALUE`` as mmengine parses them."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    return parser.parse_args(['--options', *texts]).options if texts else {}
+
+
+def why_unparsed(error: Exception) -> str | None:
+    """What is wrong with an option, if this is an error of mmengine's parser of them."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    frame = next((f for f in frames if f.f_code is DictAction.__call__.__code__), None)
+    if frame is None:
+        return None
+    option = frame.f_locals['kv']
+    if '=' not in option:
+        return f"--cfg-options takes KEY=VALUE, but got '{option}'"
+    if isinstance(error, RecursionError):
+        return (
+            '--cfg-options cannot hold a dict(...) of two keys within brackets: write it into a '
+            'config, or a hook as default_hooks.NAME.KEY=VALUE'
+        )
+    return f"--cfg-options: cannot read '{option}': {error}"
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
+    """Set entries of a config.
+
+    Args:
+        cfg (Config): The config, which is changed.
+        options (dict[str, Any]): Dotted keys and their values.
+        path (str): What to call the config in an error.
+
+    Raises:
+        UserError: An option would have no effect, or does not fit.
+    """
+    _check_keys(cfg, options)
+    if 'schedule_epochs' in options:
+        _reschedule(cfg, options['schedule_epochs'])
+    try:
+        cfg.merge_from_dict(dict(options))
+    except Exception as error:
+        raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+
+
+def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
+    """What no runner reads would be ignored in silence.
+
+    Raises:
+        UserError: No config has the key; or one has it only to make other entries of it, which
+            were made when the file was read.
+    """
+    read = {*inspect.signature(Runner).parameters, *OTHER_KEYS} - {'cfg'}
+    known = {*cfg.keys(), *read}
+    for option in options:
+        key, *rest = option.split('.')
+        if key not in known:
+            raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
+        if key in read or option == 'schedule_epochs':
+            continue
+        places = _made_of(cfg, key, rest, read)
+        raise UserError(
+            f"--cfg-options: '{key}' is used while the config is read, and no more after that: "
+            + (f'set {", ".join(places)}' if places else 'set what is made of it')
+        )
+
+
+def _made_of(cfg: Config, key: str, inner: Sequence[str], read: set[str]) -> list[str]:
+    """The entries of ``read`` that a config and its bases make of a top-level name's ``inner``.
+
+    Straight, or by way of other names.
+    """
+    lines = cfg.text.splitlines()
+    # mmengine heads the text of each file with its path
+    code = '\n'.join('' if line.startswith('/') else line for line in lines)
+    try:
+        assigned = [
+            (statement.targets[0].id, statement.value)
+            for statement in ast.parse(code).body
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+        ]
+    except SyntaxError:  # a config in JSON or YAML, in which no name stands for another
+        return []
+    places: dict[tuple[str, ...], None] = {}
+    waiting = [(key, tuple(inner))]
+    for name, rest in waiting:
+        for target, value in assigned:
+            for path in _uses(value, name):
+                place = (target, *path, *rest)
+                if target in read:
+                    places[place] = None
+                elif target != name and (target, place[1:]) not in waiting:
+                    waiting.append((target, place[1:]))
+    entries = cfg.to_dict()
+    return ['.'.join(place) for place in places if _has(entries, place)]
+
+
+def _uses(value: ast.AST, name: str) -> Iterator[tuple[str, ...]]:
+    """The keys that lead, from outside in, to where a name stands within an entry's expression."""
+    of_base = isinstance(value, ast.Attribute) and getattr(value.value, 'id', None) == '_base_'
+    if (value.attr if of_base else getattr(value, 'id', None)) == name:
+        yield ()
+    elif isinstance(value, ast.Call) and getattr(value.func, 'id', None) == 'dict':
+        for part in value.args:
+            yield from _uses(part, name)
+        for item in value.keywords:
+            for path in _uses(item.value, name):
+                yield path if item.arg is None else (item.arg, *path)
+    elif isinstance(value, (ast.List, ast.Tuple)):
+        for index, part in enumerate(value.elts):
+            yield from ((str(index), *path) for path in _uses(part, name))
+    elif any(True for part in ast.iter_child_nodes(value) for _ in _uses(part, name)):
+        yield ()  # computed from it
+
+
+def _has(value: Any, place: Sequence[str]) -> bool:
+    for key in place:
+        try:
+            value = value[int(key) if isinstance(value, (list, tuple)) else key]
+        except (LookupError, TypeError, ValueError):
+            return False
+    return True
+
+
+def _reschedule(cfg: Config, epochs: Any) -> None:
+    """Let the scheduler that ends with ``schedule_epochs`` end with another number of epochs.
+
+    Raises:
+        UserError: None does, or there are too few epochs.
+    """
+    before = cfg.schedule_epochs
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise UserError(f'schedule_epochs must be a positive integer, but is {epochs!r}')
+    given = cfg.get('param_scheduler')
+    schedulers = [given] if isinstance(given, Mapping) else list(given or ())
+    ends = [one.get('end', one.get('begin', 0) + one.get('T_max', 0)) for one in schedulers]
+    last = max(ends, default=0)
+    if last - before not in (0, 1):  # PolyLR is at its minimum an epoch before `end`
+        raise UserError(
+            f'schedule_epochs: no scheduler of the config ends after its {before} epochs: set '
+            'param_scheduler itself'
+        )
+    for one, end in zip(schedulers, ends, strict=True):
+        begin = one.get('begin', 0)
+        if end == last and end + epochs - before <= begin:
+            raise UserError(f'schedule_epochs={epochs} leaves none after {begin} of warm-up')
+        if end == last:
+            one.update({k: one[k] + epochs - before for k in ('T_max', 'end') if k in one})
