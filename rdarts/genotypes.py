@@ -445,8 +445,8 @@ def published_names() -> list[str]:
     return sorted(_published())
 
 
-def _read_genotype(path: Path, space: str | None, published: Mapping[str, Genotype]) -> Genotype:
-    if path.is_dir():
+def _read_file(path: Path, space: str | None, published: Mapping[str, Genotype]) -> Genotype:
+    if os.path.isdir(path):  # Path's fails for a name that is too long
         folder, path = path, path / 'genotype.json'
         if not path.is_file():
             raise UserError(
@@ -471,6 +471,34 @@ def _read_genotype(path: Path, space: str | None, published: Mapping[str, Genoty
         raise UserError(f'{path}: {error}') from None
 
 
+def read_genotype(
+    source: str | os.PathLike | Mapping | Genotype, space: str | None = None
+) -> Genotype:
+    """Read a genotype, without its space.
+
+    Args:
+        source (str | PathLike | dict | Genotype): See :func:`load_genotype`.
+        space (str, optional): Name of the space of a string that does not say it.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    if isinstance(source, (CellGenotype, NASBench201Genotype, ChainGenotype)):
+        return source
+    if isinstance(source, Mapping):
+        return from_dict(source)
+    if isinstance(source, str) and is_text(source):
+        return parse_genotype(source, space)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            'genotype: give a JSON file, the work directory of a search, JSON data, an '
+            f'official string, or the name of a published genotype, but it is {source!r}'
+        )
+    published = _published()
+    genotype = published.get(source) if isinstance(source, str) else None
+    return _read_file(Path(source), space, published) if genotype is None else genotype
+
+
 def load_genotype(
     source: str | os.PathLike | Mapping | Genotype,
     space: str | Mapping | SearchSpace | None = None,
@@ -489,21 +517,5 @@ def load_genotype(
     """
     if space is not None:
         space = _space(space)
-    name = None if space is None else space.name
-    if isinstance(source, (CellGenotype, NASBench201Genotype, ChainGenotype)):
-        genotype = source
-    elif isinstance(source, Mapping):
-        genotype = from_dict(source)
-    elif isinstance(source, str) and is_text(source):
-        genotype = parse_genotype(source, name)
-    else:
-        if not isinstance(source, (str, os.PathLike)):
-            raise UserError(
-                'genotype: give a JSON file, the work directory of a search, JSON data, an '
-                f'official string, or the name of a published genotype, but it is {source!r}'
-            )
-        published = _published()
-        genotype = published.get(source) if isinstance(source, str) else None
-        if genotype is None:
-            genotype = _read_genotype(Path(source), name, published)
+    genotype = read_genotype(source, None if space is None else space.name)
     return genotype.validate(_own_space(genotype.space) if space is None else space)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, is_text, parse_genotype
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, read_genotype
 from rdarts.visualization.style import picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -78,49 +78,20 @@ class _Graph:
 
 
 def load_drawable(source: str | os.PathLike) -> Genotype:
-    """Read the genotype of a work directory, a file or a string, of any space.
+    """Read the genotype of a work directory, a file, a string or a name, of any space.
 
     A genotype of a registered space is checked against it; one of a space of its own is taken
     as it is, since its table is not in the file.
 
     Args:
-        source (str | PathLike): A folder that holds ``genotype.json``, a file, JSON text or an
-            official string.
+        source (str | PathLike): See :func:`~rdarts.genotypes.load_genotype`.
 
     Raises:
         UserError: It cannot be read, or does not fit its space.
     """
-    if isinstance(source, str) and is_text(source):
-        genotype, where = parse_genotype(source), ''
-    else:
-        path = Path(source)
-        try:
-            if path.is_dir():
-                path = path / 'genotype.json'
-                if not path.is_file():
-                    raise UserError(
-                        f'no genotype.json in {source}: a finished search writes it; '
-                        'run tools/train.py first'
-                    )
-            text = path.read_text(encoding='utf-8')
-        except (OSError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            reason = getattr(error, 'strerror', None) or 'not a text file'
-            raise UserError(
-                f'cannot read the genotype {path}: {reason}; give a work directory, a JSON file '
-                'or an official string'
-            ) from None
-        where = f'{path}: '
-        try:
-            genotype = parse_genotype(text)
-        except UserError as error:
-            raise UserError(f'{where}{error}') from None
+    genotype = read_genotype(source)
     space = _registered(genotype.space)
-    try:
-        return genotype if space is None else genotype.validate(space)
-    except UserError as error:
-        raise UserError(f'{where}{error}') from None
+    return genotype if space is None else genotype.validate(space)
 
 
 def draw_genotype(

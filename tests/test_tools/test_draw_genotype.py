@@ -51,7 +51,7 @@ def test_a_file_an_official_string_and_a_name_of_ones_own(draw, tmp_path):
 
 def test_errors_are_one_line(draw, tmp_path):
     for args, message in (
-        ([tmp_path], 'error: no genotype.json in'),
+        ([tmp_path], f'error: {tmp_path} holds no genotype.json: give the work dir'),
         (['missing.json'], 'error: cannot read the genotype missing.json: No such file'),
         ([CELL, '--out', 'x.gif'], 'error: x.gif: a picture ends in'),
         (['|nor_conv_3x3~0|'], 'error: genotype: it has 1 edges, but the cell'),

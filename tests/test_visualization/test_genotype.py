@@ -283,7 +283,7 @@ def test_reading_what_is_drawn(tmp_path):
 
 
 def test_reading_what_cannot_be_drawn(tmp_path):
-    with pytest.raises(UserError, match='no genotype.json in .*: a finished search writes it'):
+    with pytest.raises(UserError, match='holds no genotype.json: give the work directory of a s'):
         load_drawable(tmp_path)
     with pytest.raises(UserError, match='cannot read the genotype .*missing.json: No such file'):
         load_drawable(tmp_path / 'missing.json')
