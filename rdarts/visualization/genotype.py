@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, read_genotype
+from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, is_text, read_genotype
 from rdarts.visualization.style import picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ def load_drawable(source: str | os.PathLike) -> Genotype:
     """
     genotype = read_genotype(source)
     space = _registered(genotype.space)
-    return genotype if space is None else genotype.validate(space)
+    try:
+        return genotype if space is None else genotype.validate(space)
+    except UserError as error:
+        where = '' if is_text(str(source)) else f'{source}: '
+        raise UserError(f'{where}{error}') from None
 
 
 def draw_genotype(

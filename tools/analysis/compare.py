@@ -427,15 +427,22 @@ def error_table(
     return Table('methods', 'Test error after retraining', header, list(rows.values()))
 
 
-def difference_table(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> Table:
-    """Differences with a 95 % interval: of methods over seeds, and to what needs no search."""
+def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Differences with a 95 % interval: of methods over seeds, and to what needs no search.
+
+    Returns:
+        list[Table]: One; none where no two runs are paired.
+    """
+    if all(row['difference'] is None for row in found):
+        return []
     rows = []
     for row in found:
         cells = [f'{row["left"]} - {row["right"]}', '-', '-', str(row['pairs']), row['verdict']]
         if row['difference'] is not None:
             cells[1:3] = [f'{row["difference"]:+.2f}', f'{row["low"]:+.2f} to {row["high"]:+.2f}']
         rows.append(cells)
-    return Table(name, title, ['difference', 'mean', '95 % interval', 'pairs', 'verdict'], rows)
+    header = ['difference', 'mean', '95 % interval', 'pairs', 'verdict']
+    return [Table(name, title, header, rows)]
 
 
 def group_of(config: str, cfg: Any) -> tuple[str, str]:
@@ -665,10 +672,10 @@ def report_cells(
         others = {name: of[key]['mean'] for name, of in constants.items() if name != 'optimal'}
         rows = differences(values, others)
         title = f'{short} test accuracy, paired by seed'
-        tables.append(difference_table(f'differences_{short.lower()}', title, rows))
+        tables += difference_tables(f'differences_{short.lower()}', title, rows)
         found += [dict(dataset=dataset, **row) for row in rows]
     tables.append(quartile_table(constants))
-    return tables, chance(found), dict(baselines=constants, differences=found)
+    return tables, about(found), dict(baselines=constants, differences=found)
 
 
 def report_networks(
@@ -685,13 +692,15 @@ def report_networks(
         if len(values) > 1:
             rows = differences(values, {})
             name = 'differences_' + re.sub(r'\W+', '_', row).lower()
-            tables.append(difference_table(name, f'Test error, paired by seed ({row})', rows))
+            tables += difference_tables(name, f'Test error, paired by seed ({row})', rows)
             found += [dict(row=row, **one) for one in rows]
-    return tables, chance(found), dict(differences=found)
+    return tables, about(found), dict(differences=found)
 
 
-def chance(found: Sequence[Mapping[str, Any]]) -> str:
-    """How many differences would be shown where there is none."""
+def about(found: Sequence[Mapping[str, Any]]) -> str:
+    """What differences need, or how many would be shown where there is none."""
+    if found and all(row['difference'] is None for row in found):
+        return '\nDifferences between methods need two seeds, and an interval five.\n'
     count = sum(row['verdict'] != TOO_FEW for row in found)
     if not count:
         return ''
