@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from rdarts.architect.regularizers import ExpectedCost
+from rdarts.benchmarks import NASBench201
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.dry_run import dry_run
 from rdarts.engine.launch import build_runner, check_model, load_config
@@ -221,3 +223,25 @@ def test_the_small_mobilenet_example_runs(data_root, tmp_path, monkeypatch):
             if loader is not None:
                 loader.batch_size = 2
         assert dry_run(cfg)['alphas'] == alphas
+
+
+@pytest.mark.data
+def test_cells_without_none_as_the_page_on_results_says(tmp_path, data_root):
+    alpha = [[2.0, 1.0, 0.0, 1.5, 0.0]] * 5 + [[0.0, 1.0, 0.0, 0.0, 0.5]]
+    row = dict(kind='epoch', epoch=1, mean_entropy=1.5, alpha=dict(cell=alpha))
+    (tmp_path / 'search_log.jsonl').write_text(json.dumps(row) + '\n')
+    script = ROOT / 'docs' / 'en' / 'examples' / 'cells_without_none.py'
+    done = run_tool([script, tmp_path], env=dict(RDARTS_DATA=str(data_root)))
+    assert done.code == 0, done.err
+    header, found = (line.split(',') for line in done.out.replace(', ', ' ').splitlines())
+    assert len(header) == len(found) == 10
+    assert found[:2] + found[3:6] == ['1', '1.5000', '10.00', '5', '1']
+    table = NASBench201(data_root / 'nasbench201' / 'nasbench201.csv.gz')
+    cell = table.query(
+        '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+'
+        '|nor_conv_3x3~0|nor_conv_3x3~1|skip_connect~2|'
+    )
+    accuracy = f'{cell.accuracy("cifar10", "test"):.2f}'
+    assert found[6:] == [str(cell.index), accuracy, '0', '1']
+    done = run_tool([script, tmp_path / 'gone'], env=dict(RDARTS_DATA=str(data_root)))
+    assert done.code == 2 and done.err.startswith('error: no search_log.jsonl in ')
