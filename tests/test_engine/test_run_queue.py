@@ -153,13 +153,19 @@ sys.exit(run_guarded(lambda: run_all([run], 1)))
 """
 
 
+def start_queue(tmp_path, code, ignored=False):
+    """A queue of one run, in a process group of its own, once the run is ready; its folder."""
+    script, folder = tmp_path / 'queue.py', tmp_path / 'a'
+    script.write_text(QUEUE.format(ignored=ignored, folder=str(folder), code=code))
+    process = ToolProcess([script])
+    written(folder / 'ready')
+    return process, folder
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_lets_the_runs_save(tmp_path, number):
     """As a terminal sends Ctrl-C, and SIGHUP when it is closed."""
-    script, folder = tmp_path / 'queue.py', tmp_path / 'a'
-    script.write_text(QUEUE.format(ignored=False, folder=str(folder), code=SAVES))
-    process = ToolProcess([script])
-    written(folder / 'ready')
+    process, folder = start_queue(tmp_path, SAVES)
     os.killpg(process.pid, number)
     stopped = process.wait(30)
     name = 'Ctrl-C' if number == signal.SIGINT else number.name
@@ -171,11 +177,8 @@ def test_a_signal_to_the_whole_group_lets_the_runs_save(tmp_path, number):
 
 def test_what_is_ignored_stops_nothing(tmp_path):
     """As under nohup."""
-    script, folder = tmp_path / 'queue.py', tmp_path / 'a'
     code = SAVES.replace('time.sleep(60)', 'time.sleep(2)')
-    script.write_text(QUEUE.format(ignored=True, folder=str(folder), code=code))
-    process = ToolProcess([script])
-    written(folder / 'ready')
+    process, folder = start_queue(tmp_path, code, ignored=True)
     os.killpg(process.pid, signal.SIGHUP)
     ended = process.wait(30)
     assert ended.code == 0 and 'ended   a' in ended.out
@@ -183,11 +186,8 @@ def test_what_is_ignored_stops_nothing(tmp_path):
 
 
 def test_told_twice_it_kills(tmp_path):
-    script, folder = tmp_path / 'queue.py', tmp_path / 'a'
     code = SAVES.replace('sys.exit(128 + number)', 'time.sleep(60)')
-    script.write_text(QUEUE.format(ignored=False, folder=str(folder), code=code))
-    process = ToolProcess([script])
-    written(folder / 'ready')
+    process, folder = start_queue(tmp_path, code)
     os.kill(process.pid, signal.SIGTERM)
     assert written(folder / 'saved') == 'SIGTERM'
     child = json.loads((folder / 'run.json').read_text())['process']
