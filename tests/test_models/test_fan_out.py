@@ -448,8 +448,8 @@ def test_mixed_modes_of_batch_norms(path):
 
 
 SEEDS = 20  # of five, one seed's rounding may be most of the mean
-# Further off, rounding has turned a ReLU or a maximum: in a few of a hundred seeds, on each CPU and
-# in each execution in others, and then it is all of the mean.
+# Further off, rounding has turned a ReLU6 of a chain: in a few of a hundred seeds, others on each
+# CPU and in each execution, and then it is all of the mean.
 SWITCH = 1e-5
 
 
@@ -488,11 +488,13 @@ def test_float32_is_no_further_from_float64_than_plain(path, name):
         torch.tensor([rounding(name, seed, *execution) for seed in range(SEEDS)])
         for execution in (('plain', True), ('fan_out', path == 'native'))
     )
-    switched = [(errors > SWITCH).any(1) for errors in (plain, found)]
-    assert switched[1].sum() <= switched[0].sum() + 3
-    same = ~(switched[0] | switched[1])
-    plain, found = plain[same].mean(0), found[same].mean(0)
-    assert (plain > 0).all()
+    if name == 'mobilenet_like':
+        switched = [(errors > SWITCH).any(1) for errors in (plain, found)]
+        assert switched[1].sum() <= switched[0].sum() + 3
+        same = ~(switched[0] | switched[1])
+        plain, found = plain[same], found[same]
+    plain, found = plain.mean(0), found.mean(0)
+    assert (plain > 0).all() and (plain < 1e-3).all()
     assert (found <= 1.5 * plain).all(), (found.tolist(), plain.tolist())
 
 
