@@ -15,12 +15,17 @@ TESTS := $(call stamp,tests,requirements/tests.txt)
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection browser test lint clean
+.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python lint clean
+
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 help:
 	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
 	@echo 'make install-detection  install mmdetection, and build the operators of mmcv (once)'
 	@echo 'make test        install the rest, and run the tests (PYTEST_ARGS="..." for options)'
+	@echo 'make test-quick  the tests of less than ten seconds, without what only root installs'
+	@echo 'make test-cpus   these as older CPUs compute, without the compiled kernels, on two threads'
+	@echo 'make test-python PYTHON=python3.13  these with another Python, in an environment of its own'
 	@echo 'make lint        check style and format'
 	@echo 'make clean       remove the environment and what tools left; work_dirs/ stays'
 	@echo 'PYTHON=...       the Python to make .venv with (3.10 to 3.13; default: python3)'
@@ -40,7 +45,28 @@ install-detection: $(RUNTIME)
 	@$(PY) tools/install_detection.py
 
 test: $(RUNTIME) $(TESTS) install-detection browser
-	@$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal --cov=rdarts --cov-report=term $(PYTEST_ARGS)
+	@$(PYTEST) --cov=rdarts --cov-report=term $(PYTEST_ARGS)
+
+test-quick: $(RUNTIME) $(TESTS)
+	@$(PYTEST) -m 'not slow' $(PYTEST_ARGS)
+
+# Every value of each setting, not every combination. Goes through all, whatever fails.
+CPUS := \
+    ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=AVX2,OMP_NUM_THREADS=1 \
+    ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=SSE41,RDARTS_NATIVE=0,OMP_NUM_THREADS=2 \
+    ATEN_CPU_CAPABILITY=default,ONEDNN_MAX_CPU_ISA=SSE41,OMP_NUM_THREADS=1 \
+    ATEN_CPU_CAPABILITY=default,ONEDNN_MAX_CPU_ISA=AVX2,OMP_NUM_THREADS=2
+test-cpus: $(RUNTIME) $(TESTS)
+	@failed=; for cpu in $(CPUS); do \
+	    settings=$$(echo $$cpu | tr , ' '); \
+	    echo "as a CPU of $$settings"; \
+	    env $$settings $(MAKE) --no-print-directory test-quick || failed="$$failed$$cpu\n"; \
+	done; \
+	if [ -n "$$failed" ]; then printf "failed:\n$$failed" | tr , ' ' >&2; exit 1; fi
+
+# The environment is kept beside .venv, under the name of the Python.
+test-python:
+	@$(MAKE) --no-print-directory VENV=.venv-$(notdir $(PYTHON)) test-quick
 
 # Tests that need them are skipped where they are missing. Only root, as in a container, installs.
 browser:
@@ -58,7 +84,7 @@ lint: $(TESTS)
 	@$(PY) -m ruff format --check .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info rdarts/.mim .pytest_cache .ruff_cache .coverage .coverage.* htmlcov
+	rm -rf $(VENV) .venv-* build dist *.egg-info rdarts/.mim .pytest_cache .ruff_cache .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:

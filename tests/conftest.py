@@ -9,6 +9,8 @@ import pytest
 
 # The tests' networks are tiny: more threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Where there are two, they do not wait busily: the next test's process needs the core.
+os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
 pytest_plugins = ['tests.data_skips']
 

@@ -155,7 +155,7 @@ class ToolProcess:
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload(PRELOAD)
         self._files = [tempfile.NamedTemporaryFile('r', suffix=name) for name in ('out', 'err')]
-        env = dict(OMP_NUM_THREADS='1', **(env or {}))
+        env = dict(OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'), **(env or {}))
         names = [file.name for file in self._files]
         self.process = context.Process(
             target=_run_tool, args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent))
