@@ -25,6 +25,8 @@ from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import CheckpointLoader, Runner
 
 from rdarts import registry as rdarts_registry
+from rdarts.configuration.nearest_config import nearest_config
+from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
     find_checkpoint,
     list_checkpoints,
@@ -226,13 +228,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             is not known.
     """
     path = str(path)
-    if not Path(path).is_file():
-        folder = Path(path).parent
-        hint = ''
-        if folder.is_dir():
-            known = [item.name for item in folder.glob('*.py')]
-            hint = ': ' + nearest(Path(path).name, known) if known else ''
-        raise UserError(f'config not found: {path}{hint}')
+    if not os.path.isfile(path):  # unlike pathlib's, also of a name that is too long
+        raise UserError(f'config not found: {path}: {nearest_config(path)}')
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
@@ -251,6 +248,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         if value is not None and not isinstance(value, dict):
             raise UserError(f'config {path}: {".".join(keys)} must be a dict, but is {value!r}')
     _drop_scope(cfg._cfg_dict)
+    complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
     check_types(cfg.to_dict())
     backbone = (cfg.get('model') or {}).get('backbone') or {}
     if backbone.get('type') in SUPERNETS:

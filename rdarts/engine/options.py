@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from rdarts.configuration.option_values import read_options
 from rdarts.errors import UserError, nearest
 
 # read by us, or by mmengine's runner beside its arguments
@@ -21,12 +22,16 @@ OTHER_KEYS = (
     'sync_bn',
 )
 
+_BASES = Path(__file__).resolve().parents[1] / '.mim' / 'configs' / '_base_'
 
-def parse_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Options ``KEY=VALUE`` as mmengine parses them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    return parser.parse_args(['--options', *texts]).options if texts else {}
+
+def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Options ``KEY=VALUE``: see :mod:`rdarts.configuration.option_values`.
+
+    Raises:
+        UserError: One cannot be read.
+    """
+    return read_options(texts or ())
 
 
 def why_unparsed(error: Exception) -> str | None:
@@ -67,7 +72,9 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
 
 
 def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
-    """What no runner reads would be ignored in silence.
+    """What nobody reads would be ignored in silence.
+
+    A key that the config defines and makes nothing of is one that its own hook reads.
 
     Raises:
         UserError: No config has the key; or one has it only to make other entries of it, which
@@ -75,35 +82,64 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
     """
     read = {*inspect.signature(Runner).parameters, *OTHER_KEYS} - {'cfg'}
     known = {*cfg.keys(), *read}
+    code = _parse(cfg.text)
     for option in options:
         key, *rest = option.split('.')
         if key not in known:
             raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
-        if key in read or option == 'schedule_epochs':
+        if key in read or option == 'schedule_epochs' or not _is_used(code, key):
             continue
-        places = _made_of(cfg, key, rest, read)
+        places = _made_of(cfg, code, key, rest, read)
         raise UserError(
             f"--cfg-options: '{key}' is used while the config is read, and no more after that: "
             + (f'set {", ".join(places)}' if places else 'set what is made of it')
         )
 
 
-def _made_of(cfg: Config, key: str, inner: Sequence[str], read: set[str]) -> list[str]:
+def _parse(text: str) -> ast.Module:
+    """The statements of a config and its bases; none of a config in JSON or YAML."""
+    # mmengine heads the text of each file with its path
+    lines = ('' if line.startswith('/') else line for line in text.splitlines())
+    try:
+        return ast.parse('\n'.join(lines))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def _is_used(code: ast.Module, name: str) -> bool:
+    """Whether something is made of a top-level name while the config is read.
+
+    A config that a run wrote has every entry made: there, the bases that came with rdarts say it.
+    """
+    uses = _uses_of_names(code)
+    if not uses and code.body:
+        for path in sorted(_BASES.rglob('*.py')):
+            uses |= _uses_of_names(_parse(path.read_text(encoding='utf-8')))
+    return name in uses
+
+
+def _uses_of_names(code: ast.Module) -> set[str]:
+    names = {
+        part.id if isinstance(part, ast.Name) else part.attr
+        for part in ast.walk(code)
+        if isinstance(getattr(part, 'ctx', None), ast.Load)
+        and (isinstance(part, ast.Name) or _of_base(part))
+    }
+    return names - {'dict', '_base_'}
+
+
+def _made_of(
+    cfg: Config, code: ast.Module, key: str, inner: Sequence[str], read: set[str]
+) -> list[str]:
     """The entries of ``read`` that a config and its bases make of a top-level name's ``inner``.
 
     Straight, or by way of other names.
     """
-    lines = cfg.text.splitlines()
-    # mmengine heads the text of each file with its path
-    code = '\n'.join('' if line.startswith('/') else line for line in lines)
-    try:
-        assigned = [
-            (statement.targets[0].id, statement.value)
-            for statement in ast.parse(code).body
-            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-        ]
-    except SyntaxError:  # a config in JSON or YAML, in which no name stands for another
-        return []
+    assigned = [
+        (statement.targets[0].id, statement.value)
+        for statement in code.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    ]
     places: dict[tuple[str, ...], None] = {}
     waiting = [(key, tuple(inner))]
     for name, rest in waiting:
@@ -118,10 +154,18 @@ def _made_of(cfg: Config, key: str, inner: Sequence[str], read: set[str]) -> lis
     return ['.'.join(place) for place in places if _has(entries, place)]
 
 
+def _is_name(value: ast.AST, name: str) -> bool:
+    """Whether an expression is a top-level name of the config, or of one of its bases."""
+    return (value.attr if _of_base(value) else getattr(value, 'id', None)) == name
+
+
+def _of_base(value: ast.AST) -> bool:
+    return isinstance(value, ast.Attribute) and getattr(value.value, 'id', None) == '_base_'
+
+
 def _uses(value: ast.AST, name: str) -> Iterator[tuple[str, ...]]:
     """The keys that lead, from outside in, to where a name stands within an entry's expression."""
-    of_base = isinstance(value, ast.Attribute) and getattr(value.value, 'id', None) == '_base_'
-    if (value.attr if of_base else getattr(value, 'id', None)) == name:
+    if _is_name(value, name):
         yield ()
     elif isinstance(value, ast.Call) and getattr(value.func, 'id', None) == 'dict':
         for part in value.args:

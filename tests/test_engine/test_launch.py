@@ -75,7 +75,7 @@ def test_mistakes_in_options(option, says, tmp_path):
 def test_mistakes_in_the_config_file(tmp_path):
     line = fails(tmp_path, config=CONFIG.with_name('rdarts_nb201_digit.py'))
     assert 'config not found' in line
-    assert "did you mean 'rdarts_nb201_digits.py'?" in line
+    assert "did you mean 'configs/search/rdarts_nb201_digits.py'?" in line
     broken = tmp_path / 'broken.py'
     broken.write_text('model = dict(\n')
     assert f'config {broken} cannot be read' in fails(tmp_path, config=broken)

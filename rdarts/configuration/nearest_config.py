@@ -1,0 +1,58 @@
+"""Which config a mistyped path may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+# of the first bytes of a Python file that is a config
+_ENTRY = re.compile(rb'^(_base_|model|train_cfg|train_dataloader|default_scope)\s*=', re.MULTILINE)
+_SHIPPED = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
+
+
+def nearest_config(path: str | os.PathLike) -> str:
+    """A hint for a config that was not found.
+
+    Configs of the folder that was named come first, then those of ``configs`` here, or, without
+    such a folder, those that came with rdarts.
+
+    Args:
+        path (str | PathLike): What was given.
+
+    Returns:
+        str: ``did you mean 'configs/search/x.py'?``, or where configs are.
+    """
+    path = Path(path)
+    named = [file for file in _files(path.parent, '*.py') if _is_config(file)]
+    root = Path('configs') if Path('configs').is_dir() else _SHIPPED
+    others = [file for file in _files(root, '*/*.py') if file.parent.name != '_base_']
+    for files in (named, others):
+        close = difflib.get_close_matches(path.stem, {f.stem for f in files}, n=1, cutoff=0.6)
+        found = [file for file in files if file.stem in close]
+        if found:
+            # of two folders that hold the name, the one more like the folder that was named
+            best = max(found, key=lambda f: _likeness(str(f.parent), str(path.parent)))
+            return f"did you mean '{best}'?"
+    folders = sorted({str(file.parent) for file in (others or named)})
+    return f'configs are in {", ".join(folders)}' if folders else 'no configs are near'
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        with path.open('rb') as file:
+            return _ENTRY.search(file.read(65536)) is not None
+    except OSError:
+        return False
+
+
+def _likeness(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, first, second).ratio()
