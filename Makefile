@@ -13,9 +13,13 @@ stamp = $(VENV)/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
 RUNTIME := $(call stamp,runtime,setup.py requirements/runtime.txt)
 TESTS := $(call stamp,tests,requirements/tests.txt)
 
+OLDEST := .venv-oldest
+OLDEST_PIP := $(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check
+FLOORS := $(OLDEST)/.floors-$(lastword $(subst -, ,$(RUNTIME)))-$(lastword $(subst -, ,$(TESTS)))
+
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python lint clean
+.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python test-oldest lint clean
 
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
@@ -26,6 +30,8 @@ help:
 	@echo 'make test-quick  the tests of less than ten seconds, without what only root installs'
 	@echo 'make test-cpus   these as older CPUs compute, without the compiled kernels, on two threads'
 	@echo 'make test-python PYTHON=python3.13  these with another Python, in an environment of its own'
+	@echo 'make test-oldest  the tests, detection aside, with the oldest releases that'
+	@echo '                 requirements/runtime.txt names, in .venv-oldest (Python 3.10 or 3.11)'
 	@echo 'make lint        check style and format'
 	@echo 'make clean       remove the environment and what tools left; work_dirs/ stays'
 	@echo 'PYTHON=...       the Python to make .venv with (3.10 to 3.13; default: python3)'
@@ -67,6 +73,26 @@ test-cpus: $(RUNTIME) $(TESTS)
 # The environment is kept beside .venv, under the name of the Python.
 test-python:
 	@$(MAKE) --no-print-directory VENV=.venv-$(notdir $(PYTHON)) test-quick
+
+# Releases as old as numpy 1.26 and torch 2.4 have no wheels for the newest Pythons.
+test-oldest: $(FLOORS)
+	@$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+	    --ignore tests/test_detection $(PYTEST_ARGS)
+
+$(OLDEST)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2> /dev/null || { \
+	    echo "make test-oldest needs Python 3.10 or 3.11; $(PYTHON) is $$($(PYTHON) -V 2> /dev/null || echo not found)." \
+	        'Choose another: make PYTHON=python3.11 test-oldest' >&2; exit 1; }
+	@$(PYTHON) -m venv $(OLDEST)
+	@touch $@
+
+$(FLOORS): | $(OLDEST)/.created
+	@echo 'Installing the oldest releases into $(OLDEST): up to 3 GB, some minutes, once ...'
+	@sed -n 's/^\([a-z][^#]*\)>=/\1==/p' requirements/runtime.txt > $(OLDEST)/floors.txt
+	@$(OLDEST_PIP) -r $(OLDEST)/floors.txt
+	@$(OLDEST_PIP) -c $(OLDEST)/floors.txt -r requirements/tests.txt
+	@$(OLDEST_PIP) --no-deps -e .
+	@rm -f $(OLDEST)/.floors-* && touch $@
 
 # Tests that need them are skipped where they are missing. Only root, as in a container, installs.
 browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class UserError(ValueError):
@@ -31,6 +32,27 @@ class Interrupted(Exception):
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.code = 128 + signum
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether an error that damaged data may have caused is a defect of the program instead.
+
+    It is where a module lacks what it was asked for, or where it was raised in a function of this
+    package that the catching one has called: damaged data makes a reader fail within the reader.
+
+    Args:
+        error (BaseException): An error that was caught, in the function that caught it.
+    """
+    if isinstance(error, (ImportError, NameError)):
+        return True
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        return True
+    trace = error.__traceback__
+    if trace is None or trace.tb_next is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get('__name__', '')).partition('.')[0] == 'rdarts'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
-import numpy as np
-
-from rdarts.errors import UserError
-
-try:
-    from numpy._core import multiarray
-except ImportError:  # NumPy 1
-    from numpy.core import multiarray
+from rdarts.checkpoint.plain_numpy import stand_ins, unwrap
+from rdarts.errors import UserError, is_defect
 
 
 class _RefusedGlobal(Exception):
     """A pickle asks for something that no official batch holds."""
 
 
-def _encode(text: str, encoding: str = 'latin1') -> bytes:
-    # How Python 3 writes bytes below protocol 3. The real codecs.encode looks modules up by
-    # the codec's name.
-    if encoding not in ('latin1', 'latin-1'):
-        raise _RefusedGlobal(f'_codecs.encode(..., {encoding!r})')
-    return text.encode('latin1')
-
-
-_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('_codecs', 'encode'): _encode,
-    **{
-        (module, name): getattr(multiarray, name)
-        for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
-        for name in ('_reconstruct', 'scalar')
-    },
-}
+_ADMITTED = stand_ins()
 
 
 class _Unpickler(pickle.Unpickler):
@@ -52,7 +28,7 @@ class _Unpickler(pickle.Unpickler):
 def load_pickle(path: str | PathLike[str]) -> Any:
     """Read a pickled batch of CIFAR or ImageNet16 without running anything that it names.
 
-    Only NumPy arrays, dtypes and scalars and Python's plain types are admitted. The 8-bit
+    Only NumPy arrays and scalars of plain numbers and Python's plain types are admitted. The 8-bit
     strings of Python 2 are read as latin-1, and where the top level is a dict its keys
     come back as ``str`` in either case.
 
@@ -68,14 +44,26 @@ def load_pickle(path: str | PathLike[str]) -> Any:
     """
     try:
         with open(path, 'rb') as file:
-            content = _Unpickler(file, encoding='latin1').load()
+            content = unwrap(_Unpickler(file, encoding='latin1').load())
     except _RefusedGlobal as error:
         raise UserError(
             f"{path}: refused: the pickle asks for '{error}', which no official batch holds"
         ) from None
     except OSError as error:
         raise UserError(f'{path}: cannot be read: {error.strerror or error}') from error
+    except pickle.UnpicklingError as error:
+        text = ' '.join(str(error).split())
+        if text.startswith('refused: '):
+            raise UserError(
+                f'{path}: refused: the pickle asks for {text.removeprefix("refused: ")}, which no '
+                'official batch holds'
+            ) from None
+        raise UserError(
+            f'{path}: cut off or not a pickled batch ({text}); download it again'
+        ) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
+        if is_defect(error):
+            raise
         detail = ' '.join(str(error).split()) or type(error).__name__
         raise UserError(
             f'{path}: cut off or not a pickled batch ({detail}); download it again'

@@ -10,10 +10,11 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import numpy as np
@@ -32,8 +33,9 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
 from rdarts.engine.random_state import get_random_state
-from rdarts.errors import Interrupted, RunFailed, UserError
+from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
 
 NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)\.pth')
@@ -43,11 +45,20 @@ HISTORY = 10_000  # logged values of each scalar that a checkpoint keeps, for sm
 # Reading
 
 
-def _numpy_data() -> list[Any]:
-    """Plain numpy data, which checkpoints of other projects hold in their meta entry."""
-    core = np._core if hasattr(np, '_core') else np.core
-    dtypes = {type(np.dtype(code)) for code in '?bBhHiIlLqQefd'}
-    return [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+@contextmanager
+def _only_safe(globals_: list[Any]) -> Iterator[None]:
+    """Let torch's reader admit these beside its own, and nothing that others have let it admit.
+
+    torch 2.4 has no context manager for it.
+    """
+    before = list(torch.serialization.get_safe_globals())
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(globals_)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def _history_data() -> list[Any]:
@@ -83,26 +94,38 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
     path = Path(filename).expanduser()
     if not path.is_file():
         raise UserError(f'checkpoint not found: {path}')
+    admitted = [*named_stand_ins(), *_history_data()]
+    damaged = f'checkpoint {path} is damaged or no checkpoint'
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-            if broken:
-                raise UserError(f'checkpoint {path} is damaged (checksum of {broken})')
-        with torch.serialization.safe_globals([*_numpy_data(), *_history_data()]):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with open(path, 'rb') as file, _only_safe(admitted):
+            _check_sums(path, file)
+            checkpoint = unwrap(torch.load(file, map_location=map_location, weights_only=True))
     except pickle.UnpicklingError as error:
+        refused = re.search(r'refused: ([^\n]+)', str(error))
         match = re.search(r'(?:GLOBAL|global|class|function)s?:? `?([\w.]+\.[\w.]+)', str(error))
+        if refused is not None:
+            raise UserError(
+                f'checkpoint {path} refused: it holds {refused[1]}; a checkpoint may hold only '
+                'tensors, numbers, strings, lists and dicts'
+            ) from None
         if match is None:
-            raise UserError(f'checkpoint {path} is damaged or no checkpoint') from None
+            raise UserError(damaged) from None
         raise UserError(
             f'checkpoint {path} refused: it would run code ({match[1]}); a checkpoint may hold '
             'only tensors, numbers, strings, lists and dicts'
         ) from None
+    except OSError as error:
+        if error.errno is None:  # zipfile's and torch's own
+            raise UserError(damaged) from None
+        raise UserError(f'checkpoint {path} cannot be read: {error.strerror}') from None
     except UserError:
         raise
-    except Exception:  # damaged bytes make torch's reader fail in any way
-        raise UserError(f'checkpoint {path} is damaged or no checkpoint') from None
+    except Exception as error:  # damaged bytes make torch's reader fail in nearly any way
+        if is_defect(error):
+            raise
+        if 'allocate memory' in str(error) or isinstance(error, MemoryError):
+            raise RunFailed(f'checkpoint {path} cannot be read: out of memory') from None
+        raise UserError(damaged) from None
     if not isinstance(checkpoint, dict):
         raise UserError(f'checkpoint {path} holds no dict, but {type(checkpoint).__name__}')
     if isinstance(checkpoint.get('meta'), dict):
@@ -111,6 +134,16 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
     if isinstance(hub, dict) and 'histories' in hub:
         checkpoint['message_hub'] = _unpack_message_hub(hub)
     return checkpoint
+
+
+def _check_sums(path: Path, file: BinaryIO) -> None:
+    """torch's reader does not compare the checksums of what it reads."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise UserError(f'checkpoint {path} is damaged (checksum of {broken})')
+    file.seek(0)
 
 
 def _read_url(url: str, map_location: Any = 'cpu') -> dict[str, Any]:

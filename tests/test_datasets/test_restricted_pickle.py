@@ -132,7 +132,7 @@ def test_a_file_that_is_no_pickle_or_missing(tmp_path):
         load_pickle(tmp_path / 'absent')
 
 
-def test_an_array_too_large_for_memory_is_an_error_line(tmp_path):
+def test_an_array_that_would_be_too_large_for_memory_is_refused(tmp_path):
     content = (
         b'\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(\x8a\x07'
         + (10**15).to_bytes(7, 'little')
@@ -141,5 +141,91 @@ def test_an_array_too_large_for_memory_is_an_error_line(tmp_path):
         + b'tR.'
     )
     (tmp_path / 'batch').write_bytes(content)
-    with pytest.raises(UserError, match='batch: cut off or not a pickled batch'):
+    with pytest.raises(UserError, match='batch: refused: the pickle asks for numpy.ndarray that'):
         load_pickle(tmp_path / 'batch')
+
+
+FORGED = {
+    'object': ('O8', (3, '|', None, None, None, -1, -1, 63)),
+    'bytes that hide an object': (
+        'V8',
+        (3, '|', None, ('a',), {'a': (np.dtype('O'), 0)}, 8, 8, 63),
+    ),
+    'numbers with fields': ('u1', (3, '|', None, ('a',), {'a': (np.dtype('u1'), 0)}, 1, 1, 0)),
+    'numbers with a subarray': ('u1', (3, '|', (np.dtype('u1'), (9,)), None, None, 9, 1, 0)),
+    'another size': ('u1', (3, '|', None, None, None, 10**9, 1, 0)),
+    'flags of objects': ('u1', (3, '|', None, None, None, -1, -1, 63)),
+    'a state that is no tuple': ('u1', 3),
+    'a short state': ('u1', (3,)),
+    'metadata': ('u1', (4, '|', None, None, None, -1, -1, 0, {'a': 1})),
+    'text': ('U4', (3, '<', None, None, None, 16, 4, 8)),
+    'dates': ('M8', (4, '<', None, None, None, -1, -1, 0, (b'ns', 1, 1, 1))),
+}
+
+
+class ForgedDType:
+    """Pickles as a dtype of any code and state."""
+
+    def __init__(self, code, state):
+        self.code, self.state = code, state
+
+    def __reduce__(self):
+        return np.dtype, (self.code, False, True), self.state
+
+
+class ForgedArray:
+    """Pickles as an array of a forged dtype: 8 bytes that may be taken for an address."""
+
+    def __init__(self, dtype, shape=(1,), data=b'AAAAAAAA', start=(0,)):
+        self.state = (1, shape, dtype, False, data)
+        self.start = start
+
+    def __reduce__(self):
+        reconstruct = np.zeros(1).__reduce__()[0]
+        return reconstruct, (np.ndarray, self.start, b'b'), self.state
+
+
+@pytest.mark.parametrize('what', FORGED)
+@pytest.mark.parametrize('protocol', [0, 2, 4])
+def test_a_dtype_that_hides_something_is_refused(tmp_path, what, protocol):
+    batch = {'data': ForgedArray(ForgedDType(*FORGED[what])), 'labels': [0]}
+    (tmp_path / 'batch').write_bytes(pickle.dumps(batch, protocol=protocol))
+    with pytest.raises(UserError, match='batch: (refused: .*numpy|cut off)') as error:
+        load_pickle(tmp_path / 'batch')
+    assert one_line(error)
+
+
+@pytest.mark.parametrize(
+    'forged',
+    [
+        ForgedArray(np.dtype('u1'), shape=(9,)),
+        ForgedArray(np.dtype('u1'), shape=(-8,)),
+        ForgedArray(np.dtype('u1'), shape=8),
+        ForgedArray(np.dtype('u1'), data=['x']),
+        ForgedArray('u1'),
+        ForgedArray(np.dtype('u1'), start=(8,)),
+        ForgedArray(np.dtype('u1'), start=5),
+        ForgedDType(['u1'], None),
+        ForgedDType(3, None),
+    ],
+)
+def test_an_array_whose_state_does_not_fit_is_refused(tmp_path, forged):
+    (tmp_path / 'batch').write_bytes(pickle.dumps({'data': forged}, protocol=2))
+    with pytest.raises(UserError, match='batch: (refused|cut off)') as error:
+        load_pickle(tmp_path / 'batch')
+    assert one_line(error)
+
+
+@pytest.mark.parametrize('protocol', range(6))
+@pytest.mark.parametrize('code', ['u1', 'i8', '>i4', '<f4', 'f8', 'f2', '?'])
+def test_arrays_of_plain_numbers_come_back_as_they_were(tmp_path, protocol, code):
+    arrays = [np.arange(12).reshape(3, 4).astype(code), np.arange(6).reshape(2, 3).T.astype(code)]
+    values = {'a': (arrays[0], [arrays[1]]), 'same': arrays[0], 'scalar': arrays[0][1, 2]}
+    (tmp_path / 'batch').write_bytes(pickle.dumps(values, protocol=protocol))
+    read = load_pickle(tmp_path / 'batch')
+    for array, back in zip(arrays, (read['a'][0], read['a'][1][0]), strict=True):
+        assert type(back) is np.ndarray and back.dtype == array.dtype
+        assert back.flags.writeable
+        np.testing.assert_array_equal(back, array)
+    assert read['same'] is read['a'][0]
+    assert read['scalar'] == arrays[0][1, 2] and read['scalar'].dtype.kind == arrays[0].dtype.kind

@@ -77,6 +77,84 @@ def test_bare_pickle_is_refused(tmp_path):
     assert not (tmp_path / 'pwned').exists()
 
 
+class ForgedDType:
+    """Pickles as a dtype of any code and state."""
+
+    def __init__(self, code, state):
+        self.code, self.state = code, state
+
+    def __reduce__(self):
+        return np.dtype, (self.code, False, True), self.state
+
+
+class ForgedArray:
+    """Pickles as an array of a dtype."""
+
+    def __init__(self, dtype):
+        self.state = (1, (1,), dtype, False, b'AAAAAAAA')
+
+    def __reduce__(self):
+        return np.zeros(1).__reduce__()[0], (np.ndarray, (0,), b'b'), self.state
+
+
+@pytest.mark.parametrize(
+    'dtype',
+    [
+        ForgedDType('O8', (3, '|', None, None, None, -1, -1, 63)),
+        ForgedDType('V8', (3, '|', None, ('a',), {'a': (np.dtype('O'), 0)}, 8, 8, 63)),
+        ForgedDType('u1', (3, '|', (np.dtype('u1'), (9,)), None, None, 9, 1, 0)),
+        ForgedDType('u1', (3, '|', None, None, None, 10**9, 1, 0)),
+        ForgedDType('u1', None),
+    ],
+)
+@pytest.mark.parametrize('new_format', [True, False])
+def test_a_dtype_that_hides_something_is_refused(dtype, new_format, tmp_path):
+    path = tmp_path / 'forged.pth'
+    torch.save(
+        dict(meta=dict(mean=ForgedArray(dtype))), path, _use_new_zipfile_serialization=new_format
+    )
+    with pytest.raises(UserError, match='refused: it holds numpy.dtype|damaged') as error:
+        read_checkpoint(path)
+    assert '\n' not in str(error.value)
+
+
+def test_what_others_let_torch_admit_is_not_admitted_here(tmp_path):
+    before = list(torch.serialization.get_safe_globals())
+    torch.save(dict(evil=Evil(tmp_path / 'pwned')), tmp_path / 'a.pth')
+    torch.serialization.add_safe_globals([os.system])
+    try:
+        with pytest.raises(UserError, match='refused: it would run code .*system'):
+            read_checkpoint(tmp_path / 'a.pth')
+        assert os.system in torch.serialization.get_safe_globals()
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+    assert not (tmp_path / 'pwned').exists()
+
+
+@pytest.mark.parametrize(
+    'where', ['rdarts.engine.checkpoint._history_data', 'rdarts.engine.checkpoint.unwrap']
+)
+@pytest.mark.parametrize('error', [AttributeError('x'), TypeError('x'), NameError('x')])
+def test_a_defect_of_the_reader_is_not_reported_as_damage(where, error, tmp_path, monkeypatch):
+    def broken(*args):
+        raise error
+
+    monkeypatch.setitem(broken.__globals__, '__name__', 'rdarts.broken')
+    torch.save(dict(a=1), tmp_path / 'a.pth')
+    monkeypatch.setattr(where, broken)
+    with pytest.raises(type(error)) as caught:
+        read_checkpoint(tmp_path / 'a.pth')
+    assert not isinstance(caught.value, UserError)
+
+
+def test_a_module_that_lacks_something_is_not_reported_as_damage(tmp_path, monkeypatch):
+    torch.save(dict(a=1), tmp_path / 'a.pth')
+    monkeypatch.delattr(torch.serialization, 'get_safe_globals')  # as old releases lacked it
+    with pytest.raises(AttributeError, match='get_safe_globals'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
 def test_what_is_downloaded_is_read_alike(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     source = tmp_path / 'source.pth'

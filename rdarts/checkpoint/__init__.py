@@ -1,0 +1,1 @@
+"""What a checkpoint may hold, and how it is read."""
