@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class SampleError(UserError):
+    """A sample that cannot be loaded: only the process that met it can say which it is."""
+
+
 class RunFailed(RuntimeError):
     """A run that cannot go on although its input was right, such as a loss that became NaN.
 

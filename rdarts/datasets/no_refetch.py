@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rdarts.errors import UserError
+from rdarts.errors import SampleError
 
 
 class NoRefetch:
@@ -18,7 +18,7 @@ class NoRefetch:
         self.full_init()
         sample = self.prepare_data(idx)
         if sample is None:
-            raise UserError(f'{self.describe_sample(idx)}: the pipeline returned no sample')
+            raise SampleError(f'{self.describe_sample(idx)}: the pipeline returned no sample')
         return sample
 
     def describe_sample(self, idx: int) -> str:

@@ -34,7 +34,7 @@ from rdarts.engine.checkpoint import (
     set_aside,
 )
 from rdarts.engine.options import merge_options, why_unparsed
-from rdarts.errors import Interrupted, RunFailed, UserError, nearest
+from rdarts.errors import Interrupted, RunFailed, SampleError, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 
 RUN_FILES = (
@@ -94,7 +94,8 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         if known is None:
             raise
         line, code = known
-        if code != 2 or is_main_rank():
+        # other mistakes are met by all processes alike
+        if code != 2 or isinstance(error, SampleError) or is_main_rank():
             print(f'error: {line}', file=sys.stderr)
         return code
     finally:
@@ -491,6 +492,25 @@ class _Runner(Runner):
         """See mmengine."""
         if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
             super().dump_config()
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """As mmengine's; the data must have the classes of the model."""
+        return self._checked(super().build_train_loop(loop))
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """See :meth:`build_train_loop`."""
+        return self._checked(super().build_val_loop(loop))
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """See :meth:`build_train_loop`."""
+        return self._checked(super().build_test_loop(loop))
+
+    def _checked(self, loop: Any) -> Any:
+        from rdarts.datasets.classes import check_num_classes  # imports mmpretrain's data sets
+
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        check_num_classes(model, loop.dataloader.dataset)
+        return loop
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """As mmengine's, but None switches off any hook: mmengine's refuses all but its own."""

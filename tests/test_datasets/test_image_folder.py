@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from rdarts.datasets import ImageFolder, SearchSplit, SeededDataset
-from rdarts.errors import UserError
+from rdarts.datasets import ImageFolder, SearchSplit, SeededDataset, image_folder
+from rdarts.datasets.image_folder import readable_extensions
+from rdarts.errors import SampleError, UserError
 
 LOAD = [dict(type='LoadImageFromFile')]
 
@@ -59,16 +62,102 @@ def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match='no class folders'):
         ImageFolder(data_root=tmp_path)
     (tmp_path / 'cat').mkdir()
-    with pytest.raises(UserError, match='Found 0 files'):
+    with pytest.raises(UserError, match="no image in the class folder 'cat'; images end in"):
         ImageFolder(data_root=tmp_path)
+
+
+@pytest.mark.parametrize('name', ['.ipynb_checkpoints', '.DS_Store', '__MACOSX'])
+def test_what_is_hidden_is_neither_class_nor_image(tmp_path, name):
+    write_images(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / 'cat' / name).mkdir()
+    for folder in (tmp_path / name, tmp_path / 'cat' / name):
+        (folder / '0.png').write_bytes((tmp_path / 'cat' / '0.png').read_bytes())
+    (tmp_path / 'dog' / '._0.png').write_bytes(b'what macOS writes beside a file')
+    dataset = ImageFolder(data_root=tmp_path, pipeline=LOAD)
+    assert dataset.metainfo['classes'] == ('cat', 'dog') and len(dataset) == 8
+
+
+def test_every_format_that_the_decoder_reads(tmp_path):
+    write_images(tmp_path, count=1)
+    image = np.full((64, 64, 3), 50, np.uint8)
+    kinds = {'.jfif': '.jpg', '.jpe': '.jpg'}
+    for ending in readable_extensions():
+        grey = image[..., 0] if ending == '.pgm' else image
+        done, data = cv2.imencode(kinds.get(ending, ending), grey)
+        assert done
+        (tmp_path / 'cat' / f'x{ending.upper()}').write_bytes(data.tobytes())
+    dataset = ImageFolder(data_root=tmp_path, pipeline=LOAD)
+    assert len(dataset) == 2 + len(readable_extensions())
+    for i in range(len(dataset)):
+        assert dataset[i]['img'].shape[2] == 3
+
+
+def test_what_is_left_out_is_counted_and_said_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(image_folder, 'print_log', lambda line, **_: said.append(line))
+    write_images(tmp_path)
+    for name in ('a.heic', 'b.HEIC', 'c.txt', 'README'):
+        (tmp_path / 'cat' / name).write_bytes(b'')
+    for _ in range(2):
+        assert len(ImageFolder(data_root=tmp_path)) == 8
+    (line,) = said
+    assert '4 files left out' in line and '2 .heic, 1 .txt, 1 without an ending' in line
+    (tmp_path / 'cow').mkdir()
+    (tmp_path / 'cow' / 'a.heic').write_bytes(b'')
+    with pytest.raises(UserError, match=r"no image in the class folder 'cow' \(it holds 1 .heic\)"):
+        ImageFolder(data_root=tmp_path)
+
+
+def test_images_below_a_class_folder(tmp_path):
+    write_images(tmp_path)
+    write_images(tmp_path / 'cat', classes=('young',), count=1)
+    dataset = ImageFolder(data_root=tmp_path)
+    names = [os.path.relpath(info['img_path'], tmp_path) for info in dataset]
+    assert names[:5] == [f'cat/{name}.png' for name in ('0', '1', '2', '3', 'young/0')]
+    (tmp_path / 'dog' / 'loop').symlink_to(tmp_path / 'dog')
+    with pytest.raises(UserError, match='dog/loop: a link to a folder that it lies in'):
+        ImageFolder(data_root=tmp_path)
+
+
+@pytest.mark.parametrize('place', ['cat/9.png', 'cow'])
+def test_a_link_to_nothing(tmp_path, place):
+    write_images(tmp_path)
+    (tmp_path / place).symlink_to('/nowhere/9.png')
+    with pytest.raises(UserError, match=f'{place}: a link to /nowhere/9.png, which is not there'):
+        ImageFolder(data_root=tmp_path)
+
+
+def test_links_to_images_are_images(tmp_path):
+    write_images(tmp_path / 'real')
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'set' / 'cat').symlink_to(tmp_path / 'real' / 'cat')
+    (tmp_path / 'set' / 'dog').mkdir()
+    (tmp_path / 'set' / 'dog' / '0.png').symlink_to(tmp_path / 'real' / 'dog' / '0.png')
+    assert len(ImageFolder(data_root=tmp_path / 'set')) == 5
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('cut', [0, 200, 1000])
+def test_a_damaged_image_is_named_before_a_run_begins(tmp_path, cut, backend):
+    write_images(tmp_path)
+    noise = np.random.RandomState(0).randint(0, 256, (48, 48, 3), np.uint8)
+    data = cv2.imencode('.jpg', noise)[1].tobytes()
+    path = tmp_path / 'dog' / '9.jpg'
+    path.write_bytes(data)
+    load = [dict(type='LoadImageFromFile', imdecode_backend=backend)]
+    assert len(ImageFolder(data_root=tmp_path, pipeline=load)) == 9
+    path.write_bytes(data[:-cut] if cut else b'')
+    with pytest.raises(SampleError, match=r'dog/9\.jpg: unreadable image$'):
+        ImageFolder(data_root=tmp_path, pipeline=load)
 
 
 @pytest.mark.parametrize('content', [b'', b'no image'])
 @pytest.mark.parametrize('workers', [0, 1])
 def test_an_unreadable_image_is_named_and_not_replaced(tmp_path, content, workers):
     write_images(tmp_path)
-    (tmp_path / 'dog' / '1.png').write_bytes(content)
     dataset = SeededDataset(ImageFolder(data_root=tmp_path, pipeline=LOAD))
+    (tmp_path / 'dog' / '1.png').write_bytes(content)  # after it was tried
     for i in (0, 4):
         assert dataset[i]['img'] is not None
     batches = iter(DataLoader(dataset, batch_size=4, num_workers=workers, collate_fn=list))
