@@ -7,7 +7,7 @@ second part are the choices of a search that mmengine has no registry for, built
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine import registry as mmengine_registry
@@ -15,24 +15,57 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 from rdarts.errors import UserError, nearest
+from rdarts.utils.imports import import_folder
 
 # Lets a config inherit from `rdarts::_base_/...` once this module is imported.
 MODULE2PACKAGE.setdefault('rdarts', 'rdarts')
 
 
-def _child(parent: str, *locations: str) -> Registry:
+# Imported by the configs that need it alone: mmdetection takes seconds, or is missing
+NEEDS_MMDET = ('rdarts.datasets.detection',)
+
+
+class _Registry(Registry):
+    """mmengine's, which finds what lies in its folders: a file put there registers itself."""
+
+    def __init__(self, *args: Any, folders: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._folders = folders
+
+    def import_from_location(self) -> None:
+        """Import the modules that register components.
+
+        Raises:
+            UserError: One fails; the line names file and line.
+        """
+        if self._imported:
+            return
+        super().import_from_location()
+        try:
+            for folder in self._folders:
+                import_folder(folder, without=NEEDS_MMDET)
+        except UserError:
+            self._imported = False  # the next one to ask is told, too
+            raise
+
+
+def _child(parent: str, *locations: str, folders: Sequence[str] = ()) -> Registry:
+    """A child of one of mmengine's, which imports ``locations`` and every file of ``folders``."""
     root = getattr(mmengine_registry, parent)
-    return Registry(root.name, parent=root, scope='rdarts', locations=list(locations))
+    places = [*folders, *locations]
+    return _Registry(root.name, parent=root, scope='rdarts', locations=places, folders=folders)
 
 
-def _own(name: str, *locations: str) -> Registry:
-    return Registry(name, scope='rdarts', locations=list(locations))
+def _own(name: str, *folders: str) -> Registry:
+    return _Registry(name, scope='rdarts', locations=list(folders), folders=folders)
 
 
 # Supernets, derived networks and heads
-MODELS = _child('MODELS', 'rdarts.models', 'rdarts.models.heads.auxiliary_cls_head')
+MODELS = _child(
+    'MODELS', folders=('rdarts.models', 'rdarts.models.backbones', 'rdarts.models.heads')
+)
 # The architects, and what watches a search
-HOOKS = _child('HOOKS', 'rdarts.architect', 'rdarts.hooks', 'rdarts.engine')
+HOOKS = _child('HOOKS', 'rdarts.engine', folders=('rdarts.architect', 'rdarts.hooks'))
 # The training loop that resumes exactly
 LOOPS = _child('LOOPS', 'rdarts.engine')
 # Optimizer wrappers: bfloat16 on any device
@@ -40,13 +73,13 @@ OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'rdarts.engine')
 # Optimizer constructors: the weights without alpha
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'rdarts.engine')
 # Data sets and the search split
-DATASETS = _child('DATASETS', 'rdarts.datasets')
+DATASETS = _child('DATASETS', folders=('rdarts.datasets',))
 # Samplers whose order is a function of (seed, loader, epoch)
-DATA_SAMPLERS = _child('DATA_SAMPLERS', 'rdarts.datasets')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', folders=('rdarts.datasets',))
 # Transforms that mmpretrain lacks
-TRANSFORMS = _child('TRANSFORMS', 'rdarts.datasets')
+TRANSFORMS = _child('TRANSFORMS', folders=('rdarts.datasets',))
 # Collate functions
-FUNCTIONS = _child('FUNCTIONS', 'rdarts.datasets')
+FUNCTIONS = _child('FUNCTIONS', folders=('rdarts.datasets',))
 
 # Search spaces: tables of nodes, edges and candidates
 SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run_tool
+from helpers import run_tool, write_cifar
 from PIL import Image
 from torch.utils.data import TensorDataset
 
@@ -39,7 +39,6 @@ def project(tmp_path, monkeypatch) -> Path:
     """A folder that sees the configs as a clone's root does."""
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv('RDARTS_DATA', raising=False)
     return tmp_path
 
@@ -97,10 +96,20 @@ def test_searching_ones_own_images_as_the_readme_says(project, capsys):
     assert 'expected:' in capsys.readouterr().out
 
 
-def test_adding_a_method_as_the_page_says(project, capsys):
+def test_adding_a_method_as_the_page_says(project, monkeypatch):
+    """By its command, too, in a folder that no path names."""
     texts = examples('docs/en/adding_a_method.md')
     for name, text in texts.items():
         (project / name).write_text(text)
+    write_cifar(project / 'data' / 'cifar10', 'cifar10', 20, 10)
+    tiny = ['model.backbone.channels=2', 'model.backbone.cells_per_stage=1']
+    loaders = ('train_dataloader', 'arch_dataloader', 'val_dataloader')
+    tiny += ['model.head.in_channels=8', *(f'{loader}.batch_size=5' for loader in loaders)]
+    args = ['train.py', 'beta_darts_nb201_c10.py', '--dry-run', '--cfg-options', *tiny]
+    done = run_tool(args, cwd=project)
+    assert done.code == 0, done.err
+    assert 'expected:' in done.out
+    monkeypatch.setattr(sys, 'path', list(sys.path))
     try:
         cfg = load_config('beta_darts_nb201_c10.py')
         regularizer = build(cfg.default_hooks.architect.regularizers[0], REGULARIZERS)

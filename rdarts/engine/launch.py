@@ -25,6 +25,7 @@ from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import CheckpointLoader, Runner
 
 from rdarts import registry as rdarts_registry
+from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
@@ -232,7 +233,11 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     if not os.path.isfile(path):  # unlike pathlib's, also of a name that is too long
         raise UserError(f'config not found: {path}: {nearest_config(path)}')
     try:
-        cfg = Config.fromfile(path)
+        cfg = read_with_imports(path)
+    except UserError as error:
+        if 'mmdet' in str(error):
+            check_detection(path)
+        raise
     except Exception as error:
         if 'mmdet' in str(error):
             check_detection(path)

@@ -19,7 +19,7 @@ from rdarts.errors import UserError, nearest
 OTHER_KEYS = (
     *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
     *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
-    'sync_bn',
+    *('custom_imports', 'import_from', 'sync_bn'),
 )
 
 _BASES = Path(__file__).resolve().parents[1] / '.mim' / 'configs' / '_base_'

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import run_tool
 
 from rdarts.engine.launch import build_runner, load_config
 from rdarts.genotypes import load_genotype
@@ -60,7 +61,7 @@ def check_run(supernet, work_dir, space):
 
 
 def test_every_python_block_of_the_page_is_an_example():
-    assert PAGE.count('```python') == len(EXAMPLES) == 7
+    assert PAGE.count('```python') == len(EXAMPLES) == 8
     names = re.search(r'^Built in: (.*?)\n\n', PAGE, re.DOTALL | re.MULTILINE)[1]
     shown = set()
     for name in re.findall(r'`(\w+(?:\{[\w,]+\})?)`', names):
@@ -129,6 +130,19 @@ def test_operations_of_the_page():
     finally:
         OPERATIONS.module_dict.pop('squeeze', None)
         OPERATIONS.module_dict.pop('nor_conv_5x5', None)
+
+
+def test_operations_beside_a_config(project):
+    """By a command as the page has it, in a folder that no path names."""
+    for name in ('squeeze.py', 'nor_conv_5x5.py', 'my_operations.py'):
+        (project / name).write_text(EXAMPLES[name])
+    tiny = ['model.backbone.channels=2', 'model.head.in_channels=8']
+    for loader in ('train_dataloader', 'arch_dataloader', 'val_dataloader'):
+        tiny += [f'{loader}.batch_size=8', f'{loader}.dataset.dataset.limit=40']
+    args = ['train.py', 'my_operations.py', '--dry-run', '--cfg-options', *tiny]
+    done = run_tool(args, cwd=project)
+    assert done.code == 0, done.err
+    assert ' and 6 alphas' in done.out
 
 
 def test_the_cnn_of_ones_own_is_searched(project):

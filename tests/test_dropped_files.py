@@ -1,0 +1,126 @@
+"""A file that is put into a folder of the package registers itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rdarts.errors import UserError
+from rdarts.registry import _Registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / 'docs' / 'en' / 'adding_a_method.md').read_text(encoding='utf-8')
+BETA_DECAY = re.search(r'<!-- example: beta_decay.py -->\n```python\n(.*?)```', PAGE, re.DOTALL)[1]
+# folder: (what registers, from where, the base class, its registry)
+FILES = {
+    'architect/regularizers': BETA_DECAY,
+    'architect/relaxations': ('architect.relaxations', 'Softmax', 'RELAXATIONS'),
+    'architect/discretizers': ('architect.discretizers', 'Argmax', 'DISCRETIZERS'),
+    'architect': ('architect.hook', 'ArchitectHook', 'HOOKS'),
+    'hooks': ('hooks.genotype', 'GenotypeHook', 'HOOKS'),
+    'models': ('models.mixed_op', 'MixedOp', 'MIXED_OPS'),
+    'models/backbones': ('models.backbones', 'NASBench201Supernet', 'MODELS'),
+    'models/heads': ('models.heads.auxiliary_cls_head', 'AuxiliaryClsHead', 'MODELS'),
+    'datasets': ('datasets.digits', 'Digits', 'DATASETS'),
+    'search_spaces': """
+from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces.nas_bench_201 import nas_bench_201
+
+SEARCH_SPACES.register_module(name='own_space', module=nas_bench_201)
+""",
+}
+SUBCLASS = """
+from rdarts.{module} import {base}
+from rdarts.registry import {registry}
+
+
+@{registry}.register_module()
+class Own{base}({base}):
+    pass
+"""
+CONFIG = """
+_base_ = ['configs/search/rdarts_nb201_digits.py']
+data = dict(type='rdarts.OwnDigits', limit=64)
+train_dataloader = dict(batch_size=8, dataset=dict(dataset=data))
+arch_dataloader = dict(batch_size=8, dataset=dict(dataset=data))
+val_dataloader = dict(dataset=dict(dataset=data))
+model = dict(
+    backbone=dict(
+        type='rdarts.OwnNASBench201Supernet',
+        space='own_space',
+        channels=2,
+        relaxation=dict(type='rdarts.OwnSoftmax'),
+        mixed_op=dict(type='OwnMixedOp'),
+    ),
+    neck=None,
+    head=dict(type='rdarts.OwnAuxiliaryClsHead', in_channels=8),
+)
+default_hooks = dict(
+    architect=dict(
+        type='rdarts.OwnArchitectHook',
+        lambda_=None,
+        regularizers=[dict(type='BetaDecay', lambda_=1.0)],
+    ),
+    genotype=dict(type='rdarts.OwnGenotypeHook', discretizer='OwnArgmax'),
+)
+"""
+SCRIPT = """
+import rdarts
+assert rdarts.__file__.startswith({clone!r}), rdarts.__file__
+from rdarts.engine.launch import build_runner, load_config
+cfg = load_config('own.py')
+cfg.default_hooks.architect.pop('lambda_')
+cfg.work_dir = 'run'
+runner = build_runner(cfg, quiet=True)
+backbone = runner.model.backbone
+names = [type(hook).__name__ for hook in runner.hooks]
+assert 'OwnArchitectHook' in names and 'OwnGenotypeHook' in names, names
+print(type(backbone).__name__, type(runner.model.head).__name__)
+print({{type(m).__name__ for m in backbone.modules()}} & {{'OwnMixedOp', 'OwnSoftmax'}})
+"""
+
+
+def test_a_file_in_each_folder_registers_itself(tmp_path):
+    clone = tmp_path / 'clone'
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    shutil.copytree(ROOT / 'rdarts', clone / 'rdarts', ignore=ignore)
+    shutil.copytree(ROOT / 'configs', clone / 'configs')
+    for folder, text in FILES.items():
+        if not isinstance(text, str):
+            module, base, registry = text
+            text = SUBCLASS.format(module=module, base=base, registry=registry)
+        (clone / 'rdarts' / folder / 'own_file.py').write_text(text)
+    (clone / 'own.py').write_text(CONFIG)
+    (tmp_path / 'script.py').write_text(SCRIPT.format(clone=str(clone)))
+    # stands for the clone's own installation
+    env = dict(os.environ, PYTHONPATH=str(clone), OMP_NUM_THREADS='1')
+    done = subprocess.run(
+        [sys.executable, tmp_path / 'script.py'], cwd=clone, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[-2:]
+    assert lines[0] == 'OwnNASBench201Supernet OwnAuxiliaryClsHead'
+    assert sorted(re.findall(r'\w+', lines[1])) == ['OwnMixedOp', 'OwnSoftmax']
+
+
+def test_the_page_lists_the_folders():
+    shown = set(re.findall(r'`([a-z_/]+)/`', PAGE[PAGE.index('| regularisers, relax') :]))
+    assert shown == set(FILES)
+
+
+def test_a_file_that_fails_is_named_every_time(tmp_path, monkeypatch):
+    package = tmp_path / 'own_folder'
+    package.mkdir()
+    (package / '__init__.py').write_text('')
+    (package / 'broken.py').write_text('\n1 / 0\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = _Registry('thing', scope='own', locations=['own_folder'], folders=['own_folder'])
+    for _ in range(2):
+        with pytest.raises(UserError, match=r'own_folder: .*broken\.py, line 2: ZeroDivisionError'):
+            registry.get('Thing')
