@@ -10,7 +10,8 @@ import signal
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -179,18 +180,52 @@ def _refuse(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
     raise UserError(f'checkpoint {filename}: copy it to a local file first')
 
 
-# mmengine's loaders fall back to unsafe unpickling; `load_from`, `resume` and `init_cfg` all
-# come through this table.
-CheckpointLoader.register_scheme('', read_checkpoint, force=True)
-CheckpointLoader.register_scheme(('http://', 'https://'), _read_url, force=True)
-CheckpointLoader.register_scheme(
-    ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://'),
-    _read_hub,
-    force=True,
-)
-_others = tuple(p for p, f in CheckpointLoader._schemes.items() if f.__module__ != __name__)
-if _others:
-    CheckpointLoader.register_scheme(_others, _refuse, force=True)
+SCHEMES: dict[str, Callable[..., dict[str, Any]]] = {
+    **dict.fromkeys(('http://', 'https://'), _read_url),
+    **dict.fromkeys(
+        ('modelzoo://', 'torchvision://', 'open-mmlab://', 'openmmlab://', 'mmcls://'), _read_hub
+    ),
+}
+
+
+def read_named(filename: str | os.PathLike, map_location: Any = 'cpu') -> dict[str, Any]:
+    """:func:`read_checkpoint` of a file, a URL, or the name of a public model.
+
+    Raises:
+        UserError: It is missing, cannot be read or downloaded, or is of a storage that only
+            mmengine's own loaders, which unpickle anything, can read.
+    """
+    filename = os.fspath(filename)
+    scheme = re.match(r'[\w-]+(?::\w+)?://', filename)
+    if scheme is None:
+        return read_checkpoint(filename, map_location)
+    return SCHEMES.get(scheme[0], _refuse)(filename, map_location)
+
+
+_LOADERS = threading.RLock()
+_before: list[dict[str, Any]] = []  # mmengine's own table, once for each run that goes on
+
+
+@contextmanager
+def safe_loaders() -> Iterator[None]:
+    """Let whatever loads a checkpoint by mmengine meanwhile read it as data.
+
+    mmengine's loaders fall back to unsafe unpickling; ``load_from``, ``resume`` and every
+    ``init_cfg`` come through its one table, which is as before afterwards.
+    """
+    with _LOADERS:
+        before = _before[0] if _before else CheckpointLoader._schemes
+        _before.append(before)
+        CheckpointLoader._schemes = OrderedDict(
+            (prefix, read_named if prefix in ('', *SCHEMES) else _refuse) for prefix in before
+        )
+    try:
+        yield
+    finally:
+        with _LOADERS:
+            _before.pop()
+            if not _before:
+                CheckpointLoader._schemes = before
 
 
 # The message hub as plain data
@@ -404,7 +439,7 @@ def load_backbone(
     """
     if not filename:
         raise UserError("init_cfg: type='Pretrained' needs a checkpoint")
-    checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
+    checkpoint = read_named(filename)
     if prefix is None:
         keys = [
             str(key).removeprefix('module.') for key in checkpoint.get('state_dict', checkpoint)

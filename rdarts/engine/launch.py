@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, Registry
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
 from rdarts.configuration.custom_imports import read_with_imports
@@ -32,6 +32,8 @@ from rdarts.engine.checkpoint import (
     find_checkpoint,
     list_checkpoints,
     load_weights,
+    read_named,
+    safe_loaders,
     set_aside,
 )
 from rdarts.engine.options import merge_options, why_unparsed
@@ -490,7 +492,30 @@ def _no_deprecations(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(('"FileClient" will', '"HardDiskBackend" is'))
 
 
-class _Runner(Runner):
+class _SafeLoading:
+    """What a runner, and whatever it builds, loads is read as data: see ``safe_loaders``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with safe_loaders():
+            super().__init__(*args, **kwargs)
+
+    def train(self) -> Any:
+        """See mmengine."""
+        with safe_loaders():
+            return super().train()
+
+    def val(self) -> Any:
+        """See mmengine."""
+        with safe_loaders():
+            return super().val()
+
+    def test(self) -> Any:
+        """See mmengine."""
+        with safe_loaders():
+            return super().test()
+
+
+class _Runner(_SafeLoading, Runner):
     """mmengine's, which would write the config over an earlier start's before it is resumed."""
 
     def dump_config(self) -> None:
@@ -527,15 +552,23 @@ class _Runner(Runner):
         self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()
     ) -> dict[str, Any]:
         """Load weights, all of them; mmengine's would leave out in silence what does not fit."""
-        checkpoint = CheckpointLoader.load_checkpoint(
-            filename, map_location
-        )  # ours: read_checkpoint
+        checkpoint = read_named(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         load_weights(model, checkpoint, filename, new_head=self.cfg.get('new_head', False))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _runner_class(cfg: Config) -> type[Runner]:
+    name = cfg.get('runner_type')
+    if name is None:
+        return _Runner
+    own = RUNNERS.get(name)
+    if own is None:
+        raise UserError(f"unknown runner_type '{name}': {nearest(name, RUNNERS.module_dict)}")
+    return type(own.__name__, (_SafeLoading, own), dict(__module__=own.__module__))
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:
@@ -552,7 +585,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     if cfg.filename:
         # mmengine dumps the config under this name
         object.__setattr__(cfg, '_filename', str(Path(cfg.work_dir) / 'config.py'))
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else _Runner.from_cfg(cfg)
+    runner = _runner_class(cfg).from_cfg(cfg)
     for handler in runner.logger.handlers:
         handler.addFilter(_no_deprecations)
     if not quiet:

@@ -5,13 +5,18 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import digits_runner
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -24,6 +29,8 @@ from rdarts.engine.checkpoint import (
     check_resumable,
     last_good,
     list_checkpoints,
+    read_named,
+    safe_loaders,
     set_aside,
     write_atomically,
 )
@@ -55,17 +62,17 @@ def test_read_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize('new_format', [True, False])
-@pytest.mark.parametrize('prefix', ['', 'file:'])
-def test_code_is_refused_by_every_loader(new_format, prefix, tmp_path):
+def test_code_is_refused_by_every_loader(new_format, tmp_path):
     path = tmp_path / 'evil.pth'
     torch.save(
         dict(state_dict={}, evil=Evil(tmp_path / 'pwned')),
         path,
         _use_new_zipfile_serialization=new_format,
     )
-    for load in (read_checkpoint, CheckpointLoader.load_checkpoint):
-        with pytest.raises(UserError, match='refused: it would run code .*system'):
-            load(str(path))
+    with safe_loaders():
+        for load in (read_checkpoint, read_named, CheckpointLoader.load_checkpoint):
+            with pytest.raises(UserError, match='refused: it would run code .*system'):
+                load(str(path))
     assert not (tmp_path / 'pwned').exists()
 
 
@@ -167,11 +174,11 @@ def test_what_is_downloaded_is_read_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
     torch.save(dict(meta=dict(config='raise SystemExit'), evil=Evil(tmp_path / 'pwned')), source)
     with pytest.raises(UserError, match='refused: it would run code'):
-        CheckpointLoader.load_checkpoint('https://example.org/files/evil.pth?raw=1')
+        read_named('https://example.org/files/evil.pth?raw=1')
     assert not (tmp_path / 'pwned').exists()
     torch.save(dict(meta=dict(config='raise SystemExit', epoch=1)), source)
     for _ in range(2):  # the second time from the cache
-        read = CheckpointLoader.load_checkpoint('https://example.org/good.pth')
+        read = read_named('https://example.org/good.pth')
         assert read == dict(meta=dict(epoch=1))
     assert len(fetched) == 2
 
@@ -180,12 +187,102 @@ def test_what_is_downloaded_is_read_alike(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
     with pytest.raises(UserError, match='cannot be downloaded: no route'):
-        CheckpointLoader.load_checkpoint('https://example.org/none.pth')
+        read_named('https://example.org/none.pth')
 
 
-def test_every_local_and_remote_scheme_is_ours():
-    ours = 'rdarts.engine.checkpoint'
-    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == {ours}
+IMPORT = """
+from mmengine.runner import CheckpointLoader
+before = CheckpointLoader._schemes
+kept = dict(before)
+import rdarts.architect, rdarts.datasets, rdarts.engine.search, rdarts.hooks
+from rdarts.models.heads import AuxiliaryClsHead
+AuxiliaryClsHead(num_classes=3, in_channels=4, auxiliary=dict(in_channels=4))
+assert CheckpointLoader._schemes is before and dict(before) == kept
+"""
+
+
+def test_importing_and_building_change_nothing_in_mmengine():
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    done = subprocess.run([sys.executable, '-c', IMPORT], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def loaders():
+    return dict(CheckpointLoader._schemes)
+
+
+def test_loaders_are_replaced_while_a_run_goes_on_and_no_longer(tmp_path):
+    before = loaders()
+    assert read_named not in before.values()
+    seen = []
+
+    class Look(Hook):
+        def before_run(self, runner):
+            seen.append(loaders())
+
+        def after_train(self, runner):
+            seen.append(loaders())
+
+    runner = digits_runner(tmp_path, hooks=[Look()])
+    assert loaders() == before
+    runner.train()
+    assert loaders() == before
+    assert len(seen) == 2
+    for table in seen:
+        assert table.keys() == before.keys()
+        assert {loader.__module__ for loader in table.values()} == {'rdarts.engine.checkpoint'}
+        assert table[''] is read_named
+
+
+def test_loaders_are_as_before_after_a_run_that_fails(tmp_path):
+    before = loaders()
+
+    class Fail(Hook):
+        def before_train(self, runner):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        digits_runner(tmp_path, hooks=[Fail()]).train()
+    assert loaders() == before
+
+
+def test_two_runs_in_threads_leave_the_loaders_as_they_were():
+    before = CheckpointLoader._schemes
+    both, ended = threading.Barrier(2), threading.Event()
+
+    def run(last: bool) -> None:
+        with safe_loaders():
+            both.wait(10)
+            if last:
+                ended.wait(10)
+                assert CheckpointLoader._schemes[''] is read_named
+        ended.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(run, last) for last in (False, True)]:
+            future.result()
+    assert CheckpointLoader._schemes is before
+
+
+@pytest.mark.parametrize('runner_type', [None, 'Runner'])
+@pytest.mark.parametrize('where', ['load_from', 'init_cfg'])
+def test_no_file_that_a_run_loads_runs_code(where, runner_type, tmp_path):
+    evil = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, evil=Evil(tmp_path / 'pwned')), evil)
+    keys = dict(load_from=str(evil)) if where == 'load_from' else {}
+    options = {}
+    if where == 'init_cfg':  # of a module of mmpretrain
+        options = {'model.init_cfg.type': 'Pretrained', 'model.init_cfg.checkpoint': str(evil)}
+    if runner_type:
+        keys['runner_type'] = runner_type
+    with pytest.raises(UserError, match='refused: it would run code'):
+        digits_runner(tmp_path / 'run', options, **keys).train()
+    assert not (tmp_path / 'pwned').exists()
+
+
+def test_a_runner_type_that_is_not_known(tmp_path):
+    with pytest.raises(UserError, match="unknown runner_type 'Runer': did you mean 'Runner'"):
+        digits_runner(tmp_path, runner_type='Runer')
 
 
 @pytest.mark.parametrize(
@@ -221,9 +318,9 @@ def test_no_dict_and_no_file(tmp_path):
     with pytest.raises(UserError, match='checkpoint not found'):
         read_checkpoint(tmp_path / 'none.pth')
     with pytest.raises(UserError, match='copy it to a local file first'):
-        CheckpointLoader.load_checkpoint('petrel://bucket/a.pth')
+        read_named('petrel://bucket/a.pth')
     with pytest.raises(UserError, match='no model of that name'):
-        CheckpointLoader.load_checkpoint('torchvision://no_such_model')
+        read_named('torchvision://no_such_model')
 
 
 def test_message_hub_is_packed_as_plain_data():
