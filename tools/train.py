@@ -85,6 +85,7 @@ def main() -> int:
     if args.dry_run:
         dry_run(cfg)
         return 0
+    launch.lock_work_dir(cfg.work_dir)
     launch.prepare_work_dir(cfg.work_dir, keep=bool(args.resume))
     if args.resume:
         launch.set_resume(cfg, args.resume)

@@ -35,7 +35,7 @@ from mmengine.runner.checkpoint import (
 from torch import Tensor, nn
 
 from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
-from rdarts.engine.random_state import get_random_state
+from rdarts.engine.random_state import STOP_SIGNALS, get_random_state
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
 
@@ -471,8 +471,9 @@ class AtomicCheckpointHook(CheckpointHook):
     """Saves at the end of epochs and, within them, every so many iterations or minutes.
 
     A checkpoint is written beside, synced and renamed; then ``last_checkpoint`` likewise; then
-    the oldest are deleted. It holds the random states too. SIGTERM and SIGINT save after the
-    running iteration and raise :class:`Interrupted`; a second SIGINT stops at once.
+    the oldest are deleted. It holds the random states too. SIGTERM, SIGINT and SIGHUP (of a closed
+    terminal; not where it is ignored, as under nohup) save after the running iteration and raise
+    :class:`Interrupted`; a second SIGINT stops at once.
 
     Args:
         interval (int): Epochs between two checkpoints. Defaults to 1.
@@ -517,7 +518,10 @@ class AtomicCheckpointHook(CheckpointHook):
             self._clear(runner)
         self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOP_SIGNALS:
+                if number == getattr(signal, 'SIGHUP', 0):
+                    if signal.getsignal(number) is signal.SIG_IGN:
+                        continue
                 self._handlers[number] = signal.signal(number, self._note_signal)
 
     def _clear(self, runner) -> None:

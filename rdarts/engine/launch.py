@@ -13,6 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from rdarts.engine.checkpoint import (
 from rdarts.engine.options import merge_options, why_unparsed
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
+from rdarts.utils.folder_lock import FolderLock, cannot_write
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint',
@@ -402,11 +404,23 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
             target = set_aside(folder, found)
             print(f'{folder} held an earlier run: moved to {target} (--resume goes on with one)')
     except OSError as error:
-        raise UserError(
-            f'the work directory {folder} cannot be written: {error.strerror}; '
-            'choose another with --work-dir'
-        ) from None
+        raise cannot_write(folder, error) from None
     return folder
+
+
+def lock_work_dir(work_dir: str | os.PathLike) -> FolderLock | nullcontext:
+    """Keep other runs out of a work directory; of the ranks of a run, the first does.
+
+    Args:
+        work_dir (str | PathLike): The folder; made where it is missing.
+
+    Returns:
+        FolderLock | nullcontext: Held until it is released, or the process ends.
+
+    Raises:
+        UserError: Another run works there, or it cannot be made or written.
+    """
+    return FolderLock(work_dir) if is_main_rank() else nullcontext()
 
 
 def set_resume(cfg: Config, resume: bool | str) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
+)
 
 
 def get_random_state() -> dict[str, Any]:
@@ -77,7 +79,9 @@ class _IgnoreSignals:
         self.inner = inner
 
     def __call__(self, worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            if number != signal.SIGTERM:
+                signal.signal(number, signal.SIG_IGN)
         if hasattr(signal, 'sigwaitinfo'):  # not on macOS
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             threading.Thread(target=_exit_for, args=(os.getppid(),), daemon=True).start()

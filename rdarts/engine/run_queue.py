@@ -15,13 +15,11 @@ from typing import Any
 import torch
 
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.engine.random_state import STOP_SIGNALS
 from rdarts.errors import Interrupted, UserError
 
 STATE = 'run.json'
 LOG = 'run.log'
-SIGNALS = tuple(
-    getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
-)
 
 
 @dataclass
@@ -220,7 +218,7 @@ def _fail(run: Run, error: str) -> None:
 
 def _on_signals(handler: Any) -> dict[int, Any]:
     """Set a handler of what ends a process, but where that is ignored; gives what was there."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, handler)

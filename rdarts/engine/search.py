@@ -100,11 +100,11 @@ def run_search(
     with tempfile.TemporaryDirectory(prefix='rdarts_search_') as temporary:
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
-        resumes = find_checkpoint(folder) is not None
-        launch.prepare_work_dir(folder, keep=resumes)
-        if resumes:
-            launch.set_resume(cfg, True)
-        with give(name, data), _device(device):
+        with launch.lock_work_dir(folder), give(name, data), _device(device):
+            resumes = find_checkpoint(folder) is not None
+            launch.prepare_work_dir(folder, keep=resumes)
+            if resumes:
+                launch.set_resume(cfg, True)
             runner = launch.build_runner(cfg)
             runner.train()
         alphas = find_supernet(runner.model).arch_parameters

@@ -19,6 +19,7 @@ from helpers import digits_runner
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader
+from test_engine.event_hooks import SignalAt
 from torch import nn
 
 from rdarts.engine import find_checkpoint, read_checkpoint
@@ -488,6 +489,24 @@ def test_failed_write_keeps_the_old(function, tmp_path, monkeypatch):
 def test_interrupted_exit_codes():
     assert Interrupted('', signal.SIGTERM).code == 143
     assert Interrupted('', signal.SIGINT).code == 130
+
+
+def test_a_closed_terminal_is_a_signal_unless_it_is_ignored(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        for ignored in (True, False):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+            (runner := digits_runner(tmp_path)).register_hook(SignalAt('iter', 1, signal.SIGHUP))
+            if ignored:  # as under nohup
+                runner.train()
+                assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            else:
+                with pytest.raises(Interrupted, match='stopped by SIGHUP after iteration 1; saved'):
+                    runner.train()
+                assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ['iter_1.pth']
 
 
 # The history that mmengine's own hook saves

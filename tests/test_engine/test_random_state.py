@@ -96,6 +96,7 @@ def test_workers_outlive_the_signals_of_a_process_group():
     # not by os.kill: what the main process sends is obeyed
     subprocess.run(['kill', '-TERM', str(worker)], check=True)
     subprocess.run(['kill', '-INT', str(worker)], check=True)
+    subprocess.run(['kill', '-HUP', str(worker)], check=True)
     assert [int(batch) for batch in batches] == [worker] * 11
 
 

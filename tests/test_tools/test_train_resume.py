@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 import signal
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
-from helpers import Finished, run_tool, write_small_search
+from helpers import Finished, ToolProcess, run_tool, write_small_search
 
 from rdarts.engine import read_checkpoint
 
@@ -209,6 +212,32 @@ def test_stop_and_resume(signum, code, name, config, reference, tmp_path):
     resumed = train(config, tmp_path / 'run', '--resume')
     assert resumed.code == 0, resumed.err
     assert_same_run(tmp_path / 'run', reference)
+
+
+def test_two_runs_in_one_work_dir(config, tmp_path):
+    work_dir = tmp_path / 'run'
+    stop = dict(type='SignalAt', event='iter', number=8, signum=int(signal.SIGSTOP))
+    args = ['train.py', write_small_search(tmp_path, stop), '--work-dir', work_dir]
+    first = ToolProcess(args)
+    try:
+        for _ in range(1200):
+            if psutil.Process(first.pid).status() == psutil.STATUS_STOPPED:
+                break
+            time.sleep(0.05)
+        before = snapshot(work_dir)
+        for more in ([], ['--resume']):
+            second = train(config, work_dir, *more)
+            assert second.code == 2
+            line = one_line(second.err)
+            assert f'{work_dir} is in use: process {first.pid} on {socket.gethostname()}, ' in line
+            assert snapshot(work_dir) == before
+        assert train(config, work_dir, '--dry-run').code == 0
+        assert snapshot(work_dir) == before
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    resumed = train(config, work_dir, '--resume')
+    assert resumed.code == 0, resumed.err
 
 
 def test_second_ctrl_c_stops_at_once(tmp_path):

@@ -525,6 +525,7 @@ def main() -> int:
     if args.dry_run:
         expected(args, found)
         return 0
+    launch.lock_work_dir(args.work_dir)
     folder = launch.prepare_work_dir(args.work_dir, keep=True)
     run_all([search.run for search in found], args.jobs)
     ended = [search for search in found if search.run.state() == 'done']

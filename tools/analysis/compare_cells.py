@@ -154,7 +154,9 @@ def main() -> None:
             cells[name] = baseline
     # all configs first, so that a mistake in one costs no training
     configs = {name: make_config(args, genotype) for name, genotype in cells.items()}
-    folder = launch.prepare_work_dir(args.work_dir or search_dir / 'compare', keep=True)
+    folder = Path(args.work_dir or search_dir / 'compare')
+    launch.lock_work_dir(folder)
+    launch.prepare_work_dir(folder, keep=True)
     path = folder / 'results.json'
     stored = read_json(path).get('cells', {})
     rows = {}
