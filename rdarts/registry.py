@@ -78,6 +78,8 @@ DATASETS = _child('DATASETS', folders=('rdarts.datasets',))
 DATA_SAMPLERS = _child('DATA_SAMPLERS', folders=('rdarts.datasets',))
 # Transforms that mmpretrain lacks
 TRANSFORMS = _child('TRANSFORMS', folders=('rdarts.datasets',))
+# Metrics of detection, in a module that needs mmdet and that configs import
+METRICS = _child('METRICS', 'rdarts.datasets')
 # Collate functions
 FUNCTIONS = _child('FUNCTIONS', folders=('rdarts.datasets',))
 

@@ -70,7 +70,7 @@ def test_numbers(name):
         assert cfg.val_evaluator.type == 'VOCMetric' and cfg.val_evaluator.metric == 'mAP'
         assert cfg.val_evaluator.eval_mode == '11points'
     else:
-        assert cfg.val_evaluator.type == 'CocoMetric'
+        assert cfg.val_evaluator.type == 'rdarts.CheckedCocoMetric'
         milestones = [s.milestones for s in cfg.param_scheduler if 'milestones' in s]
         assert milestones == [[8, 11]]
     assert cfg.default_hooks.checkpoint.type == 'rdarts.AtomicCheckpointHook'

@@ -10,5 +10,7 @@ data_root = '{{$RDARTS_DATA:data}}/coco/'
 train_dataloader = dict(dataset=dict(type='rdarts.CheckedCocoDataset', data_root=data_root))
 val_dataloader = dict(dataset=dict(type='rdarts.CheckedCocoDataset', data_root=data_root))
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+val_evaluator = dict(
+    type='rdarts.CheckedCocoMetric', ann_file=data_root + 'annotations/instances_val2017.json'
+)
 test_evaluator = val_evaluator
