@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,6 +328,30 @@ def skips_by_cell(genotype: Genotype) -> dict[str, int]:
         }
     cell = 'chain' if isinstance(genotype, ChainGenotype) else 'cell'
     return {cell: count_skips(genotype)}
+
+
+def short_form(genotype: Genotype, longest: int = 120) -> str:
+    """A genotype for people: its official string, or how often it has each operation.
+
+    Args:
+        genotype (Genotype): The genotype.
+        longest (int): Characters of an official string that is shown as it is. Defaults to 120.
+    """
+    text = genotype.to_string()
+    if len(text) <= longest:
+        return text
+    if not isinstance(genotype, CellGenotype):
+        return _counted(genotype.operations())
+    cells = {
+        cell: [operation for edges in nodes for operation, _ in edges]
+        for cell, nodes in genotype.nodes.items()
+    }
+    return '; '.join(f'{cell}: {_counted(operations)}' for cell, operations in cells.items())
+
+
+def _counted(operations: list[str]) -> str:
+    counts = Counter(operations).most_common()
+    return ', '.join(f'{count} {operation}' for operation, count in counts)
 
 
 def dumps(genotype: Genotype) -> str:

@@ -20,6 +20,7 @@ from rdarts.genotypes import (
     load_genotype,
     parse_genotype,
     published_names,
+    short_form,
     skips_by_cell,
 )
 from rdarts.search_spaces import build_space
@@ -482,3 +483,15 @@ def test_skips_are_counted_by_the_spaces_cell_types(space, genotype, skips):
         genotype = load_genotype(genotype, build_space(space))
     assert skips_by_cell(genotype) == skips
     assert set(skips) == set(build_space(space).cells)
+
+
+def test_a_short_form_for_the_log():
+    assert short_form(load_genotype('DARTS_V2')) == (
+        'normal: 5 sep_conv_3x3, 2 skip_connect, 1 dil_conv_3x3; '
+        'reduce: 5 max_pool_3x3, 3 skip_connect'
+    )
+    chain = ' - '.join(['mbconv_k3_e3'] * 4 + ['skip_connect'] * 17)
+    genotype = parse_genotype(chain, 'mobilenet_like')
+    assert short_form(genotype) == '17 skip_connect, 4 mbconv_k3_e3'
+    text = '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|'
+    assert short_form(parse_genotype(text)) == text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -130,19 +131,24 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         if architect is not None:
             rest = min(architect.get('start_epoch', 0), max_epochs)
             architect.start_epoch = 0
+        _say('building the network and reading the data ...')
         runner = build_runner(cfg, quiet=True)
         watch = Stopwatch()
         runner.register_hook(watch)
         validation = 0.0
+        _say(f'timing iterations: about {SECONDS:.0f} s, or {LEAST} iterations ...')
         with contextlib.redirect_stdout(None):
             with contextlib.suppress(_Enough):
                 runner.train()
             train = watch.seconds('train')
+            if rest:
+                _say('timing iterations of the weights alone ...')
             at_rest = _seconds_at_rest(runner, watch, max_epochs) if rest else None
             begin = time.perf_counter()
             runner.call_hook('after_train_epoch')
             epoch_end = time.perf_counter() - begin
             if runner.val_loop is not None:
+                _say('timing a validation ...')
                 with contextlib.suppress(_Enough):
                     runner.val_loop.run()
                 validation = len(runner.val_dataloader) * watch.seconds('val')
@@ -182,6 +188,12 @@ def dry_run(cfg: Config) -> dict[str, Any]:
             f'of {plan.iterations} iterations'
         )
     return result
+
+
+def _say(text: str) -> None:
+    """What goes on, on stderr: what is printed at the end may be read by a program."""
+    if is_main_process():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _seconds_at_rest(runner, watch: Stopwatch, epochs: int) -> float:

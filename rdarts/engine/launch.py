@@ -21,6 +21,7 @@ import torch
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
@@ -37,6 +38,7 @@ from rdarts.engine.checkpoint import (
     safe_loaders,
     set_aside,
 )
+from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.engine.options import merge_options, why_unparsed
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
@@ -236,6 +238,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     path = str(path)
     if not os.path.isfile(path):  # unlike pathlib's, also of a name that is too long
         raise UserError(f'config not found: {path}: {nearest_config(path)}')
+    MMLogger.get_current_instance().addFilter(quiet_log)
     try:
         cfg = read_with_imports(path)
     except UserError as error:
@@ -501,9 +504,26 @@ def set_launcher(cfg: Config, launcher: str) -> None:
     )
 
 
-def _no_deprecations(record: logging.LogRecord) -> bool:
-    """mmengine warns of its own file client at every checkpoint it writes."""
-    return not record.getMessage().startswith(('"FileClient" will', '"HardDiskBackend" is'))
+# What mmengine warns of itself, or says at every checkpoint and epoch, and tells nobody anything
+NOISE = ('"FileClient" will', '"HardDiskBackend" is', 'Exp name: ', 'Loads checkpoint by ')
+
+
+def quiet_log(record: logging.LogRecord) -> bool:
+    """A filter of log records: without noise, and with our own command for mmcv's operators.
+
+    Returns:
+        bool: Whether the record is to be logged.
+    """
+    text = record.getMessage()
+    if text.startswith('Line NMS is not compiled'):  # of mmdet, when it is imported
+        if importlib.util.find_spec('mmcv._ext') is not None:
+            return False
+        record.args = ()
+        record.msg = (
+            'mmcv is installed without its compiled operators, which detection alone needs: build '
+            'them by `make install-detection` (in a clone) or `python tools/install_detection.py`'
+        )
+    return not text.startswith(NOISE)
 
 
 class _SafeLoading:
@@ -601,8 +621,10 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         object.__setattr__(cfg, '_filename', str(Path(cfg.work_dir) / 'config.py'))
     runner = _runner_class(cfg).from_cfg(cfg)
     for handler in runner.logger.handlers:
-        handler.addFilter(_no_deprecations)
+        handler.addFilter(quiet_log)
     if not quiet:
+        if cfg.get('train_cfg'):
+            runner.register_hook(FirstLinesHook())
         for handler in runner.logger.handlers:
             if handler.level == 30:
                 handler.setLevel(level)

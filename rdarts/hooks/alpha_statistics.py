@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +66,13 @@ def alpha_statistics(arch_parameters: Mapping[str, Tensor], space: SearchSpace) 
     )
 
 
+def largest_entropy(space: SearchSpace) -> float:
+    """The mean entropy where all candidates of every edge have the same weight, in nats."""
+    groups = [group for group in space.groups if group.kind == 'op']
+    total = sum(len(group.edges) * math.log(len(group.candidates)) for group in groups)
+    return total / sum(len(group.edges) for group in groups)
+
+
 @HOOKS.register_module()
 class AlphaStatisticsHook(Hook):
     """Logs :func:`alpha_statistics` at the end of every epoch."""
@@ -81,4 +89,7 @@ class AlphaStatisticsHook(Hook):
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()
         )
-        runner.logger.info(f'Mean entropy {values["mean_entropy"]:.4f} nats; {kinds}')
+        runner.logger.info(
+            f'Mean entropy {values["mean_entropy"]:.4f} of {largest_entropy(supernet.space):.4f} '
+            f'nats; {kinds}'
+        )

@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from rdarts.engine.checkpoint import write_atomically
-from rdarts.genotypes import Genotype, count_skips, dumps
+from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import DISCRETIZERS, HOOKS, build
@@ -20,8 +20,8 @@ from rdarts.registry import DISCRETIZERS, HOOKS, build
 class GenotypeHook(Hook):
     """Derives the genotype at the end of every epoch.
 
-    It goes to ``genotypes/epoch_<n>.json``, to the log with its number of skip connections,
-    and at the end of the search to ``genotype.json``.
+    It goes to ``genotypes/epoch_<n>.json``, to the log, in short, with its number of skip
+    connections, and at the end of the search to ``genotype.json``.
 
     Args:
         discretizer (str | dict, optional): The rule. Defaults to the space's own.
@@ -48,7 +48,7 @@ class GenotypeHook(Hook):
         self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
         skips = count_skips(self.current)
         runner.logger.info(
-            f'Genotype of epoch {runner.epoch + 1}: {self.current.to_string()} '
+            f'Genotype of epoch {runner.epoch + 1}: {short_form(self.current)} '
             f'({skips} skip connections)'
         )
         log = SearchLogHook.of(runner)

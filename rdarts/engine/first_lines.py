@@ -1,0 +1,188 @@
+"""The first lines of a run's log: what it computes, on which images, with what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from rdarts.genotypes import short_form
+from rdarts.utils import machine
+
+NOTES = '_notes'  # on a config: what was filled in while it was read
+
+
+class FirstLinesHook(Hook):
+    """Logs :func:`first_lines` once the loaders are built, before the first iteration."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner) -> None:
+        runner.logger.info('\n' + first_lines(runner))
+
+
+def first_lines(runner) -> str:
+    """Data, network, method, device, threads, memory and work directory, aligned.
+
+    Args:
+        runner (Runner): A runner whose training is about to begin.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    backbone = getattr(model, 'backbone', None)
+    architect = next((h for h in runner.hooks if hasattr(h, 'arch_dataloader')), None)
+    lines = [
+        ('data', _data(runner)),
+        ('images', _images(runner, architect)),
+        *_network(model, backbone),
+        *_method(backbone, architect),
+        ('epochs', _epochs(runner)),
+        ('device', _device(model)),
+        ('threads', machine.threads_line(torch.get_num_threads())),
+    ]
+    if hasattr(machine, 'memory_line'):
+        lines.append(('memory', machine.memory_line()))
+    lines.append(('writes to', short_path(runner.work_dir)))
+    lines += [('filled in' if not i else '', note) for i, note in enumerate(notes_of(runner.cfg))]
+    return align(lines)
+
+
+def align(lines: Sequence[tuple[str, str]]) -> str:
+    """``name:  value`` lines with the values below each other."""
+    width = max(len(name) for name, _ in lines) + 3
+    return '\n'.join(f'{name + ":" if name else "":{width}}{value}' for name, value in lines)
+
+
+def add_note(cfg: Any, note: str) -> None:
+    """Remember for the first lines what was filled in while a config was read."""
+    object.__setattr__(cfg, NOTES, [*notes_of(cfg), note])
+
+
+def notes_of(cfg: Any) -> list[str]:
+    """See :func:`add_note`."""
+    return list(vars(cfg).get(NOTES, ()))
+
+
+def short_path(path: str | os.PathLike[str]) -> str:
+    """A path relative to the working directory, where that is shorter."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return str(path)
+    return relative if len(relative) < len(str(path)) else str(path)
+
+
+def _chain(dataset: Any) -> Iterator[Any]:
+    """A data set and those that it wraps, from outside in; of several, the first."""
+    while dataset is not None:
+        yield dataset
+        inner = vars(dataset).get('dataset') if hasattr(dataset, '__dict__') else None
+        several = vars(dataset).get('datasets') if hasattr(dataset, '__dict__') else None
+        dataset = inner if inner is not None else (several[0] if several else None)
+
+
+def _data(runner) -> str:
+    *_, source = _chain(runner.train_dataloader.dataset)
+    parts = [type(source).__name__]
+    root = getattr(source, 'data_root', None) or getattr(source, 'root', None)
+    if isinstance(root, (str, Path)) and str(root):
+        parts.append(f'in {short_path(root)}')
+    classes = (getattr(source, 'metainfo', None) or {}).get('classes') or ()
+    text = ' '.join(parts)
+    return f'{text}, {len(classes):,} classes' if classes else text
+
+
+def _images(runner, architect: Any) -> str:
+    dataset = runner.train_dataloader.dataset
+    record = next((one.split_record() for one in _chain(dataset) if _is_part(one)), None)
+    if record is not None:
+        sizes = record['sizes']
+        parts = [f'{sizes["weights"]:,} for the weights', f'{sizes["alpha"]:,} for alpha']
+    else:
+        parts = [f'{len(dataset):,} for training']
+        if architect is not None:
+            parts.append(f'{len(architect.arch_dataloader.dataset):,} for alpha')
+    if runner.val_loop is not None:
+        held = runner.val_loop.dataloader.dataset
+        part = next((one.part for one in _chain(held) if _is_part(one)), None)
+        whose = " (alpha's)" if part == 'alpha' else ''
+        parts.append(f'{len(held):,} for validation{whose}')
+    batches = [f'{_batch_size(runner.train_dataloader)}']
+    ranks = get_world_size()
+    if ranks > 1:
+        batches.append(f'{ranks} processes')
+    return f'{", ".join(parts)}; batches of {" on each of ".join(batches)}'
+
+
+def _is_part(dataset: Any) -> bool:
+    return callable(getattr(type(dataset), 'split_record', None))
+
+
+def _batch_size(loader: Any) -> int:
+    return loader.batch_size or loader.batch_sampler.batch_size
+
+
+def _network(model: Any, backbone: Any) -> Iterator[tuple[str, str]]:
+    alphas = sum(p.numel() for p in getattr(backbone, 'arch_parameters', {}).values())
+    size = sum(p.numel() for p in model.parameters()) - alphas
+    name = type(backbone or model).__name__
+    text = f'{name}, {size:,} parameters'
+    if alphas:
+        text += f' and {alphas:,} alphas, execution {backbone.execution}'
+    yield 'network', text
+    space = getattr(backbone, 'space', None)
+    if alphas:
+        edges = sum(len(topology.edges) for topology in space.cells.values())
+        cells = ', '.join(space.cells)
+        yield 'space', f'{space.name}: {edges} edges ({cells})'
+    genotype = getattr(backbone, 'genotype', None)
+    if not alphas and genotype is not None:
+        yield 'genotype', short_form(genotype)
+
+
+def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
+    if architect is None:
+        return
+    parts = [type(architect).__name__]
+    order = getattr(architect, 'order', None)
+    if order is not None:
+        parts.append('first order' if order == 1 else f'second order ({architect.hessian})')
+    for regularizer in getattr(architect, 'regularizers', ()):
+        parts.append(f'{type(regularizer).__name__} x {_schedule(regularizer.lambda_)}')
+    relaxation = type(getattr(backbone, 'relaxation', None)).__name__
+    if relaxation not in ('NoneType', 'Softmax'):
+        parts.append(relaxation)
+    rest = getattr(architect, 'start_epoch', 0)
+    if rest:
+        parts.append(f'alpha rests for {rest} epochs')
+    yield 'method', ', '.join(parts)
+
+
+def _schedule(schedule: Any) -> str:
+    points = schedule.points
+    if len(points) == 1:
+        return f'{points[0][1]:g}'
+    return f'{points[0][1]:g} to {points[-1][1]:g} (epoch {points[-1][0]:g})'
+
+
+def _epochs(runner) -> str:
+    loop = runner.train_loop
+    text = f'{runner.max_epochs:,} of {len(loop.dataloader):,} iterations'
+    if getattr(runner, 'epoch', 0) or getattr(runner, 'iter', 0):
+        text += f', going on after epoch {runner.epoch}, iteration {runner.iter:,}'
+    schedule = runner.cfg.get('schedule_epochs')
+    if schedule and schedule != runner.max_epochs:
+        text += f', of a schedule of {schedule}'
+    return text
+
+
+def _device(model: Any) -> str:
+    device = next(model.parameters()).device
+    if device.type != 'cuda':
+        return str(device)
+    return f'{device} ({torch.cuda.get_device_name(device)})'

@@ -1,0 +1,103 @@
+"""What a run says before its first iteration, and what it no longer says."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+
+import pytest
+from helpers import TOOLS, digits_runner, log_text
+from mmengine.config import Config
+
+from rdarts.engine.first_lines import add_note, align, notes_of, short_path
+from rdarts.engine.launch import build_runner, load_config, quiet_log, set_genotype
+
+
+def block(text: str) -> dict[str, str]:
+    """The first lines, by name."""
+    lines = text.partition('\ndata:')[2].splitlines()
+    found = dict(data=lines[0].strip())
+    for line in lines[1:]:
+        name, colon, value = line.partition(': ')
+        if ' - ' in name or not colon:
+            break
+        found[name] = value.strip()
+    return found
+
+
+def test_a_search_says_what_it_computes(tmp_path):
+    runner = digits_runner(tmp_path, {'default_hooks.architect.start_epoch': 1})
+    runner.train()
+    text = log_text(tmp_path)
+    found = block(text)
+    size = sum(p.numel() for p in runner.model.parameters()) - 30
+    assert found['data'] == 'Digits, 10 classes'
+    assert found['images'] == (
+        "16 for the weights, 16 for alpha, 16 for validation (alpha's); batches of 8"
+    )
+    assert found['network'] == (
+        f'NASBench201Supernet, {size:,} parameters and 30 alphas, execution fan_out'
+    )
+    assert found['space'] == 'nas_bench_201: 6 edges (cell)'
+    assert found['method'] == (
+        'BERArchitectHook, first order, BatchEntropyDecay x 0.75, alpha rests for 1 epochs'
+    )
+    assert found['epochs'] == '1 of 2 iterations, of a schedule of 100'
+    assert found['device'] == 'cpu' and found['threads'].startswith('1 thread (')
+    assert found['writes to'] == short_path(tmp_path)
+    assert text.index('\ndata:') < text.index('Epoch(train)')
+    # once, however many epochs and checkpoints
+    assert 'Exp name' not in text and 'Loads checkpoint by' not in text
+
+
+def test_a_retraining_and_what_was_filled_in(tmp_path):
+    cfg = load_config(TOOLS.parent / 'configs' / 'retrain' / 'nb201_digits.py')
+    set_genotype(cfg, '|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|')
+    cfg.train_cfg.update(max_epochs=1, val_interval=2)
+    cfg.default_hooks.checkpoint.interval = 2
+    cfg.train_dataloader.dataset.dataset.limit = 8
+    cfg.train_dataloader.batch_size = 8
+    cfg.work_dir, cfg.experiment_name = str(tmp_path), 'retraining_first_lines'
+    add_note(cfg, 'head.in_channels = 64')
+    add_note(cfg, 'head.num_classes = 10')
+    build_runner(cfg).train()
+    text = log_text(tmp_path)
+    found = block(text)
+    assert found['images'] == '8 for training, 359 for validation; batches of 8'
+    assert found['network'].startswith('NASBench201Net, ') and 'alphas' not in found['network']
+    assert found['genotype'].startswith('|nor_conv_1x1~0|+|none~0|')
+    assert 'method' not in found and 'space' not in found
+    assert 'filled in:  head.in_channels = 64\n            head.num_classes = 10\n' in text
+
+
+def test_notes_are_the_configs_own():
+    cfg = Config(dict(a=1))
+    add_note(cfg, 'one')
+    assert notes_of(cfg) == ['one'] and notes_of(Config(dict(a=1))) == []
+    assert cfg.to_dict() == dict(a=1)
+    assert align([('a', '1'), ('abc', '2'), ('', '3')]) == 'a:    1\nabc:  2\n      3'
+
+
+@pytest.mark.parametrize(
+    ('message', 'logged'),
+    [
+        ('Exp name: x', False),
+        ('Loads checkpoint by point backend: local backend from path: x', False),
+        ('Line NMS is not compiled. Most likely when installing the package', True),
+        ('Epoch(train) [1][10/11]', True),
+    ],
+)
+def test_what_is_logged(message, logged, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    record = logging.LogRecord('x', logging.WARNING, 'x', 1, message, (), None)
+    assert quiet_log(record) is logged
+    if 'NMS' in message:
+        assert 'make install-detection' in record.getMessage()
+        assert 'CUDA' not in record.getMessage() and 'mim' not in record.getMessage()
+
+
+def test_nothing_of_nms_where_the_operators_are_built(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object())
+    text = 'Line NMS is not compiled. Most likely ...'
+    record = logging.LogRecord('x', logging.WARNING, 'x', 1, text, (), None)
+    assert quiet_log(record) is False
