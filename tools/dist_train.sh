@@ -5,15 +5,21 @@ set -euo pipefail
 
 usage() {
     echo "usage: [PORT=29500] [NNODES=1] [NODE_RANK=0] [MASTER_ADDR=127.0.0.1]" \
-        "$0 CONFIG GPUS [arguments of train.py]" >&2
-    exit 2
+        "$0 CONFIG GPUS [arguments of train.py]"
 }
 fail() {
     echo "dist_train.sh: $*" >&2
     exit 2
 }
 
-[[ $# -ge 2 && $1 != -* && $2 =~ ^[1-9][0-9]*$ ]] || usage
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    usage
+    exit 0
+fi
+if [[ $# -lt 2 || $1 == -* || ! $2 =~ ^[1-9][0-9]*$ ]]; then
+    usage >&2
+    exit 2
+fi
 CONFIG=$1
 GPUS=$2
 NNODES=${NNODES:-1}

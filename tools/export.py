@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
-from rdarts.engine import export, launch
-from rdarts.engine.inference import printable
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,15 +25,25 @@ def parse_args() -> argparse.Namespace:
         help='what to write: files that end in .onnx, .pt2 or .safetensors',
     )
     parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    cli.add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.engine import export
+from rdarts.engine.inference import printable
+from rdarts.engine.options import parse_options
 
 
 def main() -> int:
     args = parse_args()
     export.check_outputs(args.out)
     config, checkpoint = export.find_run(args.source, args.checkpoint)
-    trained = export.load_trained(config, checkpoint, args.genotype, args.cfg_options)
+    trained = export.load_trained(
+        config, checkpoint, args.genotype, parse_options(args.cfg_options)
+    )
     print(summary(trained), flush=True)
     written = export.export_net(trained.net, trained.description, args.out)
     names = [printable(file.path) for file in written]
@@ -66,4 +73,4 @@ def summary(trained: export.Trained) -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

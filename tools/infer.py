@@ -8,24 +8,7 @@ import io
 import sys
 from pathlib import Path
 
-import cv2
-from mmengine.config import DictAction
-
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import write_atomically
-from rdarts.engine.export import check_output, find_run, load_trained
-from rdarts.engine.inference import (
-    READERS,
-    Prediction,
-    Predictor,
-    classify,
-    find_images,
-    load_exported,
-    printable,
-)
-from rdarts.errors import UserError
-
-COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,15 +29,38 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--checkpoint', help='of a config or work directory (default: the newest)')
     parser.add_argument('--genotype', metavar='GENOTYPE', help='of a config: see tools/train.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    cli.add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+import cv2
+
+from rdarts.engine.checkpoint import write_atomically
+from rdarts.engine.export import check_output, find_run, load_trained
+from rdarts.engine.inference import (
+    READERS,
+    Prediction,
+    Predictor,
+    classify,
+    find_images,
+    load_exported,
+    printable,
+)
+from rdarts.engine.options import parse_options
+from rdarts.errors import UserError
+
+COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
 
 
 def load(args: argparse.Namespace) -> Predictor:
     if Path(args.net).suffix in READERS and not Path(args.net).is_dir():
         return load_exported(args.net, args.trust)
     config, checkpoint = find_run(args.net, args.checkpoint)
-    return load_trained(config, checkpoint, args.genotype, args.cfg_options).predictor
+    options = parse_options(args.cfg_options)
+    return load_trained(config, checkpoint, args.genotype, options).predictor
 
 
 def main() -> int:
@@ -107,4 +113,4 @@ def rows(found: Prediction, names: tuple[str, ...]) -> list[tuple[str, int, int,
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

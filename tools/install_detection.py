@@ -2,21 +2,30 @@
 
 PyPI's onedl-mmcv has no compiled operators. They are built once, against the PyTorch of this
 environment, and the wheel is kept for the next environment (RDARTS_CACHE, else ~/.cache/rdarts).
+mmdetection moves numpy and OpenCV of this environment back: --dry-run says what it would do.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 PACKAGE = 'onedl-mmcv'
 CPP20_FROM = (2, 13)  # PyTorch's headers need C++20 from here on, mmcv asks for C++17
@@ -26,8 +35,67 @@ class Failed(Exception):
     """One line that says what is missing."""
 
 
-def run(*command: str, **kwargs) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *command], text=True, capture_output=True, **kwargs)
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say what it would install, move back and build, and do none of it',
+    )
+    return parser.parse_args()
+
+
+def run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run this Python with what it starts in a group of its own, which ends with this process."""
+    arguments = [sys.executable, *command]
+    with subprocess.Popen(
+        arguments,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            end_group(process)
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """End a process and all of its group: none may write into a folder that is then removed."""
+    with contextlib.suppress(ProcessLookupError):  # until there is none
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for _ in range(250):
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder that is removed in the end, and an environment in which pip's are made within it."""
+    with tempfile.TemporaryDirectory(prefix='rdarts_', dir=parent) as folder:
+        yield Path(folder), dict(os.environ, TMPDIR=folder)
+
+
+def stop_on_signals() -> None:
+    """Let a signal that ends this process run what cleans up behind it, undisturbed by another."""
+
+    def stop(number: int, frame: Any) -> None:
+        for one in stopping:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    names = ('SIGINT', 'SIGTERM', 'SIGHUP')
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    stopping = [one for one in known if signal.getsignal(one) is not signal.SIG_IGN]
+    for one in stopping:
+        signal.signal(one, stop)
 
 
 def has_operators() -> bool:
@@ -103,12 +171,10 @@ def build(version: str, folder: Path) -> Path:
     tools = run('-m', 'pip', 'install', '-q', 'ninja', 'setuptools', 'wheel')
     if tools.returncode:
         raise Failed(f'pip cannot install ninja: {last_line(tools.stderr)}')
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        work = Path(temporary)
+    with made(folder), temporary_folder(folder) as (work, env):
         # Scripts such as ninja lie beside the environment's Python
         path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ.get("PATH", "")}'
-        env = dict(os.environ, MMCV_WITH_OPS='1', MAX_JOBS=jobs, PATH=path, CXX=compiler)
+        env = dict(env, MMCV_WITH_OPS='1', MAX_JOBS=jobs, PATH=path, CXX=compiler)
         numbers = torch_version().split('+')[0].split('.')
         if (int(numbers[0]), int(numbers[1])) >= CPP20_FROM:
             env['CXX'] = wrap_compiler(compiler, work)
@@ -127,6 +193,17 @@ def build(version: str, folder: Path) -> Path:
         target = folder / wheels[0].name
         os.replace(wheels[0], target)
     return target
+
+
+@contextlib.contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """A folder, which is removed again where nothing was put into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
 
 
 def last_line(text: str) -> str:
@@ -149,14 +226,96 @@ def requirements() -> list[str]:
     return [name.strip() for name, _, mark in pairs if 'extra' in mark and 'detection' in mark]
 
 
+# What pip would do
+
+
+def planned(wanted: Sequence[str]) -> dict[str, str]:
+    """What pip would install for some requirements: names and versions."""
+    with temporary_folder() as (_, env):
+        command = ['-m', 'pip', 'install', '-q', '--disable-pip-version-check']
+        done = run(*command, '--dry-run', '--report', '-', *wanted, env=env)
+    if done.returncode:
+        raise Failed(f'pip: {last_line(done.stderr)}')
+    try:
+        entries = [entry['metadata'] for entry in json.loads(done.stdout)['install']]
+        return {entry['name'].lower(): entry['version'] for entry in entries}
+    except (ValueError, KeyError, TypeError):
+        raise Failed('pip is too old to say what it would install: pip install -U pip') from None
+
+
+def installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def describe_plan(plan: Mapping[str, str]) -> str:
+    """Lines: what is new, what is replaced by a newer release, and what is moved back."""
+    kinds: dict[str, list[str]] = {'install': [], 'update': [], 'move back': []}
+    for name, version in plan.items():
+        before = installed(name)
+        if before is None:
+            kinds['install'].append(f'{name} {version}')
+        else:
+            kind = 'move back' if release(version) < release(before) else 'update'
+            kinds[kind].append(f'{name} {before} -> {version}')
+    lines = [f'{kind + ":":<11}{", ".join(found)}' for kind, found in kinds.items() if found]
+    return '\n'.join(lines or ['install:   nothing: all requirements are there'])
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Of a release, to compare it with another of the same package."""
+    return tuple(int(number) for number in re.findall(r'\d+', version.partition('+')[0]))
+
+
+def describe_build(plan: Mapping[str, str]) -> str:
+    """One line: where the operators of mmcv would come from.
+
+    Raises:
+        Failed: They would be built, and what builds them is missing.
+    """
+    version = plan.get(PACKAGE) or installed(PACKAGE)
+    if PACKAGE not in plan and has_operators():
+        return 'build:     nothing: the operators of mmcv are there'
+    folder = wheel_folder(version)
+    wheel = next(iter(folder.glob('*.whl')), None)
+    if wheel is not None:
+        return f'build:     nothing: the operators of mmcv are in {wheel}'
+    find_compiler()
+    check_headers()
+    return (
+        f'build:     the operators of mmcv {version} for PyTorch {torch_version()}, 15 to 30 '
+        f'minutes on 2 cores, kept in\n           {folder}'
+    )
+
+
+def install(wanted: Sequence[str], *options: str) -> None:
+    """Let pip install.
+
+    Raises:
+        Failed: It could not.
+    """
+    with temporary_folder() as (_, env):
+        command = ('-m', 'pip', 'install', '-q', '--disable-pip-version-check', *options)
+        done = run(*command, *wanted, env=env)
+    if done.returncode:
+        raise Failed(f'pip: {last_line(done.stderr)}')
+
+
 def main() -> int:
+    args = parse_args()
+    stop_on_signals()
     try:
         torch_version()
         wanted = requirements()
+        plan = planned(wanted)
+        print(describe_plan(plan), flush=True)
+        if args.dry_run:
+            print(describe_build(plan))
+            return 0
         print(f'Installing {", ".join(wanted)} ...', flush=True)
-        done = run('-m', 'pip', 'install', '-q', '--disable-pip-version-check', *wanted)
-        if done.returncode:
-            raise Failed(f'pip: {last_line(done.stderr)}')
+        install(wanted)
         if not has_operators():
             version = importlib.metadata.version(PACKAGE)
             folder = wheel_folder(version)
@@ -164,12 +323,7 @@ def main() -> int:
             if wheel is None:
                 wheel = build(version, folder)
             print(f'Installing {wheel.name}', flush=True)
-            done = run(
-                *('-m', 'pip', 'install', '-q', '--disable-pip-version-check'),
-                *('--force-reinstall', '--no-deps', str(wheel)),
-            )
-            if done.returncode:
-                raise Failed(f'pip: {last_line(done.stderr)}')
+            install([str(wheel)], '--force-reinstall', '--no-deps')
             check = run('-c', 'import torch, mmcv._ext')
             if check.returncode:
                 raise Failed(f'{wheel} does not load: {last_line(check.stderr)}; delete it')

@@ -10,13 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rdarts.benchmarks import open_table
-from rdarts.engine.launch import run_guarded
-from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import begun_runs, find_runs
+from rdarts import cli
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,7 +25,19 @@ def main() -> None:
     )
     parser.add_argument('--out', help='file to write (default: report.html in the first WORK_DIR)')
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.benchmarks import open_table
+from rdarts.visualization.report import write_report
+from rdarts.visualization.search_log import begun_runs, find_runs
+
+
+def main() -> None:
+    args = parse_args()
     runs = begun_runs(find_runs(args.work_dirs))
     table = open_table(args.table)
     out = Path(args.out) if args.out else Path(args.work_dirs[0]) / 'report.html'
@@ -37,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

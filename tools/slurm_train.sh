@@ -3,9 +3,16 @@
 # From the environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS.
 set -euo pipefail
 
-if [[ $# -lt 4 || $1 == -* ]]; then
+usage() {
     echo "usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...]" \
-        "$0 PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]" >&2
+        "$0 PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]"
+}
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    usage
+    exit 0
+fi
+if [[ $# -lt 4 || $1 == -* ]]; then
+    usage >&2
     exit 2
 fi
 PARTITION=$1

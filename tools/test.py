@@ -8,11 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import find_checkpoint, write_atomically
-from rdarts.errors import UserError
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,16 +18,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help="where to write (default: the checkpoint's folder)")
     parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
-    launch.add_launcher(parser)
+    cli.add_cfg_options(parser)
+    cli.add_launcher(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import find_checkpoint, write_atomically
+from rdarts.engine.options import parse_options
+from rdarts.errors import UserError
+from rdarts.utils.ranks import is_main_rank
+
+
 def main() -> int:
     args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
+    if args.out:
+        cli.outlive_output()
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     path = Path(args.checkpoint)
     if path.is_dir():
         found = find_checkpoint(path)
@@ -57,7 +65,7 @@ def main() -> int:
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg[key] = None
     figures = launch.build_runner(cfg).test()
-    if launch.is_main_rank():
+    if is_main_rank():
         figures = {key: float(value) for key, value in figures.items()}
         for key, value in figures.items():
             print(f'{key}: {value:.4f}')
@@ -68,4 +76,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

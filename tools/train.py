@@ -7,11 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from rdarts.engine import launch
-from rdarts.engine.dry_run import dry_run
-from rdarts.genotypes import parse_genotype
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,13 +32,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='with load_from: load all weights but those of the head, for other classes',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='set keys of the config, e.g. default_hooks.architect.lambda_=.75',
-    )
+    cli.add_cfg_options(parser, 'set keys of the config, e.g. default_hooks.architect.lambda_=.75')
     parser.add_argument('--seed', type=int, help="random seed (default: the config's, 0)")
     parser.add_argument(
         '--amp',
@@ -51,7 +41,7 @@ def parse_args() -> argparse.Namespace:
         choices=['bf16', 'fp16'],
         help='mixed precision: bf16 on any device (the default), fp16 with scaling on a GPU',
     )
-    launch.add_launcher(parser)
+    cli.add_launcher(parser)
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic algorithms (slower on a GPU)'
     )
@@ -65,9 +55,21 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.engine import launch
+from rdarts.engine.dry_run import dry_run
+from rdarts.engine.options import parse_options
+from rdarts.genotypes import parse_genotype
+from rdarts.utils.ranks import is_main_rank
+
+
 def main() -> int:
     args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
+    if not args.dry_run:
+        cli.outlive_output()
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     cfg.work_dir = str(
         args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     )
@@ -92,7 +94,7 @@ def main() -> int:
     runner = launch.build_runner(cfg)
     runner.train()
     path = Path(cfg.work_dir) / 'genotype.json'
-    if launch.is_main_rank() and runner.cfg.default_hooks.get('genotype'):
+    if is_main_rank() and runner.cfg.default_hooks.get('genotype'):
         genotype = parse_genotype(path.read_text(encoding='utf-8'))
         tool = 'compare_cells' if genotype.kind == 'nas_bench_201' else 'draw_genotype'
         print(f'\ngenotype: {genotype.to_string()}')
@@ -106,4 +108,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -1,18 +1,13 @@
-"""From a config file to a runner, and from an error to one clear line."""
+"""From a config file to a runner, and from a library's error to one clear line."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import inspect
 import logging
 import os
 import re
-import select
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -39,10 +34,11 @@ from rdarts.engine.checkpoint import (
     set_aside,
 )
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.options import merge_options, why_unparsed
-from rdarts.errors import Interrupted, RunFailed, SampleError, UserError, nearest
+from rdarts.engine.options import merge_options
+from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.folder_lock import FolderLock, cannot_write
+from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint',
@@ -64,73 +60,13 @@ def leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def run_guarded(main: Callable[[], int | None]) -> int:
-    """Run a tool and turn what ends it early into one line and an exit code.
-
-    Args:
-        main (Callable): The tool.
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The line and exit code of what libraries raise for a user's mistake, or for a full machine.
 
     Returns:
-        int: 0, 2 for a user's mistake, 1 for a failed run, 128 + n for signal n.
+        tuple[str, int] | None: None for a defect.
     """
-    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
-    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
-    # of mmcv's adjust_color by pillow, whatever it is given
-    warnings.filterwarnings('ignore', message="Only use 'alpha' for pillow backend")
-    # of 1x1 weights in channels_last, which DDP then copies: a matter of microseconds
-    warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
-    try:
-        code = main() or 0
-        sys.stdout.flush()
-        return code
-    except Interrupted as stop:
-        if is_main_rank():
-            print(stop, file=sys.stderr)
-        return stop.code
-    except KeyboardInterrupt:
-        print('stopped at once; the last checkpoint is what is left', file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        if not _output_is_gone():
-            raise
-        return 128 + 13
-    except Exception as error:
-        if os.environ.get('RDARTS_TRACEBACK'):
-            traceback.print_exc()
-        known = _explain(error)
-        if known is None:
-            raise
-        line, code = known
-        # other mistakes are met by all processes alike
-        if code != 2 or isinstance(error, SampleError) or is_main_rank():
-            print(f'error: {line}', file=sys.stderr)
-        return code
-    finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-def _output_is_gone() -> bool:
-    """Whether nobody reads what is printed any more (``| head``); then it goes nowhere."""
-    poll = select.poll()
-    try:
-        poll.register(sys.stdout, 0)
-    except OSError:  # no file
-        return False
-    gone = any(events & select.POLLERR for _, events in poll.poll(0))
-    if gone:
-        # else the interpreter tries again when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return gone
-
-
-def _explain(error: Exception) -> tuple[str, int] | None:
-    """The line and exit code of an error that is no defect of ours."""
     text = str(error).strip()
-    if isinstance(error, (UserError, RunFailed)):
-        # an error of a data loader's worker comes back with its traceback before it
-        line = re.sub(r'^rdarts\.errors\.\w+: ', '', text.splitlines()[-1]) if text else text
-        return line, 2 if isinstance(error, UserError) else 1
     missing = re.match(r"'?(?:Failed to get )?([\w.:]+)(?: is not in the [\w ]*::([\w ]+) )?", text)
     if missing and ('Failed to get' in text or 'is not in the' in text):
         return f"unknown type '{missing[1]}': {nearest(missing[1], _all_names())}", 2
@@ -139,9 +75,6 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     ):
         line = text.splitlines()[-1]
         return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
-    unparsed = why_unparsed(error)
-    if unparsed is not None:
-        return unparsed, 2
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
     if isinstance(error, OSError) and error.errno == 28:
@@ -217,11 +150,6 @@ def check_types(cfg: Any) -> None:
 
 
 # Configs
-
-
-def is_main_rank() -> bool:
-    """Whether this is the first process of a launch, before its process group exists too."""
-    return int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0
 
 
 def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) -> Config:
@@ -463,16 +391,6 @@ def set_amp(cfg: Config, dtype: str) -> None:
         cfg.optim_wrapper.dtype = 'float16'
     else:
         cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
-
-
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """The options by which a launcher starts a tool."""
-    choices = ['none', 'pytorch', 'slurm', 'mpi']
-    parser.add_argument('--launcher', choices=choices, default='none')
-    rank = int(os.environ.get('LOCAL_RANK', 0))
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=rank, help=argparse.SUPPRESS
-    )
 
 
 def set_launcher(cfg: Config, launcher: str) -> None:

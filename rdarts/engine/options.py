@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from rdarts.configuration.option_values import read_options
@@ -32,23 +31,6 @@ def parse_options(texts: Sequence[str] | None) -> dict[str, Any]:
         UserError: One cannot be read.
     """
     return read_options(texts or ())
-
-
-def why_unparsed(error: Exception) -> str | None:
-    """What is wrong with an option, if this is an error of mmengine's parser of them."""
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    frame = next((f for f in frames if f.f_code is DictAction.__call__.__code__), None)
-    if frame is None:
-        return None
-    option = frame.f_locals['kv']
-    if '=' not in option:
-        return f"--cfg-options takes KEY=VALUE, but got '{option}'"
-    if isinstance(error, RecursionError):
-        return (
-            '--cfg-options cannot hold a dict(...) of two keys within brackets: write it into a '
-            'config, or a hook as default_hooks.NAME.KEY=VALUE'
-        )
-    return f"--cfg-options: cannot read '{option}': {error}"
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:

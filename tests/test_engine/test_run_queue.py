@@ -145,7 +145,7 @@ os.setsid()
 if {ignored}:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 from pathlib import Path
-from rdarts.engine.launch import run_guarded
+from rdarts.cli import run_guarded
 from rdarts.engine.run_queue import Run, run_all
 folder = Path({folder!r})
 run = Run('a', folder, [sys.executable, '-S', '-c', {code!r}, str(folder)], dict(seed=0))

@@ -31,7 +31,9 @@ def tool(monkeypatch):
 
 
 def tiny_args(common, *options):
-    parser = common.make_parser('', steps=1, warmup=0)
+    import arguments
+
+    parser = arguments.make_parser('', steps=1, warmup=0)
     args = parser.parse_args([str(o) for o in (*TINY, *PLAIN, *options)])
     common.check_args(args)
     return args

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import TOOLS, run_tool
 
-from rdarts.engine.launch import run_guarded
+from rdarts.cli import run_guarded
 from rdarts.errors import UserError
 from rdarts.models import MobileNetLikeSupernet
 from rdarts.search_spaces import build_space

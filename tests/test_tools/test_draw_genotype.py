@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rdarts.engine.launch import run_guarded
+from rdarts.cli import run_guarded
 from rdarts.genotypes import ChainGenotype, dumps, load_genotype
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'draw_genotype.py'

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic import write_search
 
-from rdarts.engine.launch import run_guarded
+from rdarts.cli import run_guarded
 from rdarts.visualization.plots import PLOTS
 from rdarts.visualization.search_log import find_runs
 

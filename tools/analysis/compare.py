@@ -19,41 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rdarts.architect.discretizers import Argmax
-from rdarts.benchmarks import NASBench201, open_table
-from rdarts.benchmarks.comparison import (
-    COLUMNS,
-    TOO_FEW,
-    Summary,
-    Table,
-    baselines,
-    differences,
-    percent,
-)
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import list_checkpoints, write_atomically
-from rdarts.engine.options import parse_options
-from rdarts.engine.run_queue import Run, run_all
-from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, count_skips, load_genotype
-from rdarts.search_spaces import SearchSpace, build_space
-from rdarts.visualization.search_log import dataset_name, number, read_search_log
-
-TOOLS = Path(__file__).resolve().parents[1]
-FIGURES = 'figures.json'  # of an evaluation
-SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
-# What stands for a data set in the name of a config, and its name
-DATA = {
-    'CIFAR10': ('c10', 'CIFAR-10'),
-    'CIFAR100': ('c100', 'CIFAR-100'),
-    'ImageNet16120': ('in16', 'ImageNet16-120'),
-    'ImageNetFolder': ('imagenet', 'ImageNet'),
-    'Digits': ('digits', 'digits'),
-}
-Figures = dict[str, Any]
-"""Of one search or network: what it found, reached and cost."""
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -108,6 +74,46 @@ def parse_args() -> argparse.Namespace:
         '--dry-run', action='store_true', help='list the runs and the time that they would take'
     )
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+import torch
+
+from rdarts.architect.discretizers import Argmax
+from rdarts.benchmarks import NASBench201, open_table
+from rdarts.benchmarks.comparison import (
+    COLUMNS,
+    TOO_FEW,
+    Summary,
+    Table,
+    baselines,
+    differences,
+    percent,
+)
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.engine.options import parse_options
+from rdarts.engine.run_queue import Run, run_all
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, count_skips, load_genotype
+from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.visualization.search_log import dataset_name, number, read_search_log
+
+TOOLS = Path(__file__).resolve().parents[1]
+FIGURES = 'figures.json'  # of an evaluation
+SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+# What stands for a data set in the name of a config, and its name
+DATA = {
+    'CIFAR10': ('c10', 'CIFAR-10'),
+    'CIFAR100': ('c100', 'CIFAR-100'),
+    'ImageNet16120': ('in16', 'ImageNet16-120'),
+    'ImageNetFolder': ('imagenet', 'ImageNet'),
+    'Digits': ('digits', 'digits'),
+}
+Figures = dict[str, Any]
+"""Of one search or network: what it found, reached and cost."""
 
 
 # Runs
@@ -519,6 +525,8 @@ def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> st
 
 def main() -> int:
     args = parse_args()
+    if not args.dry_run:
+        cli.outlive_output()
     loaded, table = check(args)
     groups = {} if table else groups_of(loaded)
     found = evaluations(args) if args.checkpoints else searches(args, loaded)
@@ -712,4 +720,4 @@ def about(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -10,17 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
-
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
-from rdarts.errors import Interrupted, UserError
-from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
+from rdarts import cli
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'retrain' / 'nb201_digits.py'
-SPACE = 'nas_bench_201'
-BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
-ACCURACY = 'val/accuracy/top1'
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,14 +21,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', default=str(CONFIG), help='how to train (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of every training (default: 0)')
     parser.add_argument('--work-dir', help='where to write (default: WORK_DIR/compare)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='set keys of the config, e.g. train_cfg.max_epochs=2',
-    )
+    cli.add_cfg_options(parser, 'set keys of the config, e.g. train_cfg.max_epochs=2')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from mmengine.config import Config
+
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
+from rdarts.engine.options import parse_options
+from rdarts.errors import Interrupted, UserError
+from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
+
+SPACE = 'nas_bench_201'
+BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
+ACCURACY = 'val/accuracy/top1'
 
 
 def read_found(search_dir: Path) -> NASBench201Genotype:
@@ -69,7 +71,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def make_config(args: argparse.Namespace, genotype: NASBench201Genotype) -> Config:
     """The config that trains a cell, without a work directory."""
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model') or 'genotype' not in (cfg.model.get('backbone') or {}):
         raise UserError(
             f'{args.config} trains no derived network: its model.backbone has no genotype; '
@@ -142,6 +144,7 @@ def print_table(rows: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     args = parse_args()
+    cli.outlive_output()
     search_dir = Path(args.search_dir)
     cells = dict(found=read_found(search_dir))
     labels = {name: name.replace('_', ' ') for name in ('found', *BASELINES)}
@@ -178,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -12,17 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config, DictAction
-from torch import Tensor, nn
-
-from rdarts.apis import build_net
-from rdarts.engine import launch
-from rdarts.engine.dry_run import count_macs
-from rdarts.engine.peak_memory import Peak, read_mb
-from rdarts.errors import RunFailed, UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, load_genotype
-from rdarts.registry import MODELS
+from rdarts import cli
 
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
 
@@ -50,10 +40,27 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=1, help='of memory, latency (default: 1)')
     parser.add_argument('--repeats', type=int, default=20, help='of the latency (default: 20)')
     parser.add_argument('--no-latency', action='store_true', help='count only')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    cli.add_cfg_options(parser)
     parser.add_argument('--json', action='store_true', help='one JSON object')
     parser.add_argument('--memory-only', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from rdarts.apis import build_net
+from rdarts.engine import launch
+from rdarts.engine.dry_run import count_macs
+from rdarts.engine.options import parse_options
+from rdarts.engine.peak_memory import Peak, read_mb
+from rdarts.errors import RunFailed, UserError
+from rdarts.genotypes import CellGenotype, ChainGenotype, load_genotype
+from rdarts.registry import MODELS
 
 
 def check_args(args: argparse.Namespace) -> None:
@@ -76,7 +83,7 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, str]:
     """The network in evaluation mode, and what it is."""
     if args.config is None:
         return build_from_genotype(args)
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     if args.genotype is not None:
         launch.set_genotype(cfg, args.genotype)
     launch.check_model(cfg, starts=False)
@@ -260,4 +267,4 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -6,12 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from rdarts.engine.launch import run_guarded
+from rdarts import cli
 from rdarts.genotypes import is_text
 from rdarts.visualization.genotype import RENDERERS, draw_genotype, load_drawable
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'genotype',
@@ -30,7 +30,15 @@ def main() -> None:
         default='auto',
         help='both draw the same picture (default: Graphviz where it is installed)',
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)
+
+
+def main() -> None:
+    args = parse_args()
     genotype = load_drawable(args.genotype)
     if args.out:
         paths = [Path(args.out)]
@@ -46,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

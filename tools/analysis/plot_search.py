@@ -20,12 +20,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from rdarts.benchmarks import open_table
-from rdarts.engine.launch import run_guarded
-from rdarts.errors import UserError, nearest
-from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
-from rdarts.visualization.search_log import SearchRun, begun_runs, find_runs
-from rdarts.visualization.style import FORMATS
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +43,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', default='png', help='png, svg or pdf (default: png)')
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.benchmarks import open_table
+from rdarts.errors import UserError, nearest
+from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
+from rdarts.visualization.search_log import SearchRun, begun_runs, find_runs
+from rdarts.visualization.style import FORMATS
 
 
 def main() -> None:
@@ -99,4 +104,4 @@ def pictures(
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

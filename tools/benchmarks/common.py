@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
+from arguments import EXECUTIONS, SPACES
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
 from torch import Tensor, nn
@@ -27,8 +28,6 @@ from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
 from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'search'
-SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
-EXECUTIONS = ('plain', 'plain_channels_last', 'fan_out')
 DEPTHS = dict(nb201=5, mobilenet_like=4)
 DEPTH = 8  # of the other spaces
 MATRIX_SIZES = (1024, 1536, 2048)
@@ -37,68 +36,8 @@ MATRIX_SIZES = (1024, 1536, 2048)
 # Arguments
 
 
-class Parser(argparse.ArgumentParser):
-    """Mistakes become one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        raise UserError(f'{message} (--help lists the options)')
-
-
-def make_parser(description: str, steps: int, warmup: int) -> Parser:
-    """The options that all benchmarks have.
-
-    Args:
-        description (str): What the tool does.
-        steps (int): Default of ``--steps``.
-        warmup (int): Default of ``--warmup``.
-    """
-    parser = Parser(description=description)
-    parser.add_argument(
-        '--space', default='nb201', metavar='NAME', help=f'{", ".join(SPACES)} (default: nb201)'
-    )
-    parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
-    parser.add_argument(
-        '--width',
-        type=int,
-        default=16,
-        help='channels C; mobilenet_like: of the first block, others in proportion (default: 16)',
-    )
-    parser.add_argument(
-        '--depth',
-        type=int,
-        help='nb201: cells a stage, N (default: 5); mobilenet_like: layers a stage, but for the '
-        'last (default: 4); others: cells (default: 8)',
-    )
-    parser.add_argument('--image-size', type=int, default=32, help='pixels a side (default: 32)')
-    parser.add_argument('--order', type=int, default=1, help='1, or 2 (unrolled) (default: 1)')
-    parser.add_argument('--amp', action='store_true', help='bfloat16 beside float32')
-    parser.add_argument(
-        '--checkpoint',
-        action='store_true',
-        help='mobilenet_like: the backward pass computes each layer anew',
-    )
-    parser.add_argument(
-        '--steps', type=int, default=steps, help=f'steps that count (default: {steps})'
-    )
-    parser.add_argument(
-        '--warmup', type=int, default=warmup, help=f'steps before them (default: {warmup})'
-    )
-    parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
-    parser.add_argument('--seed', type=int, default=0, help='of weights and images (default: 0)')
-    parser.add_argument(
-        '--executions',
-        nargs='+',
-        default=list(EXECUTIONS),
-        metavar='NAME',
-        help=f'some of {", ".join(EXECUTIONS)} (default: all)',
-    )
-    parser.add_argument('--json', action='store_true', help='one JSON object as the last line')
-    return parser
-
-
 def check_args(args: argparse.Namespace) -> None:
-    """Complete the arguments of :func:`make_parser`, and set the number of threads.
+    """Complete the arguments of ``arguments.make_parser``, and set the number of threads.
 
     Raises:
         UserError: One of them is out of range or not known.
@@ -158,7 +97,7 @@ class Search:
     """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
 
     Args:
-        args (Namespace): Of :func:`make_parser`, checked.
+        args (Namespace): Of ``arguments.make_parser``, checked.
         execution (str): One of ``EXECUTIONS``.
         amp (bool): Whether forward passes are in bfloat16. Defaults to False.
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.

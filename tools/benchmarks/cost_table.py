@@ -14,20 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from mmengine.config import Config, DictAction
-from torch import Tensor, nn
-
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import write_atomically
-from rdarts.engine.dry_run import count_macs
-from rdarts.engine.export import check_output
-from rdarts.errors import UserError
-from rdarts.models import MobileNetLikeSupernet
-from rdarts.models.operations import PlainLayers, build_operation
-from rdarts.registry import MODELS
-
-WARMUP = 3
+from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,8 +38,28 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=1, help='of the latency (default: 1)')
     parser.add_argument('--repeats', type=int, default=20, help='of the latency (default: 20)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    cli.add_cfg_options(parser)
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import write_atomically
+from rdarts.engine.dry_run import count_macs
+from rdarts.engine.export import check_output
+from rdarts.engine.options import parse_options
+from rdarts.errors import UserError
+from rdarts.models import MobileNetLikeSupernet
+from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.registry import MODELS
+
+WARMUP = 3
 
 
 def main() -> None:
@@ -60,7 +67,7 @@ def main() -> None:
     if min(*(args.shape or ()), args.batch_size, args.repeats) < 1:
         raise UserError('--shape, --batch-size and --repeats must be 1 or more')
     out = check_output(args.out)
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     supernet = build_supernet(cfg, args.config)
     channels = supernet.stem[0][0].in_channels
     shape = args.shape or [channels, *image_size(cfg)]
@@ -194,4 +201,4 @@ def print_table(
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

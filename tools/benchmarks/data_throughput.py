@@ -15,6 +15,29 @@ import sys
 import time
 from typing import Any
 
+from rdarts import cli
+from rdarts.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--batch-size', type=int, default=64, help='default: %(default)s')
+    parser.add_argument('--images', type=int, default=50000, help='default: %(default)s')
+    parser.add_argument(
+        '--epochs', type=int, default=3, help='measured ones (default: %(default)s)'
+    )
+    parser.add_argument('--threads', type=int, default=1, help='of PyTorch (default: %(default)s)')
+    parser.add_argument('--json', action='store_true', help='print one JSON object instead')
+    args = parser.parse_args()
+    for name in ('batch_size', 'images', 'epochs', 'threads'):
+        if getattr(args, name) < 1:
+            raise UserError(f'--{name.replace("_", "-")} must be 1 or more')
+    return args
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import numpy as np
 import torch
 from mmengine.registry import DefaultScope
@@ -22,8 +45,6 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 from rdarts.datasets import ArrayDataset
-from rdarts.engine.launch import run_guarded
-from rdarts.errors import UserError
 
 MEAN, STD = [125.307, 122.961, 113.8575], [62.993, 62.089, 66.705]
 SHAPE = (32, 32, 3)
@@ -60,22 +81,6 @@ class Noise(ArrayDataset):
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (self.images, *SHAPE), dtype=np.uint8)
         return images, rng.integers(0, 10, self.images)
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--batch-size', type=int, default=64, help='default: %(default)s')
-    parser.add_argument('--images', type=int, default=50000, help='default: %(default)s')
-    parser.add_argument(
-        '--epochs', type=int, default=3, help='measured ones (default: %(default)s)'
-    )
-    parser.add_argument('--threads', type=int, default=1, help='of PyTorch (default: %(default)s)')
-    parser.add_argument('--json', action='store_true', help='print one JSON object instead')
-    args = parser.parse_args()
-    for name in ('batch_size', 'images', 'epochs', 'threads'):
-        if getattr(args, name) < 1:
-            raise UserError(f'--{name.replace("_", "-")} must be 1 or more')
-    return args
 
 
 def measure(args: argparse.Namespace, pipeline: list[dict[str, Any]]) -> tuple[float, float]:
@@ -138,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -11,12 +11,24 @@ import statistics
 import sys
 from typing import Any
 
+import arguments
+
+from rdarts import cli
+from rdarts.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = arguments.make_parser(__doc__, steps=1, warmup=0)
+    parser.add_argument('--seeds', type=int, default=5, help='number of seeds (default: 5)')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import common
 import torch
 from torch import Tensor
-
-from rdarts.engine.launch import run_guarded
-from rdarts.errors import UserError
 
 PARTS = ('weights', 'alpha')
 
@@ -77,9 +89,7 @@ def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = common.make_parser(__doc__, steps=1, warmup=0)
-    parser.add_argument('--seeds', type=int, default=5, help='number of seeds (default: 5)')
-    args = parser.parse_args()
+    args = parse_args()
     common.check_args(args)
     if args.seeds < 1:
         raise UserError(f'--seeds must be 1 or more, but is {args.seeds}')
@@ -90,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -15,9 +15,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import arguments
+
+from rdarts import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = arguments.make_parser(__doc__, steps=3, warmup=0)
+    parser.add_argument('--child', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import common
 
-from rdarts.engine.launch import run_guarded
 from rdarts.engine.peak_memory import Peak, read_mb
 from rdarts.errors import RunFailed
 
@@ -97,9 +110,7 @@ def print_table(args: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = common.make_parser(__doc__, steps=3, warmup=0)
-    parser.add_argument('--child', help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse_args()
     common.check_args(args)
     if args.child:
         common.print_json(measure(args, args.child))
@@ -110,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -19,12 +19,32 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from rdarts import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='a Python config: configs/search/*.py')
+    parser.add_argument('--iterations', type=int, default=20, help='default: %(default)s')
+    parser.add_argument('--warmup', type=int, default=3, help='before them (default: %(default)s)')
+    cli.add_cfg_options(parser, 'set keys of the config, e.g. model.backbone.cells_per_stage=1')
+    parser.add_argument('--json', action='store_true', help='print one JSON object instead')
+    args = parser.parse_args()
+    if args.iterations < 1 or args.warmup < 1:
+        raise UserError('--iterations and --warmup must be 1 or more')
+    return args
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from rdarts.architect import ArchitectHook
 from rdarts.engine import launch
+from rdarts.engine.options import parse_options
 from rdarts.errors import UserError
 
 SECTIONS = dict(
@@ -148,25 +168,6 @@ class Recorder:
             self.timer.wrap(owner, name, section)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='a Python config: configs/search/*.py')
-    parser.add_argument('--iterations', type=int, default=20, help='default: %(default)s')
-    parser.add_argument('--warmup', type=int, default=3, help='before them (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='set keys of the config, e.g. model.backbone.cells_per_stage=1',
-    )
-    parser.add_argument('--json', action='store_true', help='print one JSON object instead')
-    args = parser.parse_args()
-    if args.iterations < 1 or args.warmup < 1:
-        raise UserError('--iterations and --warmup must be 1 or more')
-    return args
-
-
 def shorten(cfg: Config, iterations: int, warmup: int) -> dict[str, int]:
     """Make a config run one epoch of a few iterations, and one validation.
 
@@ -278,7 +279,7 @@ def print_table(result: dict[str, Any]) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     result = measure(cfg, args.iterations, args.warmup)
     if not args.json:
         print_table(result)
@@ -300,4 +301,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -12,11 +12,27 @@ import statistics
 import sys
 from typing import Any
 
+import arguments
+
+from rdarts import cli
+from rdarts.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = arguments.make_parser(__doc__, steps=20, warmup=3)
+    parser.add_argument(
+        '--profile',
+        action='store_true',
+        help="instead: where the time of the last execution's step goes, by operator",
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import common
 import torch
-
-from rdarts.engine.launch import run_guarded
-from rdarts.errors import UserError
 
 
 def measure(args: argparse.Namespace) -> tuple[dict[str, list[tuple[float, float]]], float]:
@@ -139,13 +155,7 @@ def profile(args: argparse.Namespace, top: int = 15) -> None:
 
 
 def main() -> None:
-    parser = common.make_parser(__doc__, steps=20, warmup=3)
-    parser.add_argument(
-        '--profile',
-        action='store_true',
-        help="instead: where the time of the last execution's step goes, by operator",
-    )
-    args = parser.parse_args()
+    args = parse_args()
     common.check_args(args)
     if args.profile:
         if args.json:
@@ -158,4 +168,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

@@ -13,12 +13,25 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rdarts import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='a state dict, or a checkpoint that holds one')
+    parser.add_argument('out', help='where to write ours')
+    parser.add_argument('--genotype', required=True, help='see tools/train.py')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli.start(parse_args)  # before the imports below, which take seconds
+
 import torch
 from torch import Tensor
 
 from rdarts.apis import build_net
 from rdarts.engine.checkpoint import load_weights, read_checkpoint, write_atomically
-from rdarts.engine.launch import run_guarded
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, load_genotype
 
@@ -80,11 +93,7 @@ def sizes_of(state: Mapping[str, Tensor], path: str) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='a state dict, or a checkpoint that holds one')
-    parser.add_argument('out', help='where to write ours')
-    parser.add_argument('--genotype', required=True, help='see tools/train.py')
-    args = parser.parse_args()
+    args = parse_args()
     genotype = load_genotype(args.genotype)
     if not isinstance(genotype, CellGenotype):
         raise UserError('--genotype: one of the DARTS space is needed')
@@ -103,4 +112,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run_guarded(main))
+    sys.exit(cli.run_guarded(main))

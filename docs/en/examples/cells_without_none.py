@@ -10,7 +10,7 @@ import torch
 
 from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import open_table
-from rdarts.engine.launch import run_guarded
+from rdarts.cli import run_guarded
 from rdarts.errors import UserError
 from rdarts.search_spaces import build_space
 from rdarts.visualization.search_log import read_search_log

@@ -1,0 +1,248 @@
+"""What every tool shares: its start, options of a launcher, errors in one line, exit codes.
+
+A tool first parses its arguments, by :func:`start`, and only then imports what is slow to load::
+
+    if __name__ == '__main__':
+        cli.start(parse_args)
+
+    import torch
+
+    def main() -> int: ...
+
+    if __name__ == '__main__':
+        sys.exit(cli.run_guarded(main))
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import select
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from rdarts.errors import Interrupted, RunFailed, SampleError, UserError
+from rdarts.utils.machine import prepare_threads
+from rdarts.utils.ranks import is_main_rank
+
+INTERRUPTED = 128 + signal.SIGINT
+OUTPUT_GONE = 128 + 13  # SIGPIPE
+
+
+def start(parse_args: Callable[[], Any]) -> None:
+    """Begin a tool, before it imports what is slow to load.
+
+    Parses its arguments, so that ``--help`` and mistakes end here; sets what PyTorch reads when it
+    is loaded (see :func:`rdarts.utils.machine.prepare_threads`); and lets Ctrl-C end the process
+    quietly until :func:`run_guarded` runs: an import that is interrupted may turn that into any
+    error.
+
+    Args:
+        parse_args (Callable): Parses ``sys.argv``; what it gives is left to the tool.
+
+    Raises:
+        SystemExit: By ``--help``, or for a mistake in the arguments (code 2).
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, _end_at_once)
+
+    def parse() -> None:
+        parse_args()
+
+    code = run_guarded(parse)
+    if code:
+        sys.exit(code)
+    prepare_threads()
+
+
+def _end_at_once(number: int, frame: Any) -> None:
+    os._exit(128 + number)
+
+
+def run_guarded(main: Callable[[], int | None]) -> int:
+    """Run a tool and turn what ends it early into one line and an exit code.
+
+    Args:
+        main (Callable): The tool.
+
+    Returns:
+        int: 0, 2 for a user's mistake, 1 for a failed run, 128 + n for signal n, 141 where nobody
+        reads what is printed.
+    """
+    _leave_out_warnings()
+    started = signal.getsignal(signal.SIGINT) is _end_at_once
+    if started:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+        return code
+    except Interrupted as stop:
+        if is_main_rank():
+            _say(stop)
+        return stop.code
+    except BrokenPipeError:
+        if not _output_is_gone():
+            raise
+        return OUTPUT_GONE
+    except SystemExit:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if _output_is_gone():
+                return OUTPUT_GONE
+            raise
+        raise
+    except (KeyboardInterrupt, Exception) as error:
+        if _was_interrupted(error):
+            _say('stopped at once; the last checkpoint is what is left')
+            return INTERRUPTED
+        if os.environ.get('RDARTS_TRACEBACK'):
+            traceback.print_exc()
+        known = _explain(error)
+        if known is None:
+            raise
+        line, code = known
+        # other mistakes are met by all processes alike
+        if code != 2 or isinstance(error, SampleError) or is_main_rank():
+            _say(f'error: {line}')
+        return code
+    finally:
+        if started:  # while the interpreter ends, too
+            signal.signal(signal.SIGINT, _end_at_once)
+        if 'torch' in sys.modules:
+            import torch
+
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+
+def _leave_out_warnings() -> None:
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    # of mmcv's adjust_color by pillow, whatever it is given
+    warnings.filterwarnings('ignore', message="Only use 'alpha' for pillow backend")
+    # of 1x1 weights in channels_last, which DDP then copies: a matter of microseconds
+    warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C, or what a library made of it (yapf: a ``SyntaxError``)."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _explain(error: BaseException) -> tuple[str, int] | None:
+    """The line and exit code of an error that is no defect of ours."""
+    if isinstance(error, (UserError, RunFailed)):
+        # an error of a data loader's worker comes back with its traceback before it
+        text = str(error).strip()
+        line = re.sub(r'^rdarts\.errors\.\w+: ', '', text.splitlines()[-1]) if text else text
+        return line, 2 if isinstance(error, UserError) else 1
+    from rdarts.engine.launch import explain  # slow to import
+
+    return explain(error)
+
+
+# Output
+
+
+def _say(line: object) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it
+        pass
+
+
+def outlive_output() -> None:
+    """Go on, silently, once nobody reads what is printed: for tools that also write files.
+
+    Without it, a tool whose reader leaves (``| head``) ends at its next line.
+    """
+    sys.stdout, sys.stderr = _Outlived(sys.stdout), _Outlived(sys.stderr)
+
+
+class _Outlived:
+    """A stream that goes nowhere once its reader, or its terminal, has gone.
+
+    Args:
+        stream (TextIO): The stream.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """See ``TextIO``."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """See ``TextIO``."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._drop(error)
+            self._stream.flush()
+
+    def _drop(self, error: OSError) -> None:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
+        _to_nowhere(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _output_is_gone() -> bool:
+    """Whether nobody reads what is printed any more (``| head``); then it goes nowhere."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)
+    except OSError:  # no file
+        return False
+    gone = any(events & select.POLLERR for _, events in poll.poll(0))
+    if gone:
+        _to_nowhere(sys.stdout)  # else the interpreter tries again when it ends
+    return gone
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+# Options
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """The options by which a launcher starts a tool."""
+    choices = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=choices, default='none')
+    rank = int(os.environ.get('LOCAL_RANK', 0))
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=rank, help=argparse.SUPPRESS
+    )
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, text: str | None = None) -> None:
+    """``--cfg-options``: texts, which :func:`rdarts.engine.options.parse_options` reads.
+
+    Args:
+        parser (ArgumentParser): The parser.
+        text (str, optional): The option's help.
+    """
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=text)

@@ -1,0 +1,82 @@
+"""Every file of ``tools/``: arguments first, and what is slow to import only after them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+from helpers import TOOLS
+
+FILES = sorted(TOOLS.rglob('*.py'))
+SCRIPTS = sorted(TOOLS.rglob('*.sh'))
+SHARED = ('arguments.py', 'common.py')  # imported by benchmarks, no tools themselves
+PROGRAMS = [path for path in FILES if path.name not in SHARED]
+# Loading any of these takes longer than all the rest of a start
+HEAVY = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'cv2', 'matplotlib', 'pandas')
+# Imported before the tool: says at the end what was loaded
+WATCH = f"""
+import atexit, sys
+atexit.register(lambda: print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr))
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Run a file of tools/ in a process of its own; the last line of stderr is what it loaded."""
+    (tmp_path / 'sitecustomize.py').write_text(WATCH)
+
+    def run(path, *args):
+        env = dict(os.environ, PYTHONPATH=str(tmp_path))
+        return subprocess.run(
+            [sys.executable, str(path), *args], capture_output=True, text=True, env=env
+        )
+
+    return run
+
+
+def named(path):
+    return str(path.relative_to(TOOLS))
+
+
+def test_every_file_is_a_tool_or_shared():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        guarded = [
+            node for node in tree.body if ast.unparse(node).startswith("if __name__ == '__m")
+        ]
+        assert bool(guarded) == (path.name not in SHARED), path
+
+
+@pytest.mark.parametrize('path', PROGRAMS, ids=named)
+def test_help_loads_nothing_slow(path, start):
+    done = start(path, '--help')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f'usage: {path.name} ')
+    assert done.stderr == '[]\n'
+
+
+@pytest.mark.parametrize('path', PROGRAMS, ids=named)
+def test_an_unknown_option_is_refused_as_fast(path, start):
+    done = start(path, *['x'] * 4, '--no-such-option')
+    *lines, loaded = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert loaded == '[]'
+    assert 'error: ' in lines[-1]
+    assert done.stdout == ''
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=named)
+def test_scripts(path):
+    def run(*args):
+        return subprocess.run(['bash', str(path), *args], capture_output=True, text=True)
+
+    asked = run('--help')
+    assert (asked.returncode, asked.stderr) == (0, '')
+    assert asked.stdout.startswith('usage: ')
+    for args in ([], ['--no-such-option', '1', 'x', 'y']):
+        refused = run(*args)
+        assert (refused.returncode, refused.stdout) == (2, '')
+        assert refused.stderr.startswith('usage: ')
