@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import (
@@ -472,8 +472,9 @@ class AtomicCheckpointHook(CheckpointHook):
 
     A checkpoint is written beside, synced and renamed; then ``last_checkpoint`` likewise; then
     the oldest are deleted. It holds the random states too. SIGTERM, SIGINT and SIGHUP (of a closed
-    terminal; not where it is ignored, as under nohup) save after the running iteration and raise
-    :class:`Interrupted`; a second SIGINT stops at once.
+    terminal; not where it is ignored, as under nohup) say what is being finished, save after the
+    running iteration and raise :class:`Interrupted`; a second SIGINT stops at once. A validation
+    is left at its next batch: :class:`SearchTrainLoop` makes it up when it is resumed.
 
     Args:
         interval (int): Epochs between two checkpoints. Defaults to 1.
@@ -499,6 +500,10 @@ class AtomicCheckpointHook(CheckpointHook):
         self.minutes = minutes
         self.keep = max(2, max_keep_ckpts)
         self._signal = 0
+        self._doing = ''  # what a signal waits for
+        self._epoch_saved = 0
+        self._val_batches: int | None = None
+        self._speaks = True
         self._pid = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._saved_at = time.monotonic()
@@ -517,6 +522,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             self._clear(runner)
         self._pid = os.getpid()
+        self._speaks = is_main_process()
+        self._doing = 'what comes before the first iteration'
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 if number == getattr(signal, 'SIGHUP', 0):
@@ -577,6 +584,9 @@ class AtomicCheckpointHook(CheckpointHook):
         checkpoint['epoch_length'] = len(runner.train_dataloader)
         checkpoint['validated'] = self._validated
 
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        self._doing = f'iteration {runner.iter + 1}'
+
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         stop = self._stop_agreed()
         due = self.iter_interval and (runner.iter + 1) % self.iter_interval == 0
@@ -586,19 +596,63 @@ class AtomicCheckpointHook(CheckpointHook):
         if due or stop:
             self._save(runner, epoch=runner.epoch, iteration=runner.iter + 1, epoch_end=False)
         if stop:
-            self._restore_handlers()
-            name = 'Ctrl-C' if stop == signal.SIGINT else signal.Signals(stop).name
-            raise Interrupted(
-                f'stopped by {name} after iteration {runner.iter + 1}; '
-                'saved: start the same command with --resume to go on',
-                stop,
-            )
+            self._stop(stop, f'after iteration {runner.iter + 1}')
+        ends = (runner.iter + 1) % len(runner.train_dataloader) == 0
+        self._doing = f'epoch {runner.epoch + 1}' if ends else f'iteration {runner.iter + 2}'
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (
             self.save_last and self.is_last_train_epoch(runner)
         ):
             self._save(runner, epoch=runner.epoch + 1, iteration=runner.iter, epoch_end=True)
+            self._epoch_saved = runner.epoch + 1
+
+    def before_val(self, runner) -> None:
+        self._doing = f'a batch of the validation of epoch {runner.epoch}'
+        batches = torch.tensor(len(runner.val_dataloader))
+        if get_dist_info()[1] > 1:  # a process may have fewer than another
+            batches = batches.to(_dist_device())
+            all_reduce(batches, 'min')
+        self._val_batches = int(batches)
+        self._stop_validation(runner)
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if batch_idx < self._val_batches:
+            self._stop_validation(runner, begun=True)
+
+    def after_val(self, runner) -> None:
+        self._doing = f'iteration {runner.iter + 1}'
+
+    def _stop_validation(self, runner, begun: bool = False) -> None:
+        """Stop at a validation, which the resumed run makes up.
+
+        Args:
+            runner (Runner): The runner.
+            begun (bool): Whether the validation has begun, and averaged weights with it.
+                Defaults to False.
+        """
+        stop = self._stop_agreed() if hasattr(runner.train_loop, 'validated') else 0
+        if not stop:
+            return
+        if self._epoch_saved != runner.epoch:
+            for hook in runner.hooks if begun else ():
+                if isinstance(hook, EMAHook):  # puts the weights that are trained back
+                    hook.after_val_epoch(runner)
+            self._save(runner, epoch=runner.epoch, iteration=runner.iter, epoch_end=True)
+        self._stop(stop, f'in the validation of epoch {runner.epoch}')
+
+    def _stop(self, number: int, where: str) -> None:
+        """End the run, which is saved.
+
+        Raises:
+            Interrupted: Always.
+        """
+        self._restore_handlers()
+        raise Interrupted(
+            f'stopped by {_signal_name(number)} {where}; '
+            'saved: start the same command with --resume to go on',
+            number,
+        )
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         # called once more by `save_best`, after the validation, to keep the best score
@@ -647,6 +701,13 @@ class AtomicCheckpointHook(CheckpointHook):
             return  # a forked worker: Ctrl-C is its parent's matter
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self._signal and self._speaks:
+            line = (
+                f'{_signal_name(number)}: stops after {self._doing}, with a checkpoint; '
+                'Ctrl-C again stops at once\n'
+            )
+            with suppress(OSError):  # nobody reads it; `print` is not for handlers of signals
+                os.write(2, (b'\n' if os.isatty(2) else b'') + line.encode())
         self._signal = number
 
     def _restore_handlers(self) -> None:
@@ -669,6 +730,10 @@ class AtomicCheckpointHook(CheckpointHook):
             flag = flag.to(_dist_device())
             all_reduce(flag, 'max')
         return bool(flag)
+
+
+def _signal_name(number: int) -> str:
+    return 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
 
 
 def _training_state(runner) -> dict[str, Any]:

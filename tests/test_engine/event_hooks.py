@@ -21,9 +21,10 @@ class SignalAt(Hook):
     Args:
         event (str): ``'iter'`` (after the iteration, before a checkpoint of it), ``'saved'``
             (after the iteration and its checkpoint), ``'epoch'`` (after the epoch's
-            checkpoint, before its validation), ``'val'`` (after the validation), or
-            ``'writing'`` (the checkpoint's temporary file holds half of it).
-        number (int): Of the iteration, or of the epoch for the last three; from 1.
+            checkpoint, before its validation), ``'val_iter'`` (after the first batch of the
+            validation), ``'val'`` (after the validation), or ``'writing'`` (the checkpoint's
+            temporary file holds half of it).
+        number (int): Of the iteration, or of the epoch for the last four; from 1.
         signum (int): The signal. Defaults to SIGKILL.
         rank (int, optional): The only rank that gets it. Defaults to None, every one.
     """
@@ -46,6 +47,10 @@ class SignalAt(Hook):
 
     def after_train_epoch(self, runner) -> None:
         self._fire('epoch', runner.epoch + 1)
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if batch_idx == 0:
+            self._fire('val_iter', runner.epoch)
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         self._fire('val', runner.epoch)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -568,3 +569,79 @@ def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# Stopping: what is said at once, and validations
+
+
+def equal(left, right):
+    """Whether two nested states are equal bit by bit."""
+    if isinstance(left, torch.Tensor):
+        return left.dtype == right.dtype and torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return left == right
+
+
+def epoch_rows(folder):
+    rows = map(json.loads, (folder / 'search_log.jsonl').read_text().splitlines())
+    return [{k: v for k, v in row.items() if k not in ('time', 'data_time', 'memory')}
+            for row in rows if row.get('mode') != 'start']  # fmt: skip
+
+
+@pytest.fixture
+def ctrl_c():
+    """SIGINT ends a run here, also where tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize('interval', [1, 2])
+def test_a_stopped_validation_is_made_up(interval, tmp_path, ctrl_c, capfd):
+    options = {'train_cfg.max_epochs': 2, 'default_hooks.checkpoint.interval': interval}
+    ema = dict(type='EMAHook', momentum=0.5)
+
+    def runner(name, hooks=(), **keys):
+        return digits_runner(tmp_path / name, options, hooks=hooks, custom_hooks=[ema], **keys)
+
+    runner('whole').train()
+    capfd.readouterr()
+    stop = SignalAt('val_iter', 1, signal.SIGINT)
+    with pytest.raises(Interrupted, match='stopped by Ctrl-C in the validation of epoch 1; saved'):
+        runner('run', [stop]).train()
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith('Ctrl-C')]
+    assert said == [
+        'Ctrl-C: stops after a batch of the validation of epoch 1, with a checkpoint; '
+        'Ctrl-C again stops at once'
+    ]
+    saved = read_checkpoint(tmp_path / 'run' / 'epoch_1_iter_2.pth')
+    assert saved['validated'] is False
+    runner('run', resume=True).train()
+    last = 'epoch_2_iter_4.pth'
+    left, right = (read_checkpoint(tmp_path / name / last) for name in ('run', 'whole'))
+    for key in ('state_dict', 'ema_state_dict', 'optimizer', 'arch', 'random_state'):
+        assert equal(left[key], right[key]), key
+    assert epoch_rows(tmp_path / 'run') == epoch_rows(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize(
+    ('event', 'number', 'says'),
+    [
+        ('iter', 1, 'iteration 1'),
+        ('saved', 1, 'iteration 2'),
+        ('saved', 2, 'epoch 1'),
+        ('epoch', 1, 'epoch 1'),
+        ('val', 1, 'a batch of the validation of epoch 1'),
+    ],
+)
+def test_a_signal_says_what_is_being_finished(event, number, says, tmp_path, ctrl_c, capfd):
+    options = {'train_cfg.max_epochs': 2}
+    runner = digits_runner(tmp_path, options, hooks=[SignalAt(event, number, signal.SIGTERM)])
+    with pytest.raises(Interrupted, match='stopped by SIGTERM') as stopped:
+        runner.train()
+    assert stopped.value.code == 143
+    err = capfd.readouterr().err
+    assert f'SIGTERM: stops after {says}, with a checkpoint; Ctrl-C again stops at once\n' in err
