@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,3 +72,128 @@ def test_the_requirements_are_those_of_the_extra(tool, monkeypatch):
     found = ['torch>=2.4', 'onedl-mmdetection>=3.5.1; extra == "detection"', 'ruff; extra == "x"']
     monkeypatch.setattr(tool.importlib.metadata, 'requires', lambda name: found)
     assert tool.requirements() == ['onedl-mmdetection>=3.5.1']
+
+
+# What it would do, and what it leaves behind
+
+
+class Done:
+    def __init__(self, stdout='', returncode=0):
+        self.stdout, self.stderr, self.returncode = stdout, '', returncode
+
+
+@pytest.fixture
+def plan(tool, tmp_path, monkeypatch):
+    """Let pip plan some releases over others; gives the commands that are run."""
+    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(tool, 'torch_version', lambda: '2.9.0')
+    monkeypatch.setattr(tool, 'requirements', lambda: ['onedl-mmdetection>=3.5.1'])
+    monkeypatch.setattr(sys, 'argv', ['install_detection.py', '--dry-run'])
+    before = {'numpy': '2.10.1', 'opencv-python': '4.13.0.1', 'scipy': '1.9', 'onedl-mmcv': '2.3.6'}
+    monkeypatch.setattr(tool, 'installed', before.get)
+    monkeypatch.setattr(tool, 'stop_on_signals', lambda: None)
+
+    def use(found, operators=False):
+        commands = []
+
+        def run(*command, env=None):
+            commands.append(command)
+            if 'pip' not in command:
+                return Done(returncode=int(not operators))
+            entries = [dict(metadata=dict(name=n, version=v)) for n, v in found.items()]
+            return Done(json.dumps(dict(install=entries)))
+
+        monkeypatch.setattr(tool, 'run', run)
+        return commands
+
+    return use
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(tool, plan, tmp_path, capsys):
+    commands = plan(
+        {'onedl-mmdetection': '3.5.1', 'Numpy': '2.9.9', 'opencv-python': '4.12.0.88',
+         'scipy': '1.10'}
+    )  # fmt: skip
+    assert tool.main() == 0
+    out = capsys.readouterr().out
+    assert 'install:   onedl-mmdetection 3.5.1\n' in out
+    assert 'update:    scipy 1.9 -> 1.10\n' in out
+    assert 'move back: numpy 2.10.1 -> 2.9.9, opencv-python 4.13.0.1 -> 4.12.0.88\n' in out
+    assert 'build:     the operators of mmcv 2.3.6 for PyTorch 2.9.0' in out
+    assert [
+        command for command in commands if 'install' in command and '--dry-run' not in command
+    ] == []
+    assert not (tmp_path / 'cache').exists()
+
+
+def test_a_dry_run_where_all_is_there(tool, plan, capsys):
+    plan({}, operators=True)
+    assert tool.main() == 0
+    assert capsys.readouterr().out == (
+        'install:   nothing: all requirements are there\n'
+        'build:     nothing: the operators of mmcv are there\n'
+    )
+
+
+def test_a_wheel_that_was_built_before_is_named(tool, plan, capsys):
+    plan({})
+    folder = tool.wheel_folder('2.3.6')
+    folder.mkdir(parents=True)
+    (folder / 'mmcv.whl').touch()
+    assert tool.main() == 0
+    assert f'build:     nothing: the operators of mmcv are in {folder}/mmcv.whl' in (
+        capsys.readouterr().out
+    )
+
+
+BUILD = """
+import importlib.util, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location('install', {tool!r})
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+real = tool.run
+
+def run(*command, env=None):
+    if 'wheel' not in command or '--wheel-dir' not in command:
+        return real('-c', '')
+    # a build: a compiler of its own that writes into its temporary folder as long as it lives
+    code = '''
+import subprocess, sys, tempfile, time
+subprocess.Popen([sys.executable, '-c', "import tempfile, time\\\\nwhile True: tempfile.mkstemp()"])
+open(sys.argv[1], 'w').close()
+time.sleep(60)
+'''
+    return real('-c', code, {started!r}, env=env)
+
+tool.run = run
+tool.find_compiler, tool.check_headers = lambda: 'c++', lambda: None
+tool.torch_version = lambda: '2.9.0'
+tool.stop_on_signals()
+tool.build('2.3.6', tool.wheel_folder('2.3.6'))
+"""
+
+
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_leaves_nothing(signum, tmp_path):
+    started, temporary = tmp_path / 'started', tmp_path / 'tmp'
+    temporary.mkdir()
+    code = BUILD.format(tool=str(TOOLS / 'install_detection.py'), started=str(started))
+    process = subprocess.Popen(
+        [sys.executable, '-c', code],
+        env=dict(os.environ, RDARTS_CACHE=str(tmp_path / 'cache'), TMPDIR=str(temporary)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    for _ in range(600):
+        if started.exists():
+            break
+        time.sleep(0.05)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + signum, '')
+    assert list(temporary.iterdir()) == []
+    assert list((tmp_path / 'cache' / 'wheels').iterdir()) == []
