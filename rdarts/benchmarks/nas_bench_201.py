@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ TABLE_NAME = 'nasbench201.csv.gz'
 LATENCY_NAME = 'nasbench201_latency.csv.gz'
 
 _OP = '(?:' + '|'.join(OPERATIONS) + ')'
+_OPERATION = re.compile(r'(\w+)~')
 _CELL = re.compile(
     r'\+'.join(
         r'\|' + ''.join(rf'{_OP}~{source}\|' for source in range(node)) for node in (1, 2, 3)
@@ -36,6 +38,15 @@ _CELL = re.compile(
 
 # Parameters of the classifier beyond CIFAR-10's ten classes: 65 a class
 _MORE_PARAMETERS = dict(cifar10=0, cifar100=65 * 90, imagenet16_120=65 * 110)
+
+# Millions of the network without 1x1 and 3x3 convolutions, and more for each of the two
+_SIZES = dict(
+    params_m_cifar10=(0.073306, 0.028, 0.24304),
+    flops_m_cifar10=(7.78305, 3.93216, 35.38944),
+    flops_m_cifar100=(7.7889, 3.93216, 35.38944),
+    flops_m_imagenet16_120=(1.9534, 0.98304, 8.84736),
+)
+_CHANCE = dict(cifar10=10.0, cifar100=1.0, imagenet16_120=100 / 120)
 
 _REQUIRED = (
     'arch_index',
@@ -122,6 +133,74 @@ def _read(path: Path, required: tuple[str, ...]) -> tuple[list[str], np.ndarray,
             f'table {path}, line {row + 2}: {text!r} in the column {name!r} is no finite number'
         )
     return names, numbers, strings
+
+
+def _check_values(path: Path, names: list[str], numbers: np.ndarray, strings: list[str]) -> None:
+    """Numbers that no table of these cells holds."""
+    operations = np.array([_OPERATION.findall(text) for text in strings])
+    dense, pointwise = ((operations == f'nor_conv_{k}').sum(1) for k in ('3x3', '1x1'))
+    for name, (base, per_pointwise, per_dense) in _SIZES.items():
+        expected = base + per_pointwise * pointwise + per_dense * dense
+        values = numbers[:, names.index(name)]
+        wrong = np.abs(values - expected) > 1e-3 * expected
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise UserError(
+                f'table {path}, line {row + 2}: {values[row]:g} in the column {name!r}, but '
+                f'{strings[row]!r} has {expected[row]:g}'
+            )
+    # edges by target: 1 from 0, 2 from 0 and 1, 3 from 0, 1 and 2
+    joins = (operations != 'none').T
+    second = joins[1] | (joins[2] & joins[0])
+    apart = ~(joins[3] | (joins[4] & joins[0]) | (joins[5] & second))
+    means = {}
+    for dataset, chance in _CHANCE.items():
+        for split in SPLITS:
+            for epochs in EPOCHS:
+                name = f'{dataset}_{split}_{epochs}'
+                values = numbers[:, names.index(name)]
+                wrong = (values < 0) | (values > 100)
+                why = 'is no percentage'
+                if not wrong.any():
+                    wrong = apart & (values > 2 * chance)
+                    why = 'is above chance, but the cell joins its output to nothing'
+                if wrong.any():
+                    row = int(np.argmax(wrong))
+                    raise UserError(
+                        f'table {path}, line {row + 2}: {values[row]:g} in the column {name!r} '
+                        f'{why}'
+                    )
+                if values.max() <= 1:
+                    raise UserError(
+                        f'table {path}: the column {name!r} holds fractions where percentages '
+                        'are expected'
+                    )
+                means[name] = float(values.mean())
+            _check_means(path, means, f'{dataset}_{split}_12', f'{dataset}_{split}_200')
+    for split in SPLITS:
+        for epochs in EPOCHS:
+            columns = [f'{dataset}_{split}_{epochs}' for dataset in reversed(DATASETS)]
+            for lower, higher in pairwise(columns):
+                _check_means(path, means, lower, higher)
+
+
+def _check_means(path: Path, means: dict[str, float], lower: str, higher: str) -> None:
+    if means[lower] >= means[higher]:
+        raise UserError(
+            f'table {path}: the mean of the column {lower!r}, {means[lower]:.4g}, is not below '
+            f'that of {higher!r}, {means[higher]:.4g}: are they exchanged?'
+        )
+
+
+def _refuse_negative(path: Path, names: list[str], numbers: np.ndarray, rows: np.ndarray) -> None:
+    """Latencies are positive, or 0 where they were rounded."""
+    wrong = np.argwhere(numbers < 0)
+    if len(wrong):
+        index, column = wrong[0]
+        raise UserError(
+            f'table {path}, line {rows[index] + 2}: the latency {numbers[index, column]:g} in the '
+            f'column {names[column]!r} is negative'
+        )
 
 
 def _number_or_nan(text: str) -> float:
@@ -230,7 +309,9 @@ class NASBench201:
             devices, ``nasbench201_latency.csv.gz``; or the first file itself, packed or not.
 
     Raises:
-        UserError: The table is missing, cut off, or has other columns.
+        UserError: The table is missing, cut off, has other columns, or holds what no table of these
+            cells can: accuracies that are no percentages or above chance for a cell that joins
+            nothing, sizes other than a cell's, columns exchanged. The line names the first.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -242,14 +323,16 @@ class NASBench201:
             if not _CELL.fullmatch(text):
                 raise UserError(f'table {self.path}, line {row + 2}: {_why_unknown(text)}')
         rows = _indices(self.path, numbers[:, names.index('arch_index')])
+        repeated = [text for text, count in Counter(strings).items() if count > 1]
+        if repeated:
+            raise UserError(f'table {self.path} has the cell {repeated[0]!r} twice')
+        _check_values(self.path, names, numbers, strings)
         self._numbers = numbers[rows]
         self._numbers.flags.writeable = False
         self._strings = [strings[row] for row in rows]
         self.columns = tuple(names)
         self._by_string = {text: index for index, text in enumerate(self._strings)}
-        if len(self._by_string) != NUM_CELLS:
-            text = Counter(self._strings).most_common(1)[0][0]
-            raise UserError(f'table {self.path} has the cell {text!r} twice')
+        self._rows = rows
         self._latencies: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -289,10 +372,15 @@ class NASBench201:
             prefix = 'latency_ms_'
             found = {c.removeprefix(prefix): c for c in self.columns if c.startswith(prefix)}
             latencies = {device: self.column(name) for device, name in found.items()}
+            if found:
+                values = np.stack(list(latencies.values()), axis=1)
+                _refuse_negative(self.path, list(found.values()), values, self._rows)
             path = self._folder / LATENCY_NAME
             if path.is_file():
                 names, numbers, _ = _read(path, ('arch_index',))
-                numbers = numbers[_indices(path, numbers[:, names.index('arch_index')])]
+                rows = _indices(path, numbers[:, names.index('arch_index')])
+                numbers = numbers[rows]
+                _refuse_negative(path, names, numbers, rows)
                 numbers.flags.writeable = False
                 for i, name in enumerate(names):
                     if name != 'arch_index':

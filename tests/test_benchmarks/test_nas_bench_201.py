@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import re
 import subprocess
 import sys
@@ -12,9 +11,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from synthetic_table import CELLS, accuracy_of, table_lines
 
 from rdarts.benchmarks import NASBench201, find_table
-from rdarts.benchmarks.nas_bench_201 import _REQUIRED, OPERATIONS
+from rdarts.benchmarks.nas_bench_201 import _SIZES
 from rdarts.errors import UserError
 from rdarts.genotypes import NASBench201Genotype
 
@@ -32,12 +32,8 @@ def table(data_root) -> NASBench201:
 
 @pytest.fixture(scope='session')
 def synthetic() -> list[str]:
-    """Lines of a complete table in which every number is the architecture index."""
-    lines = [','.join(_REQUIRED)]
-    for index, ops in enumerate(itertools.product(OPERATIONS, repeat=6)):
-        text = NASBench201Genotype(ops).to_string()
-        lines.append(f'{index},{text}' + f',{index}' * (len(_REQUIRED) - 2))
-    return lines
+    """Lines of a complete table."""
+    return table_lines()
 
 
 def write(folder: Path, lines: list[str]) -> Path:
@@ -108,7 +104,9 @@ def test_a_fresh_process_stays_under_100_mb(data_root):
 def test_a_table_without_the_latency_file(tmp_path, synthetic):
     table = NASBench201(write(tmp_path, synthetic))
     assert table.devices == ()
-    assert table.query(7).accuracy('cifar100', 'valid', 12) == 7
+    assert table.query(7).accuracy('cifar100', 'valid', 12) == accuracy_of(
+        7, 'cifar100', 'valid', 12
+    )
     with pytest.raises(UserError, match="no latency of 'pixel3': .*put nasbench201_latency.csv.gz"):
         table.query(7).latency('pixel3')
 
@@ -142,7 +140,7 @@ def test_a_wrong_latency_file_spares_the_rest(tmp_path, synthetic, lines, messag
     packed = gzip.compress('\n'.join(lines or LATENCIES).encode(), 1)
     path.write_bytes(packed if lines else packed[:5000])
     record = NASBench201(write(tmp_path, synthetic)).query(7)
-    assert record.accuracy() == 7
+    assert record.accuracy() == accuracy_of(7, 'cifar10')
     for _ in range(2):
         with pytest.raises(UserError, match=message) as error:
             record.latency('phone_1')
@@ -152,7 +150,7 @@ def test_a_wrong_latency_file_spares_the_rest(tmp_path, synthetic, lines, messag
 def test_what_a_spreadsheet_adds(tmp_path, synthetic):
     path = tmp_path / 'nasbench201.csv'
     path.write_bytes('\r\n'.join(['\ufeff' + synthetic[0], *synthetic[1:], '', '']).encode())
-    assert NASBench201(path).query(15624).accuracy() == 15624
+    assert NASBench201(path).query(15624).accuracy() == accuracy_of(15624, 'cifar10')
 
 
 def test_nobody_changes_the_table(table):
@@ -167,7 +165,7 @@ def test_nobody_changes_the_table(table):
 
 def test_rows_in_any_order(tmp_path, synthetic):
     table = NASBench201(write(tmp_path, [synthetic[0], *reversed(synthetic[1:])]))
-    assert table.query(3).accuracy() == 3
+    assert table.query(3).accuracy() == accuracy_of(3, 'cifar10')
     assert table.index_of(table.query(3).arch_str) == 3
 
 
@@ -186,16 +184,26 @@ class OfficialAPI:
     def get_more_info(self, index, dataset, iepoch=None, hp='12', is_random=True):
         assert is_random is False, 'a random run instead of the mean of all'
         assert hp in ('12', '200')
-        number = ('cifar10', 'cifar10-valid', 'cifar100', 'ImageNet16-120').index(dataset)
-        info = {'test-accuracy': number + int(hp) / 1000 + index / 1e6}
+        name = dataset.removesuffix('-valid').lower().replace('-', '_')
+        # that of 'cifar10-valid' is of networks trained on half of the images
+        less = 5 * (dataset == 'cifar10-valid')
+        info = {'test-accuracy': max(accuracy_of(index, name, 'test', int(hp)) - less, 0)}
         # as in the official API: trained on train + valid, so nothing is left to validate on
         if dataset != 'cifar10':
-            info['valid-accuracy'] = 10 + info['test-accuracy']
+            info['valid-accuracy'] = accuracy_of(index, name, 'valid', int(hp))
         return info
 
     def get_cost_info(self, index, dataset, hp='12'):
-        more = {'cifar10': 0, 'cifar100': 0.00585, 'ImageNet16-120': 0.00715}[dataset]
-        return {'flops': 7.78305 + more, 'params': 0.073306 + more, 'latency': 0.01}
+        name = dataset.lower().replace('-', '_')
+        counts = [1, *(self.cells[index].count(f'nor_conv_{k}') for k in ('1x1', '3x3'))]
+
+        def million(column):
+            return sum(a * b for a, b in zip(counts, _SIZES[column], strict=True))
+
+        # as in the official API: with the classifier of that data set
+        more = {'cifar10': 0, 'cifar100': 0.00585, 'imagenet16_120': 0.00715}[name]
+        params = million('params_m_cifar10') + more
+        return {'flops': million(f'flops_m_{name}'), 'params': params, 'latency': 0.01}
 
 
 def test_the_recipe_of_the_page_makes_a_table(tmp_path, synthetic, monkeypatch):
@@ -213,12 +221,15 @@ def test_the_recipe_of_the_page_makes_a_table(tmp_path, synthetic, monkeypatch):
     exec(compile(script, 'make_table.py', 'exec'), {})
     assert opened == [('NATS-tss-v1_0-3ffb9-simple', 'tss')]
     record = NASBench201(tmp_path).query(2000)
-    assert record.accuracy('cifar10', 'test', 200) == pytest.approx(0.202)
-    assert record.accuracy('cifar10', 'valid', 200) == pytest.approx(11.202)
-    assert record.accuracy('cifar100', 'test', 12) == pytest.approx(2.014)
-    assert record.accuracy('imagenet16_120', 'valid', 12) == pytest.approx(13.014)
-    assert (record.params(), record.params('cifar100')) == (73_306, 79_156)
-    assert (record.macs(), record.macs('imagenet16_120')) == (7_783_050, 7_790_200)
+    assert record.accuracy('cifar10', 'test', 200) == accuracy_of(2000, 'cifar10')
+    assert record.accuracy('cifar10', 'valid', 200) == accuracy_of(2000, 'cifar10', 'valid')
+    assert record.accuracy('cifar100', 'test', 12) == accuracy_of(2000, 'cifar100', epochs=12)
+    assert record.accuracy('imagenet16_120', 'valid', 12) == pytest.approx(
+        accuracy_of(2000, 'imagenet16_120', 'valid', 12)
+    )
+    assert CELLS[2000].count('nor_conv_1x1') == 0 and CELLS[2000].count('nor_conv_3x3') == 1
+    assert (record.params(), record.params('cifar100')) == (316_346, 322_196)
+    assert (record.macs(), record.macs('imagenet16_120')) == (43_172_490, 10_800_760)
 
 
 def test_find_table(tmp_path, monkeypatch):
@@ -230,6 +241,66 @@ def test_find_table(tmp_path, monkeypatch):
     assert find_table() == Path('data/nasbench201')
     monkeypatch.setenv('RDARTS_DATA', str(tmp_path / 'elsewhere'))
     assert find_table() is None
+
+
+def edited(lines: list[str], edit) -> list[str]:
+    """A table whose rows, as dicts of strings, were edited."""
+    header = lines[0].split(',')
+    rows = [dict(zip(header, line.split(','), strict=True)) for line in lines[1:]]
+    edit(rows)
+    return [lines[0], *(','.join(row.values()) for row in rows)]
+
+
+def exchange(rows, first, second):
+    for row in rows:
+        row[first], row[second] = row[second], row[first]
+
+
+def divide(rows, column):
+    for row in rows:
+        row[column] = f'{float(row[column]) / 100}'
+
+
+def shift(rows, column):
+    values = [row[column] for row in rows]
+    for row, value in zip(rows, values[1:] + values[:1], strict=True):
+        row[column] = value
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda r: r[9].update(cifar10_test_200='100.01'), 'line 11: 100.01 .* is no percentage'),
+        (lambda r: r[9].update(cifar100_valid_12='-1'), 'line 11: -1 in the column .* is no perc'),
+        (
+            lambda r: r[0].update(cifar10_test_12='90'),
+            'line 2: 90 .* is above chance, but',
+        ),
+        (
+            lambda r: shift(r, 'cifar10_test_200'),
+            'but the cell joins its output to',
+        ),
+        (lambda r: shift(r, 'arch_str'), "in the column 'params_m_cifar10', but '.*' has 0."),
+        (lambda r: r[-1].update(params_m_cifar10='1.2'), "line 15626: 1.2 in the column 'params"),
+        (lambda r: r[7].update(flops_m_cifar100='0'), "line 9: 0 in the column 'flops_m_cifar100'"),
+        (lambda r: exchange(r, 'cifar10_test_12', 'cifar10_test_200'), 'are they exchanged'),
+        (lambda r: divide(r, 'cifar10_valid_12'), "the column 'cifar10_valid_12' holds fractions"),
+        (lambda r: exchange(r, 'cifar100_valid_200', 'imagenet16_120_valid_200'), 'are they exch'),
+    ],
+)
+def test_numbers_that_no_table_holds(tmp_path, synthetic, edit, message):
+    path = write(tmp_path, edited(synthetic, edit))
+    with pytest.raises(UserError, match=message) as error:
+        NASBench201(path)
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_negative_latencies(tmp_path, synthetic):
+    lines = [f'{line},{"latency_ms_x" if i == 0 else i}' for i, line in enumerate(synthetic)]
+    lines[9] = lines[9].rsplit(',', 1)[0] + ',-3'
+    table = NASBench201(write(tmp_path, [lines[0], *reversed(lines[1:])]))
+    with pytest.raises(UserError, match=r"line 15618: the latency -3 in the column 'latency_ms_x'"):
+        table.latencies('x')
 
 
 def damaged(lines: list[str]) -> dict[str, tuple[list[str], str]]:

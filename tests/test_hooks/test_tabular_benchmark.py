@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
 
 import pytest
 import torch
 from helpers import digits_config, digits_runner, log_text
 from mmengine.hooks import Hook
+from synthetic_table import accuracy_of, table_lines
 
 from rdarts.benchmarks import NASBench201
+from rdarts.benchmarks.nas_bench_201 import OPERATIONS
 from rdarts.errors import UserError
 
 HOOK = dict(type='rdarts.TabularBenchmarkHook')
-OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
-NAMES = [
-    f'{d}_{s}_{e}'
-    for d in ('cifar10', 'cifar100', 'imagenet16_120')
-    for s in ('test', 'valid')
-    for e in (12, 200)
-]
-FLOPS = [f'flops_m_{d}' for d in ('cifar10', 'cifar100', 'imagenet16_120')]
 
 
 @pytest.fixture(scope='module')
 def table(tmp_path_factory):
-    """A table of invented numbers: column k of cell i holds 100 k + i / 1e6."""
     folder = tmp_path_factory.mktemp('table')
-    lines = [','.join(['arch_index', 'arch_str', *NAMES, 'params_m_cifar10', *FLOPS])]
-    for index, ops in enumerate(itertools.product(OPERATIONS, repeat=6)):
-        a, b, c, d, e, f = ops
-        text = f'|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|'
-        numbers = [f'{100 * k + index / 1e6:.6f}' for k in range(len(NAMES) + 4)]
-        lines.append(','.join([str(index), text, *numbers]))
     path = folder / 'nasbench201.csv.gz'
-    path.write_bytes(gzip.compress('\n'.join(lines).encode(), 1))
+    path.write_bytes(gzip.compress('\n'.join(table_lines()).encode(), 1))
     return folder
 
 
@@ -76,10 +62,10 @@ def test_the_current_cell_is_looked_up(tmp_path, table, column):
     assert found['index'] == index
     for name in ('cifar10', 'cifar100', 'imagenet16_120'):
         for split in ('test', 'valid'):
-            k = NAMES.index(f'{name}_{split}_200')
-            assert found[name][split] == pytest.approx(100 * k + index / 1e6, abs=1e-9)
+            assert found[name][split] == pytest.approx(accuracy_of(index, name, split), abs=1e-9)
     assert list(row)[-1] == 'benchmark'
-    text = f'Cell {index} in the table (test %, 200 epochs): cifar10 100.0'
+    accuracy = accuracy_of(index, 'cifar10')
+    text = f'Cell {index} in the table (test %, 200 epochs): cifar10 {accuracy:.2f}'
     assert log_text(tmp_path).count(text) == 1
 
 
