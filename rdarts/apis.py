@@ -151,8 +151,9 @@ def search(
 
     Args:
         space (str | dict | SearchSpace): See :func:`build_supernet`.
-        dataset (Dataset): Of (image, int): float tensors [C, H, W] of one shape, normalised
-            and, where wanted, augmented by the data set.
+        dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, normalised
+            and, where wanted, augmented by the data set; labels are counted from 0, whole numbers
+            of any type (3, 3.0, a tensor of one element), anything else is refused.
         method (str): ``'rdarts'``, ``'darts'`` or, of cells, ``'darts_2nd'``. Defaults to
             ``'rdarts'``.
         epochs (int): Number of epochs.

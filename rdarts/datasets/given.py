@@ -20,12 +20,13 @@ class GivenDataset(torch.utils.data.Dataset):
     """Pairs (image, label) as mmpretrain's classifiers take them.
 
     Args:
-        dataset (Dataset): Of (image, int): float tensors [C, H, W] of one shape.
+        dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, and integers
+            from 0, as numbers of any type (a tensor of one element, 3.0).
         num_classes (int, optional): Defaults to the number of the set's ``classes``, else to one
             more than the largest label.
 
     Raises:
-        UserError: The set is empty or not of that form.
+        UserError: The set is empty or not of that form; a label such as 2.5 is no integer.
     """
 
     def __init__(self, dataset: Any, num_classes: int | None = None) -> None:
@@ -65,22 +66,27 @@ class GivenDataset(torch.utils.data.Dataset):
                 f'dataset[{index}]: the image is {list(image.shape)}, but that of dataset[0] is '
                 f'{list(self.shape)}: all must have one shape'
             )
+        return image, self._label(label, f'dataset[{index}]')
+
+    def _label(self, value: Any, where: str) -> int:
         try:
-            label = int(label)
-        except (TypeError, ValueError):
-            raise UserError(f'dataset[{index}]: the label is no integer: {label!r}') from None
+            label = int(value)
+            whole = bool(label == value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            whole = False
+        if not whole:
+            raise UserError(f'{where}: the label is no integer: {value!r}')
         if label < 0 or (self.num_classes is not None and label >= self.num_classes):
-            raise UserError(
-                f'dataset[{index}]: the label is {label}, but the {self.num_classes} classes are '
-                'counted from 0'
-            )
-        return image, label
+            known = 'labels' if self.num_classes is None else f'the {self.num_classes} classes'
+            raise UserError(f'{where}: the label is {label}, but {known} are counted from 0')
+        return label
 
     def get_gt_labels(self) -> np.ndarray:
         """Every label, int64 [len(self)]."""
         targets = getattr(self.dataset, 'targets', None)
         if targets is not None and len(targets) == len(self):
-            return np.asarray(targets, dtype=np.int64)
+            labels = [self._label(x, f'dataset.targets[{i}]') for i, x in enumerate(targets)]
+            return np.array(labels, dtype=np.int64)
         return np.array([self._pair(i)[1] for i in range(len(self))], dtype=np.int64)
 
     def __len__(self) -> int:
