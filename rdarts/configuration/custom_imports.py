@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from rdarts.configuration.byte_order_mark import byte_order_marks_skipped
 from rdarts.errors import UserError
 from rdarts.utils.imports import folders_of, import_by_name, importable
 
@@ -29,7 +30,8 @@ def read_with_imports(path: str) -> Config:
         Exception: Whatever the config itself raises.
     """
     folders = [os.path.dirname(os.path.realpath(path)), os.getcwd()]
-    with importable(folders):  # a config may itself import, too
+    # a config may itself import, too
+    with importable(folders), byte_order_marks_skipped():
         cfg = Config.fromfile(path, import_custom_modules=False)
     given = cfg.get('custom_imports')
     if not given:

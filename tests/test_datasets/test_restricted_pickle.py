@@ -56,7 +56,7 @@ def one_line(error):
     return '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('protocol', [0, 1, 2, 3, 4])
+@pytest.mark.parametrize('protocol', [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize('bytes_keys', [False, True])
 def test_reads_a_batch_of_python_3(tmp_path, protocol, bytes_keys):
     data = np.arange(256, dtype=np.uint8).reshape(4, 64)
