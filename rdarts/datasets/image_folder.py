@@ -200,6 +200,11 @@ class ImageFolder(NoRefetch, CustomDataset):
                 _decode(self._loader(), self.get_data_info(idx)['img_path'])
             raise
 
+    def image_names(self) -> list[str]:
+        """The images' paths in the folder, by index."""
+        paths = (self.get_data_info(i)['img_path'] for i in range(len(self)))
+        return [os.path.relpath(path, self.img_prefix) for path in paths]
+
     def describe_sample(self, idx: int) -> str:
         """The image's path."""
         return str(self.get_data_info(idx)['img_path'])
