@@ -61,8 +61,11 @@ EOF
     esac
 fi
 
-# torchrun sets 1 as well, but with a warning
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# torchrun would set 1, whatever cores there are
+OMP_NUM_THREADS=$("$PYTHON" -c 'import sys; from rdarts.utils.machine import share_of_cores
+print(share_of_cores(int(sys.argv[1])))' "$GPUS") ||
+    fail "$PYTHON cannot import rdarts: pip install -e . first"
+export OMP_NUM_THREADS
 # `torchrun` by its module: the one of this Python, whatever else is on PATH
 exec "$PYTHON" -m torch.distributed.run \
     --nnodes="$NNODES" \

@@ -17,6 +17,7 @@ import torch
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
 from rdarts.engine.random_state import STOP_SIGNALS
 from rdarts.errors import Interrupted, UserError
+from rdarts.utils.machine import shared_environment
 
 STATE = 'run.json'
 LOG = 'run.log'
@@ -157,8 +158,8 @@ def _is_running(process: Any, folder: Path) -> bool:
 def run_all(runs: Sequence[Run], jobs: int) -> None:
     """Run what is not done; a run that fails keeps its error, and the rest goes on.
 
-    Each has an equal share of the cores, unless ``OMP_NUM_THREADS`` is set, and of several GPUs
-    one, in turn.
+    Each has an equal share of the cores that may be used, unless ``OMP_NUM_THREADS`` is set, and of
+    several GPUs one, in turn.
 
     Args:
         runs (Sequence[Run]): The runs.
@@ -242,9 +243,7 @@ def _visible_devices() -> list[str]:
 
 def _environment(jobs: int, devices: Sequence[str], place: int) -> dict[str, str]:
     """Of the run at one of the places."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    env = dict(os.environ)
-    env['OMP_NUM_THREADS'] = os.environ.get('OMP_NUM_THREADS') or str(threads)
+    env = shared_environment(jobs)
     if devices:
         env['CUDA_VISIBLE_DEVICES'] = devices[place % len(devices)]
     return env

@@ -150,9 +150,24 @@ def wanted_threads() -> int | None:
     return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
-def share_of(cores: int, parts: int) -> int:
-    """Threads for each of some processes that run at a time: at least one."""
-    return max(1, cores // parts)
+def share_of_cores(processes: int, root: Path = ROOT) -> int:
+    """Threads for each of some processes that compute at a time; what the user has set stays.
+
+    Args:
+        processes (int): Their number.
+        root (Path): Of the file system. Defaults to ``/``.
+    """
+    return wanted_threads() or max(1, usable_cores(root).count // processes)
+
+
+def shared_environment(processes: int) -> dict[str, str]:
+    """Of a process that computes beside others: the environment, and its share of the cores.
+
+    Args:
+        processes (int): How many there are.
+    """
+    waiting = {} if 'OMP_WAIT_POLICY' in os.environ else WAITING
+    return {**waiting, **os.environ, THREADS: str(share_of_cores(processes))}
 
 
 def threads_line(threads: int, root: Path = ROOT) -> str:

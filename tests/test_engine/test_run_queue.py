@@ -12,9 +12,9 @@ import psutil
 import pytest
 from helpers import ToolProcess
 
-from rdarts.engine import run_queue
 from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
+from rdarts.utils import machine
 
 
 def make_run(folder, code, *args, **keys):
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_stops_nothing_else(tmp_path, capsys):
 def test_cores_and_gpus_are_shared_out(tmp_path, monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS')
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,5')
-    monkeypatch.setattr(run_queue.os, 'cpu_count', lambda: 12)
+    monkeypatch.setattr(machine, 'usable_cores', lambda root: machine.Cores(12, ''))
     code = (
         'import os, sys, time; e = os.environ; time.sleep(.3); open(sys.argv[1] + "/env", "w")'
         '.write(e["CUDA_VISIBLE_DEVICES"] + " " + e["OMP_NUM_THREADS"])'

@@ -136,6 +136,15 @@ def test_what_the_user_has_set_stays(tmp_path, processors, no_threads):
     assert machine.threads_line(5, tmp_path).startswith('5 threads (OMP_NUM_THREADS; ')
 
 
+def test_processes_share_the_cores(processors, no_threads):
+    assert [machine.share_of_cores(n, machine.Path('/nowhere')) for n in (1, 3, 9)] == [8, 2, 1]
+    environment = machine.shared_environment(4)
+    assert machine.WAITING.items() <= environment.items()
+    os.environ.update({machine.THREADS: '3', 'GOMP_SPINCOUNT': '7'})
+    environment = machine.shared_environment(4)
+    assert (environment[machine.THREADS], environment['GOMP_SPINCOUNT']) == ('3', '7')
+
+
 def test_a_policy_of_the_user_decides_how_to_wait(tmp_path, no_threads):
     os.environ['OMP_WAIT_POLICY'] = 'active'
     machine.prepare_threads(tmp_path)

@@ -11,7 +11,6 @@ import argparse
 import datetime
 import hashlib
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -99,6 +98,7 @@ from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype
 from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.utils.machine import share_of_cores
 from rdarts.visualization.search_log import dataset_name, number, read_search_log
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -225,7 +225,7 @@ def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
     """List the runs, and measure what one of each config would take."""
     from rdarts.engine.dry_run import dry_run
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.jobs))
+    torch.set_num_threads(share_of_cores(args.jobs))
     seconds: dict[str, float] = {}
     lines, total = [], 0.0
     for search in found:
