@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -38,6 +39,7 @@ from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
 from rdarts.engine.random_state import STOP_SIGNALS, get_random_state
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
+from rdarts.utils.machine_errors import explain_machine
 
 NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)\.pth')
 HISTORY = 10_000  # logged values of each scalar that a checkpoint keeps, for smoothed logs
@@ -453,7 +455,11 @@ def load_backbone(
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; ``filename`` says which file. What was there stays.
+    """
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         with open(temporary, 'wb') as file:
@@ -461,9 +467,27 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # on a broken disk that fails too
+            temporary.unlink(missing_ok=True)
+        if error.errno is not None:
+            error.filename = str(path)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder outlast a power cut, where the file system can."""
+    if os.name != 'posix':
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
 
 
 @HOOKS.register_module()
@@ -683,13 +707,17 @@ class AtomicCheckpointHook(CheckpointHook):
                 with open(temporary, 'rb+') as file:
                     os.fsync(file.fileno())
                 os.replace(temporary, path)
+                sync_folder(folder)  # before an older one is deleted
                 write_atomically(folder / 'last_checkpoint', str(path).encode())
                 for old in list_checkpoints(folder)[self.keep :]:
                     old.unlink()
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # on a broken disk that fails too
+                temporary.unlink(missing_ok=True)
+            error.filename = None  # it is named already
             raise RunFailed(
-                f'cannot write the checkpoint {path}: {error.strerror or error}. '
+                f'cannot write the checkpoint {path}: '
+                f'{explain_machine(error) or error.strerror or error}. '
                 f'{last_good(runner.work_dir)}'
             ) from None
         finally:

@@ -27,6 +27,7 @@ from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
     find_checkpoint,
+    last_good,
     list_checkpoints,
     load_weights,
     read_named,
@@ -35,9 +36,10 @@ from rdarts.engine.checkpoint import (
 )
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.engine.options import merge_options
-from rdarts.errors import UserError, nearest
+from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.folder_lock import FolderLock, cannot_write
+from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
@@ -75,11 +77,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     ):
         line = text.splitlines()[-1]
         return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return f'out of memory: a smaller batch_size may help ({text.splitlines()[0]})', 1
-    if isinstance(error, OSError) and error.errno == 28:
-        return f'no space left on the disk ({error.filename})', 1
-    return None
+    line = explain_machine(error)
+    return None if line is None else (line, 1)
 
 
 def _nearest_argument(line: str) -> str:
@@ -469,6 +468,20 @@ class _SafeLoading:
 
 class _Runner(_SafeLoading, Runner):
     """mmengine's, which would write the config over an earlier start's before it is resumed."""
+
+    def train(self) -> torch.nn.Module:
+        """See mmengine.
+
+        Raises:
+            RunFailed: The machine failed: memory, disk, quota, rights.
+        """
+        try:
+            return super().train()
+        except Exception as error:
+            line = explain_machine(error)
+            if line is None or isinstance(error, (UserError, RunFailed)):
+                raise
+            raise RunFailed(f'{line}. {last_good(self.work_dir)}') from error
 
     def dump_config(self) -> None:
         """See mmengine."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing.queues
 import os
 import random
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
@@ -73,12 +77,15 @@ class _IgnoreSignals:
     """A ``worker_init_fn`` that ignores the signals to stop, whatever torch has set before it.
 
     SIGTERM from the main process still ends the worker: that is how it cleans up at its end.
+    A batch that cannot be sent (no shared memory is left) comes back as an error.
     """
 
     def __init__(self, inner: Callable[[int], None] | None) -> None:
         self.inner = inner
 
     def __call__(self, worker: int) -> None:
+        # Python's own prints a traceback, and the main process waits for ever
+        multiprocessing.queues.Queue._on_queue_feeder_error = _send_error
         for number in STOP_SIGNALS:
             if number != signal.SIGTERM:
                 signal.signal(number, signal.SIG_IGN)
@@ -87,6 +94,12 @@ class _IgnoreSignals:
             threading.Thread(target=_exit_for, args=(os.getppid(),), daemon=True).start()
         if self.inner is not None:
             self.inner(worker)
+
+
+def _send_error(queue: multiprocessing.queues.Queue, error: Exception, sent: Any) -> None:
+    """Of a worker's queue: send an error in the place of the batch that it prevented."""
+    raised = (type(error), error, error.__traceback__)
+    queue.put((sent[0], ExceptionWrapper(raised, where='while a DataLoader worker sent a batch')))
 
 
 def _exit_for(parent: int) -> None:
@@ -113,4 +126,12 @@ def iterate(dataloader: DataLoader) -> Iterator[Any]:
     """
     shield_workers(dataloader)
     with preserve_random_state(), _signals_ignored():
-        return iter(dataloader)
+        try:
+            return iter(dataloader)
+        except Exception as error:
+            # else its destructor complains of what the constructor did not reach
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                unfinished = frame.f_locals.get('self')
+                if isinstance(unfinished, _MultiProcessingDataLoaderIter):
+                    unfinished._shutdown = True
+            raise

@@ -113,6 +113,21 @@ def test_a_workers_own_start_still_runs():
     assert [int(batch) for batch in iterate(loader)] == [0] * 12
 
 
+class _Unsendable(_Pids):
+    def __reduce__(self):
+        raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space')
+
+    def __getitem__(self, index: int):
+        return self
+
+
+def test_a_batch_that_cannot_be_sent_is_an_error():
+    """Without it, the main process waits for ever."""
+    loader = DataLoader(_Unsendable(), batch_size=1, num_workers=1, collate_fn=list)
+    with pytest.raises(RuntimeError, match='unable to allocate shared memory'):
+        next(iterate(loader))
+
+
 def test_workers_obey_the_main_process():
     batches = iterate(torch.utils.data.DataLoader(_Pids(), batch_size=1, num_workers=1))
     worker = int(next(batches))
