@@ -36,7 +36,7 @@ from mmengine.runner.checkpoint import (
 from torch import Tensor, nn
 
 from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
-from rdarts.engine.random_state import STOP_SIGNALS, get_random_state
+from rdarts.engine.random_state import catch_signals, get_random_state, signal_name
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
 from rdarts.utils.machine_errors import explain_machine
@@ -523,6 +523,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.iter_interval = iter_interval
         self.minutes = minutes
         self.keep = max(2, max_keep_ckpts)
+        self.handles_signals = True  # a dry run stops at once
         self._signal = 0
         self._doing = ''  # what a signal waits for
         self._epoch_saved = 0
@@ -548,12 +549,8 @@ class AtomicCheckpointHook(CheckpointHook):
         self._pid = os.getpid()
         self._speaks = is_main_process()
         self._doing = 'what comes before the first iteration'
-        if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:
-                if number == getattr(signal, 'SIGHUP', 0):
-                    if signal.getsignal(number) is signal.SIG_IGN:
-                        continue
-                self._handlers[number] = signal.signal(number, self._note_signal)
+        if self.handles_signals and threading.current_thread() is threading.main_thread():
+            self._handlers = catch_signals(self._note_signal)
 
     def _clear(self, runner) -> None:
         """Half-written files of a killed run, and checkpoints past the one that is resumed."""
@@ -673,7 +670,7 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         self._restore_handlers()
         raise Interrupted(
-            f'stopped by {_signal_name(number)} {where}; '
+            f'stopped by {signal_name(number)} {where}; '
             'saved: start the same command with --resume to go on',
             number,
         )
@@ -731,7 +728,7 @@ class AtomicCheckpointHook(CheckpointHook):
             raise KeyboardInterrupt
         if not self._signal and self._speaks:
             line = (
-                f'{_signal_name(number)}: stops after {self._doing}, with a checkpoint; '
+                f'{signal_name(number)}: stops after {self._doing}, with a checkpoint; '
                 'Ctrl-C again stops at once\n'
             )
             with suppress(OSError):  # nobody reads it; `print` is not for handlers of signals
@@ -758,10 +755,6 @@ class AtomicCheckpointHook(CheckpointHook):
             flag = flag.to(_dist_device())
             all_reduce(flag, 'max')
         return bool(flag)
-
-
-def _signal_name(number: int) -> str:
-    return 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
 
 
 def _training_state(runner) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import os
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,8 +23,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.architect.hook import ArchitectHook
+from rdarts.engine.checkpoint import AtomicCheckpointHook
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
+from rdarts.engine.random_state import catch_signals, signal_name
+from rdarts.errors import Interrupted
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.backbones import BaseSupernet
 
@@ -118,8 +124,15 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
         the weights alone; None where alpha moves from the first epoch on), ``expected_seconds`` (of
         the whole run).
+
+    Raises:
+        Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
     """
-    cfg = copy.deepcopy(cfg)
+    with _stops_at_once():
+        return _measure(copy.deepcopy(cfg))
+
+
+def _measure(cfg: Config) -> dict[str, Any]:
     max_epochs = cfg.train_cfg.max_epochs
     val_interval = cfg.train_cfg.get('val_interval', 1)
     with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
@@ -133,6 +146,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
             architect.start_epoch = 0
         _say('building the network and reading the data ...')
         runner = build_runner(cfg, quiet=True)
+        for hook in runner.hooks:
+            if isinstance(hook, AtomicCheckpointHook):
+                hook.handles_signals = False
         watch = Stopwatch()
         runner.register_hook(watch)
         validation = 0.0
@@ -188,6 +204,36 @@ def dry_run(cfg: Config) -> dict[str, Any]:
             f'of {plan.iterations} iterations'
         )
     return result
+
+
+@contextlib.contextmanager
+def _stops_at_once() -> Iterator[None]:
+    """Within, a signal that ends a run ends at once what has nothing to save, and says so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    process = os.getpid()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a forked worker
+            os._exit(128 + number)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    handlers = catch_signals(stop)
+    try:
+        yield
+    except BaseException:  # libraries make others of a KeyboardInterrupt
+        if not received:
+            raise
+        name = signal_name(received[0])
+        raise Interrupted(
+            f'stopped by {name}: of a dry run nothing is written', received[0]
+        ) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
-from rdarts.engine.random_state import STOP_SIGNALS
+from rdarts.engine.random_state import STOP_SIGNALS, signal_name
 from rdarts.errors import Interrupted, UserError
 from rdarts.utils.machine import shared_environment
 
@@ -227,9 +227,9 @@ def _on_signals(handler: Any) -> dict[int, Any]:
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    name = 'Ctrl-C' if number == signal.SIGINT else signal.Signals(number).name
     raise Interrupted(
-        f'stopped by {name}: the same command again goes on with what was running', number
+        f'stopped by {signal_name(number)}: the same command again goes on with what was running',
+        number,
     )
 
 

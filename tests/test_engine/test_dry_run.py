@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import re
+import signal
 from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import digits_config, run_tool, write_small_search
+from test_engine import event_hooks  # noqa: F401 (registers SignalAt)
 from torch import nn
 
 from rdarts.architect import ArchitectHook
 from rdarts.engine import dry_run as module
 from rdarts.engine.dry_run import Stopwatch, count_macs, dry_run
+from rdarts.errors import Interrupted
 from rdarts.models import NASBench201Supernet
 
 
@@ -163,3 +166,22 @@ def test_dry_run_writes_nothing(resume, tmp_path):
     ):
         assert re.search(pattern, done.out), done.out
     assert sorted(tmp_path.rglob('*')) == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_it_says_that_nothing_is_written(number, tmp_path, monkeypatch):
+    """At once, not after the iteration; and no folder is left behind."""
+    cfg = digits_config(tmp_path / 'run')
+    cfg.custom_hooks = [dict(type='SignalAt', event='iter', number=1, signum=int(number))]
+    monkeypatch.setattr(module.tempfile, 'tempdir', str(tmp_path))
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Interrupted) as stopped:
+            dry_run(cfg)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    name = 'Ctrl-C' if number == signal.SIGINT else number.name
+    assert str(stopped.value) == f'stopped by {name}: of a dry run nothing is written'
+    assert stopped.value.code == 128 + number
+    assert list(tmp_path.iterdir()) == []
