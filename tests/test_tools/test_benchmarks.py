@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from helpers import TOOLS, run_tool
 
+from rdarts.errors import UserError
 from rdarts.models.backbones import base_supernet
 
 TINY = ['--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2, '--threads', 1,
@@ -330,3 +331,82 @@ def test_the_error_of_float32_has_a_table_and_one_line_for_mistakes():
     assert 'x plain' in done.out and 'float64' in done.out
     done = run_slowly(['benchmarks/float32_error.py', *TINY, '--seeds', 0])
     assert done.code == 2 and '--seeds must be 1 or more, but is 0' in done.err
+
+
+# Beside others
+
+
+def neighbour_runs(**medians):
+    """What searches have measured: three steps each, with an outlier."""
+    return {
+        case: [dict(step_seconds=[0.9 * s, s, 9 * s], threads=2, cpu='c', torch='t')]
+        for case, s in medians.items()
+    }
+
+
+def test_ratios_of_neighbours_by_hand(tool, capsys):
+    neighbours = tool('neighbours')
+    medians = dict(alone=0.4, spinning=0.5, one=0.7, second=0.88, busy=0.6, quota=0.735)
+    result = neighbours.summarise(neighbour_runs(**medians))
+    ratios = {name: round(result[f'{name}_ratio'], 9) for name in neighbours.RATIOS}
+    assert ratios == dict(cost_alone=0.8, second=2.2, busy=1.5, quota=1.05)
+    assert result['exceeded'] == ['second']
+    assert (result['alone_s'], result['alone_steps'], result['alone_threads']) == (0.4, 3, 2)
+    neighbours.print_table(result)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-4:] for line in lines if 'too much' in line] == [
+        ['2.20', '2.10', 'too', 'much']
+    ]
+
+
+def test_without_a_control_group_the_quota_is_not_measured(tool, capsys):
+    neighbours = tool('neighbours')
+    result = neighbours.summarise(
+        neighbour_runs(alone=1.0, spinning=1.0, one=1.0, second=1.0, busy=1.0)
+    )
+    assert result['quota_ratio'] is None and result['exceeded'] == []
+    neighbours.print_table(result)
+    out = capsys.readouterr().out
+    assert 'under a quota of one core                 not measured' in out
+
+
+@pytest.mark.parametrize('version', [1, 2, None])
+def test_a_group_with_a_quota(tool, version, tmp_path, monkeypatch):
+    neighbours = tool('neighbours')
+    mkdir = neighbours.Path.mkdir
+    files = {1: ['cpu.cfs_quota_us', 'cpu.cfs_period_us'], 2: ['cpu.max'], None: []}[version]
+
+    def as_the_kernel_does(path):
+        mkdir(path)
+        for name in files:
+            (path / name).touch()
+
+    monkeypatch.setattr(neighbours.Path, 'mkdir', as_the_kernel_does)
+    group = neighbours.make_group(tmp_path)
+    if version is None:
+        assert group is None
+        assert [path.name for path in tmp_path.iterdir()] == ['cgroup.subtree_control']
+    else:
+        found = [(group / name).read_text() for name in files]
+        assert found == (['100000', '100000'] if version == 1 else ['100000 100000'])
+
+
+@pytest.mark.slow
+def test_neighbours_are_measured():
+    args = ['benchmarks/neighbours.py', '--json', '--rounds', 1, '--seconds', 0.1]
+    done = run_slowly([*args, '--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2,
+                       '--steps', 1, '--warmup', 0])  # fmt: skip
+    assert done.code in (0, 1), done.err  # a busy machine may exceed any ratio
+    result = json.loads(done.out)
+    for case in ('alone', 'spinning', 'one', 'second', 'busy'):
+        assert result[f'{case}_s'] > 0
+    assert result['second_steps'] >= 2
+    assert (result['one_threads'], result['width']) == (1, 4)
+
+
+def test_neighbours_take_one_execution(tool, monkeypatch):
+    neighbours = tool('neighbours')
+    for wrong in (['--executions', 'plain', 'fan_out'], ['--amp'], ['--seconds', '0']):
+        monkeypatch.setattr('sys.argv', ['neighbours.py', *wrong])
+        with pytest.raises(UserError):
+            neighbours.parse_args()
