@@ -397,7 +397,7 @@ def test_checkpoint_of_weights_only(config, copied, tmp_path):
     ('options', 'says'),
     [
         (['model.backbone.channels=4', 'model.head.in_channels=16'], 'another width or depth'),
-        (['model.head.num_classes=12'], 'another class number'),
+        (['model.head.num_classes=12'], 'Digits has 10 classes (0, 1, 2'),
         (['model.backbone.cells_per_stage=2'], 'another depth or space'),
         (['train_dataloader.batch_size=2'], 'an epoch had 6 iterations and now has 12'),
         (['randomness.seed=5'], 'begun with seed 0, not 5'),
