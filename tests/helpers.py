@@ -312,6 +312,7 @@ def write_retrained(
     from mmengine.registry import DefaultScope
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    from rdarts.configuration.as_data import to_json
     from rdarts.engine.launch import load_config, set_genotype
     from rdarts.registry import MODELS
 
@@ -319,6 +320,7 @@ def write_retrained(
     set_genotype(cfg, genotype)
     folder.mkdir(parents=True, exist_ok=True)
     cfg.dump(folder / 'config.py')
+    (folder / 'config.json').write_bytes(to_json(cfg))
     with torch.random.fork_rng(), DefaultScope.overwrite_default_scope('mmpretrain'):
         torch.manual_seed(0)
         model = MODELS.build(cfg.model)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
+from rdarts.configuration.as_data import to_json
 from rdarts.engine.launch import load_config
 from rdarts.genotypes import count_skips, dumps
 from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.registry import DISCRETIZERS, build
 from rdarts.search_spaces import build_space
+from rdarts.search_spaces.as_data import to_data
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,10 +26,11 @@ def write_search(
     lambda_: float = 0.75,
     validated: bool = True,
 ) -> Path:
-    """Write ``search_log.jsonl``, ``config.py``, ``genotypes/`` and ``genotype.json``."""
+    """Write ``search_log.jsonl``, ``config.json``, ``genotypes/`` and ``genotype.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = load_config(ROOT / 'configs' / 'search' / f'{config}.py')
     cfg.dump(folder / 'config.py')
+    (folder / 'config.json').write_bytes(to_json(cfg))
     space = build_space(cfg.model.backbone.space)
     rule = build(space.discretizer, DISCRETIZERS)
     generator = torch.Generator().manual_seed(seed)
@@ -37,7 +40,7 @@ def write_search(
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
         for name, shape in shapes.items()
     }
-    rows = [dict(kind='start', epoch=0, iter=0, seed=seed)]
+    rows = [dict(kind='start', epoch=0, iter=0, seed=seed, space=to_data(space))]
     (folder / 'genotypes').mkdir(exist_ok=True)
     for epoch in range(1, epochs + 1):
         alphas = {

@@ -93,6 +93,8 @@ class ArchitectHook(Hook):
         model = runner.model
         self.model = model.module if is_model_wrapper(model) else model
         self.supernet = find_supernet(self.model)
+        for regularizer in self.regularizers:
+            regularizer.relaxation = self.supernet.relaxation
         self.names = list(self.supernet.arch_parameters)
         self.alphas = list(self.supernet.arch_parameters.values())
         for alpha in self.alphas:

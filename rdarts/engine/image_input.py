@@ -38,6 +38,7 @@ IGNORED = (
     )
 )
 LARGEST = 10_000  # pixels a side
+LARGEST_INPUT = 4_096  # pixels a side of what a network reads
 MOST = LARGEST**2  # pixels of a resized image, 3 bytes each
 
 
@@ -108,6 +109,11 @@ class ImageInput:
             size = _check_step(step, size)
         if not isinstance(size, tuple) or list(size) != data['size']:
             raise UserError(f'preprocessing: its steps do not give its size, {data["size"]!r}')
+        if max(size) > LARGEST_INPUT:
+            raise UserError(
+                f'preprocessing: images of {size[0]} x {size[1]}, of {LARGEST_INPUT:,} a side at '
+                'most'
+            )
         if data['channel_order'] not in ('RGB', 'BGR'):
             raise UserError('preprocessing: channel_order must be RGB or BGR')
         for key in ('mean', 'std'):

@@ -22,6 +22,7 @@ from mmengine.registry import RUNNERS, Registry
 from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
+from rdarts.configuration import as_data
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.type_names import complete_type_names
@@ -33,6 +34,7 @@ from rdarts.engine.checkpoint import (
     read_named,
     safe_loaders,
     set_aside,
+    write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.engine.options import merge_options
@@ -43,8 +45,8 @@ from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
-    'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'last_checkpoint',
-    'report.html'
+    'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'config.json',
+    'last_checkpoint', 'report.html'
 )  # fmt: skip
 SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
 SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
@@ -328,7 +330,7 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
         probe.unlink()
         found = [folder / name for name in RUN_FILES if (folder / name).exists()]
         found += list_checkpoints(folder)
-        if found == [folder / 'config.py']:
+        if {path.name for path in found} <= {'config.py', as_data.FILE}:
             found = []  # of a start that failed before it ran
         if not keep and found and is_main_rank():
             target = set_aside(folder, found)
@@ -484,9 +486,12 @@ class _Runner(_SafeLoading, Runner):
             raise RunFailed(f'{line}. {last_good(self.work_dir)}') from error
 
     def dump_config(self) -> None:
-        """See mmengine."""
+        """As mmengine's, and ``config.json`` beside it, which is what is read of a run."""
         if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
             super().dump_config()
+        path = Path(self.work_dir, as_data.FILE)
+        if is_main_rank() and not (self.cfg.get('resume') and path.exists()):
+            write_atomically(path, as_data.to_json(self.cfg))
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's; the data must have the classes of the model."""

@@ -10,27 +10,36 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
 
 
-def alpha_statistics(arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> dict[str, Any]:
-    """Statistics of beta = softmax(alpha).
+def alpha_statistics(
+    arch_parameters: Mapping[str, Tensor], space: SearchSpace, relaxation: Relaxation | None = None
+) -> dict[str, Any]:
+    """Statistics of the mixing weights, and of BER's beta = softmax(alpha).
 
     Args:
         arch_parameters (Mapping[str, Tensor]): Raw alpha: group -> [edges, candidates].
         space (SearchSpace): Describes the groups and which candidates are parameter-free.
+        relaxation (Relaxation, optional): By which alpha stands for mixing weights. Defaults to
+            the softmax.
 
     Returns:
-        dict: ``alpha`` and ``weights`` (raw alpha and beta of every edge, by group),
-        ``entropy`` (nats, of every edge, by group), ``mean_entropy`` (over all edges: r of
-        Eq. 17), and ``kinds``: for ``parameter_free`` and ``parameterised`` the mean ``weight``
-        over all candidates of that kind on all edges, and ``entropy``, the sum of
-        -beta log beta within the kind, averaged over the edges that have candidates of it
-        (nats; the paper defines no entropy of a kind).
+        dict: ``alpha`` and ``weights`` (raw alpha, and the weights that the relaxation expects,
+        of every edge, by group), ``entropy`` (of beta, in nats, of every edge, by group),
+        ``mean_entropy`` (over all edges: r of Eq. 17), and ``kinds``: for ``parameter_free`` and
+        ``parameterised`` the mean ``weight`` over all candidates of that kind on all edges, and
+        ``entropy``, the sum of -beta log beta within the kind, averaged over the edges that have
+        candidates of it (nats; the paper defines no entropy of a kind).
+
+    Raises:
+        UserError: The relaxation gives no weight for an edge or a candidate.
     """
+    expected = expected_weights(relaxation or Softmax(), arch_parameters, space)
     alphas, weights, entropies = {}, {}, {}
     sums = {kind: [0.0, 0, 0.0, 0] for kind in ('parameter_free', 'parameterised')}
     for group in space.groups:
@@ -41,13 +50,14 @@ def alpha_statistics(arch_parameters: Mapping[str, Tensor], space: SearchSpace) 
         beta = log_beta.exp()
         terms = -beta * log_beta
         alphas[group.name] = alpha.tolist()
-        weights[group.name] = beta.tolist()
+        weight = expected[group.name]
+        weights[group.name] = weight.tolist()
         entropies[group.name] = terms.sum(-1).tolist()
         free = torch.tensor([name in space.parameter_free for name in group.candidates])
         for kind, mask in (('parameter_free', free), ('parameterised', ~free)):
             if mask.any():
                 entry = sums[kind]
-                entry[0] += float(beta[:, mask].sum())
+                entry[0] += float(weight[:, mask].sum())
                 entry[1] += int(mask.sum()) * beta.shape[0]
                 entry[2] += float(terms[:, mask].sum())
                 entry[3] += beta.shape[0]
@@ -81,7 +91,7 @@ class AlphaStatisticsHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         supernet = find_supernet(runner.model)
-        values = alpha_statistics(supernet.arch_parameters, supernet.space)
+        values = alpha_statistics(supernet.arch_parameters, supernet.space, supernet.relaxation)
         log = SearchLogHook.of(runner)
         if log is not None:
             log.update_epoch(**values)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 
+from rdarts.architect.relaxations import expected_weights
 from rdarts.errors import UserError
-from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
@@ -20,8 +21,9 @@ class ConvergenceHook(Hook):
     """Says at the end of an epoch that the search has settled, and can stop it there.
 
     It has settled when the genotype has been the same for ``patience`` epochs, and the entropy of
-    the activated weights is at most ``entropy`` of what it can be: the mean over edges of
-    H(beta) / ln(number of candidates), 1 for equal weights and 0 for one-hot ones.
+    the mixing weights is at most ``entropy`` of what it can be: the mean over edges of
+    H(beta) / ln(number of candidates), 1 for equal weights and 0 for one-hot ones, where beta are
+    the weights that the relaxation expects, divided by their sum on the edge.
 
     Args:
         patience (int): Epochs with one genotype, the first of them included. Defaults to 3.
@@ -85,13 +87,17 @@ class ConvergenceHook(Hook):
 
 
 def relative_entropy(runner) -> float:
-    """The mean over edges of H(beta) / ln(number of candidates); edges of one have no say."""
+    """The mean over edges of H(beta) / ln(number of candidates); edges of one have no say.
+
+    beta are the weights that the relaxation expects, divided by their sum on the edge.
+    """
     supernet = find_supernet(runner.model)
-    found = alpha_statistics(supernet.arch_parameters, supernet.space)['entropy']
-    shares = [
-        value / math.log(len(group.candidates))
-        for group in supernet.space.groups
-        if group.name in found and len(group.candidates) > 1
-        for value in found[group.name]
-    ]
+    weights = expected_weights(supernet.relaxation, supernet.arch_parameters, supernet.space)
+    shares: list[float] = []
+    for group in supernet.space.groups:
+        if group.kind == 'op' and len(group.candidates) > 1:
+            weight = weights[group.name].clamp_min(0)
+            beta = weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+            entropy = torch.special.entr(beta).sum(-1)
+            shares += (entropy / math.log(len(group.candidates))).tolist()
     return sum(shares) / len(shares) if shares else 0.0

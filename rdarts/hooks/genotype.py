@@ -42,6 +42,7 @@ class GenotypeHook(Hook):
         self.supernet = find_supernet(runner.model)
         space = self.supernet.space
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
+        self.rule.relaxation = self.supernet.relaxation
         self.current = self.rule(self.supernet.arch_parameters, space)
 
     def after_train_epoch(self, runner) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from rdarts.configuration.as_data import as_data
 from rdarts.errors import UserError
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.registry import HOOKS
@@ -45,7 +46,7 @@ class ReportHook(Hook):
         hooks = (hook for hook in runner.hooks if isinstance(hook, TabularBenchmarkHook))
         table = getattr(next(hooks, None), 'table', None)
         try:
-            run = SearchRun(folder, method_of(folder), runner.cfg, ended)
+            run = SearchRun(folder, method_of(folder), as_data(runner.cfg.to_dict()), ended)
             write_report([run], folder / 'report.html', table)
         except Exception as error:  # what only shows a search must not end it
             reason = str(error) if isinstance(error, UserError) else repr(error)

@@ -18,9 +18,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
 import rdarts
+from rdarts.configuration import as_data
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
+from rdarts.models.backbones import BaseSupernet
 from rdarts.registry import HOOKS
+from rdarts.search_spaces.as_data import to_data
 
 SCHEMA = 1
 KEEP_ALL = -1  # of a checkpoint that knows of no log
@@ -57,7 +60,7 @@ def _finite(value: Any) -> Any:
 
 @HOOKS.register_module()
 class SearchLogHook(Hook):
-    """Writes ``search_log.jsonl``, and ``config.py``, into the work directory.
+    """Writes ``search_log.jsonl``, ``config.py`` and ``config.json`` into the work directory.
 
     Every start of a run appends to the one file; a resumed one first cuts it back to the rows
     that its checkpoint knew. Other hooks add to the rows by :meth:`update_iter` and
@@ -103,9 +106,10 @@ class SearchLogHook(Hook):
             return
         text = runner.cfg.pretty_text
         write_atomically(Path(runner.work_dir) / 'config.py', text.encode())
+        write_atomically(Path(runner.work_dir) / as_data.FILE, as_data.to_json(runner.cfg))
         if self._size is None:
             self.path.write_text('')
-            self._write('start', runner, 0, 0, seed=runner.seed, versions=versions())
+            self._write_start(runner)
         elif self._size != KEEP_ALL:
             size = self.path.stat().st_size if self.path.exists() else 0
             if size < self._size:
@@ -115,6 +119,8 @@ class SearchLogHook(Hook):
                 )
             elif size > self._size:
                 os.truncate(self.path, self._size)
+            if not _says_space(self.path) and _searched(runner):
+                self._write_start(runner)  # a log of an earlier version, or one that was lost
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         seconds = time.perf_counter() - self._started
@@ -181,12 +187,37 @@ class SearchLogHook(Hook):
         values = {key: float(value) for key, value in (metrics or {}).items()}
         self._write('val', runner, runner.epoch, runner.iter, **values)
 
+    def _write_start(self, runner) -> None:
+        """What is shown of a search is made of this row, never of a config that would be run."""
+        known = _searched(runner)
+        self._write('start', runner, 0, 0, seed=runner.seed, versions=versions(), **known)
+
     def _write(self, kind: str, runner, epoch: int, iteration: int, **values: Any) -> None:
         if not is_main_process():
             return
         row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))
         with open(self.path, 'a', encoding='utf-8') as file:
             file.write(json.dumps(row, allow_nan=False) + '\n')
+
+
+def _searched(runner) -> dict[str, Any]:
+    """The space and the relaxation of a search, as data; nothing of another run."""
+    supernet = next((m for m in runner.model.modules() if isinstance(m, BaseSupernet)), None)
+    if supernet is None:
+        return {}
+    space = as_data.as_data(to_data(supernet.space))
+    return dict(space=space, relaxation=type(supernet.relaxation).__name__)
+
+
+def _says_space(path: Path) -> bool:
+    """Whether a log has a row of kind ``start`` that says what is searched."""
+    if not path.is_file():
+        return False
+    with open(path, encoding='utf-8', errors='replace') as lines:
+        for line in lines:
+            if '"kind": "start"' in line and '"space": {' in line:
+                return True
+    return False
 
 
 def _time_to_go(runner) -> TimeToGo | None:

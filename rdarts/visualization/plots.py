@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -434,15 +435,18 @@ def _num_lambdas(runs: Sequence[SearchRun]) -> int:
 
 def _settings(run: SearchRun) -> tuple[str, str]:
     """What a search depends on but for lambda and seed: of its data set, and all else."""
-    config = {k: v for k, v in run.config.to_dict().items() if k not in NO_SETTINGS}
+    config = copy.deepcopy({k: v for k, v in run.config.items() if k not in NO_SETTINGS})
     config['randomness'] = _less(config.get('randomness'), 'seed')
     config['train_cfg'] = _less(config.get('train_cfg'), 'val_interval', 'val_begin')
-    hooks = {name: _of_hook(hook) for name, hook in (config.get('default_hooks') or {}).items()}
+    hooks = {name: _of_hook(hook) for name, hook in _less(config.get('default_hooks')).items()}
     config['default_hooks'] = {name: hook for name, hook in hooks.items() if hook}
-    config['custom_hooks'] = [h for h in map(_of_hook, config.get('custom_hooks') or ()) if h]
-    model = config['model']
+    custom = config.get('custom_hooks')
+    hooks = map(_of_hook, custom if isinstance(custom, list) else [custom])
+    config['custom_hooks'] = [hook for hook in hooks if hook]
+    model = config['model'] = _less(config.get('model'))
     data = [config.pop('data_preprocessor', None), model.pop('data_preprocessor', None)]
-    data.append((model.get('head') or {}).pop('num_classes', None))
+    head = model['head'] = _less(model.get('head'))
+    data.append(head.pop('num_classes', None))
     for name in ('train_dataloader', 'arch_dataloader'):
         outer = config[name] = _less(config.get(name), *LOADING)
         while isinstance(outer.get('dataset'), dict) and 'dataset' in outer['dataset']:
@@ -453,18 +457,27 @@ def _settings(run: SearchRun) -> tuple[str, str]:
     return tuple(json.dumps(part, sort_keys=True, default=repr) for part in (data, config))
 
 
-def _less(entry: Mapping[str, Any] | None, *keys: str) -> dict[str, Any]:
-    return {key: value for key, value in (entry or {}).items() if key not in keys}
+def _less(entry: Any, *keys: str) -> dict[str, Any]:
+    """An entry without some of its keys; one that should be an object and is none, as one."""
+    if not isinstance(entry, Mapping):
+        return {} if entry is None else {'': entry}
+    return {key: value for key, value in entry.items() if key not in keys}
 
 
-def _of_hook(hook: Mapping[str, Any] | None) -> dict[str, Any]:
+def _of_hook(entry: Any) -> dict[str, Any]:
     """What of a hook's entry a search depends on."""
-    kind = type_name(hook or {})
+    hook = _less(entry)
+    kind = type_name(hook)
     if kind in WATCHING or (kind in STOPPING and not hook.get('stop')):
         return {}
     if kind not in ARCHITECTS:
-        return dict(hook or {})
-    others = [r for r in hook.get('regularizers') or () if type_name(r) != 'BatchEntropyDecay']
+        return hook
+    given = hook.get('regularizers') or []
+    others = [
+        regularizer
+        for regularizer in (given if isinstance(given, list) else [given])
+        if type_name(regularizer) != 'BatchEntropyDecay'
+    ]
     return dict(_less(hook, 'type', 'lambda_', 'signed'), type='architect', regularizers=others)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
+from rdarts.configuration import as_data
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 from rdarts.visualization import genotype as drawing
@@ -123,7 +124,7 @@ def _run(
         ended=run.ended,
         stopped=last['stopped']['by'] if 'stopped' in last else None,
         kept=_kept(run),
-        max_epochs=number(run.config.get('train_cfg'), 'max_epochs'),
+        max_epochs=number(run.config, 'train_cfg', 'max_epochs'),
         epochs=[row['epoch'] for row in rows],
         left_out=len(run.epochs) - len(rows),
         drawings=[seen[text] for text in place],
@@ -134,7 +135,7 @@ def _run(
         seconds=max(
             (t for row in run.rows if (t := number(row, 'time')) is not None), default=None
         ),
-        config=run.config_text,
+        config=as_data.as_text(run.config),
         commands=_commands(run),
     )
 

@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from rdarts.configuration import as_data
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces.as_data import from_data
+from rdarts.utils.files import read_text
 
 LOG = 'search_log.jsonl'
+MAX_LOG_BYTES = 2**31
 SEED_FOLDER = re.compile(r'seed_(\d+)')
 
 
@@ -39,12 +43,9 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
     """
     path = Path(work_dir) / LOG
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = read_text(path, MAX_LOG_BYTES).splitlines()
     except FileNotFoundError:
         raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or 'not a text file'
-        raise UserError(f'cannot read {path}: {reason}') from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -89,14 +90,15 @@ class SearchRun:
     Args:
         folder (Path): The work directory.
         method (str): What it is called; runs of one name differ in their seeds alone.
-        known_config (Config, optional): Of a search in this process. Defaults to ``config.py``.
+        known_config (dict, optional): Of a search in this process, as data. Defaults to what
+            ``config.json`` holds.
         known_end (bool, optional): Whether it has ended. Defaults to whether there is a
             ``genotype.json``.
     """
 
     folder: Path
     method: str
-    known_config: Any = field(default=None, repr=False)
+    known_config: Mapping[str, Any] | None = field(default=None, repr=False)
     known_end: bool | None = None
 
     @cached_property
@@ -157,7 +159,7 @@ class SearchRun:
                 if not numeric or not np.isfinite(weights).all():
                     raise UserError(
                         f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
-                        f'{shape[1]} finite numbers: is config.py that of this log?'
+                        f'{shape[1]} finite numbers: one for each candidate of its space'
                     )
 
     @property
@@ -172,39 +174,28 @@ class SearchRun:
         return seed if _is_count(seed) else None
 
     @cached_property
-    def config(self) -> Any:
-        """Its whole config."""
-        if self.known_config is not None:
-            return self.known_config
-        from rdarts.engine.launch import load_config
-
-        path = self.folder / 'config.py'
-        if not path.is_file():
-            raise UserError(f'no config.py in {self.folder}: a search writes it')
-        return load_config(path)
-
-    @property
-    def config_text(self) -> str:
-        """The same as text."""
-        path = self.folder / 'config.py'
-        try:
-            return path.read_text(encoding='utf-8')
-        except (OSError, ValueError):
-            return self.config.pretty_text
+    def config(self) -> Mapping[str, Any]:
+        """Its whole config, as data."""
+        return as_data.read_config(self.folder) if self.known_config is None else self.known_config
 
     @cached_property
     def space(self) -> SearchSpace:
-        """Its search space.
+        """Its search space, which the log's first row says.
 
         Raises:
-            UserError: The config is that of no search.
+            UserError: It does not, or what it says is no space.
         """
-        space: Any = self.config.get('model')
-        for key in ('backbone', 'space'):
-            space = space.get(key) if isinstance(space, Mapping) else None
+        starts = [row for row in self.rows if row['kind'] == 'start']
+        # a log of an earlier version that was resumed has a further row
+        space = next((row['space'] for row in reversed(starts) if 'space' in row), None)
+        if space is None and not self.rows:
+            raise UserError(f'{self.folder}: no epoch has ended yet')
         if space is None:
-            raise UserError(f'{self.folder} is no search: its backbone has no space')
-        return build_space(space)
+            raise UserError(as_data.older(self.folder, f'space into its {LOG}'))
+        try:
+            return from_data(space)
+        except UserError as error:
+            raise UserError(f'{self.folder / LOG}, the row of kind start: {error}') from None
 
     def genotype_of(self, row: Mapping[str, Any]) -> Genotype:
         """The genotype of a row of kind ``epoch``.
@@ -302,16 +293,19 @@ class SearchRun:
 
 def dataset_name(config: Mapping[str, Any]) -> str:
     """The data set of a config: the innermost ``type`` of its training data."""
-    entry: Any = config.get('train_dataloader') or {}
-    while isinstance(entry, Mapping) and 'dataset' in entry:
-        entry = entry['dataset']
-    return type_name(entry)
+    dataset = config.get('train_dataloader') or {}
+    while isinstance(dataset, Mapping) and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return type_name(dataset)
 
 
 def type_name(entry: Any) -> str:
     """The ``type`` of an entry of a config, without its module."""
-    name = entry.get('type') if isinstance(entry, Mapping) else type(entry).__name__
-    return str(name).rsplit('.', 1)[-1]
+    if isinstance(entry, Mapping):
+        entry = entry.get('type')
+    elif not isinstance(entry, str):  # an object in the config of a running search
+        entry = type(entry).__name__
+    return str(entry).rsplit('.', 1)[-1]
 
 
 def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:

@@ -15,8 +15,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from rdarts.engine.progress import RunPlan
+from rdarts.errors import UserError
 from rdarts.hooks import SearchLogHook
 from rdarts.hooks.search_log import KEEP_ALL, SCHEMA
+from rdarts.visualization.search_log import find_runs
 
 HEAD = ['schema', 'kind', 'epoch', 'iter']
 ITER = ['lr', 'loss', 'grad_norm', 'arch_loss', 'arch_grad_norm', 'arch_cosine_total',
@@ -40,6 +42,7 @@ def make_hook(work_dir, **options):
         work_dir=str(work_dir),
         cfg=Config(dict(a=1)),
         seed=7,
+        model=torch.nn.Module(),
         epoch=0,
         iter=0,
         _resume=False,
@@ -77,7 +80,8 @@ def test_rows_of_a_real_search(tmp_path):
         ('iter', 1, 1), ('iter', 1, 2), ('epoch', 1, 2), ('val', 1, 2),
         ('iter', 2, 3), ('iter', 2, 4), ('epoch', 2, 4), ('val', 2, 4),
     ]  # fmt: skip
-    keys = dict(start=['seed', 'versions'], iter=ITER, epoch=EPOCH, val=['accuracy/top1'])
+    start = ['seed', 'versions', 'space', 'relaxation']
+    keys = dict(start=start, iter=ITER, epoch=EPOCH, val=['accuracy/top1'])
     for row in rows:
         assert list(row) == HEAD + keys[row['kind']]
         assert row['schema'] == SCHEMA == 1
@@ -275,6 +279,34 @@ def test_a_resumed_search_logs_what_an_uninterrupted_one_does(tmp_path):
     times = [row['time'] for row in read(cut) if 'time' in row]
     assert times == sorted(times)
     assert 'is shorter than' not in log_text(cut)
+
+
+def test_a_search_of_an_earlier_version_can_be_shown_once_it_was_resumed(tmp_path):
+    """Also one that has ended."""
+    digits_runner(tmp_path).train()
+    path = tmp_path / 'search_log.jsonl'
+    before = path.read_text()
+    rows = read(tmp_path)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    assert config['default_hooks']['architect']['lambda_'] == 0.75
+    # as it was
+    space = rows[0].pop('space')
+    old = ''.join(json.dumps(row) + '\n' for row in rows)
+    path.write_text(old)
+    (tmp_path / 'config.json').unlink()
+    checkpoint = next(tmp_path.glob('epoch_*.pth'))
+    state = torch.load(checkpoint, weights_only=True)
+    state['search_log']['bytes'] -= len(before) - len(old)
+    torch.save(state, checkpoint)
+    with pytest.raises(UserError, match='resume it once'):
+        find_runs([tmp_path])
+    for _ in range(2):  # the second time it is cut back, and added again
+        digits_runner(tmp_path, resume=True).train()
+        found = read(tmp_path)
+        assert [row for row in found if row['kind'] != 'start'] == rows[1:]
+        assert [row.get('space') for row in found if row['kind'] == 'start'] == [None, space]
+        (run,) = find_runs([tmp_path])
+        assert run.space.name == 'nas_bench_201' and run.epochs and run.config['randomness']
 
 
 def test_config_py_is_a_config_that_runs_again(tmp_path):

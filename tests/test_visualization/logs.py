@@ -28,6 +28,24 @@ def change_epoch(folder: Path, epoch: int, **values: Any) -> None:
     change_log(folder, change)
 
 
+def change_config(folder: Path, code: str) -> None:
+    """Run statements on the top-level names of the config that a work directory holds."""
+    path = folder / 'config.json'
+    names = json.loads(path.read_text())
+    exec(code, {'dict': dict}, names)
+    path.write_text(json.dumps(names))
+
+
+def change_space(folder: Path, space: Any) -> None:
+    """Set what the log says was searched."""
+
+    def change(row: dict[str, Any]) -> None:
+        if row['kind'] == 'start':
+            row['space'] = space
+
+    change_log(folder, change)
+
+
 def keep(folder: Path, epoch: int) -> None:
     """Make an epoch's genotype the one that was found, as a stopped search does."""
     shutil.copy(folder / 'genotypes' / f'epoch_{epoch}.json', folder / 'genotype.json')

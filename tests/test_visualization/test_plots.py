@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 from synthetic import write_search
-from test_visualization.logs import change_epoch, change_log, keep, still_running
+from test_visualization.logs import change_config, change_epoch, change_log, keep, still_running
 
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
@@ -281,9 +281,9 @@ def test_seeds_of_unequal_length(tmp_path, monkeypatch):
 
 def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
     other = write_search(tmp_path / 'fast', lambda_=5.0)
-    config = (other / 'config.py').read_text()
-    assert 'lr=0.0003' in config
-    (other / 'config.py').write_text(config.replace('lr=0.0003', 'lr=0.003'))
+    config = (other / 'config.json').read_text()
+    assert '"lr": 0.0003' in config
+    (other / 'config.json').write_text(config.replace('"lr": 0.0003', '"lr": 0.003'))
     ramp = write_search(tmp_path / 'ramp', lambda_=0.5)
 
     def grow(row):
@@ -329,8 +329,7 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
 )
 def test_what_runs_may_differ_in_beside_lambda(nb201, tmp_path, change, alone):
     other = write_search(tmp_path / 'other', epochs=1, lambda_=5.0)
-    with open(other / 'config.py', 'a') as file:
-        file.write(f'\n{change}\n')
+    change_config(other, change)
     plot_runs(find_runs([nb201, other]), 'lambda', tmp_path / 'lambda.svg')
     methods = {row[0] for row in numbers(tmp_path / 'lambda.csv')[1]}
     assert methods == {'l0', 'l0.75', 'l10', 'other'} - ({'other'} if alone else set())

@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--without-none',
         action='store_true',
-        help='beside each method also the cell that its last alphas give where `none` is left out',
+        help='beside each method also the cell that its last weights give where `none` is left out',
     )
     parser.add_argument(
         '--retrain', metavar='CONFIG', help='how to train found cells of spaces without a table'
@@ -91,15 +91,18 @@ from rdarts.benchmarks.comparison import (
     differences,
     percent,
 )
+from rdarts.configuration.as_data import FILE as CONFIG
+from rdarts.configuration.as_data import entry, read_config
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.engine.description import planned_network
 from rdarts.engine.options import parse_options
 from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, count_skips, load_genotype
+from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
 from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.utils.machine import share_of_cores
-from rdarts.visualization.search_log import dataset_name, number, read_search_log
+from rdarts.visualization.search_log import SearchRun, dataset_name, number, read_search_log
 
 TOOLS = Path(__file__).resolve().parents[1]
 FIGURES = 'figures.json'  # of an evaluation
@@ -173,7 +176,7 @@ def evaluations(args: argparse.Namespace) -> list[Search]:
             command += ['--out', str(folder / FIGURES)]
             settings = dict(
                 source=str(source.resolve()),
-                config=content_of(launch.load_config(source / 'config.py')),
+                config=content_of(read_config(source)),
                 checkpoint=[checkpoints[0].name, checkpoints[0].stat().st_mtime_ns],
             )
             name = f'{Path(config).stem}, seed {seed} (evaluation)'
@@ -213,12 +216,17 @@ def train_command(config: str, folder: Path, seed: int, options: Sequence[str]) 
 
 
 def settings_of(config: str, cfg: Any, seed: int, options: Sequence[str]) -> dict[str, Any]:
-    return dict(config=Path(config).stem, content=content_of(cfg), seed=seed, options=list(options))
+    return dict(
+        config=Path(config).stem,
+        content=content_of(cfg.to_dict()),
+        seed=seed,
+        options=list(options),
+    )
 
 
-def content_of(cfg: Any) -> str:
+def content_of(config: Mapping[str, Any]) -> str:
     """A hash of all that a config says: an edited config is another one."""
-    return hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(config).encode()).hexdigest()[:16]
 
 
 def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
@@ -269,10 +277,10 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
 
     Args:
         folder (Path): Its work directory.
-        without_none (bool): Derive from its last alphas without ``none``, instead of what it
+        without_none (bool): Derive from its last weights without ``none``, instead of what it
             derived itself.
     """
-    space = build_space(launch.load_config(folder / 'config.py').model.backbone.space)
+    space = SearchRun(folder, folder.name).space
     if without_none:
         genotype = derive_without_none(folder, space)
     else:
@@ -291,21 +299,21 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
 
 
 def derive_without_none(folder: Path, space: SearchSpace) -> Genotype:
-    """The best operation but ``none`` on every edge, by the alphas of the last epoch's row."""
+    """The best operation but ``none`` on every edge, by the weights of the last epoch's row."""
     rows = read_search_log(folder, 'epoch')
-    alphas = {}
+    weights = {}
     for group in space.groups:
         try:
-            alpha = torch.tensor(rows[-1]['alpha'][group.name], dtype=torch.float64)
-        except (IndexError, KeyError, TypeError, ValueError):
-            alpha = torch.empty(0)
-        if alpha.shape != (len(group.edges), len(group.candidates)) or not alpha.isfinite().all():
+            weight = torch.tensor(rows[-1]['weights'][group.name], dtype=torch.float64)
+        except (IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError):
+            weight = torch.empty(0)
+        if weight.shape != (len(group.edges), len(group.candidates)) or not weight.isfinite().all():
             raise UserError(
-                f'{folder}: its log has no alpha of the last epoch (AlphaStatisticsHook writes '
-                'it), which --without-none needs'
+                f'{folder}: its log has no weights of the last epoch (AlphaStatisticsHook writes '
+                'them), which --without-none needs'
             )
-        alphas[group.name] = alpha
-    return Argmax(allow_none=False)(alphas, space)
+        weights[group.name] = weight
+    return Argmax(allow_none=False).of_weights(weights, space)
 
 
 def look_up(found: Figures, table: NASBench201) -> Figures:
@@ -328,8 +336,7 @@ def read_retraining(folder: Path) -> Figures:
             accuracy = accuracy if found is None else found
     if accuracy is None:
         raise UserError(f'{folder}: its log has no test accuracy (accuracy/top1)')
-    cfg = launch.load_config(folder / 'config.py')
-    return dict(error=100 - accuracy, parameters=count_parameters(cfg))
+    return dict(error=100 - accuracy, parameters=count_parameters(folder))
 
 
 def read_evaluation(folder: Path, source: Path) -> Figures:
@@ -346,23 +353,24 @@ def read_evaluation(folder: Path, source: Path) -> Figures:
         accuracy = None
     if accuracy is None:
         raise UserError(f'{path}: no test accuracy (accuracy/top1)')
-    cfg = launch.load_config(source / 'config.py')
-    genotype = load_genotype(cfg.model.backbone.genotype)
+    genotype = read_genotype(entry(read_config(source), 'model', 'backbone', 'genotype'))
     return dict(
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
         error=100 - accuracy,
-        parameters=count_parameters(cfg),
+        parameters=count_parameters(source),
     )
 
 
-def count_parameters(cfg: Any) -> int:
-    """Parameters of a network and its classifier, without an auxiliary head."""
-    from rdarts.registry import MODELS
-
-    net = MODELS.build(dict(cfg.model.backbone, init_cfg=None))
-    head = cfg.model.head
-    return sum(p.numel() for p in net.parameters()) + (head.in_channels + 1) * head.num_classes
+def count_parameters(folder: Path) -> int:
+    """Parameters of a run's network and its classifier, without an auxiliary head."""
+    config = read_config(folder)
+    classes = entry(config, 'model', 'head', 'num_classes')
+    try:
+        net = planned_network(entry(config, 'model', 'backbone'), classes)
+    except UserError as error:
+        raise UserError(f'{folder / CONFIG}: {error}') from None
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
 # Tables

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
 from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, NASBench201Genotype
 from rdarts.search_spaces import SearchSpace
 
 
 class Discretizer:
-    """A rule that derives a genotype. A method overrides :meth:`__call__`."""
+    """A rule that derives a genotype. A method overrides :meth:`__call__`.
+
+    Attributes:
+        relaxation (Relaxation): By which alpha stands for mixing weights. A search sets its own;
+            until then it is the softmax.
+    """
+
+    relaxation: Relaxation = Softmax()
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Genotype:
         """Derive the genotype.
@@ -22,14 +30,16 @@ class Discretizer:
         """
         raise TypeError(f'{type(self).__name__} does not override __call__')
 
+    def expected(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> dict[str, Tensor]:
+        """The mixing weights of alpha: group -> [edges, candidates], float64 on the CPU."""
+        return expected_weights(self.relaxation, arch_parameters, space)
 
-def edge_alphas(
-    arch_parameters: Mapping[str, Tensor], space: SearchSpace, cell: str
-) -> list[list[float]]:
-    """Raw alpha of every edge of a cell, as numbers."""
-    return [
-        arch_parameters[group][row].detach().double().tolist() for group, row in space.slots(cell)
-    ]
+
+def edge_weights(weights: Mapping[str, Tensor], space: SearchSpace, cell: str) -> list[list[float]]:
+    """Of every edge of a cell, the weights of its candidates, as numbers."""
+    return [weights[group][row].tolist() for group, row in space.slots(cell)]
 
 
 def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str]]) -> Genotype:

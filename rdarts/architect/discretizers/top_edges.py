@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from rdarts.architect.discretizers.base import Discretizer, edge_alphas
+from rdarts.architect.discretizers.base import Discretizer, edge_weights
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype
 from rdarts.registry import DISCRETIZERS
 from rdarts.search_spaces import SearchSpace
 
 
-def _softmax(alpha: list[float]) -> list[float]:
-    top = max(alpha)
-    terms = [math.exp(a - top) for a in alpha]
-    return [term / sum(terms) for term in terms]
-
-
 @DISCRETIZERS.register_module()
 class TopEdges(Discretizer):
     """For each node the ``k`` edges whose best candidate other than ``none`` weighs most.
 
-    Weights are softmax(alpha), ``none`` included; the edges of a node are listed by weight, as
-    the official code lists them, and of a tie the earlier node comes first.
+    Weights are those that the search's relaxation expects, of the softmax with ``none`` included;
+    the edges of a node are listed by weight, as the official code lists them, and of a tie the
+    earlier node comes first.
 
     Args:
         k (int): Edges a node. Defaults to 2.
@@ -44,9 +38,10 @@ class TopEdges(Discretizer):
         """
         if space.genotype != 'cell':
             raise UserError(f"TopEdges does not fit the space '{space.name}': use 'Argmax'")
+        weights = self.expected(arch_parameters, space)
         nodes, concat = {}, {}
         for cell, topology in space.cells.items():
-            betas = [_softmax(alpha) for alpha in edge_alphas(arch_parameters, space, cell)]
+            betas = edge_weights(weights, space, cell)
             inner = range(topology.num_inputs, topology.num_nodes)
             kept = []
             for node in inner:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.architect.schedule import Schedule
 from rdarts.search_spaces import SearchSpace
 
@@ -21,9 +22,15 @@ class Regularizer:
         signed (bool): Allow a negative lambda, which rewards what is otherwise penalised.
             Defaults to False.
 
+    Attributes:
+        relaxation (Relaxation): By which alpha stands for mixing weights, for a term that is one
+            of these. A search sets its own; until then it is the softmax.
+
     Raises:
         UserError: lambda is NaN or infinite, or negative without ``signed``.
     """
+
+    relaxation: Relaxation = Softmax()
 
     def __init__(self, lambda_: float | Mapping = 1.0, signed: bool = False) -> None:
         name = f'lambda_ of {type(self).__name__}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from rdarts.architect.regularizers.base import Regularizer
@@ -17,7 +16,8 @@ from rdarts.search_spaces import SearchSpace
 class ExpectedCost(Regularizer):
     r"""The expected cost of the network that alpha describes.
 
-    With :math:`\beta = \mathrm{softmax}(\alpha)` and the cost F of every candidate on every edge,
+    With the mixing weights :math:`\beta` that the search's relaxation expects of alpha, of the
+    softmax :math:`\mathrm{softmax}(\alpha)`, and the cost F of every candidate on every edge,
 
     .. math:: \sum_e \sum_o \beta_{e,o} F_{e,o}
 
@@ -42,10 +42,11 @@ class ExpectedCost(Regularizer):
                 'tools/benchmarks/cost_table.py writes, in a config: '
                 "space=dict(_delete_=True, type='mobilenet_like', costs='costs.json')"
             )
+        weights = self.relaxation.expected(arch_parameters, space)
         total = 0.0
         for group in space.groups:
             if group.kind == 'op':
-                alpha = arch_parameters[group.name]
+                beta = weights[group.name]
                 costs = [space.costs[group.cell][edge] for edge in group.edges]
-                total = total + (torch.softmax(alpha, -1) * alpha.new_tensor(costs)).sum()
+                total = total + (beta * beta.new_tensor(costs)).sum()
         return total
