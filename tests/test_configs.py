@@ -275,18 +275,19 @@ def test_the_head_takes_what_the_supernet_gives(space, factor):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         backbone = MODELS.build(cfg.model.backbone)
     assert backbone.out_channels == cfg.model.head.in_channels == factor * 16
+    narrow = {'model.backbone.channels': 4}
+    assert load(name, narrow).model.head.in_channels == factor * 4
     with pytest.raises(UserError, match=rf'set model\.head\.in_channels={factor * 4}$'):
-        load(name, {'model.backbone.channels': 4})
-    fitting = {'model.backbone.channels': 4, 'model.head.in_channels': factor * 4}
-    assert load(name, fitting).model.head.in_channels == factor * 4
+        load(name, {**narrow, 'model.head.in_channels': factor * 16})
 
 
 @pytest.mark.parametrize(('num_cells', 'features'), [(1, 16), (2, 32), (3, 32), (4, 32), (8, 32)])
 def test_the_head_follows_the_number_of_reductions(num_cells, features):
     options = {'model.backbone.num_cells': num_cells, 'model.backbone.channels': 2}
     with pytest.raises(UserError, match=f'the network gives {features} features'):
-        load('rdarts_s2_c10', options)
-    cfg = load('rdarts_s2_c10', {**options, 'model.head.in_channels': features})
+        load('rdarts_s2_c10', {**options, 'model.head.in_channels': 99})
+    cfg = load('rdarts_s2_c10', options)
+    assert cfg.model.head.in_channels == features
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         assert MODELS.build(cfg.model.backbone).out_channels == features
 

@@ -9,5 +9,3 @@ _base_ = [
     '../_base_/retrain_darts_runtime.py',
     '../_base_/schedules/retrain_darts_cifar.py',
 ]
-
-model = dict(head=dict(num_classes=100))

@@ -2,7 +2,4 @@
 
 _base_ = ['./darts_c100.py']
 
-model = dict(
-    backbone=dict(channels=16, num_cells=8),
-    head=dict(in_channels=256, auxiliary=dict(in_channels=256)),
-)
+model = dict(backbone=dict(channels=16, num_cells=8))

@@ -13,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             pipeline=[
-                dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+                dict(type='rdarts.BatchRandomCrop'),
                 dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
                 dict(type='rdarts.BatchPackInputs'),
             ]

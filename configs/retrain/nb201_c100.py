@@ -7,14 +7,13 @@ _base_ = [
     '../_base_/schedules/retrain_nb201.py',
 ]
 
-model = dict(head=dict(num_classes=100))
 # Batches of 256, and no cutout
 train_dataloader = dict(
     batch_size=256,
     dataset=dict(
         dataset=dict(
             pipeline=[
-                dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+                dict(type='rdarts.BatchRandomCrop'),
                 dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
                 dict(type='rdarts.BatchPackInputs'),
             ]

@@ -7,7 +7,6 @@ _base_ = [
     '../_base_/schedules/retrain_nb201.py',
 ]
 
-model = dict(head=dict(num_classes=120))
 train_dataloader = dict(
     batch_size=256,
     drop_last=False,

@@ -6,5 +6,3 @@ _base_ = [
     '../_base_/schedules/search_d0.py',
     '../_base_/search_runtime.py',
 ]
-
-model = dict(head=dict(num_classes=100))

@@ -12,5 +12,5 @@ _base_ = [
 
 model = dict(
     backbone=dict(stem='cifar'),
-    head=dict(num_classes=10, loss=dict(_delete_=True, type='CrossEntropyLoss', loss_weight=1.0)),
+    head=dict(loss=dict(_delete_=True, type='CrossEntropyLoss', loss_weight=1.0)),
 )

@@ -9,5 +9,3 @@ _base_ = [
     '../_base_/schedules/search_nb201.py',
     '../_base_/search_nb201_runtime.py',
 ]
-
-model = dict(head=dict(num_classes=100))

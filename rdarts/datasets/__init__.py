@@ -15,6 +15,7 @@ from rdarts.datasets.batch_transforms import (
     BatchPackInputs,
     BatchRandomCrop,
     BatchRandomFlip,
+    BatchResize,
     BatchTransform,
     batch_collate,
 )
@@ -39,6 +40,7 @@ __all__ = [
     'BatchPackInputs',
     'BatchRandomCrop',
     'BatchRandomFlip',
+    'BatchResize',
     'BatchTransform',
     'Cutout',
     'Digits',

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -83,6 +84,37 @@ class BatchTransform(BaseTransform):
                 'single images here'
             )
         return self.transform_batch(results)
+
+
+@TRANSFORMS.register_module()
+class BatchResize(BatchTransform):
+    """Scales every image, bilinearly, as mmpretrain's Resize.
+
+    Args:
+        scale (int): Side of the new images in pixels.
+
+    Raises:
+        UserError: It is no number of pixels.
+    """
+
+    def __init__(self, scale: int) -> None:
+        if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
+            raise UserError(f'BatchResize: scale is a number of pixels from 1, but got {scale!r}')
+        self.scale = scale
+
+    def transform_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Draws nothing."""
+        images, size = batch['img'], (self.scale, self.scale)
+        if images.shape[2:] != size:
+            resized = np.empty((*images.shape[:2], *size), np.uint8)
+            for image, new in zip(images.transpose(0, 2, 3, 1), resized, strict=True):
+                scaled = cv2.resize(np.ascontiguousarray(image), size)
+                new[:] = scaled.reshape(*size, -1).transpose(2, 0, 1)
+            batch['img'] = resized
+        return batch
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(scale={self.scale})'
 
 
 @TRANSFORMS.register_module()

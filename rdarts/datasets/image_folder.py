@@ -113,7 +113,7 @@ class ImageFolder(NoRefetch, CustomDataset):
             list[dict]: ``img_path`` and ``gt_label`` of each, sorted by class and name.
         """
         folder = Path(self.img_prefix)
-        classes, expected = _class_names(folder), _class_names(self._train_folder)
+        classes, expected = class_names(folder), class_names(self._train_folder)
         if not classes:
             raise UserError(f'{folder}: no class folders in it')
         if classes != expected:
@@ -227,7 +227,7 @@ def _hidden(name: str) -> bool:
     return name.startswith('.') or name in NO_CLASSES
 
 
-def _class_names(folder: Path) -> list[str]:
+def class_names(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             found = [entry for entry in entries if not _hidden(entry.name)]

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.architect.hook import ArchitectHook
 from rdarts.engine.checkpoint import AtomicCheckpointHook
+from rdarts.engine.first_lines import notes_of
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.random_state import catch_signals, signal_name
@@ -195,6 +196,8 @@ def _measure(cfg: Config) -> dict[str, Any]:
     )
     if is_main_process():
         alone = f', and {at_rest:.3f} s in the first {rest} epochs: alpha rests' if rest else ''
+        for note in notes_of(cfg):
+            print(f'filled in:  {note}')
         print(
             f'parameters: {result["parameters"]:,} and {alphas:,} alphas\n'
             f'MACs:       {macs:,} a {tuple(image.shape)} image (convolutions, linear layers)\n'

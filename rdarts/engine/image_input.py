@@ -139,7 +139,7 @@ def input_of_pipeline(
 
     Args:
         pipeline (Sequence[dict]): ``LoadImageFromFile``, ``ResizeEdge``, ``Resize``,
-            ``CenterCrop``, ``PackInputs`` or ``rdarts.BatchPackInputs``.
+            ``CenterCrop``, ``rdarts.BatchResize``, ``PackInputs`` or ``rdarts.BatchPackInputs``.
         preprocessor (dict): The config's ``data_preprocessor``.
         image_size (int, optional): That of all images of a set in memory; any other image is then
             resized by its shorter edge, and cropped at its centre. Defaults to None.
@@ -193,7 +193,7 @@ def _step(name: str, args: dict[str, Any]) -> dict[str, Any]:
         return dict(type='center_crop', size=_height_width(size))
     if name == 'ResizeEdge' and args.pop('edge', 'short') == 'short':
         size = args.pop('scale', None)
-    elif name == 'Resize' and not args.pop('keep_ratio', False):
+    elif name in ('Resize', 'BatchResize') and not args.pop('keep_ratio', False):
         size = _height_width(args.pop('scale', None))
     else:
         known = 'ResizeEdge of the short edge, Resize without keep_ratio, CenterCrop'

@@ -24,6 +24,14 @@ from mmengine.runner import Runner
 from rdarts import registry as rdarts_registry
 from rdarts.configuration import as_data
 from rdarts.configuration.custom_imports import read_with_imports
+from rdarts.configuration.epochs import follow_epochs
+from rdarts.configuration.filling import (
+    KEYS,
+    fill_in,
+    fill_widths,
+    lacks_width,
+    require_classes,
+)
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
@@ -179,6 +187,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             check_detection(path)
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f'config {path} cannot be read: {line}') from error
+    follow_epochs(cfg)
+    before = {key: cfg.get(key) for key in KEYS}
     if options:
         merge_options(cfg, options, path)
     if cfg.get('default_scope') == 'mmdet':
@@ -192,9 +202,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     _drop_scope(cfg._cfg_dict)
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
     check_types(cfg.to_dict())
-    backbone = (cfg.get('model') or {}).get('backbone') or {}
-    if backbone.get('type') in SUPERNETS:
-        _check_widths(cfg.model)
+    fill_in(cfg, before, options or ())
+    _fit_heads(cfg)
     return cfg
 
 
@@ -233,6 +242,7 @@ def set_genotype(cfg: Config, genotype: str) -> None:
     space = backbone.get('space')
     # As data, so that the dumped config says it all
     backbone['genotype'] = load_genotype(genotype, space).to_dict()
+    _fit_heads(cfg)
 
 
 def check_model(cfg: Config, starts: bool = True) -> None:
@@ -256,7 +266,8 @@ def check_model(cfg: Config, starts: bool = True) -> None:
     if backbone.get('type') in DERIVED_NETS:
         if starts:
             _check_start(cfg, backbone)
-        _check_widths(cfg.model)
+    _fit_heads(cfg)
+    require_classes(cfg)
 
 
 def _check_start(cfg: Config, backbone: dict[str, Any]) -> None:
@@ -274,11 +285,22 @@ def _check_start(cfg: Config, backbone: dict[str, Any]) -> None:
         )
 
 
-def _check_widths(model: dict[str, Any]) -> None:
-    """Head and neck must take the channels that the network gives."""
-    backbone, head, neck = model.backbone, model.get('head') or {}, model.get('neck') or {}
-    with torch.device('meta'):
-        net = rdarts_registry.MODELS.build(dict(backbone, init_cfg=None))
+def _fit_heads(cfg: Config) -> None:
+    """Head and neck must take the channels that the network gives; what is left out is filled in.
+
+    A derived network waits for its genotype.
+    """
+    model = cfg.get('model') or {}
+    backbone = model.get('backbone')
+    if not isinstance(backbone, dict) or backbone.get('genotype', '') is None:
+        return
+    known = backbone.get('type') in (*SUPERNETS, *DERIVED_NETS)
+    if not known and not lacks_width(cfg):
+        return
+    net = fill_widths(cfg)
+    if not known:
+        return
+    head, neck = model.get('head') or {}, model.get('neck') or {}
     given = {}
     if 'in_channels' in head:
         given['head.in_channels'] = (head['in_channels'], net.out_channels)
@@ -548,6 +570,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         cfg (Config): The config, with a ``work_dir``.
         quiet (bool): Whether to keep the logger to warnings afterwards too.
     """
+    require_classes(cfg)
     level = cfg.get('log_level', 'INFO')
     cfg.log_level = 'WARNING'
     if cfg.get('experiment_name') is None and cfg.filename:

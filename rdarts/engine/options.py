@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from rdarts.configuration.epochs import scale_epochs
 from rdarts.configuration.option_values import read_options
 from rdarts.errors import UserError, nearest
 
@@ -19,6 +20,7 @@ OTHER_KEYS = (
     *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
     *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
     *('custom_imports', 'import_from', 'sync_bn'),
+    *('data_root', 'image_size', 'num_classes', 'limit', 'epochs'),  # what follows: filling.py
 )
 
 _BASES = Path(__file__).resolve().parents[1] / '.mim' / 'configs' / '_base_'
@@ -45,6 +47,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
         UserError: An option would have no effect, or does not fit.
     """
     _check_keys(cfg, options)
+    if 'epochs' in options:
+        scale_epochs(cfg, options['epochs'])
     if 'schedule_epochs' in options:
         _reschedule(cfg, options['schedule_epochs'])
     try:

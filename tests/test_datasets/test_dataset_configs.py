@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import METRICS, MODELS
 
 import rdarts.registry  # noqa: F401  (makes 'rdarts.X' known)
+from rdarts.configuration.filling import fill_in
 from rdarts.datasets import Digits, ImageFolder, check_parts
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets'
@@ -24,7 +25,9 @@ def scope():
 
 
 def load(name):
-    return Config.fromfile(CONFIGS / f'{name}.py')
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    fill_in(config)
+    return config
 
 
 def loader(config, seed=1, **changes):

@@ -58,7 +58,12 @@ def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
         ('search_split.fraction=.3', 'set train_dataloader.dataset.fraction, arch_dataloader.d'),
         ('foo', "--cfg-options takes KEY=VALUE, but got 'foo'"),
         # values
-        (f'{BACKBONE}.channels=4', 'the network gives 16 features: set model.head.in_channels=16'),
+        (
+            'model.head.in_channels=4',
+            'the network gives 64 features: set model.head.in_channels=64',
+        ),
+        ('image_size=0', 'image_size must be a positive whole number, but is 0'),
+        ('epochs=1.5', 'epochs must be a positive integer, but is 1.5'),
         ('train_cfg.max_epochs=0', 'max_epochs must be a positive integer, not 0'),
         ('default_hooks.architect.lambda_=-1', 'lambda_ of BatchEntropyDecay must be at least 0'),
         ('default_hooks.architect.lambda_=nan', 'must be a finite number, but is nan'),

@@ -27,8 +27,26 @@ def test_the_published_sizes_end_in_one_pixel(stem, size, parameters):
 def test_what_does_not_fit():
     with pytest.raises(UserError, match="stem must be 'cifar' or 'imagenet'"):
         AuxiliaryHead(16, 10, 'svhn')
-    with pytest.raises(UserError, match='needs features of 7 x 7 pixels or more, but got 6 x 9'):
-        AuxiliaryHead(16, 10, 'imagenet')(torch.zeros(2, 16, 6, 9))
+    with pytest.raises(UserError, match='needs features of 2 x 2 pixels or more, but got 1 x 9'):
+        AuxiliaryHead(16, 10, 'imagenet')(torch.randn(2, 16, 1, 9))
+
+
+@pytest.mark.parametrize('stem', ['cifar', 'imagenet'])
+def test_smaller_features_end_in_one_pixel_too(stem):
+    head = AuxiliaryHead(16, 10, stem).eval()
+    assert head(torch.randn(2, 16, 2, 9)).shape == (2, 10)
+    for side in range(2, 9):
+        features = torch.rand(2, 16, side, side).requires_grad_()
+        seen = []
+        handle = head.features[-1].register_forward_hook(
+            lambda *args, seen=seen: seen.append(args[2])
+        )
+        head(features).sum().backward()
+        handle.remove()
+        assert seen[0].shape == (2, 768, 1, 1), side
+        assert features.grad.abs().amax((0, 1)).gt(0).any()
+        if side < head.published:
+            assert features.grad.abs().amax((0, 1)).gt(0).all()  # every pixel counts
 
 
 def build(**kwargs):

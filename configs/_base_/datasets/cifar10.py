@@ -1,7 +1,12 @@
 """CIFAR-10: half of the training images for the weights, half for alpha."""
 
+# What follows from these is filled in: see docs/en/configs.md
+data_root = None  # $RDARTS_DATA/cifar10, else data/cifar10
+image_size = 32
+num_classes = 10
+limit = None  # images of each data set, for a try
+
 data_preprocessor = dict(
-    num_classes=10,
     # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
     mean=[125.307, 122.961, 113.8575],
     std=[62.993, 62.089, 66.705],
@@ -9,7 +14,7 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+    dict(type='rdarts.BatchRandomCrop'),
     dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
     dict(type='rdarts.BatchPackInputs'),
 ]

@@ -1,7 +1,12 @@
 """CIFAR-100: half of the training images for the weights, half for alpha."""
 
+# What follows from these is filled in: see docs/en/configs.md
+data_root = None  # $RDARTS_DATA/cifar100, else data/cifar100
+image_size = 32
+num_classes = 100
+limit = None  # images of each data set, for a try
+
 data_preprocessor = dict(
-    num_classes=100,
     # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
     mean=[129.304, 124.070, 112.434],
     std=[68.170, 65.392, 70.418],
@@ -9,7 +14,7 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+    dict(type='rdarts.BatchRandomCrop'),
     dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
     dict(type='rdarts.BatchPackInputs'),
 ]

@@ -6,7 +6,7 @@ Published retraining reports the test accuracy of the last epoch, not of the bes
 _base_ = ['./cifar10.py']
 
 train_pipeline = [
-    dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+    dict(type='rdarts.BatchRandomCrop'),
     dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
     # filled with the mean: DARTS fills with 0 after the normalisation
     dict(type='rdarts.BatchCutout', shape=16, pad_val=[125.307, 122.961, 113.8575]),

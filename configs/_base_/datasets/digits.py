@@ -1,7 +1,11 @@
 """scikit-learn's digits: half of the training images for the weights, half for alpha."""
 
+# What follows from these is filled in: see docs/en/configs.md
+image_size = 32
+num_classes = 10
+limit = None  # images of each data set, for a try
+
 data_preprocessor = dict(
-    num_classes=10,
     # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
     mean=[77.836, 77.836, 77.836],
     std=[82.587, 82.587, 82.587],
@@ -9,7 +13,7 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='rdarts.BatchRandomCrop', crop_size=32, padding=4),
+    dict(type='rdarts.BatchRandomCrop'),
     dict(type='rdarts.BatchPackInputs'),
 ]
 test_pipeline = [dict(type='rdarts.BatchPackInputs')]

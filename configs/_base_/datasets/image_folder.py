@@ -1,7 +1,12 @@
-"""Images of one's own in class folders at 224 x 224: half of train for weights, half for alpha."""
+"""Images of one's own in class folders: half of train for the weights, half for alpha."""
+
+# What follows from these is filled in: see docs/en/configs.md
+data_root = None  # $RDARTS_DATA/image_folder, else data/image_folder
+image_size = 224
+num_classes = None  # as many as there are folders
+limit = None  # images of each data set, for a try
 
 data_preprocessor = dict(
-    num_classes=10,
     # ImageNet's figures, R, G, B in 0 .. 255; LoadImageFromFile gives B, G, R.
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
@@ -10,14 +15,14 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomResizedCrop'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='ResizeEdge', edge='short'),
+    dict(type='CenterCrop'),
     dict(type='PackInputs'),
 ]
 

@@ -1,7 +1,4 @@
-"""Images of one's own in class folders at 224 x 224 for a derived network: all of train.
-
-Set `data_preprocessor.num_classes` and `model.head.num_classes` to their number of classes.
-"""
+"""Images of one's own in class folders for a derived network: all of train, tested on val."""
 
 _base_ = ['./image_folder.py']
 

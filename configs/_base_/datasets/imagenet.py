@@ -3,8 +3,13 @@
 `$RDARTS_DATA/imagenet` holds `train/<class>/` and `val/<class>/`.
 """
 
+# What follows from these is filled in: see docs/en/configs.md
+data_root = None  # $RDARTS_DATA/imagenet, else data/imagenet
+image_size = 224
+num_classes = 1000
+limit = None  # images of each data set, for a try
+
 data_preprocessor = dict(
-    num_classes=1000,
     # R, G, B in 0 .. 255; LoadImageFromFile gives B, G, R.
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
@@ -13,19 +18,18 @@ data_preprocessor = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomResizedCrop'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='ResizeEdge', edge='short'),
+    dict(type='CenterCrop'),
     dict(type='PackInputs'),
 ]
 
-data_root = None  # $RDARTS_DATA/imagenet, else data/imagenet
 loader = dict(
     num_workers=4,
     persistent_workers=True,
@@ -40,7 +44,6 @@ train_dataloader = dict(
         dataset=dict(
             type='rdarts.ImageNetFolder',
             split='train',
-            data_root=data_root,
             pipeline=train_pipeline,
         ),
     ),
@@ -49,9 +52,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=128,
     sampler=dict(type='rdarts.SeededSampler', name='val', shuffle=False, round_up=True),
-    dataset=dict(
-        type='rdarts.ImageNetFolder', split='val', data_root=data_root, pipeline=test_pipeline
-    ),
+    dataset=dict(type='rdarts.ImageNetFolder', split='val', pipeline=test_pipeline),
     **loader,
 )
 val_evaluator = dict(type='Accuracy', topk=(1, 5))

@@ -1,7 +1,12 @@
 """ImageNet16-120: half of the training images for the weights, half for alpha."""
 
+# What follows from these is filled in: see docs/en/configs.md
+data_root = None  # $RDARTS_DATA/imagenet16_120, else data/imagenet16_120
+image_size = 16
+num_classes = 120
+limit = None  # images of each data set, for a try
+
 data_preprocessor = dict(
-    num_classes=120,
     # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
     mean=[122.68, 116.66, 104.01],
     std=[63.22, 61.26, 65.09],
@@ -9,7 +14,7 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='rdarts.BatchRandomCrop', crop_size=16, padding=2),
+    dict(type='rdarts.BatchRandomCrop'),
     dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
     dict(type='rdarts.BatchPackInputs'),
 ]

@@ -9,7 +9,6 @@ train_pipeline = [step for step in _base_.train_pipeline if step.type != 'ColorJ
 train_set = dict(
     type='rdarts.ImageNetFolder',
     split='train',
-    data_root=_base_.data_root,
     pipeline=train_pipeline,
 )
 # of 12.5 % of the images, four fifths are the weights'

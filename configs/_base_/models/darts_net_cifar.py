@@ -1,8 +1,4 @@
-"""The derived network of the DARTS space on CIFAR: 36 channels, 20 cells, auxiliary head.
-
-`head.in_channels` and the auxiliary head's are 16 x channels, of genotypes that concatenate four
-nodes.
-"""
+"""The derived network of the DARTS space on CIFAR: 36 channels, 20 cells, auxiliary head."""
 
 model = dict(
     type='ImageClassifier',
@@ -17,9 +13,7 @@ model = dict(
     ),
     head=dict(
         type='rdarts.AuxiliaryClsHead',
-        num_classes=10,
-        in_channels=576,
-        auxiliary=dict(in_channels=576, stem='cifar', weight=0.4),
+        auxiliary=dict(stem='cifar', weight=0.4),
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         init_cfg=None,  # PyTorch's start, as in the published codes
     ),

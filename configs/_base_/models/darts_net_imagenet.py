@@ -5,9 +5,7 @@ _base_ = ['./darts_net_cifar.py']
 model = dict(
     backbone=dict(channels=48, num_cells=14, stem='imagenet'),
     head=dict(
-        num_classes=1000,
-        in_channels=768,
-        auxiliary=dict(in_channels=768, stem='imagenet'),
+        auxiliary=dict(stem='imagenet'),
         loss=dict(_delete_=True, type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),
 )

@@ -1,4 +1,4 @@
-"""The DARTS space: 16 channels, 8 cells. `head.in_channels` is 16 x channels."""
+"""The DARTS space: 16 channels, 8 cells."""
 
 model = dict(
     type='ImageClassifier',
@@ -19,8 +19,6 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
-        num_classes=10,
-        in_channels=256,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         init_cfg=None,  # PyTorch's start, as in the published codes
     ),

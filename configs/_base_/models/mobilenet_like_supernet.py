@@ -1,4 +1,4 @@
-"""The MobileNet-like space, 21 layers. `head.in_channels` is `last_channels`."""
+"""The MobileNet-like space, 21 layers."""
 
 model = dict(
     type='ImageClassifier',
@@ -21,8 +21,6 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
-        num_classes=1000,
-        in_channels=1280,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=None,  # PyTorch's start, as in the published codes
     ),

@@ -12,8 +12,6 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
-        num_classes=10,
-        in_channels=64,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         init_cfg=None,
     ),

@@ -1,4 +1,4 @@
-"""NAS-Bench-201: 16 channels, 5 cells a stage. `head.in_channels` is 4 x channels."""
+"""NAS-Bench-201: 16 channels, 5 cells a stage."""
 
 model = dict(
     type='ImageClassifier',
@@ -18,8 +18,6 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
-        num_classes=10,
-        in_channels=64,
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         init_cfg=None,  # PyTorch's start, as in the published codes
     ),

@@ -1,0 +1,239 @@
+"""``epochs``: one key for the length of a run, which every other epoch number follows."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from mmengine.config import Config
+
+from rdarts.engine.first_lines import add_note
+from rdarts.errors import UserError
+
+# Of a scheduler that counts epochs
+OF_SCHEDULERS = (
+    'begin',
+    'end',
+    'T_max',
+    'T_0',
+    'step_size',
+    'total_steps',
+    'milestones',
+    'periods',
+)
+# Of hooks and loops, wherever they stand
+OF_HOOKS = (
+    *('start_epoch', 'begin_epoch', 'end_epoch', 'stop_epoch', 'switch_epoch', 'num_last_epochs'),
+    *('warmup_epochs', 'val_begin'),
+)
+# Numbers of epochs between two events: each epoch stays each epoch
+INTERVALS = ('val_interval', 'interval')
+SCHEDULERS = ('param_scheduler', 'arch_param_scheduler')
+
+
+def follow_epochs(cfg: Config) -> None:
+    """Apply a key ``epochs`` at the top of a config to what its bases say.
+
+    What the file that sets it, or one over that, writes stays as it is written.
+
+    Args:
+        cfg (Config): The config, which is changed.
+
+    Raises:
+        UserError: ``epochs`` is no number of epochs, or has no effect.
+    """
+    epochs = cfg.get('epochs')
+    if epochs is None:
+        return
+    scale_epochs(cfg, epochs, _written_beside(cfg.text))
+    length = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if length != epochs:
+        raise UserError(
+            f'epochs is {epochs}, but the same config writes train_cfg.max_epochs={length}: leave '
+            'one of them out'
+        )
+
+
+def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = ()) -> None:
+    """Multiply every epoch number of a config by ``epochs`` over the length of its run.
+
+    The stop, the schedule, warm-up, the epochs in which alpha rests, points of a lambda that
+    changes: in proportion, rounded, and at least 1 where they were. A factor an epoch
+    (``ExponentialLR``) stays, and so do numbers of iterations.
+
+    Args:
+        cfg (Config): The config, which is changed.
+        epochs (int): The new length.
+        kept (Collection[tuple[str, ...]]): Entries that stay as they are, with what is in them.
+            Defaults to none.
+
+    Raises:
+        UserError: It is no number of epochs, or the config counts none.
+    """
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise UserError(f'epochs must be a positive integer, but is {epochs!r}')
+    loop = cfg.get('train_cfg')
+    length = loop.get('max_epochs') if isinstance(loop, dict) else None
+    if not isinstance(length, int) or length < 1:
+        raise UserError('epochs: the config has no train_cfg.max_epochs that it could follow')
+    cfg.epochs = epochs
+    if epochs == length:
+        return
+    scale = _Scale(epochs, length, kept)
+    for key in SCHEDULERS:
+        if cfg.get(key):
+            cfg[key] = scale.schedulers(cfg[key], (key,))
+    if isinstance(cfg.get('schedule_epochs'), int):
+        scale.entry(cfg, 'schedule_epochs', ())
+    for key in ('default_hooks', 'custom_hooks', 'model'):
+        scale.visit(cfg.get(key), (key,))
+    scale.visit(loop, ('train_cfg',))
+    if not scale.is_kept(('train_cfg', 'max_epochs')):
+        loop['max_epochs'] = epochs
+    add_note(cfg, f'{epochs} epochs where the config has {length}: its epoch numbers in proportion')
+
+
+class _Scale:
+    """Multiplies epoch numbers by ``epochs / length``."""
+
+    def __init__(self, epochs: int, length: int, kept: Collection[tuple[str, ...]]) -> None:
+        self.epochs, self.length, self.kept = epochs, length, set(kept)
+
+    def __call__(self, number: Any) -> Any:
+        """A number in proportion: 0 and what counts from the end stay."""
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
+            return number
+        exact = number * self.epochs / self.length
+        return max(1, int(exact + 0.5))
+
+    def is_kept(self, place: tuple[str, ...]) -> bool:
+        return any(place[: index + 1] in self.kept for index in range(len(place)))
+
+    def entry(self, owner: MutableMapping, key: str, place: tuple[str, ...]) -> None:
+        if not self.is_kept((*place, key)):
+            owner[key] = self(owner[key])
+
+    def schedulers(self, given: Any, place: tuple[str, ...]) -> Any:
+        """A scheduler, or a list of them; those that are left no epoch are left out."""
+        if self.is_kept(place):
+            return given
+        if isinstance(given, dict):
+            self._scheduler(given, place)
+            return given
+        if not isinstance(given, (list, tuple)):
+            return given
+        kept = []
+        for index, one in enumerate(given):
+            if isinstance(one, dict):
+                self._scheduler(one, (*place, str(index)))
+                if 'end' in one and one['end'] <= one.get('begin', 0):
+                    continue
+            kept.append(one)
+        return kept
+
+    def _scheduler(self, one: MutableMapping, place: tuple[str, ...]) -> None:
+        if not one.get('by_epoch', True):
+            return
+        begin, end = one.get('begin', 0), one.get('end')
+        last = one.get('T_max')
+        spans = end is not None and last == end - begin
+        for key in OF_SCHEDULERS:
+            if key not in one or self.is_kept((*place, key)):
+                continue
+            value = one[key]
+            if isinstance(value, (list, tuple)):
+                one[key] = type(value)(self(item) for item in value)
+            elif key == 'end' and one.get('type') == 'PolyLR' and isinstance(value, int):
+                one[key] = self(value - 1) + 1  # at its minimum an epoch before `end`
+            else:
+                one[key] = self(value)
+        if spans and not self.is_kept((*place, 'T_max')) and one['end'] > one.get('begin', 0):
+            one['T_max'] = one['end'] - one.get('begin', 0)
+
+    def visit(self, value: Any, place: tuple[str, ...]) -> None:
+        """Go through hooks and what they hold."""
+        if self.is_kept(place):
+            return
+        if isinstance(value, dict):
+            if 'points' in value:
+                if not self.is_kept((*place, 'points')):
+                    value['points'] = self._points(value['points'])
+                return
+            for key in list(value):
+                inner = (*place, str(key))
+                if key in OF_HOOKS:
+                    self.entry(value, key, place)
+                elif key in INTERVALS and place in (
+                    ('train_cfg',),
+                    ('default_hooks', 'checkpoint'),
+                ):
+                    self._interval(value, key, place)
+                elif key in SCHEDULERS and value[key]:
+                    value[key] = self.schedulers(value[key], inner)
+                else:
+                    self.visit(value[key], inner)
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                self.visit(item, (*place, str(index)))
+
+    def _interval(self, owner: MutableMapping, key: str, place: tuple[str, ...]) -> None:
+        if isinstance(owner[key], int) and owner[key] > 1 and owner.get('by_epoch', True):
+            self.entry(owner, key, place)
+
+    def _points(self, points: Any) -> Any:
+        """``(epoch, value)`` each: rounded, where epochs then still increase."""
+        if not isinstance(points, (list, tuple)):
+            return points
+        if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
+            return points
+        rounded = [self(epoch) for epoch, _ in points]
+        if any(a >= b for a, b in itertools.pairwise(rounded)):
+            rounded = [epoch * self.epochs / self.length for epoch, _ in points]
+        return [(epoch, value) for epoch, (_, value) in zip(rounded, points, strict=True)]
+
+
+def _written_beside(text: str) -> set[tuple[str, ...]]:
+    """What is written by the file that sets ``epochs`` last, and by those over it.
+
+    Args:
+        text (str): Of a config and its bases, each headed by its path; bases come first.
+    """
+    files: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith('/'):
+            files.append([])
+        else:
+            files[-1].append(line)
+    written: set[tuple[str, ...]] = set()
+    for lines in reversed(files):
+        places = set(_places('\n'.join(lines)))
+        written |= places
+        if ('epochs',) in places:
+            break
+    return written - {('epochs',)}
+
+
+def _places(code: str) -> Iterator[tuple[str, ...]]:
+    try:
+        statements = ast.parse(code).body
+    except SyntaxError:
+        return
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            yield from _within(statement.value, (statement.targets[0].id,))
+
+
+def _within(value: ast.AST, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The places that a ``dict(...)`` or ``{...}`` writes."""
+    if isinstance(value, ast.Call) and getattr(value.func, 'id', None) == 'dict':
+        items: Mapping[str, ast.AST] = {k.arg: k.value for k in value.keywords if k.arg}
+    elif isinstance(value, ast.Dict):
+        pairs = zip(value.keys, value.values, strict=True)
+        items = {str(key.value): one for key, one in pairs if isinstance(key, ast.Constant)}
+    else:
+        yield place
+        return
+    for key, one in items.items():
+        yield from _within(one, (*place, key))

@@ -1,0 +1,388 @@
+"""Numbers that follow from others: filled in where a config leaves them out.
+
+At the top of a config stand ``data_root``, ``image_size``, ``num_classes`` and ``limit``. What
+follows from them (the folder and the number of images of each data set, the sizes of the crops, the
+classes of head and preprocessing) is filled in here, and so are the widths of heads. What a config
+writes itself stays, and is checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
+from torch import nn
+
+from rdarts.datasets.paths import resolve_data_root
+from rdarts.engine.first_lines import add_note, short_path
+from rdarts.errors import UserError
+
+KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
+LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def _sizes(side: int) -> dict[str, dict[str, int]]:
+    """Arguments of transforms that follow from the side of the images, in pixels.
+
+    The first of each says whether a config leaves them out. Before a centre crop the short edge is
+    8/7 of it, 256 for 224; the padding of a random crop is an eighth, 4 for 32.
+    """
+    padded = dict(crop_size=side, padding=side // 8)
+    return {
+        'RandomResizedCrop': dict(scale=side),
+        'ResizeEdge': dict(scale=round(side * 8 / 7)),
+        'CenterCrop': dict(crop_size=side),
+        'RandomCrop': padded,
+        'Resize': dict(scale=side),
+        'BatchRandomCrop': padded,
+        'BatchResize': dict(scale=side),
+    }
+
+
+def fill_in(
+    cfg: Config, before: Mapping[str, Any] | None = None, options: Collection[str] = ()
+) -> None:
+    """Fill in what follows from the keys at the top of a config.
+
+    Args:
+        cfg (Config): The config, which is changed.
+        before (Mapping, optional): The values of :data:`KEYS` before options were set: entries that
+            followed from them follow the new ones. Defaults to none.
+        options (Collection[str]): The keys that an option has set. Defaults to none.
+
+    Raises:
+        UserError: A key cannot be what it is, or an option among them would change nothing.
+    """
+    _check(cfg)
+    before = {key: (before or {}).get(key) for key in KEYS}
+    options = [key for key in KEYS if key in options]
+    changed = {
+        'data_root': _fill_sets(cfg, 'data_root', before, options),
+        'limit': _fill_sets(cfg, 'limit', before, options),
+        'image_size': _fill_sizes(cfg, before, options),
+        'num_classes': _fill_classes(cfg, before, options),
+    }
+    for key in options:
+        if not changed[key] and cfg.get(key) != before[key]:
+            raise UserError(f'--cfg-options: {key} would change nothing: {_why_nothing(cfg, key)}')
+
+
+def _check(cfg: Config) -> None:
+    for key in ('image_size', 'num_classes', 'limit'):
+        value = cfg.get(key)
+        if value is not None and (not isinstance(value, int) or value is True or value < 1):
+            raise UserError(f'{key} must be a positive whole number, but is {value!r}')
+    root = cfg.get('data_root')
+    if root is not None and (not isinstance(root, str) or not root):
+        raise UserError(f'data_root must be a folder, but is {root!r}')
+
+
+def _why_nothing(cfg: Config, key: str) -> str:
+    names = [f'{name}.dataset' for name in LOADERS if cfg.get(name)]
+    if key in ('data_root', 'limit'):
+        kinds = sorted({str(source.get('type')) for source in sources(cfg)})
+        return f'the data sets ({", ".join(kinds)}) write their own, or take none'
+    if key == 'image_size':
+        return f'the config writes the sizes of its pipelines: set them in {", ".join(names)}'
+    return 'the config writes model.head.num_classes and data_preprocessor.num_classes: set those'
+
+
+# Data sets
+
+
+def sources(cfg: Config) -> Iterator[ConfigDict]:
+    """The innermost data sets of a config's loaders, as dicts that can be changed."""
+    loaders = [cfg.get(name) for name in LOADERS]
+    hook = (cfg.get('default_hooks') or {}).get('architect') or {}
+    loaders.append(hook.get('arch_dataloader') if isinstance(hook, dict) else None)
+    for loader in loaders:
+        if isinstance(loader, dict):
+            yield from _innermost(loader.get('dataset'))
+
+
+def _innermost(dataset: Any) -> Iterator[ConfigDict]:
+    if not isinstance(dataset, dict):
+        return
+    inner = [dataset.get('dataset'), *(dataset.get('datasets') or ())]
+    inner = [one for one in inner if isinstance(one, dict)]
+    if not inner:
+        yield dataset
+    for one in inner:
+        yield from _innermost(one)
+
+
+def _class_of(cfg: Config, entry: Mapping[str, Any], registry: Registry) -> Any:
+    """The class of an entry of a config; None where it is not known."""
+    kind = entry.get('type')
+    if not isinstance(kind, str):
+        return kind
+    try:
+        with registry.switch_scope_and_registry(cfg.get('default_scope')) as scoped:
+            return scoped.get(kind)
+    except (ImportError, KeyError, RuntimeError):
+        return None
+
+
+def _takes(kind: Any, name: str) -> bool:
+    """Whether a class, or one that it hands its other arguments on to, has an argument."""
+    for base in inspect.getmro(kind) if inspect.isclass(kind) else ():
+        if '__init__' not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters
+        if name in parameters:
+            return True
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            return False
+    return False
+
+
+def _is_ours(kind: Any) -> bool:
+    bases = inspect.getmro(kind) if inspect.isclass(kind) else ()
+    return any(base.__module__.startswith('rdarts.') for base in bases)
+
+
+def _follows(value: Any, old: Any, given: bool) -> bool:
+    """Whether an entry is left out, or was what the key's old value made it."""
+    return value is None or (given and old is not None and value == old)
+
+
+def _fill_sets(cfg: Config, key: str, before: Mapping[str, Any], options: Collection[str]) -> bool:
+    value = cfg.get(key)
+    if value is None and key not in options:
+        return False
+    changed = False
+    for source in sources(cfg):
+        if not _follows(source.get(key), before[key], key in options):
+            continue
+        kind = _class_of(cfg, source, DATASETS)
+        # other packages' join a data_root with further folders
+        if _is_ours(kind) and _takes(kind, key):
+            source[key] = value
+            changed = True
+    return changed
+
+
+# Sizes
+
+
+def _fill_sizes(cfg: Config, before: Mapping[str, Any], options: Collection[str]) -> bool:
+    side = cfg.get('image_size')
+    if side is None:
+        return False
+    given = 'image_size' in options
+    sizes, old = _sizes(side), _sizes(before['image_size'] or side)
+    said: dict[str, None] = {}
+    for source in sources(cfg):
+        pipeline = source.get('pipeline')
+        if not isinstance(pipeline, list):
+            continue
+        native = getattr(_class_of(cfg, source, DATASETS), 'image_size', None)
+        names = [_plain(step) for step in pipeline]
+        resized = any('Resize' in name for name in names)
+        if isinstance(native, int) and native != side and not resized:
+            if _sizes_left_out(pipeline, sizes, old, given):
+                batched = any(name.startswith('Batch') for name in names)
+                kind = 'rdarts.BatchResize' if batched else 'Resize'
+                pipeline.insert(0, ConfigDict(type=kind))
+                source['pipeline'] = pipeline
+        for step in pipeline:
+            name = _plain(step)
+            wanted = sizes.get(name)
+            if wanted is None or not _left_out(step, wanted, old[name], given):
+                continue
+            for argument, value in wanted.items():
+                if step.get(argument) in (None, old[name][argument]):
+                    step[argument] = value
+                    said[f'{name}.{argument} {value}'] = None
+    if said:
+        add_note(cfg, f'for images of {side} x {side}: {", ".join(said)}')
+    return bool(said)
+
+
+def _plain(step: Any) -> str:
+    kind = step.get('type') if isinstance(step, dict) else None
+    return kind.removeprefix('rdarts.') if isinstance(kind, str) else ''
+
+
+def _left_out(step: Mapping[str, Any], wanted: Mapping, old: Mapping, given: bool) -> bool:
+    first = next(iter(wanted))
+    return _follows(step.get(first), old[first], given)
+
+
+def _sizes_left_out(pipeline: list, sizes: Mapping, old: Mapping, given: bool) -> bool:
+    """Whether no step of a pipeline has a size that somebody has written."""
+    steps = [(step, _plain(step)) for step in pipeline]
+    return all(
+        _left_out(step, sizes[name], old[name], given) for step, name in steps if name in sizes
+    )
+
+
+def image_side(cfg: Config) -> int | None:
+    """Pixels of a side of the images that the network is trained on, as the pipeline crops them."""
+    for source in sources(cfg):
+        for step in reversed(source.get('pipeline') or ()):
+            if 'Crop' in _plain(step):
+                size = step.get('crop_size', step.get('scale'))
+                size = min(size) if isinstance(size, (list, tuple)) and size else size
+                if isinstance(size, int):
+                    return size
+        return cfg.get('image_size')
+    return cfg.get('image_size')
+
+
+# Classes
+
+
+def _fill_classes(cfg: Config, before: Mapping[str, Any], options: Collection[str]) -> bool:
+    head = (cfg.get('model') or {}).get('head')
+    preprocessor = cfg.get('data_preprocessor')
+    old, given = before['num_classes'], 'num_classes' in options
+    places = []
+    if isinstance(head, dict) and _takes(_class_of(cfg, head, MODELS), 'num_classes'):
+        places.append(('model.head', head))
+    if isinstance(preprocessor, dict) and preprocessor.get('type') in (None, 'ClsDataPreprocessor'):
+        places.append(('data_preprocessor', preprocessor))
+    open_ = [
+        (name, entry) for name, entry in places if _follows(entry.get('num_classes'), old, given)
+    ]
+    if not open_:
+        return False
+    value, source = cfg.get('num_classes'), ''
+    if value is None:
+        written = [entry['num_classes'] for _, entry in places if entry.get('num_classes')]
+        value, source = (written[0], '') if written else _count_folders(cfg)
+    if value is None:
+        return False
+    if 'num_classes' in cfg:
+        cfg.num_classes = value
+    for _, entry in open_:
+        entry['num_classes'] = value
+    add_note(cfg, f'{value} classes{source}: {", ".join(name for name, _ in open_)}')
+    return True
+
+
+def _count_folders(cfg: Config) -> tuple[int | None, str]:
+    """The classes of an image folder, and where they were counted; None without one."""
+    from rdarts.datasets.image_folder import ImageFolder, class_names
+
+    for source in sources(cfg):
+        kind = _class_of(cfg, source, DATASETS)
+        if not inspect.isclass(kind) or not issubclass(kind, ImageFolder):
+            continue
+        try:
+            root = resolve_data_root(source.get('data_root'), kind.default_folder)
+        except UserError:
+            return None, ''
+        folder = root / 'train' if (root / 'train').is_dir() else root
+        count = len(class_names(Path(folder)))
+        return count or None, f' (folders in {short_path(folder)})'
+    return None, ''
+
+
+def require_classes(cfg: Config) -> None:
+    """The number of classes must be known by now.
+
+    Raises:
+        UserError: It is not; the line says what to set, or where images were looked for.
+    """
+    head = (cfg.get('model') or {}).get('head')
+    if not isinstance(head, dict) or head.get('num_classes') is not None:
+        return
+    if not _takes(_class_of(cfg, head, MODELS), 'num_classes'):
+        return
+    reason = ''
+    for source in sources(cfg):
+        kind = _class_of(cfg, source, DATASETS)
+        if hasattr(kind, 'default_folder'):
+            try:
+                resolve_data_root(source.get('data_root'), kind.default_folder)
+            except UserError as error:
+                reason = f', and cannot be counted: {error}'
+            break
+    raise UserError(f'num_classes is not set{reason}')
+
+
+# Widths
+
+
+def lacks_width(cfg: Config) -> bool:
+    """Whether the head of a classifier takes ``in_channels`` and the config leaves them out."""
+    head = (cfg.get('model') or {}).get('head')
+    if not isinstance(head, dict) or head.get('in_channels') is not None:
+        return False
+    return _takes(_class_of(cfg, head, MODELS), 'in_channels')
+
+
+def fill_widths(cfg: Config) -> nn.Module | None:
+    """Give the heads of a classifier the channels of its network, where the config leaves them out.
+
+    An auxiliary head is left out where the images are too small for it.
+
+    Args:
+        cfg (Config): The config; its network has what it is made of.
+
+    Returns:
+        nn.Module: The network, without memory for its weights; None where the config has none.
+
+    Raises:
+        UserError: The network cannot be built, or does not say what it gives.
+    """
+    model = cfg.get('model') or {}
+    backbone, head = model.get('backbone'), model.get('head')
+    if not isinstance(backbone, dict):
+        return None
+    _drop_auxiliary(cfg, backbone, head)
+    with torch.device('meta'), _scope(cfg):
+        net = MODELS.build(dict(backbone, init_cfg=None))
+    if not isinstance(head, dict):
+        return net
+    said = []
+    if lacks_width(cfg):
+        if not hasattr(net, 'out_channels'):
+            raise UserError(
+                f'model.head.in_channels is not set, and {type(net).__name__} has no out_channels '
+                'that say it'
+            )
+        head['in_channels'] = net.out_channels
+        said.append(f'model.head.in_channels {net.out_channels}')
+    auxiliary = head.get('auxiliary')
+    if isinstance(auxiliary, dict) and auxiliary.get('in_channels') is None:
+        auxiliary['in_channels'] = net.auxiliary_channels
+        said.append(f'model.head.auxiliary.in_channels {net.auxiliary_channels}')
+    if said:
+        add_note(cfg, ', '.join(said))
+    return net
+
+
+def _scope(cfg: Config) -> AbstractContextManager:
+    return DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
+
+
+def _drop_auxiliary(cfg: Config, backbone: dict[str, Any], head: Any) -> None:
+    """No auxiliary head where only one of network and head has one, or the images are too small."""
+    if not isinstance(head, dict) or 'auxiliary' not in backbone or 'auxiliary' not in head:
+        return
+    if not backbone['auxiliary'] or not head['auxiliary']:
+        backbone['auxiliary'], head['auxiliary'] = False, None
+        return
+    side = image_side(cfg)
+    if side is None:
+        return
+    with torch.device('meta'), _scope(cfg):
+        net = MODELS.build(dict(backbone, init_cfg=None))
+        image = torch.empty(2, backbone.get('in_channels', 3), side, side)
+        with torch.no_grad():
+            features = net.train()(image)[0]
+    pixels = min(features.shape[2:])
+    if pixels < 2:
+        backbone['auxiliary'], head['auxiliary'] = False, None
+        add_note(
+            cfg,
+            f'no auxiliary head: of images of {side} x {side} the network leaves it {pixels} pixel',
+        )

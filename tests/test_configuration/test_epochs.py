@@ -1,0 +1,102 @@
+"""One key for the length of a run, which every other epoch number follows."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import TOOLS
+
+from rdarts.engine.first_lines import notes_of
+from rdarts.engine.launch import load_config
+from rdarts.errors import UserError
+
+CONFIGS = TOOLS.parent / 'configs'
+
+
+def load(name, **options):
+    return load_config(CONFIGS / f'{name}.py', options)
+
+
+def test_r_darts_of_five_epochs_of_a_hundred():
+    cfg = load('search/rdarts_nb201_c10', epochs=3)
+    assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs, cfg.epochs) == (3, 60, 3)
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (60, 60)
+    assert notes_of(cfg)[0].startswith('3 epochs where the config has 5')
+    longer = load('search/rdarts_nb201_c10', epochs=10)
+    assert (longer.train_cfg.max_epochs, longer.param_scheduler.T_max) == (10, 200)
+
+
+def test_epochs_in_which_alpha_rests_and_warm_up():
+    cfg = load('search/rdarts_mobilenet_like_imagenet', epochs=20)
+    assert (cfg.train_cfg.max_epochs, cfg.default_hooks.architect.start_epoch) == (20, 5)
+    assert load('search/rdarts_mobilenet_like_imagenet', epochs=2).default_hooks.architect == dict(
+        load('search/rdarts_mobilenet_like_imagenet').default_hooks.architect, start_epoch=1
+    )
+    cfg = load('retrain/mobilenet_like_imagenet_8x64', epochs=60)
+    warm_up, cosine = cfg.param_scheduler
+    assert (warm_up.end, cosine.begin, cosine.T_max, cosine.end) == (1, 1, 59, 60)
+    one = load('retrain/mobilenet_like_imagenet_8x64', epochs=1)
+    assert [scheduler.type for scheduler in one.param_scheduler] == ['LinearLR']
+    # PolyLR is at its minimum one epoch before its end
+    cfg = load('retrain/darts_imagenet_b1024', epochs=50)
+    assert [scheduler.end for scheduler in cfg.param_scheduler] == [1, 51]
+
+
+def test_what_does_not_count_epochs_stays():
+    before, cfg = load('retrain/darts_imagenet'), load('retrain/darts_imagenet', epochs=25)
+    assert cfg.param_scheduler == before.param_scheduler  # a factor an epoch
+    assert cfg.train_cfg == dict(before.train_cfg, max_epochs=25)
+    assert cfg.default_hooks == before.default_hooks
+    digits = load('retrain/nb201_digits', epochs=3)
+    assert (digits.train_cfg.val_interval, digits.default_hooks.checkpoint.interval) == (3, 3)
+
+
+def test_a_lambda_that_changes():
+    cfg = load('study/rdarts_nb201_c10_ramp', epochs=10)
+    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (8, 0.75)]
+    cfg = load('study/rdarts_nb201_c10_ramp', epochs=1)
+    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (1, 0.75)]
+
+
+def test_numbers_beside_it_stay_as_they_are_written(tmp_path):
+    options = {'epochs': 3, 'param_scheduler.T_max': 9, 'schedule_epochs': 12}
+    cfg = load_config(CONFIGS / 'search' / 'rdarts_nb201_c10.py', options)
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (9, 12)
+    base = tmp_path / 'base.py'
+    base.write_text(
+        f'_base_ = [{str(CONFIGS / "search" / "rdarts_nb201_c10.py")!r}]\n'
+        'epochs = 50\n'
+        'default_hooks = dict(architect=dict(start_epoch=2))\n'
+    )
+    cfg = load_config(base)
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (50, 1000)
+    assert cfg.default_hooks.architect.start_epoch == 2
+    over = tmp_path / 'over.py'
+    over.write_text(f'_base_ = [{str(base)!r}]\nparam_scheduler = dict(T_max=70)\n')
+    cfg = load_config(over)
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (70, 1000)
+    # an option of epochs is for all that the file says
+    cfg = load_config(base, dict(epochs=25))
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (25, 500)
+    assert cfg.default_hooks.architect.start_epoch == 1
+
+
+def test_a_config_that_a_run_has_written_is_not_scaled_twice(tmp_path):
+    load('search/rdarts_nb201_c10', epochs=3).dump(tmp_path / 'config.py')
+    cfg = load_config(tmp_path / 'config.py')
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max, cfg.epochs) == (3, 60, 3)
+    cfg = load_config(tmp_path / 'config.py', dict(epochs=6))
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (6, 120)
+
+
+@pytest.mark.parametrize('value', [0, -1, 2.5, True, 'x'])
+def test_what_is_no_number_of_epochs(value):
+    with pytest.raises(UserError, match='epochs must be a positive integer, but is'):
+        load('search/rdarts_nb201_c10', epochs=value)
+
+
+def test_two_lengths_in_one_file(tmp_path):
+    path = tmp_path / 'my.py'
+    base = str(CONFIGS / 'search' / 'rdarts_nb201_c10.py')
+    path.write_text(f'_base_ = [{base!r}]\nepochs = 3\ntrain_cfg = dict(max_epochs=4)\n')
+    with pytest.raises(UserError, match=r'epochs is 3, .* writes train_cfg\.max_epochs=4'):
+        load_config(path)
