@@ -157,7 +157,8 @@ def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(48, 3, 32, 32, generator=generator)
     given = GivenDataset(TensorDataset(images, torch.arange(48) % 2))
-    cfg.data_preprocessor = dict(type='ClsDataPreprocessor', num_classes=1000)
+    cfg.data_preprocessor = dict(type='ClsDataPreprocessor', num_classes=2)
+    cfg.model.head.num_classes = 2
     for loader in (cfg.train_dataloader, cfg.arch_dataloader, cfg.val_dataloader):
         loader.dataset.dataset = dict(type='rdarts.Given', name='tiny')
         loader.dataset.subset, loader.dataset.fraction = 1.0, 0.5

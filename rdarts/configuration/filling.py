@@ -9,6 +9,7 @@ writes itself stays, and is checked.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -165,7 +166,19 @@ def _fill_sets(cfg: Config, key: str, before: Mapping[str, Any], options: Collec
         if _is_ours(kind) and _takes(kind, key):
             source[key] = value
             changed = True
+    if changed and key == 'data_root' and before[key]:
+        _move_annotations(cfg, before[key], value)
     return changed
+
+
+def _move_annotations(cfg: Config, old: str, new: str | None) -> None:
+    """The evaluators of detection name a file in the folder of the images."""
+    for name in ('val_evaluator', 'test_evaluator'):
+        given = cfg.get(name)
+        for evaluator in given if isinstance(given, (list, tuple)) else [given]:
+            path = evaluator.get('ann_file') if isinstance(evaluator, dict) else None
+            if isinstance(path, str) and path.startswith(old) and new:
+                evaluator['ann_file'] = os.path.join(new, path[len(old) :].lstrip('/'))
 
 
 # Sizes

@@ -203,7 +203,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
     check_types(cfg.to_dict())
     fill_in(cfg, before, options or ())
-    _fit_heads(cfg)
+    if ((cfg.get('model') or {}).get('backbone') or {}).get('type') not in DERIVED_NETS:
+        _fit_heads(cfg)
     return cfg
 
 
@@ -288,7 +289,7 @@ def _check_start(cfg: Config, backbone: dict[str, Any]) -> None:
 def _fit_heads(cfg: Config) -> None:
     """Head and neck must take the channels that the network gives; what is left out is filled in.
 
-    A derived network waits for its genotype.
+    A derived network waits for its genotype, and then for :func:`check_model`.
     """
     model = cfg.get('model') or {}
     backbone = model.get('backbone')

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import TOOLS
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from PIL import Image
 
-from rdarts.configuration.filling import image_side, require_classes, sources
+from rdarts.configuration.filling import fill_in, image_side, require_classes, sources
 from rdarts.engine.first_lines import notes_of
 from rdarts.engine.launch import build_runner, check_model, load_config, set_genotype
 from rdarts.errors import UserError
@@ -225,3 +226,13 @@ def test_heads_follow_a_genotype_of_other_widths():
     # it concatenates five nodes of the last cell, and three of the auxiliary head's
     assert (cfg.model.head.in_channels, cfg.model.head.auxiliary.in_channels) == (320, 192)
     assert notes_of(cfg)[-1] == 'model.head.in_channels 320, model.head.auxiliary.in_channels 192'
+
+
+def test_annotations_of_detection_move_with_the_images():
+    source = dict(type='rdarts.ImageFolder', data_root='data/coco/')
+    evaluator = dict(type='CocoMetric', ann_file='data/coco/annotations/val.json')
+    text = dict(data_root='/new', train_dataloader=dict(dataset=source), val_evaluator=[evaluator])
+    cfg = Config(text)
+    fill_in(cfg, dict(data_root='data/coco/'), ['data_root'])
+    assert cfg.train_dataloader.dataset.data_root == '/new'
+    assert cfg.val_evaluator[0].ann_file == '/new/annotations/val.json'
