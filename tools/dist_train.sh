@@ -66,8 +66,7 @@ OMP_NUM_THREADS=$("$PYTHON" -c 'import sys; from rdarts.utils.machine import sha
 print(share_of_cores(int(sys.argv[1])))' "$GPUS") ||
     fail "$PYTHON cannot import rdarts: pip install -e . first"
 export OMP_NUM_THREADS
-# `torchrun` by its module: the one of this Python, whatever else is on PATH
-exec "$PYTHON" -m torch.distributed.run \
+exec "$PYTHON" -m rdarts.torchrun \
     --nnodes="$NNODES" \
     --node-rank="$NODE_RANK" \
     --master-addr="$MASTER_ADDR" \
