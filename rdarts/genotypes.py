@@ -299,6 +299,8 @@ CHAIN = re.compile(r'\w+(?: - \w+)+|\w+ -')
 PUBLISHED = Path(__file__).with_name('published_genotypes.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
+# what a config may say of one; None: it comes by --genotype
+GenotypeSpec = str | os.PathLike | Mapping[str, Any] | Genotype | None
 KINDS = {cls.kind: cls for cls in (CellGenotype, NASBench201Genotype, ChainGenotype)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from mmengine.dist import all_reduce, broadcast, get_dist_info
@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 
 from rdarts.architect.gradients import first_order, unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
+from rdarts.architect.schedule import ScheduleSpec
+from rdarts.configuration.declarations import Among, Component, Count
 from rdarts.datasets import check_parts
 from rdarts.engine.checkpoint import last_good
 from rdarts.engine.loops import check_finite, check_loader, iterate_from, loader_sampler
@@ -24,6 +26,9 @@ from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS, REGULARIZERS, build
 
 STEP_ORDERS = ('alpha_first', 'weights_first')
+RegularizersSpec = Annotated[
+    Sequence[str | Mapping[str, Any] | Regularizer], Component('REGULARIZERS')
+]
 
 
 @HOOKS.register_module()
@@ -54,17 +59,23 @@ class ArchitectHook(Hook):
     """
 
     priority = 'NORMAL'
+    # what stands at the top of the config where the hook is not given its own
+    takes_from_config = ('arch_dataloader', 'arch_optimizer')
 
     def __init__(
         self,
-        arch_dataloader: Mapping[str, Any] | DataLoader | None = None,
-        arch_optimizer: Mapping[str, Any] | None = None,
-        regularizers: Sequence[Mapping[str, Any] | Regularizer] = (),
-        arch_param_scheduler: Sequence[Mapping[str, Any]] = (),
-        order: int = 1,
-        hessian: str = 'finite_difference',
-        step_order: str = 'alpha_first',
-        start_epoch: int = 0,
+        arch_dataloader: Annotated[
+            Mapping[str, Any] | DataLoader | None, Component('DATA_LOADERS')
+        ] = None,
+        arch_optimizer: Annotated[Mapping[str, Any] | None, Component('OPTIMIZERS')] = None,
+        regularizers: RegularizersSpec = (),
+        arch_param_scheduler: Annotated[
+            Sequence[Mapping[str, Any]], Component('PARAM_SCHEDULERS')
+        ] = (),
+        order: Literal[1, 2] = 1,
+        hessian: Literal['finite_difference', 'autograd'] = 'finite_difference',
+        step_order: Annotated[str, Among(STEP_ORDERS)] = 'alpha_first',
+        start_epoch: Count = 0,
     ) -> None:
         if order not in (1, 2):
             raise UserError(f'order must be 1 or 2, but is {order!r}')
@@ -357,10 +368,12 @@ class BERArchitectHook(ArchitectHook):
             not known.
     """
 
+    check_arguments = Regularizer.check_arguments
+
     def __init__(
         self,
-        lambda_: float | Mapping[str, Any],
-        regularizers: Sequence[Mapping[str, Any] | Regularizer] = (),
+        lambda_: ScheduleSpec,
+        regularizers: RegularizersSpec = (),
         signed: bool = False,
         **kwargs: Any,
     ) -> None:

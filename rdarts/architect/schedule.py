@@ -5,9 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypedDict
 
+from rdarts.configuration.declarations import NotNegative
 from rdarts.errors import UserError
+
+
+class _Points(TypedDict):
+    points: Sequence[tuple[NotNegative, float]]
+
+
+class Points(_Points, total=False):
+    """A number that changes over the epochs, as a config has it."""
+
+    interpolation: Literal['linear', 'cosine', 'step']
+
+
+# what a config may say of such a number
+ScheduleSpec = float | Points
 
 
 class Schedule:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Annotated, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from rdarts.configuration.declarations import Among, Positive
 from rdarts.datasets.batch_transforms import CollatedBatch, is_batch_pipeline
 from rdarts.datasets.hashing import SampleGenerator
 from rdarts.datasets.no_refetch import NoRefetch
@@ -75,9 +76,9 @@ class ArrayDataset(NoRefetch, BaseDataset):
 
     def __init__(
         self,
-        split: str = 'train',
+        split: Annotated[str, Among(SPLITS)] = 'train',
         pipeline: Sequence[Any] = (),
-        limit: int | None = None,
+        limit: Positive | None = None,
         metainfo: dict[str, Any] | None = None,
         lazy_init: bool = False,
         test_mode: bool = False,

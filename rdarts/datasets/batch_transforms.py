@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from mmengine.dataset import default_collate
 from mmpretrain.structures import DataSample
 from numpy.lib.stride_tricks import as_strided
 
+from rdarts.configuration.declarations import Among, Count, Pixel, PixelValue, Positive, Share
 from rdarts.errors import UserError, nearest
 from rdarts.registry import FUNCTIONS, TRANSFORMS
 
@@ -130,7 +131,9 @@ class BatchRandomCrop(BatchTransform):
         UserError: A size is not valid, or a padded image is smaller than the crop.
     """
 
-    def __init__(self, crop_size: int, padding: int = 0, pad_val: int | Sequence[int] = 0) -> None:
+    def __init__(
+        self, crop_size: Positive, padding: Count = 0, pad_val: Pixel | Sequence[Pixel] = 0
+    ) -> None:
         for name, value, least in (('crop_size', crop_size, 1), ('padding', padding, 0)):
             if not isinstance(value, int) or value < least:
                 raise UserError(
@@ -185,7 +188,9 @@ class BatchRandomFlip(BatchTransform):
         UserError: The probability is outside [0, 1], or the direction is not known.
     """
 
-    def __init__(self, prob: float = 0.5, direction: str = 'horizontal') -> None:
+    def __init__(
+        self, prob: Share = 0.5, direction: Annotated[str, Among(FLIP_AXES)] = 'horizontal'
+    ) -> None:
         if not isinstance(prob, (int, float)) or not 0 <= prob <= 1:
             raise UserError(f'BatchRandomFlip: prob lies in [0, 1], but got {prob!r}')
         if direction not in FLIP_AXES:
@@ -220,7 +225,7 @@ class BatchCutout(BatchTransform):
         UserError: The side is no number of pixels.
     """
 
-    def __init__(self, shape: int, pad_val: Sequence[float]) -> None:
+    def __init__(self, shape: Positive, pad_val: Sequence[PixelValue]) -> None:
         if not isinstance(shape, int) or shape < 1:
             raise UserError(f'BatchCutout: shape is a number of pixels from 1, but got {shape!r}')
         self.shape = shape

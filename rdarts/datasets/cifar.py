@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from mmpretrain.datasets import CIFAR10 as OfficialCIFAR10
 from mmpretrain.datasets import CIFAR100 as OfficialCIFAR100
 from mmpretrain.datasets.categories import CIFAR10_CATEGORIES, CIFAR100_CATEGORIES
 
-from rdarts.datasets.array_dataset import ArrayDataset
+from rdarts.configuration.declarations import Among
+from rdarts.datasets.array_dataset import SPLITS, ArrayDataset
 from rdarts.datasets.batch_files import read_batches
 from rdarts.datasets.parquet import find_parquet, read_hub, read_parquet
 from rdarts.datasets.paths import resolve_data_root
@@ -56,7 +57,7 @@ class CIFAR10(ArrayDataset):
 
     def __init__(
         self,
-        split: str = 'train',
+        split: Annotated[str, Among(SPLITS)] = 'train',
         data_root: str | os.PathLike[str] | None = None,
         hub: str | None = None,
         **kwargs: Any,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
 
-from rdarts.datasets.array_dataset import ArrayDataset
+from rdarts.configuration.declarations import Among, Count, Inside
+from rdarts.datasets.array_dataset import SPLITS, ArrayDataset
 from rdarts.datasets.splits import split_indices
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
@@ -40,9 +41,9 @@ class Digits(ArrayDataset):
 
     def __init__(
         self,
-        split: str = 'train',
-        test_fraction: float = 0.2,
-        split_seed: int = 0,
+        split: Annotated[str, Among(SPLITS)] = 'train',
+        test_fraction: Inside = 0.2,
+        split_seed: Count = 0,
         **kwargs: Any,
     ) -> None:
         self.test_fraction = test_fraction

@@ -17,6 +17,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
+from rdarts.configuration.declarations import Positive
 from rdarts.datasets.no_refetch import NoRefetch
 from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import SampleError, UserError
@@ -82,7 +83,7 @@ class ImageFolder(NoRefetch, CustomDataset):
         split: str = 'train',
         data_root: str | os.PathLike[str] | None = None,
         pipeline: Sequence[Any] = (),
-        limit: int | None = None,
+        limit: Positive | None = None,
         extensions: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:

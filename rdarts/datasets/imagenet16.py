@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Le
 
-from rdarts.datasets.array_dataset import ArrayDataset
+from rdarts.configuration.declarations import Among
+from rdarts.datasets.array_dataset import SPLITS, ArrayDataset
 from rdarts.datasets.batch_files import read_batches
 from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
@@ -60,9 +62,9 @@ class ImageNet16120(ArrayDataset):
 
     def __init__(
         self,
-        split: str = 'train',
+        split: Annotated[str, Among(SPLITS)] = 'train',
         data_root: str | os.PathLike[str] | None = None,
-        num_classes: int = 120,
+        num_classes: Annotated[int, Ge(1), Le(FILE_CLASSES)] = 120,
         metainfo: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 
+from rdarts.configuration.declarations import Count, Positive
 from rdarts.datasets.hashing import hash_permutation, hash_stream
 from rdarts.datasets.seeded import SeededIndex
 from rdarts.errors import UserError
@@ -45,12 +46,12 @@ class SeededSampler(torch.utils.data.Sampler):
     def __init__(
         self,
         dataset: Sized,
-        seed: int | None = None,
+        seed: Count | None = None,
         name: str = 'train',
         shuffle: bool = True,
         round_up: bool = False,
-        rank: int | None = None,
-        world_size: int | None = None,
+        rank: Count | None = None,
+        world_size: Positive | None = None,
     ) -> None:
         this_rank, processes = get_dist_info()
         self.rank = this_rank if rank is None else rank

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Gt, Le
 
+from rdarts.configuration.declarations import Among, Component, Count, Inside
 from rdarts.datasets.seeded import SeededDataset, dataset_labels
-from rdarts.datasets.splits import split_indices
+from rdarts.datasets.splits import MODES, split_indices
 from rdarts.errors import UserError, nearest
 from rdarts.registry import DATASETS
 
@@ -44,12 +46,12 @@ class SearchSplit(SeededDataset):
 
     def __init__(
         self,
-        dataset: Mapping[str, Any] | torch.utils.data.Dataset,
-        part: str,
-        fraction: float = 0.5,
-        mode: str = 'stratified',
-        seed: int = 0,
-        subset: float = 1.0,
+        dataset: Annotated[Mapping[str, Any] | torch.utils.data.Dataset, Component('DATASETS')],
+        part: Annotated[str, Among(PARTS)],
+        fraction: Inside = 0.5,
+        mode: Annotated[str, Among(MODES)] = 'stratified',
+        seed: Count = 0,
+        subset: Annotated[float, Gt(0), Le(1)] = 1.0,
     ) -> None:
         if part not in PARTS:
             raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), PARTS)}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from rdarts.configuration.declarations import PixelValue, Positive
 from rdarts.errors import UserError
 from rdarts.registry import TRANSFORMS
 
@@ -26,7 +27,7 @@ class Cutout(BaseTransform):
             the set's mean, since DARTS fills with 0 after the normalisation.
     """
 
-    def __init__(self, shape: int, pad_val: Sequence[float]) -> None:
+    def __init__(self, shape: Positive, pad_val: Sequence[PixelValue]) -> None:
         if not isinstance(shape, int) or shape < 1:
             raise UserError(f'Cutout: shape is a number of pixels from 1, but got {shape!r}')
         self.shape = shape

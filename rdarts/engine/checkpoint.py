@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from urllib.parse import urlparse
 
 import numpy as np
@@ -36,6 +36,7 @@ from mmengine.runner.checkpoint import (
 from torch import Tensor, nn
 
 from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
+from rdarts.configuration.declarations import Count, NotNegative, Positive
 from rdarts.engine.random_state import catch_signals, get_random_state, signal_name
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
@@ -508,12 +509,14 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: See mmengine's ``CheckpointHook``.
     """
 
+    fixed_arguments = ('by_epoch',)
+
     def __init__(
         self,
-        interval: int = 1,
-        iter_interval: int = 0,
-        minutes: float = 0.0,
-        max_keep_ckpts: int = 3,
+        interval: Positive = 1,
+        iter_interval: Count = 0,
+        minutes: NotNegative = 0.0,
+        max_keep_ckpts: Positive | Literal[-1] = 3,
         **kwargs: Any,
     ) -> None:
         super().__init__(interval=interval, by_epoch=True, max_keep_ckpts=-1, **kwargs)

@@ -23,6 +23,7 @@ from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
 from rdarts.configuration import as_data
+from rdarts.configuration.check import check_config
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.epochs import follow_epochs
 from rdarts.configuration.filling import (
@@ -130,34 +131,6 @@ def _of_children(registry: Registry) -> dict[str, Any]:
     return {name: kind for child in children for name, kind in child.module_dict.items()}
 
 
-def check_types(cfg: Any) -> None:
-    """Every ``type='rdarts.X'`` of a config must be a component of this package.
-
-    Raises:
-        UserError: One is not; the line names the nearest that is.
-    """
-    known = set()
-    for registry in _registries():
-        if registry.scope == 'rdarts':
-            registry.import_from_location()
-            known.update(f'rdarts.{name}' for name in registry.module_dict)
-
-    def visit(value: Any, path: str) -> None:
-        if isinstance(value, dict):
-            name = value.get('type')
-            if isinstance(name, str) and name.startswith('rdarts.') and name.count('.') == 1:
-                if name not in known:
-                    where = f' ({path})' if path else ''
-                    raise UserError(f"unknown type '{name}'{where}: {nearest(name, known)}")
-            for key, item in value.items():
-                visit(item, f'{path}.{key}' if path else str(key))
-        elif isinstance(value, (list, tuple)):
-            for index, item in enumerate(value):
-                visit(item, f'{path}[{index}]')
-
-    visit(cfg, '')
-
-
 # Configs
 
 
@@ -169,8 +142,8 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         options (dict, optional): Dotted keys and their values.
 
     Raises:
-        UserError: The file is missing or no valid config, an option would have no effect, or a type
-            is not known.
+        UserError: The file is missing or no valid config, an option would have no effect, or a key
+            holds what its component does not take: see :mod:`rdarts.configuration.check`.
     """
     path = str(path)
     if not os.path.isfile(path):  # unlike pathlib's, also of a name that is too long
@@ -193,18 +166,13 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         merge_options(cfg, options, path)
     if cfg.get('default_scope') == 'mmdet':
         check_detection(path)
-    for keys in (['model'], ['model', 'backbone'], ['train_cfg'], ['default_hooks']):
-        value = cfg
-        for key in keys:
-            value = value.get(key) if value is not None else None
-        if value is not None and not isinstance(value, dict):
-            raise UserError(f'config {path}: {".".join(keys)} must be a dict, but is {value!r}')
     _drop_scope(cfg._cfg_dict)
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
-    check_types(cfg.to_dict())
+    check_config(cfg.to_dict(), whole=False)
     fill_in(cfg, before, options or ())
     if ((cfg.get('model') or {}).get('backbone') or {}).get('type') not in DERIVED_NETS:
         _fit_heads(cfg)
+    check_config(cfg.to_dict())
     return cfg
 
 

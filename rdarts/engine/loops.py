@@ -9,6 +9,7 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from rdarts.configuration.declarations import Positive
 from rdarts.engine.checkpoint import last_good
 from rdarts.engine.random_state import (
     iterate,
@@ -80,7 +81,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         UserError: The loader has fewer images than a batch.
     """
 
-    def __init__(self, runner, dataloader, max_epochs: int, **kwargs: Any) -> None:
+    def __init__(self, runner, dataloader, max_epochs: Positive, **kwargs: Any) -> None:
         if max_epochs < 1 or int(max_epochs) != max_epochs:
             raise UserError(f'train_cfg.max_epochs must be a positive integer, not {max_epochs}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)

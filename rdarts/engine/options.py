@@ -52,7 +52,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
     if 'schedule_epochs' in options:
         _reschedule(cfg, options['schedule_epochs'])
     try:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict({key: _replacing(cfg, key, options[key]) for key in options})
     except Exception as error:
         raise UserError(f'--cfg-options does not fit {path}: {error}') from error
 
@@ -164,6 +164,19 @@ def _uses(value: ast.AST, name: str) -> Iterator[tuple[str, ...]]:
             yield from ((str(index), *path) for path in _uses(part, name))
     elif any(True for part in ast.iter_child_nodes(value) for _ in _uses(part, name)):
         yield ()  # computed from it
+
+
+def _replacing(cfg: Config, key: str, value: Any) -> Any:
+    """A value; a dict in the place of what is none replaces it, as a number replaces another."""
+    if not isinstance(value, Mapping):
+        return value
+    old: Any = cfg.to_dict()
+    for part in key.split('.'):
+        try:
+            old = old[int(part) if isinstance(old, (list, tuple)) else part]
+        except (LookupError, TypeError, ValueError):
+            return value
+    return value if isinstance(old, Mapping) or old is None else {**value, '_delete_': True}
 
 
 def _has(value: Any, place: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from rdarts.architect.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
+from rdarts.configuration.declarations import AboveZero, Count, Positive
 from rdarts.engine.loops import loader_sampler
 from rdarts.engine.random_state import preserve_random_state
 from rdarts.errors import UserError
@@ -54,13 +55,13 @@ class CollapseHook(Hook):
 
     def __init__(
         self,
-        max_skips: int = 2,
+        max_skips: Count = 2,
         eigenvalue: bool = False,
-        window: int = 5,
-        factor: float = 1.3,
-        delta: int = 4,
-        start_epoch: int = 11,
-        iterations: int = 100,
+        window: Positive = 5,
+        factor: AboveZero = 1.3,
+        delta: Count = 4,
+        start_epoch: Count = 11,
+        iterations: Positive = 100,
         stop: bool = False,
     ) -> None:
         least = dict(max_skips=0, window=1, delta=1, start_epoch=1, iterations=1)

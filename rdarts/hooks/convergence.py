@@ -9,6 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from rdarts.architect.relaxations import expected_weights
+from rdarts.configuration.declarations import Positive, Share
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
@@ -37,7 +38,7 @@ class ConvergenceHook(Hook):
     # after the genotype hook, before the log writes the row
     priority = 55
 
-    def __init__(self, patience: int = 3, entropy: float = 0.5, stop: bool = False) -> None:
+    def __init__(self, patience: Positive = 3, entropy: Share = 0.5, stop: bool = False) -> None:
         if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
             raise UserError(f'ConvergenceHook: patience must be epochs, 1 or more: {patience!r}')
         number = isinstance(entropy, (int, float)) and not isinstance(entropy, bool)

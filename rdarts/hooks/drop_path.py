@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from rdarts.configuration.declarations import BelowOne
 from rdarts.errors import UserError
 from rdarts.registry import HOOKS
 
@@ -24,7 +25,7 @@ class DropPathHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self, prob: float = 0.2) -> None:
+    def __init__(self, prob: BelowOne = 0.2) -> None:
         if not 0 <= prob < 1:
             raise UserError(f'DropPathHook: prob must be from 0 to below 1, but is {prob!r}')
         self.prob = prob

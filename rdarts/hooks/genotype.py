@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from rdarts.configuration.declarations import Component
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.hooks.search_log import SearchLogHook
@@ -29,7 +30,10 @@ class GenotypeHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self, discretizer: str | Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        discretizer: Annotated[str | Mapping[str, Any] | None, Component('DISCRETIZERS')] = None,
+    ) -> None:
         self.discretizer = discretizer
         self.current: Genotype | None = None
 

@@ -19,6 +19,7 @@ from mmengine.runner import EpochBasedTrainLoop
 
 import rdarts
 from rdarts.configuration import as_data
+from rdarts.configuration.declarations import Positive
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
 from rdarts.models.backbones import BaseSupernet
@@ -75,7 +76,7 @@ class SearchLogHook(Hook):
 
     priority = 58  # after what adds to its rows, before mmengine's logger prints `eta`
 
-    def __init__(self, interval: int = 10) -> None:
+    def __init__(self, interval: Positive = 10) -> None:
         self.interval = interval
         self._iter_row: dict[str, Any] = {}
         self._epoch_row: dict[str, Any] = {}

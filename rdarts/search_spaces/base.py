@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Annotated, Any
 
+from rdarts.configuration.declarations import Component
 from rdarts.errors import UserError, nearest
 from rdarts.registry import SEARCH_SPACES
 
@@ -333,3 +335,7 @@ def chain_space(
         discretizer='Argmax',
         parameter_free=frozenset(parameter_free),
     )
+
+
+# what a config may say of a space
+SpaceSpec = Annotated[str | Mapping[str, Any] | SearchSpace, Component('SEARCH_SPACES')]

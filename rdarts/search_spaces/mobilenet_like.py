@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace, Stage, chain_space
@@ -20,9 +21,9 @@ MBCONVS = tuple(f'mbconv_k{kernel}_e{expansion}' for kernel in (3, 5, 7) for exp
 
 @SEARCH_SPACES.register_module(name='mobilenet_like')
 def mobilenet_like(
-    widths: Sequence[int] = WIDTHS,
-    depths: Sequence[int] = DEPTHS,
-    strides: Sequence[int] = STRIDES,
+    widths: Sequence[Positive] = WIDTHS,
+    depths: Sequence[Positive] = DEPTHS,
+    strides: Sequence[Literal[1, 2]] = STRIDES,
     costs: str | os.PathLike | Mapping[str, Any] | None = None,
 ) -> SearchSpace:
     """Stages of inverted bottlenecks: kernel 3, 5 or 7, expansion 3 or 6, or a skip.

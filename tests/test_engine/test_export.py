@@ -392,10 +392,10 @@ def names_of(folder: Path, options: dict, meta: dict | None = None) -> tuple[str
 
 
 def test_names_of_ones_own_classes(tmp_path):
-    few = {'model.head.num_classes': 2}
+    few = {'model.head.num_classes': 2, 'data_preprocessor.num_classes': 2}
     meta = dict(dataset_meta=dict(classes=('cat', 'dog')))
     assert names_of(tmp_path / 'a', few, meta) == ('cat', 'dog')
-    three = {'model.head.num_classes': 3}
+    three = {'model.head.num_classes': 3, 'data_preprocessor.num_classes': 3}
     assert names_of(tmp_path / 'b', three, meta) == ('0', '1', '2')  # of another set
     for split in ('train', 'val'):
         for name in ('ant', 'bee', 'fly'):
@@ -455,13 +455,16 @@ def test_configs_that_cannot_be_exported(runs, tmp_path):
     search, (_, checkpoint) = write_small_search(tmp_path), export.find_run(runs['nb201'])
     with pytest.raises(UserError, match=r'small.py is a search: .*train the one that it found'):
         export.load_trained(search, checkpoint)
-    refused(runs, 'nb201', {'model.head.type': 'StackedLinearClsHead'}, 'over averaged features')
+    stacked = {'model.head.type': 'StackedLinearClsHead', 'model.head.mid_channels': [8]}
+    refused(runs, 'nb201', stacked, 'over averaged features')
     refused(runs, 'nb201', {'model.neck.type': 'GeneralizedMeanPooling'}, 'GeneralizedMeanPooling')
-    refused(runs, 'nb201', {'model.type': 'ImageClassifier2'}, 'only classifiers are exported')
+    refused(runs, 'nb201', {'model.type': 'MoCo'}, 'only classifiers are exported')
     refused(runs, 'nb201', {'model.backbone.in_channels': 1}, 'the network takes 1')
-    refused(runs, 'nb201', {'model.head.num_classes': 9}, 'does not fit this network')
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='Grayscale')]
-    refused(runs, 'nb201', {'test_dataloader.dataset.pipeline': pipeline}, "knows no 'Grayscale'")
+    refused(runs, 'nb201', {'model.backbone.cells_per_stage': 2}, 'does not fit this network')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomGrayscale', prob=1.0)]
+    refused(
+        runs, 'nb201', {'test_dataloader.dataset.pipeline': pipeline}, "knows no 'RandomGrayscale'"
+    )
 
 
 def test_noise_has_no_fixed_output(tmp_path):

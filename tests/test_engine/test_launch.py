@@ -31,50 +31,102 @@ def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
     return lines[0]
 
 
+MISTAKES = [
+    # names
+    (f'{BACKBONE}.type=rdarts.DARTSSupernt', "did you mean 'rdarts.DARTSSupernet'?"),
+    (f'{BACKBONE}.space=nas_bench_21', "search space 'nas_bench_21' (model.backbone.space): did"),
+    (f'{BACKBONE}.relaxation.type=rdarts.Sofmax', "did you mean 'Softmax'?"),
+    (
+        f'{BACKBONE}.relaxation=Sofmax',
+        "'Sofmax' (model.backbone.relaxation): did you mean 'Softmax'",
+    ),
+    (f'{BACKBONE}.mixed_op.type=MixedOpp', "mixed operation 'MixedOpp' (model.backbone.mixed_op)"),
+    (
+        'default_hooks.architect.type=rdarts.BERArchitectHok',
+        "(default_hooks.architect): did you mean 'rdarts.BERArchitectHook'?",
+    ),
+    ('default_hooks.timer.type=IterTimerHok', "did you mean 'IterTimerHook'?"),
+    ('default_hooks.genotype.discretizer=Argmx', "did you mean 'Argmax'?"),
+    ('model.type=ImageClasifier', "did you mean 'ImageClassifier'?"),
+    ('optim_wrapper.optimizer.type=SDG', "did you mean 'SGD'?"),
+    ('train_dataloader.sampler.type=rdarts.SededSampler', "'rdarts.SeededSampler'?"),
+    ("custom_hooks=[dict(type='EMAHok')]", "unknown hook 'EMAHok' (custom_hooks.0): did you mean"),
+    ('train_dataloader.collate_fn.type=x', 'known: default_collate, '),
+    # keys
+    ('modle.backbone.channels=4', "unknown key 'modle': did you mean 'model'?"),
+    (f'{BACKBONE}.chanels=4', "'chanels': did you mean 'channels'?"),
+    ('model.cells_per_stag=2', "did you mean 'model.backbone.cells_per_stage'?"),
+    ('default_hooks.architect.lamda_=1', "'lamda_': did you mean 'lambda_'?"),
+    ('default_hooks.architct.lambda_=1', "no hook 'architct': did you mean 'architect'?"),
+    ('train_cfg.max_epoch=3', "'max_epoch': did you mean 'max_epochs'?"),
+    ('train_dataloader.dataset.fracton=.3', "'fracton': did you mean 'fraction'?"),
+    ('optim_wrapper.optimizer.momentm=.3', "SGD takes no 'momentm': did you mean 'momentum'?"),
+    ('default_hooks.checkpoint.intervall=2', "did you mean 'interval'?"),
+    ('default_hooks.checkpoint.by_epoch=False', "takes no 'by_epoch'"),
+    ('randomness.sed=1', "did you mean 'seed'?"),
+    ('search_split.fraction=.3', 'set train_dataloader.dataset.fraction, arch_dataloader.d'),
+    ('foo', "--cfg-options takes KEY=VALUE, but got 'foo'"),
+    # values
+    (
+        'model.head.in_channels=4',
+        'the network gives 64 features: set model.head.in_channels=64',
+    ),
+    ('image_size=0', 'image_size must be a positive whole number, but is 0'),
+    ('epochs=1.5', 'epochs must be a positive integer, but is 1.5'),
+    (
+        'train_cfg.max_epochs=0',
+        'train_cfg.max_epochs must be a whole number of at least 1, but is 0',
+    ),
+    ('train_cfg.val_interval=0', 'must be a whole number of at least 1, but is 0'),
+    ('default_hooks.checkpoint.interval=x', "a whole number of at least 1, but is 'x'"),
+    ('default_hooks.checkpoint.minutes=nan', 'a finite number of at least 0, but is nan'),
+    ('default_hooks.architect.lambda_=-1', 'must be at least 0 unless signed=True, but is -1'),
+    ('default_hooks.architect.lambda_=nan', 'must be a finite number or a dict of points'),
+    ('default_hooks.architect.lambda_=dict(points=[(1,1),(0,1)])', 'must have increasing epochs'),
+    ('default_hooks.architect.order=3', 'order must be one of 1, 2, but is 3'),
+    ('default_hooks.report=none', "but is 'none': none is written None"),
+    ('train_dataloader.dataset.fraction=1.5', 'above 0 and below 1, but is 1.5'),
+    ('optim_wrapper.clip_grad=5', 'must be a dict of type, max_norm, '),
+    ('arch_optimizer.betas=(0.5,)', 'a list of 2: a finite number of at least 0 and below 1 each'),
+    ('env_cfg.mp_cfg.mp_start_method=forc', "must be one of 'fork', 'spawn', 'forkserver'"),
+    ('launcher=x', "must be one of 'none', 'pytorch', 'slurm', 'mpi', but is 'x'"),
+    ('load_from=a,b.pth', 'a text with a comma needs quotes'),
+    # relations
+    ('val_evaluator.topk=20', 'at most the number of classes, 10 (model.head.num_classes), but is'),
+    ('data_preprocessor.num_classes=11', 'is 11, but model.head.num_classes is 10'),
+    ('train_dataloader.persistent_workers=True', 'set train_dataloader.persistent_workers=False'),
+    ('val_cfg=None', 'which val_dataloader needs'),
+    ('optim_wrapper.optimizer.momentum=0 optim_wrapper.optimizer.nesterov=True', 'momentum above'),
+    ('param_scheduler.begin=100', 'must be above begin, which is 100, but is 100'),
+    ('arch_optimizer=None', 'is missing, which default_hooks.architect needs'),
+]
+
+
+@pytest.mark.parametrize(('option', 'says'), MISTAKES)
+def test_mistakes_in_options(option, says):
+    with pytest.raises(UserError) as error:
+        launch.load_config(CONFIG, parse_options(option.split()))
+    assert says in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+# of every kind one, and what only the data can say
 @pytest.mark.parametrize(
     ('option', 'says'),
     [
-        (f'{BACKBONE}.type=rdarts.DARTSSupernt', "did you mean 'rdarts.DARTSSupernet'?"),
-        (f'{BACKBONE}.space=nas_bench_21', "search space 'nas_bench_21': did you mean 'nas_b"),
-        (f'{BACKBONE}.relaxation.type=rdarts.Sofmax', "did you mean 'rdarts.Softmax'?"),
-        (f'{BACKBONE}.relaxation=Sofmax', "relaxation 'Sofmax': did you mean 'Softmax'?"),
-        (f'{BACKBONE}.mixed_op.type=MixedOpp', "mixed operation 'MixedOpp': did you mean"),
-        (
-            'default_hooks.architect.type=rdarts.BERArchitectHok',
-            "(default_hooks.architect): did you mean 'rdarts.BERArchitectHook'?",
-        ),
-        ('default_hooks.timer.type=IterTimerHok', "did you mean 'IterTimerHook'?"),
-        ('default_hooks.genotype.discretizer=Argmx', "did you mean 'Argmax'?"),
-        ('model.type=ImageClasifier', "did you mean 'ImageClassifier'?"),
-        ('optim_wrapper.optimizer.type=SDG', "did you mean 'SGD'?"),
-        ('train_dataloader.sampler.type=rdarts.SededSampler', "'rdarts.SeededSampler'?"),
-        # keys
-        ('modle.backbone.channels=4', "unknown key 'modle': did you mean 'model'?"),
-        (f'{BACKBONE}.chanels=4', "'chanels'; did you mean 'channels'?"),
-        ('default_hooks.architect.lamda_=1', "'lamda_'; did you mean 'lambda_'?"),
-        ('train_cfg.max_epoch=3', "'max_epoch'; did you mean 'max_epochs'?"),
-        ('train_dataloader.dataset.fracton=.3', "'fracton'; did you mean 'fraction'?"),
-        ('optim_wrapper.optimizer.momentm=.3', "unexpected keyword argument 'momentm'"),
-        ('search_split.fraction=.3', 'set train_dataloader.dataset.fraction, arch_dataloader.d'),
-        ('foo', "--cfg-options takes KEY=VALUE, but got 'foo'"),
-        # values
-        (
-            'model.head.in_channels=4',
-            'the network gives 64 features: set model.head.in_channels=64',
-        ),
-        ('image_size=0', 'image_size must be a positive whole number, but is 0'),
-        ('epochs=1.5', 'epochs must be a positive integer, but is 1.5'),
-        ('train_cfg.max_epochs=0', 'max_epochs must be a positive integer, not 0'),
-        ('default_hooks.architect.lambda_=-1', 'lambda_ of BatchEntropyDecay must be at least 0'),
-        ('default_hooks.architect.lambda_=nan', 'must be a finite number, but is nan'),
-        ('default_hooks.architect.order=3', 'order must be 1 or 2, but is 3'),
-        ('train_dataloader.dataset.fraction=1.5', 'split fraction lies inside (0, 1)'),
+        MISTAKES[5],
         ('train_dataloader.batch_size=5000', 'train_dataloader: 719 images are fewer than a'),
         ('arch_dataloader.batch_size=5000', 'arch_dataloader: 719 images are fewer than a'),
     ],
 )
-def test_mistakes_in_options(option, says, tmp_path):
+def test_mistakes_at_a_start(option, says, tmp_path):
     assert says in fails(tmp_path, '--cfg-options', option)
+
+
+@pytest.mark.slow
+def test_forty_mistakes_at_starts(tmp_path):
+    for option, says in MISTAKES[-40:]:
+        assert says in fails(tmp_path, '--dry-run', '--cfg-options', *option.split()), option
 
 
 def test_mistakes_in_the_config_file(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rdarts.architect.discretizers.base import Discretizer, edge_weights
+from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype
 from rdarts.registry import DISCRETIZERS
@@ -25,7 +26,7 @@ class TopEdges(Discretizer):
         k (int): Edges a node. Defaults to 2.
     """
 
-    def __init__(self, k: int = 2) -> None:
+    def __init__(self, k: Positive = 2) -> None:
         if not isinstance(k, int) or k < 1:
             raise UserError(f'TopEdges: k must be a positive integer, but is {k!r}')
         self.k = k

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.architect.schedule import Schedule
+from rdarts.architect.schedule import Schedule, ScheduleSpec
 from rdarts.search_spaces import SearchSpace
 
 
@@ -32,7 +33,22 @@ class Regularizer:
 
     relaxation: Relaxation = Softmax()
 
-    def __init__(self, lambda_: float | Mapping = 1.0, signed: bool = False) -> None:
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What holds of the arguments of a config together: the key and line of each fault.
+
+        Args:
+            arguments (dict): Those of the config, and the defaults of the others.
+        """
+        spec = arguments['lambda_']
+        values = [value for _, value in spec['points']] if isinstance(spec, Mapping) else [spec]
+        if not arguments['signed'] and min(values) < 0:
+            yield 'lambda_', f'must be at least 0 unless signed=True, but is {spec}'
+        epochs = [epoch for epoch, _ in spec['points']] if isinstance(spec, Mapping) else []
+        if epochs != sorted(set(epochs)):
+            yield 'lambda_.points', f'must have increasing epochs, but is {spec["points"]}'
+
+    def __init__(self, lambda_: ScheduleSpec = 1.0, signed: bool = False) -> None:
         name = f'lambda_ of {type(self).__name__}'
         self.lambda_ = Schedule(lambda_, name=name, minimum=None if signed else 0.0)
 

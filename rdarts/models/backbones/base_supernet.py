@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import Among, Component, NotNegative
 from rdarts.errors import UserError
 from rdarts.models.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
 from rdarts.registry import MIXED_OPS, RELAXATIONS, build
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SpaceSpec, build_space
 
 EXECUTIONS = ('plain', 'fan_out')
 
@@ -55,11 +56,11 @@ class BaseSupernet(BaseModule):
 
     def __init__(
         self,
-        space: str | Mapping[str, Any] | SearchSpace,
-        relaxation: str | Mapping[str, Any] = 'rdarts.Softmax',
-        mixed_op: str | Mapping[str, Any] = 'rdarts.MixedOp',
-        execution: str = 'fan_out',
-        alpha_std: float = 1e-3,
+        space: SpaceSpec,
+        relaxation: Annotated[str | Mapping[str, Any], Component('RELAXATIONS')] = 'rdarts.Softmax',
+        mixed_op: Annotated[str | Mapping[str, Any], Component('MIXED_OPS')] = 'rdarts.MixedOp',
+        execution: Annotated[str, Among(EXECUTIONS)] = 'fan_out',
+        alpha_std: NotNegative = 1e-3,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import BelowOne, Count, Index, Positive
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype, load_genotype
+from rdarts.genotypes import CellGenotype, GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
 from rdarts.models.backbones.derived_net import DerivedNet, drop_path
@@ -24,7 +24,7 @@ from rdarts.models.operations import (
     relu_conv_bn,
 )
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SpaceSpec, build_space
 
 SIZES = {'cifar': (36, 20), 'imagenet': (48, 14)}
 """Published channels and cells of each stem."""
@@ -130,16 +130,16 @@ class DARTSNet(DerivedNet):
 
     def __init__(
         self,
-        genotype: str | os.PathLike | Mapping[str, Any] | Genotype,
-        space: str | Mapping[str, Any] | SearchSpace | None = None,
-        in_channels: int = 3,
-        channels: int | None = None,
-        num_cells: int | None = None,
-        stem: str = 'cifar',
+        genotype: GenotypeSpec,
+        space: SpaceSpec | None = None,
+        in_channels: Positive = 3,
+        channels: Positive | None = None,
+        num_cells: Positive | None = None,
+        stem: Literal['cifar', 'imagenet'] = 'cifar',
         auxiliary: bool = False,
-        drop_path: float = 0.0,
-        out_indices: Sequence[int] | None = None,
-        frozen_stages: int = -1,
+        drop_path: BelowOne = 0.0,
+        out_indices: Sequence[Count] | None = None,
+        frozen_stages: Index = -1,
         norm_eval: bool = False,
         init_cfg: dict | None = None,
     ) -> None:

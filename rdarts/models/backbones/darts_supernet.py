@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
@@ -15,7 +15,7 @@ from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imag
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 from rdarts.models.preprocess import preprocess, takes_nodes
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces import SpaceSpec
 
 STEM_MULTIPLIER = 3
 
@@ -44,11 +44,11 @@ class DARTSSupernet(BaseSupernet):
 
     def __init__(
         self,
-        space: str | Mapping[str, Any] | SearchSpace = 'darts',
-        in_channels: int = 3,
-        channels: int = 16,
-        num_cells: int = 8,
-        stem: str = 'cifar',
+        space: SpaceSpec = 'darts',
+        in_channels: Positive = 3,
+        channels: Positive = 16,
+        num_cells: Positive = 8,
+        stem: Literal['cifar', 'imagenet'] = 'cifar',
         affine: bool = False,
         track_running_stats: bool = True,
         **kwargs: Any,

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from rdarts.genotypes import Genotype, load_genotype
+from rdarts.configuration.declarations import AboveZero, Among, Count, Index, Positive
+from rdarts.genotypes import GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.backbones.mobilenet_like_supernet import (
     FIRST_CHANNELS,
     LAST_CHANNELS,
     STEM_CHANNELS,
+    STEMS,
     check_chain,
     stage_strides,
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SpaceSpec, build_space
 
 
 @MODELS.register_module()
@@ -62,16 +63,16 @@ class MobileNetLikeNet(DerivedNet):
 
     def __init__(
         self,
-        genotype: str | os.PathLike | Mapping[str, Any] | Genotype,
-        space: str | Mapping[str, Any] | SearchSpace = 'mobilenet_like',
-        in_channels: int = 3,
-        stem_channels: int = STEM_CHANNELS,
-        first_channels: int = FIRST_CHANNELS,
-        last_channels: int = LAST_CHANNELS,
-        stem: str = 'imagenet',
-        norm_eps: float = 1e-3,
-        out_indices: Sequence[int] | None = None,
-        frozen_stages: int = -1,
+        genotype: GenotypeSpec,
+        space: SpaceSpec = 'mobilenet_like',
+        in_channels: Positive = 3,
+        stem_channels: Positive = STEM_CHANNELS,
+        first_channels: Positive = FIRST_CHANNELS,
+        last_channels: Positive = LAST_CHANNELS,
+        stem: Annotated[str, Among(STEMS)] = 'imagenet',
+        norm_eps: AboveZero = 1e-3,
+        out_indices: Sequence[Count] | None = None,
+        frozen_stages: Index = -1,
         norm_eval: bool = False,
         init_cfg: dict | None = None,
     ) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
+from rdarts.configuration.declarations import Among, Positive
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace, Stage
+from rdarts.search_spaces import SearchSpace, SpaceSpec, Stage
 from rdarts.search_spaces.costs import CostTable
 
 STEMS = ('imagenet', 'cifar')
@@ -105,12 +105,12 @@ class MobileNetLikeSupernet(BaseSupernet):
 
     def __init__(
         self,
-        space: str | Mapping[str, Any] | SearchSpace = 'mobilenet_like',
-        in_channels: int = 3,
-        stem_channels: int = STEM_CHANNELS,
-        first_channels: int = FIRST_CHANNELS,
-        last_channels: int = LAST_CHANNELS,
-        stem: str = 'imagenet',
+        space: SpaceSpec = 'mobilenet_like',
+        in_channels: Positive = 3,
+        stem_channels: Positive = STEM_CHANNELS,
+        first_channels: Positive = FIRST_CHANNELS,
+        last_channels: Positive = LAST_CHANNELS,
+        stem: Annotated[str, Among(STEMS)] = 'imagenet',
         affine: bool = True,
         track_running_stats: bool = True,
         checkpoint: bool = False,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import Count, Index, Positive
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype, load_genotype
+from rdarts.genotypes import CellGenotype, Genotype, GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
@@ -17,7 +17,7 @@ from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
 
 
 def edge_operations(genotype: Genotype, space: SearchSpace) -> list[str]:
@@ -101,14 +101,14 @@ class NASBench201Net(DerivedNet):
 
     def __init__(
         self,
-        genotype: str | os.PathLike | Mapping[str, Any] | Genotype,
-        space: str | Mapping[str, Any] | SearchSpace = 'nas_bench_201',
-        in_channels: int = 3,
-        channels: int = 16,
-        cells_per_stage: int = 5,
-        stem: str = 'cifar',
-        out_indices: Sequence[int] | None = None,
-        frozen_stages: int = -1,
+        genotype: GenotypeSpec,
+        space: SpaceSpec = 'nas_bench_201',
+        in_channels: Positive = 3,
+        channels: Positive = 16,
+        cells_per_stage: Positive = 5,
+        stem: Literal['cifar', 'imagenet'] = 'cifar',
+        out_indices: Sequence[Count] | None = None,
+        frozen_stages: Index = -1,
         norm_eval: bool = False,
         init_cfg: dict | None = None,
     ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
@@ -14,7 +14,7 @@ from rdarts.models.backbones.stems import cifar_stem
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.operations import PlainLayers, relu_conv_bn
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces import SpaceSpec
 
 STAGES = 3
 
@@ -61,10 +61,10 @@ class NASBench201Supernet(BaseSupernet):
 
     def __init__(
         self,
-        space: str | Mapping[str, Any] | SearchSpace = 'nas_bench_201',
-        in_channels: int = 3,
-        channels: int = 16,
-        cells_per_stage: int = 5,
+        space: SpaceSpec = 'nas_bench_201',
+        in_channels: Positive = 3,
+        channels: Positive = 16,
+        cells_per_stage: Positive = 5,
         affine: bool = False,
         track_running_stats: bool = True,
         **kwargs: Any,

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypedDict
 
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor
 
+from rdarts.configuration.declarations import Among, NotNegative, Positive
 from rdarts.engine import checkpoint  # noqa: F401  (any init_cfg loads through the safe loader)
-from rdarts.models.heads.auxiliary_head import AuxiliaryHead
+from rdarts.models.heads.auxiliary_head import POOLED, AuxiliaryHead
 from rdarts.registry import MODELS
+
+
+class _AuxiliarySpec(TypedDict):
+    in_channels: Positive
+
+
+class AuxiliarySpec(_AuxiliarySpec, total=False):
+    """What a config says of an auxiliary head."""
+
+    stem: Annotated[str, Among(POOLED)]
+    weight: NotNegative
 
 
 @MODELS.register_module()
@@ -31,9 +43,9 @@ class AuxiliaryClsHead(LinearClsHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int,
-        auxiliary: Mapping[str, Any] | None = None,
+        num_classes: Positive,
+        in_channels: Positive,
+        auxiliary: AuxiliarySpec | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)

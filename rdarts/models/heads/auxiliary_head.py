@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rdarts.configuration.declarations import Among, Positive
 from rdarts.errors import UserError
 
 POOLED = {'cifar': (5, 3), 'imagenet': (5, 2)}  # window and stride of the pooling
@@ -29,7 +32,9 @@ class AuxiliaryHead(nn.Module):
         UserError: The stem is not known.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, stem: str = 'cifar') -> None:
+    def __init__(
+        self, in_channels: Positive, num_classes: int, stem: Annotated[str, Among(POOLED)] = 'cifar'
+    ) -> None:
         super().__init__()
         if stem not in POOLED:
             raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")

@@ -1,0 +1,425 @@
+"""Every key of a config, checked against what its component declares, before any data is read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry
+
+from rdarts import registry as rdarts_registry
+from rdarts.configuration.declarations import Component, describe, fits, marks_of, members
+from rdarts.configuration.relations import relations
+from rdarts.configuration.sections import LOADER, PLAIN, SECTIONS, Section
+from rdarts.configuration.signatures import MISSING, Argument, arguments_of
+from rdarts.errors import UserError
+
+# which registry an argument of this name is of, where its annotation does not say
+_OF_ARGUMENTS = dict(
+    optimizer='OPTIMIZERS',
+    dataset='DATASETS',
+    datasets='DATASETS',
+    pipeline='TRANSFORMS',
+    transforms='TRANSFORMS',
+    sampler='DATA_SAMPLERS',
+    batch_sampler='DATA_SAMPLERS',
+    collate_fn='FUNCTIONS',
+    worker_init_fn='FUNCTIONS',
+    vis_backends='VISBACKENDS',
+    init_cfg='WEIGHT_INITIALIZERS',
+    constructor='OPTIM_WRAPPER_CONSTRUCTORS',
+    metrics='METRICS',
+)
+# what the builder of a registry's components passes itself
+_GIVEN: dict[str, tuple[str, ...]] = dict(
+    LOOPS=('runner', 'dataloader', 'evaluator'),
+    OPTIMIZERS=('params',),
+    PARAM_SCHEDULERS=('optimizer', 'param_name'),
+    DATA_SAMPLERS=('dataset', 'sampler', 'batch_size'),
+    VISBACKENDS=('save_dir',),
+    MIXED_OPS=(
+        *('candidates', 'in_channels', 'out_channels', 'stride', 'affine'),
+        *('track_running_stats', 'operation_args', 'labels'),
+    ),
+)
+# whose components get arguments from the one around them, as those of mmdet's models do
+_COMPLETED = ('TASK_UTILS', 'FUNCTIONS', 'MIXED_OPS')
+# where else the components of a registry's place may come from
+_BESIDE = dict(MODELS='TASK_UTILS', DATA_SAMPLERS='TASK_UTILS', METRICS='EVALUATOR')
+# taken from the dict before the component is built
+_POPPED: dict[str, dict[str, Argument]] = dict(
+    HOOKS=dict(priority=Argument(int | str, 'NORMAL')),
+    PARAM_SCHEDULERS=dict(convert_to_iter_based=Argument(bool, False)),
+    VISUALIZERS=dict(name=Argument(str, 'visualizer')),
+)
+# which a derived network gives its head once it has a genotype, and a folder of images
+_FOLLOW = ('in_channels', 'num_classes')
+_MARKS = ('type', '_scope_', '_delete_')
+_NONE = ('none', 'null', 'nil')
+
+
+def check_config(cfg: Mapping[str, Any], whole: bool = True) -> None:
+    """Refuse a config with a key or value that its component does not take.
+
+    Args:
+        cfg (dict): The config as data, after ``custom_imports`` and ``--cfg-options``.
+        whole (bool): Whether every number that follows from others is filled in; else what is
+            missing, and what keys have to do with one another, is not looked at. Defaults to True.
+
+    Raises:
+        UserError: The first fault: one line with its path, and what would be right.
+    """
+    checker = _Checker(cfg, whole)
+    checker.run()
+    if checker.faults:
+        raise UserError(checker.faults[0]())
+
+
+class _Checker:
+    """Walks over a config.
+
+    Args:
+        cfg (dict): The config.
+        whole (bool): See :func:`check_config`.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], whole: bool = True) -> None:
+        self.cfg, self.whole = cfg, whole
+        self.scope = cfg.get('default_scope') or 'mmengine'
+        # a line each, written once every section is known
+        self.faults: list[Any] = []
+        self.sections: dict[str, set[str]] = {}
+        self._resolved: dict[tuple[Any, ...], Any] = {}
+
+    def run(self) -> None:
+        for key, kind in PLAIN.items():
+            if key in self.cfg:
+                self.argument(self.cfg[key], key, Argument(kind, None), 'MODELS')
+        if self.faults:  # the scope may be one of them
+            return
+        for key, section in SECTIONS.items():
+            if self.cfg.get(key) is not None:
+                self.section(self.cfg[key], key, section)
+        if self.whole and not self.faults:
+            # a relation says nothing where a value of it is wrong by itself
+            for path, line in relations(self.cfg, self.resolve):
+                self.fault(path, line)
+
+    def fault(self, path: str, line: str) -> None:
+        self.faults.append(lambda: f'{path} {line}' if path else line)
+
+    # Sections
+
+    def section(self, value: Any, path: str, section: Section) -> None:
+        if section.many and isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                self.component(item, f'{path}.{index}', section.registry, section.default)
+        elif section.named:
+            if not isinstance(value, Mapping):
+                self.wrong(value, path, 'a dict of components')
+                return
+            self.sections[path] = set(value)
+            for name, item in value.items():
+                if isinstance(item, Mapping) or _is_object(item):
+                    self.component(item, f'{path}.{name}', section.registry, section.default)
+                elif item is not None:
+                    self.wrong(item, f'{path}.{name}', "a dict with a 'type' or None")
+        elif section.extra:
+            self.built_with(value, path, section)
+        else:
+            self.component(value, path, section.registry, section.default)
+
+    def built_with(self, value: Any, path: str, section: Section) -> None:
+        """A dict whose keys go to more than one builder, as a data loader's."""
+        if not isinstance(value, Mapping):
+            if not _is_object(value):
+                self.wrong(value, path, 'a dict')
+            return
+        extra = section.extra
+        if section.registry is None:
+            taken, _ = arguments_of(importlib.import_module(section.module).DataLoader)
+            taken = {**{k: v for k, v in taken.items() if k not in section.given}, **extra}
+            self.arguments(value, path, taken, False, 'data loader', 'DATASETS')
+            self.missing(value, path, taken)
+        else:
+            self.component(value, path, section.registry, section.default, extra)
+
+    # Components
+
+    def component(
+        self,
+        value: Any,
+        path: str,
+        registry: str,
+        default: str | None = None,
+        extra: Mapping[str, Argument] = {},
+    ) -> None:
+        """A dict with a ``type``, or the bare name of one of our own components."""
+        if registry == 'DATA_LOADERS':
+            self.built_with(value, path, LOADER)
+            return
+        own = _registry(registry).parent is None and _registry(registry).scope == 'rdarts'
+        if isinstance(value, str) and own:
+            self.known(value, path, registry)
+            return
+        if not isinstance(value, Mapping):
+            if not _is_object(value):
+                self.wrong(value, path, "a dict with a 'type'" + (' or a name' if own else ''))
+            return
+        kind = value.get('type', default)
+        if kind is None:
+            self.without_type(path, registry)
+            return
+        target = self.known(kind, path, registry, value.get('_scope_'))
+        if target is None:
+            return
+        name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+        taken, more = arguments_of(target)
+        given = _GIVEN.get(registry, ())
+        if registry == 'FUNCTIONS':
+            given = tuple(taken)[:1]
+        given = (*given, *getattr(target, 'fixed_arguments', ()))
+        taken = {key: argument for key, argument in taken.items() if key not in given}
+        taken = {**taken, **_POPPED.get(registry, {}), **extra}
+        if 'type' not in value and registry == 'LOOPS':
+            taken['by_epoch'] = Argument(bool, True)
+        self.arguments(value, path, taken, more, name, registry)
+        if registry not in _COMPLETED or (own is False and self.scope != 'mmdet'):
+            if registry not in ('TASK_UTILS', 'FUNCTIONS', 'MIXED_OPS'):
+                self.missing(value, path, taken)
+        self.own_relations(target, value, taken, path)
+
+    def arguments(
+        self,
+        value: Mapping[str, Any],
+        path: str,
+        taken: Mapping[str, Argument],
+        more: bool,
+        name: str,
+        registry: str,
+    ) -> None:
+        self.sections[path] = set(taken)
+        for key, item in value.items():
+            if key in _MARKS:
+                continue
+            inner = f'{path}.{key}'
+            if key in taken:
+                self.argument(item, inner, taken[key], _OF_ARGUMENTS.get(key, registry))
+            elif not more:
+                self.unknown(path, key, taken, name)
+
+    def missing(self, value: Mapping[str, Any], path: str, taken: Mapping[str, Argument]) -> None:
+        for key, argument in taken.items() if self.whole else ():
+            if argument.default is MISSING and key not in value and key not in _FOLLOW:
+                self.fault(f'{path}.{key}', f'is missing: it is {describe(argument.kind)}')
+
+    def argument(self, value: Any, path: str, argument: Argument, registry: str) -> None:
+        kind, default = argument.kind, argument.default
+        if value is None and default is None:
+            return
+        if default is not MISSING and type(value) is type(default) and value == default:
+            return
+        component = next((m for m in marks_of(kind) if isinstance(m, Component)), None)
+        registry = component.registry if component is not None else registry
+        schema = next((one for one in map(_bare, members(kind)) if typing.is_typeddict(one)), None)
+        if schema is not None and isinstance(value, Mapping):
+            self.typed_dict(value, path, schema)
+        elif component is not None and isinstance(value, (Mapping, str)):
+            self.component(value, path, registry)
+        elif component is not None and isinstance(value, (list, tuple)) and fits(value, kind):
+            for index, item in enumerate(value):
+                self.component(item, f'{path}.{index}', registry)
+        elif not fits(value, kind):
+            self.wrong(value, path, describe(kind))
+        else:
+            self.within(value, path, registry)
+
+    def within(self, value: Any, path: str, registry: str) -> None:
+        """The components inside an argument that is declared no further."""
+        if isinstance(value, Mapping):
+            if 'type' in value:
+                if path.endswith(('_cfg', '.nms')) and not path.endswith('.init_cfg'):
+                    return  # layers, whose arguments the network completes
+                self.component(value, path, registry)
+            else:
+                for key, item in value.items():
+                    self.within(item, f'{path}.{key}', _OF_ARGUMENTS.get(key, registry))
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                self.within(item, f'{path}.{index}', registry)
+
+    def typed_dict(self, value: Mapping[str, Any], path: str, schema: Any) -> None:
+        kinds = typing.get_type_hints(schema, include_extras=True)
+        self.sections[path] = set(kinds)
+        for key, item in value.items():
+            if key in kinds:
+                self.argument(item, f'{path}.{key}', Argument(kinds[key]), 'MODELS')
+            elif key not in _MARKS:
+                self.unknown(path, key, kinds, path.rpartition('.')[2])
+        for key in sorted(schema.__required_keys__ - set(value) - set(_FOLLOW)):
+            self.fault(f'{path}.{key}', f'is missing: it is {describe(kinds[key])}')
+
+    def own_relations(
+        self, target: Any, value: Mapping[str, Any], taken: Mapping[str, Argument], path: str
+    ) -> None:
+        """What a class says of its arguments together: its ``check_arguments``."""
+        check = getattr(target, 'check_arguments', None)
+        if check is None or self.faults:
+            return
+        defaults = {k: a.default for k, a in taken.items() if a.default is not MISSING}
+        for key, line in check({**defaults, **value}):
+            self.fault(f'{path}.{key}', line)
+
+    # Names
+
+    def resolve(self, name: Any, registry: str, scope: str | None = None) -> Any:
+        """The component of a name, or None."""
+        if not isinstance(name, str):
+            return name
+        key = (name, registry, scope)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(name, registry, scope)
+        return self._resolved[key]
+
+    def _resolve(self, name: str, registry: str, scope: str | None) -> Any:
+        found = _registry(registry)
+        if found.parent is None and found.scope == 'rdarts':
+            found.import_from_location()
+            key = name.removeprefix('rdarts.')
+            return found.module_dict.get(key) or ('.' in name and _get(found, name)) or None
+        scope = scope or self.scope
+        if scope in ('mmpretrain', 'mmdet'):
+            importlib.import_module(f'{scope}.registry')
+        return _get(found.children.get(scope, found), name)
+
+    def known(self, name: Any, path: str, registry: str, scope: str | None = None) -> Any:
+        """The component of a name; a fault where there is none."""
+        if not isinstance(name, str):
+            if callable(name):
+                return name
+            self.wrong(name, f'{path}.type', 'the name of a component')
+            return None
+        order = [registry, *([_BESIDE[registry]] if registry in _BESIDE else [])]
+        for one in order:
+            target = self.resolve(name, one, scope)
+            if target is not None:
+                return target
+        names = {known for one in order for known in _names(_registry(one), scope or self.scope)}
+        title = _registry(registry).name
+        self.faults.append(lambda: f"unknown {title} '{name}' ({path}): {_nearest(name, names)}")
+        return None
+
+    # Lines
+
+    def wrong(self, value: Any, path: str, right: str) -> None:
+        hint = ''
+        if isinstance(value, str) and value.lower() in _NONE and 'None' in right:
+            hint = ': none is written None'
+        elif isinstance(value, (list, tuple)) and 'a text' in right and _is_cut(value):
+            hint = ': a text with a comma needs quotes'
+        self.fault(path, f'must be {right}, but is {_short(value)}{hint}')
+
+    def without_type(self, path: str, registry: str) -> None:
+        parent, _, key = path.rpartition('.')
+        names = self.sections.get(parent, set()) - {key}
+        # what --cfg-options made of a mistyped name
+        title = 'hook' if registry == 'HOOKS' else 'key'
+        close = _close(key, names)
+        if close is None:
+            self.fault(path, f"has no 'type': it is a dict with the type of a {title}")
+        else:
+            self.faults.append(lambda: f"{parent} has no {title} '{key}': did you mean '{close}'?")
+
+    def unknown(self, path: str, key: str, taken: Iterable[str], name: str) -> None:
+        taken = set(taken)
+
+        def line() -> str:
+            hint = self.meant(path, key, taken)
+            return f"{path}.{key}: {name} takes no '{key}': {hint}"
+
+        self.faults.append(line)
+
+    def meant(self, path: str, key: str, taken: set[str]) -> str:
+        """The key that was meant: of this section, or else of another one, with its path."""
+        here = _close(key, taken)
+        if here is not None and _ratio(key, here) >= 0.75:
+            return f"did you mean '{here}'?"
+        best, place = 0.8, ''
+        for section, names in self.sections.items():
+            other = _close(key, names) if section != path else None
+            if other is not None and _ratio(key, other) > best:
+                best, place = _ratio(key, other), f'{section}.{other}'
+        if place:
+            return f"did you mean '{place}'?"
+        if here is not None:
+            return f"did you mean '{here}'?"
+        return 'known: ' + (', '.join(sorted(taken)) or 'none')
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if hasattr(kind, '__metadata__') else kind
+
+
+def _is_object(value: Any) -> bool:
+    """Whether a value was built already, by Python code that uses the runner."""
+    plain = (str, bytes, int, float, bool, list, tuple, set, Mapping, type(None))
+    return not isinstance(value, plain)
+
+
+def _is_cut(value: Any) -> bool:
+    return bool(value) and all(isinstance(item, (str, int, float)) for item in value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'
+
+
+def _ratio(first: str, second: str) -> float:
+    return difflib.SequenceMatcher(None, first, second).ratio()
+
+
+def _close(name: str, names: Iterable[str]) -> str | None:
+    known = sorted(names)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+    # of names that are as near, the one as long as what was written
+    return max(close, key=lambda c: (_ratio(c, name), -abs(len(c) - len(name))), default=None)
+
+
+def _nearest(name: str, names: set[str]) -> str:
+    close = _close(name, names) or _close(name.rpartition('.')[2], names)
+    if close is None:
+        close = _close(f'rdarts.{name}', names)
+    known = sorted(names)
+    more = f' and {len(known) - 12} more' if len(known) > 12 else ''
+    return f"did you mean '{close}'?" if close else f'known: {", ".join(known[:12])}{more}'
+
+
+def _registry(name: str) -> Registry:
+    own = getattr(rdarts_registry, name, None)
+    if own is not None and own.parent is None:
+        return own
+    return getattr(mmengine_registry, name)
+
+
+def _get(registry: Registry, name: str) -> Any:
+    try:
+        return registry.get(name)
+    except (KeyError, RuntimeError, ImportError, ValueError, TypeError):
+        return None
+
+
+def _names(registry: Registry, scope: str) -> Iterator[str]:
+    """Every name that a config may write for a component of a registry."""
+    for one in (registry, registry.children.get(scope)):
+        if one is not None:
+            own = one.scope == 'rdarts' and one.parent is not None
+            yield from (f'rdarts.{name}' if own else name for name in one.module_dict)
+    ours = registry.children.get('rdarts')
+    if ours is not None:
+        ours.import_from_location()
+        yield from (f'rdarts.{name}' for name in ours.module_dict)

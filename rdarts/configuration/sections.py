@@ -1,0 +1,140 @@
+"""The top-level keys of a config, and which builder each goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypedDict
+
+from rdarts.configuration.declarations import Among, Component, Count, Positive, Seed
+from rdarts.configuration.framework_ranges import ParamwiseCfg
+from rdarts.configuration.signatures import MISSING, Argument
+
+
+@dataclass(frozen=True)
+class Section:
+    """A top-level key that makes a component.
+
+    Args:
+        registry (str, optional): Whose component it is; None for a data loader.
+        default (str, optional): Its type where the config names none.
+        many (bool): Whether a list of them stands there too.
+        named (bool): Whether it is a dict of them by name.
+        extra (dict): Keys that are taken from it before the component is built.
+        module (str): Where a data loader's class is.
+        given (tuple): Arguments that the builder passes itself.
+    """
+
+    registry: str | None
+    default: str | None = None
+    many: bool = False
+    named: bool = False
+    extra: Mapping[str, Argument] = field(default_factory=dict)
+    module: str = 'torch.utils.data'
+    given: tuple[str, ...] = ()
+
+
+class DistCfg(TypedDict, total=False):
+    """``env_cfg.dist_cfg``."""
+
+    backend: Annotated[str, Among(('nccl', 'gloo', 'mpi', 'hccl', 'cncl', 'mccl'))]
+    timeout: Positive
+    init_backend: Annotated[str, Among(('torch', 'deepspeed', 'colossalai'))]
+    port: Positive
+
+
+class MpCfg(TypedDict, total=False):
+    """``env_cfg.mp_cfg``."""
+
+    mp_start_method: Literal['fork', 'spawn', 'forkserver']
+    opencv_num_threads: Count
+
+
+class EnvCfg(TypedDict, total=False):
+    """``env_cfg``."""
+
+    cudnn_benchmark: bool
+    mp_cfg: MpCfg
+    dist_cfg: DistCfg
+    resource_limit: Positive
+
+
+class Randomness(TypedDict, total=False):
+    """``randomness``."""
+
+    seed: Seed | None
+    diff_rank_seed: bool
+    deterministic: bool
+
+
+class AutoScaleLr(TypedDict, total=False):
+    """``auto_scale_lr``."""
+
+    enable: bool
+    base_batch_size: Positive
+
+
+class CustomImports(TypedDict, total=False):
+    """``custom_imports``."""
+
+    imports: str | Sequence[str]
+    allow_failed_imports: bool
+
+
+_LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
+
+# what is no component
+PLAIN: dict[str, Any] = dict(
+    default_scope=Annotated[str, Among(('mmengine', 'mmpretrain', 'mmdet', 'rdarts'))],
+    work_dir=str | None,
+    load_from=str | None,
+    resume=bool,
+    launcher=Literal['none', 'pytorch', 'slurm', 'mpi'],
+    log_level=Annotated[str, Among(_LEVELS)],
+    experiment_name=str | None,
+    schedule_epochs=Positive,
+    env_cfg=EnvCfg,
+    randomness=Randomness,
+    auto_scale_lr=AutoScaleLr | None,
+    custom_imports=CustomImports | None,
+    compile=bool | dict,
+    find_unused_parameters=bool,
+    new_head=bool,
+    sync_bn=Literal['torch', 'mmcv'],
+)
+
+_LOADER = dict(
+    dataset=Argument(Annotated[dict, Component('DATASETS')], MISSING),
+    sampler=Argument(Annotated[dict, Component('DATA_SAMPLERS')], MISSING),
+    batch_sampler=Argument(Annotated[dict, Component('DATA_SAMPLERS')] | None, None),
+    num_batch_per_epoch=Argument(Positive | None, None),
+    collate_fn=Argument(Annotated[dict, Component('FUNCTIONS')] | None, None),
+    worker_init_fn=Argument(Annotated[dict, Component('FUNCTIONS')] | None, None),
+    disable_subprocess_warning=Argument(bool, False),
+)
+LOADER = Section(None, extra=_LOADER, given=('shuffle', 'generator'))
+LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader', 'test_dataloader')
+
+_OPTIM = dict(
+    optimizer=Argument(Annotated[dict, Component('OPTIMIZERS')], MISSING),
+    constructor=Argument(str, 'DefaultOptimWrapperConstructor'),
+    paramwise_cfg=Argument(ParamwiseCfg | None, None),
+)
+
+SECTIONS: dict[str, Section] = {
+    'model': Section('MODELS'),
+    'data_preprocessor': Section('MODELS', default='ClsDataPreprocessor'),
+    **dict.fromkeys(LOADERS, LOADER),
+    'train_cfg': Section('LOOPS', default='EpochBasedTrainLoop'),
+    'val_cfg': Section('LOOPS', default='ValLoop'),
+    'test_cfg': Section('LOOPS', default='TestLoop'),
+    'val_evaluator': Section('METRICS', many=True),
+    'test_evaluator': Section('METRICS', many=True),
+    'optim_wrapper': Section('OPTIM_WRAPPERS', default='OptimWrapper', extra=_OPTIM),
+    'arch_optimizer': Section('OPTIMIZERS'),
+    'param_scheduler': Section('PARAM_SCHEDULERS', many=True),
+    'default_hooks': Section('HOOKS', named=True),
+    'custom_hooks': Section('HOOKS', many=True),
+    'visualizer': Section('VISUALIZERS', default='Visualizer'),
+    'log_processor': Section('LOG_PROCESSORS', default='LogProcessor'),
+}

@@ -1,0 +1,226 @@
+"""Every key of every shipped config, set to what it cannot hold: one line each, none silent."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from mmengine.config import Config
+
+from rdarts.configuration import check as check_module
+from rdarts.configuration.check import check_config
+from rdarts.configuration.declarations import describe, fits, marks_of, members
+from rdarts.configuration.signatures import Argument
+from rdarts.engine import launch
+from rdarts.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+DETECTION = all(importlib.util.find_spec(name) is not None for name in ('mmdet', 'mmcv._ext'))
+FOLDERS = ('search', 'retrain', 'study', *(['detection'] if DETECTION else []))
+NAN, INFINITE = float('nan'), float('inf')
+
+
+def plain_configs(folder: str) -> dict[str, dict[str, Any]]:
+    """Configs as they are checked, without the networks that loading one builds."""
+    found = {}
+    for path in sorted((CONFIGS / folder).glob('*.py')):
+        cfg = Config.fromfile(path)
+        launch._drop_scope(cfg._cfg_dict)
+        found[f'{folder}/{path.stem}'] = cfg.to_dict()
+    return found
+
+
+class Recorder(check_module._Checker):
+    """Notes the declaration of each key that it passes, and how to reach the key."""
+
+    def run(self) -> None:
+        self.seen: dict[tuple[str, str], tuple[str, Argument]] = {}
+        super().run()
+
+    def argument(self, value: Any, path: str, argument: Argument, registry: str) -> None:
+        section, _, key = path.rpartition('.')
+        owner = self.owner(section)
+        self.seen.setdefault((owner, key), (path, argument))
+        super().argument(value, path, argument, registry)
+
+    def owner(self, section: str) -> str:
+        """What a section's keys belong to: its type, or its own path."""
+        value: Any = self.cfg
+        for part in section.split('.') if section else ():
+            value = value[int(part) if isinstance(value, (list, tuple)) else part]
+        return str(value.get('type', section)) if section and isinstance(value, dict) else section
+
+
+def every_key(configs: dict[str, dict[str, Any]]) -> dict[tuple[str, str], tuple[dict, str, Any]]:
+    """Each (component, key) of some configs once: a config, the key's path and its declaration."""
+    found: dict[tuple[str, str], tuple[dict, str, Any]] = {}
+    for cfg in configs.values():
+        recorder = Recorder(cfg)
+        recorder.run()
+        assert not recorder.faults
+        for key, (path, argument) in recorder.seen.items():
+            found.setdefault(key, (cfg, path, argument))
+    return found
+
+
+def changed(cfg: dict[str, Any], path: str, value: Any, name: str | None = None) -> dict[str, Any]:
+    """A config with another value at a path, or with its value under another name."""
+    cfg = copy.deepcopy(cfg)
+    *outer, last = path.split('.')
+    inner: Any = cfg
+    for part in outer:
+        inner = inner[int(part) if isinstance(inner, (list, tuple)) else part]
+    if name is not None:
+        inner[name] = inner.pop(last)
+    else:
+        inner[last] = value
+    return cfg
+
+
+def plain_kinds(kind: Any) -> set[str]:
+    """The kinds of data that a declaration takes, read here from the declaration alone."""
+    kinds = set()
+    for one in members(kind):
+        base = typing.get_args(one)[0] if hasattr(one, '__metadata__') else one
+        origin = typing.get_origin(base) or base
+        if base is Any or isinstance(base, typing.TypeVar):
+            return {'any'}
+        if origin is typing.Literal:
+            kinds |= {type(value).__name__ for value in typing.get_args(base)}
+        elif typing.is_typeddict(base):
+            kinds.add('dict')
+        elif origin in (str, int, float, bool):
+            kinds |= {'int', 'float'} if origin is float else {origin.__name__}
+        elif base is type(None) or base is None:
+            kinds.add('NoneType')
+        elif issubclass(origin, typing.get_origin(typing.Mapping)):
+            kinds.add('dict')
+        elif issubclass(origin, (list, tuple, typing.get_origin(typing.Sequence))):
+            kinds.add('list')
+        elif origin.__module__ not in ('os', 'pathlib'):
+            kinds.add('object')
+    return kinds
+
+
+WRONG_TYPES = dict(
+    str='wrong',
+    int=7,
+    float=7.5,
+    bool=True,
+    list=[{'wrong': 1}],
+    dict={'wrong_key': 1},
+    NoneType=None,
+)
+
+
+def is_signed(kind: Any, value: Any) -> bool:
+    """Whether a declaration says that a number of the other sign is right too."""
+    if typing.get_origin(kind) is typing.Literal:
+        return value in typing.get_args(kind)
+    least = [getattr(m, 'ge', getattr(m, 'gt', None)) for m in marks_of(kind)]
+    return not any(isinstance(one, (int, float)) and one > value for one in least)
+
+
+def wrong_values(argument: Argument, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a key cannot hold, by its declaration."""
+    kinds = plain_kinds(argument.kind)
+    if 'any' in kinds:
+        return
+    for name, wrong in WRONG_TYPES.items():
+        optional = wrong is None and argument.default is None
+        if name not in kinds and not optional:
+            yield f'type {name}', wrong
+    if kinds & {'int', 'float'}:
+        yield 'nan', NAN
+        yield 'infinite', INFINITE
+        number = [m for m in members(argument.kind) if plain_kinds(m) & {'int', 'float'}]
+        for sign in (-7, -7.5):
+            if not any(is_signed(one, sign) for one in number):
+                yield 'sign', sign
+    if 'str' in kinds and not fits('', argument.kind):
+        yield 'empty text', ''
+    if 'list' in kinds and not fits([], argument.kind) and argument.default not in ([], ()):
+        yield 'empty list', []
+
+
+def one_line(cfg: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as error:
+        check_config(cfg)
+    line = str(error.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+@pytest.fixture(scope='module')
+def configs():
+    return {k: v for folder in FOLDERS for k, v in plain_configs(folder).items()}
+
+
+@pytest.fixture(scope='module')
+def keys(configs):
+    return every_key(configs)
+
+
+def check_values(keys) -> int:
+    tried = 0
+    for (owner, key), (cfg, path, argument) in keys.items():
+        inner: Any = cfg
+        for part in path.split('.'):
+            inner = inner[int(part) if isinstance(inner, (list, tuple)) else part]
+        for name, wrong in wrong_values(argument, inner):
+            tried += 1
+            try:
+                line = one_line(changed(cfg, path, wrong))
+            except pytest.fail.Exception:
+                pytest.fail(f'{owner} {path} = {wrong!r} ({name}) is taken: {argument}')
+            assert path in line or key in line, (path, wrong, line)
+    return tried
+
+
+def check_names(keys) -> int:
+    tried = 0
+    for (owner, key), (cfg, path, _) in keys.items():
+        if '.' not in path or path.split('.')[-1].isdigit():
+            continue  # a name at the top of a config is anybody's
+        for near in (key + 'x', key[:-1] if len(key) > 3 else key * 2):
+            tried += 1
+            line = one_line(changed(cfg, path, None, near))
+            if owner == 'default_hooks':
+                continue
+            assert f"'{near}'" in line or f'{path} is missing' in line, (path, near, line)
+            if f"takes no '{near}'" in line:
+                assert key in line.partition(f"takes no '{near}'")[2], (path, near, line)
+    return tried
+
+
+def test_no_shipped_config_is_refused(configs):
+    assert len(configs) > 60
+    for cfg in configs.values():
+        check_config(cfg)
+
+
+def test_every_number_of_a_config_has_a_declared_range(keys):
+    """A sign that may be either is written as a float without a range, on purpose."""
+    either = {('rdarts.BERArchitectHook', 'lambda_'), ('default_hooks.architect.lambda_', 'points')}
+    for (owner, key), (_, path, argument) in keys.items():
+        kinds = plain_kinds(argument.kind)
+        if kinds & {'int', 'float'} and (owner, key) not in either:
+            ranges = [m for m in marks_of(argument.kind) if isinstance(m, (Ge, Gt, Le, Lt))]
+            literal = any('Literal' in str(m) for m in members(argument.kind))
+            assert ranges or literal, (owner, path, describe(argument.kind))
+
+
+@pytest.mark.slow
+def test_wrong_values_of_every_key(keys):
+    assert check_values(keys) > 500
+
+
+@pytest.mark.slow
+def test_near_misses_of_every_name(keys):
+    assert check_names(keys) > 200
