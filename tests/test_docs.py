@@ -20,6 +20,7 @@ from rdarts.benchmarks import NASBench201
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.dry_run import dry_run
 from rdarts.engine.launch import build_runner, check_model, load_config
+from rdarts.errors import UserError
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS, REGULARIZERS, build
 from rdarts.search_spaces import build_space
@@ -120,6 +121,30 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     assert regularizer({'cell': torch.zeros(6, 5)}, space).item() == pytest.approx(math.log(5))
     assert regularizer.lambda_.at(50) == pytest.approx(25.0)
     assert cfg.default_hooks.architect.type == 'rdarts.ArchitectHook'
+
+
+def test_ranges_as_the_page_on_methods_says(project):
+    (project / 'ranges.py').write_text(examples('docs/en/adding_a_method.md')['ranges.py'])
+    base = ROOT / 'configs' / 'search' / 'rdarts_nb201_digits.py'
+    for arguments, line in (
+        ('start_epoch=-1', 'start_epoch must be a whole number of at least 0, but is -1'),
+        ('threshold=2', 'threshold must be a finite number of at least 0 and at most 1, but is 2'),
+        ("mode='egde'", "mode must be one of 'edge', 'node', but is 'egde'"),
+        ('treshold=1', "FreezeHook takes no 'treshold': did you mean 'threshold'?"),
+        ("mode='node', threshold=0", 'threshold must be above 0 with mode=node, but is 0'),
+        ('', None),
+    ):
+        (project / 'frozen.py').write_text(
+            f"_base_ = [r'{base}']\n"
+            "custom_imports = dict(imports=['ranges'])\n"
+            f"custom_hooks = [dict(type='FreezeHook', {arguments})]\n"
+        )
+        if line is None:
+            assert load_config('frozen.py').custom_hooks[0].type == 'rdarts.FreezeHook'
+        else:
+            with pytest.raises(UserError) as error:
+                load_config('frozen.py')
+            assert line in str(error.value)
 
 
 def test_a_search_by_call_as_the_readme_says(project):

@@ -14,13 +14,10 @@ from rdarts.models.heads.auxiliary_head import POOLED, AuxiliaryHead
 from rdarts.registry import MODELS
 
 
-class _AuxiliarySpec(TypedDict):
+class AuxiliarySpec(TypedDict, total=False):
+    """What a config says of an auxiliary head; its width follows from the network."""
+
     in_channels: Positive
-
-
-class AuxiliarySpec(_AuxiliarySpec, total=False):
-    """What a config says of an auxiliary head."""
-
     stem: Annotated[str, Among(POOLED)]
     weight: NotNegative
 
