@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdarts.errors import UserError, nearest
+from rdarts.utils.files import read_text
 
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
@@ -232,7 +233,8 @@ class NASBench201Genotype:
             UserError: The text is not of that form.
         """
         ops = []
-        for node, part in enumerate(_name(text).strip().split('+')):
+        text = re.sub(r'\s+', '', _name(text)).strip(QUOTES)
+        for node, part in enumerate(text.split('+')):
             edges = part.split('|')
             if len(edges) != node + 3 or edges[0] or edges[-1]:
                 raise UserError(
@@ -296,6 +298,13 @@ class ChainGenotype:
 
 
 CHAIN = re.compile(r'\w+(?: - \w+)+|\w+ -')
+OFFICIAL = re.compile(r'(?<![\w\'"])Genotype\s*\(')
+CELL = re.compile(r'\|\s*\w+\s*~\s*0\s*\|(?=\s*\+)')  # the first node of NAS-Bench-201's form
+OUR_LOG = re.compile(r'\s*\(\d+ skip connections?\)\s*$')  # what it says after a genotype
+NUMPY = re.compile(r'(?:np|numpy)\.(?:u?int\d*|int_|intp|str_)')
+QUOTES = '\'"`,'
+MAX_NAME = 1000  # of a file; more is a text of another form
+MAX_BYTES = 2**22  # of a text or a file; the largest genotype of the literature has some thousand
 PUBLISHED = Path(__file__).with_name('published_genotypes.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
@@ -361,6 +370,33 @@ def dumps(genotype: Genotype) -> str:
     return json.dumps(genotype.to_dict(), indent=1, sort_keys=True) + '\n'
 
 
+def _written(node: ast.AST) -> Any:
+    """What an expression says, where it is data as Python or numpy print it; nothing is called.
+
+    Raises:
+        ValueError: It is anything else.
+        UserError: The bounds of a range are no integers.
+    """
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_written(item) for item in node.elts]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_index(_written(node.operand))
+    if not isinstance(node, ast.Call) or node.keywords:
+        raise ValueError
+    name, args = ast.unparse(node.func), [_written(arg) for arg in node.args]
+    if name == 'range' and len(args) == 2:
+        first, last = map(_index, args)
+        if 0 <= first < last <= MAX_NODES:
+            return list(range(first, last))
+    elif name in ('list', 'tuple') and len(args) == 1 and isinstance(args[0], list):
+        return args[0]
+    elif NUMPY.fullmatch(name) and len(args) == 1 and type(args[0]) in (int, str):
+        return args[0]
+    raise ValueError
+
+
 def _official(text: str, space: str) -> CellGenotype:
     """Parse ``Genotype(normal=[...], normal_concat=range(2, 6), ...)`` without evaluating it."""
     problem = UserError(
@@ -368,7 +404,7 @@ def _official(text: str, space: str) -> CellGenotype:
         'normal_concat=[...], reduce=[...], reduce_concat=[...])'
     )
     try:
-        call = ast.parse(text.strip(), mode='eval').body
+        call = ast.parse(text, mode='eval').body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise problem from None
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
@@ -376,20 +412,13 @@ def _official(text: str, space: str) -> CellGenotype:
     if call.func.id != 'Genotype':
         raise problem
     values: dict[str, Any] = {}
-    for keyword in call.keywords:
-        node = keyword.value
-        try:
-            if isinstance(node, ast.Call):
-                if not isinstance(node.func, ast.Name) or node.func.id != 'range':
-                    raise problem
-                bounds = [_index(ast.literal_eval(arg)) for arg in node.args]
-                if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= MAX_NODES:
-                    raise problem
-                values[keyword.arg] = list(range(*bounds))
-            else:
-                values[keyword.arg] = ast.literal_eval(node)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            raise problem from None
+    try:
+        for keyword in call.keywords:
+            values[keyword.arg] = _written(keyword.value)
+    except UserError:
+        raise
+    except (ValueError, RecursionError, MemoryError):
+        raise problem from None
     nodes, concat = {}, {}
     try:
         for cell in [name for name in values if name and not name.endswith('_concat')]:
@@ -412,6 +441,9 @@ def _official(text: str, space: str) -> CellGenotype:
 def parse_genotype(text: str, space: str | None = None) -> Genotype:
     """Read a genotype from text: JSON, one of the two official forms, or a chain.
 
+    What stands before one of the official forms is left out, as in a line of a log or of a
+    ``genotypes.py``: a date, ``NAME = ``, ``genotypes.``; so are quotes around it.
+
     Args:
         text (str): JSON of this package, ``Genotype(normal=[...], ...)``,
             ``|nor_conv_3x3~0|+...``, or ``op - op - ...``.
@@ -421,7 +453,22 @@ def parse_genotype(text: str, space: str | None = None) -> Genotype:
     Raises:
         UserError: The text is none of them.
     """
-    text = text.strip()
+    if len(text) > MAX_BYTES:
+        raise UserError(f'genotype: the text is longer than {MAX_BYTES:,} characters')
+    text = text.removeprefix('\ufeff').strip()
+    if not text.startswith(('{', '[')):
+        text = OUR_LOG.sub('', text.rstrip().rstrip(QUOTES))
+        for form in (OFFICIAL, CELL):
+            places = [match.start() for match in form.finditer(text)]
+            if len(places) > 1:
+                raise UserError(
+                    f'genotype: the text holds {len(places)} genotypes: give one of them'
+                )
+            if places:
+                text = text[places[0] :]
+                break
+        else:
+            text = text.strip(QUOTES)
     if text.startswith('|'):
         return NASBench201Genotype.from_string(text, space or 'nas_bench_201')
     if text.startswith('Genotype'):
@@ -437,8 +484,13 @@ def parse_genotype(text: str, space: str | None = None) -> Genotype:
 
 def is_text(source: str) -> bool:
     """Whether a string is a genotype itself, and no path or name."""
-    source = source.strip()
-    return source.startswith(('|', 'Genotype', '{')) or CHAIN.fullmatch(source) is not None
+    source = source.strip().strip(QUOTES)
+    return (
+        source.startswith(('|', 'Genotype', '{'))
+        or CHAIN.fullmatch(source) is not None
+        or OFFICIAL.search(source) is not None
+        or CELL.search(source) is not None
+    )
 
 
 def from_dict(data: Any) -> Genotype:
@@ -483,15 +535,14 @@ def _read_file(path: Path, space: str | None, published: Mapping[str, Genotype])
                 else f'{folder} holds no genotype.json: give the work directory of a search'
             )
     try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and path.name == str(path) and not path.suffix:
+        text = read_text(path, MAX_BYTES, 'the genotype')
+    except FileNotFoundError as error:
+        if path.name == str(path) and not path.suffix:
             raise UserError(
                 f"genotype: no published one and no file is named '{path}': "
                 f'{nearest(str(path), published)}'
             ) from None
-        reason = getattr(error, 'strerror', None) or 'not a text file'
-        raise UserError(f'cannot read the genotype {path}: {reason}') from None
+        raise UserError(f'cannot read the genotype {path}: {error.strerror}') from None
     try:
         return parse_genotype(text, space)
     except UserError as error:
@@ -520,6 +571,11 @@ def read_genotype(
         raise UserError(
             'genotype: give a JSON file, the work directory of a search, JSON data, an '
             f'official string, or the name of a published genotype, but it is {source!r}'
+        )
+    if len(os.fspath(source)) > MAX_NAME:
+        raise UserError(
+            f'genotype {os.fspath(source)[:60]!r}...: expected a file, '
+            'Genotype(normal=[...], ...), |nor_conv_3x3~0|+... or op - op - ...'
         )
     published = _published()
     genotype = published.get(source) if isinstance(source, str) else None

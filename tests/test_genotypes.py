@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
@@ -293,6 +294,84 @@ def test_a_node_without_an_edge():
 )
 def test_a_wrong_nas_bench_201_string(text, message):
     refused(text, message)
+
+
+BEFORE = (
+    'genotype = ', 'DARTS_V1=', 'genotypes.', 'best = rdarts.genotypes.', '>>> ',
+    '2019-05-01 10:00:00,123 genotype = ', '05/01 10:00:00 PM ', "'", 'Genotype of epoch 3: ',
+    '2026/01/01 10:00:00 - mmengine - INFO - Genotype: ',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('before', BEFORE)
+def test_what_stands_before_a_copied_genotype_is_left_out(before, tmp_path):
+    after = "'" if before == "'" else ' (3 skip connections)' if 'epoch' in before else '\n'
+    for text, whole in ((DARTS_V1, GENOTYPES['darts']), (NB201, GENOTYPES['nas_bench_201'])):
+        copied = f'{before}{text}{after}'
+        assert load_genotype(copied) == load_genotype(text)
+        assert load_genotype(text).space == whole.space
+        path = tmp_path / 'copied.txt'
+        path.write_text(copied)
+        assert load_genotype(path) == load_genotype(text)
+
+
+def test_numbers_and_lists_as_others_print_them():
+    for old, new in (
+        ('range(2, 6)', 'list(range(2, 6))'),
+        ('range(2, 6)', 'tuple(range(2, 6))'),
+        ('range(2, 6)', '[np.int64(2), numpy.int32(3), np.int_(4), 5]'),
+        (', 0)', ', np.int64(0))'),
+        ("'sep_conv_3x3'", "np.str_('sep_conv_3x3')"),
+    ):
+        assert old in DARTS_V1
+        assert load_genotype(DARTS_V1.replace(old, new)) == load_genotype(DARTS_V1)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        f"'{NB201}'", f'"{NB201}",', NB201.replace('|', ' | '), NB201.replace('+', ' + \n'),
+        NB201.replace('~', ' ~ '), f'`{NB201}`',
+    ],
+)  # fmt: skip
+def test_a_nas_bench_201_string_with_spaces_or_quotes(text):
+    assert load_genotype(text) == load_genotype(NB201)
+
+
+def test_of_several_genotypes_none_is_taken():
+    refused(f'A = {DARTS_V1}\nB = {DARTS_V1}', 'the text holds 2 genotypes: give one of them')
+    refused(f'{NB201}\n{NB201}', 'the text holds 2 genotypes')
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        "np.load('evaluated')", "numpy.int64(open('evaluated', 'w'))", 'list(open)', 'np.int64()',
+        "list('abc')", 'list(range(0, 10**9))', 'list(range(0, 999999))', 'os.int64(3)',
+        'np.int64(x=3)', 'np.int64.__class__(3)',
+    ],
+)  # fmt: skip
+def test_other_calls_are_no_data(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = f"x = Genotype(normal=[('none', 0), ('none', 1)], normal_concat={value})"
+    refused(text, EXPECTED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_neither_file_nor_genotype():
+    refused('x' * 5000, r'expected a file, Genotype\(normal=')
+    refused("Genotype(normal=[('" + 'x' * genotypes.MAX_BYTES, 'longer than 4,194,304 characters')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no named pipes')
+def test_only_regular_files_are_read(tmp_path):
+    """A named pipe would be waited for, and a device has no end."""
+    os.mkfifo(tmp_path / 'genotype.json')
+    refused(tmp_path / 'genotype.json', 'cannot read the genotype .*: not a regular file')
+    refused('/dev/zero', 'cannot read the genotype /dev/zero: not a regular file')
+    refused(tmp_path, 'holds no genotype.json')
+    (tmp_path / 'large.json').write_bytes(b' ' * (genotypes.MAX_BYTES + 1))
+    refused(tmp_path / 'large.json', 'larger than 4,194,304 bytes')
 
 
 def test_another_space():
