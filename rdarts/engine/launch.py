@@ -211,7 +211,8 @@ def set_genotype(cfg: Config, genotype: str) -> None:
     space = backbone.get('space')
     # As data, so that the dumped config says it all
     backbone['genotype'] = load_genotype(genotype, space).to_dict()
-    _fit_heads(cfg)
+    if cfg.model.get('head'):  # a detector has none to fill in
+        fill_widths(cfg)
 
 
 def check_model(cfg: Config, starts: bool = True) -> None:
