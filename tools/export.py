@@ -35,6 +35,7 @@ if __name__ == '__main__':
 from rdarts.engine import export
 from rdarts.engine.inference import printable
 from rdarts.engine.options import parse_options
+from rdarts.utils.commands import command
 
 
 def main() -> int:
@@ -55,7 +56,7 @@ def main() -> int:
             check = f'read back: scores within {file.difference:.1e} of the network'
         print(f'{name:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
     trust = ' --trust' if written[0].path.suffix == '.pt2' else ''
-    print(f'next:   python tools/infer.py {names[0]} IMAGES{trust}')
+    print(f'next:   {command("infer.py", written[0].path)} IMAGES{trust}')
     return 0
 
 

@@ -58,10 +58,13 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
+from rdarts.configuration.retraining import next_command
 from rdarts.engine import launch
 from rdarts.engine.dry_run import dry_run
 from rdarts.engine.options import parse_options
+from rdarts.engine.search import configs_folder
 from rdarts.genotypes import parse_genotype
+from rdarts.utils.commands import shown_path
 from rdarts.utils.ranks import is_main_rank
 
 
@@ -96,13 +99,12 @@ def main() -> int:
     path = Path(cfg.work_dir) / 'genotype.json'
     if is_main_rank() and runner.cfg.default_hooks.get('genotype'):
         genotype = parse_genotype(path.read_text(encoding='utf-8'))
-        tool = 'compare_cells' if genotype.kind == 'nas_bench_201' else 'draw_genotype'
         print(f'\ngenotype: {genotype.to_string()}')
-        print(f'saved in: {path}')
+        print(f'saved in: {shown_path(path)}')
         report = path.with_name('report.html')
         if report.is_file():
-            print(f'report:   {report}')
-        print(f'next:     python tools/analysis/{tool}.py {cfg.work_dir}')
+            print(f'report:   {shown_path(report)}')
+        print(f'next:     {next_command(cfg, configs_folder(), genotype)}')
     launch.leave_group()
     return 0
 

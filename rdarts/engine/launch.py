@@ -55,7 +55,7 @@ from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'config.json',
-    'last_checkpoint', 'report.html'
+    'last_checkpoint', 'report.html', 'retrain.py'
 )  # fmt: skip
 SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
 SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)

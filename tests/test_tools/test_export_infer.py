@@ -26,6 +26,7 @@ from rdarts.engine.description import KEY
 from rdarts.engine.image_input import LIBRARIES
 from rdarts.engine.inference import load_exported
 from rdarts.engine.launch import load_config
+from rdarts.utils.commands import shown_path
 
 for package in ('onnxscript', 'onnxruntime', 'safetensors'):
     pytest.importorskip(package)
@@ -120,7 +121,7 @@ def test_what_an_export_prints(run, exported):
     for line, path in zip(lines[3:6], paths.values(), strict=True):
         assert line.startswith(str(path)) and 'MB  read back: scores within' in line
         assert path.is_file()
-    assert lines[6] == f'next:   python tools/infer.py {paths[".onnx"]} IMAGES'
+    assert lines[6] == f'next:   python tools/infer.py {shown_path(paths[".onnx"])} IMAGES'
     assert sorted(item.name for item in paths['.onnx'].parent.iterdir()) == [
         *('net.onnx', 'net.pt2', 'net.safetensors')
     ]
@@ -223,7 +224,7 @@ def test_a_chain_leaves_as_cells_do(digits, tmp_path):
     assert lines[0].startswith('net:    MobileNetLikeNet, ')
     differences = [re.search('within (.*) of the network', line)[1] for line in lines[3:6]]
     assert max(map(float, differences)) < 1e-4
-    assert lines[6] == f'next:   python tools/infer.py {nets[0]} IMAGES --trust'
+    assert lines[6] == f'next:   python tools/infer.py {shown_path(nets[0])} IMAGES --trust'
     tables = []
     for source in (run, *nets):
         out = tmp_path / 'table.csv'

@@ -35,6 +35,7 @@ from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomical
 from rdarts.engine.options import parse_options
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
+from rdarts.utils.commands import command, shown_path
 
 SPACE = 'nas_bench_201'
 BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
@@ -51,7 +52,8 @@ def read_found(search_dir: Path) -> NASBench201Genotype:
     if not path.is_file():
         raise UserError(
             f'no genotype.json in {search_dir}: a finished search writes it; run '
-            f'python tools/train.py configs/search/rdarts_nb201_digits.py --work-dir {search_dir}'
+            + command('train.py', CONFIG.parents[1] / 'search' / 'rdarts_nb201_digits.py')
+            + f' --work-dir {shown_path(search_dir)}'
         )
     return load_genotype(path, SPACE)
 
@@ -177,7 +179,7 @@ def main() -> None:
             write_json(path, dict(schema=1, cells=stored))
         rows[labels[name]] = row
     print_table(rows)
-    print(f'\nsaved in: {path}')
+    print(f'\nsaved in: {shown_path(path)}')
 
 
 if __name__ == '__main__':

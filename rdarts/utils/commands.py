@@ -1,0 +1,45 @@
+"""Commands as tools print them: to be copied into a shell as they stand."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as a shell takes it, relative to the working directory where that is shorter.
+
+    Args:
+        path (str | PathLike): The path.
+    """
+    whole = os.fspath(path)
+    try:
+        relative = os.path.relpath(whole)
+    except (OSError, ValueError):  # the working directory is gone, or another drive
+        relative = whole
+    shown = relative if len(relative) < len(whole) else whole
+    if shown.startswith('-'):  # else a tool takes it for an option
+        shown = f'./{shown}'
+    if shown.isprintable():
+        return shlex.quote(shown)
+    # bytes that are no text, line breaks and the like, as bash takes them
+    escaped = (
+        chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f'\\x{byte:02x}'
+        for byte in os.fsencode(shown)
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def command(tool: str, *arguments: str | os.PathLike[str]) -> str:
+    """A command that starts one of our tools.
+
+    Args:
+        tool (str): Its path in ``tools/``.
+        *arguments (str | PathLike): A path is shown as :func:`shown_path` does, a string quoted.
+    """
+    words = [shlex.quote(word) if isinstance(word, str) else shown_path(word) for word in arguments]
+    place = shown_path(TOOLS / tool) if (TOOLS / tool).is_file() else f'tools/{tool}'
+    return ' '.join(['python', place, *words])

@@ -1,0 +1,119 @@
+"""The command that follows a search."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rdarts.configuration.retraining import next_command
+from rdarts.engine.launch import check_model, load_config
+from rdarts.genotypes import load_genotype
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CHAIN = ' - '.join(
+    ['mbconv_k3_e6', 'skip_connect', 'mbconv_k5_e3', 'mbconv_k7_e6'] * 5 + ['mbconv_k3_e3']
+)
+GENOTYPES = dict(
+    nb201='|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|none~2|',
+    darts='DARTS_V2',
+    mobilenet_like=CHAIN,
+)
+OWN = """
+_base_ = [
+    '{configs}/_base_/models/{model}_supernet.py',
+    '{configs}/_base_/datasets/image_folder.py',
+    '{configs}/_base_/search_runtime.py',
+]
+size = 32
+train = dict(data_root={root!r}, pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=size),
+    dict(type='PackInputs'),
+])
+test = dict(data_root={root!r}, pipeline=[
+    dict(type='LoadImageFromFile'), dict(type='ResizeEdge', scale=size, edge='short'),
+    dict(type='CenterCrop', crop_size=size), dict(type='PackInputs'),
+])
+model = dict(head=dict(num_classes=2))
+data_preprocessor = dict(num_classes=2, mean=[1.0, 2.0, 3.0])
+train_dataloader = dict(dataset=dict(dataset=train))
+arch_dataloader = dict(dataset=dict(dataset=train))
+val_dataloader = dict(dataset=dict(dataset=test))
+test_dataloader = dict(dataset=test)
+"""
+MODELS = dict(nb201='nas_bench_201', darts='darts', mobilenet_like='mobilenet_like')
+
+
+def write_search(tmp_path, space):
+    """A search of own images and its work directory, with spaces and quotes in the paths."""
+    root = tmp_path / "the root's é"
+    for split in ('train', 'val'):
+        for name in ('a', 'b'):
+            (root / split / name).mkdir(parents=True)
+            image = np.zeros((40, 40, 3), np.uint8)
+            assert cv2.imwrite(str(root / split / name / '0.png'), image)
+    config = tmp_path / 'own.py'
+    config.write_text(OWN.format(configs=CONFIGS, model=MODELS[space], root=str(root)))
+    cfg = load_config(config)
+    cfg.work_dir = str(tmp_path / 'work dir é')
+    Path(cfg.work_dir).mkdir()
+    genotype = load_genotype(GENOTYPES[space])
+    Path(cfg.work_dir, 'genotype.json').write_text(json.dumps(genotype.to_dict()))
+    return cfg, genotype, root
+
+
+@pytest.mark.parametrize('space', ['nb201', 'darts', 'mobilenet_like'])
+def test_own_images_are_trained_on_again(tmp_path, space):
+    cfg, genotype, root = write_search(tmp_path, space)
+    words = shlex.split(next_command(cfg, CONFIGS, genotype))
+    assert words[:1] == ['python'] and words[1].endswith('tools/train.py') and len(words) == 3
+    found = load_config(words[2])
+    check_model(found)  # a genotype, and widths that fit
+    assert load_genotype(found.model.backbone.genotype) == genotype
+    assert found.work_dir == str(Path(cfg.work_dir, 'retrain'))
+    assert found.model.head.num_classes == found.data_preprocessor.num_classes == 2
+    assert found.data_preprocessor.mean == [1.0, 2.0, 3.0]
+    train = found.train_dataloader.dataset
+    assert train.type == 'rdarts.SeededDataset' and train.dataset.data_root == str(root)
+    assert train.dataset.pipeline == cfg.train_dataloader.dataset.dataset.pipeline
+    assert found.train_dataloader.num_workers == cfg.train_dataloader.num_workers
+    for loader in (found.val_dataloader, found.test_dataloader):
+        assert loader.dataset == dict(cfg.test_dataloader.dataset, data_root=str(root))
+    assert found.get('arch_dataloader') is None
+
+
+def test_shipped_configs_for_shipped_data(tmp_path):
+    genotype = load_genotype(GENOTYPES['nb201'])
+    for data, expected in (
+        ('c10', 'configs/retrain/nb201_c10.py'),
+        ('c100', 'configs/retrain/nb201_c100.py'),
+        ('in16', 'configs/retrain/nb201_in16.py'),
+        ('digits', None),
+    ):
+        cfg = load_config(CONFIGS / 'search' / f'rdarts_nb201_{data}.py')
+        cfg.work_dir = str(tmp_path / 'a b')
+        words = shlex.split(next_command(cfg, CONFIGS, genotype))
+        if expected is None:  # a comparison on the same digits
+            assert words[1].endswith('tools/analysis/compare_cells.py')
+            assert words[2:] == [cfg.work_dir]
+            continue
+        assert words[1].endswith('tools/train.py') and words[2].endswith(expected)
+        assert words[3:] == ['--genotype', cfg.work_dir]
+        root = tmp_path / 'data'
+        cfg.train_dataloader.dataset.dataset.data_root = str(root)
+        words = shlex.split(next_command(cfg, CONFIGS, genotype))[5:]
+        assert words[0] == '--cfg-options'
+        options = dict(word.split('=') for word in words[1:])
+        assert set(options.values()) == {str(root)} and len(options) == 3
+        load_config(CONFIGS.parent / expected, options)
+
+
+def test_a_space_without_a_retraining_is_drawn(tmp_path):
+    cfg = load_config(CONFIGS / 'search' / 'rdarts_mobilenet_like_c10.py')
+    cfg.work_dir = str(tmp_path)
+    text = next_command(cfg, CONFIGS, load_genotype(CHAIN, 'mobilenet_like'))
+    assert 'tools/analysis/draw_genotype.py' in text
