@@ -24,13 +24,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.architect.hook import ArchitectHook
 from rdarts.engine.checkpoint import AtomicCheckpointHook
-from rdarts.engine.first_lines import notes_of
+from rdarts.engine.first_lines import can_recompute, notes_of
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.random_state import catch_signals, signal_name
 from rdarts.errors import Interrupted
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.backbones import BaseSupernet
+from rdarts.utils.memory import memory_line, tight_memory
 
 WARMUP = 2  # iterations of each kind that do not count
 LEAST, MOST = 3, 40  # iterations that count, however long they take
@@ -201,11 +202,15 @@ def _measure(cfg: Config) -> dict[str, Any]:
         print(
             f'parameters: {result["parameters"]:,} and {alphas:,} alphas\n'
             f'MACs:       {macs:,} a {tuple(image.shape)} image (convolutions, linear layers)\n'
-            f'memory:     {result["memory_mb"]:,.0f} MB peak\n'
+            f'memory:     {result["memory_mb"]:,.0f} MB peak; {memory_line()}\n'
             f'iteration:  {train:.3f} s{alone}\n'
             f'expected:   {datetime.timedelta(seconds=round(expected))} for {max_epochs} epochs '
             f'of {plan.iterations} iterations'
         )
+        recomputes = can_recompute(getattr(model, 'backbone', None))
+        warning = tight_memory(result['memory_mb'], recomputes)
+        if warning:
+            print(warning)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from rdarts.genotypes import short_form
-from rdarts.utils import machine
+from rdarts.utils import machine, memory
 
 NOTES = '_notes'  # on a config: what was filled in while it was read
 
@@ -45,11 +46,28 @@ def first_lines(runner) -> str:
         ('device', _device(model)),
         ('threads', machine.threads_line(torch.get_num_threads())),
     ]
-    if hasattr(machine, 'memory_line'):
-        lines.append(('memory', machine.memory_line()))
+    lines.append(('memory', memory.memory_line()))
+    warning = memory.tight_memory(known_peak_mb(runner.work_dir), can_recompute(backbone))
+    if warning:
+        lines.append(('', warning))
     lines.append(('writes to', short_path(runner.work_dir)))
     lines += [('filled in' if not i else '', note) for i, note in enumerate(notes_of(runner.cfg))]
     return align(lines)
+
+
+def known_peak_mb(work_dir: str | os.PathLike[str]) -> float:
+    """The peak of memory that earlier starts of a search have logged, in MB; 0 for none."""
+    try:
+        with open(Path(work_dir, 'search_log.jsonl'), encoding='utf-8') as file:
+            rows = [json.loads(line) for line in file if '"memory"' in line]
+        return max((float(row['memory']) for row in rows), default=0.0)
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0.0  # a damaged log is its readers' matter
+
+
+def can_recompute(backbone: Any) -> bool:
+    """Whether ``model.backbone.checkpoint`` is there, and could be switched on."""
+    return getattr(backbone, 'checkpoint', None) is False
 
 
 def align(lines: Sequence[tuple[str, str]]) -> str:

@@ -141,6 +141,8 @@ class Run:
         if code > 0 and errors:
             return errors[-1].removeprefix('error: ')
         how = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
+        if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            how = f'{how} (killed, as the system does when memory runs out: see dmesg)'
         return f'{how} after: {lines[-1]}'
 
 

@@ -160,7 +160,7 @@ def test_dry_run_writes_nothing(resume, tmp_path):
     for pattern in (
         r'parameters: [\d,]+ and 30 alphas\n',
         r'MACs: +[\d,]+ a \(3, 32, 32\) image',
-        r'memory: +[\d,]+ MB peak\n',
+        r'memory: +[\d,]+ MB peak; [\d.]+ GB free of [\d.]+ GB \(the \w+\)',
         r'iteration: +[\d.]+ s\n',
         r'expected: +\d+:\d\d:\d\d for 3 epochs of 3 iterations\n',
     ):
