@@ -19,7 +19,7 @@ FLOORS := $(OLDEST)/.floors-$(lastword $(subst -, ,$(RUNTIME)))-$(lastword $(sub
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python test-oldest lint clean
+.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python test-oldest test-faults lint clean
 
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
@@ -30,6 +30,7 @@ help:
 	@echo 'make test-quick  the tests of less than ten seconds, without what only root installs'
 	@echo 'make test-cpus   these as older CPUs compute, without the compiled kernels, on two threads'
 	@echo 'make test-python PYTHON=python3.13  these with another Python, in an environment of its own'
+	@echo 'make test-faults  a search in which each file operation in turn fails or ends the process'
 	@echo 'make test-oldest  the tests, detection aside, with the oldest releases that'
 	@echo '                 requirements/runtime.txt names, in .venv-oldest (Python 3.10 or 3.11)'
 	@echo 'make lint        check style and format'
@@ -73,6 +74,10 @@ test-cpus: $(RUNTIME) $(TESTS)
 # The environment is kept beside .venv, under the name of the Python.
 test-python:
 	@$(MAKE) --no-print-directory VENV=.venv-$(notdir $(PYTHON)) test-quick
+
+# RDARTS_ALL_FAULTS=10: every tenth operation only.
+test-faults: $(RUNTIME) $(TESTS)
+	@RDARTS_ALL_FAULTS=$${RDARTS_ALL_FAULTS:-1} $(PYTEST) tests/test_engine/test_faults.py $(PYTEST_ARGS)
 
 # Releases as old as numpy 1.26 and torch 2.4 have no wheels for the newest Pythons.
 test-oldest: $(FLOORS)

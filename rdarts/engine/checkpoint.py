@@ -565,6 +565,12 @@ class AtomicCheckpointHook(CheckpointHook):
             # else they would be taken for the newest of this run
             target = set_aside(folder, newer)
             runner.logger.info(f'Checkpoints after iteration {runner.iter} moved to {target}')
+        # a kill between a checkpoint and these leaves them for the next save, which may not come
+        kept = list_checkpoints(folder)
+        if kept and runner.iter:
+            write_atomically(folder / 'last_checkpoint', str(kept[0]).encode())
+            for old in kept[self.keep :]:
+                old.unlink()
 
     def after_train(self, runner) -> None:
         self._restore_handlers()
@@ -714,7 +720,8 @@ class AtomicCheckpointHook(CheckpointHook):
         except OSError as error:
             with suppress(OSError):  # on a broken disk that fails too
                 temporary.unlink(missing_ok=True)
-            error.filename = None  # it is named already
+            if error.errno is not None:
+                error.filename = None  # it is named already
             raise RunFailed(
                 f'cannot write the checkpoint {path}: '
                 f'{explain_machine(error) or error.strerror or error}. '

@@ -7,8 +7,10 @@ import inspect
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -320,8 +322,9 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
         probe = folder / f'.probe_{os.getpid()}'
         probe.write_bytes(b'')
         probe.unlink()
-        found = [folder / name for name in RUN_FILES if (folder / name).exists()]
-        found += list_checkpoints(folder)
+        # checkpoints first: ended in between, what is left can be resumed, or begins anew
+        found = list_checkpoints(folder)
+        found += [folder / name for name in RUN_FILES if (folder / name).exists()]
         if {path.name for path in found} <= {'config.py', as_data.FILE}:
             found = []  # of a start that failed before it ran
         if not keep and found and is_main_rank():
@@ -362,6 +365,7 @@ def set_resume(cfg: Config, resume: bool | str) -> None:
         path = find_checkpoint(cfg.work_dir)
         if path is None and is_main_rank():
             print(f'warning: --resume found no checkpoint in {cfg.work_dir}: starting anew')
+            prepare_work_dir(cfg.work_dir, keep=False)
     cfg.resume = path is not None
     if path is not None:
         cfg.load_from = str(path)
@@ -479,11 +483,14 @@ class _Runner(_SafeLoading, Runner):
 
     def dump_config(self) -> None:
         """As mmengine's, and ``config.json`` beside it, which is what is read of a run."""
-        if not (self.cfg.get('resume') and Path(self.work_dir, 'config.py').exists()):
-            super().dump_config()
-        path = Path(self.work_dir, as_data.FILE)
-        if is_main_rank() and not (self.cfg.get('resume') and path.exists()):
-            write_atomically(path, as_data.to_json(self.cfg))
+        if not is_main_rank():
+            return
+        name = 'config.py' if self.cfg.filename else f'{self.timestamp}.py'
+        files = {name: self.cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(self.cfg)}
+        for name, data in files.items():
+            path = Path(self.work_dir, name)
+            if not (self.cfg.get('resume') and path.exists()):
+                write_atomically(path, data)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's; the data must have the classes of the model."""
@@ -523,6 +530,14 @@ class _Runner(_SafeLoading, Runner):
         return checkpoint
 
 
+def _log_is_lost(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    """A line could not be logged: say so once, where Python would print a traceback each time."""
+    if not getattr(handler, 'said', False):
+        handler.said = True
+        why = explain_machine(sys.exc_info()[1]) or sys.exc_info()[1]
+        print(f'warning: {handler.baseFilename} lacks lines of the log: {why}', file=sys.stderr)
+
+
 def _runner_class(cfg: Config) -> type[Runner]:
     name = cfg.get('runner_type')
     if name is None:
@@ -551,6 +566,8 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     runner = _runner_class(cfg).from_cfg(cfg)
     for handler in runner.logger.handlers:
         handler.addFilter(quiet_log)
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_log_is_lost, handler)
     if not quiet:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())

@@ -125,8 +125,16 @@ class SearchLogHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         seconds = time.perf_counter() - self._started
-        size = self.path.stat().st_size if self.path.exists() else 0  # not on every machine
+        size = self._synced()
         checkpoint['search_log'] = dict(bytes=size, seconds=seconds)
+
+    def _synced(self) -> int:
+        """Bytes of the log, which outlast a power cut as the checkpoint does that names them."""
+        if not self.path.exists():  # not on every machine
+            return 0
+        with open(self.path, 'rb+') as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
@@ -197,8 +205,13 @@ class SearchLogHook(Hook):
         if not is_main_process():
             return
         row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))
-        with open(self.path, 'a', encoding='utf-8') as file:
-            file.write(json.dumps(row, allow_nan=False) + '\n')
+        try:
+            with open(self.path, 'a', encoding='utf-8') as file:
+                file.write(json.dumps(row, allow_nan=False) + '\n')
+        except OSError as error:
+            if error.errno is not None:
+                error.filename = str(self.path)
+            raise
 
 
 def _searched(runner) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import digits_config, run_tool, write_small_search
+from helpers import digits_config, digits_runner, run_tool, write_small_search
+from mmengine.hooks import Hook
 
 from rdarts import cli
 from rdarts.engine import launch, read_checkpoint
@@ -300,6 +303,58 @@ def test_prepare_work_dir(tmp_path, capsys):
     assert 'held an earlier run: moved to' in capsys.readouterr().out
     with pytest.raises(UserError, match='cannot be written: Not a directory'):
         launch.prepare_work_dir(folder / 'own_notes.txt' / 'run', keep=False)
+
+
+def test_resume_without_a_checkpoint_keeps_what_is_there(tmp_path, capsys):
+    """As after a kill while an earlier run was moved aside."""
+    (tmp_path / 'search_log.jsonl').write_text('rows\n')
+    cfg = digits_config(tmp_path)
+    launch.set_resume(cfg, True)
+    assert not cfg.resume
+    assert 'found no checkpoint' in capsys.readouterr().out
+    assert (tmp_path / 'previous_1' / 'search_log.jsonl').read_text() == 'rows\n'
+
+
+def test_checkpoints_are_moved_aside_first(tmp_path, monkeypatch):
+    """Ended in between, a start with --resume never mixes two runs."""
+    for name in ('iter_1.pth', 'iter_2.pth', 'search_log.jsonl'):
+        (tmp_path / name).write_text('')
+    moved = []
+    monkeypatch.setattr(shutil, 'move', lambda path, target: moved.append(path.name))
+    launch.prepare_work_dir(tmp_path, keep=False)
+    assert moved == ['iter_2.pth', 'iter_1.pth', 'search_log.jsonl']
+
+
+def test_a_log_that_cannot_be_written_is_said_once(tmp_path, monkeypatch, capsys):
+    runner = digits_runner(tmp_path)
+    handler = next(h for h in runner.logger.handlers if isinstance(h, logging.FileHandler))
+
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        flush = close = lambda self: None
+
+    handler.stream.close()
+    handler.stream = Full()
+    for _ in range(2):
+        runner.logger.warning('a line')
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if 'lacks lines of the log: no space left on the disk' in line]
+    assert len(said) == 1 and not any('Traceback' in line for line in lines)
+
+
+class _OutOfMemory(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter == 1:
+            raise MemoryError
+
+
+def test_an_error_of_the_machine_names_the_last_checkpoint(tmp_path):
+    options = {'default_hooks.checkpoint.iter_interval': 1}
+    runner = digits_runner(tmp_path, options, hooks=[_OutOfMemory()])
+    with pytest.raises(RunFailed, match=r'^out of memory: .*Last good checkpoint: .*iter_1.pth'):
+        runner.train()
 
 
 def test_set_amp_and_launcher(tmp_path):
