@@ -79,6 +79,9 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     started = signal.getsignal(signal.SIGINT) is _end_at_once
     if started:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    unicode = (getattr(sys.stdout, 'encoding', None) or '').lower() == 'utf-8'
+    if unicode and hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='surrogateescape')  # names of files that are no UTF-8
     try:
         code = main() or 0
         sys.stdout.flush()

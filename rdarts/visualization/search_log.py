@@ -330,7 +330,8 @@ def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:
     twice = [path for path, count in Counter(path.resolve() for path in found).items() if count > 1]
     if twice:
         raise UserError(f'{twice[0]} is named twice')
-    runs = [SearchRun(path, method) for path, method in zip(found, _methods(found), strict=True)]
+    names = map(_shown, _methods(found))
+    runs = [SearchRun(path, method) for path, method in zip(found, names, strict=True)]
     spaces = {run.space.name: run.folder for run in runs}
     if len(spaces) > 1:
         (first, one), (second, other), *_ = spaces.items()
@@ -362,7 +363,12 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def method_of(folder: str | os.PathLike) -> str:
     """What the search of a work directory is called."""
-    return _methods([Path(folder)])[0]
+    return _shown(_methods([Path(folder)])[0])
+
+
+def _shown(name: str) -> str:
+    """A name as it can be drawn and written: what is no UTF-8 in it is replaced."""
+    return os.fsencode(name).decode('utf-8', 'replace')
 
 
 def _methods(folders: Iterable[Path]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -116,6 +118,16 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
         assert '\n' not in str(error.value) and 'config.json' in str(error.value)
         (trained / 'config.json').write_text(before)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize('name', ['report', 'analysis/plot_search'])
+def test_a_folder_whose_name_is_not_utf8(tmp_path, name):
+    folder = write_search(Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9')), epochs=1)
+    args = ['--plots', 'entropy'] if 'plot' in name else []
+    command = [sys.executable, str(TOOLS / f'{name}.py'), str(folder), *args]
+    done = subprocess.run(command, capture_output=True, cwd=TOOLS.parent)
+    assert done.returncode == 0, done.stderr
+    assert os.fsencode(folder) in done.stdout
 
 
 @pytest.mark.parametrize('name', ['report', 'analysis/plot_search'])
