@@ -16,6 +16,7 @@ from mmengine.config import Config
 from rdarts.configuration import check as check_module
 from rdarts.configuration.check import check_config
 from rdarts.configuration.declarations import describe, fits, marks_of, members
+from rdarts.configuration.filling import fill_in
 from rdarts.configuration.signatures import Argument
 from rdarts.engine import launch
 from rdarts.errors import UserError
@@ -32,6 +33,7 @@ def plain_configs(folder: str) -> dict[str, dict[str, Any]]:
     for path in sorted((CONFIGS / folder).glob('*.py')):
         cfg = Config.fromfile(path)
         launch._drop_scope(cfg._cfg_dict)
+        fill_in(cfg)
         found[f'{folder}/{path.stem}'] = cfg.to_dict()
     return found
 
