@@ -25,6 +25,7 @@ from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
 from rdarts.configuration import as_data
+from rdarts.configuration.changes import changes
 from rdarts.configuration.check import check_config
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.epochs import follow_epochs
@@ -485,6 +486,10 @@ class _Runner(_SafeLoading, Runner):
         """As mmengine's, and ``config.json`` beside it, which is what is read of a run."""
         if not is_main_rank():
             return
+        if self.cfg.get('resume') and Path(self.work_dir, as_data.FILE).exists():
+            now = as_data.as_data(self.cfg.to_dict())
+            for line in changes(as_data.read_config(self.work_dir), now):
+                print(f'changed since the last start: {line}')
         name = 'config.py' if self.cfg.filename else f'{self.timestamp}.py'
         files = {name: self.cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(self.cfg)}
         for name, data in files.items():

@@ -1,0 +1,41 @@
+"""What of a config changed since a run was last started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# What a run computes follows from these keys, but for the entries below
+KEYS = (
+    'model', 'data_preprocessor', 'train_dataloader', 'arch_dataloader', 'val_dataloader',
+    'train_cfg', 'optim_wrapper', 'arch_optimizer', 'param_scheduler', 'default_hooks',
+    'custom_hooks', 'randomness',
+)  # fmt: skip
+WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+HOOKS_WITHOUT = {'timer', 'logger', 'checkpoint', 'report', 'search_log', 'visualization'}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lines such as ``default_hooks.architect.lambda_ 0.75 -> 0.5``.
+
+    Args:
+        before, now (dict): Two configs as data (:func:`rdarts.configuration.as_data.as_data`).
+    """
+    return [line for key in KEYS for line in _changes(before.get(key), now.get(key), key)]
+
+
+def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
+    if before == now:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        without = HOOKS_WITHOUT if path == 'default_hooks' else WITHOUT
+        for key in dict.fromkeys([*before, *now]):
+            if key not in without:
+                yield from _changes(before.get(key), now.get(key), f'{path}.{key}')
+        return
+    yield f'{path} {_short(before)} -> {_short(now)}'
+
+
+def _short(value: Any, most: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f'{text[: most - 3]}...'

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from rdarts.configuration.changes import changes
+
+
+def test_what_a_run_computes_is_named():
+    before = dict(
+        default_hooks=dict(architect=dict(lambda_=0.75), logger=dict(interval=1)),
+        train_dataloader=dict(batch_size=64, num_workers=2),
+        work_dir='a',
+    )
+    now = dict(
+        default_hooks=dict(architect=dict(lambda_=0.5), logger=dict(interval=9)),
+        train_dataloader=dict(batch_size=32, num_workers=0),
+        train_cfg=dict(max_epochs=3),
+        work_dir='b',
+    )
+    assert changes(before, now) == [
+        'train_dataloader.batch_size 64 -> 32',
+        "train_cfg None -> {'max_epochs': 3}",
+        'default_hooks.architect.lambda_ 0.75 -> 0.5',
+    ]
+    assert changes(before, before) == []
