@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, load_genotype
+from rdarts.utils.signatures import misfit
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +108,9 @@ def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classi
 
 
 def _call(kind: type, **kwargs: Any) -> nn.Module:
+    reason = misfit(kind, kwargs)
+    if reason is not None:
+        raise UserError(f'{kind.__name__} {reason}')
     try:
         return kind(**kwargs)
     except TypeError as error:

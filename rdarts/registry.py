@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 
 from rdarts.errors import UserError, nearest
 from rdarts.utils.imports import import_folder
+from rdarts.utils.signatures import misfit
 
 # Lets a config inherit from `rdarts::_base_/...` once this module is imported.
 MODULE2PACKAGE.setdefault('rdarts', 'rdarts')
@@ -148,6 +149,9 @@ def build(cfg: Any, registry: Registry, **defaults: Any) -> Any:
     if kind is None:
         raise UserError(f"a {registry.name} needs a 'type', but got {dict(cfg)}")
     target = lookup(kind, registry) if isinstance(kind, str) else kind
+    reason = misfit(target, args)
+    if reason is not None:
+        raise UserError(f"{registry.name} '{kind}' {reason}")
     try:
         return target(**args)
     except TypeError as error:

@@ -71,7 +71,7 @@ def test_weights_of_a_retraining_load_strictly(tmp_path):
     ('kwargs', 'message'),
     [
         (dict(genotype=CELL, auxiliary=True), 'auxiliary heads are for networks of the DARTS'),
-        (dict(genotype='DARTS_V2', chanels=4), "unexpected keyword argument 'chanels'"),
+        (dict(genotype='DARTS_V2', chanels=4), "takes no 'chanels': did you mean 'channels'?"),
         (dict(genotype='DARTS_V2', num_classes=0), 'num_classes must be a positive integer'),
         (dict(genotype='DARTS_V2', space='s2'), "of the space 'darts', but 's2' is needed"),
     ],
@@ -173,7 +173,7 @@ def test_samples_that_do_not_fit(wrong, message):
         (dict(device='gpu'), "device 'gpu' is not there"),
         (dict(dataset=TensorDataset(torch.zeros(0, 3, 8, 8), torch.zeros(0))), 'holds no image'),
         (dict(dataset=3), 'it must be a torch Dataset'),
-        (dict(chanels=3), "unexpected keyword argument 'chanels'"),
+        (dict(chanels=3), "takes no 'chanels': did you mean 'channels'?"),
         (dict(num_classes=2), 'the label is 2, but the 2 classes are counted from 0'),
     ],
 )

@@ -22,6 +22,7 @@ from rdarts.genotypes import from_dict, read_genotype
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.classifier import Classifier
 from rdarts.registry import MODELS, OPERATIONS, SEARCH_SPACES
+from rdarts.utils.signatures import misfit
 
 KEY = 'rdarts'
 """Where a file has its description: ONNX's ``metadata_props``, the metadata of safetensors, the
@@ -190,6 +191,9 @@ def _checked(network: Mapping[str, Any]) -> tuple[type[DerivedNet], dict[str, An
     kind = _derived_net(args.pop('type', None))
     _check_sizes(kind.__name__, args)
     _check_arguments(kind.__name__, args)
+    reason = misfit(kind, args)
+    if reason is not None:
+        raise UserError(f'{kind.__name__} {reason}')
     return kind, args
 
 

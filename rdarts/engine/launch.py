@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -25,6 +23,7 @@ from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
 from rdarts.configuration import as_data
+from rdarts.configuration.build_errors import unknown_type, why_unbuilt
 from rdarts.configuration.changes import changes
 from rdarts.configuration.check import check_config
 from rdarts.configuration.custom_imports import read_with_imports
@@ -82,34 +81,14 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     Returns:
         tuple[str, int] | None: None for a defect.
     """
-    text = str(error).strip()
-    missing = re.match(r"'?(?:Failed to get )?([\w.:]+)(?: is not in the [\w ]*::([\w ]+) )?", text)
-    if missing and ('Failed to get' in text or 'is not in the' in text):
-        return f"unknown type '{missing[1]}': {nearest(missing[1], _all_names())}", 2
-    if isinstance(error, TypeError) and re.search(
-        r'unexpected keyword argument|missing \d+ required', text
-    ):
-        line = text.splitlines()[-1]
-        return f'an entry of the config does not fit: {line}{_nearest_argument(line)}', 2
+    name = unknown_type(error)
+    if name is not None:
+        return f"unknown type '{name}': {nearest(name, _all_names())}", 2
+    misfit = why_unbuilt(error)
+    if misfit is not None:
+        return f'an entry of the config does not fit: {misfit}', 2
     line = explain_machine(error)
     return None if line is None else (line, 1)
-
-
-def _nearest_argument(line: str) -> str:
-    """A hint for ``Class.__init__() got an unexpected keyword argument 'x'``."""
-    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", line)
-    if match is None:
-        return ''
-    arguments: set[str] = set()
-    for registry in _registries():
-        for kind in (*registry.module_dict.values(), *_of_children(registry).values()):
-            mro = inspect.getmro(kind) if inspect.isclass(kind) else ()
-            if any(base.__name__ == match[1] for base in mro):
-                for base in mro:
-                    if base is not object and '__init__' in vars(base):
-                        arguments.update(inspect.signature(base.__init__).parameters)
-    arguments -= {'self', 'args', 'kwargs'}
-    return f'; {nearest(match[2], arguments)}' if arguments else ''
 
 
 def _registries() -> Iterator[Registry]:

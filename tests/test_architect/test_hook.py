@@ -693,7 +693,7 @@ def test_a_gradient_that_is_lost_stops_the_run(tmp_path):
         (dict(start_epoch=-1), 'start_epoch must be an epoch, 0 or later, but is -1'),
         (dict(start_epoch=1.5), 'start_epoch must be an epoch, 0 or later, but is 1.5'),
         (dict(regularizers=['BatchEntropy']), "did you mean 'BatchEntropyDecay'"),
-        (dict(regularizers=[dict(type='BatchEntropyDecay', weight=1)]), 'unexpected keyword'),
+        (dict(regularizers=[dict(type='BatchEntropyDecay', weight=1)]), "takes no 'weight'"),
     ],
 )
 def test_options_that_are_not_known(options, message):

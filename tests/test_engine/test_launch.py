@@ -207,7 +207,6 @@ def test_deterministic(tmp_path):
             1,
         ),
         (MemoryError(), 'error: out of memory: a smaller train_dataloader.batch_size', 1),
-        (KeyError('SDG is not in the mmengine::optimizer registry'), "did you mean 'SGD'?", 2),
     ],
 )
 def test_run_guarded(error, line, code, capsys):

@@ -1,0 +1,73 @@
+"""Which entry of a config could not be built, and why.
+
+mmengine's registries let errors through as Python raises them. What was to be built is read from
+the frames of the traceback, and why it does not fit from its signature, since the texts of such
+errors differ between releases of Python.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from mmengine.registry import Registry, build_functions
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from rdarts.utils.signatures import misfit, takes_any
+
+
+def why_unbuilt(error: BaseException) -> str | None:
+    """Say why an entry does not fit the type that it names.
+
+    Args:
+        error (BaseException): What building from a config raised.
+
+    Returns:
+        str | None: The reason; None where the entry is not to blame.
+    """
+    if not isinstance(error, TypeError):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for number in reversed(range(len(frames))):
+        target, args = _being_built(frames[number])
+        if target is None:
+            continue
+        reason = misfit(target, args)
+        if reason is not None:
+            return f'{target.__name__} {reason}'
+        # handed on to something else, which refused it at once
+        handed_on = isinstance(target, type) and takes_any(target) and number + 2 >= len(frames)
+        return f'{target.__name__}: {str(error).splitlines()[-1]}' if handed_on else None
+    return None
+
+
+def unknown_type(error: BaseException) -> str | None:
+    """The type that mmengine found in no registry, if that is what an error is about."""
+    if not isinstance(error, (KeyError, RuntimeError)):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised, name = frames[-1] if frames else None, None
+    while frames and frames[-1].f_code is Registry.get.__code__:  # which asks other registries
+        name = frames.pop().f_locals['key']
+    if name is None and raised and raised.f_code.co_filename == build_functions.__file__:
+        names = raised.f_locals
+        for kind, found in (('obj_type', 'obj_cls'), ('scheduler_type', 'scheduler_cls')):
+            if isinstance(names.get(kind), str) and names.get(found) is None:
+                name = names[kind]
+    return name
+
+
+def _being_built(frame: Any) -> tuple[Any, list[str]]:
+    """What a frame was about to call, and with which keywords."""
+    names = frame.f_locals
+    if frame.f_code is Runner.build_dataloader.__code__ and 'dataset' in names:
+        # what the runner itself has not taken out of it yet
+        own = {'dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn'}
+        given = set(names.get('dataloader_cfg') or ()) - own
+        return DataLoader, [*given, 'dataset']
+    if frame.f_code.co_filename == build_functions.__file__:
+        for key in ('obj_cls', 'scheduler_cls'):
+            if names.get(key) is not None:
+                return names[key], list(names['args'])
+    return None, []
