@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader
 from rdarts.architect.gradients import first_order, unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
 from rdarts.architect.schedule import ScheduleSpec
+from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer, check_schedulers
+from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Among, Component, Count
 from rdarts.datasets import check_parts
-from rdarts.engine.checkpoint import last_good
+from rdarts.engine.checkpoint import last_good_of
 from rdarts.engine.loops import check_finite, check_loader, iterate_from, loader_sampler
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.search_log import SearchLogHook
@@ -119,12 +121,7 @@ class ArchitectHook(Hook):
         # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
         if all(hasattr(part, 'split_record') for part in parts):
             check_parts(*parts)
-        optimizer = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
-        self.optimizer = OPTIMIZERS.build(dict(optimizer, params=self.alphas))
-        self.schedulers = [
-            PARAM_SCHEDULERS.build(dict(cfg), default_args=dict(optimizer=self.optimizer))
-            for cfg in self.arch_param_scheduler
-        ]
+        self.optimizer, self.schedulers = self._build_optimizer(runner, self.alphas)
         weights_scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         self.scaler = None
         if weights_scaler is not None:
@@ -133,6 +130,15 @@ class ArchitectHook(Hook):
         if self._state is not None:
             self._load(self._state)
             self._state = None
+
+    def _build_optimizer(self, runner, alphas: list[Tensor]) -> tuple[Any, list[Any]]:
+        cfg = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
+        optimizer = OPTIMIZERS.build(dict(cfg, params=alphas))
+        schedulers = [
+            PARAM_SCHEDULERS.build(dict(cfg), default_args=dict(optimizer=optimizer))
+            for cfg in self.arch_param_scheduler
+        ]
+        return optimizer, schedulers
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['arch'] = dict(
@@ -149,14 +155,31 @@ class ArchitectHook(Hook):
         state = checkpoint.get('arch')
         if state is None:
             raise UserError('cannot resume: the checkpoint is not of a search (no entry arch)')
+        names = ('space', 'steps', 'optimizer', 'schedulers', 'scaler')
+        check_entry(state, Table(dict.fromkeys(names, Spec())), 'arch')
+        check_entry(state['space'], Text(), 'arch.space')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        own = find_supernet(model).space.name
+        supernet = find_supernet(model)
+        own = supernet.space.name
         if state['space'] != own:
             raise UserError(
                 f"cannot resume: the checkpoint is of the space '{state['space']}', this config "
                 f"searches '{own}'; resume with the config that began the run"
             )
+        self._check(runner, state, checkpoint.get('meta'), list(supernet.arch_parameters.values()))
         self._state = state
+
+    def _check(self, runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
+        """What is to be restored must be what this architect would save."""
+        check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
+        check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')
+        optimizer, schedulers = self._build_optimizer(runner, alphas)
+        check_optimizer(state['optimizer'], optimizer, 'arch.optimizer')
+        done = (meta['epoch'], meta['iter'])
+        check_schedulers(state['schedulers'], schedulers, *done, 'arch.schedulers')
+        if state['scaler'] is not None:
+            scaler = torch.amp.GradScaler(alphas[0].device.type)
+            check_loss_scaler(state['scaler'], scaler, 'arch.scaler')
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self.steps = state['steps']
@@ -211,7 +234,7 @@ class ArchitectHook(Hook):
         else:
             raise RunFailed(
                 f"alpha's gradient became NaN or infinite at iteration {runner.iter + 1} (epoch "
-                f'{runner.epoch + 1}) although L_val is finite. {last_good(runner.work_dir)}'
+                f'{runner.epoch + 1}) although L_val is finite. {last_good_of(runner)}'
             )
         for alpha in self.alphas:
             alpha.grad = None

@@ -35,9 +35,24 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from rdarts.checkpoint.layout import add_layout, check_layout
 from rdarts.checkpoint.plain_numpy import named_stand_ins, unwrap
+from rdarts.checkpoint.run_state import (
+    check_loss_scaler,
+    check_message_hub,
+    check_meta,
+    check_optimizer,
+    check_schedulers,
+    check_state_dict,
+)
+from rdarts.checkpoint.schema import EntryError, Flag, Items, Spec, Table, check_entry, like
 from rdarts.configuration.declarations import Count, NotNegative, Positive
-from rdarts.engine.random_state import catch_signals, get_random_state, signal_name
+from rdarts.engine.random_state import (
+    catch_signals,
+    check_random_state,
+    get_random_state,
+    signal_name,
+)
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
 from rdarts.utils.machine_errors import explain_machine
@@ -119,7 +134,8 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
             'only tensors, numbers, strings, lists and dicts'
         ) from None
     except OSError as error:
-        if error.errno is None:  # zipfile's and torch's own
+        # zipfile's and torch's own; torch 2.4 seeks before the beginning of a file that was cut
+        if error.errno in (None, errno.EINVAL):
             raise UserError(damaged) from None
         raise UserError(f'checkpoint {path} cannot be read: {error.strerror}') from None
     except UserError:
@@ -134,9 +150,6 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = 'cpu') -> d
         raise UserError(f'checkpoint {path} holds no dict, but {type(checkpoint).__name__}')
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
-    hub = checkpoint.get('message_hub')
-    if isinstance(hub, dict) and 'histories' in hub:
-        checkpoint['message_hub'] = _unpack_message_hub(hub)
     return checkpoint
 
 
@@ -264,7 +277,15 @@ def _pack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:
     return dict(histories=histories, runtime_info=info, resumed_keys=dict(hub['resumed_keys']))
 
 
-def _unpack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:
+def unpack_message_hub(hub: Any) -> Any:
+    """What mmengine takes; its own form as it is.
+
+    Raises:
+        EntryError: It is no message hub.
+    """
+    check_message_hub(hub)
+    if 'histories' not in hub:
+        return hub
     scalars = {
         key: HistoryBuffer(values.cpu().numpy(), counts.cpu().numpy(), max_length)
         for key, (values, counts, max_length) in hub['histories'].items()
@@ -331,8 +352,8 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
     """A run can only be resumed with the network that it was begun with.
 
     Raises:
-        UserError: The checkpoint has other tensors or shapes than the model; the line names
-            what differs.
+        UserError: The checkpoint has other tensors or shapes than the model, or an entry has
+            changed since it was saved; the line names what differs.
     """
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict) or not {'epoch', 'iter'} <= meta.keys():
@@ -340,7 +361,9 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
             'cannot resume: the checkpoint holds weights, but no state of a run (meta.epoch, '
             'meta.iter); start from its weights with --cfg-options load_from=FILE'
         )
-    saved, own = checkpoint.get('state_dict', {}), model.state_dict()
+    check_layout(checkpoint)
+    saved, own = checkpoint.get('state_dict'), model.state_dict()
+    check_state_dict(saved, model)
     key = first_difference(saved, own)
     if key is None:
         return
@@ -505,8 +528,14 @@ class AtomicCheckpointHook(CheckpointHook):
         interval (int): Epochs between two checkpoints. Defaults to 1.
         iter_interval (int): Iterations between two within an epoch; 0 for none. Defaults to 0.
         minutes (float): Minutes between two within an epoch; 0 for none. Defaults to 0.
-        max_keep_ckpts (int): Newest checkpoints kept, at least 2. Defaults to 3.
+        max_keep_ckpts (int): Newest checkpoints kept, at least 2: should one be damaged, there is
+            another. -1 keeps all. Defaults to 3.
+        out_dir (str, optional): A local folder for them. Defaults to the work directory.
         **kwargs: See mmengine's ``CheckpointHook``.
+
+    Raises:
+        UserError: ``max_keep_ckpts`` is neither -1 nor positive, ``out_dir`` is not local, or the
+            checkpoint is to leave out what resuming needs.
     """
 
     fixed_arguments = ('by_epoch',)
@@ -519,13 +548,29 @@ class AtomicCheckpointHook(CheckpointHook):
         max_keep_ckpts: Positive | Literal[-1] = 3,
         **kwargs: Any,
     ) -> None:
+        if type(max_keep_ckpts) is not int or not (max_keep_ckpts == -1 or max_keep_ckpts > 0):
+            raise UserError(
+                'checkpoint: max_keep_ckpts must be a positive whole number, or -1 to keep all, '
+                f'but is {max_keep_ckpts!r}'
+            )
+        for name in ('save_optimizer', 'save_param_scheduler'):
+            if not kwargs.get(name, True):
+                raise UserError(
+                    f'checkpoint: {name}={kwargs[name]} leaves out what resuming needs: a resumed '
+                    'run would not go on as it began; leave it out'
+                )
+        if '://' in str(kwargs.get('out_dir') or ''):
+            raise UserError(
+                f'checkpoint: out_dir must be a local folder, but is {kwargs["out_dir"]}'
+            )
         super().__init__(interval=interval, by_epoch=True, max_keep_ckpts=-1, **kwargs)
         self._validated = False
         self._of_ranks: list[dict[str, Any]] = []
         self._buffers: dict[str, torch.Tensor] = {}
         self.iter_interval = iter_interval
         self.minutes = minutes
-        self.keep = max(2, max_keep_ckpts)
+        self.asked = max_keep_ckpts
+        self.keep = None if max_keep_ckpts == -1 else max(2, max_keep_ckpts)
         self.handles_signals = True  # a dry run stops at once
         self._signal = 0
         self._doing = ''  # what a signal waits for
@@ -547,6 +592,10 @@ class AtomicCheckpointHook(CheckpointHook):
         for key, value in self._buffers.items():
             buffers[key].copy_(value)
         self._buffers = {}
+        if self.asked == 1:
+            runner.logger.info(
+                'max_keep_ckpts=1: two checkpoints are kept, in case that the newest is damaged'
+            )
         if is_main_process():
             self._clear(runner)
         self._pid = os.getpid()
@@ -581,38 +630,105 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         check_resumable(checkpoint, model)
-        seed = checkpoint.get('meta', {}).get('seed')
-        if seed is not None and seed != runner.seed:
+        meta, length = checkpoint['meta'], checkpoint.get('epoch_length')
+        own = len(runner.train_dataloader)
+        check_meta(meta, length, own)
+        if meta['seed'] != runner.seed:
             raise UserError(
-                f'cannot resume: the run was begun with seed {seed}, not {runner.seed}; '
-                f'leave --seed out or set it to {seed}'
+                f'cannot resume: the run was begun with seed {meta["seed"]}, not {runner.seed}; '
+                f'leave --seed out or set it to {meta["seed"]}'
             )
-        length, own = checkpoint.get('epoch_length'), len(runner.train_dataloader)
         if length is not None and length != own:
             raise UserError(
                 f'cannot resume: an epoch had {length} iterations and now has {own} (another '
                 'batch size, data set or number of processes?); resume with what began the run'
             )
-        runner.train_loop.random_state = checkpoint.get('random_state')
-        runner.train_loop.validated = checkpoint.get('validated', False)
-        rank, world_size = get_dist_info()
+        for key in ('random_state', 'message_hub', 'optimizer'):
+            if key not in checkpoint:
+                raise UserError(
+                    f'cannot resume: the checkpoint has no entry {key}, without which the run '
+                    'would go on otherwise than it began; start from its weights with '
+                    '--cfg-options load_from=FILE'
+                )
+        check_message_hub(checkpoint['message_hub'])
+        self._check_training(runner, checkpoint)
+        check_random_state(checkpoint['random_state'], 'random_state')
+        check_entry(checkpoint.get('validated', False), Flag(), 'validated')
         ranks = checkpoint.get('ranks', [])
-        if len(ranks) == world_size:
+        self._check_ranks(ranks, model)
+
+        rank = get_dist_info()[0]
+        checkpoint['message_hub'] = unpack_message_hub(checkpoint['message_hub'])
+        runner.train_loop.random_state = checkpoint['random_state']
+        runner.train_loop.validated = checkpoint.get('validated', False)
+        if ranks:
             runner.train_loop.random_state = ranks[rank]['random_state']
             self._buffers = ranks[rank]['buffers']
+
+    @staticmethod
+    def _check_training(runner, checkpoint: dict) -> None:
+        """Optimizer, loss scaler and schedulers."""
+        wrapper, saved, meta = runner.optim_wrapper, checkpoint['optimizer'], checkpoint['meta']
+        check_entry(saved, Table(others=Spec()), 'optimizer')
+        saved = dict(saved)
+        saved.pop('base_param_settings', None)
+        scaler = getattr(wrapper, 'loss_scaler', None)
+        if (scaler is not None) != ('loss_scaler' in saved):
+            began, now = ('with', 'without') if scaler is None else ('without', 'with')
+            raise UserError(
+                f'cannot resume: the run was begun {began} the loss scaling of --amp fp16, and '
+                f'goes on {now} it; resume with what began the run'
+            )
+        if scaler is not None:
+            check_loss_scaler(saved.pop('loss_scaler'), scaler, 'optimizer.loss_scaler')
+        if hasattr(wrapper, 'optimizer'):
+            check_optimizer(saved, wrapper.optimizer, 'optimizer')
+        schedulers = runner.param_schedulers
+        if not schedulers:
+            return
+        if 'param_schedulers' not in checkpoint:
+            raise EntryError('param_schedulers', 'is missing')
+        saved = checkpoint['param_schedulers']
+        done = (meta['epoch'], meta['iter'])
+        if not isinstance(schedulers, dict):
+            check_schedulers(saved, schedulers, *done, 'param_schedulers')
+            return
+        check_entry(saved, Table(dict.fromkeys(schedulers, Spec())), 'param_schedulers')
+        for name, own in schedulers.items():
+            check_schedulers(saved[name], own, *done, f'param_schedulers.{name}')
+
+    @staticmethod
+    def _check_ranks(ranks: Any, model: nn.Module) -> None:
+        """What each process of a distributed run had for itself."""
+        world_size = get_dist_info()[1]
+        entry = Table(dict(random_state=Spec(), buffers=Table(others=Spec())))
+        check_entry(ranks, Items(entry), 'ranks')
+        count = 0 if world_size == 1 else world_size
+        if len(ranks) != count:
+            raise UserError(
+                f'cannot resume: the run was begun on {max(1, len(ranks))} processes, not '
+                f'{world_size}; resume with what began the run'
+            )
+        buffers = Table({key: like(value) for key, value in model.named_buffers()})
+        for index, of_rank in enumerate(ranks):
+            check_random_state(of_rank['random_state'], f'ranks[{index}].random_state')
+            # a wrapper's names begin with `module.`
+            own = {key.removeprefix('module.'): v for key, v in of_rank['buffers'].items()}
+            check_entry(own, buffers, f'ranks[{index}].buffers')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         for key, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise RunFailed(
                     f"'{key}' holds NaN or infinite values after iteration {runner.iter + 1}; "
-                    f'not saved. {last_good(runner.work_dir)}'
+                    f'not saved. {last_good_of(runner)}'
                 )
         checkpoint['message_hub'] = _pack_message_hub(checkpoint['message_hub'])
         checkpoint['random_state'] = _training_state(runner)
         checkpoint['ranks'] = self._of_ranks
         checkpoint['epoch_length'] = len(runner.train_dataloader)
         checkpoint['validated'] = self._validated
+        add_layout(checkpoint)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         self._doing = f'iteration {runner.iter + 1}'
@@ -714,9 +830,10 @@ class AtomicCheckpointHook(CheckpointHook):
                     os.fsync(file.fileno())
                 os.replace(temporary, path)
                 sync_folder(folder)  # before an older one is deleted
-                write_atomically(folder / 'last_checkpoint', str(path).encode())
-                for old in list_checkpoints(folder)[self.keep :]:
-                    old.unlink()
+                write_atomically(folder / 'last_checkpoint', os.fsencode(path))
+                if self.keep is not None:
+                    for old in list_checkpoints(folder)[self.keep :]:
+                        old.unlink()
         except OSError as error:
             with suppress(OSError):  # on a broken disk that fails too
                 temporary.unlink(missing_ok=True)
@@ -725,7 +842,7 @@ class AtomicCheckpointHook(CheckpointHook):
             raise RunFailed(
                 f'cannot write the checkpoint {path}: '
                 f'{explain_machine(error) or error.strerror or error}. '
-                f'{last_good(runner.work_dir)}'
+                f'{last_good_of(runner)}'
             ) from None
         finally:
             self._of_ranks = []
@@ -787,6 +904,12 @@ def _gather_ranks(runner) -> list[dict[str, Any]]:
 def _dist_device() -> torch.device:
     backend = torch.distributed.get_backend()
     return torch.device('cuda') if backend == 'nccl' else torch.device('cpu')
+
+
+def last_good_of(runner) -> str:
+    """:func:`last_good` of the folder where a run saves its checkpoints."""
+    hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    return last_good(getattr(hook, 'out_dir', None) or runner.work_dir)
 
 
 def last_good(work_dir: str | os.PathLike) -> str:

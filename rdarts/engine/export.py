@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import json
 import logging
@@ -387,12 +388,20 @@ def trace(net: nn.Module, size: tuple[int, int]) -> torch.export.ExportedProgram
     return program
 
 
+def can_write_onnx() -> bool:
+    """Whether PyTorch's exporter takes a traced program: from 2.5 on."""
+    return 'dynamic_shapes' in inspect.signature(torch.onnx.export).parameters
+
+
 def to_onnx(program: torch.export.ExportedProgram, description: Description) -> bytes:
     """An ONNX model of input ``images`` [batch, 3, H, W] and output ``logits`` [batch, classes].
 
     Raises:
+        UserError: PyTorch is older than 2.5.
         RunFailed: PyTorch's exporter knows no ONNX for an operator.
     """
+    if not can_write_onnx():
+        raise UserError(f'ONNX is written with torch 2.5 or later, but this is {torch.__version__}')
     try:
         with _quiet():
             onnx_program = torch.onnx.export(

@@ -39,12 +39,13 @@ from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
     find_checkpoint,
-    last_good,
+    last_good_of,
     list_checkpoints,
     load_weights,
     read_named,
     safe_loaders,
     set_aside,
+    unpack_message_hub,
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
@@ -342,9 +343,11 @@ def set_resume(cfg: Config, resume: bool | str) -> None:
         if not path.is_file():
             raise UserError(f'--resume: checkpoint not found: {path}')
     elif resume:
-        path = find_checkpoint(cfg.work_dir)
+        hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+        folder = hook.get('out_dir') or cfg.work_dir
+        path = find_checkpoint(folder)
         if path is None and is_main_rank():
-            print(f'warning: --resume found no checkpoint in {cfg.work_dir}: starting anew')
+            print(f'warning: --resume found no checkpoint in {folder}: starting anew')
             prepare_work_dir(cfg.work_dir, keep=False)
     cfg.resume = path is not None
     if path is not None:
@@ -459,7 +462,7 @@ class _Runner(_SafeLoading, Runner):
             line = explain_machine(error)
             if line is None or isinstance(error, (UserError, RunFailed)):
                 raise
-            raise RunFailed(f'{line}. {last_good(self.work_dir)}') from error
+            raise RunFailed(f'{line}. {last_good_of(self)}') from error
 
     def dump_config(self) -> None:
         """As mmengine's, and ``config.json`` beside it, which is what is read of a run."""
@@ -507,6 +510,8 @@ class _Runner(_SafeLoading, Runner):
         """Load weights, all of them; mmengine's would leave out in silence what does not fit."""
         checkpoint = read_named(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if self._resume and 'message_hub' in checkpoint:  # of another checkpoint hook
+            checkpoint['message_hub'] = unpack_message_hub(checkpoint['message_hub'])
         model = self.model.module if is_model_wrapper(self.model) else self.model
         load_weights(model, checkpoint, filename, new_head=self.cfg.get('new_head', False))
         self._has_loaded = True

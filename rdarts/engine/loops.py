@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from rdarts.configuration.declarations import Positive
-from rdarts.engine.checkpoint import last_good
+from rdarts.engine.checkpoint import last_good_of
 from rdarts.engine.random_state import (
     iterate,
     preserve_random_state,
@@ -156,5 +156,5 @@ def check_finite(loss: Any, name: str, runner) -> None:
     if value != value or value in (float('inf'), float('-inf')):
         raise RunFailed(
             f'the {name} became {value} at iteration {runner.iter + 1} (epoch '
-            f'{runner.epoch + 1}): a lower learning rate may help. {last_good(runner.work_dir)}'
+            f'{runner.epoch + 1}): a lower learning rate may help. {last_good_of(runner)}'
         )

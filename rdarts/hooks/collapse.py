@@ -11,6 +11,16 @@ from mmengine.hooks import Hook
 
 from rdarts.architect.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
+from rdarts.checkpoint.schema import (
+    EntryError,
+    Items,
+    Maybe,
+    Number,
+    Spec,
+    Table,
+    Whole,
+    check_entry,
+)
 from rdarts.configuration.declarations import AboveZero, Count, Positive
 from rdarts.engine.loops import loader_sampler
 from rdarts.engine.random_state import preserve_random_state
@@ -18,7 +28,9 @@ from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
+from rdarts.models.backbones import find_supernet
 from rdarts.registry import HOOKS
+from rdarts.search_spaces import SearchSpace
 
 
 @HOOKS.register_module()
@@ -105,7 +117,7 @@ class CollapseHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume and 'collapse' in checkpoint:
-            self._state.update(checkpoint['collapse'])
+            self._state = _checked(checkpoint['collapse'], find_supernet(runner.model).space)
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
@@ -201,6 +213,30 @@ class CollapseHook(Hook):
             hook = GenotypeHook.of(runner)
             data = self._state['genotypes'][kept - 1]
             hook.keep(runner, load_genotype(data, hook.supernet.space))
+
+
+def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:
+    """What a checkpoint remembers of the epochs."""
+    eigenvalues, genotypes = Items(Maybe(Number())), Items(Maybe(Table(others=Spec())))
+    spec = Table(dict(eigenvalues=eigenvalues, genotypes=genotypes, stopped=Maybe(Whole(1))))
+    check_entry(state, spec, 'collapse')
+    if len(state['eigenvalues']) != len(state['genotypes']):
+        raise EntryError(
+            'collapse.genotypes',
+            f'are of {len(state["genotypes"])} epochs, but the eigenvalues of '
+            f'{len(state["eigenvalues"])}',
+        )
+    for index, data in enumerate(state['genotypes']):
+        if data is None:
+            continue
+        try:
+            load_genotype(data, space)
+        except UserError as error:
+            raise EntryError(f'collapse.genotypes[{index}]', f'is no genotype: {error}') from None
+    kept = state['stopped']
+    if kept is not None and (kept > len(state['genotypes']) or not state['genotypes'][kept - 1]):
+        raise EntryError('collapse.stopped', f'is {kept}, an epoch without a genotype')
+    return copy.deepcopy(dict(state))
 
 
 def _restore_last_batch(architect) -> str | None:

@@ -9,6 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from rdarts.architect.relaxations import expected_weights
+from rdarts.checkpoint.schema import Maybe, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Positive, Share
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
@@ -58,7 +59,10 @@ class ConvergenceHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume and 'convergence' in checkpoint:
-            self._state = dict(checkpoint['convergence'])
+            state = checkpoint['convergence']
+            spec = Table(dict(genotype=Maybe(Text()), epochs=Whole(), settled=Maybe(Whole(1))))
+            check_entry(state, spec, 'convergence')
+            self._state = dict(state)
 
     def after_train_epoch(self, runner) -> None:
         state, epoch = self._state, runner.epoch + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +50,23 @@ class GenotypeHook(Hook):
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
         self.rule.relaxation = self.supernet.relaxation
         self.current = self.rule(self.supernet.arch_parameters, space)
+
+    def before_train_epoch(self, runner) -> None:
+        if not is_main_process():
+            return
+        path = Path(runner.work_dir) / 'genotype.json'
+        if not path.exists():
+            return
+        folder = path.parent / 'genotypes'
+        found = (re.fullmatch(r'epoch_(\d+)\.json', item.name) for item in folder.glob('*.json'))
+        epoch = max((int(match[1]) for match in found if match), default=runner.epoch)
+        folder.mkdir(exist_ok=True)
+        target = folder / f'ended_at_epoch_{epoch}.json'
+        os.replace(path, target)
+        runner.logger.info(
+            f'A search that ended at epoch {epoch} goes on: its genotype.json is now '
+            f'{target.relative_to(path.parent)}, until it ends again'
+        )
 
     def after_train_epoch(self, runner) -> None:
         self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)

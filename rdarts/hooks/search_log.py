@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
 import rdarts
+from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
 from rdarts.engine.checkpoint import write_atomically
@@ -138,9 +139,12 @@ class SearchLogHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            saved = checkpoint.get('search_log', {})
-            self._size = saved.get('bytes', KEEP_ALL)
-            self._seconds = saved.get('seconds', 0.0)
+            saved = checkpoint.get('search_log')
+            if saved is None:
+                self._size = KEEP_ALL
+                return
+            check_entry(saved, Table(dict(bytes=Whole(), seconds=Number(0))), 'search_log')
+            self._size, self._seconds = saved['bytes'], saved['seconds']
 
     def before_train_epoch(self, runner) -> None:
         if self._to_go is not None:

@@ -27,13 +27,13 @@ from rdarts.engine import find_checkpoint, read_checkpoint
 from rdarts.engine.checkpoint import (
     AtomicCheckpointHook,
     _pack_message_hub,
-    _unpack_message_hub,
     check_resumable,
     last_good,
     list_checkpoints,
     read_named,
     safe_loaders,
     set_aside,
+    unpack_message_hub,
     write_atomically,
 )
 from rdarts.errors import Interrupted, RunFailed, UserError
@@ -197,7 +197,7 @@ from mmengine.runner import CheckpointLoader
 before = CheckpointLoader._schemes
 kept = dict(before)
 import rdarts.architect, rdarts.datasets, rdarts.engine.search, rdarts.hooks
-from rdarts.models.heads import AuxiliaryClsHead
+from rdarts.models.heads.auxiliary_cls_head import AuxiliaryClsHead
 AuxiliaryClsHead(num_classes=3, in_channels=4, auxiliary=dict(in_channels=4))
 assert CheckpointLoader._schemes is before and dict(before) == kept
 """
@@ -336,7 +336,7 @@ def test_message_hub_is_packed_as_plain_data():
     assert packed['runtime_info'] == dict(best_score=0.5, nested=dict(a=[3, None, 'x']))
     assert type(packed['runtime_info']['best_score']) is float
     restored = MessageHub('restored')
-    restored.load_state_dict(_unpack_message_hub(packed))
+    restored.load_state_dict(unpack_message_hub(packed))
     assert restored.get_scalar('train/loss').mean() == pytest.approx(7 / 3)
     assert restored.get_scalar('train/loss').data[0].tolist() == [1.0, 2.0, 4.0]
     assert restored.get_info('best_score') == 0.5
@@ -432,8 +432,23 @@ def test_write_atomically(tmp_path, monkeypatch):
 
 def test_at_least_two_are_kept():
     assert AtomicCheckpointHook(max_keep_ckpts=1).keep == 2
-    assert AtomicCheckpointHook(max_keep_ckpts=-1).keep == 2
+    assert AtomicCheckpointHook(max_keep_ckpts=-1).keep is None
     assert AtomicCheckpointHook().keep == 3
+
+
+@pytest.mark.parametrize(
+    ('args', 'says'),
+    [
+        (dict(max_keep_ckpts=0), 'max_keep_ckpts must be a positive whole number, or -1'),
+        (dict(max_keep_ckpts='3'), "max_keep_ckpts must be .* but is '3'"),
+        (dict(save_optimizer=False), 'save_optimizer=False leaves out what resuming needs'),
+        (dict(save_param_scheduler=False), 'save_param_scheduler=False leaves out'),
+        (dict(out_dir='s3://bucket/run'), 'out_dir must be a local folder'),
+    ],
+)
+def test_arguments_with_which_a_run_could_not_be_resumed(args, says):
+    with pytest.raises(UserError, match=says):
+        AtomicCheckpointHook(**args)
 
 
 def test_retention(tmp_path):

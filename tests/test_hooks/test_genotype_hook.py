@@ -42,6 +42,28 @@ def rows(work_dir, kind):
     return [row for row in map(json.loads, lines) if row['kind'] == kind]
 
 
+def test_a_search_that_goes_on_has_no_genotype_of_an_earlier_epoch(tmp_path):
+    digits_runner(tmp_path, {'train_cfg.max_epochs': 1}).train()
+    earlier = (tmp_path / 'genotype.json').read_bytes()
+    seen = []
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.append((tmp_path / 'genotype.json').exists())
+
+    options = {'train_cfg.max_epochs': 2}
+    digits_runner(tmp_path, options, hooks=[Look()], resume=True).train()
+    assert seen == [False, False]
+    assert (tmp_path / 'genotypes/ended_at_epoch_1.json').read_bytes() == earlier
+    assert load_genotype(tmp_path, 'nas_bench_201') == load_genotype(
+        tmp_path / 'genotypes/epoch_2.json', 'nas_bench_201'
+    )
+    # nothing is left to do: nothing changes
+    digits_runner(tmp_path, options, resume=True).train()
+    assert not (tmp_path / 'genotypes/ended_at_epoch_2.json').exists()
+    assert (tmp_path / 'genotype.json').exists()
+
+
 def test_files_log_and_final_genotype_are_those_of_alpha(tmp_path):
     hooks = [SetAlpha([SKIP, THREE, POOL, ONE, SKIP, THREE], 0.5)]
     runner = digits_runner(tmp_path, {'train_cfg.max_epochs': 2}, hooks=hooks)

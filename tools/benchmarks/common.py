@@ -286,6 +286,15 @@ def cpu_model() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def has_bf16_instructions() -> bool:
+    """Whether the CPU computes in bfloat16 by instructions of its own."""
+    try:
+        return 'avx512_bf16' in Path('/proc/cpuinfo').read_text(encoding='utf-8').split()
+    except OSError:  # not Linux
+        asked = getattr(torch.cpu, '_is_avx512_bf16_supported', None)  # torch 2.6 and later
+        return bool(asked and asked())
+
+
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments and what they ran on."""
     left_out = ('json', 'child', 'profile')
@@ -295,7 +304,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
         values,
         device=device,
         cpu=cpu_model(),
-        bf16_instructions=torch.cpu._is_avx512_bf16_supported(),
+        bf16_instructions=has_bf16_instructions(),
         torch=torch.__version__,
         rdarts=rdarts.__version__,
         python=platform.python_version(),
