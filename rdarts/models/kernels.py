@@ -74,33 +74,61 @@ def _cpu() -> str:
     )
 
 
+def _flags() -> list[str]:
+    """What the compiler is told, less where things lie."""
+    return [
+        f'-std={"c++20" if torch.__version__ >= "2.13" else "c++17"}',  # compares as versions
+        *('-O3', '-march=native', '-ffp-contract=fast', '-fopenmp'),
+        *('-fPIC', '-shared', '-Wno-psabi'),
+        f'-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}',
+        *('-ltorch_cpu', '-lc10'),
+    ]
+
+
 def _compile(compiler: str, target: Path) -> None:
     """Compile the library; it appears whole, whatever other process does the same."""
     package = Path(torch.__file__).parent
-    standard = 'c++20' if torch.__version__ >= '2.13' else 'c++17'  # compares as versions
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         output = Path(folder) / target.name
-        command = [
-            *(
-                compiler,
-                '-std=' + standard,
-                '-O3',
-                '-march=native',
-                '-ffp-contract=fast',
-                '-fopenmp',
-            ),
-            *(
-                '-fPIC',
-                '-shared',
-                '-Wno-psabi',
-                f'-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}',
-            ),
-            *(f'-I{package / "include"}', str(SOURCE), '-o', str(output), f'-L{package / "lib"}'),
-            *('-ltorch_cpu', '-lc10'),
-        ]
+        places = [f'-I{package / "include"}', str(SOURCE), '-o', str(output)]
+        # the libraries come last: a linker looks for what stands before them
+        command = [compiler, *places, f'-L{package / "lib"}', *_flags()]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         os.replace(output, target)
+
+
+def _version(compiler: str) -> str | None:
+    """What a compiler says of itself; None where it does not work."""
+    try:
+        done = subprocess.run(
+            [compiler, '--version'], check=True, capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
+
+
+def _library(compiler: str | None) -> Path:
+    """The library that a compiler would make, or has made.
+
+    Its name says source, PyTorch and CPU, and then compiler, its version and its flags. Without a
+    compiler that works, the newest of this source, PyTorch and CPU is taken, if there is one.
+    """
+    source = SOURCE.read_text(encoding='utf-8')
+    name = f'fan_out_{_digest(source, torch.__version__, _cpu(), sys.platform)}'
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[-1]
+    version = None if compiler is None else _version(compiler)
+    if version is None:
+        made = list(cache_folder().glob(f'{name}_*{suffix}'))
+        if made:
+            return max(made, key=lambda path: path.stat().st_mtime)
+    build = _digest(os.path.realpath(compiler or ''), version or '', *_flags())
+    return cache_folder() / f'{name}_{build}{suffix}'
 
 
 @functools.cache
@@ -113,10 +141,8 @@ def native() -> bool:
     if os.environ.get('RDARTS_NATIVE', '1') == '0' or sys.platform == 'win32':
         return False
     compiler = shutil.which(os.environ.get('CXX', 'c++')) or shutil.which('g++')
-    parts = (SOURCE.read_text(encoding='utf-8'), torch.__version__, _cpu(), sys.platform)
-    key = hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
-    library = cache_folder() / f'fan_out_{key}{importlib.machinery.EXTENSION_SUFFIXES[-1]}'
     try:
+        library = _library(compiler)
         if not library.exists():
             if compiler is None:
                 raise OSError('no C++ compiler was found')

@@ -954,6 +954,41 @@ def test_a_compiled_library_is_loaded_and_not_compiled_again(compiled, monkeypat
     assert 'compiling' not in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='a shell script stands for the compiler')
+def test_a_library_is_of_its_compiler_and_flags(monkeypatch, tmp_path):
+    """Another compiler, version, flag, PyTorch or CPU makes another file."""
+    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path))
+
+    def compiler(name, version):
+        path = tmp_path / name
+        path.write_text(f'#!/bin/sh\necho "{version}"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    def change(target, name, value):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, value)
+            return kernels._library(first)
+
+    first = compiler('first', '12.2')
+    names = [kernels._library(first), kernels._library(compiler('second', '12.2'))]
+    assert kernels._library(first) == names[0]
+    compiler('first', '13.1')
+    names.append(kernels._library(first))
+    flags = kernels._flags()
+    assert '-O3' in flags
+    names.append(change(kernels, '_flags', lambda: [*flags, '-g']))
+    names.append(change(kernels.torch, '__version__', '9.9'))
+    names.append(change(kernels, '_cpu', lambda: 'another'))
+    assert len(set(names)) == len(names)
+    # without a compiler, or with one that does not work, what is there is taken
+    broken = str(tmp_path / 'missing')
+    assert kernels._library(None) not in names
+    names[0].write_bytes(b'')
+    assert kernels._library(None) == kernels._library(broken) == names[0]
+    assert change(kernels, '_cpu', lambda: 'another') != names[0]
+
+
 # noise
 
 
