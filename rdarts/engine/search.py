@@ -7,7 +7,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from rdarts.engine.checkpoint import find_checkpoint
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
 from rdarts.models.backbones import find_supernet
-from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces.as_config import to_config
 from rdarts.visualization.search_log import read_search_log
 
 METHODS = ('rdarts', 'darts', 'darts_2nd')
@@ -135,7 +135,7 @@ def _config(
     with torch.device('meta'):
         net = apis.build_supernet(num_classes=data.num_classes, **args)
     backbone.update(args)
-    backbone.space = _as_config(space)
+    backbone.space = to_config(space)
     cfg.model.head.update(num_classes=data.num_classes, in_channels=net.backbone.out_channels)
     cfg.data_preprocessor = cfg.model.data_preprocessor = dict(
         type='ClsDataPreprocessor', mean=None, std=None, to_rgb=False, num_classes=data.num_classes
@@ -149,55 +149,6 @@ def _config(
     cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
     cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
     return cfg
-
-
-def _as_config(space: SearchSpace) -> str | dict[str, Any]:
-    """A space as a config holds it: its name, or its table."""
-    try:
-        if build_space(space.name) == space:
-            return space.name
-    except UserError:
-        pass
-    if space.stages:
-        widths, depths, strides = zip(*map(astuple, space.stages), strict=True)
-        return dict(
-            type='mobilenet_like',
-            widths=widths,
-            depths=depths,
-            strides=strides,
-            costs=_costs(space),
-        )
-    cells = {
-        cell: dict(
-            num_inputs=topology.num_inputs,
-            num_nodes=topology.num_nodes,
-            output=topology.output,
-            edges=[(edge.source, edge.target, list(edge.candidates)) for edge in topology.edges],
-        )
-        for cell, topology in space.cells.items()
-    }
-    return dict(
-        type='CellSpace',
-        name=space.name,
-        cells=cells,
-        discretizer=space.discretizer,
-        operation_args={name: dict(args) for name, args in space.operation_args.items()},
-        parameter_free=sorted(space.parameter_free & set(space.candidates)),
-    )
-
-
-def _costs(space: SearchSpace) -> dict[str, Any] | None:
-    """A cost table as data."""
-    if space.costs is None:
-        return None
-    costs = {
-        cell: [
-            dict(zip(edge.candidates, row, strict=True))
-            for edge, row in zip(space.cells[cell].edges, rows, strict=True)
-        ]
-        for cell, rows in space.costs.items()
-    }
-    return dict(space=space.name, unit='', costs=costs)
 
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ class CostTable(dict):
         conditions (dict[str, Any]): What they were measured for, where the table says so: the
             supernet's ``stem`` and ``first_channels``, and the ``shape`` [C, H, W] of an image.
         where (str): What to call the table in an error.
+        unit (str): What the costs are counted in. Defaults to none.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class CostTable(dict):
         rows: Mapping[str, tuple[tuple[float, ...], ...]],
         conditions: Mapping[str, Any],
         where: str,
+        unit: str = '',
     ) -> None:
         super().__init__(rows)
-        self.conditions, self.where = dict(conditions), where
+        self.conditions, self.where, self.unit = dict(conditions), where, unit
 
     def check(self, **actual: Any) -> None:
         """A network may use the table only if it is what was measured.
@@ -105,7 +107,7 @@ def read_costs(source: str | os.PathLike | Mapping[str, Any], space: SearchSpace
     conditions = {key: source[key] for key in CONDITIONS if key in source}
     if isinstance(conditions.get('shape'), tuple):  # as JSON has it
         conditions['shape'] = list(conditions['shape'])
-    return CostTable(found, conditions, where)
+    return CostTable(found, conditions, where, str(source.get('unit', '')))
 
 
 def _is_cost(value: Any) -> bool:

@@ -225,7 +225,7 @@ CELL = dict(num_nodes=2, candidates=['none'])
         (dict(name='x', cells={'a.b': CELL}), "cell 'a.b' .*named like a variable"),
         (dict(name='', cells=dict(a=CELL)), "a space's name must be a text, but is ''"),
         (dict(name=4, cells=dict(a=CELL)), "a space's name must be a text, but is 4"),
-        (dict(cells=dict(a=CELL)), "missing 1 required positional argument: 'name'"),
+        (dict(cells=dict(a=CELL)), "search space 'CellSpace' needs 'name'"),
         (
             dict(name='x', cells=dict(a=CELL), operation_args=dict(nome={})),
             "operation_args has 'nome', which is no candidate: did you mean 'none'",
