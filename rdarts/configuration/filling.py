@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
 from torch import nn
 
@@ -159,16 +160,24 @@ def _fill_sets(cfg: Config, key: str, before: Mapping[str, Any], options: Collec
         return False
     changed = False
     for source in sources(cfg):
-        if not _follows(source.get(key), before[key], key in options):
-            continue
         kind = _class_of(cfg, source, DATASETS)
-        # other packages' join a data_root with further folders
-        if _is_ours(kind) and _takes(kind, key):
-            source[key] = value
+        argument = _argument(kind, key)
+        if argument and _follows(source.get(argument), before[key], key in options):
+            source[argument] = value
             changed = True
     if changed and key == 'data_root' and before[key]:
         _move_annotations(cfg, before[key], value)
     return changed
+
+
+def _argument(kind: Any, key: str) -> str | None:
+    """The argument of a data set that is what a key says; None where it has none."""
+    # other packages' join a data_root with further folders
+    if _is_ours(kind) and _takes(kind, key):
+        return key
+    if key == 'limit' and inspect.isclass(kind) and issubclass(kind, BaseDataset):
+        return 'indices'  # a number of them: the first
+    return None
 
 
 def _move_annotations(cfg: Config, old: str, new: str | None) -> None:

@@ -182,6 +182,11 @@ class CheckedCocoMetric(CocoMetric):
         super().__init__(ann_file=None, **kwargs)
         self._coco_api = _index_coco(ann_file)
 
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """See mmdet; of the images that were looked at: a data set may be limited."""
+        self.img_ids = [prediction['img_id'] for _, prediction in results]
+        return super().compute_metrics(results)
+
 
 @DATASETS.register_module()
 class CheckedVOCDataset(_WithBoxes, VOCDataset):

@@ -228,6 +228,28 @@ def test_heads_follow_a_genotype_of_other_widths():
     assert notes_of(cfg)[-1] == 'model.head.in_channels 320, model.head.auxiliary.in_channels 192'
 
 
+def test_data_sets_of_mmengine_are_limited_by_their_indices():
+    source = dict(type='mmpretrain.CIFAR10', data_root='data')
+    listed = dict(source, indices=[4, 5])
+    cfg = Config(
+        dict(limit=3, train_dataloader=dict(dataset=source), val_dataloader=dict(dataset=listed))
+    )
+    fill_in(cfg)
+    assert cfg.train_dataloader.dataset == dict(source, indices=3)
+    assert cfg.val_dataloader.dataset == listed
+    cfg.limit = 2
+    fill_in(cfg, dict(limit=3), ['limit'])
+    assert cfg.train_dataloader.dataset.indices == 2
+
+
+@pytest.mark.parametrize('name', ['retinanet_darts_fpn_1x_coco', 'retinanet_darts_fpn_1x_voc0712'])
+def test_detection_is_limited(name):
+    pytest.importorskip('mmcv.ops', reason='mmcv has no compiled operators')
+    cfg = load_config(CONFIGS / 'detection' / f'{name}.py', dict(limit=3))
+    found = list(sources(cfg))
+    assert len(found) >= 3 and {source.indices for source in found} == {3}
+
+
 def test_annotations_of_detection_move_with_the_images():
     source = dict(type='rdarts.ImageFolder', data_root='data/coco/')
     evaluator = dict(type='CocoMetric', ann_file='data/coco/annotations/val.json')

@@ -76,6 +76,8 @@ def test_the_metric_reads_the_file_as_the_data_set_does(coco, tmp_path):
     )
     results = [(dict(), dict(prediction, img_id=i)) for i in (1, 2)]
     assert metric.compute_metrics(results)['bbox_mAP'] == 1
+    # of a limited data set, the images that were looked at count
+    assert metric.compute_metrics(results[1:])['bbox_mAP'] == 1
 
 
 @pytest.mark.parametrize(
