@@ -55,6 +55,24 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
         cfg.merge_from_dict({key: _replacing(cfg, key, options[key]) for key in options})
     except Exception as error:
         raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    _agree_on_epochs(cfg, options)
+
+
+def _agree_on_epochs(cfg: Config, options: Mapping[str, Any]) -> None:
+    """``epochs`` of a file gives way to another length that is set; the run's config is read again.
+
+    Raises:
+        UserError: Both are set, to different numbers.
+    """
+    length = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if cfg.get('epochs') in (None, length):
+        return
+    if 'epochs' in options:
+        raise UserError(
+            f'--cfg-options: epochs is {cfg.epochs}, but train_cfg.max_epochs {length}: set one '
+            'of them'
+        )
+    cfg.epochs = length
 
 
 def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:

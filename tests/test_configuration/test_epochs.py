@@ -88,6 +88,19 @@ def test_a_config_that_a_run_has_written_is_not_scaled_twice(tmp_path):
     assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (6, 120)
 
 
+def test_a_run_with_epochs_that_goes_on_for_longer_can_be_read_again(tmp_path):
+    load('search/rdarts_nb201_c10', epochs=3).dump(tmp_path / 'config.py')
+    longer = load_config(tmp_path / 'config.py', {'train_cfg.max_epochs': 7})
+    longer.dump(tmp_path / 'longer.py')
+    cfg = load_config(tmp_path / 'longer.py')
+    assert (cfg.train_cfg.max_epochs, cfg.epochs, cfg.param_scheduler.T_max) == (7, 7, 60)
+
+
+def test_two_lengths_by_options():
+    with pytest.raises(UserError, match=r'epochs is 3, but train_cfg\.max_epochs 4: set one'):
+        load('search/rdarts_nb201_c10', **{'epochs': 3, 'train_cfg.max_epochs': 4})
+
+
 @pytest.mark.parametrize('value', [0, -1, 2.5, True, 'x'])
 def test_what_is_no_number_of_epochs(value):
     with pytest.raises(UserError, match='epochs must be a positive integer, but is'):
