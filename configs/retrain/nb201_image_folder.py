@@ -1,7 +1,7 @@
 """A NAS-Bench-201 cell on images of one's own in class folders: 16 channels, N = 5, 200 epochs.
 
-Set `num_classes` in `data_preprocessor` and `model.head`, and the folder in RDARTS_DATA
-(`image_folder/train/<class>/`, `image_folder/val/<class>/`) or in the data sets' `data_root`.
+They lie in `data_root` (`train/<class>/` and `val/<class>/`), by default in `image_folder` of
+RDARTS_DATA or of `data`. Classes are counted; `image_size` is a side of the images in pixels.
 """
 
 _base_ = [
@@ -11,4 +11,4 @@ _base_ = [
     '../_base_/schedules/retrain_nb201.py',
 ]
 
-model = dict(backbone=dict(stem='imagenet'), head=dict(num_classes=10))
+model = dict(backbone=dict(stem='imagenet'))

@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from rdarts.configuration.filling import image_side
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
-from rdarts.registry import MODELS
 from rdarts.utils.commands import command
 
 FILE = 'retrain.py'
@@ -66,9 +64,7 @@ def next_command(cfg: Any, configs: Path, genotype: Any) -> str:
         return command('train.py', work_dir / FILE)
     options = []
     if images.get('data_root') is not None:
-        keys = ['train_dataloader.dataset.dataset', 'val_dataloader.dataset']
-        keys += ['test_dataloader.dataset']
-        options = ['--cfg-options', *(f'{key}.data_root={images["data_root"]}' for key in keys)]
+        options = ['--cfg-options', f'data_root={images["data_root"]}']
     return command('train.py', shipped, '--genotype', work_dir, *options)
 
 
@@ -90,11 +86,8 @@ def retraining_config(cfg: Any, shipped: Path) -> str:
     Returns:
         str: Its text.
     """
-    from mmengine.config import Config
-
     from rdarts.datasets.paths import resolve_data_root
 
-    base = Config.fromfile(shipped)
     work_dir = os.path.abspath(cfg.work_dir)
     train = dict(training_images(cfg))
     test = dict(cfg['test_dataloader']['dataset'])
@@ -106,15 +99,13 @@ def retraining_config(cfg: Any, shipped: Path) -> str:
     # that of the search, which the supernets of cells and of chains leave out for different ones
     default = 'imagenet' if shipped.stem.startswith('mobilenet_like') else 'cifar'
     stem = cfg.model.backbone.get('stem', default)
-    backbone: dict[str, Any] = dict(genotype=genotype, stem=stem)
-    head: dict[str, Any] = dict(num_classes=cfg.model.head.num_classes)
-    if base.model.backbone.get('auxiliary'):
-        # it is made for images of one size
-        backbone['auxiliary'] = False
-        head['auxiliary'] = None
-    with torch.device('meta'):
-        net = MODELS.build(dict(base.model.backbone, **backbone, init_cfg=None))
-    head['in_channels'] = net.out_channels
+    # what follows from these entries follows other values of the keys, too
+    keys = dict(
+        data_root=train['data_root'],
+        image_size=image_side(cfg),
+        num_classes=cfg.model.head.num_classes,
+        limit=train.get('limit'),
+    )
     workers = {
         key: cfg['train_dataloader'][key]
         for key in ('num_workers', 'persistent_workers')
@@ -122,7 +113,8 @@ def retraining_config(cfg: Any, shipped: Path) -> str:
     }
     values = dict(
         work_dir=os.path.join(work_dir, 'retrain'),
-        model=dict(backbone=backbone, head=head),
+        **keys,
+        model=dict(backbone=dict(genotype=genotype, stem=stem)),
         data_preprocessor=preprocessor,
         train_dataloader=dict(dataset=dict(dataset=train), **workers),
         val_dataloader=dict(dataset=test, **workers),

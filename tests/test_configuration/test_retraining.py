@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rdarts.configuration.filling import sources
 from rdarts.configuration.retraining import next_command
 from rdarts.engine.launch import check_model, load_config
 from rdarts.genotypes import load_genotype
@@ -27,6 +28,7 @@ OWN = """
 _base_ = [
     '{configs}/_base_/models/{model}_supernet.py',
     '{configs}/_base_/datasets/image_folder.py',
+    '{configs}/_base_/schedules/search_d0.py',
     '{configs}/_base_/search_runtime.py',
 ]
 size = 32
@@ -45,6 +47,12 @@ arch_dataloader = dict(dataset=dict(dataset=train))
 val_dataloader = dict(dataset=dict(dataset=test))
 test_dataloader = dict(dataset=test)
 """
+SIZES = ('scale', 'crop_size')
+SMALLER = dict(
+    nb201={'model.backbone.channels': 4},
+    darts={'model.backbone.channels': 4},
+    mobilenet_like={'model.backbone.last_channels': 64},
+)
 MODELS = dict(nb201='nas_bench_201', darts='darts', mobilenet_like='mobilenet_like')
 
 
@@ -84,6 +92,15 @@ def test_own_images_are_trained_on_again(tmp_path, space):
     for loader in (found.val_dataloader, found.test_dataloader):
         assert loader.dataset == dict(cfg.test_dataloader.dataset, data_root=str(root))
     assert found.get('arch_dataloader') is None
+    # the keys at the top move what the search has set
+    other = load_config(words[2], dict(data_root='other', image_size=96, limit=1))
+    for source in sources(other):
+        assert (source.data_root, source.limit) == ('other', 1)
+        assert {96} == {step[key] for step in source.pipeline for key in SIZES if key in step} - {
+            32
+        }
+    smaller = load_config(words[2], SMALLER[space])
+    check_model(smaller)  # its heads follow
 
 
 def test_shipped_configs_for_shipped_data(tmp_path):
@@ -106,10 +123,9 @@ def test_shipped_configs_for_shipped_data(tmp_path):
         root = tmp_path / 'data'
         cfg.train_dataloader.dataset.dataset.data_root = str(root)
         words = shlex.split(next_command(cfg, CONFIGS, genotype))[5:]
-        assert words[0] == '--cfg-options'
-        options = dict(word.split('=') for word in words[1:])
-        assert set(options.values()) == {str(root)} and len(options) == 3
-        load_config(CONFIGS.parent / expected, options)
+        assert words == ['--cfg-options', f'data_root={root}']
+        found = load_config(CONFIGS.parent / expected, dict(data_root=str(root)))
+        assert {source.data_root for source in sources(found)} == {str(root)}
 
 
 def test_a_space_without_a_retraining_is_drawn(tmp_path):
