@@ -104,7 +104,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         raise
     except (KeyboardInterrupt, Exception) as error:
         if _was_interrupted(error):
-            _say('stopped at once; the last checkpoint is what is left')
+            _say('stopped at once; what was saved before is kept')
             return INTERRUPTED
         if os.environ.get('RDARTS_TRACEBACK'):
             traceback.print_exc()

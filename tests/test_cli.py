@@ -66,7 +66,7 @@ def test_ctrl_c_that_a_library_turns_into_an_error(capsys):
 
     assert cli.run_guarded(main) == 130
     err = capsys.readouterr().err
-    assert err == 'stopped at once; the last checkpoint is what is left\n'
+    assert err == 'stopped at once; what was saved before is kept\n'
 
 
 def test_a_start_leaves_an_ignored_ctrl_c_ignored(monkeypatch):

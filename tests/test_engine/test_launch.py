@@ -200,7 +200,7 @@ def test_deterministic(tmp_path):
             2,
         ),
         (Interrupted('stopped', 15), 'stopped', 143),
-        (KeyboardInterrupt(), 'stopped at once; the last checkpoint is what is left', 130),
+        (KeyboardInterrupt(), 'stopped at once; what was saved before is kept', 130),
         (
             OSError(errno.ENOSPC, 'No space', 'log.txt'),
             'error: no space left on the disk: log.txt',

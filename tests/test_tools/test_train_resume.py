@@ -249,6 +249,19 @@ def test_second_ctrl_c_stops_at_once(tmp_path):
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
+def test_second_ctrl_c_while_it_saves(config, tmp_path):
+    stop = dict(type='SignalAt', event='iter', number=2, signum=int(signal.SIGINT))
+    stops = write_small_search(tmp_path, stop, dict(stop, event='writing'))
+    each = 'default_hooks.checkpoint.iter_interval=1'
+    stopped = train(stops, tmp_path / 'run', '--cfg-options', each)
+    assert stopped.code == 130
+    assert stopped.err.endswith('\nstopped at once; what was saved before is kept\n')
+    assert 'Traceback' not in stopped.err
+    assert [path.name for path in (tmp_path / 'run').glob('*.pth')] == ['iter_1.pth']
+    resumed = train(config, tmp_path / 'run', '--resume')
+    assert resumed.code == 0, resumed.err
+
+
 # Damaged and foreign checkpoints
 
 
