@@ -283,10 +283,24 @@ def _fill_classes(cfg: Config, before: Mapping[str, Any], options: Collection[st
         return False
     if 'num_classes' in cfg:
         cfg.num_classes = value
+        open_ += _sets_of_classes(cfg, old, given)
     for _, entry in open_:
         entry['num_classes'] = value
-    add_note(cfg, f'{value} classes{source}: {", ".join(name for name, _ in open_)}')
+    add_note(cfg, f'{value} classes{source}: {", ".join(dict.fromkeys(name for name, _ in open_))}')
     return True
+
+
+def _sets_of_classes(cfg: Config, old: Any, given: bool) -> list[tuple[str, ConfigDict]]:
+    """Data sets that keep the first classes, of which more or fewer than by default are wanted."""
+    found = []
+    for source in sources(cfg):
+        kind = _class_of(cfg, source, DATASETS)
+        if not _is_ours(kind) or not _follows(source.get('num_classes'), old, given):
+            continue
+        argument = inspect.signature(kind).parameters.get('num_classes')
+        if argument is not None and (given or argument.default != cfg.num_classes):
+            found.append((source['type'], source))
+    return found
 
 
 def _count_folders(cfg: Config) -> tuple[int | None, str]:

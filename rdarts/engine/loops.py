@@ -49,17 +49,31 @@ def iterate_from(dataloader: DataLoader, batch: int) -> Any:
     return iterate(dataloader)
 
 
-def check_loader(dataloader: DataLoader, name: str) -> None:
+def check_loader(dataloader: DataLoader, name: str, others: Sequence[str] = ()) -> None:
     """A data loader must hold a batch at least.
+
+    Args:
+        dataloader (DataLoader): The loader.
+        name (str): Its key in the config.
+        others (Sequence[str]): Keys of loaders that are likely to need the same. Defaults to ().
 
     Raises:
         UserError: It has fewer images than a batch.
     """
     if len(dataloader) == 0:
+        keys = ' and '.join(f'{key}.batch_size' for key in (name, *others))
         raise UserError(
             f'{name}: {len(dataloader.dataset)} images are fewer than a batch of '
-            f'{dataloader.batch_size} on each process: set {name}.batch_size lower'
+            f'{dataloader.batch_size} on each process: set {keys} lower'
         )
+
+
+def _others(runner: Any, dataloader: DataLoader) -> list[str]:
+    """The loader of alpha, where its batches are as large as those that are too large."""
+    given = runner.cfg.get('arch_dataloader')
+    size = given.get('batch_size') if isinstance(given, dict) else None
+    fits = not isinstance(size, int) or size < (dataloader.batch_size or 0)
+    return [] if fits else ['arch_dataloader']
 
 
 @LOOPS.register_module()
@@ -85,7 +99,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         if max_epochs < 1 or int(max_epochs) != max_epochs:
             raise UserError(f'train_cfg.max_epochs must be a positive integer, not {max_epochs}')
         super().__init__(runner, dataloader, max_epochs, **kwargs)
-        check_loader(self.dataloader, 'train_dataloader')
+        check_loader(self.dataloader, 'train_dataloader', _others(runner, self.dataloader))
         # of the training generators, while others use them: until a resumed run starts, and
         # during validation
         self.random_state: dict[str, Any] | None = None

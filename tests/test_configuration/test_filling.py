@@ -159,6 +159,14 @@ def test_digits_of_another_size_are_read():
         assert batch['inputs'].shape == (5, 3, 12, 12)
 
 
+def test_the_first_classes_of_imagenet16():
+    path = SEARCH / 'rdarts_nb201_in16.py'
+    assert all('num_classes' not in source for source in sources(load_config(path)))
+    cfg = load_config(path, dict(num_classes=20))
+    assert {source.num_classes for source in sources(cfg)} == {cfg.model.head.num_classes} == {20}
+    assert notes_of(cfg)[1] == '20 classes: model.head, data_preprocessor, rdarts.ImageNet16120'
+
+
 @pytest.mark.parametrize(
     ('path', 'options', 'message'),
     [
