@@ -617,7 +617,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # a kill between a checkpoint and these leaves them for the next save, which may not come
         kept = list_checkpoints(folder)
         if kept and runner.iter:
-            write_atomically(folder / 'last_checkpoint', str(kept[0]).encode())
+            write_atomically(folder / 'last_checkpoint', os.fsencode(kept[0]))
             for old in kept[self.keep :]:
                 old.unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -557,6 +558,9 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         handler.addFilter(quiet_log)
         if isinstance(handler, logging.FileHandler):
             handler.handleError = partial(_log_is_lost, handler)
+            if isinstance(handler.stream, io.TextIOWrapper):
+                # else as the locale has it, in which the name of a folder may have no characters
+                handler.stream.reconfigure(encoding='utf-8', errors='surrogateescape')
     if not quiet:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())

@@ -1,0 +1,58 @@
+"""Work directories whose names the locale, or UTF-8, cannot decode."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from helpers import TOOLS
+
+CONFIG = TOOLS.parent / 'configs' / 'search' / 'rdarts_nb201_digits.py'
+SMALL = ['limit=128', 'train_dataloader.batch_size=32', 'arch_dataloader.batch_size=32']
+ASCII = dict(LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0')
+UTF8 = dict(LC_ALL='C.UTF-8', PYTHONUTF8='1')
+
+
+def run(folder: bytes, locale: dict[str, str], *args: str, tool: str = 'train.py'):
+    command = [sys.executable, str(TOOLS / tool), *args]
+    env = {key: value for key, value in os.environ.items() if not key.startswith('PYTHONIO')}
+    return subprocess.run(
+        [*map(os.fsencode, command), folder],
+        env={**env, **locale},
+        cwd=TOOLS.parent,
+        capture_output=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'locale'),
+    [('é'.encode(), ASCII), (b'\xff', UTF8)],
+    ids=['accent under an ASCII locale', 'no UTF-8'],
+)
+def test_a_search_in_it_is_saved_resumed_and_shown(tmp_path, name, locale):
+    folder = os.fsencode(tmp_path) + b'/' + name
+    start = [str(CONFIG), '--cfg-options', *SMALL]
+    done = run(folder, locale, *start, 'epochs=1', '--work-dir')
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert b'Error' not in said and b'Traceback' not in said, said
+    done = run(folder, locale, *start, 'train_cfg.max_epochs=2', '--resume', '--work-dir')
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert b'Error' not in said and b'Traceback' not in said, said
+    names = os.listdir(folder)
+    assert b'genotype.json' in names and b'epoch_2_iter_4.pth' in names
+    with open(folder + b'/last_checkpoint', 'rb') as file:
+        assert file.read() == folder + b'/epoch_2_iter_4.pth'
+    logs = [one for one in os.listdir(folder) if one.startswith(b'20')]
+    texts = []
+    for one in logs:
+        with open(folder + b'/' + one + b'/' + one + b'.log', 'rb') as file:
+            texts.append(file.read())
+    assert len(texts) == 2 and all(b'writes to:  ' + folder in text for text in texts), texts
+    done = run(folder, locale, tool='report.py')
+    assert done.returncode == 0, done.stderr
