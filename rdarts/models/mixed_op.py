@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from rdarts.errors import UserError
 from rdarts.models.fan_out import Plan, fan_out, tell_once
-from rdarts.models.operations import EdgeCopies, EdgeFunction, StackedLayers, build_operation
+from rdarts.models.operations import (
+    EdgeCopies,
+    EdgeFunction,
+    StackedLayers,
+    build_operation,
+    zero,
+)
 from rdarts.registry import MIXED_OPS
 
 
@@ -37,7 +43,8 @@ class MixedOp(nn.Module):
         execution (str): ``'plain'`` runs edge by edge, ``'fan_out'`` all edges together. A
             supernet sets it.
         sampled (bool): Whether only the candidates whose weight is not 0 run, as methods want
-            that sample. A supernet sets it to its relaxation's ``sampled``.
+            that sample; an edge of zeros gives zeros. A supernet sets it to its relaxation's
+            ``sampled``.
 
     Raises:
         UserError: There is no candidate, or one is not known.
@@ -120,7 +127,7 @@ class MixedOp(nn.Module):
         active = None
         if self.sampled:
             values = [beta.tolist() for beta in weights]
-            active = [[k for k, value in enumerate(row) if value] or [0] for row in values]
+            active = [[k for k, value in enumerate(row) if value] for row in values]
         if self.execution == 'fan_out':
             if type(self).mix is MixedOp.mix:
                 return fan_out(self, x, weights, into, active)
@@ -129,6 +136,9 @@ class MixedOp(nn.Module):
         mixed = []
         for edge, (beta, slots) in enumerate(zip(weights, self.slots, strict=True)):
             if active is not None:
+                if not active[edge]:
+                    mixed.append(self._nothing(x, beta))
+                    continue
                 beta, slots = beta[active[edge]], [slots[k] for k in active[edge]]
             operations = [bound[name][row] for name, row in slots]
             mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
@@ -145,7 +155,8 @@ class MixedOp(nn.Module):
     ) -> Tensor:
         """Eq. 1 on one edge: sum_k beta_k o_k(x).
 
-        ``none`` adds nothing to the sum and nothing to any gradient, so it does not run.
+        ``none`` adds nothing to the sum and nothing to any gradient, so it does not run. Where
+        there is nothing else, the result is a zero that keeps the graph.
 
         Args:
             x (Tensor): [N, in_channels, H, W].
@@ -159,7 +170,16 @@ class MixedOp(nn.Module):
                 continue
             term = beta * operation(x)
             mixed = term if mixed is None else mixed + term
-        return operations[0](x) if mixed is None else mixed
+        return self._nothing(x, weights) if mixed is None else mixed
+
+    def _nothing(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The zero of an edge on which no candidate runs: its gradients are zeros, not missing.
+
+        Otherwise a loss that depends on this edge alone would have no graph.
+        """
+        out = zero(x, self.out_channels, self.stride)
+        # sums over nothing: 0 even where x is infinite
+        return out + (x[:0].sum() + weights[:0].sum()).to(out.dtype)
 
     def extra_repr(self) -> str:
         return f'edges={len(self.candidates)}, stride={self.stride}'

@@ -1083,14 +1083,93 @@ def test_only_the_sampled_operation_runs(path, monkeypatch):
             assert grad is None or not grad.any()
     chosen = (weights != 0).detach()
     assert weights.grad[chosen].all() and not weights.grad[~chosen].any()
-    # an operation of one's own runs where it is chosen, and an edge of zeros runs its first
+    # an operation of one's own runs where it is chosen, and an edge of zeros runs nothing
     weights = torch.zeros(3, 5, dtype=torch.float64)
     weights[0, 4] = 1.0
     ran.clear()
     outs = mixed.forward_edges(image(2, 6, 8), weights.unbind(0))
     assert len(calls) == 1
-    assert ran == [('separable_forward', 2)] * 2
-    assert outs[0].any() and not outs[1].any()
+    assert not ran
+    assert outs[0].any() and not outs[1].any() and not outs[2].any()
+
+
+class Drawn(Relaxation):
+    """What a test has drawn, with the gradient of the softmax."""
+
+    sampled = True
+
+    def forward(self, arch_parameters, space, phase):
+        soft = {name: alpha.softmax(-1) for name, alpha in arch_parameters.items()}
+        return {name: self.draw[name] + (p - p.detach()) for name, p in soft.items()}
+
+
+def with_nothing_at_the_end(name: str, what: str) -> BaseSupernet:
+    """A supernet whose last features hang on edges that run `none`, or no candidate at all."""
+    RELAXATIONS.register_module(name='Drawn', module=Drawn)
+    try:
+        net = make(space_of(name), relaxation='rdarts.Drawn')
+    finally:
+        RELAXATIONS.module_dict.pop('Drawn')
+    net.relaxation.draw = {}
+    for group in net.space.groups:
+        draw = torch.zeros(len(group.edges), len(group.candidates), dtype=torch.float64)
+        edges = [net.space.cells[group.cell].edges[index] for index in group.edges]
+        last = max(edge.target for edge in edges)
+        for row, edge in enumerate(edges):
+            if name == 'nas_bench_201' and edge.target != last:
+                draw[row, group.candidates.index('nor_conv_3x3')] = 1.0
+            elif what == 'none':
+                draw[row, group.candidates.index('none')] = 1.0
+        net.relaxation.draw[group.name] = draw
+    return net
+
+
+@pytest.mark.parametrize(
+    ('name', 'what'),
+    [
+        ('nas_bench_201', 'none'),
+        ('nas_bench_201', 'nothing'),
+        ('darts', 'none'),
+        ('darts', 'nothing'),
+        ('mobilenet_like', 'nothing'),
+    ],
+)
+def test_where_nothing_runs_gradients_are_zeros(path, name, what):
+    net = with_nothing_at_the_end(name, what)
+    x = image(2, 8)
+    for opened in ('both', 'weights', 'alpha'):
+        found = assert_executions_agree(net, x, opened)
+        assert not found['x.grad'].any()
+        if opened != 'weights':
+            assert all(not found[f'arch_parameters.{g.name}.grad'].any() for g in net.space.groups)
+    alphas = list(net.arch_parameters.values())
+    weights = [p for p in net.parameters() if p.requires_grad]
+    for execution in ('plain', 'fan_out'):
+        net.execution = execution
+        grads, loss = first_order(lambda: loss_of(net(x)[0]), alphas, weights)
+        assert loss.isfinite()
+        assert all(grad.shape == a.shape for grad, a in zip(grads, alphas, strict=True))
+        assert not any(grad.any() for grad in grads)
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+def test_where_nothing_runs_in_bfloat16(path, execution, monkeypatch):
+    monkeypatch.setattr(kernels, 'compute_dtype', lambda x: torch.bfloat16)
+    net = with_nothing_at_the_end('nas_bench_201', 'none').float()
+    net.execution = execution
+    net.relaxation.draw = {name: draw.float() for name, draw in net.relaxation.draw.items()}
+    alphas = list(net.arch_parameters.values())
+
+    def loss() -> Tensor:
+        with torch.autocast('cpu', torch.bfloat16):
+            return loss_of(net(image(2, 8).float())[0].float())
+
+    grads, value = first_order(loss, alphas, [p for p in net.parameters() if p.requires_grad])
+    assert value.isfinite() and not any(grad.any() for grad in grads)
+    loss().backward()
+    learning = [p.grad for n, p in net.named_parameters() if n.startswith(('stem', 'cells.1'))]
+    assert learning and not any(grad.any() for grad in learning if grad is not None)
+    assert net.lastact[0].bias.grad.any()
 
 
 # Methods that mix in their own way, and mistakes

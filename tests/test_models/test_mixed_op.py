@@ -83,6 +83,36 @@ def test_an_edge_that_has_none_only_is_zero():
     assert torch.equal(out, torch.zeros(2, 3, 3, 3))
 
 
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('drawn', [(1.0, 0.0), (0.0, 0.0)])
+def test_where_nothing_runs_the_zero_keeps_the_graph(execution, drawn):
+    mixed = MixedOp(('none', 'nor_conv_1x1'), 2, 3, stride=2)
+    mixed.execution, mixed.sampled = execution, True
+    x = torch.full((2, 2, 5, 5), float('inf'), requires_grad=True)
+    weights = torch.tensor(drawn, requires_grad=True)
+    out = mixed(x, weights)
+    assert torch.equal(out, torch.zeros(2, 3, 3, 3))
+    (out + 1).square().sum().backward()
+    assert torch.equal(x.grad, torch.zeros_like(x))
+    assert torch.equal(weights.grad, torch.zeros(2))
+    assert all(p.grad is None for p in mixed.parameters())
+    # a weight alone that learns, as in alpha's step
+    (grad,) = torch.autograd.grad(mixed(x.detach(), weights).sum(), weights)
+    assert torch.equal(grad, torch.zeros(2))
+
+
+def test_a_mix_of_ones_own_is_not_asked_where_nothing_runs():
+    class Own(MixedOp):
+        def mix(self, x, weights, names, operations):
+            return torch.stack([operation(x) for operation in operations]).sum(0)
+
+    mixed = Own([('skip_connect', 'nor_conv_1x1'), ('skip_connect',)], 2)
+    mixed.sampled = True
+    x = torch.ones(1, 2, 4, 4)
+    nothing, one = mixed.forward_edges(x, [torch.zeros(2), torch.ones(1)])
+    assert torch.equal(nothing, torch.zeros_like(x)) and torch.equal(one, x)
+
+
 def test_no_weight_no_gradient_for_the_others_edge():
     torch.manual_seed(0)
     mixed = MixedOp(TWO, 2)
