@@ -249,6 +249,7 @@ def write_small_search(
     images: int = 48,
     batch_size: int = 4,
     architect: dict[str, Any] | None = None,
+    relaxation: dict[str, Any] | None = None,
 ) -> Path:
     """Write the config of a search on the digits that takes seconds.
 
@@ -262,6 +263,7 @@ def write_small_search(
         images: Images of the search, half of them for alpha.
         batch_size: Of both loaders.
         architect: Further arguments of the architect.
+        relaxation: The supernet's, where it is not the softmax.
     """
     configs = TOOLS.parent / 'configs'
     base = [str(configs / 'search' / 'rdarts_nb201_digits.py')]
@@ -271,6 +273,8 @@ def write_small_search(
         base = [str(configs / '_base_' / f'{p}.py') for p in (*parts, 'search_runtime')]
         backbone, features = dict(channels=2, num_cells=3, space=space), 32
         architect = dict(type='rdarts.BERArchitectHook', lambda_=1, **(architect or {}))
+    if relaxation is not None:
+        backbone['relaxation'] = relaxation
     sizes = dict(train=batch_size, arch=batch_size, val=256)
     loaders = [
         f'{n}_dataloader = dict(batch_size={b}, dataset=dict(dataset=dict(limit={images})))'

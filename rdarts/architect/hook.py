@@ -211,10 +211,12 @@ class ArchitectHook(Hook):
             train_batch (dict): The batch of the weight step, which order 2 unrolls.
 
         Raises:
-            RunFailed: L_val, or the gradient of alpha, is NaN or infinite.
+            RunFailed: L_val, or the gradient of alpha, is NaN or infinite, or the ranks drew
+                other candidates.
         """
         self.last_batch = self.next_batch()
         grads, loss, scale = self.loss_gradient(runner, train_batch, self.last_batch)
+        self._check_draws(runner)
         check_finite(loss, 'search loss L_val', runner)
         penalties = self.penalty_gradients(runner.epoch)
         total = [
@@ -239,6 +241,22 @@ class ArchitectHook(Hook):
         for alpha in self.alphas:
             alpha.grad = None
         self.steps += 1
+
+    def _check_draws(self, runner) -> None:
+        """The mean over ranks is a gradient only where all mixed the same candidates."""
+        if not self.supernet.drawn or get_dist_info()[1] == 1:
+            return
+        chosen = torch.cat([active.flatten() for active in self.supernet.drawn]).int()
+        some = torch.stack([chosen, 1 - chosen])  # by any rank; by not every rank
+        all_reduce(some, 'max')
+        if bool(some.all(0).any()):
+            raise RunFailed(
+                f'the ranks drew different candidates at iteration {runner.iter + 1} (epoch '
+                f'{runner.epoch + 1}): {type(self.supernet.relaxation).__name__} must draw from '
+                "torch's global generator on the device of alpha, whose state is the same on all "
+                'ranks unless a transform or hook draws from it on one of them. '
+                f'{last_good_of(runner)}'
+            )
 
     def next_batch(self) -> Any:
         """The next batch of L_val: a function of (seed, number of steps taken)."""

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS, Registry
+from mmengine.registry import MODEL_WRAPPERS, RUNNERS, Registry
 from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
@@ -425,8 +425,12 @@ def quiet_log(record: logging.LogRecord) -> bool:
     return not text.startswith(NOISE)
 
 
-class _SafeLoading:
-    """What a runner, and whatever it builds, loads is read as data: see ``safe_loaders``."""
+class _OwnRunner:
+    """What every runner of ours does otherwise than mmengine's.
+
+    What it loads, and whatever it builds, is read as data: see ``safe_loaders``. Under DDP,
+    operations that a relaxation leaves out need no gradient.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with safe_loaders():
@@ -447,8 +451,34 @@ class _SafeLoading:
         with safe_loaders():
             return super().test()
 
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> Any:
+        """As mmengine's; where the relaxation samples, DDP expects parameters without gradient.
 
-class _Runner(_SafeLoading, Runner):
+        Raises:
+            UserError: It samples, and the ranks are seeded differently.
+        """
+        if self.distributed and _samples(model):
+            if (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
+                raise UserError(
+                    'randomness.diff_rank_seed is True, but the ranks of a relaxation that samples '
+                    'must draw the same candidates: set it to False'
+                )
+            model_wrapper_cfg = dict(model_wrapper_cfg or dict(broadcast_buffers=False))
+            kind = model_wrapper_cfg.setdefault('type', 'MMDistributedDataParallel')
+            if isinstance(kind, str):
+                kind = MODEL_WRAPPERS.get(kind)
+            if kind is not None and issubclass(kind, torch.nn.parallel.DistributedDataParallel):
+                model_wrapper_cfg['find_unused_parameters'] = True
+        return super().wrap_model(model_wrapper_cfg, model)
+
+
+def _samples(model: torch.nn.Module) -> bool:
+    from rdarts.models.mixed_op import MixedOp
+
+    return any(isinstance(module, MixedOp) and module.sampled for module in model.modules())
+
+
+class _Runner(_OwnRunner, Runner):
     """mmengine's, which would write the config over an earlier start's before it is resumed."""
 
     def train(self) -> torch.nn.Module:
@@ -535,7 +565,7 @@ def _runner_class(cfg: Config) -> type[Runner]:
     own = RUNNERS.get(name)
     if own is None:
         raise UserError(f"unknown runner_type '{name}': {nearest(name, RUNNERS.module_dict)}")
-    return type(own.__name__, (_SafeLoading, own), dict(__module__=own.__module__))
+    return type(own.__name__, (_OwnRunner, own), dict(__module__=own.__module__))
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:

@@ -1,4 +1,4 @@
-"""Hooks that make something happen at a chosen moment of a run, for configs of the tests."""
+"""Hooks that make something happen at a chosen moment of a run, and a relaxation, for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from rdarts.architect.relaxations import Relaxation
 from rdarts.models.backbones import find_supernet
+from rdarts.registry import RELAXATIONS
 
 
 @HOOKS.register_module()
@@ -132,3 +134,68 @@ class RecordGenotype(Hook):
 
         text = GenotypeHook.of(runner).current.to_string()
         Path(runner.work_dir, f'genotype_{get_rank()}_{runner.epoch + 1}.txt').write_text(text)
+
+
+@HOOKS.register_module()
+class RecordWeights(Hook):
+    """Writes weights, alpha and optimizer state of every rank at the end, by parameter."""
+
+    def after_train(self, runner) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        state = runner.optim_wrapper.optimizer.state
+        momenta = {
+            name: state[p]['momentum_buffer'] for name, p in model.named_parameters() if p in state
+        }
+        saved = dict(weights=dict(model.named_parameters()), momenta=momenta)
+        torch.save(saved, Path(runner.work_dir, f'weights_{get_rank()}.pt'))
+
+
+@HOOKS.register_module()
+class SwitchExecution(Hook):
+    """Sets the supernet's execution before one iteration.
+
+    Args:
+        iteration (int): From 1.
+        execution (str): What it is from then on.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(self, iteration: int, execution: str) -> None:
+        self.iteration, self.execution = iteration, execution
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter + 1 == self.iteration:
+            find_supernet(runner.model).execution = self.execution
+
+
+@RELAXATIONS.register_module()
+class HardDraw(Relaxation):
+    """One candidate an edge, by Gumbel noise; one draw in three is all `none`.
+
+    Args:
+        never (int): The candidate that is never drawn.
+        apart (int, optional): The draw from which the second rank draws by itself.
+    """
+
+    sampled = True
+
+    def __init__(self, never: int = 3, apart: int | None = None) -> None:
+        super().__init__()
+        self.never, self.apart, self.draws = never, apart, 0
+
+    def forward(self, arch_parameters, space, phase):
+        self.draws += 1
+        if self.apart is not None and self.draws >= self.apart and get_rank():
+            torch.manual_seed(self.draws)
+        found = {}
+        for name, alpha in arch_parameters.items():
+            noise = -torch.empty_like(alpha).exponential_().log()
+            noise[:, self.never] = -torch.inf
+            soft = (alpha + noise).softmax(-1)
+            chosen = soft.argmax(-1, keepdim=True)
+            if self.draws % 3 == 0:
+                chosen.zero_()
+            hard = torch.zeros_like(soft).scatter_(1, chosen, 1.0)
+            found[name] = hard + (soft - soft.detach())
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import shutil
@@ -18,6 +19,7 @@ from rdarts import cli
 from rdarts.engine import launch, read_checkpoint
 from rdarts.engine.options import parse_options
 from rdarts.errors import Interrupted, RunFailed, UserError
+from rdarts.models import MixedOp, NASBench201Supernet
 
 CONFIG = Path('configs/search/rdarts_nb201_digits.py')
 BACKBONE = 'model.backbone'
@@ -363,3 +365,36 @@ def test_set_amp_and_launcher(tmp_path):
     launch.set_launcher(cfg, 'none')
     assert cfg.launcher == 'none'
     assert cfg.get('model_wrapper_cfg') is None
+
+
+# What mmengine is asked to wrap a model with: on a GPU, and on a CPU by launch.set_launcher
+WRAPPERS = (None, dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False))
+
+
+@pytest.mark.parametrize('sampled', [False, True])
+@pytest.mark.parametrize('given', WRAPPERS, ids=['gpu', 'cpu'])
+def test_unused_parameters_are_allowed_for_where_the_relaxation_samples(given, sampled):
+    class Asked:
+        def wrap_model(self, model_wrapper_cfg, model):
+            return model_wrapper_cfg
+
+    class Runner(launch._OwnRunner, Asked):
+        distributed, cfg = True, {}
+
+    net = NASBench201Supernet(channels=2, cells_per_stage=1)
+    for module in net.modules():
+        if isinstance(module, MixedOp):
+            assert module.sampled is False
+            module.sampled = sampled
+    before = copy.deepcopy(given)
+    found = Runner().wrap_model(given, net)
+    assert given == before
+    if sampled:
+        kind = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
+        assert found == {**kind, **(given or {}), 'find_unused_parameters': True}
+    else:
+        assert found is given
+    other = dict(type='MMFullyShardedDataParallel')  # which has no such argument
+    assert Runner().wrap_model(other, net) == other
+    Runner.distributed = False
+    assert Runner().wrap_model(given, net) is given

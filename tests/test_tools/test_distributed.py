@@ -129,6 +129,56 @@ def test_resume_with_another_number_of_processes(config, reference, tmp_path):
     assert 'Traceback' not in refused.err
 
 
+# A relaxation that samples
+
+
+def test_sampled_operations_on_two_ranks(tmp_path):
+    """Some are never drawn, some draws are all `none`; both executions in one run."""
+    hooks = (*RECORD, dict(type='RecordWeights'))
+    switch = dict(type='SwitchExecution', iteration=4, execution='plain')
+    relaxation = dict(type='HardDraw', never=3)
+    small = write_small_search(tmp_path, *hooks, switch, **SMALL, relaxation=relaxation)
+    options = ['--cfg-options', 'train_cfg.max_epochs=1']
+    for done in train_on_two(small, tmp_path / 'run', *options):
+        assert done.code == 0, done.err
+    first, second = (torch.load(tmp_path / 'run' / f'weights_{rank}.pt') for rank in range(2))
+    for part, expected in first.items():
+        assert expected.keys() == second[part].keys()
+        for name, tensor in expected.items():
+            assert torch.equal(tensor, second[part][name]), (part, name)
+    # what nobody drew has moved on no rank: neither momentum nor decay
+    moved, names = first['momenta'].keys(), first['weights'].keys()
+    assert not [name for name in moved if 'nor_conv_3x3' in name]
+    assert [name for name in names if 'nor_conv_3x3' in name]
+    assert [name for name in moved if 'nor_conv_1x1' in name]
+    for iteration in range(1, 7):
+        one, two = (alphas(tmp_path / 'run', rank, iteration) for rank in range(2))
+        assert torch.equal(one['cell'], two['cell']), iteration
+
+
+def test_ranks_that_draw_apart(tmp_path):
+    relaxation = dict(type='HardDraw', apart=4)
+    small = write_small_search(tmp_path, **SMALL, relaxation=relaxation)
+    for done in train_on_two(small, tmp_path / 'run'):
+        assert done.code == 1, done.err
+        assert 'Traceback' not in done.err
+        assert 'the ranks drew different candidates at iteration ' in done.err
+
+
+def test_ranks_that_are_seeded_apart(tmp_path):
+    small = write_small_search(tmp_path, **SMALL, relaxation=dict(type='HardDraw'))
+    refused = run_tool(
+        [
+            *('train.py', small, '--work-dir', tmp_path / 'run', '--launcher', 'pytorch'),
+            *('--cfg-options', 'randomness.diff_rank_seed=True'),
+        ],
+        rank_env(0, 1, free_port()),
+    )
+    assert refused.code == 2, refused.err
+    assert 'error: randomness.diff_rank_seed is True, but' in refused.err
+    assert 'Traceback' not in refused.err
+
+
 # One gradient
 
 

@@ -49,6 +49,10 @@ class BaseSupernet(BaseModule):
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
+    Attributes:
+        drawn (list[Tensor]): Where the relaxation is ``sampled``: which candidates each draw of
+            the last :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
+
     Raises:
         UserError: The space, relaxation, mixed operation or execution is not known, or
             ``alpha_std`` is negative.
@@ -71,6 +75,7 @@ class BaseSupernet(BaseModule):
         self.execution = execution
         self._mixed_op = mixed_op
         self._phase = 'weights'
+        self.drawn: list[Tensor] = []
         self.relaxation = build(relaxation, RELAXATIONS)
         self.arch_parameters = nn.ParameterDict(
             {
@@ -133,6 +138,7 @@ class BaseSupernet(BaseModule):
     def alpha_phase(self) -> Iterator[None]:
         """What runs inside is the architect's step: relaxations are told so."""
         self._phase = 'alpha'
+        self.drawn = []
         try:
             yield
         finally:
@@ -140,7 +146,10 @@ class BaseSupernet(BaseModule):
 
     def mixing_weights(self) -> dict[str, Tensor]:
         """The relaxed alpha of this phase: group name -> [edges, candidates]."""
-        return self.relaxation(self.arch_parameters, self.space, self.phase)
+        weights = self.relaxation(self.arch_parameters, self.space, self.phase)
+        if self.relaxation.sampled and self.phase == 'alpha':
+            self.drawn += [beta.detach() != 0 for beta in weights.values()]
+        return weights
 
     def edge_weights(self) -> dict[str, list[Tensor]]:
         """The same by cell type: one [candidates] for each edge of the cell."""
