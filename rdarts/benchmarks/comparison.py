@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ COLUMNS = tuple((dataset, split) for dataset in DATASETS for split in ('valid', 
 ALL_3X3 = 1462  # the cell of six 3x3 convolutions
 LEAST_PAIRS = 5  # below, no interval is to be believed
 TOO_FEW = 'too few seeds'
+GAP = 2  # between columns of text
+LEAST_NAME = 16  # characters a line that the first column keeps
 LATEX = str.maketrans(
     {
         **{char: rf'\{char}' for char in '&%_#${}'},
@@ -181,23 +184,57 @@ class Table:
         title (str): What it shows.
         header (list[str]): Names of the columns.
         rows (list[list[str]]): Its rows; ``mean ± deviation`` is one cell.
+        short (Table, optional): The most important of it, where the whole is too wide.
     """
 
     name: str
     title: str
     header: list[str]
     rows: list[list[str]]
+    short: Table | None = None
 
-    def as_text(self) -> str:
-        """Columns under each other; the first is left-aligned."""
-        lines = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    def as_text(self, width: int | None = None) -> str:
+        """Columns under each other; the first is left-aligned.
+
+        Args:
+            width (int, optional): Longest line. Where the table is wider, ``short`` stands for it,
+                and the title and the first column go on in further lines.
+        """
+        if not self.fits(width):
+            return self.short.as_text(width)
+        title, widths = self.title, self._widths
+        if width is not None:
+            title = textwrap.fill(title, width)
+            others = sum(widths[1:]) + GAP * (len(widths) - 1)
+            widths[0] = min(widths[0], max(LEAST_NAME, width - others))
         texts = []
-        for first, *others in lines:
+        for first, *others in (self.header, *self.rows):
+            cut = len(first) > widths[0]
+            first, *rest = (
+                textwrap.wrap(first, widths[0], subsequent_indent='  ') if cut else [first]
+            )
             cells = [first.ljust(widths[0])]
-            cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-            texts.append('  '.join(cells).rstrip())
-        return '\n'.join([self.title, '', texts[0], '-' * len(texts[0]), *texts[1:]]) + '\n'
+            cells += [cell.rjust(size) for cell, size in zip(others, widths[1:], strict=True)]
+            texts.append('\n'.join([(' ' * GAP).join(cells).rstrip(), *rest]))
+        rule = '-' * len(texts[0].partition('\n')[0])
+        return '\n'.join([title, '', texts[0], rule, *texts[1:]]) + '\n'
+
+    @property
+    def _widths(self) -> list[int]:
+        """Of each column, its longest cell."""
+        return [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+
+    def fits(self, width: int | None) -> bool:
+        """Whether :meth:`as_text` with this width shows the whole, not ``short``."""
+        if width is None or self.short is None:
+            return True
+        return sum(self._widths) + GAP * (len(self.header) - 1) <= width
+
+    def only(self, columns: Sequence[str]) -> Table:
+        """Some of its columns, by name."""
+        at = [self.header.index(name) for name in columns]
+        rows = [[row[i] for i in at] for row in self.rows]
+        return Table(self.name, self.title, list(columns), rows)
 
     def as_markdown(self) -> str:
         """A table of GitHub's Markdown."""

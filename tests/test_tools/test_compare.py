@@ -92,8 +92,13 @@ def test_two_methods_over_two_seeds(env, tmp_path):
         assert best == f'{max(data["methods"]["ours"][seed][key] for seed in "01"):.2f}'
 
     before = {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')}
-    again = compare(env, *args)  # nothing is run again
+    # printed so that it fits; in whole on request
+    printed = done.out[done.out.index('NAS-Bench-201, accuracy') : done.out.index('written: ')]
+    assert max(map(len, printed.splitlines())) <= 100 < max(map(len, text.splitlines()))
+    assert mean in printed and 'ours - strong' in printed and '--wide' in printed
+    again = compare(env, *args, '--wide')  # nothing is run again
     assert again.code == 0 and 'ended   ' not in again.out
+    assert text in again.out and '--wide' not in again.out
     assert {path: path.stat().st_mtime_ns for path in work.rglob('*.pth')} == before
     assert (work / 'compare.txt').read_text() == text
 
@@ -137,7 +142,7 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
     data = json.loads((tmp_path / 'work' / 'compare.json').read_text())
     assert data['methods']['bad'] == {} and len(data['methods']['good']) == 1
     assert list(data['failed']) == ['bad, seed 0 (search)']
-    assert data['failed']['bad, seed 0 (search)'].startswith('signal SIGKILL after: ')
+    assert data['failed']['bad, seed 0 (search)'].startswith('signal SIGKILL (killed, as ')
 
 
 @pytest.mark.data
@@ -273,6 +278,50 @@ def test_seeds_are_those_with_an_error():
     ]
 
 
+LONG = 'a_method_of_a_name_that_is_longer_than_any_line_of_this_table_has_room_for_nb201_c10'
+
+
+def made_up(module, seed):
+    """Figures as wide as they can be."""
+    accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in module['COLUMNS']}
+    costs = dict(skip_connections=12, seconds=2e6, memory_mb=123456.0, parameters=123e6)
+    return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
+
+
+@pytest.mark.parametrize('seeds', [1, 2, 6])
+def test_what_is_printed_fits_a_line(seeds):
+    module = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))
+    found = {seed: made_up(module, seed) for seed in range(seeds)}
+    methods = {'ours': found, LONG: found, f'{LONG}, without none': {}}
+    cell = dict(mean=50.0, deviation=12.34, quartile_1=10.0, median=20.0, quartile_3=30.0)
+    constants = {
+        name: {f'{d}_{s}': cell for d, s in module['COLUMNS']}
+        for name in ('optimal', 'random cell', 'best of 1000000 random')
+    }
+    groups = {'ours': ('darts, CIFAR-10', 'ours'), LONG: ('darts, CIFAR-10', LONG)}
+    groups[f'{LONG}, without none'] = (f's2, {LONG}', 'ours')
+    for tables, note, _ in (
+        module['report_cells'](methods, constants),
+        module['report_networks'](methods, groups),
+    ):
+        short = module['as_text'](tables, note, 100)
+        whole = module['as_text'](tables, note)
+        assert max(map(len, short.splitlines())) <= 100 < max(map(len, whole.splitlines()))
+        assert '--wide' in short and '--wide' not in whole
+        mean = module['percent'](module['Summary'].of([v['error'] for v in found.values()]))
+        assert (mean in short) == (mean in whole)
+        columns = [line for line in short.splitlines() if line.startswith(('method ', 'space,'))]
+        assert len(columns) == 1 and 'skips' in columns[0] and 'time' in columns[0]
+    # no part of a name is lost
+    table = module['Table']('x', 'y', ['method', 'seeds'], [[LONG, '1'], ['other', '2']])
+    *_, first, second, third, last = table.as_text(40).splitlines()
+    assert first.split()[1] == '1' and last.split() == ['other', '2']
+    assert first.split()[0] + second.strip() + third.strip() == LONG
+    # what fits is printed as the files have it
+    table = module['report_networks'](dict(ours=found), dict(ours=groups['ours']))
+    assert module['as_text'](*table[:2], 100) == module['as_text'](*table[:2])
+
+
 @pytest.mark.data
 def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     config = write_small_search(
@@ -319,5 +368,5 @@ def test_what_does_not_fit(env, tmp_path):
     )
     done = compare(env, bad, '--seeds', 1, *work)
     line = one_line(done)
-    assert 'no run can be shown (bad, seed 0 (search): signal SIGKILL after: ' in line
+    assert 'no run can be shown (bad, seed 0 (search): signal SIGKILL (killed, as ' in line
     assert 'their logs are in' in line

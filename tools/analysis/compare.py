@@ -14,7 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ def parse_args() -> argparse.Namespace:
         '--retrain-options', nargs='+', default=[], metavar='KEY=VALUE', help='of every retraining'
     )
     parser.add_argument(
+        '--wide',
+        action='store_true',
+        help='print every column, as the files have them, instead of what fits 100 characters',
+    )
+    parser.add_argument(
         '--dry-run', action='store_true', help='list the runs and the time that they would take'
     )
     return parser.parse_args()
@@ -106,7 +111,9 @@ from rdarts.visualization.search_log import SearchRun, dataset_name, number, rea
 
 TOOLS = Path(__file__).resolve().parents[1]
 FIGURES = 'figures.json'  # of an evaluation
+WIDTH = 100  # of a printed table, in characters
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
 # What stands for a data set in the name of a config, and its name
 DATA = {
     'CIFAR10': ('c10', 'CIFAR-10'),
@@ -396,7 +403,9 @@ def accuracy_table(
         rows.append([name, *cells, *costs(found), str(len(found))])
     rows = [row + ['-'] * (len(header) - len(row)) for row in rows]
     title = 'NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)'
-    return Table('methods', title, header, rows)
+    table = Table('methods', title, header, rows)
+    short = table.only(['method', *TESTS, 'skips', 'time', 'seeds'])
+    return replace(table, short=short)
 
 
 def quartile_table(constants: Mapping[str, Any]) -> Table:
@@ -408,7 +417,8 @@ def quartile_table(constants: Mapping[str, Any]) -> Table:
         [name, *(f'{cell[f"{dataset}_{split}"][key]:.2f}' for dataset, split in COLUMNS)]
         for key, name in names.items()
     ]
-    return Table('random_cell', 'A random cell, at its quartiles', header, rows)
+    table = Table('random_cell', 'A random cell, at its quartiles', header, rows)
+    return replace(table, short=table.only(['random cell', *TESTS]))
 
 
 def error_table(
@@ -421,13 +431,16 @@ def error_table(
         groups (dict[str, tuple[str, str]]): Config -> its row (space and data set) and its method.
 
     Returns:
-        Table: A row for each space and data set, with columns for each method.
+        Table: A row for each space and data set, with columns for each method. The short one has a
+        row for each method.
     """
     names = list(dict.fromkeys(method for _, method in groups.values()))
+    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', 'time', 'seeds']
     header = ['space, data set']
     for name in names:
-        header += [f'{name}: error (%)', 'best (%)', 'parameters (M)', 'skips', 'time', 'seeds']
+        header += [f'{name}: {columns[0]}', *columns[1:]]
     rows: dict[str, list[str]] = {}
+    short = []
     for config, (row, method) in groups.items():
         cells = rows.setdefault(row, [row, *['-'] * (6 * len(names))])
         found = methods[config]
@@ -438,7 +451,10 @@ def error_table(
             values[:3] = [percent(errors), f'{least:.2f}', percent(parameters)]
         start = 1 + 6 * names.index(method)
         cells[start : start + 6] = values
-    return Table('methods', 'Test error after retraining', header, list(rows.values()))
+        short.append([f'{row}: {method}', *values])
+    title = 'Test error after retraining'
+    by_method = Table('methods', title, ['space, data set: method', *columns], short)
+    return Table('methods', title, header, list(rows.values()), by_method)
 
 
 def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -507,12 +523,19 @@ def costs(found: Mapping[int, Figures]) -> list[str]:
     ]
 
 
-def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> str:
-    """The tables in every form; gives the text."""
-    text = '\n'.join(table.as_text() for table in tables) + note
+def as_text(tables: Sequence[Table], note: str, width: int | None = None) -> str:
+    """The tables and the note, in lines of a width if one is given."""
+    text = '\n'.join(table.as_text(width) for table in tables) + note
+    if not all(table.fits(width) for table in tables):
+        text += '\nIn short: --wide prints the tables with all columns, as the files have them.\n'
+    return text
+
+
+def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
+    """The tables in every form."""
     latex = '\n'.join(table.as_latex() for table in tables)
     files = {
-        'compare.txt': text,
+        'compare.txt': as_text(tables, note),
         'compare.md': '\n'.join(table.as_markdown() for table in tables) + note,
         'compare.tex': latex + ''.join(f'% {line}\n' for line in note.splitlines()),
         'compare.json': json.dumps(data, indent=1) + '\n',
@@ -525,7 +548,6 @@ def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> st
             write_atomically(folder / name, content.encode())
         except OSError as error:
             raise UserError(f'cannot write {folder / name}: {error.strerror}') from None
-    return text
 
 
 # The command
@@ -566,7 +588,8 @@ def main() -> int:
         if not args.retrain and not args.checkpoints:
             note += 'Not retrained: --retrain CONFIG trains the cells.\n'
     data = dict(methods=methods, **data, failed=failed)
-    print('\n' + write_all(folder, tables, note, data), end='')
+    write_all(folder, tables, note, data)
+    print('\n' + as_text(tables, note, None if args.wide else WIDTH), end='')
     for name, error in failed.items():
         print(f'failed: {name}: {error}')
     print(f'written: {folder}/compare.txt, .md, .tex, .csv, .json')
