@@ -33,14 +33,16 @@ PANEL = (3.6, 2.9)  # inches
 TABLE_ACCURACY = 'test accuracy of the cell (%)'
 SKIPS, LAST_ENTROPY = 'skip connections', 'mean entropy at the end (nats)'
 DISTRIBUTION_BINS = 100
+LEAST_RANGE = 1e-5  # of an axis, as a share of what it shows
+MOST_NOTES = 3  # searches that are named one by one
 
 # What of a config a search does not depend on: where and how it runs and what it says, what is
 # measured beside it, and variables of the base configs whose values other keys hold
 NO_SETTINGS = frozenset((
     'experiment_name', 'launcher', 'log_level', 'log_processor', 'resume', 'visualizer', 'work_dir',
     *(f'{loop}_{part}' for loop in ('val', 'test') for part in ('cfg', 'dataloader', 'evaluator')),
-    'data_root', 'loader', 'schedule_epochs', 'search_split', 'test_pipeline', 'train_pipeline',
-    'train_set', 'warmup_epochs',
+    'data_root', 'image_size', 'limit', 'loader', 'num_classes', 'schedule_epochs', 'search_split',
+    'test_pipeline', 'train_pipeline', 'train_set', 'warmup_epochs',
 ))  # fmt: skip
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 WATCHING = frozenset((
@@ -115,9 +117,11 @@ def _lines(
     ylabel: str,
     marks: Mapping[str, float] | None = None,
     missing: str = 'the logs hold no such numbers',
+    apart: bool = False,
 ) -> tuple[Figure, list[list[Any]]]:
     """A panel a name and a line a method; of one method, one panel with a line a name.
 
+    Lines of one method that differ more from each other than over the epochs are kept ``apart``.
     Several seeds are their mean, in a band from the lowest to the highest.
     """
     curves = [
@@ -131,7 +135,7 @@ def _lines(
     panels = list(dict.fromkeys(curve.panel for curve in curves))
     methods = list(dict.fromkeys(curve.run.method for curve in curves))
     # one panel for each mark: a mark belongs to a panel
-    together = len(methods) == 1 and not marks
+    together = len(methods) == 1 and not marks and not apart
     figure, grid = _grid(1 if together else len(panels))
     for number, panel in enumerate(panels):
         axes = grid[0 if together else number]
@@ -202,6 +206,28 @@ def _epoch_axis(axes: Axes) -> None:
     if first == last:
         axes.set_xlim(first - 0.5, last + 0.5)
     axes.grid(alpha=0.3)
+
+
+def _fit(axes: Axes) -> None:
+    """Let the lines fill the height, but for what is no more than rounding; plain numbers."""
+    low, high = axes.dataLim.intervaly
+    room = max(0.05 * (high - low), LEAST_RANGE / 2 * max(abs(low), abs(high)))
+    axes.set_ylim(low - room, high + room)
+    axes.ticklabel_format(axis='y', useOffset=False)
+
+
+def _say_uniform(figure: Figure, runs: Sequence[SearchRun]) -> None:
+    """Above the picture: of which searches the last weights hardly differ."""
+    notes = []
+    for run in runs:
+        if note := series.near_uniform(run, run.epochs[-1]):
+            seed = '' if run.seed is None else f', seed {run.seed}'
+            name = f'{run.method}{seed}, ' if len(runs) > 1 else ''
+            notes.append(f'{name}epoch {run.epochs[-1]["epoch"]}: {note}')
+    if notes:
+        if len(notes) > MOST_NOTES:
+            notes = [f'{len(notes)} of {len(runs)} searches end with near-uniform weights']
+        figure.suptitle('\n'.join(_wrapped(note, figure) for note in notes), size=9)
 
 
 def _legend(figure: Figure, grid: Iterable[Axes], runs: Sequence[SearchRun]) -> None:
@@ -283,19 +309,26 @@ def _plot_cosine(runs: Sequence[SearchRun], table: NASBench201 | None):
 
 
 def _plot_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
-    return _lines(runs, series.kind_weights(), 'mean weight β of an operation')
+    figure, rows = _lines(runs, series.kind_weights(), 'mean weight β of an operation')
+    for axes in figure.axes:
+        _fit(axes)
+    _say_uniform(figure, runs)
+    return figure, rows
 
 
 def _plot_entropy(runs: Sequence[SearchRun], table: NASBench201 | None):
-    figure, rows = _lines(runs, series.entropies(), 'mean of Σ -β ln β over edges (nats)')
+    label = 'mean of Σ -β ln β over edges (nats)'
+    figure, rows = _lines(runs, series.entropies(), label, apart=True)
     for axes in figure.axes:
-        axes.set_ylim(bottom=0)
+        _fit(axes)
+    _say_uniform(figure, runs)
     return figure, rows
 
 
 def _plot_leaders(runs: Sequence[SearchRun], table: NASBench201 | None):
     figure, rows = _lines(runs, {'': series.leaders}, 'edges still led as after epoch 1 (%)')
     figure.axes[0].set_ylim(-2, 102)
+    _say_uniform(figure, runs)
     return figure, rows
 
 
@@ -340,10 +373,14 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
             axes.set_xlabel('epoch', size=8)
             axes.tick_params(labelsize=7)
             number += 1
-    top = max(row[-1] for row in rows[1:])
-    for axes in grid:
-        axes.set_ylim(0, top * 1.05)
+    for axes in grid[1:]:
+        grid[0].update_datalim(axes.dataLim.get_points())
+    _fit(grid[0])  # one range for all: edges are compared with each other
+    for axes in grid[1:]:
+        axes.set_ylim(grid[0].get_ylim())
+        axes.ticklabel_format(axis='y', useOffset=False)
     figure.supylabel('weight β', size=9)
+    _say_uniform(figure, runs)
     _legend(figure, grid, runs)
     return figure, rows
 

@@ -157,6 +157,7 @@ def _versions(run: SearchRun) -> dict[str, str]:
 def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
     """What is said of an epoch in words."""
     facts = dict(skips=row['skip_connections'], entropy=_short(row['mean_entropy']))
+    facts['uniform'] = series.near_uniform(run, row)
     index = number(row, 'benchmark', 'index')
     accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
     if table is not None:
@@ -258,7 +259,10 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
     found += [
         ("Supernet on alpha's half", 'accuracy, %', {'': SearchRun.validation}, None),
         ('Losses', 'mean of an epoch, nats', series.losses(), None),
-        ('Entropy of an edge', 'Σ -β ln β, nats', series.entropies(), None),
+        *(  # apart, since they differ more from each other than over the epochs
+            (f'Entropy of an edge, {name}', 'Σ -β ln β, nats', {'': read}, None)
+            for name, read in series.entropies().items()
+        ),
         ('Mean weight of an operation', 'β', series.kind_weights(), None),
         ('Skip connections', 'number', series.skips(space), None),
         ('Direction of BER', 'cosine of ∇L_val and ∇(L_val + λr)', series.cosines(space), None),

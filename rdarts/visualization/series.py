@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ DATASET_NAMES = {
     'imagenet16_120': 'ImageNet16-120',
 }
 KINDS = {'parameter_free': 'parameter-free', 'parameterised': 'parameterised'}
+NEAR_UNIFORM = 0.1
+"""Weights are called near-uniform where none is further from the mean of its edge, as a share."""
 Reader = Callable[[SearchRun], Mapping[int, float]]
 
 
@@ -105,6 +108,26 @@ def _leaders(run: SearchRun, row: Mapping[str, Any]) -> list[int]:
 def edge_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
     """Of every edge of a cell type, the weights of its candidates in an epoch."""
     return [row['weights'][group][index] for group, index in run.space.slots(cell)]
+
+
+def unevenness(run: SearchRun, row: Mapping[str, Any]) -> float:
+    """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch."""
+    largest = 0.0
+    for cell in run.space.cells:
+        for weights in edge_weights(run, row, cell):
+            mean = sum(weights) / len(weights)
+            off = max(abs(weight - mean) for weight in weights)
+            if off:
+                largest = max(largest, off / abs(mean) if mean else math.inf)
+    return largest
+
+
+def near_uniform(run: SearchRun, row: Mapping[str, Any]) -> str | None:
+    """What there is to say of an epoch's weights that hardly differ; None where they do."""
+    share = unevenness(run, row)
+    if share > NEAR_UNIFORM:
+        return None
+    return f'near-uniform weights (each within {100 * share:.2g} % of the mean of its edge)'
 
 
 def accuracies(table: NASBench201 | None) -> dict[str, Reader]:

@@ -360,6 +360,12 @@ def drawn(monkeypatch):
     return figures
 
 
+def title(figure):
+    """What stands above all panels, in one line."""
+    text = figure._suptitle  # matplotlib 3.7 has no get_suptitle
+    return '' if text is None else text.get_text().replace('\n', ' ')
+
+
 def ticks(axis):
     low, high = axis.get_view_interval()
     return [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
@@ -394,6 +400,72 @@ def test_rounding_is_no_change_of_direction(tmp_path, drawn):
     change_log(folder, turn)
     plot_runs(find_runs([folder]), 'cosine', tmp_path / 'x.png')
     assert drawn[0].axes[0].get_ylim() == pytest.approx((0.95, 1.05), abs=1e-6)
+
+
+@pytest.mark.parametrize('size', [1e-3, 1e-2, 1.0])
+def test_lines_fill_their_axes(tmp_path, drawn, size):
+    """Also where weights and entropies have hardly moved."""
+    folder = write_search(tmp_path / 'run', 'rdarts_s1_c10')
+
+    def shrink(row):
+        if row['kind'] == 'epoch':
+            for edges in row['weights'].values():
+                for weights in edges:
+                    mean = sum(weights) / len(weights)
+                    weights[:] = [mean + size * (weight - mean) for weight in weights]
+            row['mean_entropy'] = 0.69 + size * (row['mean_entropy'] - 0.69)
+            for kind in row['kinds'].values():
+                kind.update(weight=0.5 + size * (kind['weight'] - 0.5))
+                kind.update(entropy=0.3 + size * (kind['entropy'] - 0.3))
+
+    change_log(folder, shrink)
+    for name in ('edges', 'weights', 'entropy'):
+        plot_runs(find_runs([folder]), name, tmp_path / f'{name}.png')
+        figure = drawn[-1]
+        whole = name == 'edges'  # one range for all edges
+        groups = [figure.axes] if whole else [[axes] for axes in figure.axes]
+        assert len(groups) == dict(edges=1, weights=1, entropy=3)[name]
+        for group in groups:
+            values = [v for axes in group for line in axes.lines for v in line.get_ydata()]
+            assert len({axes.get_ylim() for axes in group}) == 1
+            low, high = group[0].get_ylim()
+            assert low < min(values) and max(values) < high
+            assert max(values) - min(values) > 0.8 * (high - low)
+        assert ('near-uniform weights' in title(figure)) == (size < 1)
+
+
+def test_weights_that_do_not_move_are_a_line_in_the_middle(tmp_path, drawn):
+    folder = write_search(tmp_path / 'run', epochs=2)
+
+    def even(row):
+        if row['kind'] == 'epoch':
+            row['weights'] = dict(cell=[[0.2, 0.2 + 1e-12, 0.2, 0.2, 0.2]] * 6)
+
+    change_log(folder, even)
+    plot_runs(find_runs([folder]), 'edges', tmp_path / 'x.png')
+    low, high = drawn[0].axes[0].get_ylim()
+    assert low + high == pytest.approx(0.4) and high - low > 1e-6
+    assert title(drawn[0]).startswith('epoch 2: near-uniform weights (each within ')
+
+
+def test_the_searches_with_near_uniform_weights_are_named(tmp_path, drawn):
+    for seed in range(5):
+        write_search(tmp_path / 'all' / f'seed_{seed}', seed=seed, epochs=2)
+
+    def even(row):
+        if row['kind'] == 'epoch':
+            row['weights'] = dict(cell=[[0.2] * 5] * 6)
+
+    change_log(tmp_path / 'all' / 'seed_3', even)
+    runs = find_runs([tmp_path / 'all'])
+    plot_runs(runs, 'weights', tmp_path / 'x.png')
+    assert title(drawn[-1]) == (
+        'all, seed 3, epoch 2: near-uniform weights (each within 0 % of the mean of its edge)'
+    )
+    for seed in range(4):
+        change_log(tmp_path / 'all' / f'seed_{seed}', even)
+    plot_runs(find_runs([tmp_path / 'all']), 'leaders', tmp_path / 'x.png')
+    assert title(drawn[-1]) == '4 of 5 searches end with near-uniform weights'
 
 
 @pytest.mark.data

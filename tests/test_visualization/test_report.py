@@ -67,7 +67,7 @@ def test_the_data_are_those_of_the_log(tmp_path, config, edges):
             names = next(g.candidates for g in space.groups if g.name == group)
             assert [cell['operations'][c] for c in columns] == list(names)
     charts = {chart['title']: chart for chart in data['charts']}
-    (line, *_) = charts['Entropy of an edge']['lines']
+    (line,) = charts['Entropy of an edge, all operations']['lines']
     assert line['points'] == [[r['epoch'], round(r['mean_entropy'], 4)] for r in rows]
     assert charts['Losses']['lines'][1]['points'][0] == [1, pytest.approx(2.25)]
     assert 'model = dict' in run['config'] and run['seconds'] == 52.0
@@ -306,7 +306,35 @@ def test_several_searches_side_by_side(tmp_path, open_page):
     assert genotypes == expected
     assert page.text_content('#shown') == '5 of 5'
     names = page.eval_on_selector_all('.key li', 'all => all.map(li => li.textContent)')
-    assert any(name.startswith('rdarts, seed 1: all operations –') for name in names)
+    assert any(name.startswith('rdarts, seed 1: parameter-free –') for name in names)
+
+
+def test_ties_and_near_uniform_weights_are_said(tmp_path, open_page):
+    """What looks the same on the page is not called the largest."""
+    folder = write_search(tmp_path / 'run', epochs=2)
+
+    def even(row):
+        if (row['kind'], row['epoch']) == ('epoch', 1):
+            row['weights']['cell'] = [
+                [0.2, 0.2001, 0.2003, 0.2, 0.1996],  # three that tie, to the digits shown
+                [0.2, 0.2001, 0.201, 0.199, 0.1999],
+                *[[0.2] * 5] * 4,
+            ]
+
+    change_log(folder, even)
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    facts = data_of(tmp_path / 'report.html')['runs'][0]['facts']
+    assert facts[0]['uniform'] == 'near-uniform weights (each within 0.5 % of the mean of its edge)'
+    assert facts[1]['uniform'] is None
+    page = open_page(tmp_path / 'report.html')
+    assert 'near-uniform' not in page.text_content('.facts')
+    assert page.locator('td.most').count() == 6 and page.locator('.ties').count() == 0
+    page.focus('#epoch')
+    page.keyboard.press('Home')
+    assert facts[0]['uniform'] in page.text_content('.facts')
+    assert page.text_content('td.most') == '0.201' and page.locator('td.most').count() == 1
+    assert page.locator('td.tied').count() == 5 + 4 * 5
+    assert page.text_content('.ties').startswith('On 5 of 6 edges several weights tie')
 
 
 def test_a_chain_is_drawn_layer_by_layer(tmp_path, open_page):
