@@ -42,6 +42,7 @@ def largest_eigenvalue(
     tolerance: float = 1e-4,
     seed: int = 0,
     reduce: Callable[[list[Tensor]], list[Tensor]] = lambda grads: grads,
+    scale: float = 1.0,
 ) -> Eigenvalue:
     """The largest eigenvalue of d^2 loss / d alpha^2, by power iteration that keeps its vectors.
 
@@ -57,11 +58,13 @@ def largest_eigenvalue(
             a hundredth of the largest magnitude where it is less than that. Defaults to 1e-4.
         seed (int): Of the start, which comes from a generator of its own. Defaults to 0.
         reduce (Callable): Averages over ranks. Defaults to doing nothing.
+        scale (float): The loss scale of float16, by which every backward pass is multiplied and
+            every product divided. Defaults to 1.
 
     Returns:
         Eigenvalue: The estimate; NaN, and not converged, where a product is not finite.
     """
-    product, size = _hessian_product(loss, alphas, reduce)
+    product, size = _hessian_product(loss, alphas, reduce, scale)
     limit = min(iterations, size)
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(size, generator=generator, dtype=torch.float64)
@@ -77,18 +80,21 @@ def largest_eigenvalue(
         values, weights = torch.linalg.eigh((inner + inner.T) / 2)
         value = float(values[-1])
         residual = float((weights[:, -1] @ (images - value * basis)).norm())
-        scale = max(abs(value), 0.01 * float(values.abs().max()))
-        converged = residual <= tolerance * scale or count == size
+        least = 0.01 * float(values.abs().max())
+        converged = residual <= tolerance * max(abs(value), least) or count == size
         if converged or count == limit:
             return Eigenvalue(value, residual, count, converged)
         vector = image
 
 
 def _hessian_product(
-    loss: Tensor, alphas: Sequence[Tensor], reduce: Callable[[list[Tensor]], list[Tensor]]
+    loss: Tensor,
+    alphas: Sequence[Tensor],
+    reduce: Callable[[list[Tensor]], list[Tensor]],
+    scale: float,
 ) -> tuple[Callable[[Tensor], Tensor], int]:
     """The product of d^2 loss / d alpha^2 with a float64 vector on the CPU, and its length."""
-    grads = torch.autograd.grad(loss, alphas, create_graph=True, allow_unused=True)
+    grads = torch.autograd.grad(scale * loss, alphas, create_graph=True, allow_unused=True)
     pairs = [(g, a) for g, a in zip(grads, alphas, strict=True) if g is not None and g.grad_fn]
     sizes = [alpha.numel() for alpha in alphas]
 
@@ -102,7 +108,8 @@ def _hessian_product(
         found = [
             torch.zeros_like(a) if f is None else f for f, a in zip(found, alphas, strict=True)
         ]
-        return torch.cat([f.detach().double().flatten() for f in reduce(found)]).cpu()
+        flat = torch.cat([f.detach().double().flatten() for f in reduce(found)])
+        return flat.cpu() / scale
 
     return product, sum(sizes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -105,6 +106,7 @@ class ArchitectHook(Hook):
     def before_train(self, runner) -> None:
         model = runner.model
         self.model = model.module if is_model_wrapper(model) else model
+        self.optim_wrapper = runner.optim_wrapper
         self.supernet = find_supernet(self.model)
         for regularizer in self.regularizers:
             regularizer.relaxation = self.supernet.relaxation
@@ -271,6 +273,26 @@ class ArchitectHook(Hook):
             self._iterator = None
         return batch
 
+    @property
+    def loss_scale(self) -> float:
+        """By what a loss is multiplied before its backward pass; 1 without float16."""
+        return 1.0 if self.scaler is None else self.scaler.get_scale()
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch as alpha's step takes it, with a graph to what is open.
+
+        The forward pass is in the precision of the weight step, and the relaxation in the phase
+        ``'alpha'``.
+
+        Args:
+            batch (dict): What a data loader gives.
+        """
+        with self.supernet.alpha_phase():
+            with self.optim_wrapper.optim_context(self.model):
+                data = self.model.data_preprocessor(batch, True)
+                losses = self.model._run_forward(data, mode='loss')
+            return self.model.parse_losses(losses)[0]
+
     def loss_gradient(
         self, runner, train_batch: Any, val_batch: Any
     ) -> tuple[list[Tensor], Tensor, float]:
@@ -281,27 +303,18 @@ class ArchitectHook(Hook):
             and the loss scale (1 without float16).
         """
         weights = [p for p in self.model.parameters() if p.requires_grad]
-        scale = 1.0 if self.scaler is None else self.scaler.get_scale()
-
-        def loss_of(batch: Any):
-            def loss() -> Tensor:
-                with runner.optim_wrapper.optim_context(self.model):
-                    data = self.model.data_preprocessor(batch, True)
-                    losses = self.model._run_forward(data, mode='loss')
-                return self.model.parse_losses(losses)[0]
-
-            return loss
-
-        with self.supernet.alpha_phase():
+        scale = self.loss_scale
+        val_loss = partial(self.loss, val_batch)
+        with self.supernet.alpha_phase():  # of the backward passes, which may compute layers anew
             if self.order == 1:
-                grads, loss = first_order(loss_of(val_batch), self.alphas, weights, scale)
+                grads, loss = first_order(val_loss, self.alphas, weights, scale)
             else:
                 grads, loss = unrolled(
-                    loss_of(train_batch),
-                    loss_of(val_batch),
+                    partial(self.loss, train_batch),
+                    val_loss,
                     self.alphas,
                     weights,
-                    runner.optim_wrapper.optimizer,
+                    self.optim_wrapper.optimizer,
                     list(self.model.buffers()),
                     self.hessian,
                     average,

@@ -196,12 +196,19 @@ class CollapseHook(Hook):
         model, alphas = architect.model, architect.alphas
         weights = [p for p in model.parameters() if p.requires_grad]
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        with preserve_random_state(), only_learning(alphas, weights):
-            with architect.supernet.alpha_phase():
-                data = model.data_preprocessor(architect.last_batch, True)
-                losses = model._run_forward(data, mode='loss')
-                loss = model.parse_losses(losses)[0]
-            value = largest_eigenvalue(loss, alphas, self.iterations, seed=epoch, reduce=average)
+        with (
+            preserve_random_state(),
+            only_learning(alphas, weights),
+            architect.supernet.alpha_phase(),
+        ):
+            value = largest_eigenvalue(
+                architect.loss(architect.last_batch),
+                alphas,
+                self.iterations,
+                seed=epoch,
+                reduce=average,
+                scale=architect.loss_scale,
+            )
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)

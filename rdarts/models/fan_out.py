@@ -912,7 +912,8 @@ class _PlainGradient(torch.autograd.Function):
                         value = parameter.detach().index_put(index, value)
                     state[names[id(parameter)]] = value
                     place += 1
-            outputs = torch.func.functional_call(module, state, (x, betas))
+            with kernels.autocast_of(x):
+                outputs = torch.func.functional_call(module, state, (x, betas))
             # The output of an edge on which nothing runs is a constant
             pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
             inputs = [x, betas, *given]

@@ -183,6 +183,15 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     return dtype
 
 
+def autocast_of(x: Tensor) -> torch.autocast:
+    """A context in which PyTorch's functions of x and of float32 parameters are in x's type.
+
+    A backward pass runs outside the autocast of its forward pass.
+    """
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    return torch.autocast(x.device.type, x.dtype if half else None, enabled=half)
+
+
 # ------------------------------------------------------------------------------------- statistics
 
 

@@ -108,7 +108,8 @@ class _Preprocess(torch.autograd.Function):
         if torch.is_grad_enabled():  # this one has gradients itself
             # Views: one node may be computed from another, which is no gradient of this function
             tensors = [tensor.view_as(tensor) for tensor in tensors]
-            out = _plain(ctx, tensors[:count], tensors[count:])
+            with kernels.autocast_of(y):
+                out = _plain(ctx, tensors[:count], tensors[count:])
             leaves = [t for t, need in zip(tensors, wanted, strict=True) if need]
             found = iter(torch.autograd.grad(out, leaves, grad, create_graph=True))
             return (None, *(next(found) if need else None for need in wanted))

@@ -118,6 +118,45 @@ def test_of_a_supernet(execution):
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-4)
 
 
+@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+def test_of_a_supernet_in_bfloat16(execution):
+    found = []
+    for amp in (False, True):
+        torch.manual_seed(0)
+        net = DARTSSupernet('s3', channels=8, num_cells=1, execution=execution, alpha_std=0.5)
+        x, head = torch.randn(4, 3, 6, 6), torch.randn(net.out_channels, 3)
+        alphas = list(net.arch_parameters.values())
+        weights = [p for p in net.parameters() if p.requires_grad]
+        with only_learning(alphas, weights):
+            with torch.autocast('cpu', dtype=torch.bfloat16, enabled=amp):
+                logits = net(x)[0].mean((2, 3)) @ head
+            assert logits.dtype == (torch.bfloat16 if amp else torch.float32)
+            loss = torch.nn.functional.cross_entropy(logits.float(), torch.tensor([0, 1, 2, 0]))
+            found.append(largest_eigenvalue(loss, alphas, 5))
+    assert found[1] == pytest.approx(float(found[0]), rel=0.1)
+
+
 def test_a_loss_without_curvature():
     alpha = torch.randn(3, requires_grad=True)
     assert largest_eigenvalue((2 * alpha).sum(), [alpha]) == 0.0
+
+
+def test_the_loss_scale_of_float16_is_in_no_eigenvalue():
+    alpha = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def found(scale):
+        loss = 1e-9 * alpha.half().pow(3).float().sum()  # its gradient is below float16's numbers
+        return largest_eigenvalue(loss, [alpha], scale=scale)
+
+    assert found(1.0) == 0.0
+    assert found(2.0**30) == pytest.approx(6e-9 * 3, rel=1e-2)
+    assert found(2.0**30).residual < 1e-10
+
+
+def test_a_phase_within_the_architects_ends_with_it():
+    supernet = make_model().backbone
+    with supernet.alpha_phase():
+        with supernet.alpha_phase():
+            assert supernet.phase == 'alpha'
+        assert supernet.phase == 'alpha'
+    assert supernet.phase == 'weights'

@@ -17,6 +17,7 @@ from test_architect.test_hessian import full_hessian
 from rdarts.architect import ArchitectHook
 from rdarts.architect.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue
+from rdarts.engine.launch import set_amp
 from rdarts.engine.loops import loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
@@ -332,6 +333,42 @@ def test_the_eigenvalue_of_a_real_search_changes_nothing_else(tmp_path):
     assert [f['eigenvalue_converged'] for f in found] == [False] * 2
     text = log_text(tmp_path / 'with')
     assert text.count('has not converged in 8 products: residual') == 2
+
+
+class Noting(CollapseHook):
+    """Notes the phase and the precision of what runs for an eigenvalue."""
+
+    def _measure(self, runner, epoch):
+        backbone, self.seen = runner.model.backbone, []
+        handle = backbone.stem[0].register_forward_hook(
+            lambda module, args, output: self.seen.append((backbone.phase, output.dtype))
+        )
+        value = super()._measure(runner, epoch)
+        handle.remove()
+        assert backbone.phase == 'weights'
+        return value
+
+
+@pytest.mark.parametrize('amp', [False, True])
+def test_the_eigenvalues_loss_is_the_architects_in_its_precision(tmp_path, amp):
+    runner = digits_runner(tmp_path)
+    if amp:
+        set_amp(runner.cfg, 'bf16')
+    hook = Noting(eigenvalue=True, iterations=4)
+    runner = digits_runner(
+        tmp_path, {'train_cfg.max_epochs': 1}, hooks=[hook], optim_wrapper=runner.cfg.optim_wrapper
+    )
+    losses = []
+    architect = next(h for h in runner.hooks if isinstance(h, ArchitectHook))
+    loss = architect.loss
+    architect.loss = lambda batch: losses.append((batch, loss(batch))) or losses[-1][1]
+    runner.train()
+    assert hook.seen == [('alpha', torch.bfloat16 if amp else torch.float32)]
+    # of two steps, and of the eigenvalue on the batch of the second
+    assert len(losses) == 3 and losses[1][0] is losses[2][0]
+    assert losses[2][1].grad_fn is not None
+    (row,) = epoch_rows(tmp_path)
+    assert 0 < abs(row['collapse']['eigenvalue']) < 10
 
 
 @pytest.mark.parametrize('iteration', [2, 4])

@@ -136,13 +136,14 @@ class BaseSupernet(BaseModule):
 
     @contextmanager
     def alpha_phase(self) -> Iterator[None]:
-        """What runs inside is the architect's step: relaxations are told so."""
-        self._phase = 'alpha'
-        self.drawn = []
+        """What runs inside is the architect's step: relaxations are told so. It may be nested."""
+        before, self._phase = self._phase, 'alpha'
+        if before != 'alpha':
+            self.drawn = []  # of the whole step
         try:
             yield
         finally:
-            self._phase = 'weights'
+            self._phase = before
 
     def mixing_weights(self) -> dict[str, Tensor]:
         """The relaxed alpha of this phase: group name -> [edges, candidates]."""
