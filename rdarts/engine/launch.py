@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -301,9 +302,8 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
     folder = Path(work_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f'.probe_{os.getpid()}'
-        probe.write_bytes(b'')
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # it can be written; nothing is left there should the process end here
         # checkpoints first: ended in between, what is left can be resumed, or begins anew
         found = list_checkpoints(folder)
         found += [folder / name for name in RUN_FILES if (folder / name).exists()]
