@@ -12,10 +12,23 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
 from rdarts import registry as rdarts_registry
-from rdarts.configuration.declarations import Component, describe, fits, marks_of, members
+from rdarts.configuration.declarations import (
+    Component,
+    Opaque,
+    describe,
+    fits,
+    marks_of,
+    members,
+)
 from rdarts.configuration.relations import relations
 from rdarts.configuration.sections import LOADER, PLAIN, SECTIONS, Section
-from rdarts.configuration.signatures import MISSING, Argument, arguments_of
+from rdarts.configuration.signatures import (
+    MISSING,
+    UNKNOWN,
+    Argument,
+    arguments_of,
+    of_framework,
+)
 from rdarts.errors import UserError
 
 # which registry an argument of this name is of, where its annotation does not say
@@ -37,6 +50,7 @@ _OF_ARGUMENTS = dict(
 # what the builder of a registry's components passes itself
 _GIVEN: dict[str, tuple[str, ...]] = dict(
     LOOPS=('runner', 'dataloader', 'evaluator'),
+    MODEL_WRAPPERS=('module',),
     OPTIMIZERS=('params',),
     PARAM_SCHEDULERS=('optimizer', 'param_name'),
     DATA_SAMPLERS=('dataset', 'sampler', 'batch_size'),
@@ -94,6 +108,8 @@ class _Checker:
         self.faults: list[Any] = []
         self.sections: dict[str, set[str]] = {}
         self._resolved: dict[tuple[Any, ...], Any] = {}
+        # whether what stands in undeclared data is of the registry of what is around it
+        self.guesses = True
 
     def run(self) -> None:
         for key, kind in PLAIN.items():
@@ -118,6 +134,9 @@ class _Checker:
         if section.many and isinstance(value, (list, tuple)):
             for index, item in enumerate(value):
                 self.component(item, f'{path}.{index}', section.registry, section.default)
+        elif section.registry == 'PARAM_SCHEDULERS' and _by_optimizer(value):
+            for name, item in value.items():
+                self.section(item, f'{path}.{name}', section)
         elif section.named:
             if not isinstance(value, Mapping):
                 self.wrong(value, path, 'a dict of components')
@@ -171,6 +190,8 @@ class _Checker:
                 self.wrong(value, path, "a dict with a 'type'" + (' or a name' if own else ''))
             return
         kind = value.get('type', default)
+        if registry == 'LOOPS' and kind == default and value.get('by_epoch') is False:
+            kind = 'IterBasedTrainLoop' if default == 'EpochBasedTrainLoop' else kind
         if kind is None:
             self.without_type(path, registry)
             return
@@ -187,7 +208,9 @@ class _Checker:
         taken = {**taken, **_POPPED.get(registry, {}), **extra}
         if 'type' not in value and registry == 'LOOPS':
             taken['by_epoch'] = Argument(bool, True)
+        outer, self.guesses = self.guesses, of_framework(target)
         self.arguments(value, path, taken, more, name, registry)
+        self.guesses = outer
         if registry not in _COMPLETED or (own is False and self.scope != 'mmdet'):
             if registry not in ('TASK_UTILS', 'FUNCTIONS', 'MIXED_OPS'):
                 self.missing(value, path, taken)
@@ -223,6 +246,8 @@ class _Checker:
             return
         if default is not MISSING and type(value) is type(default) and value == default:
             return
+        if any(isinstance(mark, Opaque) for mark in marks_of(kind)):
+            return
         component = next((m for m in marks_of(kind) if isinstance(m, Component)), None)
         registry = component.registry if component is not None else registry
         schema = next((one for one in map(_bare, members(kind)) if typing.is_typeddict(one)), None)
@@ -244,13 +269,35 @@ class _Checker:
             if 'type' in value:
                 if path.endswith(('_cfg', '.nms')) and not path.endswith('.init_cfg'):
                     return  # layers, whose arguments the network completes
-                self.component(value, path, registry)
+                if self.may_be_of(value, path, registry):
+                    self.component(value, path, registry)
             else:
                 for key, item in value.items():
                     self.within(item, f'{path}.{key}', _OF_ARGUMENTS.get(key, registry))
         elif isinstance(value, (list, tuple)):
             for index, item in enumerate(value):
                 self.within(item, f'{path}.{index}', registry)
+
+    def may_be_of(self, value: Mapping[str, Any], path: str, registry: str) -> bool:
+        """Whether undeclared data is a component of a registry, or was meant as one.
+
+        A user's own component may read it as it likes, and frameworks have registries that
+        mmengine lacks, such as that of mixup.
+        """
+        name, scope = value['type'], value.get('_scope_')
+        if not isinstance(name, str) or not self.guesses:
+            return False
+        keys = [key for key in path.split('.') if not key.isdigit()]
+        order = [one for one in (registry, _BESIDE.get(registry)) if one is not None]
+        if keys[-1] in _OF_ARGUMENTS:
+            return True
+        if any(self.resolve(name, one, scope) is not None for one in order):
+            return True
+        if name in _names_anywhere(scope or self.scope):
+            return False
+        names = {known for one in order for known in _names(_registry(one), scope or self.scope)}
+        close = _close(name, names)
+        return close is not None and _ratio(name, close) >= 0.8
 
     def typed_dict(self, value: Mapping[str, Any], path: str, schema: Any) -> None:
         kinds = typing.get_type_hints(schema, include_extras=True)
@@ -270,7 +317,8 @@ class _Checker:
         check = getattr(target, 'check_arguments', None)
         if check is None or self.faults:
             return
-        defaults = {k: a.default for k, a in taken.items() if a.default is not MISSING}
+        unknown = (id(MISSING), id(UNKNOWN))
+        defaults = {k: a.default for k, a in taken.items() if id(a.default) not in unknown}
         for key, line in check({**defaults, **value}):
             self.fault(f'{path}.{key}', line)
 
@@ -370,6 +418,16 @@ def _is_object(value: Any) -> bool:
     return not isinstance(value, plain)
 
 
+def _by_optimizer(value: Any) -> bool:
+    """Whether schedulers stand under the names of several optimizers."""
+    if not isinstance(value, Mapping) or 'type' in value or not value:
+        return False
+    return all(
+        isinstance(item, (list, tuple)) or (isinstance(item, Mapping) and 'type' in item)
+        for item in value.values()
+    )
+
+
 def _is_cut(value: Any) -> bool:
     return bool(value) and all(isinstance(item, (str, int, float)) for item in value)
 
@@ -411,6 +469,17 @@ def _get(registry: Registry, name: str) -> Any:
         return registry.get(name)
     except (KeyError, RuntimeError, ImportError, ValueError, TypeError):
         return None
+
+
+def _names_anywhere(scope: str) -> set[str]:
+    """The names of every registry of mmengine and of a package of a scope."""
+    modules = [mmengine_registry, rdarts_registry]
+    if scope in ('mmpretrain', 'mmdet'):
+        modules.append(importlib.import_module(f'{scope}.registry'))
+    registries = [
+        one for module in modules for one in vars(module).values() if isinstance(one, Registry)
+    ]
+    return {name for one in registries for name in one.module_dict}
 
 
 def _names(registry: Registry, scope: str) -> Iterator[str]:

@@ -41,6 +41,11 @@ class Component:
     registry: str
 
 
+@dataclass(frozen=True)
+class Opaque:
+    """Data that is handed on as it is: a ``type`` in it is no component of a registry."""
+
+
 # Whole numbers
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
@@ -58,6 +63,7 @@ PixelValue = Annotated[float, Ge(0), Le(255)]
 # Texts and lists that may be empty
 AnyText = Annotated[str, MinLen(0)]
 AnyList = Annotated[Sequence[Any], MinLen(0)]
+Foreign = Annotated[Any, Opaque()]
 
 
 def fits(value: Any, kind: Any) -> bool:

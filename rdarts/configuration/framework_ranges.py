@@ -15,6 +15,7 @@ from rdarts.configuration.declarations import (
     BelowOne,
     Component,
     Count,
+    Foreign,
     Index,
     Inside,
     NotNegative,
@@ -35,7 +36,7 @@ class ClipGrad(TypedDict, total=False):
 
     type: Literal['norm', 'value']
     max_norm: AboveZero
-    norm_type: AboveZero
+    norm_type: AboveZero | Literal['inf', float('inf')]
     clip_value: AboveZero
     error_if_nonfinite: bool
     foreach: bool | None
@@ -154,7 +155,7 @@ _Scheduler: dict[str, Any] = dict(
 RANGES: dict[str, dict[str, Any]] = dict(
     # torch
     Optimizer=dict(
-        lr=AboveZero,
+        lr=NotNegative,
         momentum=BelowOne,
         dampening=BelowOne,
         weight_decay=NotNegative,
@@ -191,6 +192,7 @@ RANGES: dict[str, dict[str, Any]] = dict(
         optimizer=Annotated[dict, Component('OPTIMIZERS')],
         dtype=Annotated[str, Among(('float16', 'bfloat16', 'float32'))],
     ),
+    AmpOptimWrapper=dict(loss_scale=Literal['dynamic'] | AboveZero | dict),
     DefaultOptimWrapperConstructor=dict(paramwise_cfg=ParamwiseCfg | None),
     LoggerHook=dict(interval=Positive, interval_exp_name=Positive, out_suffix=Any),
     CheckpointHook=dict(
@@ -218,7 +220,7 @@ RANGES: dict[str, dict[str, Any]] = dict(
     BaseDataset=dict(
         ann_file=AnyText,
         data_root=AnyText | None,
-        data_prefix=dict[str, AnyText | None],
+        data_prefix=AnyText | dict[str, AnyText | None] | None,
         indices=Positive | Sequence[Count] | None,
         max_refetch=Count,
         pipeline=AnyList,
@@ -261,6 +263,12 @@ RANGES: dict[str, dict[str, Any]] = dict(
     ),
     ResizeEdge=dict(scale=Positive, edge=Literal['short', 'long', 'width', 'height']),
     Resize=dict(scale=_Sizes, scale_factor=AboveZero | tuple[AboveZero, AboveZero]),
+    # policies of steps that lack arguments, or of albumentations' transforms
+    AutoAugment=dict(policies=Foreign),
+    RandAugment=dict(policies=Foreign, aug_space=Foreign),
+    Albumentations=dict(transforms=Foreign),
+    Lighting=dict(eigvec=Sequence[Sequence[float]]),
+    Albu=dict(transforms=Foreign, bbox_params=Foreign),
     RandomFlip=dict(
         prob=Share | Sequence[Share] | None,
         direction=Literal['horizontal', 'vertical', 'diagonal']
@@ -345,6 +353,8 @@ BY_NAME: dict[str, Any] = dict(
     seed=Count | None,
     times=Positive,
     backend_args=dict | None,
+    add_extra_convs=bool | str,
+    pipeline=AnyList,
     init_cfg=Annotated[dict, Component('WEIGHT_INITIALIZERS')]
     | Annotated[Sequence[Annotated[dict, Component('WEIGHT_INITIALIZERS')]], MinLen(0)]
     | None,

@@ -81,6 +81,18 @@ class CustomImports(TypedDict, total=False):
     allow_failed_imports: bool
 
 
+class Compile(TypedDict, total=False):
+    """``compile``: which method of the model, and the arguments of ``torch.compile``."""
+
+    target: str
+    fullgraph: bool
+    dynamic: bool | None
+    backend: str
+    mode: str | None
+    options: dict[str, Any] | None
+    disable: bool
+
+
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
 # what is no component
@@ -97,7 +109,9 @@ PLAIN: dict[str, Any] = dict(
     randomness=Randomness,
     auto_scale_lr=AutoScaleLr | None,
     custom_imports=CustomImports | None,
-    compile=bool | dict,
+    compile=bool | Compile,
+    activation_checkpointing=Sequence[str] | None,
+    efficient_conv_bn_eval=str | Sequence[str] | None,
     find_unused_parameters=bool,
     new_head=bool,
     sync_bn=Literal['torch', 'mmcv'],
@@ -123,6 +137,7 @@ _OPTIM = dict(
 
 SECTIONS: dict[str, Section] = {
     'model': Section('MODELS'),
+    'model_wrapper_cfg': Section('MODEL_WRAPPERS'),
     'data_preprocessor': Section('MODELS', default='ClsDataPreprocessor'),
     **dict.fromkeys(LOADERS, LOADER),
     'train_cfg': Section('LOOPS', default='EpochBasedTrainLoop'),

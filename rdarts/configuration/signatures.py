@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import sys
+import textwrap
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from rdarts.configuration.framework_ranges import BY_NAME, CLOSED, RANGES
 
 MISSING = inspect.Parameter.empty
+UNKNOWN = object()  # a default that cannot be read
 _FRAMEWORKS = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet')
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -23,7 +26,7 @@ class Argument:
 
     Args:
         kind (Any): What it may hold: see :mod:`rdarts.configuration.declarations`.
-        default (Any): Its default, or ``MISSING``.
+        default (Any): Its default, ``MISSING``, or ``UNKNOWN`` where a subclass may give it.
     """
 
     kind: Any = Any
@@ -34,7 +37,8 @@ class Argument:
 def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
     """What a class or function takes by name.
 
-    ``**kwargs`` of a class are those of the next class of its method resolution order.
+    ``**kwargs`` of a class are those of the next class of its method resolution order, where its
+    ``__init__`` does nothing with them but hand them on.
 
     Args:
         target (Callable): The component.
@@ -45,18 +49,61 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
     if not inspect.isclass(target):
         return _read(target, (target,))
     found: dict[str, Argument] = {}
+    closed = any(base.__name__ in CLOSED for base in target.__mro__)
     for base in target.__mro__:
         if base is object:
-            return found, not any(b.__name__ in CLOSED for b in target.__mro__)
+            return found, not closed
         if '__init__' not in vars(base):
             continue
         if base.__module__.startswith('torch.nn.') and base.__name__ == 'Module':
             return found, False  # it refuses what its subclasses do not take
-        arguments, passed_on = _read(vars(base)['__init__'], target.__mro__, skip_first=True)
+        init = vars(base)['__init__']
+        arguments, passed_on = _read(init, target.__mro__, skip_first=True)
+        if found and not _is_ours(target):
+            # what a base needs, its subclass may give it
+            arguments = {k: Argument(a.kind, _given(a.default)) for k, a in arguments.items()}
         found = {**arguments, **found}
         if not passed_on:
             return found, False
+        if not (closed or _hands_on(init)):
+            return found, True
     return found, False
+
+
+def _is_ours(target: Any) -> bool:
+    return target.__module__.partition('.')[0] == 'rdarts'
+
+
+def of_framework(target: Any) -> bool:
+    """Whether a component is of a package whose ways are known, and not a user's own."""
+    package = getattr(target, '__module__', '').partition('.')[0]
+    return package == 'rdarts' or package in _FRAMEWORKS
+
+
+def _given(default: Any) -> Any:
+    return UNKNOWN if default is MISSING else default
+
+
+def _hands_on(init: Callable[..., Any]) -> bool:
+    """Whether ``**kwargs`` go to the ``__init__`` of a base alone; yes where no source says it."""
+    try:
+        code = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(init)))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return True
+    if not isinstance(code, ast.FunctionDef) or code.args.kwarg is None:
+        return True
+    name = code.args.kwarg.arg
+    uses = sum(
+        isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
+        for one in ast.walk(code)
+    )
+    handed = sum(
+        keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == name
+        for one in ast.walk(code)
+        if isinstance(one, ast.Call) and getattr(one.func, 'attr', None) == '__init__'
+        for keyword in one.keywords
+    )
+    return uses == handed > 0
 
 
 def _read(
@@ -95,20 +142,22 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _kind(name: str, kind: Any, default: Any, bases: tuple[Any, ...]) -> Any:
+    framework = bases[0].__module__.partition('.')[0] in _FRAMEWORKS
     if kind is MISSING:
-        # a default of None says nothing, and one that is whole may stand for any number
-        known = (bool, str, int, float)
-        kind = next((one for one in known if type(default) is one), Any)
-        kind = float if kind is int else kind
+        # a default says little: a text may stand for a number, a number for one of each kind
+        kind = Any
+        if framework and type(default) is bool:
+            kind = bool
+        elif framework and type(default) in (int, float):
+            kind = float | Sequence | None
     if not _has_range(kind):
         for base in bases:
-            ranges = RANGES.get(base.__name__, {})
+            ranges = RANGES.get(getattr(base, '__name__', ''), {})  # a partial has none
             if name in ranges:
                 kind = ranges[name]
                 break
         else:
-            of_framework = bases[0].__module__.partition('.')[0] in _FRAMEWORKS
-            kind = BY_NAME[name] if of_framework and name in BY_NAME else kind
+            kind = BY_NAME[name] if framework and name in BY_NAME else kind
     return kind | None if default is None and kind is not Any else kind
 
 

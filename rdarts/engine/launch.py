@@ -51,7 +51,7 @@ from rdarts.engine.checkpoint import (
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.options import merge_options
+from rdarts.engine.options import check_names, merge_options
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.folder_lock import FolderLock, cannot_write
@@ -153,7 +153,11 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
         check_detection(path)
     _drop_scope(cfg._cfg_dict)
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
+    check_names(cfg)
     check_config(cfg.to_dict(), whole=False)
+    if (options or {}).get('launcher', 'none') != 'none':
+        name = options['launcher']
+        raise UserError(f'--cfg-options launcher={name} would change nothing: --launcher {name}')
     fill_in(cfg, before, options or ())
     if ((cfg.get('model') or {}).get('backbone') or {}).get('type') not in DERIVED_NETS:
         _fit_heads(cfg)
@@ -226,9 +230,11 @@ def check_model(cfg: Config, starts: bool = True) -> None:
 
 
 def _check_start(cfg: Config, backbone: dict[str, Any]) -> None:
-    pretrained = backbone.get('init_cfg') or {}
+    given = backbone.get('init_cfg') or {}
+    many = [given] if isinstance(given, dict) else given
+    pretrained = next((one for one in many if one.get('type') == 'Pretrained'), given)
     kept = backbone.get('frozen_stages', -1) >= 0 or backbone.get('norm_eval')
-    if pretrained.get('type') == 'Pretrained':
+    if isinstance(pretrained, dict) and pretrained.get('type') == 'Pretrained':
         missing = not pretrained.get('checkpoint')
     else:
         missing = bool(kept) and not pretrained and not cfg.get('load_from')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mmengine.runner import Runner
 
 from rdarts.configuration.epochs import scale_epochs
 from rdarts.configuration.option_values import read_options
+from rdarts.configuration.sections import PLAIN, SECTIONS
 from rdarts.errors import UserError, nearest
 
 # read by us, or by mmengine's runner beside its arguments
@@ -98,6 +101,36 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
             f"--cfg-options: '{key}' is used while the config is read, and no more after that: "
             + (f'set {", ".join(places)}' if places else 'set what is made of it')
         )
+
+
+def check_names(cfg: Config) -> None:
+    """A top-level name of a config that nothing reads, and that is almost one that is read.
+
+    A name that the config or a module of its ``custom_imports`` uses is its own.
+
+    Raises:
+        UserError: It has one.
+    """
+    known = {*inspect.signature(Runner).parameters, *OTHER_KEYS, *PLAIN, *SECTIONS} - {'cfg'}
+    unread = [key for key in cfg if key not in known]
+    near = {key: match[0] for key in unread if (match := get_close_matches(key, known, 1, 0.85))}
+    # another one of its kind, such as model_2
+    near = {key: name for key, name in near.items() if not key.rstrip('_0123456789') == name}
+    if not near:
+        return
+    code = _parse(cfg.text)
+    own = {
+        *_uses_of_names(code),
+        *(one.value for one in ast.walk(code) if isinstance(one, ast.Constant)),
+    }
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
+    for name in [imports] if isinstance(imports, str) else imports:
+        path = getattr(sys.modules.get(name), '__file__', None) or ''
+        text = Path(path).read_text(encoding='utf-8') if path.endswith('.py') else ''
+        own |= {key for key in near if key in text}
+    for key, name in near.items():
+        if key not in own:
+            raise UserError(f"unknown key '{key}': did you mean '{name}'?")
 
 
 def _parse(text: str) -> ast.Module:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from rdarts.configuration import check as check_module
 from rdarts.configuration.check import check_config
@@ -159,6 +160,13 @@ def one_line(cfg: dict[str, Any]) -> str:
     return line
 
 
+class OwnHook(Hook):
+    """As a user writes one, without annotations."""
+
+    def __init__(self, alpha=0.5, name='a', sizes=(1,), part=None, **kwargs):
+        self.kwargs = kwargs
+
+
 @pytest.fixture(scope='module')
 def configs():
     return {k: v for folder in FOLDERS for k, v in plain_configs(folder).items()}
@@ -216,6 +224,107 @@ def test_every_number_of_a_config_has_a_declared_range(keys):
             ranges = [m for m in marks_of(argument.kind) if isinstance(m, (Ge, Gt, Le, Lt))]
             literal = any('Literal' in str(m) for m in members(argument.kind))
             assert ranges or literal, (owner, path, describe(argument.kind))
+
+
+SGD = dict(type='SGD', lr=0.0)
+TAKEN = {
+    'optim_wrapper': [
+        dict(optimizer=SGD, clip_grad=dict(max_norm=1, norm_type=INFINITE)),
+        dict(optimizer=SGD, clip_grad=dict(max_norm=1.0, norm_type='inf')),
+        dict(type='AmpOptimWrapper', optimizer=SGD, loss_scale=512),
+        dict(type='AmpOptimWrapper', optimizer=SGD, loss_scale=dict(init_scale=2.0)),
+        dict(optimizer=dict(type='AdamW', lr=1e-3, betas=[0.9, 0.95], amsgrad=True)),
+    ],
+    'param_scheduler': [
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=50),
+        [dict(type='LinearLR', end=5), dict(type='PolyLR', begin=5, end=10)],
+        dict(first=[dict(type='StepLR', step_size=3)], second=dict(type='ConstantLR')),
+        None,
+    ],
+    'train_cfg': [dict(by_epoch=False, max_iters=100, val_interval=50)],
+    'compile': [True, dict(target='forward', mode='default')],
+    'model_wrapper_cfg': [dict(type='MMDistributedDataParallel', find_unused_parameters=True)],
+    'custom_hooks': [
+        [dict(type='EMAHook', momentum=4e-5, priority='ABOVE_NORMAL')],
+        [dict(type='ProfilerHook', on_trace_ready=dict(type='log_trace'))],
+        [
+            dict(
+                type='SwitchRecipeHook',
+                schedule=[dict(action_epoch=3, train_augments=dict(type='Mixup', alpha=0.8))],
+            )
+        ],
+        # a user's own
+        [dict(type=OwnHook, alpha='x', name=None, sizes=7, part=dict(type='linear'), other=1)],
+    ],
+    'model.train_cfg': [dict(augments=[dict(type='CutMix', alpha=1.0)], probs=[1.0])],
+    'model.backbone.init_cfg': [[dict(type='Constant', val=1, layer='BatchNorm2d')]],
+    'model': [dict(type='TimmClassifier', model_name='resnet18', num_classes=10)],
+    'train_dataloader.dataset': [
+        dict(type='CIFAR10', data_root='data', split='train', pipeline=[]),
+        dict(type='CustomDataset', data_prefix='data', pipeline=[]),
+        dict(
+            type='KFoldDataset',
+            num_splits=5,
+            dataset=dict(type='CIFAR10', data_root='data', pipeline=[]),
+        ),
+    ],
+    'train_dataloader.dataset.dataset.pipeline': [
+        [dict(type='RandAugment', policies='timm_increasing', num_policies=2, magnitude_level=9)],
+        [
+            dict(
+                type='RandAugment',
+                policies=[dict(type='Rotate', magnitude_key='angle', magnitude_range=(0, 30))],
+                num_policies=1,
+                magnitude_level=9,
+            )
+        ],
+        [dict(type='Albumentations', transforms=[dict(type='RandomCrop', height=4, width=4)])],
+    ],
+}
+
+
+@pytest.mark.parametrize(('path', 'value'), [(k, v) for k, some in TAKEN.items() for v in some])
+def test_what_frameworks_and_users_take_is_not_refused(path, value, configs):
+    check_config(changed(configs['search/rdarts_nb201_digits'], path, value))
+
+
+def test_a_name_that_is_no_component_is_refused_where_it_is_almost_one(configs):
+    cfg = configs['search/rdarts_nb201_digits']
+    line = one_line(changed(cfg, 'model.head.loss.type', 'CrossEntropyLos'))
+    assert "did you mean 'CrossEntropyLoss'?" in line
+
+
+def load_text(folder: Path, text: str) -> Config:
+    path = folder / 'own.py'
+    base = CONFIGS / 'search' / 'rdarts_nb201_digits.py'
+    path.write_text(f"_base_ = [r'{base}']\n{text}\n")
+    return launch.load_config(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'line'),
+    [
+        ('train_cfgs = dict(max_epochs=3)', "unknown key 'train_cfgs': did you mean 'train_cfg'?"),
+        ('defualt_hooks = dict(timer=None)', "did you mean 'default_hooks'?"),
+        ('custom_hook = []', "did you mean 'custom_hooks'?"),
+        ('num_class = 3', "did you mean 'num_classes'?"),
+    ],
+)
+def test_top_level_names_that_are_almost_known(text, line, tmp_path):
+    with pytest.raises(UserError) as error:
+        load_text(tmp_path, text)
+    assert line in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'tta_model = dict(type="AverageClsScoreTTA")\nbase_lr = 0.1\nmodel_2 = dict()',
+        'num_class = 10\nmodel = dict(head=dict(num_classes=num_class))',
+    ],
+)
+def test_top_level_names_of_a_users_own(text, tmp_path):
+    load_text(tmp_path, text)
 
 
 @pytest.mark.slow

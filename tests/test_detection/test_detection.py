@@ -129,7 +129,7 @@ def test_without_mmdetection_one_line_says_what_to_install(monkeypatch):
 # Runs
 
 
-def coco_options(root: Path) -> list[str]:
+def coco_options(root: Path, score: str = 'model.test_cfg.score_thr') -> list[str]:
     options = [f'val_evaluator.ann_file={root}/annotations/instances_val.json', *SCRATCH]
     options.append(f'test_evaluator.ann_file={root}/annotations/instances_val.json')
     for loader, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
@@ -147,7 +147,7 @@ def coco_options(root: Path) -> list[str]:
         *options,
         *('train_dataloader.batch_size=2', 'default_hooks.logger.interval=1'),
         # after a few steps no score is above mmdet's thresholds
-        *('model.test_cfg.score_thr=0.0', 'model.test_cfg.rcnn.score_thr=0.0'),
+        f'{score}=0.0',
         'train_cfg.max_epochs=2',
     ]
 
@@ -175,7 +175,8 @@ def newest(folder: Path) -> dict:
 @pytest.mark.parametrize('name', ['retinanet_darts', 'faster-rcnn_nb201'])
 def test_coco_trains_resumes_and_evaluates(name, data_root, tmp_path):
     name = f'{name}_fpn_1x_coco'
-    options = [*coco_options(data_root / 'coco_mini'), *SMALL[name.split('_')[1]]]
+    score = 'model.test_cfg.rcnn.score_thr' if 'rcnn' in name else 'model.test_cfg.score_thr'
+    options = [*coco_options(data_root / 'coco_mini', score), *SMALL[name.split('_')[1]]]
     whole, halves = tmp_path / 'whole', tmp_path / 'halves'
     done = train(name, whole, options)
     assert done.code == 0, done.err

@@ -95,6 +95,13 @@ MISTAKES = [
     ('arch_optimizer.betas=(0.5,)', 'a list of 2: a finite number of at least 0 and below 1 each'),
     ('env_cfg.mp_cfg.mp_start_method=forc', "must be one of 'fork', 'spawn', 'forkserver'"),
     ('launcher=x', "must be one of 'none', 'pytorch', 'slurm', 'mpi', but is 'x'"),
+    ('launcher=pytorch', 'launcher=pytorch would change nothing: --launcher pytorch'),
+    ('compile.modes=x', "compile.modes: compile takes no 'modes': did you mean 'mode'?"),
+    ('activation_checkpointing=3', 'activation_checkpointing must be a list: a text each'),
+    (
+        'model_wrapper_cfg=dict(type=MMDistributedDataParalel)',
+        "did you mean 'MMDistributedDataParallel'?",
+    ),
     ('load_from=a,b.pth', 'a text with a comma needs quotes'),
     # relations
     ('val_evaluator.topk=20', 'at most the number of classes, 10 (model.head.num_classes), but is'),

@@ -65,7 +65,7 @@ class BaseSupernet(BaseModule):
         mixed_op: Annotated[str | Mapping[str, Any], Component('MIXED_OPS')] = 'rdarts.MixedOp',
         execution: Annotated[str, Among(EXECUTIONS)] = 'fan_out',
         alpha_std: NotNegative = 1e-3,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         number = isinstance(alpha_std, (int, float)) and math.isfinite(alpha_std)

@@ -74,7 +74,7 @@ class MobileNetLikeNet(DerivedNet):
         out_indices: Sequence[Count] | None = None,
         frozen_stages: Index = -1,
         norm_eval: bool = False,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)

@@ -110,7 +110,7 @@ class NASBench201Net(DerivedNet):
         out_indices: Sequence[Count] | None = None,
         frozen_stages: Index = -1,
         norm_eval: bool = False,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         check_sizes(in_channels=in_channels, channels=channels, cells_per_stage=cells_per_stage)
