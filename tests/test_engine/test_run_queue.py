@@ -16,6 +16,8 @@ from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
 from rdarts.utils import machine
 
+KILLED = 'signal SIGKILL (killed, as the system does when memory runs out: see dmesg)'
+
 
 def make_run(folder, code, *args, **keys):
     """A run of Python code whose first argument is its folder."""
@@ -47,7 +49,7 @@ def test_what_has_ended_is_not_repeated(tmp_path, capsys):
 def test_what_was_killed_goes_on_from_its_checkpoint(tmp_path, capsys):
     killed = make_run(tmp_path / 'a', COUNT + '; import os; os.kill(os.getpid(), 9)')
     run_all([killed], jobs=1)
-    assert killed.error == 'signal SIGKILL after: no output'
+    assert killed.error == f'{KILLED} after: no output'
     assert make_run(tmp_path / 'a', COUNT, resume=('--resume',)).state() == 'new'
     (tmp_path / 'a' / 'epoch_1_iter_1.pth').touch()
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
@@ -60,7 +62,7 @@ def test_a_failure_has_the_error_of_its_own_start(tmp_path):
     """What an earlier start printed into the same log is not its reason."""
     steps = (
         ('print("error: config not found"); sys.exit(2)', 'config not found'),
-        ('print("loss 3"); os.kill(os.getpid(), 9)', 'signal SIGKILL after: loss 3'),
+        ('print("loss 3"); os.kill(os.getpid(), 9)', f'{KILLED} after: loss 3'),
         ('print("odd"); sys.exit(7)', 'exit code 7 after: odd'),
     )
     others = []
