@@ -57,6 +57,21 @@ def read_value(text: str) -> Any:
     return items[0] if len(items) == 1 and not reader.comma_last else items
 
 
+def quoted_value(text: str) -> str:
+    """A text as a value that is read as this text: within quotes where it has to be.
+
+    Args:
+        text (str): The text.
+    """
+    for value in (text, f"'{text}'", f'"{text}"'):
+        try:
+            if read_value(value) == text:
+                return value
+        except ValueError:
+            continue
+    return text
+
+
 class _Reader:
     """Goes over a text once, from left to right.
 

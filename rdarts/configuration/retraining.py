@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.configuration.filling import image_side
+from rdarts.configuration.option_values import quoted_value
+from rdarts.datasets.paths import resolve_data_root
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
-from rdarts.utils.commands import command
+from rdarts.registry import DATASETS
+from rdarts.utils.commands import command, shown_path
 
 FILE = 'retrain.py'
 # The shipped configs, by the form of the genotype and the type of the training images
@@ -57,14 +60,14 @@ def next_command(cfg: Any, configs: Path, genotype: Any) -> str:
         return command('analysis/draw_genotype.py', work_dir)
     if images['type'] == 'rdarts.ImageFolder':
         try:
-            text = retraining_config(cfg, shipped)
+            text = retraining_config(cfg, shipped, genotype)
         except (UserError, KeyError, TypeError, AttributeError):  # a config of one's own form
             return command('analysis/draw_genotype.py', work_dir)
         write_atomically(work_dir / FILE, text.encode('utf-8', 'surrogateescape'))
         return command('train.py', work_dir / FILE)
     options = []
     if images.get('data_root') is not None:
-        options = ['--cfg-options', f'data_root={images["data_root"]}']
+        options = ['--cfg-options', f'data_root={quoted_value(images["data_root"])}']
     return command('train.py', shipped, '--genotype', work_dir, *options)
 
 
@@ -76,56 +79,92 @@ def training_images(cfg: Any) -> Mapping[str, Any]:
     return images
 
 
-def retraining_config(cfg: Any, shipped: Path) -> str:
+def named(images: Mapping[str, Any]) -> str:
+    """Training images as one line names them: ``Digits``, ``ImageFolder in data/mine``."""
+    name = str(images.get('type') or 'no images').removeprefix('rdarts.')
+    root = images.get('data_root')
+    return name if root is None else f'{name} in {shown_path(root)}'
+
+
+def same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs' training images are of the same data set and folder."""
+    return one.get('type') == other.get('type') and _root(one) == _root(other)
+
+
+def _root(images: Mapping[str, Any]) -> str | None:
+    """The folder of a data set, found as it finds it itself."""
+    root = images.get('data_root')
+    default = getattr(DATASETS.get(str(images.get('type'))), 'default_folder', None)
+    if default is not None:
+        try:
+            root = resolve_data_root(root, default)
+        except UserError:  # it is gone, or elsewhere: then the names are compared
+            pass
+    return None if root is None else os.path.realpath(root)
+
+
+def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
     """A config that trains what a search found on the images of the search.
+
+    It holds the genotype itself and writes beside itself, so that the work directory can be moved.
 
     Args:
         cfg (Config): The search's, of images in class folders.
         shipped (Path): What it inherits.
+        genotype (Genotype): What was found.
 
     Returns:
         str: Its text.
     """
-    from rdarts.datasets.paths import resolve_data_root
-
-    work_dir = os.path.abspath(cfg.work_dir)
     train = dict(training_images(cfg))
     test = dict(cfg['test_dataloader']['dataset'])
     for images in (train, test):
         root = resolve_data_root(images.get('data_root'), 'image_folder')
         images.update(data_root=os.path.abspath(root), _delete_=True)
-    preprocessor = dict(cfg['data_preprocessor'], _delete_=True)
-    genotype = os.path.join(work_dir, 'genotype.json')
     # that of the search, which the supernets of cells and of chains leave out for different ones
     default = 'imagenet' if shipped.stem.startswith('mobilenet_like') else 'cifar'
     stem = cfg.model.backbone.get('stem', default)
-    # what follows from these entries follows other values of the keys, too
-    keys = dict(
-        data_root=train['data_root'],
-        image_size=image_side(cfg),
-        num_classes=cfg.model.head.num_classes,
-        limit=train.get('limit'),
-    )
     workers = {
         key: cfg['train_dataloader'][key]
         for key in ('num_workers', 'persistent_workers')
         if key in cfg['train_dataloader']
     }
     values = dict(
-        work_dir=os.path.join(work_dir, 'retrain'),
-        **keys,
-        model=dict(backbone=dict(genotype=genotype, stem=stem)),
-        data_preprocessor=preprocessor,
+        # what follows from these keys follows other values of them, too
+        data_root=train['data_root'],
+        image_size=image_side(cfg),
+        num_classes=cfg.model.head.num_classes,
+        limit=train.get('limit'),
+        model=dict(backbone=dict(genotype=dict(genotype.to_dict(), _delete_=True), stem=stem)),
+        data_preprocessor=dict(cfg['data_preprocessor'], _delete_=True),
         train_dataloader=dict(dataset=dict(dataset=train), **workers),
         val_dataloader=dict(dataset=test, **workers),
         test_dataloader=dict(dataset=test, **workers),
     )
     lines = [
         '"""The network that a search found, trained on the images of the search."""',
-        f'_base_ = [{str(shipped)!r}]',
+        f'_base_ = [{_base(shipped)!r}]',
+        f'work_dir = {_beside(cfg.work_dir)}',
         *(f'{key} = {pprint.pformat(_plain(value), width=98)}' for key, value in values.items()),
     ]
     return '\n\n'.join(lines) + '\n'
+
+
+def _base(shipped: Path) -> str:
+    """How a config names a shipped one: that of the package, wherever it is installed."""
+    parts = shipped.parts
+    if '.mim' in parts:
+        inner = parts[parts.index('.mim') + 2 :]
+        return 'rdarts::' + '/'.join(inner)
+    return str(shipped)
+
+
+def _beside(work_dir: str) -> str:
+    """The folder ``retrain`` beside the config, which mmengine fills in, as Python's text."""
+    folder = os.path.join(os.path.abspath(work_dir), 'retrain')
+    if '"' in folder or '\\' in folder or not folder.isprintable():
+        return repr(folder)
+    return 'r"{{ fileDirname }}/retrain"'
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from rdarts.configuration.filling import sources
-from rdarts.configuration.retraining import next_command
+from rdarts.configuration.retraining import next_command, same_images, training_images
 from rdarts.engine.launch import check_model, load_config
+from rdarts.engine.options import parse_options
 from rdarts.genotypes import load_genotype
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -81,7 +82,7 @@ def test_own_images_are_trained_on_again(tmp_path, space):
     assert words[:1] == ['python'] and words[1].endswith('tools/train.py') and len(words) == 3
     found = load_config(words[2])
     check_model(found)  # a genotype, and widths that fit
-    assert load_genotype(found.model.backbone.genotype) == genotype
+    assert found.model.backbone.genotype == genotype.to_dict()
     assert found.work_dir == str(Path(cfg.work_dir, 'retrain'))
     assert found.model.head.num_classes == found.data_preprocessor.num_classes == 2
     assert found.data_preprocessor.mean == [1.0, 2.0, 3.0]
@@ -103,6 +104,27 @@ def test_own_images_are_trained_on_again(tmp_path, space):
     check_model(smaller)  # its heads follow
 
 
+def test_a_moved_work_directory_is_trained_from_where_it_is(tmp_path):
+    cfg, genotype, _ = write_search(tmp_path, 'nb201')
+    next_command(cfg, CONFIGS, genotype)
+    moved = Path(cfg.work_dir).rename(tmp_path / "it's moved")
+    found = load_config(moved / 'retrain.py')
+    check_model(found)
+    assert found.work_dir == str(moved / 'retrain')
+
+
+def test_images_are_the_same_however_their_folder_is_named(tmp_path, monkeypatch):
+    cfg, _, root = write_search(tmp_path, 'nb201')
+    ours = training_images(cfg)
+    assert same_images(ours, dict(ours, data_root=f'{root}/../{root.name}'))
+    assert not same_images(ours, dict(ours, data_root=str(tmp_path)))
+    assert not same_images(ours, dict(ours, type='rdarts.Digits'))
+    root.rename(tmp_path / 'image_folder')
+    monkeypatch.setenv('RDARTS_DATA', str(tmp_path))
+    found = dict(ours, data_root=str(tmp_path / 'image_folder'))
+    assert same_images(found, dict(ours, data_root=None))
+
+
 def test_shipped_configs_for_shipped_data(tmp_path):
     genotype = load_genotype(GENOTYPES['nb201'])
     for data, expected in (
@@ -120,11 +142,11 @@ def test_shipped_configs_for_shipped_data(tmp_path):
             continue
         assert words[1].endswith('tools/train.py') and words[2].endswith(expected)
         assert words[3:] == ['--genotype', cfg.work_dir]
-        root = tmp_path / 'data'
+        root = tmp_path / 'data, of mine'
         cfg.train_dataloader.dataset.dataset.data_root = str(root)
         words = shlex.split(next_command(cfg, CONFIGS, genotype))[5:]
-        assert words == ['--cfg-options', f'data_root={root}']
-        found = load_config(CONFIGS.parent / expected, dict(data_root=str(root)))
+        assert words[0] == '--cfg-options'
+        found = load_config(CONFIGS.parent / expected, parse_options(words[1:]))
         assert {source.data_root for source in sources(found)} == {str(root)}
 
 

@@ -13,7 +13,6 @@ SMALL = [
     '--cfg-options',
     'train_cfg.max_epochs=1',
     'model.backbone.channels=2',
-    'model.head.in_channels=8',
     'train_dataloader.dataset.dataset.limit=128',
     'val_dataloader.dataset.limit=64',
 ]
@@ -47,6 +46,19 @@ def test_three_cells_are_trained_alike_and_only_once(tmp_path):
     assert again.out.splitlines()[-7:] == done.out.splitlines()[-7:]
     assert results(tmp_path) == cells
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')} == stamps
+
+
+def test_it_says_on_which_images_and_that_the_search_was_on_others(tmp_path):
+    found = NASBench201Genotype(('skip_connect',) * 6)
+    (tmp_path / 'genotype.json').write_text(dumps(found))
+    (tmp_path / 'retrain.py').touch()
+    images = dict(type='rdarts.ImageFolder', data_root=str(tmp_path / 'my own'))
+    config = dict(train_dataloader=dict(dataset=dict(part='weights', dataset=images)))
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    first, other, how = compare(tmp_path, *SMALL).out.splitlines()[1:4]
+    assert first.startswith('images: Digits, by ') and first.endswith('nb201_digits.py')
+    assert other.strip().startswith('the search was on others: ImageFolder in ')
+    assert "my own'" in other and how.endswith(f'--config {tmp_path / "retrain.py"}')
 
 
 def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):

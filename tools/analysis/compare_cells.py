@@ -30,6 +30,8 @@ if __name__ == '__main__':
 
 from mmengine.config import Config
 
+from rdarts.configuration.as_data import read_config
+from rdarts.configuration.retraining import FILE, named, same_images, training_images
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
 from rdarts.engine.options import parse_options
@@ -79,7 +81,8 @@ def make_config(args: argparse.Namespace, genotype: NASBench201Genotype) -> Conf
             f'{args.config} trains no derived network: its model.backbone has no genotype; '
             'use a config of configs/retrain/'
         )
-    cfg.model.backbone.genotype = genotype.to_string()
+    launch.set_genotype(cfg, genotype.to_string())
+    launch.check_model(cfg)
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     return cfg
 
@@ -135,6 +138,23 @@ def train(cfg: Config, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def say_images(cfg: Config, search_dir: Path, config: str) -> None:
+    """Say on which images the cells are trained, and whether the search was on others."""
+    ours = training_images(cfg)
+    print(f'images: {named(ours)}, by {shown_path(config)}')
+    try:
+        theirs = training_images(read_config(search_dir))
+    except UserError:
+        print('        no config of the search is here: whether it was on these is not known')
+        return
+    if not same_images(ours, theirs):
+        print(f'        the search was on others: {named(theirs)}')
+        own = search_dir / FILE
+        if own.is_file():
+            again = command('analysis/compare_cells.py', search_dir, '--config', own)
+            print(f'        on its own: {again}')
+
+
 def print_table(rows: dict[str, dict[str, Any]]) -> None:
     print(f'\n{"cell":<18} test accuracy  parameters  skips  seconds')
     for label, row in rows.items():
@@ -159,6 +179,7 @@ def main() -> None:
             cells[name] = baseline
     # all configs first, so that a mistake in one costs no training
     configs = {name: make_config(args, genotype) for name, genotype in cells.items()}
+    say_images(configs['found'], search_dir, args.config)
     folder = Path(args.work_dir or search_dir / 'compare')
     launch.lock_work_dir(folder)
     launch.prepare_work_dir(folder, keep=True)
