@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.dist import is_distributed
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS, RUNNERS, Registry
@@ -51,6 +53,7 @@ from rdarts.engine.checkpoint import (
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
+from rdarts.engine.image_check import ImageCheckHook
 from rdarts.engine.options import check_names, merge_options
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
@@ -60,7 +63,7 @@ from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'config.json',
-    'last_checkpoint', 'report.html', 'retrain.py'
+    'last_checkpoint', 'report.html', 'retrain.py', 'images.json'
 )  # fmt: skip
 SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
 SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
@@ -484,6 +487,28 @@ def _samples(model: torch.nn.Module) -> bool:
     return any(isinstance(module, MixedOp) and module.sampled for module in model.modules())
 
 
+class _StoreConfigHook(Hook):
+    """Stores the config of a run that goes on with another one, once nothing has refused it.
+
+    Args:
+        before (dict): The config of the last start as data; empty where it is not known.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, before: Mapping[str, Any]) -> None:
+        self.before = before
+
+    def before_train(self, runner) -> None:
+        """See mmengine."""
+        if not is_main_rank():
+            return
+        cfg = copy.deepcopy(runner.cfg)
+        # a start by the stored config begins as the first one did
+        cfg.resume, cfg.load_from = False, self.before.get('load_from')
+        runner.write_config(cfg)
+
+
 class _Runner(_OwnRunner, Runner):
     """mmengine's, which would write the config over an earlier start's before it is resumed."""
 
@@ -502,19 +527,42 @@ class _Runner(_OwnRunner, Runner):
             raise RunFailed(f'{line}. {last_good_of(self)}') from error
 
     def dump_config(self) -> None:
-        """As mmengine's, and ``config.json`` beside it, which is what is read of a run."""
+        """As mmengine's, and ``config.json`` beside it, which is what is read of a run.
+
+        A run that is resumed finds what changed, and writes both once it goes on.
+        """
+        self.changed: list[str] = []  # for the log, which is not open yet in UTF-8
         if not is_main_rank():
             return
-        if self.cfg.get('resume') and Path(self.work_dir, as_data.FILE).exists():
-            now = as_data.as_data(self.cfg.to_dict())
-            for line in changes(as_data.read_config(self.work_dir), now):
-                print(f'changed since the last start: {line}')
+        if not self.cfg.get('resume'):
+            self.write_config()
+            return
+        here = Path(self.work_dir)
+        places = [here]
+        if self.cfg.get('load_from'):  # --resume FILE in a new work directory
+            places.append(Path(self.cfg.load_from).parent)
+        before = next((place for place in places if (place / as_data.FILE).is_file()), None)
+        try:
+            stored = {} if before is None else as_data.read_config(before)
+        except UserError as error:  # of this rank alone: the others would wait for it
+            self.changed = [f'{error}: what changed since the last start is not known']
+            stored = {}
+        lines = changes(stored, as_data.as_data(self.cfg.to_dict())) if stored else []
+        self.changed += [f'changed since the last start: {line}' for line in lines]
+        if lines or not (here / as_data.FILE).is_file() or not stored:
+            self.register_hook(_StoreConfigHook(stored))
+
+    def write_config(self, cfg: Config | None = None) -> None:
+        """Write ``config.py`` and ``config.json``.
+
+        Args:
+            cfg (Config, optional): Defaults to the run's.
+        """
+        cfg = cfg or self.cfg
         name = 'config.py' if self.cfg.filename else f'{self.timestamp}.py'
-        files = {name: self.cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(self.cfg)}
+        files = {name: cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(cfg)}
         for name, data in files.items():
-            path = Path(self.work_dir, name)
-            if not (self.cfg.get('resume') and path.exists()):
-                write_atomically(path, data)
+            write_atomically(Path(self.work_dir, name), data)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's; the data must have the classes of the model."""
@@ -597,6 +645,10 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
             if isinstance(handler.stream, io.TextIOWrapper):
                 # else as the locale has it, in which the name of a folder may have no characters
                 handler.stream.reconfigure(encoding='utf-8', errors='surrogateescape')
+    for line in getattr(runner, 'changed', ()):
+        runner.logger.warning(line)
+    if cfg.get('train_cfg'):
+        runner.register_hook(ImageCheckHook())
     if not quiet:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())

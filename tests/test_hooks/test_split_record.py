@@ -14,6 +14,7 @@ from helpers import digits_runner
 from rdarts.datasets import Digits, ImageFolder, SearchSplit
 from rdarts.datasets.given import GivenDataset
 from rdarts.datasets.image_record import difference, image_record
+from rdarts.engine.image_check import ImageCheckHook
 from rdarts.errors import UserError
 from rdarts.hooks import SplitRecordHook
 
@@ -160,3 +161,59 @@ def test_images_in_memory_are_told_apart():
     pairs = [(torch.zeros(3, 4, 4), label) for label in (0, 1)]
     given, swapped = GivenDataset(pairs), GivenDataset(pairs[::-1])
     assert difference(image_record(given), image_record(swapped)) == '2 other images or labels'
+
+
+class Named:
+    """Images with ids, as mmdetection's data sets have them."""
+
+    def __init__(self, *ids):
+        self.ids = ids
+
+    def __len__(self):
+        return len(self.ids)
+
+    def get_data_info(self, index):
+        return dict(img_id=self.ids[index])
+
+
+@pytest.mark.parametrize(
+    ('first', 'then', 'message'),
+    [
+        (Named(1, 2), Named(1, 2, 3), '1 added (3)'),
+        (Named(1, 2), Named(2, 1), 'another order'),
+        (SimpleNamespace(dataset=Named(1, 2)), SimpleNamespace(dataset=Named(1)), '1 gone (2)'),
+        (
+            SimpleNamespace(datasets=[Named(1), Named(2, 3)]),
+            SimpleNamespace(datasets=[Named(1, 2), Named(3)]),
+            '3 other images or labels',
+        ),
+    ],
+)
+def test_a_resumed_training_has_the_images_that_it_began_with(tmp_path, first, then, message):
+    def start(work_dir, dataset, resume=None):
+        work_dir.mkdir(exist_ok=True)
+        ImageCheckHook().before_train(Runner(work_dir, dataset, resume))
+
+    resume = str(tmp_path / 'run' / 'epoch_1.pth')
+    start(tmp_path / 'run', first)
+    start(tmp_path / 'run', first, resume)
+    path = tmp_path / 'run' / 'images.json'
+    written = path.read_bytes()
+    for name in ('run', 'new'):  # --resume FILE in another work directory
+        with pytest.raises(UserError) as caught:
+            start(tmp_path / name, then, resume)
+        assert f': {message}; put them back' in str(caught.value)
+        assert str(path) in str(caught.value)
+    assert path.read_bytes() == written and not list((tmp_path / 'new').iterdir())
+    path.write_text('[1]')
+    with pytest.raises(UserError, match='not the record of images'):
+        start(tmp_path / 'run', first, resume)
+    path.unlink()  # as the line says
+    start(tmp_path / 'run', then, resume)
+    assert path.read_bytes() not in (b'', written)
+
+
+def test_own_data_sets_that_tell_nothing_of_their_images_are_not_checked(tmp_path):
+    for resume in (None, str(tmp_path / 'epoch_1.pth')):
+        ImageCheckHook().before_train(Runner(tmp_path, [1, 2, 3], resume))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,75 @@
+"""A run that is resumed with another config: what is said of it, and what is stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers import digits_runner
+
+from rdarts.errors import UserError
+
+LAMBDA = 'default_hooks.architect.lambda_'
+CHANGED = 'changed since the last start: '
+
+
+def said(runner):
+    """What the log of a start says of changes."""
+    text = ''.join(path.read_text() for path in Path(runner._log_dir).glob('*.log'))
+    return [line.split(CHANGED)[1] for line in text.splitlines() if CHANGED in line]
+
+
+def start(folder, resume=True, **options):
+    return digits_runner(folder, options, resume=resume)
+
+
+def stored(folder):
+    config = json.loads((folder / 'config.json').read_text())
+    architect = config['default_hooks']['architect']
+    return architect['lambda_'], config['resume'], config['load_from']
+
+
+def test_what_changed_is_named_before_it_goes_on_and_stored_then(tmp_path):
+    start(tmp_path, resume=False).train()
+    assert stored(tmp_path) == (0.75, False, None)
+    files = [(tmp_path / name).read_bytes() for name in ('config.json', 'config.py')]
+    runner = start(tmp_path, **{LAMBDA: 0.5})
+    assert said(runner) == [f'{LAMBDA} 0.75 -> 0.5']
+    # nothing has gone on yet
+    assert [(tmp_path / name).read_bytes() for name in ('config.json', 'config.py')] == files
+    runner.train()
+    assert stored(tmp_path) == (0.5, False, None)
+    assert 'lambda_=0.5' in (tmp_path / 'config.py').read_text().replace(' ', '')
+    assert said(start(tmp_path, **{LAMBDA: 0.5})) == []
+    assert said(start(tmp_path)) == [f'{LAMBDA} 0.5 -> 0.75']
+
+
+def test_what_is_refused_is_not_stored(tmp_path):
+    start(tmp_path, resume=False).train()
+    before = (tmp_path / 'config.json').read_bytes()
+    runner = start(tmp_path, **{'randomness.seed': 5})
+    assert said(runner) == ['randomness.seed 0 -> 5']
+    with pytest.raises(UserError, match='cannot resume: the run was begun with seed 0'):
+        runner.train()
+    assert (tmp_path / 'config.json').read_bytes() == before
+
+
+def test_a_checkpoint_of_another_folder_is_compared_with_that_folder(tmp_path):
+    start(tmp_path / 'first', resume=False).train()
+    checkpoint = next((tmp_path / 'first').glob('epoch_*.pth'))
+    runner = start(tmp_path / 'second', resume=str(checkpoint), **{LAMBDA: 0.5})
+    assert said(runner) == [f'{LAMBDA} 0.75 -> 0.5']
+    runner.train()
+    assert stored(tmp_path / 'second') == (0.5, False, None)
+    assert stored(tmp_path / 'first') == (0.75, False, None)
+
+
+def test_a_damaged_record_is_named_and_stops_nothing(tmp_path):
+    start(tmp_path, resume=False).train()
+    (tmp_path / 'config.json').write_text('{')
+    runner = start(tmp_path)
+    (log,) = Path(runner._log_dir).glob('*.log')
+    assert 'config.json: no JSON: what changed since the last start is not known' in log.read_text()
+    runner.train()
+    assert stored(tmp_path) == (0.75, False, None)
