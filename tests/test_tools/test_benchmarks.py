@@ -10,9 +10,12 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import TOOLS, run_tool
+from helpers import TOOLS, digits_config, digits_runner, run_tool
+from mmengine.hooks import Hook
+from test_architect.tiny_search import architect_of
 
-from rdarts.errors import UserError
+from rdarts.engine.launch import load_config, set_amp
+from rdarts.errors import RunFailed, UserError
 from rdarts.models.backbones import base_supernet
 
 TINY = ['--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2, '--threads', 1,
@@ -112,6 +115,78 @@ def test_figures_are_medians_and_their_quotients(tool):
         assert found[key] is None
 
 
+class Iteration(Hook):
+    """Notes what an iteration starts from, its batch, and what it leaves."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner):
+        self.start = {key: value.clone() for key, value in runner.model.state_dict().items()}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.batch, self.architect = data_batch, architect_of(runner)
+        optimizers = (self.architect.optimizer, runner.optim_wrapper.optimizer)
+        self.gradients = note_gradients(*optimizers)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.end = {key: value.clone() for key, value in runner.model.state_dict().items()}
+
+
+def note_gradients(*optimizers):
+    """A list that gets the gradients of every step of the optimizers."""
+    found = []
+    for optimizer in optimizers:
+        optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs: found.append(
+                [p.grad.clone() for group in optimizer.param_groups for p in group['params']]
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize(('order', 'amp'), [(1, False), (2, False), (1, True)])
+def test_a_step_is_an_iteration_of_a_real_search(tool, tmp_path, order, amp):
+    common = tool('common')
+    cifar = load_config(common.CONFIGS / 'rdarts_nb201_c10.py')
+    options = {
+        'model.backbone.execution': 'plain',
+        'arch_optimizer': cifar.arch_optimizer,
+        'data_preprocessor.mean': cifar.data_preprocessor.mean,
+        'data_preprocessor.std': cifar.data_preprocessor.std,
+        'default_hooks.architect.order': order,
+    }
+    cfg = digits_config(tmp_path, options)
+    if amp:
+        set_amp(cfg, 'bf16')
+    real = Iteration()
+    runner = digits_runner(
+        tmp_path, options, images=16, hooks=[real], optim_wrapper=cfg.optim_wrapper
+    )
+    runner.train()
+    args = tiny_args(common, '--width', 2, '--order', order)
+    search = common.Search(args, 'plain', amp, real.start)
+    search.batches.update(train=real.batch, val=real.architect.last_batch)
+    gradients = note_gradients(search.architect.optimizer, search.optim_wrapper.optimizer)
+    seconds, part = search.step()
+    assert 0 < part < seconds
+    assert [len(step) for step in gradients] == [1, len(search.weights)]
+    torch.testing.assert_close(gradients, real.gradients)
+    assert search.model.state_dict().keys() == real.end.keys()
+    for key, value in search.model.state_dict().items():
+        torch.testing.assert_close(value, real.end[key], rtol=1e-6, atol=1e-7)
+    assert not torch.equal(search.alphas['cell'], real.start['backbone.arch_parameters.cell'])
+
+
+def test_a_step_without_a_loss_is_no_measurement(tool):
+    common = tool('common')
+    search = common.Search(tiny_args(common), 'plain')
+    search.step()
+    with torch.no_grad():
+        search.model.head.fc.bias.fill_(torch.nan)
+    with pytest.raises(RunFailed, match='L_val became nan at iteration 2'):
+        search.step()
+
+
 @pytest.mark.parametrize('space', ['nb201', 's4'])
 def test_every_execution_takes_the_same_step(tool, space):
     common = tool('common')
@@ -119,11 +194,11 @@ def test_every_execution_takes_the_same_step(tool, space):
     plain = common.Search(args, 'plain')
     start = {key: value.clone() for key, value in plain.model.state_dict().items()}
     other = common.Search(args, 'plain_channels_last', state=start)
-    assert not plain.batches['train'][0].is_contiguous(memory_format=torch.channels_last)
+    assert not plain.batches['train']['inputs'].is_contiguous(memory_format=torch.channels_last)
     for name in ('train', 'val'):
-        images = other.batches[name][0]
+        images = other.batches[name]['inputs']
         assert images.is_contiguous(memory_format=torch.channels_last)
-        assert torch.equal(images, plain.batches[name][0])
+        assert torch.equal(images, plain.batches[name]['inputs'])
     weights = [p for p in other.model.parameters() if p.dim() > 3]
     for weight in weights:
         rows = weight.unbind(0) if weight.dim() == 5 else [weight]
@@ -320,8 +395,6 @@ def test_the_error_of_float32_in_float64_is_nothing(tool, monkeypatch):
 
 def double(search):
     search.model.double()
-    images, samples = search.batches['train']
-    search.batches['train'] = (images.double(), samples)
     return search
 
 

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from arguments import EXECUTIONS, SPACES
+from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import rdarts
-from rdarts.architect.gradients import first_order, unrolled
-from rdarts.architect.regularizers import BatchEntropyDecay
-from rdarts.engine.launch import load_config
-from rdarts.errors import RunFailed, UserError, nearest
+from rdarts.architect import ArchitectHook
+from rdarts.engine.launch import load_config, set_amp
+from rdarts.engine.loops import SearchTrainLoop
+from rdarts.errors import UserError, nearest
 from rdarts.models.backbones import base_supernet
 from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
+from rdarts.registry import HOOKS
 from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'search'
@@ -93,6 +99,60 @@ def resize(backbone: dict[str, Any], args: argparse.Namespace) -> None:
         backbone['cells_per_stage' if args.space == 'nb201' else 'num_cells'] = args.depth
 
 
+class Batches(Dataset):
+    """The same batch again and again, as a data set of batches.
+
+    Args:
+        batches (dict): Batches by name, looked up at every turn.
+        name (str): Which.
+    """
+
+    metainfo: dict[str, Any] = {}
+
+    def __init__(self, batches: dict[str, dict[str, Any]], name: str) -> None:
+        self.batches, self.name = batches, name
+
+    def __len__(self) -> int:
+        return 1_000_000  # an epoch does not end
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.batches[self.name]
+
+
+class IterationRunner:
+    """What a search's loop and architect need of a runner: it keeps no files and no log.
+
+    Args:
+        cfg (Config): Of the search.
+        model (Module): What is searched.
+        optim_wrapper (OptimWrapper): Of the weights.
+        hooks (Sequence[Hook]): In the order of their calls.
+    """
+
+    def __init__(self, cfg: Config, model: nn.Module, optim_wrapper: Any, hooks: Sequence[Any]):
+        self.cfg, self.model, self.optim_wrapper, self.hooks = cfg, model, optim_wrapper, hooks
+        self.seed, self.work_dir = 0, os.devnull
+        self.epoch = 0
+        self.loop: SearchTrainLoop | None = None
+        self.message_hub = MessageHub('benchmark')
+        self.visualizer = SimpleNamespace()
+        self.train_dataloader: DataLoader | None = None
+
+    @property
+    def iter(self) -> int:
+        """Iterations that are done."""
+        return self.loop.iter if self.loop else 0
+
+    def build_dataloader(self, dataloader: DataLoader, seed: int) -> DataLoader:
+        """Ours are built."""
+        return dataloader
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """See mmengine's runner."""
+        for hook in self.hooks:
+            getattr(hook, fn_name)(self, **kwargs)
+
+
 class Search:
     """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
 
@@ -101,6 +161,9 @@ class Search:
         execution (str): One of ``EXECUTIONS``.
         amp (bool): Whether forward passes are in bfloat16. Defaults to False.
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
+
+    Attributes:
+        batches (dict): ``train`` and ``val``, as data loaders give them: images from 0 to 255.
     """
 
     def __init__(
@@ -113,13 +176,13 @@ class Search:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.order = args.order
         cfg = load_config(CONFIGS / f'rdarts_{args.space}_c10.py')
         backbone, head = cfg.model.backbone, cfg.model.head
         resize(backbone, args)
         backbone.execution = execution.removesuffix('_channels_last')
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         if amp:
-            cfg.optim_wrapper.type = 'rdarts.BFloat16OptimWrapper'
+            set_amp(cfg, 'bf16')
         torch.manual_seed(args.seed)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             cfg.model.backbone = MODELS.build(backbone)
@@ -130,79 +193,63 @@ class Search:
             self.model.to(device).train()
             if execution == 'plain_channels_last':
                 to_channels_last(self.model)
-            self.weights_optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+            self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.supernet = self.model.backbone
         self.alphas = dict(self.supernet.arch_parameters)
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
-        self.alpha_optimizer = OPTIMIZERS.build(
-            dict(cfg.arch_optimizer, params=list(self.alphas.values()))
-        )
-        self.regularizer = BatchEntropyDecay(cfg.default_hooks.architect.lambda_)
         generator = torch.Generator().manual_seed(args.seed)
         shape = (args.batch_size, 3, args.image_size, args.image_size)
-        self.batches = {}
+        self.batches: dict[str, dict[str, Any]] = {}
         for name in ('train', 'val'):
-            images = torch.randn(shape, generator=generator).to(device)
+            images = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
             if execution == 'plain_channels_last':
                 images = images.to(memory_format=torch.channels_last)
             labels = torch.randint(head.num_classes, shape[:1], generator=generator)
             samples = [DataSample().set_gt_label(label).to(device) for label in labels]
-            self.batches[name] = (images, samples)
+            self.batches[name] = dict(inputs=images, data_samples=samples)
+        self._start(cfg, args.order)
 
-    def loss(self, name: str) -> Callable[[], Tensor]:
-        """L_train (``'train'``) or L_val (``'val'``), as a function of nothing."""
+    def _start(self, cfg: Config, order: int) -> None:
+        """All that a run does before its first iteration."""
+        train, val = (
+            DataLoader(Batches(self.batches, name), batch_size=None, collate_fn=_as_it_is)
+            for name in ('train', 'val')
+        )
+        architect = dict(cfg.default_hooks.architect, order=order, arch_dataloader=val)
+        self.architect: ArchitectHook = HOOKS.build(architect)
+        runner = IterationRunner(cfg, self.model, self.optim_wrapper, [self.architect])
+        runner.train_dataloader = train
+        self.loop = runner.loop = SearchTrainLoop(runner, train, max_epochs=1)
+        self.optim_wrapper.initialize_count_status(self.model, 0, len(train))
+        runner.call_hook('before_train')
+        self._penalty_seconds = 0.0
+        penalty_gradients = self.architect.penalty_gradients
 
-        def compute() -> Tensor:
-            with self.weights_optimizer.optim_context(self.model):
-                losses = self.model(*self.batches[name], mode='loss')
-            return self.model.parse_losses(losses)[0]
+        def timed(epoch: int) -> Any:
+            start = now()
+            found = penalty_gradients(epoch)
+            self._penalty_seconds += now() - start
+            return found
 
-        return compute
-
-    def penalty_gradients(self) -> list[Tensor]:
-        """Lambda times d BER / d alpha, as the architect takes it."""
-        alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas.values()]
-        value = self.regularizer(dict(zip(self.alphas, alphas, strict=True)), self.supernet.space)
-        factor = self.regularizer.lambda_.at(0)
-        return [factor * grad for grad in torch.autograd.grad(value, alphas)]
+        self.architect.penalty_gradients = timed
 
     def step(self) -> tuple[float, float]:
-        """One step of alpha, with BER, and one of the weights.
+        """A search's own iteration: a step of alpha, with BER, and one of the weights.
 
         Returns:
             tuple[float, float]: Seconds of all of it, and of BER alone.
 
         Raises:
-            RunFailed: L_train is not finite.
+            RunFailed: A loss, or the gradient of alpha, is not finite.
         """
-        alphas = list(self.alphas.values())
+        self._penalty_seconds = 0.0
         start = now()
-        with self.supernet.alpha_phase():
-            if self.order == 1:
-                grads, _ = first_order(self.loss('val'), alphas, self.weights)
-            else:
-                grads, _ = unrolled(
-                    self.loss('train'),
-                    self.loss('val'),
-                    alphas,
-                    self.weights,
-                    self.weights_optimizer.optimizer,
-                    list(self.model.buffers()),
-                )
-        before = now()
-        grads = [g + p for g, p in zip(grads, self.penalty_gradients(), strict=True)]
-        after = now()
-        for alpha, grad in zip(alphas, grads, strict=True):
-            alpha.grad = grad
-        self.alpha_optimizer.step()
-        for alpha in alphas:
-            alpha.grad = None
-        loss = self.loss('train')()
-        self.weights_optimizer.update_params(loss)
-        end = now()
-        if not bool(torch.isfinite(loss)):
-            raise RunFailed(f'L_train became {loss.item()}: the steps measured are not a search')
-        return end - start, after - before
+        self.loop.run_iter(0, self.batches['train'])
+        return now() - start, self._penalty_seconds
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def now() -> float:

@@ -33,12 +33,17 @@ from torch import Tensor
 PARTS = ('weights', 'alpha')
 
 
+def images_of(search: common.Search) -> Tensor:
+    """The images of L_train as the network reads them."""
+    return search.model.data_preprocessor(search.batches['train'], True)['inputs']
+
+
 def gradients(search: common.Search, images: Tensor) -> list[Tensor]:
     """Gradients of L_train in float64: of all weights in one vector, and of all of alpha."""
     alphas = list(search.alphas.values())
     for alpha in alphas:
         alpha.requires_grad_(True)
-    losses = search.model(images, search.batches['train'][1], mode='loss')
+    losses = search.model(images, search.batches['train']['data_samples'], mode='loss')
     found = torch.autograd.grad(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
     flat = [grad.double().flatten() for grad in found]
     return [torch.cat(flat[: len(search.weights)]), torch.cat(flat[len(search.weights) :])]
@@ -48,14 +53,14 @@ def errors(args: argparse.Namespace, seed: int) -> dict[str, list[float]]:
     """Execution -> relative distances of weights' gradients and of alpha's, for one seed."""
     args = argparse.Namespace(**{**vars(args), 'seed': seed})
     exact = common.Search(args, 'plain')
-    images = exact.batches['train'][0]
+    images = images_of(exact)
     state = {key: value.clone() for key, value in exact.model.state_dict().items()}
     exact.model.double()
     reference = gradients(exact, images.double())
     result = {}
     for execution in args.executions:
         search = common.Search(args, execution, state=state)
-        found = gradients(search, search.batches['train'][0])
+        found = gradients(search, images_of(search))
         pairs = zip(found, reference, strict=True)
         result[execution] = [float((one - other).norm() / other.norm()) for one, other in pairs]
     return result
