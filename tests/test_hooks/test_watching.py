@@ -425,7 +425,7 @@ def model_of(space: str) -> Config:
     model = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'models' / f'{name}.py').model
     if space == 's1':
         model.backbone.update(space='s1', channels=2, num_cells=3)
-        model.head.in_channels = 32
+        model.head.update(in_channels=32, num_classes=10)
     else:
         model.backbone.update(
             space=SMALL, stem='cifar', stem_channels=4, first_channels=4, last_channels=16
