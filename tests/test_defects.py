@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import TOOLS, digits_config, digits_runner, write_cifar
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.tiny_search import (
     SGD,
@@ -23,6 +22,7 @@ from test_architect.tiny_search import (
 from rdarts.architect.gradients import first_order, unrolled
 from rdarts.datasets import Digits, SearchSplit
 from rdarts.engine import read_checkpoint
+from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 from rdarts.models import DARTSSupernet, NASBench201Net, NASBench201Supernet
 from rdarts.registry import DATASETS
@@ -166,7 +166,8 @@ def test_neither_loader_ever_yields_a_test_image(tmp_path):
 def test_the_cifar_configs_give_alpha_training_images(tmp_path, monkeypatch, name):
     written = write_cifar(tmp_path / name, name, n_train=400, n_test=100)
     monkeypatch.setenv('RDARTS_DATA', str(tmp_path))
-    cfg = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'datasets' / f'{name}.py')
+    short = name.replace('cifar', 'c')
+    cfg = load_config(TOOLS.parent / 'configs' / 'search' / f'darts_nb201_{short}.py')
     parts = {}
     for part in ('train', 'arch'):
         dataset = DATASETS.build(cfg[f'{part}_dataloader'].dataset)

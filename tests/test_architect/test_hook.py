@@ -734,7 +734,8 @@ def test_what_cannot_be_resumed(tmp_path):
     with pytest.raises(UserError, match='not of a search .no entry arch.'):
         architect.after_load_checkpoint(runner, {})
     with pytest.raises(UserError, match="of the space 'darts', this config searches 'tiny'"):
-        architect.after_load_checkpoint(runner, dict(arch=dict(space='darts')))
+        state = dict(space='darts', steps=1, optimizer={}, schedulers=[], scaler=None)
+        architect.after_load_checkpoint(runner, dict(arch=state))
     # weights that a new search starts from need no state of an architect
     runner._resume = False
     architect.after_load_checkpoint(runner, {})

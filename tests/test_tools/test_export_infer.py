@@ -212,7 +212,7 @@ def test_a_chain_leaves_as_cells_do(digits, tmp_path):
             'model.backbone.first_channels': 4,
             'model.backbone.last_channels': 32,
             'model.head.in_channels': 32,
-            'model.head.num_classes': 10,
+            'num_classes': 10,
             'test_dataloader.dataset.pipeline': pipeline,
         },
     )
@@ -324,6 +324,7 @@ def test_photographs_as_the_test_pipeline_sees_them(data_root, tmp_path):
             'model.head.in_channels': 64,
             'model.head.auxiliary.in_channels': 64,
             'test_dataloader.dataset.pipeline': pipeline,
+            'num_classes': 10,
             'test_dataloader.dataset.data_root': str(root),
         },
     )

@@ -68,7 +68,7 @@ def one_line(err: str) -> str:
 
 def snapshot(work_dir: Path) -> dict[str, bytes]:
     """Every file of a run, less the frameworks' logs of single starts."""
-    files = [path for path in work_dir.iterdir() if path.is_file()]
+    files = [path for path in work_dir.iterdir() if path.is_file() and path.name != '.lock']
     files += (work_dir / 'genotypes').iterdir()
     return {str(path.relative_to(work_dir)): path.read_bytes() for path in files}
 
