@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 
 from rdarts.errors import UserError
 
@@ -18,9 +18,8 @@ KEEP = dict(filter_empty_gt=True, min_size=32)
 
 @pytest.fixture(autouse=True)
 def _scope():
-    init_default_scope('mmdet')
-    yield
-    init_default_scope('mmengine')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
 
 
 @pytest.fixture
