@@ -419,7 +419,7 @@ def test_checkpoint_of_weights_only(config, copied, tmp_path):
     ('options', 'says'),
     [
         (['model.backbone.channels=4', 'model.head.in_channels=16'], 'another width or depth'),
-        (['model.head.num_classes=12'], 'Digits has 10 classes (0, 1, 2'),
+        (['model.head.num_classes=12'], 'is 10, but model.head.num_classes is 12'),
         (['model.backbone.cells_per_stage=2'], 'another depth or space'),
         (['train_dataloader.batch_size=2'], 'an epoch had 6 iterations and now has 12'),
         (['randomness.seed=5'], 'begun with seed 0, not 5'),
@@ -480,7 +480,7 @@ def test_full_disk(config, reference, tmp_path):
     failed = train(write_small_search(tmp_path, full), tmp_path / 'run')
     assert failed.code == 1, failed.err
     line = one_line(failed.err)
-    assert f'cannot write the checkpoint {tmp_path / "run" / "iter_6.pth"}: No space left' in line
+    assert f'cannot write the checkpoint {tmp_path / "run" / "iter_6.pth"}: no space left' in line
     assert 'iter_3.pth' in line
     assert not list((tmp_path / 'run').glob('.*.tmp'))
     assert train(config, tmp_path / 'run', '--resume').code == 0
