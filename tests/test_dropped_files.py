@@ -64,8 +64,8 @@ model = dict(
 default_hooks = dict(
     architect=dict(
         type='rdarts.OwnArchitectHook',
-        lambda_=None,
         regularizers=[dict(type='BetaDecay', lambda_=1.0)],
+        _delete_=True,
     ),
     genotype=dict(type='rdarts.OwnGenotypeHook', discretizer='OwnArgmax'),
 )
@@ -75,7 +75,6 @@ import rdarts
 assert rdarts.__file__.startswith({clone!r}), rdarts.__file__
 from rdarts.engine.launch import build_runner, load_config
 cfg = load_config('own.py')
-cfg.default_hooks.architect.pop('lambda_')
 cfg.work_dir = 'run'
 runner = build_runner(cfg, quiet=True)
 backbone = runner.model.backbone
