@@ -21,6 +21,7 @@ class Recorder:
 
     def __init__(self, max_epochs: int = 3, loss: float = 1.0, **kwargs) -> None:
         self.events: list = []
+        self.cfg: dict = {}
         self.work_dir = 'nowhere'
         self.visualizer = SimpleNamespace()
         self.model = self

@@ -144,8 +144,8 @@ time.sleep(60)
 QUEUE = """
 import os, signal, sys
 os.setsid()
-if {ignored}:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# the tests themselves may run under nohup
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
 from pathlib import Path
 from rdarts.cli import run_guarded
 from rdarts.engine.run_queue import Run, run_all
