@@ -22,6 +22,7 @@ class Recorder:
     def __init__(self, max_epochs: int = 3, loss: float = 1.0, **kwargs) -> None:
         self.events: list = []
         self.cfg: dict = {}
+        self.hooks: list = []
         self.work_dir = 'nowhere'
         self.visualizer = SimpleNamespace()
         self.model = self
@@ -145,7 +146,7 @@ def test_loss_that_is_lost(loss):
 
 
 def test_check_finite_takes_numbers_and_none():
-    runner = SimpleNamespace(iter=6, epoch=2, work_dir='nowhere')
+    runner = SimpleNamespace(hooks=[], iter=6, epoch=2, work_dir='nowhere')
     check_finite(None, 'loss', runner)
     check_finite(1.5, 'loss', runner)
     with pytest.raises(RunFailed, match=r'the loss became nan at iteration 7 \(epoch 3\)'):
