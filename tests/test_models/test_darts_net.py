@@ -264,8 +264,8 @@ def test_images_that_are_too_small():
     with pytest.raises(UserError, match='images of 32 x 31 are too small for its stride 32: give'):
         net(torch.zeros(2, 3, 32, 31))
     auxiliary = build_net('DARTS_V2', **SMALL, auxiliary=True)
-    with pytest.raises(UserError, match='needs features of 8 x 8 pixels or more, but got 4 x 4'):
-        auxiliary(torch.zeros(2, 3, 16, 16))
+    with pytest.raises(UserError, match='needs features of 2 x 2 pixels or more, but got 1 x 1'):
+        auxiliary(torch.zeros(2, 3, 4, 4))
 
 
 def test_a_space_of_ones_own_and_its_operation_args():
