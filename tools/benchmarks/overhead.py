@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rdarts import cli
+from rdarts.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +46,6 @@ from mmengine.runner import Runner
 from rdarts.architect import ArchitectHook
 from rdarts.engine import launch
 from rdarts.engine.options import parse_options
-from rdarts.errors import UserError
 
 SECTIONS = dict(
     data='data: loaders, data preprocessor',
