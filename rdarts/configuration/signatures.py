@@ -10,6 +10,7 @@ import textwrap
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from rdarts.configuration.framework_ranges import BY_NAME, CLOSED, RANGES
@@ -133,9 +134,9 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     scope = vars(sys.modules.get(function.__module__, typing))
     found = {}
     for name, kind in getattr(function, '__annotations__', {}).items():
+        one = SimpleNamespace(__annotations__={name: kind})
         try:
-            # of installed code, never of a config
-            found[name] = eval(kind, dict(scope)) if isinstance(kind, str) else kind
+            found[name] = typing.get_type_hints(one, scope, include_extras=True)[name]
         except Exception:
             found[name] = Any
     return found
