@@ -14,65 +14,103 @@ from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 from rdarts.utils.commands import shown_path
 
-FILE = 'images.json'
+# what a file that somebody changed may lead to
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
-class ImageCheckHook(Hook):
-    """Writes ``images.json``, which tells the training images from others, and compares it.
+class RecordHook(Hook):
+    """Writes what tells a training's images from others, and compares it where the run is resumed.
 
-    Of a search, ``SplitRecordHook`` does so in ``split.json``.
-
-    Raises:
-        UserError: The run is resumed with other images than the file names; the line says which.
+    A subclass says what is recorded, by :meth:`record`, and why a run cannot go on with another
+    record, by :meth:`difference`.
     """
 
     priority = 'VERY_HIGH'  # before anything of the run is written
+    file: str
+    recorded: str  # what the file is the record of
+    unchecked: str  # what cannot be checked where the file is missing
+
+    def record(self, dataset: Any) -> dict[str, Any] | None:
+        """What the file holds of the training images; None where that is another hook's matter."""
+        raise NotImplementedError
+
+    def difference(self, path: Path, before: Any, record: dict[str, Any]) -> str | None:
+        """Why a training that wrote a file does not go on with these images; None where it does.
+
+        Args:
+            path (Path): The file.
+            before (Any): What it holds; whatever it lacks may raise.
+            record (dict): That of now.
+        """
+        raise NotImplementedError
 
     def before_train(self, runner) -> None:
-        """See mmengine."""
-        dataset = runner.train_dataloader.dataset
-        if hasattr(dataset, 'split_record'):
-            return
+        """See mmengine.
+
+        Raises:
+            UserError: The run is resumed with others; the line says what changed.
+        """
         wrong: list[str | None] = [None]
         if is_main_process():
-            wrong[0] = self._compare_and_write(runner, dataset)
+            wrong[0] = self._compare_and_write(runner)
         broadcast_object_list(wrong)  # the ranks stop together
         if wrong[0] is not None:
             raise UserError(wrong[0])
 
-    def _compare_and_write(self, runner, dataset: Any) -> str | None:
-        try:
-            record = image_record(dataset)
-        except UserError:  # a data set of one's own, which tells nothing of its images
+    def _compare_and_write(self, runner) -> str | None:
+        record = self.record(runner.train_dataloader.dataset)
+        if record is None:
             return None
-        path = Path(runner.work_dir, FILE)
+        text = json.dumps(record)
+        path = Path(runner.work_dir, self.file)
         if getattr(runner, '_resume', False):
-            places = [path, Path(getattr(runner, '_load_from', None) or path).parent / FILE]
+            places = [path, Path(getattr(runner, '_load_from', None) or path).parent / self.file]
             place = next((place for place in places if place.is_file()), None)
             if place is None:
                 runner.logger.warning(
-                    f'no {FILE} in {path.parent}: whether the training images are those that it '
-                    'began with cannot be checked'
+                    f'no {self.file} in {path.parent}: whether {self.unchecked} cannot be checked'
                 )
             else:
-                wrong = _difference(place, record)
+                try:
+                    before = json.loads(place.read_text(encoding='utf-8'))
+                    wrong = self.difference(place, before, json.loads(text))  # as a file has it
+                except DAMAGED:
+                    wrong = (
+                        f'{place}: not the record of {self.recorded}; without the file, nothing '
+                        'is compared'
+                    )
                 if wrong is not None:
                     return wrong
-        write_atomically(path, (json.dumps(record) + '\n').encode())
+        write_atomically(path, (text + '\n').encode())
         return None
 
 
-def _difference(path: Path, record: dict[str, Any]) -> str | None:
-    """Why a training that wrote this file does not go on with these images."""
-    try:
-        before = json.loads(path.read_text(encoding='utf-8'))
+class ImageCheckHook(RecordHook):
+    """Writes ``images.json``, which tells the training images from others, and compares it.
+
+    Of a search, ``SplitRecordHook`` does so in ``split.json``.
+    """
+
+    file = 'images.json'
+    recorded = 'images'
+    unchecked = 'the training images are those that it began with'
+
+    def record(self, dataset: Any) -> dict[str, Any] | None:
+        """See the base class."""
+        if hasattr(dataset, 'split_record'):
+            return None
+        try:
+            return image_record(dataset)
+        except UserError:  # a data set of one's own, which tells nothing of its images
+            return None
+
+    def difference(self, path: Path, before: Any, record: dict[str, Any]) -> str | None:
+        """See the base class."""
         changed = difference(before, record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return f'{path}: not the record of images; without the file, nothing is compared'
-    if changed is None:
-        return None
-    return (
-        f'the training images are not those that this training began with ({path}): {changed}; put '
-        'them back as they were, or begin anew with another --work-dir; to go on with these all '
-        f'the same: rm {shown_path(path)}'
-    )
+        if changed is None:
+            return None
+        return (
+            f'the training images are not those that this training began with ({path}): {changed}; '
+            'put them back as they were, or begin anew with another --work-dir; to go on with '
+            f'these all the same: rm {shown_path(path)}'
+        )

@@ -311,8 +311,8 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
     folder = Path(work_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # it can be written; nothing is left there should the process end here
+        # it can be written; a file without a name stays nowhere should the process end here
+        tempfile.TemporaryFile(dir=folder).close()
         # checkpoints first: ended in between, what is left can be resumed, or begins anew
         found = list_checkpoints(folder)
         found += [folder / name for name in RUN_FILES if (folder / name).exists()]

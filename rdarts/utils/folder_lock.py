@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import socket
@@ -90,11 +91,9 @@ class FolderLock:
         """Let others work in the folder."""
         _held.discard(self)
         if self._file is not None:
-            try:
+            with contextlib.suppress(OSError):  # a file that nobody locks means nothing
                 if self._is_there():
                     self.path.unlink()
-            except OSError:
-                pass  # a file that nobody locks means nothing
             self._close()
 
     def _close(self) -> None:

@@ -53,7 +53,7 @@ def test_a_set_without_a_split_and_other_ranks_write_nothing(tmp_path, monkeypat
     SplitRecordHook().before_train(runner([1, 2]))
     assert not list(tmp_path.iterdir())
     split = SearchSplit(Digits(limit=20), part='weights')
-    monkeypatch.setattr('rdarts.hooks.split_record.is_main_process', lambda: False)
+    monkeypatch.setattr('rdarts.engine.image_check.is_main_process', lambda: False)
     SplitRecordHook().before_train(runner(split))
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
