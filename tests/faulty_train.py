@@ -12,8 +12,9 @@ all imports, and put back as they were. CASES is a JSON list whose entries are
   ``EIO`` (it alone fails) and ``end`` (the process ends there, within a write after half of it);
 * ``during``: ``start``, or ``resume`` for a fault in a start that resumes one which ended between
   a checkpoint and the file that names it;
-* ``part``, from 0 to 1: the one operation there; or ``share``, ``shares`` and ``every``: every so
-  many-th operation of that share of them all.
+* ``part``, from 0 to 1: the one operation there; ``after``, such as ``replace .iter_3.pth.tmp``:
+  the one that follows; or ``share``, ``shares`` and ``every``: every so many-th operation of that
+  share of them all.
 
 Of writes to one file in a row, the first, the middle and the last are operations to choose from.
 Where a case leaves the files that a resumed start reads (all but the logs in the folder named by
@@ -411,6 +412,17 @@ def choose(operations: Sequence[str]) -> list[int]:
     return chosen
 
 
+def following(operations: Sequence[str], what: str) -> int:
+    """Number of the operation after the only one that is this: its name and its file's."""
+    name, file = what.split()
+    (number,) = [
+        number
+        for number, operation in enumerate(operations, 1)
+        if operation.startswith(f'{name} ') and operation.endswith(f'/{file}')
+    ]
+    return number + 1
+
+
 class Search:
     """The search without a fault, and the cases that are compared with it.
 
@@ -433,12 +445,8 @@ class Search:
         self.operations = dict(start=whole.operations)
         shutil.rmtree(self.work_dir)
         if resumes:
-            (renamed,) = [
-                number
-                for number, what in enumerate(whole.operations, 1)
-                if what.startswith('replace') and what.endswith('.iter_3.pth.tmp')
-            ]
-            assert self._start(Faults(self.work_dir, end=renamed + 1)).code == ENDED
+            unnamed = following(whole.operations, 'replace .iter_3.pth.tmp')
+            assert self._start(Faults(self.work_dir, end=unnamed)).code == ENDED
             shutil.copytree(self.work_dir, self.base)
             resumed = self._start(Faults(self.work_dir), '--resume')
             assert resumed.code == 0, resumed.said
@@ -583,6 +591,8 @@ def main() -> None:
                 continue
             if 'part' in case:
                 numbers = [chosen[int(case['part'] * (len(chosen) - 1))]]
+            elif 'after' in case:
+                numbers = [following(search.operations[during], case['after'])]
             else:
                 numbers = chosen[:: case['every']]
                 bounds = (len(numbers) * (case['share'] + i) // case['shares'] for i in (0, 1))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
@@ -107,6 +109,16 @@ class FullDisk(Hook):
 
 def _no_space(*args, **kwargs) -> None:
     raise OSError(28, 'No space left on device')
+
+
+@HOOKS.register_module()
+class Draw(Hook):
+    """Draws from each of the global generators after every iteration."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        random.random()
+        np.random.random()
+        torch.rand(())
 
 
 @HOOKS.register_module()

@@ -17,6 +17,8 @@ from helpers import run_tool, write_small_search
 
 SAMPLE = (
     dict(faults=['end'], during='start', part=0.55),
+    # the last checkpoint: the resumed start has nothing left to save
+    dict(faults=['end'], during='start', after='replace .epoch_2_iter_4.pth.tmp'),
     dict(faults=['ENOSPC'], during='start', part=0.7),
     dict(faults=['EIO'], during='start', part=0.9),
     dict(faults=['end'], during='resume', part=0.3),
@@ -28,8 +30,11 @@ EVERY = int(os.environ.get('RDARTS_ALL_FAULTS', 0))  # 1: each operation, 10: ev
 
 def check(folder: Path, *cases: dict[str, Any]) -> dict[str, Any]:
     """Try cases; see ``faulty_train.py``."""
-    config = write_small_search(folder, images=16)
-    done = run_tool([FAULTY, config, folder, json.dumps(cases)], timeout=7200)
+    # a search on the digits draws nothing by itself: without the hook a lost random state is right
+    config = write_small_search(folder, dict(type='Draw'), images=16)
+    # a process that has used a GPU cannot be forked
+    env = dict(CUDA_VISIBLE_DEVICES='')
+    done = run_tool([FAULTY, config, folder, json.dumps(cases)], env=env, timeout=7200)
     assert done.code == 0, done.err
     found = json.loads(done.out.splitlines()[-1])
     assert not found['wrong'], '\n\n'.join(found['wrong'])
@@ -42,6 +47,7 @@ def test_of_writes_in_a_row_three_are_tried():
     assert choose(['write a']) == [1]
 
 
+@pytest.mark.slow
 def test_one_operation_goes_wrong(tmp_path):
     assert check(tmp_path, *SAMPLE)['cases'] == len(SAMPLE)
 
