@@ -571,7 +571,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.minutes = minutes
         self.asked = max_keep_ckpts
         self.keep = None if max_keep_ckpts == -1 else max(2, max_keep_ckpts)
-        self.handles_signals = True  # a dry run stops at once
+        self.dry_run = False  # True: signals stop at once, and nothing is saved
         self._signal = 0
         self._doing = ''  # what a signal waits for
         self._epoch_saved = 0
@@ -601,7 +601,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._pid = os.getpid()
         self._speaks = is_main_process()
         self._doing = 'what comes before the first iteration'
-        if self.handles_signals and threading.current_thread() is threading.main_thread():
+        if not self.dry_run and threading.current_thread() is threading.main_thread():
             self._handlers = catch_signals(self._note_signal)
 
     def _clear(self, runner) -> None:
@@ -907,8 +907,10 @@ def _dist_device() -> torch.device:
 
 
 def last_good_of(runner) -> str:
-    """:func:`last_good` of the folder where a run saves its checkpoints."""
+    """:func:`last_good` of the folder where a run saves its checkpoints, if it does."""
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
+    if getattr(hook, 'dry_run', False):
+        return 'A dry run saves nothing.'
     return last_good(getattr(hook, 'out_dir', None) or runner.work_dir)
 
 

@@ -150,7 +150,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
         runner = build_runner(cfg, quiet=True)
         for hook in runner.hooks:
             if isinstance(hook, AtomicCheckpointHook):
-                hook.handles_signals = False
+                hook.dry_run = True
         watch = Stopwatch()
         runner.register_hook(watch)
         validation = 0.0

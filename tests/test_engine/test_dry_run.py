@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from torch import nn
 from rdarts.architect import ArchitectHook
 from rdarts.engine import dry_run as module
 from rdarts.engine.dry_run import Stopwatch, count_macs, dry_run
-from rdarts.errors import Interrupted
+from rdarts.errors import Interrupted, RunFailed
 from rdarts.models import NASBench201Supernet
 
 
@@ -185,3 +186,15 @@ def test_stopped_it_says_that_nothing_is_written(number, tmp_path, monkeypatch):
     assert str(stopped.value) == f'stopped by {name}: of a dry run nothing is written'
     assert stopped.value.code == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    'hook', [dict(type='FullDisk'), dict(type='Poison', event='before_weights')]
+)
+def test_failed_it_names_no_checkpoint(hook, tmp_path, monkeypatch):
+    """Neither of its folder, which is gone by then, nor that there is none yet."""
+    monkeypatch.setattr(os, 'fsync', os.fsync)  # which FullDisk replaces
+    cfg = digits_config(tmp_path / 'run', {'default_hooks.checkpoint.iter_interval': 1})
+    cfg.custom_hooks = [dict(hook, iteration=1)]
+    with pytest.raises(RunFailed, match=r'\. A dry run saves nothing\.$'):
+        dry_run(cfg)
