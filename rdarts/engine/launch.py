@@ -434,11 +434,34 @@ def quiet_log(record: logging.LogRecord) -> bool:
     return not text.startswith(NOISE)
 
 
+class _StoreConfigHook(Hook):
+    """Stores the config of a run that is resumed, once nothing has refused it.
+
+    Args:
+        before (dict): The config of the last start as data; empty where it is not known.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, before: Mapping[str, Any]) -> None:
+        self.before = before
+
+    def before_train(self, runner) -> None:
+        """See mmengine."""
+        if not is_main_rank():
+            return
+        cfg = copy.deepcopy(runner.cfg)
+        # a start by the stored config begins as the first one did
+        cfg.resume, cfg.load_from = False, self.before.get('load_from')
+        runner.write_config(cfg)
+
+
 class _OwnRunner:
     """What every runner of ours does otherwise than mmengine's.
 
-    What it loads, and whatever it builds, is read as data: see ``safe_loaders``. Under DDP,
-    operations that a relaxation leaves out need no gradient.
+    What it loads, and whatever it builds, is read as data: see ``safe_loaders``. The config of an
+    earlier start is not written over before it is resumed. Under DDP, operations that a relaxation
+    leaves out need no gradient.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -459,6 +482,41 @@ class _OwnRunner:
         """See mmengine."""
         with safe_loaders():
             return super().test()
+
+    def dump_config(self) -> None:
+        """As mmengine's, and ``config.json`` beside it, which is what is read of a run.
+
+        A run that is resumed finds what changed, and writes both once it goes on.
+        """
+        self.changed: list[str] = []  # for the log, which is not open yet in UTF-8
+        if not is_main_rank():
+            return
+        if not self.cfg.get('resume'):
+            self.write_config()
+            return
+        places = [Path(self.work_dir)]
+        if self.cfg.get('load_from'):  # --resume FILE in a new work directory
+            places.append(Path(self.cfg.load_from).parent)
+        before = next((place for place in places if (place / as_data.FILE).is_file()), None)
+        try:
+            stored = {} if before is None else as_data.read_config(before)
+        except UserError as error:  # of this rank alone: the others would wait for it
+            self.changed = [f'{error}: what changed since the last start is not known']
+            stored = {}
+        lines = changes(stored, as_data.as_data(self.cfg.to_dict())) if stored else []
+        self.changed += [f'changed since the last start: {line}' for line in lines]
+        self.register_hook(_StoreConfigHook(stored))
+
+    def write_config(self, cfg: Config | None = None) -> None:
+        """Write ``config.py`` and ``config.json``.
+
+        Args:
+            cfg (Config, optional): Defaults to the run's.
+        """
+        cfg = cfg or self.cfg
+        files = {'config.py': cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(cfg)}
+        for name, data in files.items():
+            write_atomically(Path(self.work_dir, name), data)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> Any:
         """As mmengine's; where the relaxation samples, DDP expects parameters without gradient.
@@ -487,30 +545,8 @@ def _samples(model: torch.nn.Module) -> bool:
     return any(isinstance(module, MixedOp) and module.sampled for module in model.modules())
 
 
-class _StoreConfigHook(Hook):
-    """Stores the config of a run that goes on with another one, once nothing has refused it.
-
-    Args:
-        before (dict): The config of the last start as data; empty where it is not known.
-    """
-
-    priority = 'LOWEST'
-
-    def __init__(self, before: Mapping[str, Any]) -> None:
-        self.before = before
-
-    def before_train(self, runner) -> None:
-        """See mmengine."""
-        if not is_main_rank():
-            return
-        cfg = copy.deepcopy(runner.cfg)
-        # a start by the stored config begins as the first one did
-        cfg.resume, cfg.load_from = False, self.before.get('load_from')
-        runner.write_config(cfg)
-
-
 class _Runner(_OwnRunner, Runner):
-    """mmengine's, which would write the config over an earlier start's before it is resumed."""
+    """mmengine's."""
 
     def train(self) -> torch.nn.Module:
         """See mmengine.
@@ -525,44 +561,6 @@ class _Runner(_OwnRunner, Runner):
             if line is None or isinstance(error, (UserError, RunFailed)):
                 raise
             raise RunFailed(f'{line}. {last_good_of(self)}') from error
-
-    def dump_config(self) -> None:
-        """As mmengine's, and ``config.json`` beside it, which is what is read of a run.
-
-        A run that is resumed finds what changed, and writes both once it goes on.
-        """
-        self.changed: list[str] = []  # for the log, which is not open yet in UTF-8
-        if not is_main_rank():
-            return
-        if not self.cfg.get('resume'):
-            self.write_config()
-            return
-        here = Path(self.work_dir)
-        places = [here]
-        if self.cfg.get('load_from'):  # --resume FILE in a new work directory
-            places.append(Path(self.cfg.load_from).parent)
-        before = next((place for place in places if (place / as_data.FILE).is_file()), None)
-        try:
-            stored = {} if before is None else as_data.read_config(before)
-        except UserError as error:  # of this rank alone: the others would wait for it
-            self.changed = [f'{error}: what changed since the last start is not known']
-            stored = {}
-        lines = changes(stored, as_data.as_data(self.cfg.to_dict())) if stored else []
-        self.changed += [f'changed since the last start: {line}' for line in lines]
-        if lines or not (here / as_data.FILE).is_file() or not stored:
-            self.register_hook(_StoreConfigHook(stored))
-
-    def write_config(self, cfg: Config | None = None) -> None:
-        """Write ``config.py`` and ``config.json``.
-
-        Args:
-            cfg (Config, optional): Defaults to the run's.
-        """
-        cfg = cfg or self.cfg
-        name = 'config.py' if self.cfg.filename else f'{self.timestamp}.py'
-        files = {name: cfg.pretty_text.encode(), as_data.FILE: as_data.to_json(cfg)}
-        for name, data in files.items():
-            write_atomically(Path(self.work_dir, name), data)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As mmengine's; the data must have the classes of the model."""

@@ -21,7 +21,6 @@ import rdarts
 from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
 from rdarts.models.backbones import BaseSupernet
 from rdarts.registry import HOOKS
@@ -62,7 +61,7 @@ def _finite(value: Any) -> Any:
 
 @HOOKS.register_module()
 class SearchLogHook(Hook):
-    """Writes ``search_log.jsonl``, ``config.py`` and ``config.json`` into the work directory.
+    """Writes ``search_log.jsonl`` into the work directory.
 
     Every start of a run appends to the one file; a resumed one first cuts it back to the rows
     that its checkpoint knew. Other hooks add to the rows by :meth:`update_iter` and
@@ -106,9 +105,6 @@ class SearchLogHook(Hook):
         self._to_go = _time_to_go(runner)
         if not is_main_process():
             return
-        text = runner.cfg.pretty_text
-        write_atomically(Path(runner.work_dir) / 'config.py', text.encode())
-        write_atomically(Path(runner.work_dir) / as_data.FILE, as_data.to_json(runner.cfg))
         if self._size is None:
             self.path.write_text('')
             self._write_start(runner)

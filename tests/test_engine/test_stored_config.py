@@ -20,8 +20,8 @@ def said(runner):
     return [line.split(CHANGED)[1] for line in text.splitlines() if CHANGED in line]
 
 
-def start(folder, resume=True, **options):
-    return digits_runner(folder, options, resume=resume)
+def start(folder, resume=True, runner_type=None, **options):
+    return digits_runner(folder, options, resume=resume, runner_type=runner_type)
 
 
 def stored(folder):
@@ -43,6 +43,15 @@ def test_what_changed_is_named_before_it_goes_on_and_stored_then(tmp_path):
     assert 'lambda_=0.5' in (tmp_path / 'config.py').read_text().replace(' ', '')
     assert said(start(tmp_path, **{LAMBDA: 0.5})) == []
     assert said(start(tmp_path)) == [f'{LAMBDA} 0.5 -> 0.75']
+
+
+@pytest.mark.parametrize('runner_type', [None, 'Runner'])
+def test_resumed_unchanged_it_is_stored_as_it_began(runner_type, tmp_path):
+    """Else what starts by it would resume."""
+    start(tmp_path, resume=False, runner_type=runner_type).train()
+    start(tmp_path, runner_type=runner_type).train()
+    assert stored(tmp_path) == (0.75, False, None)
+    assert 'resume = False' in (tmp_path / 'config.py').read_text()
 
 
 def test_what_is_refused_is_not_stored(tmp_path):
