@@ -27,7 +27,7 @@ from rdarts.engine.checkpoint import AtomicCheckpointHook
 from rdarts.engine.first_lines import can_recompute, notes_of
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
-from rdarts.engine.random_state import catch_signals, signal_name
+from rdarts.engine.stop_signals import catch_signals, signal_name
 from rdarts.errors import Interrupted
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.backbones import BaseSupernet

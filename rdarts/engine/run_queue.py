@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rdarts.engine.checkpoint import list_checkpoints, write_atomically
-from rdarts.engine.random_state import STOP_SIGNALS, signal_name
+from rdarts.engine.stop_signals import STOP_SIGNALS, signal_name
 from rdarts.errors import Interrupted, UserError
 from rdarts.utils.machine import shared_environment
 

@@ -9,7 +9,6 @@ from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor
 
 from rdarts.configuration.declarations import Among, NotNegative, Positive
-from rdarts.engine import checkpoint  # noqa: F401  (any init_cfg loads through the safe loader)
 from rdarts.models.heads.auxiliary_head import POOLED, AuxiliaryHead
 from rdarts.registry import MODELS
 
