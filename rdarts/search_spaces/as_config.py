@@ -8,6 +8,7 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces.as_data import to_data
 from rdarts.search_spaces.costs import CostTable
 
 
@@ -65,28 +66,13 @@ def _table(space: SearchSpace) -> dict[str, Any]:
         widths, depths, strides = zip(*map(astuple, space.stages), strict=True)
         sizes = dict(widths=list(widths), depths=list(depths), strides=list(strides))
         return dict(type='mobilenet_like', **sizes, costs=costs)
-    free = sorted(space.parameter_free)
+    data = dict(to_data(space), parameter_free=sorted(space.parameter_free))
     if space.genotype == 'chain':
-        edges = [edge for topology in space.cells.values() for edge in topology.edges]
-        layers = [list(edge.candidates) for edge in edges]
-        return dict(type='ChainSpace', name=space.name, layers=layers, parameter_free=free)
-    cells = {
-        cell: dict(
-            num_inputs=topology.num_inputs,
-            num_nodes=topology.num_nodes,
-            output=topology.output,
-            edges=[(edge.source, edge.target, list(edge.candidates)) for edge in topology.edges],
-        )
-        for cell, topology in space.cells.items()
-    }
-    return dict(
-        type='CellSpace',
-        name=space.name,
-        cells=cells,
-        discretizer=space.discretizer,
-        operation_args={name: dict(args) for name, args in space.operation_args.items()},
-        parameter_free=free,
-    )
+        layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
+        keys = ('name', 'parameter_free')
+        return dict(type='ChainSpace', layers=layers, **{key: data[key] for key in keys})
+    keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free')
+    return dict(type='CellSpace', **{key: data[key] for key in keys})
 
 
 def _costs(space: SearchSpace) -> dict[str, Any]:

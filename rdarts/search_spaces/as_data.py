@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rdarts.errors import UserError
-from rdarts.search_spaces.base import SearchSpace, Stage, _topology
+from rdarts.search_spaces.base import SearchSpace, Stage, cell_space
 
 FORMS = ('cell', 'nas_bench_201', 'chain')
 
@@ -52,20 +53,13 @@ def from_data(data: Any) -> SearchSpace:
     """
     if not isinstance(data, Mapping):
         raise UserError(f'a search space must be an object, but is a {type(data).__name__}')
-    name, form, cells = data.get('name'), data.get('genotype'), data.get('cells')
-    if not isinstance(name, str) or not name:
-        raise UserError("the space's name must be a text")
+    form, cells = data.get('genotype'), data.get('cells')
     if form not in FORMS:
         raise UserError(f"the space's genotype must be one of {', '.join(FORMS)}")
-    if not isinstance(cells, Mapping) or not cells:
-        raise UserError("the space's cells must be an object of one cell type or more")
-    for cell, table in cells.items():
+    for cell, table in cells.items() if isinstance(cells, Mapping) else ():
         # not from `candidates` alone, which could mean any number of edges
         if not isinstance(table, Mapping) or 'edges' not in table:
             raise UserError(f"the space's cell '{cell}' has no edges")
-    topologies = {cell: _topology(cell, table) for cell, table in cells.items()}
-    if form != 'cell' and not _fits(form, topologies):
-        raise UserError(f"the space's cells are not of the form {form}")
     free, arguments = data.get('parameter_free', []), data.get('operation_args', {})
     if not isinstance(free, list) or not all(isinstance(name, str) for name in free):
         raise UserError("the space's parameter_free must be a list of names")
@@ -73,13 +67,12 @@ def from_data(data: Any) -> SearchSpace:
         isinstance(args, Mapping) for args in arguments.values()
     ):
         raise UserError("the space's operation_args must be an object of objects")
-    space = SearchSpace(
-        name=name,
-        cells=topologies,
+    space = cell_space(data.get('name'), cells, str(data.get('discretizer')), arguments, free)
+    if form != 'cell' and not _fits(form, space.cells):
+        raise UserError(f"the space's cells are not of the form {form}")
+    space = replace(
+        space,
         genotype=form,
-        discretizer=str(data.get('discretizer')),
-        operation_args=dict(arguments),
-        parameter_free=frozenset(free),
         repeated_edges=data.get('repeated_edges') is True,
         stages=_stages(data.get('stages', [])),
     )

@@ -6,26 +6,11 @@ import dataclasses
 import json
 
 import pytest
+from test_search_spaces.spaces import SPACES
 
 from rdarts.errors import UserError
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import from_data, to_data
-
-OWN = dict(
-    type='CellSpace',
-    name='own',
-    cells=dict(
-        one=dict(num_nodes=3, edges=[(0, 1, ['none', 'a']), (0, 2, ['b']), (1, 2, ['none', 'a'])]),
-        two=dict(num_inputs=2, num_nodes=4, candidates=['a', 'c'], output='concat'),
-    ),
-    operation_args=dict(a=dict(width=3)),
-    parameter_free=['none', 'b'],
-)
-SPACES = [
-    'darts', 'nas_bench_201', 'nasnet', 's1', 's2', 's3', 's4', 'mobilenet_like', OWN,
-    dict(type='mobilenet_like', widths=[8, 16], depths=[1, 2], strides=[1, 2]),
-    dict(type='ChainSpace', name='chain', layers=[['a', 'b'], ['c']]),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize('space', SPACES, ids=str)
