@@ -203,7 +203,8 @@ def _check_method(method: str, space: SearchSpace) -> None:
     Raises:
         UserError: This one has none.
     """
-    from rdarts.engine.search import METHODS, configs_folder
+    from rdarts.configuration.folder import configs_folder
+    from rdarts.engine.search import METHODS
 
     if space.genotype == 'chain' and method in METHODS:
         folder = configs_folder() / 'search'

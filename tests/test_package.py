@@ -17,7 +17,7 @@ import rdarts
 cfg = load_config('mine.py')
 print(rdarts.__file__)
 print(cfg.model.backbone.type, cfg.default_hooks.architect.lambda_, cfg.train_cfg.max_epochs)
-from rdarts.engine.search import configs_folder
+from rdarts.configuration.folder import configs_folder
 print(configs_folder())
 from rdarts.apis import build_net
 print(sum(p.numel() for p in build_net('DARTS_V2').parameters()))

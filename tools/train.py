@@ -58,13 +58,13 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.configuration.retraining import next_command
+from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.engine import launch
 from rdarts.engine.dry_run import dry_run
 from rdarts.engine.options import parse_options
-from rdarts.engine.search import configs_folder
 from rdarts.genotypes import parse_genotype
-from rdarts.utils.commands import shown_path
+from rdarts.models.backbones import find_supernet
+from rdarts.utils.commands import command, shown_path
 from rdarts.utils.ranks import is_main_rank
 
 
@@ -104,7 +104,10 @@ def main() -> int:
         report = path.with_name('report.html')
         if report.is_file():
             print(f'report:   {shown_path(report)}')
-        print(f'next:     {next_command(cfg, configs_folder(), genotype)}')
+        space, images = find_supernet(runner.model).space.name, training_images(cfg)
+        following = retraining_command(cfg.work_dir, space, genotype, images)
+        drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
+        print(f'next:     {following or drawn}')
     launch.leave_group()
     return 0
 

@@ -120,6 +120,16 @@ def entry(config: Any, *keys: str) -> Any:
     return config
 
 
+def type_name(entry: Any) -> str:
+    """The ``type`` of an entry of a config, without its module.
+
+    Args:
+        entry: The entry; a name stands for itself.
+    """
+    name = entry.get('type') if isinstance(entry, Mapping) else as_data(entry)
+    return str(name).rsplit('.', 1)[-1]
+
+
 def as_text(config: Mapping[str, Any]) -> str:
     """A config as one reads it, in Python's form.
 

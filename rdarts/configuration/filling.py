@@ -22,8 +22,9 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
 from torch import nn
 
 from rdarts.datasets.paths import resolve_data_root
-from rdarts.engine.first_lines import add_note, short_path
+from rdarts.engine.first_lines import add_note
 from rdarts.errors import UserError
+from rdarts.utils.commands import short_path
 
 KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
 LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader', 'test_dataloader')

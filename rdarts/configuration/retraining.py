@@ -8,87 +8,121 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rdarts.configuration.as_data import as_data, type_name
 from rdarts.configuration.filling import image_side
+from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.option_values import quoted_value
 from rdarts.datasets.paths import resolve_data_root
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
+from rdarts.genotypes import Genotype
 from rdarts.registry import DATASETS
 from rdarts.utils.commands import command, shown_path
 
 FILE = 'retrain.py'
-# The shipped configs, by the form of the genotype and the type of the training images
+OWN = 'ImageFolder'  # images of one's own
+# The shipped configs, by space, or else the form of the genotype, and training images
 SHIPPED = {
-    ('nas_bench_201', 'rdarts.CIFAR10'): 'nb201_c10',
-    ('nas_bench_201', 'rdarts.CIFAR100'): 'nb201_c100',
-    ('nas_bench_201', 'rdarts.ImageNet16120'): 'nb201_in16',
-    ('nas_bench_201', 'rdarts.ImageFolder'): 'nb201_image_folder',
-    ('darts', 'rdarts.CIFAR10'): 'darts_c10',
-    ('darts', 'rdarts.CIFAR100'): 'darts_c100',
-    ('darts', 'rdarts.ImageNetFolder'): 'darts_imagenet',
-    ('darts', 'rdarts.ImageFolder'): 'darts_image_folder',
-    ('chain', 'rdarts.ImageNetFolder'): 'mobilenet_like_imagenet',
-    ('chain', 'rdarts.ImageFolder'): 'mobilenet_like_image_folder',
+    ('nas_bench_201', 'CIFAR10'): 'nb201_c10',
+    ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
+    ('nas_bench_201', 'ImageNet16120'): 'nb201_in16',
+    ('nas_bench_201', 'Digits'): 'nb201_digits',
+    ('nas_bench_201', OWN): 'nb201_image_folder',
+    ('darts', 'CIFAR10'): 'darts_c10',
+    ('darts', 'CIFAR100'): 'darts_c100',
+    ('darts', 'ImageNetFolder'): 'darts_imagenet',
+    ('darts', OWN): 'darts_image_folder',
+    **{(f's{i}', 'CIFAR10'): 'darts_c10_16x8' for i in range(1, 5)},
+    **{(f's{i}', 'CIFAR100'): 'darts_c100_16x8' for i in range(1, 5)},
+    ('mobilenet_like', 'ImageNetFolder'): 'mobilenet_like_imagenet',
+    ('mobilenet_like', OWN): 'mobilenet_like_image_folder',
 }
 
 
-def next_command(cfg: Any, configs: Path, genotype: Any) -> str:
-    """The command that follows a search.
-
-    Images of one's own in folders are described in ``retrain.py`` of the work directory, which
-    inherits a shipped config.
+def retraining_command(
+    work_dir: str | os.PathLike[str], space: str, genotype: Genotype, images: Mapping[str, Any]
+) -> str | None:
+    """The command that trains what a search found on the images of the search.
 
     Args:
-        cfg (Config): The search's.
-        configs (Path): The folder of the shipped configs.
+        work_dir (str | PathLike): The search's.
+        space (str): The name of its space.
         genotype (Genotype): What was found.
+        images (dict): What :func:`training_images` gives of its config.
 
     Returns:
-        str: Such as ``python tools/train.py work_dirs/mine/retrain.py``; where no config is
-        shipped for these images and this space, a drawing of the genotype.
+        str | None: Such as ``python tools/train.py work_dirs/mine/retrain.py``; None where no
+        config is shipped for these images and this space.
     """
-    work_dir = Path(cfg.work_dir)
-    images = training_images(cfg)
-    if genotype.kind == 'nas_bench_201' and images.get('type') == 'rdarts.Digits':
+    shipped = _shipped(space, genotype, images)
+    if shipped is None:
+        return None
+    work_dir, data = Path(work_dir), type_name(images)
+    if data == 'Digits':  # its images are few: the cell beside others
         return command('analysis/compare_cells.py', work_dir)
-    form = genotype.kind
-    if form == 'cell' and set(genotype.nodes) == {'normal', 'reduce'}:
-        form = 'darts'
-    name = SHIPPED.get((form, images.get('type')))
-    shipped = configs / 'retrain' / f'{name}.py'
-    if name is None or not shipped.is_file():
-        return command('analysis/draw_genotype.py', work_dir)
-    if images['type'] == 'rdarts.ImageFolder':
-        try:
-            text = retraining_config(cfg, shipped, genotype)
-        except (UserError, KeyError, TypeError, AttributeError):  # a config of one's own form
-            return command('analysis/draw_genotype.py', work_dir)
-        write_atomically(work_dir / FILE, text.encode('utf-8', 'surrogateescape'))
-        return command('train.py', work_dir / FILE)
+    if data == OWN:
+        path = work_dir / FILE
+        return command('train.py', path) if path.is_file() else None
     options = []
-    if images.get('data_root') is not None:
+    if isinstance(images.get('data_root'), str):
         options = ['--cfg-options', f'data_root={quoted_value(images["data_root"])}']
     return command('train.py', shipped, '--genotype', work_dir, *options)
 
 
+def write_retraining(cfg: Any, space: str, genotype: Genotype) -> None:
+    """Write ``retrain.py``: what a search of images of one's own found, to be trained on them.
+
+    It inherits a shipped config. There is none where no config is shipped for the space, or where
+    the search's is of a form of its own.
+
+    Args:
+        cfg (Config): The search's, with its ``work_dir``.
+        space (str): The name of its space.
+        genotype (Genotype): What was found.
+    """
+    images = training_images(cfg)
+    shipped = _shipped(space, genotype, images)
+    if shipped is None or type_name(images) != OWN:
+        return
+    try:
+        text = retraining_config(cfg, shipped, genotype)
+    except (UserError, KeyError, TypeError, AttributeError):  # a config of one's own form
+        return
+    write_atomically(Path(cfg.work_dir, FILE), text.encode('utf-8', 'surrogateescape'))
+
+
+def _shipped(space: str, genotype: Genotype, images: Mapping[str, Any]) -> Path | None:
+    """The shipped config for a space and images."""
+    form = genotype.kind
+    if form == 'cell' and set(genotype.nodes) == {'normal', 'reduce'}:
+        form = 'darts'
+    data = type_name(images)
+    name = SHIPPED.get((space, data)) or SHIPPED.get((form, data))
+    return None if name is None else configs_folder() / 'retrain' / f'{name}.py'
+
+
 def training_images(cfg: Any) -> Mapping[str, Any]:
-    """The training images of a config, without what wraps them; empty where there are none."""
-    images = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    while isinstance(images.get('dataset'), Mapping):
+    """The training images of a config, without what wraps them; empty where there are none.
+
+    Args:
+        cfg (Config | dict): The config; of a data set that is an object, the type is given.
+    """
+    images = cfg.get('train_dataloader') or {}
+    while isinstance(images, Mapping) and 'dataset' in images:
         images = images['dataset']
-    return images
+    return images if isinstance(images, Mapping) else dict(type=as_data(images))
 
 
 def named(images: Mapping[str, Any]) -> str:
     """Training images as one line names them: ``Digits``, ``ImageFolder in data/mine``."""
-    name = str(images.get('type') or 'no images').removeprefix('rdarts.')
+    name = type_name(images) if images else 'no images'
     root = images.get('data_root')
     return name if root is None else f'{name} in {shown_path(root)}'
 
 
 def same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two configs' training images are of the same data set and folder."""
-    return one.get('type') == other.get('type') and _root(one) == _root(other)
+    return type_name(one) == type_name(other) and _root(one) == _root(other)
 
 
 def _root(images: Mapping[str, Any]) -> str | None:
@@ -107,6 +141,7 @@ def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
     """A config that trains what a search found on the images of the search.
 
     It holds the genotype itself and writes beside itself, so that the work directory can be moved.
+    Where the folder of the test images is missing, it does not validate.
 
     Args:
         cfg (Config): The search's, of images in class folders.
@@ -147,6 +182,12 @@ def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
         f'work_dir = {_beside(cfg.work_dir)}',
         *(f'{key} = {pprint.pformat(_plain(value), width=98)}' for key, value in values.items()),
     ]
+    folder = Path(test['data_root'], test.get('split', 'train'))
+    if not folder.is_dir():
+        lines.append(
+            f'# Without a folder {folder.name!a} nothing is validated: delete this where there is '
+            'one\nval_dataloader = val_cfg = val_evaluator = None'
+        )
     return '\n\n'.join(lines) + '\n'
 
 

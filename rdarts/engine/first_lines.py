@@ -15,6 +15,7 @@ from mmengine.model import is_model_wrapper
 
 from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
+from rdarts.utils.commands import short_path
 
 NOTES = '_notes'  # on a config: what was filled in while it was read
 
@@ -84,15 +85,6 @@ def add_note(cfg: Any, note: str) -> None:
 def notes_of(cfg: Any) -> list[str]:
     """See :func:`add_note`."""
     return list(vars(cfg).get(NOTES, ()))
-
-
-def short_path(path: str | os.PathLike[str]) -> str:
-    """A path relative to the working directory, where that is shorter."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:  # another drive
-        return str(path)
-    return relative if len(relative) < len(str(path)) else str(path)
 
 
 def _chain(dataset: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rdarts import apis
+from rdarts.configuration.folder import configs_folder
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import find_checkpoint
@@ -28,19 +29,6 @@ from rdarts.visualization.search_log import read_search_log
 METHODS = ('rdarts', 'darts', 'darts_2nd')
 NAMES = ('darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
 SPACES = {'nas_bench_201': 'nb201', **{name: name for name in NAMES}}
-
-
-def configs_folder() -> Path:
-    """The folder of the package's configs: in an installation, or in a clone.
-
-    Raises:
-        UserError: It is in neither.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / '.mim' / 'configs', package.parent / 'configs'):
-        if (folder / 'search').is_dir():
-            return folder
-    raise UserError('the configs of rdarts are missing: install it with pip')
 
 
 @contextmanager

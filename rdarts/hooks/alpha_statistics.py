@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,13 +75,6 @@ def alpha_statistics(
     )
 
 
-def largest_entropy(space: SearchSpace) -> float:
-    """The mean entropy where all candidates of every edge have the same weight, in nats."""
-    groups = [group for group in space.groups if group.kind == 'op']
-    total = sum(len(group.edges) * math.log(len(group.candidates)) for group in groups)
-    return total / sum(len(group.edges) for group in groups)
-
-
 @HOOKS.register_module()
 class AlphaStatisticsHook(Hook):
     """Logs :func:`alpha_statistics` at the end of every epoch."""
@@ -100,6 +92,6 @@ class AlphaStatisticsHook(Hook):
             for kind, value in values['kinds'].items()
         )
         runner.logger.info(
-            f'Mean entropy {values["mean_entropy"]:.4f} of {largest_entropy(supernet.space):.4f} '
+            f'Mean entropy {values["mean_entropy"]:.4f} of {supernet.space.largest_entropy:.4f} '
             f'nats; {kinds}'
         )

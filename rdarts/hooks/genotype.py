@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from rdarts.configuration.declarations import Component
+from rdarts.configuration.retraining import write_retraining
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.hooks.search_log import SearchLogHook
@@ -81,13 +82,14 @@ class GenotypeHook(Hook):
         self._write(runner, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
 
     def after_train(self, runner) -> None:
-        self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
-        self._write(runner, Path('genotype.json'))
+        self.keep(runner, self.rule(self.supernet.arch_parameters, self.supernet.space))
 
     def keep(self, runner, genotype: Genotype) -> None:
-        """Make another genotype the one that the search has found."""
+        """Make a genotype the one that the search has found."""
         self.current = genotype
         self._write(runner, Path('genotype.json'))
+        if is_main_process():
+            write_retraining(runner.cfg, self.supernet.space.name, genotype)
 
     def _write(self, runner, name: Path) -> None:
         if not is_main_process():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -147,6 +148,13 @@ class SearchSpace:
     def num_edges(self) -> int:
         """Edges of all cell types together, the N of BER."""
         return sum(len(topology.edges) for topology in self.cells.values())
+
+    @property
+    def largest_entropy(self) -> float:
+        """The mean entropy of an edge where the weights of its candidates are equal, in nats."""
+        groups = [group for group in self.groups if group.kind == 'op']
+        total = sum(len(group.edges) * math.log(len(group.candidates)) for group in groups)
+        return total / sum(len(group.edges) for group in groups)
 
     def slots(self, cell: str) -> list[tuple[str, int]]:
         """For each edge of a cell, the group and the row of its alpha."""

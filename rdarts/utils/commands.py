@@ -9,8 +9,8 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
-def shown_path(path: str | os.PathLike[str]) -> str:
-    """A path as a shell takes it, relative to the working directory where that is shorter.
+def short_path(path: str | os.PathLike[str]) -> str:
+    """A path relative to the working directory, where that is shorter.
 
     Args:
         path (str | PathLike): The path.
@@ -19,8 +19,17 @@ def shown_path(path: str | os.PathLike[str]) -> str:
     try:
         relative = os.path.relpath(whole)
     except (OSError, ValueError):  # the working directory is gone, or another drive
-        relative = whole
-    shown = relative if len(relative) < len(whole) else whole
+        return whole
+    return relative if len(relative) < len(whole) else whole
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as a shell takes it, relative to the working directory where that is shorter.
+
+    Args:
+        path (str | PathLike): The path.
+    """
+    shown = short_path(path)
     if shown.startswith('-'):  # else a tool takes it for an option
         shown = f'./{shown}'
     if shown.isprintable():

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdarts.benchmarks import NASBench201
+from rdarts.configuration.as_data import type_name
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import count_skips
 from rdarts.visualization import series
-from rdarts.visualization.search_log import SearchRun, type_name
+from rdarts.visualization.search_log import SearchRun
 from rdarts.visualization.series import DATASET_NAMES, table_accuracy
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 

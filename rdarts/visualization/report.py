@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration import as_data
+from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
+from rdarts.utils.commands import command
 from rdarts.visualization import genotype as drawing
 from rdarts.visualization import series
 from rdarts.visualization.search_log import SearchRun, number
@@ -37,17 +38,6 @@ DRAWING = dict(  # inches, the font in points
     line=drawing.LINE / 72,
     sample=drawing.SAMPLE,
 )
-RETRAIN = {  # config of configs/retrain, by space and data set
-    ('nas_bench_201', 'CIFAR10'): 'nb201_c10',
-    ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
-    ('nas_bench_201', 'ImageNet16120'): 'nb201_in16',
-    ('nas_bench_201', 'Digits'): 'nb201_digits',
-    ('mobilenet_like', 'ImageNetFolder'): 'mobilenet_like_imagenet',
-    ('darts', 'CIFAR10'): 'darts_c10',
-    ('darts', 'CIFAR100'): 'darts_c100',
-    **{(f's{i}', 'CIFAR10'): 'darts_c10_16x8' for i in range(1, 5)},
-    **{(f's{i}', 'CIFAR100'): 'darts_c100_16x8' for i in range(1, 5)},
-}
 
 
 def write_report(
@@ -156,7 +146,8 @@ def _versions(run: SearchRun) -> dict[str, str]:
 
 def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
     """What is said of an epoch in words."""
-    facts = dict(skips=row['skip_connections'], entropy=_short(row['mean_entropy']))
+    entropy = f'{row["mean_entropy"]:.4f} of {run.space.largest_entropy:.4f} nats'
+    facts = dict(skips=row['skip_connections'], entropy=entropy)
     facts['uniform'] = series.near_uniform(run, row)
     index = number(row, 'benchmark', 'index')
     accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
@@ -171,14 +162,13 @@ def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) ->
 
 def _commands(run: SearchRun) -> list[str]:
     """How to go on."""
-    folder = shlex.quote(str(run.folder))
+    folder = run.folder
     if not run.ended:
-        return [f'python tools/train.py {folder}/config.py --work-dir {folder} --resume']
-    commands = [f'python tools/analysis/draw_genotype.py {folder}']
-    config = RETRAIN.get((run.space.name, run.dataset))
-    if config is not None:
-        commands.append(f'python tools/train.py configs/retrain/{config}.py --genotype {folder}')
-    return commands
+        return [command('train.py', folder / 'config.py', '--work-dir', folder, '--resume')]
+    images = training_images(run.config)
+    following = retraining_command(folder, run.space.name, run.found, images)
+    drawn = command('analysis/draw_genotype.py', folder)
+    return [drawn] if following is None else [drawn, following]
 
 
 def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rdarts.configuration import as_data
+from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
 from rdarts.search_spaces import SearchSpace
@@ -293,19 +294,7 @@ class SearchRun:
 
 def dataset_name(config: Mapping[str, Any]) -> str:
     """The data set of a config: the innermost ``type`` of its training data."""
-    dataset = config.get('train_dataloader') or {}
-    while isinstance(dataset, Mapping) and 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return type_name(dataset)
-
-
-def type_name(entry: Any) -> str:
-    """The ``type`` of an entry of a config, without its module."""
-    if isinstance(entry, Mapping):
-        entry = entry.get('type')
-    elif not isinstance(entry, str):  # an object in the config of a running search
-        entry = type(entry).__name__
-    return str(entry).rsplit('.', 1)[-1]
+    return as_data.type_name(training_images(config))
 
 
 def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:

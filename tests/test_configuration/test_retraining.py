@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,16 @@ import numpy as np
 import pytest
 
 from rdarts.configuration.filling import sources
-from rdarts.configuration.retraining import next_command, same_images, training_images
+from rdarts.configuration.retraining import (
+    retraining_command,
+    same_images,
+    training_images,
+    write_retraining,
+)
 from rdarts.engine.launch import check_model, load_config
 from rdarts.engine.options import parse_options
 from rdarts.genotypes import load_genotype
+from rdarts.search_spaces import build_space
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CHAIN = ' - '.join(
@@ -57,6 +64,13 @@ SMALLER = dict(
 MODELS = dict(nb201='nas_bench_201', darts='darts', mobilenet_like='mobilenet_like')
 
 
+def next_command(cfg, genotype):
+    """As at the end of a search."""
+    space = build_space(cfg.model.backbone.space).name
+    write_retraining(cfg, space, genotype)
+    return retraining_command(cfg.work_dir, space, genotype, training_images(cfg))
+
+
 def write_search(tmp_path, space):
     """A search of own images and its work directory, with spaces and quotes in the paths."""
     root = tmp_path / "the root's é"
@@ -78,7 +92,7 @@ def write_search(tmp_path, space):
 @pytest.mark.parametrize('space', ['nb201', 'darts', 'mobilenet_like'])
 def test_own_images_are_trained_on_again(tmp_path, space):
     cfg, genotype, root = write_search(tmp_path, space)
-    words = shlex.split(next_command(cfg, CONFIGS, genotype))
+    words = shlex.split(next_command(cfg, genotype))
     assert words[:1] == ['python'] and words[1].endswith('tools/train.py') and len(words) == 3
     found = load_config(words[2])
     check_model(found)  # a genotype, and widths that fit
@@ -106,7 +120,7 @@ def test_own_images_are_trained_on_again(tmp_path, space):
 
 def test_a_moved_work_directory_is_trained_from_where_it_is(tmp_path):
     cfg, genotype, _ = write_search(tmp_path, 'nb201')
-    next_command(cfg, CONFIGS, genotype)
+    next_command(cfg, genotype)
     moved = Path(cfg.work_dir).rename(tmp_path / "it's moved")
     found = load_config(moved / 'retrain.py')
     check_model(found)
@@ -135,7 +149,7 @@ def test_shipped_configs_for_shipped_data(tmp_path):
     ):
         cfg = load_config(CONFIGS / 'search' / f'rdarts_nb201_{data}.py')
         cfg.work_dir = str(tmp_path / 'a b')
-        words = shlex.split(next_command(cfg, CONFIGS, genotype))
+        words = shlex.split(next_command(cfg, genotype))
         if expected is None:  # a comparison on the same digits
             assert words[1].endswith('tools/analysis/compare_cells.py')
             assert words[2:] == [cfg.work_dir]
@@ -144,14 +158,25 @@ def test_shipped_configs_for_shipped_data(tmp_path):
         assert words[3:] == ['--genotype', cfg.work_dir]
         root = tmp_path / 'data, of mine'
         cfg.train_dataloader.dataset.dataset.data_root = str(root)
-        words = shlex.split(next_command(cfg, CONFIGS, genotype))[5:]
+        words = shlex.split(next_command(cfg, genotype))[5:]
         assert words[0] == '--cfg-options'
         found = load_config(CONFIGS.parent / expected, parse_options(words[1:]))
         assert {source.data_root for source in sources(found)} == {str(root)}
 
 
-def test_a_space_without_a_retraining_is_drawn(tmp_path):
+def test_a_space_without_a_retraining(tmp_path):
     cfg = load_config(CONFIGS / 'search' / 'rdarts_mobilenet_like_c10.py')
     cfg.work_dir = str(tmp_path)
-    text = next_command(cfg, CONFIGS, load_genotype(CHAIN, 'mobilenet_like'))
-    assert 'tools/analysis/draw_genotype.py' in text
+    assert next_command(cfg, load_genotype(CHAIN, 'mobilenet_like')) is None
+
+
+def test_without_test_images_nothing_is_validated(tmp_path):
+    cfg, genotype, root = write_search(tmp_path, 'nb201')
+    shutil.rmtree(root / 'val')
+    path = Path(shlex.split(next_command(cfg, genotype))[2])
+    found = load_config(path)
+    check_model(found)
+    assert found.val_dataloader is found.val_cfg is found.val_evaluator is None
+    assert found.test_dataloader.dataset.split == 'val'
+    path.write_text(path.read_text().rpartition('val_dataloader = val_cfg')[0])
+    assert load_config(path).val_dataloader.dataset == found.test_dataloader.dataset

@@ -9,8 +9,9 @@ import pytest
 from helpers import TOOLS, digits_runner, log_text
 from mmengine.config import Config
 
-from rdarts.engine.first_lines import add_note, align, notes_of, short_path
+from rdarts.engine.first_lines import add_note, align, notes_of
 from rdarts.engine.launch import build_runner, load_config, quiet_log, set_genotype
+from rdarts.utils.commands import short_path
 
 
 def block(text: str) -> dict[str, str]:

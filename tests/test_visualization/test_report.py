@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 
@@ -20,11 +21,13 @@ from test_visualization.logs import (
 )
 
 from rdarts.benchmarks import NASBench201
+from rdarts.configuration.retraining import OWN, SHIPPED
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, dumps
 from rdarts.registry import OPERATIONS
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import to_data
+from rdarts.utils.commands import command
 from rdarts.visualization import report
 from rdarts.visualization.report import write_report
 from rdarts.visualization.search_log import dataset_name, find_runs, read_search_log
@@ -67,6 +70,9 @@ def test_the_data_are_those_of_the_log(tmp_path, config, edges):
             names = next(g.candidates for g in space.groups if g.name == group)
             assert [cell['operations'][c] for c in columns] == list(names)
     charts = {chart['title']: chart for chart in data['charts']}
+    if edges == [6]:  # of five candidates each
+        last = f'{rows[-1]["mean_entropy"]:.4f} of {math.log(5):.4f} nats'
+        assert run['facts'][-1]['entropy'] == last
     (line,) = charts['Entropy of an edge, all operations']['lines']
     assert line['points'] == [[r['epoch'], round(r['mean_entropy'], 4)] for r in rows]
     assert charts['Losses']['lines'][1]['points'][0] == [1, pytest.approx(2.25)]
@@ -80,8 +86,7 @@ def test_a_running_search_says_how_to_go_on(tmp_path):
     write_report(find_runs([folder]), tmp_path / 'report.html')
     (run,) = data_of(tmp_path / 'report.html')['runs']
     assert not run['ended'] and run['max_epochs'] == 5
-    quoted = "'" + str(folder).replace("'", "'\"'\"'") + "'"
-    expected = f'python tools/train.py {quoted}/config.py --work-dir {quoted} --resume'
+    expected = command('train.py', folder / 'config.py', '--work-dir', folder, '--resume')
     assert run['commands'] == [expected]
     keep(folder, 2)
     for end in (False, True):
@@ -546,20 +551,34 @@ NO_RETRAINING = {('mobilenet_like', 'CIFAR10')}  # the network of that space is 
 
 
 def test_every_search_config_has_one_for_retraining():
-    for name in report.RETRAIN.values():
+    for name in SHIPPED.values():
         assert (ROOT / 'configs' / 'retrain' / f'{name}.py').is_file(), name
     supported = set()
     for path in sorted((ROOT / 'configs' / 'search').glob('*.py')):
         cfg = Config.fromfile(path)
         supported.add((build_space(cfg.model.backbone.space).name, dataset_name(cfg)))
-    assert supported == set(report.RETRAIN) | NO_RETRAINING
-    assert not NO_RETRAINING & set(report.RETRAIN)
+    assert supported - set(SHIPPED) == NO_RETRAINING
+    more = {*((space, OWN) for space in ('nas_bench_201', 'darts', 'mobilenet_like'))}
+    assert set(SHIPPED) - supported == {*more, ('darts', 'ImageNetFolder')}
 
 
-@pytest.mark.parametrize('pair', sorted(report.RETRAIN))
+@pytest.mark.parametrize('pair', sorted(SHIPPED))
 def test_the_config_for_retraining_is_of_that_space_and_data(pair):
-    cfg = Config.fromfile(ROOT / 'configs' / 'retrain' / f'{report.RETRAIN[pair]}.py')
+    cfg = Config.fromfile(ROOT / 'configs' / 'retrain' / f'{SHIPPED[pair]}.py')
     assert dataset_name(cfg) == pair[1]
+
+
+def test_own_images_are_trained_on_by_the_config_beside_the_log(tmp_path):
+    folder = write_search(tmp_path / "it's here", epochs=1)
+    own = 'dict(dataset=dict(type="rdarts.ImageFolder"))'
+    change_config(folder, f'train_dataloader = {own}')
+    commands = []
+    for _ in range(2):
+        write_report(find_runs([folder]), tmp_path / 'report.html')
+        commands.append(data_of(tmp_path / 'report.html')['runs'][0]['commands'])
+        (folder / 'retrain.py').touch()
+    assert len(commands[0]) == 1 and commands[1][:1] == commands[0]
+    assert commands[1][1] == command('train.py', folder / 'retrain.py')
 
 
 def test_more_runs_than_a_page_holds(tmp_path, monkeypatch):
