@@ -139,6 +139,8 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
     assert done.code == 1, done.err
     assert 'failed  bad, seed 0 (search): ' in done.out and 'ended   good, seed 0' in done.out
     assert 'failed: bad, seed 0 (search)' in done.out
+    last = done.out[done.out.index('failed: bad') :].splitlines()
+    assert all(len(line) <= 100 or ' ' not in line.strip() for line in last)
     data = json.loads((tmp_path / 'work' / 'compare.json').read_text())
     assert data['methods']['bad'] == {} and len(data['methods']['good']) == 1
     assert list(data['failed']) == ['bad, seed 0 (search)']

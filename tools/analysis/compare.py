@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,6 +107,7 @@ from rdarts.engine.run_queue import Run, run_all
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
 from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.utils.commands import shown_path
 from rdarts.utils.machine import share_of_cores
 from rdarts.visualization.search_log import SearchRun, dataset_name, number, read_search_log
 
@@ -261,9 +263,10 @@ def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
             state = known[0].state() if known else 'new'
             name = f'{search.method}, seed {search.seed} (retraining)'
             lines.append((state, name, 0.0 if state == 'done' else None))
+    width = max(len(name) for _, name, _ in lines)
     for state, name, cost in lines:
         left = 'not measured' if cost is None else str(datetime.timedelta(seconds=round(cost)))
-        print(f'{state:<7} {name:<60} {left}')
+        print(f'{state:<7} {name:<{width}}  {left}')
     total = datetime.timedelta(seconds=round(total / args.jobs))
     at_a_time = 'one after another' if args.jobs == 1 else f'{args.jobs} at a time'
     print(f'expected: {total} for the searches, {at_a_time}')
@@ -531,6 +534,13 @@ def as_text(tables: Sequence[Table], note: str, width: int | None = None) -> str
     return text
 
 
+def wrapped(line: str) -> str:
+    """A printed line within the width of the tables, but for a path that is longer itself."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
+    )
+
+
 def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
     """The tables in every form."""
     latex = '\n'.join(table.as_latex() for table in tables)
@@ -591,8 +601,8 @@ def main() -> int:
     write_all(folder, tables, note, data)
     print('\n' + as_text(tables, note, None if args.wide else WIDTH), end='')
     for name, error in failed.items():
-        print(f'failed: {name}: {error}')
-    print(f'written: {folder}/compare.txt, .md, .tex, .csv, .json')
+        print(wrapped(f'failed: {name}: {error}'))
+    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json'))
     return 1 if failed else 0
 
 
