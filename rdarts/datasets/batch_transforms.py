@@ -98,7 +98,7 @@ class BatchResize(BatchTransform):
         UserError: It is no number of pixels.
     """
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: Positive) -> None:
         if not isinstance(scale, int) or isinstance(scale, bool) or scale < 1:
             raise UserError(f'BatchResize: scale is a number of pixels from 1, but got {scale!r}')
         self.scale = scale

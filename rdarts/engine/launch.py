@@ -53,10 +53,10 @@ from rdarts.engine.checkpoint import (
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.image_check import ImageCheckHook
 from rdarts.engine.options import check_names, merge_options
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
+from rdarts.utils.commands import shown_path
 from rdarts.utils.folder_lock import FolderLock, cannot_write
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank
@@ -320,7 +320,10 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
             found = []  # of a start that failed before it ran
         if not keep and found and is_main_rank():
             target = set_aside(folder, found)
-            print(f'{folder} held an earlier run: moved to {target} (--resume goes on with one)')
+            print(
+                f'{shown_path(folder)} held an earlier run: moved to {shown_path(target)} '
+                '(--resume goes on with one)'
+            )
     except OSError as error:
         raise cannot_write(folder, error) from None
     return folder
@@ -646,7 +649,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     for line in getattr(runner, 'changed', ()):
         runner.logger.warning(line)
     if cfg.get('train_cfg'):
-        runner.register_hook(ImageCheckHook())
+        runner.register_hook(dict(type='rdarts.ImageCheckHook'))
     if not quiet:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())

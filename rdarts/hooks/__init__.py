@@ -5,6 +5,7 @@ from rdarts.hooks.collapse import CollapseHook
 from rdarts.hooks.convergence import ConvergenceHook
 from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
+from rdarts.hooks.image_check import ImageCheckHook
 from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
@@ -16,6 +17,7 @@ __all__ = [
     'ConvergenceHook',
     'DropPathHook',
     'GenotypeHook',
+    'ImageCheckHook',
     'ReportHook',
     'SearchLogHook',
     'SplitRecordHook',

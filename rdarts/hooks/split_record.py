@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.datasets.image_record import difference, image_record
-from rdarts.engine.image_check import RecordHook
+from rdarts.hooks.record import RecordHook
 from rdarts.registry import HOOKS
 
 SETTINGS = ('subset', 'fraction', 'mode', 'seed')

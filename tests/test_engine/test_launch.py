@@ -20,6 +20,7 @@ from rdarts.engine import launch, read_checkpoint
 from rdarts.engine.options import parse_options
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.models import MixedOp, NASBench201Supernet
+from rdarts.utils.commands import shown_path
 
 CONFIG = Path('configs/search/rdarts_nb201_digits.py')
 BACKBONE = 'model.backbone'
@@ -293,7 +294,7 @@ def test_only_the_first_rank_says_what_all_find(capsys, monkeypatch):
 
 
 def test_prepare_work_dir(tmp_path, capsys):
-    folder = tmp_path / 'a' / 'b'
+    folder = tmp_path / 'a' / 'b c'
     assert launch.prepare_work_dir(folder, keep=False) == folder
     (folder / 'config.py').write_text('')
     launch.prepare_work_dir(folder, keep=False)  # a start that failed is no run
@@ -308,7 +309,9 @@ def test_prepare_work_dir(tmp_path, capsys):
         moved = sorted(path.name for path in (folder / f'previous_{number}').iterdir())
         assert {'genotypes', 'iter_3.pth', 'search_log.jsonl'} <= set(moved)
         assert 'own_notes.txt' not in moved
-    assert 'held an earlier run: moved to' in capsys.readouterr().out
+    targets = [shown_path(folder / f'previous_{number}') for number in (1, 2)]
+    printed = capsys.readouterr().out
+    assert all(f'held an earlier run: moved to {target} (' in printed for target in targets)
     with pytest.raises(UserError, match='cannot be written: Not a directory'):
         launch.prepare_work_dir(folder / 'own_notes.txt' / 'run', keep=False)
 

@@ -14,9 +14,8 @@ from helpers import digits_runner
 from rdarts.datasets import Digits, ImageFolder, SearchSplit
 from rdarts.datasets.given import GivenDataset
 from rdarts.datasets.image_record import difference, image_record
-from rdarts.engine.image_check import ImageCheckHook
 from rdarts.errors import UserError
-from rdarts.hooks import SplitRecordHook
+from rdarts.hooks import ImageCheckHook, SplitRecordHook
 
 
 def test_the_record_of_a_search_is_what_its_loaders_hold(tmp_path):
@@ -53,7 +52,7 @@ def test_a_set_without_a_split_and_other_ranks_write_nothing(tmp_path, monkeypat
     SplitRecordHook().before_train(runner([1, 2]))
     assert not list(tmp_path.iterdir())
     split = SearchSplit(Digits(limit=20), part='weights')
-    monkeypatch.setattr('rdarts.engine.image_check.is_main_process', lambda: False)
+    monkeypatch.setattr('rdarts.hooks.record.is_main_process', lambda: False)
     SplitRecordHook().before_train(runner(split))
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()

@@ -19,6 +19,7 @@ import torch
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 
 from rdarts.engine import read_checkpoint
+from rdarts.utils.commands import shown_path
 
 LAST = 'epoch_3_iter_18.pth'
 MEASURED = ('time', 'data_time', 'memory')
@@ -504,7 +505,7 @@ def test_second_start_keeps_the_first_run(config, copied):
     before = snapshot(copied)
     again = train(config, copied, '--seed', '1')
     assert again.code == 0, again.err
-    assert f'moved to {copied / "previous_1"}' in again.out
+    assert f'moved to {shown_path(copied / "previous_1")}' in again.out
     assert snapshot(copied / 'previous_1') == before
     # another seed is another search
     first, second = (
