@@ -66,7 +66,8 @@ def retraining_command(
     options = []
     if isinstance(images.get('data_root'), str):
         options = ['--cfg-options', f'data_root={quoted_value(images["data_root"])}']
-    return command('train.py', shipped, '--genotype', work_dir, *options)
+    # an installation of a clone reaches its configs by a link
+    return command('train.py', shipped.resolve(), '--genotype', work_dir, *options)
 
 
 def write_retraining(cfg: Any, space: str, genotype: Genotype) -> None:
