@@ -9,8 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from rdarts.engine.first_lines import add_note
+from rdarts.configuration.notes import add_note
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 # Of a scheduler that counts epochs
 OF_SCHEDULERS = (
@@ -92,7 +93,8 @@ def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = (
     scale.visit(loop, ('train_cfg',))
     if not scale.is_kept(('train_cfg', 'max_epochs')):
         loop['max_epochs'] = epochs
-    add_note(cfg, f'{epochs} epochs where the config has {length}: its epoch numbers in proportion')
+    length = f'{plural(epochs, "epoch")} for the {length} of the config'
+    add_note(cfg, f'{length}, its others in proportion')
 
 
 class _Scale:

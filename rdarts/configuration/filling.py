@@ -21,10 +21,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
 from torch import nn
 
+from rdarts.configuration.notes import add_note
 from rdarts.datasets.paths import resolve_data_root
-from rdarts.engine.first_lines import add_note
 from rdarts.errors import UserError
 from rdarts.utils.commands import short_path
+from rdarts.utils.wording import plural
 
 KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
 LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader', 'test_dataloader')
@@ -224,7 +225,7 @@ def _fill_sizes(cfg: Config, before: Mapping[str, Any], options: Collection[str]
                     step[argument] = value
                     said[f'{name}.{argument} {value}'] = None
     if said:
-        add_note(cfg, f'for images of {side} x {side}: {", ".join(said)}')
+        add_note(cfg, f'images of {side} x {side}: {", ".join(said)}')
     return bool(said)
 
 
@@ -421,5 +422,6 @@ def _drop_auxiliary(cfg: Config, backbone: dict[str, Any], head: Any) -> None:
         backbone['auxiliary'], head['auxiliary'] = False, None
         add_note(
             cfg,
-            f'no auxiliary head: of images of {side} x {side} the network leaves it {pixels} pixel',
+            f'no auxiliary head: of images of {side} x {side} the network leaves it '
+            f'{plural(pixels, "pixel")}',
         )

@@ -23,8 +23,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.architect.hook import ArchitectHook
+from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint import AtomicCheckpointHook
-from rdarts.engine.first_lines import can_recompute, notes_of
+from rdarts.engine.first_lines import align, can_recompute
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.stop_signals import catch_signals, signal_name
@@ -32,6 +33,7 @@ from rdarts.errors import Interrupted
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.backbones import BaseSupernet
 from rdarts.utils.memory import memory_line, tight_memory
+from rdarts.utils.wording import plural
 
 WARMUP = 2  # iterations of each kind that do not count
 LEAST, MOST = 3, 40  # iterations that count, however long they take
@@ -196,17 +198,21 @@ def _measure(cfg: Config) -> dict[str, Any]:
         expected_seconds=expected,
     )
     if is_main_process():
-        alone = f', and {at_rest:.3f} s in the first {rest} epochs: alpha rests' if rest else ''
-        for note in notes_of(cfg):
-            print(f'filled in:  {note}')
-        print(
-            f'parameters: {result["parameters"]:,} and {alphas:,} alphas\n'
-            f'MACs:       {macs:,} a {tuple(image.shape)} image (convolutions, linear layers)\n'
-            f'memory:     {result["memory_mb"]:,.0f} MB peak; {memory_line()}\n'
-            f'iteration:  {train:.3f} s{alone}\n'
-            f'expected:   {datetime.timedelta(seconds=round(expected))} for {max_epochs} epochs '
-            f'of {plan.iterations} iterations'
-        )
+        at_first = f'in the first {plural(rest, "epoch")}: alpha rests'
+        alone = f', and {at_rest:.3f} s {at_first}' if rest else ''
+        duration = datetime.timedelta(seconds=round(expected))
+        lines = [
+            ('parameters', f'{result["parameters"]:,} and {alphas:,} alphas'),
+            ('MACs', f'{macs:,} a {tuple(image.shape)} image (convolutions, linear layers)'),
+            ('memory', f'{result["memory_mb"]:,.0f} MB peak; {memory_line()}'),
+            ('iteration', f'{train:.3f} s{alone}'),
+            (
+                'expected',
+                f'{duration} for {plural(max_epochs, "epoch")} of '
+                f'{plural(plan.iterations, "iteration")}',
+            ),
+        ]
+        print(align([*note_lines(cfg), *lines]))
         recomputes = can_recompute(getattr(model, 'backbone', None))
         warning = tight_memory(result['memory_mb'], recomputes)
         if warning:

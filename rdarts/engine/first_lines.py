@@ -13,11 +13,11 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from rdarts.configuration.notes import note_lines
 from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
 from rdarts.utils.commands import short_path
-
-NOTES = '_notes'  # on a config: what was filled in while it was read
+from rdarts.utils.wording import plural
 
 
 class FirstLinesHook(Hook):
@@ -26,7 +26,20 @@ class FirstLinesHook(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner) -> None:
-        runner.logger.info('\n' + first_lines(runner))
+        runner.logger.info(f'{what_begins(runner)}\n{first_lines(runner)}')
+
+
+def what_begins(runner) -> str:
+    """Such as ``The search rdarts_nb201_digits begins``.
+
+    Args:
+        runner (Runner): A runner whose training is about to begin.
+    """
+    what = 'training' if _architect(runner) is None else 'search'
+    name = ' '.join(filter(None, ('The', what, runner.cfg.get('experiment_name'))))
+    if runner.epoch or runner.iter:
+        return f'{name} goes on after epoch {runner.epoch}, iteration {runner.iter:,}'
+    return f'{name} begins'
 
 
 def first_lines(runner) -> str:
@@ -37,7 +50,7 @@ def first_lines(runner) -> str:
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     backbone = getattr(model, 'backbone', None)
-    architect = next((h for h in runner.hooks if hasattr(h, 'arch_dataloader')), None)
+    architect = _architect(runner)
     lines = [
         ('data', _data(runner)),
         ('images', _images(runner, architect)),
@@ -52,7 +65,7 @@ def first_lines(runner) -> str:
     if warning:
         lines.append(('', warning))
     lines.append(('writes to', short_path(runner.work_dir)))
-    lines += [('filled in' if not i else '', note) for i, note in enumerate(notes_of(runner.cfg))]
+    lines += note_lines(runner.cfg)
     return align(lines)
 
 
@@ -77,16 +90,6 @@ def align(lines: Sequence[tuple[str, str]]) -> str:
     return '\n'.join(f'{name + ":" if name else "":{width}}{value}' for name, value in lines)
 
 
-def add_note(cfg: Any, note: str) -> None:
-    """Remember for the first lines what was filled in while a config was read."""
-    object.__setattr__(cfg, NOTES, [*notes_of(cfg), note])
-
-
-def notes_of(cfg: Any) -> list[str]:
-    """See :func:`add_note`."""
-    return list(vars(cfg).get(NOTES, ()))
-
-
 def _chain(dataset: Any) -> Iterator[Any]:
     """A data set and those that it wraps, from outside in; of several, the first."""
     while dataset is not None:
@@ -94,6 +97,10 @@ def _chain(dataset: Any) -> Iterator[Any]:
         inner = vars(dataset).get('dataset') if hasattr(dataset, '__dict__') else None
         several = vars(dataset).get('datasets') if hasattr(dataset, '__dict__') else None
         dataset = inner if inner is not None else (several[0] if several else None)
+
+
+def _architect(runner) -> Any:
+    return next((hook for hook in runner.hooks if hasattr(hook, 'arch_dataloader')), None)
 
 
 def _data(runner) -> str:
@@ -169,7 +176,7 @@ def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
         parts.append(relaxation)
     rest = getattr(architect, 'start_epoch', 0)
     if rest:
-        parts.append(f'alpha rests for {rest} epochs')
+        parts.append(f'alpha rests for {plural(rest, "epoch")}')
     yield 'method', ', '.join(parts)
 
 
@@ -182,9 +189,7 @@ def _schedule(schedule: Any) -> str:
 
 def _epochs(runner) -> str:
     loop = runner.train_loop
-    text = f'{runner.max_epochs:,} of {len(loop.dataloader):,} iterations'
-    if getattr(runner, 'epoch', 0) or getattr(runner, 'iter', 0):
-        text += f', going on after epoch {runner.epoch}, iteration {runner.iter:,}'
+    text = f'{runner.max_epochs:,} of {plural(len(loop.dataloader), "iteration")}'
     schedule = runner.cfg.get('schedule_epochs')
     if schedule and schedule != runner.max_epochs:
         text += f', of a schedule of {schedule}'

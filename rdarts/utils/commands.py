@@ -1,4 +1,4 @@
-"""Commands as tools print them: to be copied into a shell as they stand."""
+"""Paths and commands as tools print them: commands can be copied into a shell as they stand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def short_path(path: str | os.PathLike[str]) -> str:
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
-    """A path as a shell takes it, relative to the working directory where that is shorter.
+    """What :func:`short_path` gives, as a shell takes it.
 
     Args:
         path (str | PathLike): The path.

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from rdarts.utils.wording import plural
+
 ROOT = Path('/')
 # How long a thread that waits for others spins before it sleeps. By default it spins for
 # milliseconds, on a core that a neighbour, or another thread under a quota, could use.
@@ -42,15 +44,15 @@ def usable_cores(root: Path = ROOT) -> Cores:
     """
     total = os.cpu_count() or 1
     processors = _affinity()
-    count, reason = len(processors), f'the machine has {_plural(total, "processor")}'
+    count, reason = len(processors), f'the machine has {plural(total, "processor")}'
     if count < total:
-        reason = f'the affinity is {count} of {_plural(total, "processor")}'
+        reason = f'the affinity is {count} of {plural(total, "processor")}'
     physical = _physical_cores(processors, root)
     if physical < count:
-        count, reason = physical, f'{_plural(count, "processor")} of {_plural(physical, "core")}'
+        count, reason = physical, f'{plural(count, "processor")} of {plural(physical, "core")}'
     quota = cpu_quota(root)
     if quota is not None and max(1, int(quota)) < count:
-        reason = f"the container's quota is {quota:g} of {_plural(len(processors), 'processor')}"
+        reason = f"the container's quota is {quota:g} of {plural(len(processors), 'processor')}"
         count = max(1, int(quota))
     return Cores(count, reason)
 
@@ -184,7 +186,7 @@ def threads_line(threads: int, root: Path = ROOT) -> str:
         reason = cores.reason
     else:
         reason = f'set by the program; {cores.reason}'
-    return f'{_plural(threads, "thread")} ({reason})'
+    return f'{plural(threads, "thread")} ({reason})'
 
 
 def _affinity() -> set[int]:
@@ -210,7 +212,3 @@ def _unescape(text: str) -> str:
     for code, character in (('\\040', ' '), ('\\011', '\t'), ('\\012', '\n'), ('\\134', '\\')):
         text = text.replace(code, character)
     return text
-
-
-def _plural(number: int, word: str) -> str:
-    return f'{number} {word}{"" if number == 1 else "s"}'

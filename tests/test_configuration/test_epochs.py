@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import TOOLS
 
-from rdarts.engine.first_lines import notes_of
+from rdarts.configuration.notes import notes_of
 from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 
@@ -20,7 +20,7 @@ def test_r_darts_of_five_epochs_of_a_hundred():
     cfg = load('search/rdarts_nb201_c10', epochs=3)
     assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs, cfg.epochs) == (3, 60, 3)
     assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (60, 60)
-    assert notes_of(cfg)[0].startswith('3 epochs where the config has 5')
+    assert notes_of(cfg)[0] == '3 epochs for the 5 of the config, its others in proportion'
     longer = load('search/rdarts_nb201_c10', epochs=10)
     assert (longer.train_cfg.max_epochs, longer.param_scheduler.T_max) == (10, 200)
 

@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from PIL import Image
 
 from rdarts.configuration.filling import fill_in, image_side, require_classes, sources
-from rdarts.engine.first_lines import notes_of
+from rdarts.configuration.notes import notes_of
 from rdarts.engine.launch import build_runner, check_model, load_config, set_genotype
 from rdarts.errors import UserError
 

@@ -100,8 +100,8 @@ def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
     assert found['seconds_at_rest'] is None
     assert found['expected_seconds'] == pytest.approx(7 * 6 * 1.0 + 3 * 6 * 0.25)
     out = capsys.readouterr().out
-    assert 'iteration:  1.000 s\n' in out
-    assert 'expected:   0:00:46 for 7 epochs of 6 iterations' in out
+    assert 'iteration:   1.000 s\n' in out
+    assert 'expected:    0:00:46 for 7 epochs of 6 iterations' in out
 
 
 @pytest.mark.parametrize('order', ['alpha_first', 'weights_first'])
@@ -120,7 +120,7 @@ def test_epochs_in_which_alpha_rests_have_iterations_of_the_weights_alone(
     assert found['seconds_at_rest'] == pytest.approx(0.4)
     assert found['expected_seconds'] == pytest.approx(3 * 6 * 0.4 + 4 * 6 * 1.0 + 6 * 0.25)
     out = capsys.readouterr().out
-    assert 'iteration:  1.000 s, and 0.400 s in the first 3 epochs: alpha rests\n' in out
+    assert 'iteration:   1.000 s, and 0.400 s in the first 3 epochs: alpha rests\n' in out
     # of a search that ends before alpha moves
     found = dry_run(digits_config(tmp_path / 'run', {**options, 'train_cfg.max_epochs': 2}, 96))
     assert found['expected_seconds'] == pytest.approx(2 * 6 * 0.4 + 6 * 0.25)
@@ -159,7 +159,7 @@ def test_dry_run_writes_nothing(resume, tmp_path):
     )
     assert done.code == 0, done.err
     for pattern in (
-        r'parameters: [\d,]+ and 30 alphas\n',
+        r'parameters: +[\d,]+ and 30 alphas\n',
         r'MACs: +[\d,]+ a \(3, 32, 32\) image',
         r'memory: +[\d,]+ MB peak; [\d.]+ GB free of [\d.]+ GB \(the \w+\)',
         r'iteration: +[\d.]+ s\n',

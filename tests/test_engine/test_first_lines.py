@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 
 import pytest
 from helpers import TOOLS, digits_runner, log_text
-from mmengine.config import Config
 
-from rdarts.engine.first_lines import add_note, align, notes_of
+from rdarts.configuration.notes import add_note
+from rdarts.engine.first_lines import align
 from rdarts.engine.launch import build_runner, load_config, quiet_log, set_genotype
 from rdarts.utils.commands import short_path
 
@@ -41,12 +42,14 @@ def test_a_search_says_what_it_computes(tmp_path):
     )
     assert found['space'] == 'nas_bench_201: 6 edges (cell)'
     assert found['method'] == (
-        'BERArchitectHook, first order, BatchEntropyDecay x 0.75, alpha rests for 1 epochs'
+        'BERArchitectHook, first order, BatchEntropyDecay x 0.75, alpha rests for 1 epoch'
     )
     assert found['epochs'] == '1 of 2 iterations, of a schedule of 100'
     assert found['device'] == 'cpu' and found['threads'].startswith('1 thread (')
     assert found['writes to'] == short_path(tmp_path)
     assert text.index('\ndata:') < text.index('Epoch(train)')
+    head = text.partition('\ndata:')[0].splitlines()[-1]
+    assert re.fullmatch(r'.* - INFO - The search \w+ begins', head)
     # once, however many epochs and checkpoints
     assert 'Exp name' not in text and 'Loads checkpoint by' not in text
 
@@ -69,14 +72,11 @@ def test_a_retraining_and_what_was_filled_in(tmp_path):
     assert found['genotype'].startswith('|nor_conv_1x1~0|+|none~0|')
     assert 'method' not in found and 'space' not in found
     assert '\nfilled in:  ' in text  # of the config itself, too
-    assert ' head.in_channels = 64\n            head.num_classes = 10\n' in text
+    assert ' head.in_channels = 64; head.num_classes = 10\n' in text
+    assert ' - INFO - The training retraining_first_lines begins\ndata:' in text
 
 
-def test_notes_are_the_configs_own():
-    cfg = Config(dict(a=1))
-    add_note(cfg, 'one')
-    assert notes_of(cfg) == ['one'] and notes_of(Config(dict(a=1))) == []
-    assert cfg.to_dict() == dict(a=1)
+def test_names_and_values_stand_below_each_other():
     assert align([('a', '1'), ('abc', '2'), ('', '3')]) == 'a:    1\nabc:  2\n      3'
 
 

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from rdarts.utils.wording import plural
+
+
+def test_plural():
+    assert [plural(number, 'epoch') for number in (0, 1, 2, 1500)] == [
+        '0 epochs',
+        '1 epoch',
+        '2 epochs',
+        '1,500 epochs',
+    ]
