@@ -21,7 +21,7 @@ from rdarts.configuration.declarations import (
     members,
 )
 from rdarts.configuration.relations import relations
-from rdarts.configuration.sections import LOADER, PLAIN, SECTIONS, Section
+from rdarts.configuration.sections import LOADER, OF_CLASSIFIERS, PLAIN, SECTIONS, Section
 from rdarts.configuration.signatures import (
     MISSING,
     UNKNOWN,
@@ -113,6 +113,8 @@ class _Checker:
 
     def run(self) -> None:
         for key, kind in PLAIN.items():
+            if key in OF_CLASSIFIERS and self.scope == 'mmdet':
+                continue
             if key in self.cfg:
                 self.argument(self.cfg[key], key, Argument(kind, None), 'MODELS')
         if self.faults:  # the scope may be one of them

@@ -57,6 +57,7 @@ NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 Inside = Annotated[float, Gt(0), Lt(1)]
+Side = Annotated[int, Ge(4), Le(2**14)]  # of images, in pixels: networks halve it twice or more
 # of an image, 0 .. 255
 Pixel = Annotated[int, Ge(0), Le(255)]
 PixelValue = Annotated[float, Ge(0), Le(255)]

@@ -22,13 +22,14 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
 from torch import nn
 
 from rdarts.configuration.notes import add_note
+from rdarts.configuration.sections import LOADERS, OF_CLASSIFIERS, innermost
 from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
 from rdarts.utils.commands import short_path
+from rdarts.utils.signatures import takes
 from rdarts.utils.wording import plural
 
 KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
-LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def _sizes(side: int) -> dict[str, dict[str, int]]:
@@ -61,40 +62,40 @@ def fill_in(
         options (Collection[str]): The keys that an option has set. Defaults to none.
 
     Raises:
-        UserError: A key cannot be what it is, or an option among them would change nothing.
+        UserError: An option among them would change nothing.
     """
-    _check(cfg)
     before = {key: (before or {}).get(key) for key in KEYS}
     options = [key for key in KEYS if key in options]
     changed = {
         'data_root': _fill_sets(cfg, 'data_root', before, options),
         'limit': _fill_sets(cfg, 'limit', before, options),
-        'image_size': _fill_sizes(cfg, before, options),
-        'num_classes': _fill_classes(cfg, before, options),
+        'image_size': False,
+        'num_classes': False,
     }
+    if cfg.get('default_scope') != 'mmdet':
+        changed['image_size'] = _fill_sizes(cfg, before, options)
+        changed['num_classes'] = _fill_classes(cfg, before, options)
     for key in options:
         if not changed[key] and cfg.get(key) != before[key]:
-            raise UserError(f'--cfg-options: {key} would change nothing: {_why_nothing(cfg, key)}')
+            raise UserError(f'--cfg-options: {_why_nothing(cfg, key, before[key])}')
 
 
-def _check(cfg: Config) -> None:
-    for key in ('image_size', 'num_classes', 'limit'):
-        value = cfg.get(key)
-        if value is not None and (not isinstance(value, int) or value is True or value < 1):
-            raise UserError(f'{key} must be a positive whole number, but is {value!r}')
-    root = cfg.get('data_root')
-    if root is not None and (not isinstance(root, str) or not root):
-        raise UserError(f'data_root must be a folder, but is {root!r}')
-
-
-def _why_nothing(cfg: Config, key: str) -> str:
+def _why_nothing(cfg: Config, key: str, before: Any) -> str:
     names = [f'{name}.dataset' for name in LOADERS if cfg.get(name)]
+    nothing = f'{key} would change nothing:'
+    kinds = ', '.join(sorted({str(source.get('type')) for source in sources(cfg)}))
     if key in ('data_root', 'limit'):
-        kinds = sorted({str(source.get('type')) for source in sources(cfg)})
-        return f'the data sets ({", ".join(kinds)}) write their own, or take none'
+        return f'{nothing} the data sets ({kinds}) write their own, or take none'
+    if key in OF_CLASSIFIERS and cfg.get('default_scope') == 'mmdet':
+        return f'{nothing} detectors write their own'
+    if cfg.get(key) is None:
+        counted = f'; the classes of {kinds} are not counted' if key == 'num_classes' else ''
+        return f'{key} must be a number, such as the {before} of the config, but is None{counted}'
     if key == 'image_size':
-        return f'the config writes the sizes of its pipelines: set them in {", ".join(names)}'
-    return 'the config writes model.head.num_classes and data_preprocessor.num_classes: set those'
+        places = ', '.join(names)
+        return f'{nothing} the config writes the sizes of its pipelines: set them in {places}'
+    places = 'model.head.num_classes and data_preprocessor.num_classes'
+    return f'{nothing} the config writes {places}: set those'
 
 
 # Data sets
@@ -107,18 +108,7 @@ def sources(cfg: Config) -> Iterator[ConfigDict]:
     loaders.append(hook.get('arch_dataloader') if isinstance(hook, dict) else None)
     for loader in loaders:
         if isinstance(loader, dict):
-            yield from _innermost(loader.get('dataset'))
-
-
-def _innermost(dataset: Any) -> Iterator[ConfigDict]:
-    if not isinstance(dataset, dict):
-        return
-    inner = [dataset.get('dataset'), *(dataset.get('datasets') or ())]
-    inner = [one for one in inner if isinstance(one, dict)]
-    if not inner:
-        yield dataset
-    for one in inner:
-        yield from _innermost(one)
+            yield from (source for _, source in innermost(loader.get('dataset')))
 
 
 def _class_of(cfg: Config, entry: Mapping[str, Any], registry: Registry) -> Any:
@@ -131,19 +121,6 @@ def _class_of(cfg: Config, entry: Mapping[str, Any], registry: Registry) -> Any:
             return scoped.get(kind)
     except (ImportError, KeyError, RuntimeError):
         return None
-
-
-def _takes(kind: Any, name: str) -> bool:
-    """Whether a class, or one that it hands its other arguments on to, has an argument."""
-    for base in inspect.getmro(kind) if inspect.isclass(kind) else ():
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters
-        if name in parameters:
-            return True
-        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-            return False
-    return False
 
 
 def _is_ours(kind: Any) -> bool:
@@ -175,7 +152,7 @@ def _fill_sets(cfg: Config, key: str, before: Mapping[str, Any], options: Collec
 def _argument(kind: Any, key: str) -> str | None:
     """The argument of a data set that is what a key says; None where it has none."""
     # other packages' join a data_root with further folders
-    if _is_ours(kind) and _takes(kind, key):
+    if _is_ours(kind) and takes(kind, key):
         return key
     if key == 'limit' and inspect.isclass(kind) and issubclass(kind, BaseDataset):
         return 'indices'  # a number of them: the first
@@ -236,7 +213,8 @@ def _plain(step: Any) -> str:
 
 def _left_out(step: Mapping[str, Any], wanted: Mapping, old: Mapping, given: bool) -> bool:
     first = next(iter(wanted))
-    return _follows(step.get(first), old[first], given)
+    # the other way to size a Resize
+    return step.get('scale_factor') is None and _follows(step.get(first), old[first], given)
 
 
 def _sizes_left_out(pipeline: list, sizes: Mapping, old: Mapping, given: bool) -> bool:
@@ -268,21 +246,23 @@ def _fill_classes(cfg: Config, before: Mapping[str, Any], options: Collection[st
     preprocessor = cfg.get('data_preprocessor')
     old, given = before['num_classes'], 'num_classes' in options
     places = []
-    if isinstance(head, dict) and _takes(_class_of(cfg, head, MODELS), 'num_classes'):
+    if isinstance(head, dict) and takes(_class_of(cfg, head, MODELS), 'num_classes'):
         places.append(('model.head', head))
     if isinstance(preprocessor, dict) and preprocessor.get('type') in (None, 'ClsDataPreprocessor'):
         places.append(('data_preprocessor', preprocessor))
-    open_ = [
-        (name, entry) for name, entry in places if _follows(entry.get('num_classes'), old, given)
-    ]
+    open_ = [pair for pair in places if _follows(pair[1].get('num_classes'), old, given)]
     if not open_:
         return False
     value, source = cfg.get('num_classes'), ''
     if value is None:
-        written = [entry['num_classes'] for _, entry in places if entry.get('num_classes')]
+        written = [pair[1]['num_classes'] for pair in places if pair not in open_]
         value, source = (written[0], '') if written else _count_folders(cfg)
     if value is None:
-        return False
+        if not given or not any(_folders(cfg)):
+            return False
+        for _, entry in open_:
+            entry['num_classes'] = None  # the start says where images were looked for
+        return True
     if 'num_classes' in cfg:
         cfg.num_classes = value
         open_ += _sets_of_classes(cfg, old, given)
@@ -305,14 +285,21 @@ def _sets_of_classes(cfg: Config, old: Any, given: bool) -> list[tuple[str, Conf
     return found
 
 
-def _count_folders(cfg: Config) -> tuple[int | None, str]:
-    """The classes of an image folder, and where they were counted; None without one."""
-    from rdarts.datasets.image_folder import ImageFolder, class_names
+def _folders(cfg: Config) -> Iterator[tuple[ConfigDict, Any]]:
+    """The image folders among the data sets, each with its class."""
+    from rdarts.datasets.image_folder import ImageFolder
 
     for source in sources(cfg):
         kind = _class_of(cfg, source, DATASETS)
-        if not inspect.isclass(kind) or not issubclass(kind, ImageFolder):
-            continue
+        if inspect.isclass(kind) and issubclass(kind, ImageFolder):
+            yield source, kind
+
+
+def _count_folders(cfg: Config) -> tuple[int | None, str]:
+    """The classes of an image folder, and where they were counted; None without one."""
+    from rdarts.datasets.image_folder import class_names
+
+    for source, kind in _folders(cfg):
         try:
             root = resolve_data_root(source.get('data_root'), kind.default_folder)
         except UserError:
@@ -332,7 +319,7 @@ def require_classes(cfg: Config) -> None:
     head = (cfg.get('model') or {}).get('head')
     if not isinstance(head, dict) or head.get('num_classes') is not None:
         return
-    if not _takes(_class_of(cfg, head, MODELS), 'num_classes'):
+    if not takes(_class_of(cfg, head, MODELS), 'num_classes'):
         return
     reason = ''
     for source in sources(cfg):
@@ -354,7 +341,7 @@ def lacks_width(cfg: Config) -> bool:
     head = (cfg.get('model') or {}).get('head')
     if not isinstance(head, dict) or head.get('in_channels') is not None:
         return False
-    return _takes(_class_of(cfg, head, MODELS), 'in_channels')
+    return takes(_class_of(cfg, head, MODELS), 'in_channels')
 
 
 def fill_widths(cfg: Config) -> nn.Module | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rdarts.configuration.sections import LOADERS
+from rdarts.configuration.sections import LOADERS, innermost
 
 # the three keys of each run that mmengine wants together
 _TOGETHER = (
@@ -100,7 +100,7 @@ def _classes(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tu
     for key in LOADERS:
         loader = cfg.get(key)
         if isinstance(loader, Mapping):
-            for place, dataset in _datasets(loader.get('dataset'), f'{key}.dataset'):
+            for place, dataset in innermost(loader.get('dataset'), f'{key}.dataset'):
                 found = _number_of_classes(dataset, resolve)
                 if found is not None and found != number:
                     name = dataset.get('type')
@@ -134,20 +134,6 @@ def _head(model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if isinstance(found, Mapping) and 'num_classes' in found:
             return '.'.join(('model', *keys)), found
     return '', {}
-
-
-def _datasets(dataset: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A data set's config, or those of the ones that it wraps."""
-    if not isinstance(dataset, Mapping):
-        return
-    inner = dataset.get('dataset')
-    if isinstance(inner, Mapping):
-        yield from _datasets(inner, f'{path}.dataset')
-    elif isinstance(dataset.get('datasets'), (list, tuple)):
-        for index, one in enumerate(dataset['datasets']):
-            yield from _datasets(one, f'{path}.datasets.{index}')
-    else:
-        yield path, dataset
 
 
 def _number_of_classes(dataset: Mapping[str, Any], resolve: Callable[..., Any]) -> int | None:

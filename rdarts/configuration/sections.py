@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
-from rdarts.configuration.declarations import Among, Component, Count, Positive, Seed
+from rdarts.configuration.declarations import Among, Component, Count, Positive, Seed, Side
 from rdarts.configuration.framework_ranges import ParamwiseCfg
 from rdarts.configuration.signatures import MISSING, Argument
 
@@ -95,6 +95,9 @@ class Compile(TypedDict, total=False):
 
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
+# Names that configs of detection use as they like: (1024, 1024), 80
+OF_CLASSIFIERS = ('image_size', 'num_classes')
+
 # what is no component
 PLAIN: dict[str, Any] = dict(
     default_scope=Annotated[str, Among(('mmengine', 'mmpretrain', 'mmdet', 'rdarts'))],
@@ -115,6 +118,12 @@ PLAIN: dict[str, Any] = dict(
     find_unused_parameters=bool,
     new_head=bool,
     sync_bn=Literal['torch', 'mmcv'],
+    # which other entries follow: filling.py, epochs.py
+    data_root=str | None,
+    image_size=Side | None,
+    num_classes=Positive | None,
+    limit=Positive | None,
+    epochs=Positive | None,
 )
 
 _LOADER = dict(
@@ -153,3 +162,23 @@ SECTIONS: dict[str, Section] = {
     'visualizer': Section('VISUALIZERS', default='Visualizer'),
     'log_processor': Section('LOG_PROCESSORS', default='LogProcessor'),
 }
+
+
+def innermost(dataset: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """The data sets that others wrap, or one that wraps none, each with its path.
+
+    Args:
+        dataset (dict): The config of a data set; of anything else nothing is given.
+        path (str): Where it stands. Defaults to ''.
+    """
+    if not isinstance(dataset, Mapping):
+        return
+    several = dataset.get('datasets')
+    wrapped = {f'{path}.dataset': dataset.get('dataset')}
+    if isinstance(several, (list, tuple)):
+        wrapped.update((f'{path}.datasets.{index}', one) for index, one in enumerate(several))
+    wrapped = {place: one for place, one in wrapped.items() if isinstance(one, Mapping)}
+    if not wrapped:
+        yield path, dataset
+    for place, one in wrapped.items():
+        yield from innermost(one, place)

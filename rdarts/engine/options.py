@@ -18,13 +18,9 @@ from rdarts.configuration.option_values import read_options
 from rdarts.configuration.sections import PLAIN, SECTIONS
 from rdarts.errors import UserError, nearest
 
-# read by us, or by mmengine's runner beside its arguments
-OTHER_KEYS = (
-    *('arch_dataloader', 'arch_optimizer', 'model_wrapper_cfg', 'new_head', 'runner_type'),
-    *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
-    *('custom_imports', 'import_from', 'sync_bn'),
-    *('data_root', 'image_size', 'num_classes', 'limit', 'epochs'),  # what follows: filling.py
-)
+# read by us, by mmengine, or by its runner
+READ = {*inspect.signature(Runner).parameters, *PLAIN, *SECTIONS, 'runner_type', 'import_from'}
+READ -= {'cfg', 'schedule_epochs'}  # which is used while a config is read
 
 _BASES = Path(__file__).resolve().parents[1] / '.mim' / 'configs' / '_base_'
 
@@ -87,16 +83,15 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
         UserError: No config has the key; or one has it only to make other entries of it, which
             were made when the file was read.
     """
-    read = {*inspect.signature(Runner).parameters, *OTHER_KEYS} - {'cfg'}
-    known = {*cfg.keys(), *read}
+    known = {*cfg.keys(), *READ}
     code = _parse(cfg.text)
     for option in options:
         key, *rest = option.split('.')
         if key not in known:
             raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
-        if key in read or option == 'schedule_epochs' or not _is_used(code, key):
+        if key in READ or option == 'schedule_epochs' or not _is_used(code, key):
             continue
-        places = _made_of(cfg, code, key, rest, read)
+        places = _made_of(cfg, code, key, rest, READ)
         raise UserError(
             f"--cfg-options: '{key}' is used while the config is read, and no more after that: "
             + (f'set {", ".join(places)}' if places else 'set what is made of it')
@@ -111,7 +106,7 @@ def check_names(cfg: Config) -> None:
     Raises:
         UserError: It has one.
     """
-    known = {*inspect.signature(Runner).parameters, *OTHER_KEYS, *PLAIN, *SECTIONS} - {'cfg'}
+    known = {*READ, 'schedule_epochs'}
     unread = [key for key in cfg if key not in known]
     near = {key: match[0] for key in unread if (match := get_close_matches(key, known, 1, 0.85))}
     # another one of its kind, such as model_2

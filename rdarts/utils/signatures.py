@@ -38,6 +38,16 @@ def misfit(target: Callable, names: Collection[str]) -> str | None:
     return None
 
 
+def takes(target: Callable, name: str) -> bool:
+    """Whether a class, or one that it hands its other arguments on to, takes a keyword by name.
+
+    Args:
+        target (Callable): A class or function; of anything else, no.
+        name (str): The keyword.
+    """
+    return any(name in _named(call) for call in _signatures(target))
+
+
 def takes_any(call: Callable | inspect.Signature) -> bool:
     """Whether a call takes keywords of any name."""
     if not isinstance(call, inspect.Signature):

@@ -294,6 +294,12 @@ def test_a_name_that_is_no_component_is_refused_where_it_is_almost_one(configs):
     assert "did you mean 'CrossEntropyLoss'?" in line
 
 
+def test_image_size_of_detection_is_a_name_of_its_own():
+    check_config(dict(default_scope='mmdet', image_size=(1024, 1024), num_classes='x'))
+    with pytest.raises(UserError, match='image_size must be a whole number of at least 4'):
+        check_config(dict(default_scope='mmpretrain', image_size=(1024, 1024)))
+
+
 def load_text(folder: Path, text: str) -> Config:
     path = folder / 'own.py'
     base = CONFIGS / 'search' / 'rdarts_nb201_digits.py'

@@ -170,15 +170,39 @@ def test_the_first_classes_of_imagenet16():
 @pytest.mark.parametrize(
     ('path', 'options', 'message'),
     [
-        ('search/rdarts_nb201_c10', dict(image_size=0), 'image_size must be a positive whole numb'),
-        ('search/rdarts_nb201_c10', dict(image_size=32.5), 'image_size must be a positive whole'),
+        ('search/rdarts_nb201_c10', dict(image_size=0), 'image_size must be a whole number of'),
+        ('search/rdarts_nb201_c10', dict(image_size=32.5), 'image_size must be a whole number'),
         (
             'search/rdarts_nb201_c10',
             dict(limit='x'),
-            "limit must be a positive whole .* is 'x'",
+            "limit must be a whole number of at least 1 or None, but is 'x'",
         ),
-        ('search/rdarts_nb201_c10', dict(num_classes=True), 'num_classes must be a positive whole'),
-        ('search/rdarts_nb201_c10', dict(data_root=5), 'data_root must be a folder, but is 5'),
+        ('search/rdarts_nb201_c10', dict(num_classes=True), 'num_classes must be a whole number'),
+        (
+            'search/rdarts_nb201_c10',
+            dict(data_root=5),
+            'data_root must be a text or None, but is 5',
+        ),
+        (
+            'search/rdarts_nb201_digits',
+            dict(image_size=1),
+            'image_size must be .* at least 4 and at',
+        ),
+        (
+            'search/rdarts_nb201_digits',
+            dict(image_size=10**9),
+            'at most 16384 or None, but is 1000',
+        ),
+        (
+            'search/rdarts_nb201_digits',
+            dict(image_size=None),
+            'image_size must be a number, such as the 32 of the config, but is None$',
+        ),
+        (
+            'search/rdarts_nb201_digits',
+            dict(num_classes=None),
+            r'num_classes must be .* the 10 of .*; the classes of rdarts\.Digits are not counted',
+        ),
         (
             'search/rdarts_nb201_digits',
             dict(data_root='x'),
@@ -204,6 +228,38 @@ def test_an_option_that_would_change_nothing(photos, tmp_path):
     for key, place in (('image_size', 'train_dataloader.dataset'), ('num_classes', 'model.head')):
         with pytest.raises(UserError, match=f'{key} would change nothing: .*{place}'):
             load_config(path, {key: 5})
+
+
+def test_classes_are_counted_again_where_an_option_says_so(photos, tmp_path):
+    path = config(tmp_path, f'data_root = {str(photos)!r}\nnum_classes = 5\n')
+    assert load_config(path).model.head.num_classes == 5
+    load_config(path).dump(tmp_path / 'config.py')
+    for source in (path, tmp_path / 'config.py'):
+        cfg = load_config(source, dict(num_classes=None))
+        assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 3
+        cfg = load_config(source, dict(num_classes=None, data_root='nowhere'))
+        with pytest.raises(UserError, match="num_classes is not set, and cannot be .*'nowhere'"):
+            require_classes(cfg)
+
+
+def test_a_resize_by_a_factor_stays():
+    step = dict(type='Resize', scale_factor=0.5)
+    loader = dict(dataset=dict(type='CIFAR10', pipeline=[step, dict(type='CenterCrop')]))
+    cfg = Config(dict(default_scope='mmpretrain', image_size=16, train_dataloader=loader))
+    fill_in(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == [step, dict(type='CenterCrop', crop_size=16)]
+
+
+def test_names_of_detection_are_its_own():
+    """The configs of mmdet have an ``image_size`` of two numbers, of which they make others."""
+    step = dict(type='Resize', keep_ratio=True)
+    loader = dict(dataset=dict(type='CocoDataset', pipeline=[step]))
+    cfg = Config(dict(default_scope='mmdet', image_size=(1024, 1024), train_dataloader=loader))
+    fill_in(cfg)
+    assert cfg.train_dataloader.dataset.pipeline == [step]
+    cfg.image_size = 512
+    with pytest.raises(UserError, match='image_size would change nothing: detectors write'):
+        fill_in(cfg, dict(image_size=(1024, 1024)), ['image_size'])
 
 
 def test_classes_that_cannot_be_counted(tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ MISTAKES = [
         'model.head.in_channels=4',
         'the network gives 64 features: set model.head.in_channels=64',
     ),
-    ('image_size=0', 'image_size must be a positive whole number, but is 0'),
+    ('image_size=0', 'image_size must be a whole number of at least 4'),
     ('epochs=1.5', 'epochs must be a positive integer, but is 1.5'),
     (
         'train_cfg.max_epochs=0',

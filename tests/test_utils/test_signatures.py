@@ -7,7 +7,7 @@ import functools
 import pytest
 from torch import nn
 
-from rdarts.utils.signatures import misfit
+from rdarts.utils.signatures import misfit, takes
 
 
 def function(first, second=2, *, third):
@@ -60,3 +60,9 @@ class Created:
 )
 def test_misfit(target, names, reason):
     assert misfit(target, names) == reason
+
+
+def test_what_a_class_takes_by_way_of_its_bases():
+    assert all(takes(Child, name) for name in ('depth', 'height', 'width'))
+    assert takes(function, 'third') and not takes(function, 'fourth')
+    assert not takes(Layer, 'height') and not takes(None, 'height')
