@@ -59,22 +59,42 @@ def is_defect(error: BaseException) -> bool:
     return str(trace.tb_frame.f_globals.get('__name__', '')).partition('.')[0] == 'rdarts'
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names what ``name`` may have meant.
+def likeness(first: str, second: str) -> float:
+    """How alike two names are, from 0 to 1."""
+    return difflib.SequenceMatcher(None, first, second).ratio()
+
+
+def closest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The name that another may have meant; None where none is near.
 
     Args:
         name (str): The name that is not known.
         known (Iterable[str]): The names that are.
+        least (float): The least :func:`likeness`. Defaults to 0.6.
+    """
+    close = difflib.get_close_matches(name, sorted(set(known)), n=5, cutoff=least)
+    # of names that are as near, the one as long as what was written
+    return max(
+        close, key=lambda one: (likeness(one, name), -abs(len(one) - len(name))), default=None
+    )
+
+
+def nearest(name: str, known: Iterable[str], most: int = 24) -> str:
+    """A hint that names what ``name`` may have meant.
+
+    Args:
+        name (str): The name that is not known.
+        known (Iterable[str]): The names that are. A prefix ``rdarts.`` counts on neither side.
+        most (int): How many are listed. Defaults to 24.
 
     Returns:
         str: ``did you mean 'x'?``, or the list of known names where none is near.
     """
     known = sorted(set(known))
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    if close:
-        # of names that are as near, the one as long as what was written
-        ratios = [difflib.SequenceMatcher(None, other, name).ratio() for other in close]
-        places = range(len(close))
-        best = max(places, key=lambda i: (ratios[i], -abs(len(close[i]) - len(name)), -i))
-        return f"did you mean '{close[best]}'?"
-    return 'known: ' + ', '.join(known)
+    bare = {one.removeprefix('rdarts.'): one for one in reversed(known)}
+    for part in (name.removeprefix('rdarts.'), name.rpartition('.')[2]):  # or of another package
+        close = closest(part, bare, 0.5)
+        if close is not None:
+            return f"did you mean '{bare[close]}'?"
+    more = f' and {len(known) - most} more' if len(known) > most else ''
+    return f'known: {", ".join(known[:most])}{more}'

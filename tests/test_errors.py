@@ -16,6 +16,16 @@ def test_nearest_lists_all_where_none_is_close():
     assert nearest('zzz', ['b', 'a', 'b']) == 'known: a, b'
 
 
+def test_prefixes_make_no_names_alike():
+    assert nearest('rdarts.x', ['rdarts.DARTSNet']) == 'known: rdarts.DARTSNet'
+    assert nearest('DARTSNets', ['rdarts.DARTSNet']) == "did you mean 'rdarts.DARTSNet'?"
+    assert nearest('mmengine.EMHook', ['EMAHook']) == "did you mean 'EMAHook'?"
+
+
+def test_a_long_list_is_cut():
+    assert nearest('zzz', map(str, range(9)), 3) == 'known: 0, 1, 2 and 6 more'
+
+
 def test_a_users_mistake_and_a_failed_run_are_different_errors():
     assert issubclass(UserError, ValueError)
     assert not issubclass(RunFailed, UserError) and not issubclass(UserError, RunFailed)

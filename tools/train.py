@@ -97,7 +97,7 @@ def main() -> int:
     runner = launch.build_runner(cfg)
     runner.train()
     path = Path(cfg.work_dir) / 'genotype.json'
-    if is_main_rank() and runner.cfg.default_hooks.get('genotype'):
+    if is_main_rank() and (cfg.get('default_hooks') or {}).get('genotype'):
         genotype = parse_genotype(path.read_text(encoding='utf-8'))
         print(f'\ngenotype: {genotype.to_string()}')
         print(f'saved in: {shown_path(path)}')

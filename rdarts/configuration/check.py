@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +28,7 @@ from rdarts.configuration.signatures import (
     arguments_of,
     of_framework,
 )
-from rdarts.errors import UserError
+from rdarts.errors import UserError, closest, likeness, nearest
 
 # which registry an argument of this name is of, where its annotation does not say
 _OF_ARGUMENTS = dict(
@@ -148,7 +147,7 @@ class _Checker:
                 if isinstance(item, Mapping) or _is_object(item):
                     self.component(item, f'{path}.{name}', section.registry, section.default)
                 elif item is not None:
-                    self.wrong(item, f'{path}.{name}', "a dict with a 'type' or None")
+                    self.no_component(item, path, name, set(value) - {name})
         elif section.extra:
             self.built_with(value, path, section)
         else:
@@ -213,9 +212,8 @@ class _Checker:
         outer, self.guesses = self.guesses, of_framework(target)
         self.arguments(value, path, taken, more, name, registry)
         self.guesses = outer
-        if registry not in _COMPLETED or (own is False and self.scope != 'mmdet'):
-            if registry not in ('TASK_UTILS', 'FUNCTIONS', 'MIXED_OPS'):
-                self.missing(value, path, taken)
+        if registry not in _COMPLETED:
+            self.missing(value, path, taken)
         self.own_relations(target, value, taken, path)
 
     def arguments(
@@ -298,8 +296,8 @@ class _Checker:
         if name in _names_anywhere(scope or self.scope):
             return False
         names = {known for one in order for known in _names(_registry(one), scope or self.scope)}
-        close = _close(name, names)
-        return close is not None and _ratio(name, close) >= 0.8
+        close = closest(name, names)
+        return close is not None and likeness(name, close) >= 0.8
 
     def typed_dict(self, value: Mapping[str, Any], path: str, schema: Any) -> None:
         kinds = typing.get_type_hints(schema, include_extras=True)
@@ -360,25 +358,38 @@ class _Checker:
                 return target
         names = {known for one in order for known in _names(_registry(one), scope or self.scope)}
         title = _registry(registry).name
-        self.faults.append(lambda: f"unknown {title} '{name}' ({path}): {_nearest(name, names)}")
+        self.faults.append(lambda: f"unknown {title} '{name}' ({path}): {nearest(name, names, 12)}")
         return None
 
     # Lines
 
     def wrong(self, value: Any, path: str, right: str) -> None:
         hint = ''
-        if isinstance(value, str) and value.lower() in _NONE and 'None' in right:
+        if _is_none(value) and 'None' in right:
             hint = ': none is written None'
         elif isinstance(value, (list, tuple)) and 'a text' in right and _is_cut(value):
             hint = ': a text with a comma needs quotes'
         self.fault(path, f'must be {right}, but is {_short(value)}{hint}')
+
+    def no_component(self, value: Any, path: str, key: str, names: set[str]) -> None:
+        """Where a section of components by name holds something else, a key of them maybe."""
+
+        def line() -> str:
+            hint = self.meant(path, key, names)
+            more = f': {hint}' if hint.startswith('did') else ''
+            none = ': none is written None' if _is_none(value) else more
+            return (
+                f"{path}.{key} must be a dict with a 'type' or None, but is {_short(value)}{none}"
+            )
+
+        self.faults.append(line)
 
     def without_type(self, path: str, registry: str) -> None:
         parent, _, key = path.rpartition('.')
         names = self.sections.get(parent, set()) - {key}
         # what --cfg-options made of a mistyped name
         title = 'hook' if registry == 'HOOKS' else 'key'
-        close = _close(key, names)
+        close = closest(key, names)
         if close is None:
             self.fault(path, f"has no 'type': it is a dict with the type of a {title}")
         else:
@@ -395,14 +406,14 @@ class _Checker:
 
     def meant(self, path: str, key: str, taken: set[str]) -> str:
         """The key that was meant: of this section, or else of another one, with its path."""
-        here = _close(key, taken)
-        if here is not None and _ratio(key, here) >= 0.75:
+        here = closest(key, taken)
+        if here is not None and likeness(key, here) >= 0.75:
             return f"did you mean '{here}'?"
         best, place = 0.8, ''
         for section, names in self.sections.items():
-            other = _close(key, names) if section != path else None
-            if other is not None and _ratio(key, other) > best:
-                best, place = _ratio(key, other), f'{section}.{other}'
+            other = closest(key, names) if section != path else None
+            if other is not None and likeness(key, other) > best:
+                best, place = likeness(key, other), f'{section}.{other}'
         if place:
             return f"did you mean '{place}'?"
         if here is not None:
@@ -434,29 +445,13 @@ def _is_cut(value: Any) -> bool:
     return bool(value) and all(isinstance(item, (str, int, float)) for item in value)
 
 
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() in _NONE
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f'{text[:77]}...'
-
-
-def _ratio(first: str, second: str) -> float:
-    return difflib.SequenceMatcher(None, first, second).ratio()
-
-
-def _close(name: str, names: Iterable[str]) -> str | None:
-    known = sorted(names)
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-    # of names that are as near, the one as long as what was written
-    return max(close, key=lambda c: (_ratio(c, name), -abs(len(c) - len(name))), default=None)
-
-
-def _nearest(name: str, names: set[str]) -> str:
-    close = _close(name, names) or _close(name.rpartition('.')[2], names)
-    if close is None:
-        close = _close(f'rdarts.{name}', names)
-    known = sorted(names)
-    more = f' and {len(known) - 12} more' if len(known) > 12 else ''
-    return f"did you mean '{close}'?" if close else f'known: {", ".join(known[:12])}{more}'
 
 
 def _registry(name: str) -> Registry:

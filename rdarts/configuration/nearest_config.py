@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
+
+from rdarts.errors import closest, likeness
 
 # of the first bytes of a Python file that is a config
 _ENTRY = re.compile(rb'^(_base_|model|train_cfg|train_dataloader|default_scope)\s*=', re.MULTILINE)
@@ -29,11 +30,11 @@ def nearest_config(path: str | os.PathLike) -> str:
     root = Path('configs') if Path('configs').is_dir() else _SHIPPED
     others = [file for file in _files(root, '*/*.py') if file.parent.name != '_base_']
     for files in (named, others):
-        close = difflib.get_close_matches(path.stem, {f.stem for f in files}, n=1, cutoff=0.6)
-        found = [file for file in files if file.stem in close]
+        close = closest(path.stem, {file.stem for file in files})
+        found = [file for file in files if file.stem == close]
         if found:
             # of two folders that hold the name, the one more like the folder that was named
-            best = max(found, key=lambda f: _likeness(str(f.parent), str(path.parent)))
+            best = max(found, key=lambda f: likeness(str(f.parent), str(path.parent)))
             return f"did you mean '{best}'?"
     folders = sorted({str(file.parent) for file in (others or named)})
     return f'configs are in {", ".join(folders)}' if folders else 'no configs are near'
@@ -52,7 +53,3 @@ def _is_config(path: Path) -> bool:
             return _ENTRY.search(file.read(65536)) is not None
     except OSError:
         return False
-
-
-def _likeness(first: str, second: str) -> float:
-    return difflib.SequenceMatcher(None, first, second).ratio()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 
 from rdarts.configuration.sections import LOADERS, innermost
 
@@ -27,6 +30,11 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
         if missing and len(missing) < len(keys):
             there = next(key for key in keys if key not in missing)
             yield missing[0], f'is missing, which {there} needs: {", ".join(keys)} go together'
+    if cfg.get('model') is None and any(cfg.get(keys[1]) is not None for keys in _TOGETHER):
+        yield 'model', "is missing: it is a dict with a 'type'"
+    scale = cfg.get('auto_scale_lr') or {}
+    if scale.get('enable') and 'base_batch_size' not in scale:
+        yield 'auto_scale_lr.base_batch_size', 'is missing, which auto_scale_lr.enable needs'
     for key in LOADERS:
         if isinstance(cfg.get(key), Mapping):
             yield from _loader(cfg[key], key)
@@ -34,7 +42,9 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
         yield from _optimizer(optimizer, path)
     for path, scheduler in _schedulers(cfg):
         yield from _scheduler(scheduler, path)
+    yield from _channels(cfg)
     yield from _classes(cfg, resolve)
+    yield from _watched(cfg, resolve)
     if cfg.get('train_cfg') is not None:
         yield from _architect(cfg, resolve)
 
@@ -82,6 +92,20 @@ def _scheduler(scheduler: Mapping[str, Any], path: str) -> Iterator[tuple[str, s
         yield f'{path}.milestones', f'must increase, but is {steps}'
     if scheduler.get('convert_to_iter_based') and not scheduler.get('by_epoch', True):
         yield f'{path}.convert_to_iter_based', 'needs by_epoch=True'
+
+
+def _channels(cfg: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Mean and deviation are of one channel or of each."""
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    channels = backbone.get('in_channels')
+    given = cfg.get('data_preprocessor') or {}
+    for key, other in (('mean', 'std'), ('std', 'mean')):
+        if given.get(key) is None and given.get(other) is not None:
+            yield f'data_preprocessor.{key}', f'is missing: without it {other} would do nothing'
+        if isinstance(channels, int) and given.get(key) is not None:
+            if len(given[key]) not in (1, channels):
+                line = f'must be of 1 or of model.backbone.in_channels, {channels}, but is'
+                yield f'data_preprocessor.{key}', f'{line} {list(given[key])}'
 
 
 def _classes(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tuple[str, str]]:
@@ -149,6 +173,53 @@ def _number_of_classes(dataset: Mapping[str, Any], resolve: Callable[..., Any]) 
         fixed = getattr(target, 'METAINFO', None) or {}
         fixed = len(fixed['classes']) if fixed.get('classes') else None
     return fixed
+
+
+def _watched(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+    """The metrics that hooks keep the best checkpoint by, or stop by."""
+    hooks = {f'default_hooks.{k}': hook for k, hook in (cfg.get('default_hooks') or {}).items()}
+    hooks.update((f'custom_hooks.{i}', h) for i, h in enumerate(cfg.get('custom_hooks') or ()))
+    for place, hook in hooks.items():
+        target = resolve(hook.get('type'), 'HOOKS') if isinstance(hook, Mapping) else None
+        kinds = (CheckpointHook, EarlyStoppingHook)
+        if not inspect.isclass(target) or not issubclass(target, kinds):
+            continue
+        key = 'save_best' if issubclass(target, CheckpointHook) else 'monitor'
+        given = hook.get(key)
+        names = [given] if isinstance(given, str) else list(given or ())
+        metrics = _metrics(cfg, resolve)
+        if names and metrics == set():
+            yield f'{place}.{key}', 'needs a validation: val_dataloader, val_cfg, val_evaluator'
+        for name in names:
+            if name == 'auto' and key == 'save_best':
+                continue
+            if metrics and name not in metrics:
+                line = f"is '{name}', but the validation gives {', '.join(sorted(metrics))}"
+                yield f'{place}.{key}', line
+            elif hook.get('rule') is None and not _has_rule(target, hook, name):
+                line = f"is missing, which {key}='{name}' needs: 'greater' or 'less'"
+                yield f'{place}.rule', line
+
+
+def _metrics(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> set[str] | None:
+    """The names of what the validation measures; None where they are not known."""
+    given = cfg.get('val_evaluator')
+    names = set()
+    for metric in given if isinstance(given, (list, tuple)) else [given] if given else []:
+        target = resolve(metric.get('type'), 'METRICS') if isinstance(metric, Mapping) else None
+        if getattr(target, '__name__', None) != 'Accuracy' or metric.get('thrs') is not None:
+            return None
+        topk = metric.get('topk', 1)
+        prefix = metric.get('prefix') or target.default_prefix
+        names |= {f'{prefix}/top{k}' for k in ([topk] if isinstance(topk, int) else topk)}
+    return names
+
+
+def _has_rule(target: Any, hook: Mapping[str, Any], name: str) -> bool:
+    """Whether mmengine knows if more of a metric is better: it contains one of these words."""
+    greater = hook.get('greater_keys') or target._default_greater_keys
+    less = hook.get('less_keys') or target._default_less_keys
+    return any(word.lower() in name.lower() for word in [*greater, *less])
 
 
 def _architect(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tuple[str, str]]:

@@ -144,7 +144,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
         cfg.train_cfg.val_interval = 1
         val_begin = cfg.train_cfg.pop('val_begin', 1)
         cfg.visualizer = dict(type='Visualizer', vis_backends=[])
-        architect, rest = cfg.default_hooks.get('architect'), 0
+        architect, rest = (cfg.get('default_hooks') or {}).get('architect'), 0
         if architect is not None:
             rest = min(architect.get('start_epoch', 0), max_epochs)
             architect.start_epoch = 0

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -53,7 +54,7 @@ from rdarts.engine.checkpoint import (
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.options import check_names, merge_options
+from rdarts.engine.options import check_elsewhere, check_names, merge_options
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.commands import shown_path
@@ -68,6 +69,7 @@ RUN_FILES = (
 SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
 SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
 DERIVED_NETS = tuple(f'rdarts.{space}Net' for space in SPACES)
+VECTOR_HEADS = ('LinearClsHead', 'rdarts.AuxiliaryClsHead')
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
 
 
@@ -90,6 +92,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     name = unknown_type(error)
     if name is not None:
         return f"unknown type '{name}': {nearest(name, _all_names())}", 2
+    if isinstance(error, ImportError) and 'install' in str(error):  # as packages ask for others
+        return f'a component of the config needs a package: {str(error).splitlines()[0]}', 2
     misfit = why_unbuilt(error)
     if misfit is not None:
         return f'an entry of the config does not fit: {misfit}', 2
@@ -158,9 +162,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
     check_names(cfg)
     check_config(cfg.to_dict(), whole=False)
-    if (options or {}).get('launcher', 'none') != 'none':
-        name = options['launcher']
-        raise UserError(f'--cfg-options launcher={name} would change nothing: --launcher {name}')
+    check_elsewhere(options or {})
     fill_in(cfg, before, options or ())
     if ((cfg.get('model') or {}).get('backbone') or {}).get('type') not in DERIVED_NETS:
         _fit_heads(cfg)
@@ -265,6 +267,11 @@ def _fit_heads(cfg: Config) -> None:
     if not known:
         return
     head, neck = model.get('head') or {}, model.get('neck') or {}
+    if not neck and head.get('type') in VECTOR_HEADS:
+        raise UserError(
+            f'model.neck is missing: {head["type"]} takes vectors, which GlobalAveragePooling '
+            'makes of the features'
+        )
     given = {}
     if 'in_channels' in head:
         given['head.in_channels'] = (head['in_channels'], net.out_channels)
@@ -472,7 +479,18 @@ class _OwnRunner:
             super().__init__(*args, **kwargs)
 
     def train(self) -> Any:
-        """See mmengine."""
+        """See mmengine.
+
+        Raises:
+            UserError: A key of the config names a module that the model lacks.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
+            names = self.cfg.get(key) or ()
+            for name in [names] if isinstance(names, str) else names:
+                if name not in dict(model.named_modules()):
+                    children = ', '.join(child for child, _ in model.named_children())
+                    raise UserError(f"{key}: the model has no module '{name}', but {children}")
         with safe_loaders():
             return super().train()
 
@@ -631,6 +649,11 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         quiet (bool): Whether to keep the logger to warnings afterwards too.
     """
     require_classes(cfg)
+    wrapper = (cfg.get('optim_wrapper') or {}).get('type')
+    if cfg.get('train_cfg') and wrapper == 'AmpOptimWrapper' and get_device() == 'cpu':
+        raise UserError(
+            'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
+        )
     level = cfg.get('log_level', 'INFO')
     cfg.log_level = 'WARNING'
     if cfg.get('experiment_name') is None and cfg.filename:

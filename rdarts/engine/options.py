@@ -6,7 +6,6 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,19 @@ from mmengine.runner import Runner
 from rdarts.configuration.epochs import scale_epochs
 from rdarts.configuration.option_values import read_options
 from rdarts.configuration.sections import PLAIN, SECTIONS
-from rdarts.errors import UserError, nearest
+from rdarts.errors import UserError, closest, likeness, nearest
 
 # read by us, by mmengine, or by its runner
 READ = {*inspect.signature(Runner).parameters, *PLAIN, *SECTIONS, 'runner_type', 'import_from'}
 READ -= {'cfg', 'schedule_epochs'}  # which is used while a config is read
+
+# what is done with these is done before options are set, or not by a key
+_ELSEWHERE = dict(
+    launcher='the option is --launcher {value}',
+    resume='the option is --resume',
+    custom_imports='modules are imported while the config is read: name them in a config',
+    import_from='modules are imported while the config is read: name it in a config',
+)
 
 _BASES = Path(__file__).resolve().parents[1] / '.mim' / 'configs' / '_base_'
 
@@ -88,7 +95,8 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
     for option in options:
         key, *rest = option.split('.')
         if key not in known:
-            raise UserError(f"--cfg-options: unknown key '{key}': {nearest(key, known)}")
+            hint = (None if rest else _nested(cfg, key)) or nearest(key, known)
+            raise UserError(f"--cfg-options: unknown key '{key}': {hint}")
         if key in READ or option == 'schedule_epochs' or not _is_used(code, key):
             continue
         places = _made_of(cfg, code, key, rest, READ)
@@ -96,6 +104,42 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
             f"--cfg-options: '{key}' is used while the config is read, and no more after that: "
             + (f'set {", ".join(places)}' if places else 'set what is made of it')
         )
+
+
+def check_elsewhere(options: Mapping[str, Any]) -> None:
+    """Options of keys that are read at another place.
+
+    Args:
+        options (dict[str, Any]): Dotted keys and their values, each of which fits.
+
+    Raises:
+        UserError: One would change nothing.
+    """
+    for option, value in options.items():
+        key = option.partition('.')[0]
+        if key in _ELSEWHERE and value not in ('none', False, None):
+            why = _ELSEWHERE[key].format(value=value)
+            raise UserError(f'--cfg-options: {option}={value} would change nothing: {why}')
+
+
+def _nested(cfg: Config, key: str) -> str | None:
+    """A hint for a key at the top that stands within others; None where none is like it."""
+    places: dict[str, list[str]] = {}
+
+    def visit(value: Any, path: str) -> None:
+        if isinstance(value, Mapping):
+            for name, item in value.items():
+                if path and isinstance(name, str):
+                    places.setdefault(name, []).append(f'{path}.{name}')
+                visit(item, f'{path}.{name}' if path else name)
+
+    visit({name: value for name, value in cfg.items() if name in READ}, '')
+    close = closest(key, places, 0.8)
+    top = closest(key, READ)
+    if close is None or (top is not None and likeness(top, key) > likeness(close, key)):
+        return None
+    found = ' or '.join(f"'{place}'" for place in places[close][:4])
+    return f'did you mean {found}?'
 
 
 def check_names(cfg: Config) -> None:
@@ -108,7 +152,7 @@ def check_names(cfg: Config) -> None:
     """
     known = {*READ, 'schedule_epochs'}
     unread = [key for key in cfg if key not in known]
-    near = {key: match[0] for key in unread if (match := get_close_matches(key, known, 1, 0.85))}
+    near = {key: name for key in unread if (name := closest(key, known, 0.85))}
     # another one of its kind, such as model_2
     near = {key: name for key, name in near.items() if not key.rstrip('_0123456789') == name}
     if not near:

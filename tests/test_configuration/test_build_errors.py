@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from rdarts.cli import run_guarded
 from rdarts.configuration.build_errors import unknown_type, why_unbuilt
+from rdarts.engine.launch import explain
 from rdarts.registry import MODELS
 
 
@@ -142,3 +143,9 @@ def test_other_errors_are_of_no_type():
     assert unknown_type(KeyError('SDG is not in the registry')) is None
     error = error_of(lambda: HOOKS.build(dict(type=lambda: {}['x'])))
     assert isinstance(error, KeyError) and unknown_type(error) is None
+
+
+def test_a_package_that_a_component_asks_for():
+    text = 'Please run "pip install future tensorboard" to install the dependencies'
+    assert explain(ImportError(text)) == (f'a component of the config needs a package: {text}', 2)
+    assert explain(ImportError("cannot import name 'x' from 'rdarts'")) is None

@@ -71,6 +71,11 @@ MISTAKES = [
     ('default_hooks.checkpoint.by_epoch=False', "takes no 'by_epoch'"),
     ('randomness.sed=1', "did you mean 'seed'?"),
     ('search_split.fraction=.3', 'set train_dataloader.dataset.fraction, arch_dataloader.d'),
+    ('cells_per_stag=1', "did you mean 'model.backbone.cells_per_stage'?"),
+    ('batch_size=8', "did you mean 'train_dataloader.batch_size' or 'arch_dataloader.batch_s"),
+    ('default_hooks.lambda_=1', "is 1: did you mean 'default_hooks.architect.lambda_'?"),
+    ('custom_imports.imports=json', 'would change nothing: modules are imported while the config'),
+    ('resume=True', 'resume=True would change nothing: the option is --resume'),
     ('foo', "--cfg-options takes KEY=VALUE, but got 'foo'"),
     # values
     (
@@ -96,7 +101,7 @@ MISTAKES = [
     ('arch_optimizer.betas=(0.5,)', 'a list of 2: a finite number of at least 0 and below 1 each'),
     ('env_cfg.mp_cfg.mp_start_method=forc', "must be one of 'fork', 'spawn', 'forkserver'"),
     ('launcher=x', "must be one of 'none', 'pytorch', 'slurm', 'mpi', but is 'x'"),
-    ('launcher=pytorch', 'launcher=pytorch would change nothing: --launcher pytorch'),
+    ('launcher=pytorch', 'launcher=pytorch would change nothing: the option is --launcher'),
     ('compile.modes=x', "compile.modes: compile takes no 'modes': did you mean 'mode'?"),
     ('activation_checkpointing=3', 'activation_checkpointing must be a list: a text each'),
     (
@@ -111,6 +116,23 @@ MISTAKES = [
     ('val_cfg=None', 'which val_dataloader needs'),
     ('optim_wrapper.optimizer.momentum=0 optim_wrapper.optimizer.nesterov=True', 'momentum above'),
     ('param_scheduler.begin=100', 'must be above begin, which is 100, but is 100'),
+    ('model=None', "model is missing: it is a dict with a 'type'"),
+    ('model.neck=None', 'model.neck is missing: LinearClsHead takes vectors'),
+    ('auto_scale_lr.enable=True', 'base_batch_size is missing, which auto_scale_lr.enable needs'),
+    ('data_preprocessor.mean=[1,2]', 'must be of 1 or of model.backbone.in_channels, 3, but is'),
+    ('data_preprocessor.mean=None', 'mean is missing: without it std would do nothing'),
+    ('default_hooks.checkpoint.save_best=acuracy', "is 'acuracy', but the validation gives acc"),
+    (
+        'default_hooks.checkpoint.save_best=x '
+        'val_evaluator=dict(type=SingleLabelMetric,_delete_=True)',
+        "default_hooks.checkpoint.rule is missing, which save_best='x' needs",
+    ),
+    (
+        'default_hooks.checkpoint.save_best=auto val_dataloader=None val_cfg=None '
+        'val_evaluator=None',
+        'save_best needs a validation',
+    ),
+    ('custom_hooks=[dict(type=EarlyStoppingHook,monitor=x)]', "custom_hooks.0.monitor is 'x'"),
     ('arch_optimizer=None', 'is missing, which default_hooks.architect needs'),
 ]
 
@@ -128,6 +150,9 @@ def test_mistakes_in_options(option, says):
     ('option', 'says'),
     [
         MISTAKES[5],
+        ('optim_wrapper.type=AmpOptimWrapper', 'needs a GPU: on a CPU, --amp computes in bf'),
+        ('activation_checkpointing=[x]', "the model has no module 'x', but data_preprocessor, "),
+        ('efficient_conv_bn_eval=backbne', "has no module 'backbne', but data_preprocessor, "),
         ('train_dataloader.batch_size=5000', 'train_dataloader: 719 images are fewer than a'),
         ('arch_dataloader.batch_size=5000', 'arch_dataloader: 719 images are fewer than a'),
     ],
