@@ -152,8 +152,15 @@ class ImageFolder(NoRefetch, CustomDataset):
             samples += [dict(img_path=path, gt_label=label) for path in images]
         if left_out:
             _say_once(
-                f'{folder}: {sum(left_out.values())} files left out, which are no images by '
-                f'their endings: {_counted(left_out)}'
+                f'{folder}: {_files_of(left_out)} left out, no images by their endings: '
+                f'{_counted(left_out)}'
+            )
+        files = [entry.name for entry in _entries(folder) if entry.is_file()]
+        beside = Counter(_ending(name) for name in files if self.is_valid_file(name))
+        if beside:
+            _say_once(
+                f'{folder}: {_files_of(beside)} left out, images beside the class folders: '
+                f'{_counted(beside)}'
             )
         return samples
 
@@ -229,43 +236,59 @@ def _hidden(name: str) -> bool:
 
 
 def class_names(folder: Path) -> list[str]:
+    """The names of the class folders in a folder, sorted.
+
+    Raises:
+        UserError: It cannot be read, or a link in it leads to nothing.
+    """
+    found = _entries(folder)
+    for entry in found:
+        _refuse_special(entry)
+    return sorted(entry.name for entry in found if entry.is_dir())
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, hidden things left out."""
     try:
         with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not _hidden(entry.name)]
+            return [entry for entry in entries if not _hidden(entry.name)]
     except OSError as error:
         raise UserError(f'{folder}: cannot be read: {error.strerror}') from None
-    for entry in found:
-        _refuse_dangling(entry)
-    return sorted(entry.name for entry in found if entry.is_dir())
 
 
 def _files(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
     """Every file in a folder and below it, hidden ones left out."""
     try:
         status = os.stat(folder)
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not _hidden(entry.name)]
     except OSError as error:
         raise UserError(f'{folder}: cannot be read: {error.strerror}') from None
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise UserError(f'{folder}: a link to a folder that it lies in')
-    for entry in entries:
+    for entry in _entries(folder):
+        _refuse_special(entry)
         if entry.is_dir():
             yield from _files(entry.path, (*above, here))
-        elif entry.is_file():
-            yield entry.path
         else:
-            _refuse_dangling(entry)
+            yield entry.path
 
 
-def _refuse_dangling(entry: os.DirEntry) -> None:
+def _refuse_special(entry: os.DirEntry[str]) -> None:
+    """What is neither a file nor a folder would be skipped, or waited for."""
+    if entry.is_dir() or entry.is_file():
+        return
     if entry.is_symlink() and not os.path.exists(entry.path):
         raise UserError(f'{entry.path}: a link to {os.readlink(entry.path)}, which is not there')
+    raise UserError(f'{entry.path}: neither a file nor a folder')
 
 
 def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower() or 'without an ending'
+
+
+def _files_of(endings: Counter[str]) -> str:
+    count = sum(endings.values())
+    return f'{count} file{"s" if count > 1 else ""}'
 
 
 def _counted(endings: Counter[str]) -> str:

@@ -109,6 +109,24 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path, monkeypatch):
         ImageFolder(data_root=tmp_path)
 
 
+def test_images_beside_the_class_folders_are_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(image_folder, 'print_log', lambda line, **_: said.append(line))
+    write_images(tmp_path)
+    (tmp_path / 'README').write_bytes(b'')
+    assert len(ImageFolder(data_root=tmp_path)) == 8 and not said
+    (tmp_path / '9.png').write_bytes((tmp_path / 'cat' / '0.png').read_bytes())
+    assert len(ImageFolder(data_root=tmp_path)) == 8
+    assert said == [f'{tmp_path}: 1 file left out, images beside the class folders: 1 .png']
+
+
+def test_a_named_pipe_is_no_image(tmp_path):
+    write_images(tmp_path)
+    os.mkfifo(tmp_path / 'cat' / '9.png')
+    with pytest.raises(UserError, match='cat/9.png: neither a file nor a folder'):
+        ImageFolder(data_root=tmp_path)
+
+
 def test_images_below_a_class_folder(tmp_path):
     write_images(tmp_path)
     write_images(tmp_path / 'cat', classes=('young',), count=1)
