@@ -21,6 +21,9 @@ from mmdet.evaluation import CocoMetric
 
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS, METRICS
+from rdarts.utils.files import read_text
+
+MAX_BYTES = 2**32  # of a file of annotations
 
 
 def _is_box(values: Any, count: int = 4) -> bool:
@@ -48,9 +51,11 @@ def read_coco(path: str | Path) -> dict[str, Any]:
             first.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding='utf-8-sig'))
-    except OSError as error:
+        text = read_text(path, MAX_BYTES, 'the annotations')
+    except FileNotFoundError as error:
         raise UserError(f'cannot read the annotations {path}: {error.strerror}') from None
+    try:
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: no JSON ({error})') from None
     for key in ('images', 'annotations', 'categories'):
@@ -58,8 +63,10 @@ def read_coco(path: str | Path) -> dict[str, Any]:
             raise UserError(f"{path}: no COCO file: it has no list '{key}'")
     try:
         _check_coco(path, data)
-    except (KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise UserError(f'{path}: no COCO file: an entry lacks {error}') from None
+    except (TypeError, AttributeError) as error:
+        raise UserError(f'{path}: no COCO file: an entry is of another form ({error})') from None
     return data
 
 
@@ -206,11 +213,9 @@ class CheckedVOCDataset(_WithBoxes, VOCDataset):
         """See mmdet."""
         path = Path(self.ann_file)
         try:
-            lines = path.read_text(encoding='utf-8-sig').splitlines()
-        except OSError as error:
+            lines = read_text(path, MAX_BYTES, 'the list of images').splitlines()
+        except FileNotFoundError as error:
             raise UserError(f'cannot read the list of images {path}: {error.strerror}') from None
-        except ValueError:
-            raise UserError(f'{path}: the list of images is no UTF-8 text') from None
         names = [line.strip() for line in lines if line.strip()]
         root = Path(self.sub_data_root)
         folder = root / self.ann_subdir

@@ -6,13 +6,14 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.search_spaces.base import SearchSpace
+from rdarts.utils.files import read_text
 
+MAX_BYTES = 2**26  # of a file
 CONDITIONS = ('stem', 'first_channels', 'shape')
 
 
@@ -72,9 +73,11 @@ def read_costs(source: str | os.PathLike | Mapping[str, Any], space: SearchSpace
     if not isinstance(source, Mapping):
         where = str(source)
         try:
-            source = json.loads(Path(source).read_text(encoding='utf-8'))
-        except OSError as error:
+            text = read_text(source, MAX_BYTES, 'the cost table')
+        except FileNotFoundError as error:
             raise UserError(f'cannot read the cost table {where}: {error.strerror}') from None
+        try:
+            source = json.loads(text)
         except (ValueError, RecursionError):
             raise UserError(f'{where}: no JSON; tools/benchmarks/cost_table.py writes it') from None
     if not isinstance(source, Mapping) or not isinstance(source.get('costs'), Mapping):

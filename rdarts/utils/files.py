@@ -11,7 +11,8 @@ from rdarts.errors import UserError
 def read_text(path: str | os.PathLike, max_bytes: int, what: str = '') -> str:
     """The text of a regular file.
 
-    Nothing else is opened: a named pipe would be waited for, and a device can have no end.
+    Nothing else is opened: a named pipe would be waited for, and a device can have no end. A byte
+    order mark before the text is skipped.
 
     Args:
         path (str | PathLike): The file.
@@ -39,6 +40,6 @@ def read_text(path: str | os.PathLike, max_bytes: int, what: str = '') -> str:
     if len(data) > max_bytes:
         raise UserError(f'cannot read {named}: larger than {max_bytes:,} bytes')
     try:
-        return data.decode('utf-8')
+        return data.decode('utf-8-sig')
     except UnicodeDecodeError:
         raise UserError(f'cannot read {named}: not a text file') from None

@@ -362,6 +362,8 @@ def test_good_data_is_what_mmdet_reads(coco):
         (lambda d: d['annotations'][7].update(category_id=999), 'category 999 is not in the file'),
         (lambda d: d['annotations'][7].update(image_id=-1), 'image -1 is not in the file'),
         (lambda d: d['annotations'][7].pop('bbox'), "an entry lacks 'bbox'"),
+        (lambda d: d['images'][7].update(width='wide'), 'an entry is of another form ('),
+        (lambda d: d['images'].append(5), 'an entry is of another form ('),
         (lambda d: d['categories'].pop(3), "class 'motorcycle' is no category"),
         (lambda d: d.pop('annotations'), "it has no list 'annotations'"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import pickle
 
 import pytest
@@ -178,6 +179,9 @@ def test_cost_tables_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match='bad.json: no JSON') as error:
         read_costs(str(bad), space)
     assert '\n' not in str(error.value)
+    os.mkfifo(tmp_path / 'pipe.json')
+    with pytest.raises(UserError, match='cannot read the cost table .*pipe.json: not a regular'):
+        read_costs(str(tmp_path / 'pipe.json'), space)
     with pytest.raises(UserError, match='cannot read the cost table .*gone.json: No such file'):
         build_space(dict(SMALL, costs=str(tmp_path / 'gone.json')))
 
