@@ -849,14 +849,14 @@ class AtomicCheckpointHook(CheckpointHook):
             return  # a forked worker: Ctrl-C is its parent's matter
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self._signal and self._speaks:
+        first, self._signal = not self._signal, number
+        if first and self._speaks:
             line = (
                 f'{signal_name(number)}: stops after {self._doing}, with a checkpoint; '
                 'Ctrl-C again stops at once\n'
             )
             with suppress(OSError):  # nobody reads it; `print` is not for handlers of signals
                 os.write(2, (b'\n' if os.isatty(2) else b'') + line.encode())
-        self._signal = number
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():

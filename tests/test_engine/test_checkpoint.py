@@ -557,6 +557,19 @@ def test_no_other_attribute_can_be_had(args, tmp_path):
 # Forked workers
 
 
+def test_a_second_ctrl_c_stops_while_the_first_is_answered(monkeypatch):
+    hook, said = AtomicCheckpointHook(), []
+
+    def write(number, line):
+        said.append(line)
+        hook._note_signal(signal.SIGINT, None)
+
+    monkeypatch.setattr(os, 'write', write)
+    with pytest.raises(KeyboardInterrupt):
+        hook._note_signal(signal.SIGINT, None)
+    assert len(said) == 1
+
+
 def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
     hook = AtomicCheckpointHook()
     before = {n: signal.signal(n, hook._note_signal) for n in (signal.SIGINT, signal.SIGTERM)}
