@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from rdarts.configuration.byte_order_mark import byte_order_marks_skipped
 from rdarts.errors import UserError
-from rdarts.utils.imports import folders_of, import_by_name, importable
+from rdarts.utils.imports import folders_of, hidden_folder, import_by_name, importable
 
 
 def read_with_imports(path: str) -> Config:
@@ -26,7 +26,8 @@ def read_with_imports(path: str) -> Config:
         path (str): The file.
 
     Raises:
-        UserError: A module is missing or fails, or ``custom_imports`` cannot be read.
+        UserError: A module is missing or fails, another of its name was imported before, or
+            ``custom_imports`` cannot be read.
         Exception: Whatever the config itself raises.
     """
     folders = [os.path.dirname(os.path.realpath(path)), os.getcwd()]
@@ -41,11 +42,19 @@ def read_with_imports(path: str) -> Config:
     with importable(folders):
         for name, may_fail in _entries(given, path):
             try:
-                found.update(folders_of(import_by_name(name, f'config {path}: custom_imports')))
+                module = import_by_name(name, f'config {path}: custom_imports')
             except UserError as error:
                 if not may_fail:
                     raise
                 warnings.warn(f'{error}; it may fail, says the config', stacklevel=2)
+                continue
+            hidden = hidden_folder(module, folders)
+            if hidden is not None:
+                raise UserError(
+                    f'config {path}: custom_imports: this process has imported another '
+                    f"'{name}', of {module.__file__}, and not that of {hidden}: rename one"
+                )
+            found.update(folders_of(module))
     used = found & set(map(os.path.realpath, folders)) - {os.path.realpath(os.getcwd())}
     if used:
         cfg.import_from = sorted(used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import os
 import pkgutil
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 from rdarts.errors import UserError, nearest
+
+# folders that stay importable: see `importable`
+_kept: set[str] = set()
 
 
 @contextmanager
@@ -25,7 +29,6 @@ def importable(folders: Sequence[str | os.PathLike[str]]) -> Iterator[None]:
 
     Args:
         folders (Sequence[str | PathLike]): Folders.
-
     """
     known = {os.path.realpath(entry) for entry in sys.path if entry}
     added: list[str] = []
@@ -46,6 +49,28 @@ def importable(folders: Sequence[str | os.PathLike[str]]) -> Iterator[None]:
         for path in added:
             if path not in used:
                 sys.path.remove(path)
+        _kept.update(used.intersection(added))
+
+
+def hidden_folder(module: ModuleType, folders: Sequence[str | os.PathLike[str]]) -> str | None:
+    """The folder whose module of the same name was not imported: an earlier one stands for it.
+
+    Args:
+        module (ModuleType): What importing a name gave.
+        folders (Sequence[str | PathLike]): Where its name was to be looked for.
+
+    Returns:
+        str | None: None where it comes from one of the folders, or is installed.
+    """
+    here = set(folders_of(module))
+    if not here & _kept:
+        return None
+    top = module.__name__.partition('.')[0]
+    for folder in map(os.path.realpath, folders):
+        spec = importlib.machinery.PathFinder.find_spec(top, [folder])
+        if spec is not None and spec.origin is not None:
+            return None if folder in here else folder
+    return None
 
 
 def folders_of(module: ModuleType) -> Iterator[str]:

@@ -104,3 +104,20 @@ def test_what_may_fail(project):
     Path('my.py').write_text("custom_imports = dict(imports='gone', allow_failed_imports=True)\n")
     with pytest.warns(UserWarning, match="no module 'gone'.*it may fail, says the config"):
         load_config('my.py')
+
+
+def test_one_process_takes_one_module_of_a_name(project):
+    for name in ('first', 'second'):
+        module_in(project / name, 'own_term_twice')
+    first, second = (write(project / name, 'own_term_twice') for name in ('first', 'second'))
+    load_config(first)
+    load_config(first)
+    with pytest.raises(UserError) as error:
+        load_config(second)
+    line = str(error.value)
+    assert f"{second}: custom_imports: this process has imported another 'own_term_twice'" in line
+    assert f'{project}/first/own_term_twice.py, and not that of {project}/second: rename' in line
+    # what a run has written of the first finds the first
+    config = project / 'run.py'
+    load_config(first).dump(config)
+    assert load_config(config).import_from == [str(project / 'first')]
