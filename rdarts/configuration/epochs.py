@@ -218,13 +218,48 @@ def _written_beside(text: str) -> set[tuple[str, ...]]:
 
 
 def _places(code: str) -> Iterator[tuple[str, ...]]:
+    """What the statements of a config write, by assignment or ``update``."""
     try:
-        statements = ast.parse(code).body
+        nodes = list(ast.walk(ast.parse(code)))
     except SyntaxError:
         return
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            yield from _within(statement.value, (statement.targets[0].id,))
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from _assigned(target, node.value)
+        elif isinstance(node, (ast.AnnAssign, ast.AugAssign)):
+            yield from _assigned(node.target, node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', None) == 'update':
+            place = _place(node.func.value)
+            if place is not None:
+                given = ast.Call(ast.Name('dict'), [], node.keywords)
+                for value in (*node.args, given):
+                    yield from _within(value, place)
+
+
+def _assigned(target: ast.AST, value: ast.AST | None) -> Iterator[tuple[str, ...]]:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        alike = isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts)
+        values = value.elts if alike else [value] * len(target.elts)
+        for one, item in zip(target.elts, values, strict=True):
+            yield from _assigned(one, item)
+        return
+    place = _place(target)
+    if place is not None and value is not None:
+        yield from _within(value, place)
+
+
+def _place(target: ast.AST) -> tuple[str, ...] | None:
+    """The entry that ``x``, ``x['y']`` or ``x.y`` stands for."""
+    if isinstance(target, ast.Name):
+        return (target.id,)
+    if isinstance(target, ast.Attribute):
+        outer, key = _place(target.value), target.attr
+    elif isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        outer, key = _place(target.value), str(target.slice.value)
+    else:
+        return None
+    return None if outer is None else (*outer, key)
 
 
 def _within(value: ast.AST, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -80,6 +80,27 @@ def test_numbers_beside_it_stay_as_they_are_written(tmp_path):
     assert cfg.default_hooks.architect.start_epoch == 1
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        'param_scheduler = dict(T_max=9, end=12)',
+        'param_scheduler: dict = dict(T_max=9, end=12)',
+        'param_scheduler, name = dict(T_max=9, end=12), 1',
+        'param_scheduler = dict(end=4)\nparam_scheduler["T_max"] = 9\nparam_scheduler["end"] *= 3',
+        'param_scheduler = dict()\nparam_scheduler.update(T_max=9)\n'
+        'param_scheduler.update({"end": 12})',
+        'if True:\n    param_scheduler = other = dict(T_max=9, end=12)',
+    ],
+)
+def test_however_a_file_writes_them(text, tmp_path):
+    base = str(CONFIGS / 'search' / 'rdarts_nb201_c10.py')
+    path = tmp_path / 'my.py'
+    path.write_text(f'_base_ = [{base!r}]\nepochs = 3\n{text}\n')
+    cfg = load_config(path)
+    assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs) == (3, 60)
+    assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (9, 12)
+
+
 def test_a_config_that_a_run_has_written_is_not_scaled_twice(tmp_path):
     load('search/rdarts_nb201_c10', epochs=3).dump(tmp_path / 'config.py')
     cfg = load_config(tmp_path / 'config.py')
