@@ -21,7 +21,8 @@ FLOORS := $(OLDEST)/.floors-$(lastword $(subst -, ,$(RUNTIME)))-$(lastword $(sub
 .NOTPARALLEL:
 .PHONY: help quickstart install-detection browser test test-quick test-cpus test-python test-oldest test-faults lint clean
 
-PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal
+IN_PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+PYTEST := $(PY) -m pytest $(IN_PARALLEL)
 
 help:
 	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
@@ -81,8 +82,7 @@ test-faults: $(RUNTIME) $(TESTS)
 
 # Releases as old as numpy 1.26 and torch 2.4 have no wheels for the newest Pythons.
 test-oldest: $(FLOORS)
-	@$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
-	    --ignore tests/test_detection $(PYTEST_ARGS)
+	@$(OLDEST)/bin/python -m pytest $(IN_PARALLEL) --ignore tests/test_detection $(PYTEST_ARGS)
 
 $(OLDEST)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2> /dev/null || { \

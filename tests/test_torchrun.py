@@ -39,6 +39,7 @@ def test_exit_codes(error, code, says, monkeypatch, capsys):
             raise error
 
     monkeypatch.setattr(run, 'run', start)
+    monkeypatch.setattr(SubprocessContext, '_close', SubprocessContext._close)
     monkeypatch.setattr('sys.argv', ['torchrun', '--nproc-per-node=2', 'train.py', 'config.py'])
     assert cli.run_guarded(torchrun.main) == code
     err = capsys.readouterr().err
