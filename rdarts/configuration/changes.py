@@ -12,11 +12,18 @@ KEYS = (
     'custom_hooks', 'randomness',
 )  # fmt: skip
 WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+# What a checkpoint holds, and a resumed run takes from it whatever the config says
+FROM_CHECKPOINT = (
+    'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'param_scheduler', 'arch_optimizer',
+    'default_hooks.architect.arch_optimizer', 'default_hooks.architect.arch_param_scheduler',
+)  # fmt: skip
 HOOKS_WITHOUT = {'timer', 'logger', 'checkpoint', 'report', 'search_log', 'visualization'}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Lines such as ``default_hooks.architect.lambda_ 0.75 -> 0.5``.
+
+    Those of optimizers and schedules say that they have no effect: the checkpoint's go on.
 
     Args:
         before, now (dict): Two configs as data (:func:`rdarts.configuration.as_data.as_data`).
@@ -33,7 +40,9 @@ def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
             if key not in without:
                 yield from _changes(before.get(key), now.get(key), f'{path}.{key}')
         return
-    yield f'{path} {_short(before)} -> {_short(now)}'
+    kept = any(f'{path}.'.startswith(f'{key}.') for key in FROM_CHECKPOINT)
+    effect = ' (no effect: the one of the checkpoint goes on)' if kept else ''
+    yield f'{path} {_short(before)} -> {_short(now)}{effect}'
 
 
 def _short(value: Any, most: int = 60) -> str:

@@ -21,3 +21,20 @@ def test_what_a_run_computes_is_named():
         'default_hooks.architect.lambda_ 0.75 -> 0.5',
     ]
     assert changes(before, before) == []
+
+
+def test_what_the_checkpoint_decides_is_said_to_have_no_effect():
+    before = dict(
+        optim_wrapper=dict(optimizer=dict(lr=0.1), clip_grad=dict(max_norm=5)),
+        param_scheduler=dict(T_max=10),
+    )
+    now = dict(
+        optim_wrapper=dict(optimizer=dict(lr=0.2), clip_grad=dict(max_norm=3)),
+        param_scheduler=[dict(T_max=10)],
+    )
+    kept = ' (no effect: the one of the checkpoint goes on)'
+    assert changes(before, now) == [
+        f'optim_wrapper.optimizer.lr 0.1 -> 0.2{kept}',
+        'optim_wrapper.clip_grad.max_norm 5 -> 3',
+        f"param_scheduler {{'T_max': 10}} -> [{{'T_max': 10}}]{kept}",
+    ]

@@ -45,6 +45,24 @@ def test_what_changed_is_named_before_it_goes_on_and_stored_then(tmp_path):
     assert said(start(tmp_path)) == [f'{LAMBDA} 0.5 -> 0.75']
 
 
+def test_rates_and_schedules_that_changed_have_no_effect_and_that_is_said(tmp_path):
+    start(tmp_path, resume=False).train()
+    options = {
+        'optim_wrapper.optimizer.lr': 0.5,
+        'param_scheduler.T_max': 7,
+        'arch_optimizer.lr': 0.2,
+    }
+    runner = start(tmp_path, **options)
+    assert [line.partition(' (')[2] for line in said(runner)] == [
+        'no effect: the one of the checkpoint goes on)'
+    ] * 3
+    runner.train()
+    assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 0.025
+    assert runner.param_schedulers[0].T_max == 100
+    architect = next(hook for hook in runner.hooks if hasattr(hook, 'arch_optimizer'))
+    assert architect.optimizer.param_groups[0]['lr'] == 3e-3
+
+
 @pytest.mark.parametrize('runner_type', [None, 'Runner'])
 def test_resumed_unchanged_it_is_stored_as_it_began(runner_type, tmp_path):
     """Else what starts by it would resume."""
