@@ -32,6 +32,17 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
             yield missing[0], f'is missing, which {there} needs: {", ".join(keys)} go together'
     if cfg.get('model') is None and any(cfg.get(keys[1]) is not None for keys in _TOGETHER):
         yield 'model', "is missing: it is a dict with a 'type'"
+    model = cfg.get('model') or {}
+    if model.get('type') == 'ImageClassifier' and model.get('head') is None:
+        yield 'model.head', "is missing, which an ImageClassifier needs: it is a dict with a 'type'"
+    inner, outer = model.get('data_preprocessor'), cfg.get('data_preprocessor')
+    if inner and outer and inner != outer:
+        yield (
+            'model.data_preprocessor',
+            'takes the place of the other data_preprocessor, which would be ignored: set one of '
+            'the two',
+        )
+    yield from _compile(cfg.get('compile'))
     scale = cfg.get('auto_scale_lr') or {}
     if scale.get('enable') and 'base_batch_size' not in scale:
         yield 'auto_scale_lr.base_batch_size', 'is missing, which auto_scale_lr.enable needs'
@@ -47,6 +58,16 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
     yield from _watched(cfg, resolve)
     if cfg.get('train_cfg') is not None:
         yield from _architect(cfg, resolve)
+
+
+def _compile(given: Any) -> Iterator[tuple[str, str]]:
+    backend = given.get('backend') if isinstance(given, Mapping) else None
+    if backend is not None:
+        import torch._dynamo  # slow
+
+        known = torch._dynamo.list_backends(None)
+        if backend not in known:
+            yield 'compile.backend', f"must be one of {', '.join(known)}, but is '{backend}'"
 
 
 def _loader(loader: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:

@@ -81,6 +81,10 @@ class CustomImports(TypedDict, total=False):
     allow_failed_imports: bool
 
 
+# torch's, of its own backend
+_MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
+
+
 class Compile(TypedDict, total=False):
     """``compile``: which method of the model, and the arguments of ``torch.compile``."""
 
@@ -88,7 +92,7 @@ class Compile(TypedDict, total=False):
     fullgraph: bool
     dynamic: bool | None
     backend: str
-    mode: str | None
+    mode: Annotated[str, Among(_MODES)] | None
     options: dict[str, Any] | None
     disable: bool
 

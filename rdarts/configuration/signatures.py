@@ -67,8 +67,17 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
         if not passed_on:
             return found, False
         if not (closed or _hands_on(init)):
-            return found, True
+            return {**_in_kwargs(target), **found}, True
     return found, False
+
+
+def _in_kwargs(target: type) -> dict[str, Argument]:
+    """Arguments that go through a framework's ``**kwargs``, and of which a range is known."""
+    found: dict[str, Argument] = {}
+    for base in target.__mro__ if of_framework(target) else ():
+        for name, kind in RANGES.get(base.__name__, {}).items():
+            found.setdefault(name, Argument(kind, UNKNOWN))
+    return found
 
 
 def _is_ours(target: Any) -> bool:

@@ -58,7 +58,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
     if 'schedule_epochs' in options:
         _reschedule(cfg, options['schedule_epochs'])
     try:
-        cfg.merge_from_dict({key: _replacing(cfg, key, options[key]) for key in options})
+        rest = {key: value for key, value in options.items() if not _set_element(cfg, key, value)}
+        cfg.merge_from_dict({key: _replacing(cfg, key, rest[key]) for key in rest})
     except Exception as error:
         raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     _agree_on_epochs(cfg, options)
@@ -254,6 +255,26 @@ def _uses(value: ast.AST, name: str) -> Iterator[tuple[str, ...]]:
             yield from ((str(index), *path) for path in _uses(part, name))
     elif any(True for part in ast.iter_child_nodes(value) for _ in _uses(part, name)):
         yield ()  # computed from it
+
+
+def _set_element(cfg: Config, key: str, value: Any) -> bool:
+    """Set an element of a list; mmengine merges a dict into another there, and no more."""
+    holder: Any = None
+    parent: Any = cfg._cfg_dict
+    *parts, last = key.split('.')
+    try:
+        for part in parts:
+            holder, parent = parent, parent[int(part) if isinstance(parent, list) else part]
+        if not isinstance(parent, (list, tuple)) or not last.isdigit():
+            return False
+        if isinstance(value, Mapping) and isinstance(parent[int(last)], Mapping):
+            return False
+        changed = list(parent)
+        changed[int(last)] = value
+    except (LookupError, TypeError, ValueError):
+        return False
+    holder[int(parts[-1]) if isinstance(holder, list) else parts[-1]] = type(parent)(changed)
+    return True
 
 
 def _replacing(cfg: Config, key: str, value: Any) -> Any:

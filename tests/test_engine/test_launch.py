@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 
 from rdarts import cli
 from rdarts.engine import launch, read_checkpoint
-from rdarts.engine.options import parse_options
+from rdarts.engine.options import merge_options, parse_options
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.models import MixedOp, NASBench201Supernet
 from rdarts.utils.commands import shown_path
@@ -103,6 +103,9 @@ MISTAKES = [
     ('launcher=x', "must be one of 'none', 'pytorch', 'slurm', 'mpi', but is 'x'"),
     ('launcher=pytorch', 'launcher=pytorch would change nothing: the option is --launcher'),
     ('compile.modes=x', "compile.modes: compile takes no 'modes': did you mean 'mode'?"),
+    ('compile.mode=fast', "compile.mode must be one of 'default', 'reduce-overhead'"),
+    ('compile.backend=foo', 'compile.backend must be one of '),
+    ('custom_hooks=[dict(type=EMAHook,momentum=2)]', 'momentum must be a finite number above 0'),
     ('activation_checkpointing=3', 'activation_checkpointing must be a list: a text each'),
     (
         'model_wrapper_cfg=dict(type=MMDistributedDataParalel)',
@@ -117,6 +120,8 @@ MISTAKES = [
     ('optim_wrapper.optimizer.momentum=0 optim_wrapper.optimizer.nesterov=True', 'momentum above'),
     ('param_scheduler.begin=100', 'must be above begin, which is 100, but is 100'),
     ('model=None', "model is missing: it is a dict with a 'type'"),
+    ('model.head=None', 'model.head is missing, which an ImageClassifier needs'),
+    ('model.data_preprocessor.num_classes=3', 'takes the place of the other data_preprocessor'),
     ('model.neck=None', 'model.neck is missing: LinearClsHead takes vectors'),
     ('auto_scale_lr.enable=True', 'base_batch_size is missing, which auto_scale_lr.enable needs'),
     ('data_preprocessor.mean=[1,2]', 'must be of 1 or of model.backbone.in_channels, 3, but is'),
@@ -143,6 +148,25 @@ def test_mistakes_in_options(option, says):
         launch.load_config(CONFIG, parse_options(option.split()))
     assert says in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_elements_of_lists_are_set():
+    options = ['data_preprocessor.mean=[1,2,3]', 'custom_hooks=[dict(type=EMAHook)]']
+    cfg = launch.load_config(CONFIG, parse_options(options))
+    merge_options(
+        cfg,
+        {
+            'data_preprocessor.mean.1': 9.0,
+            'val_evaluator.topk.0': 2,
+            'custom_hooks.0': {'momentum': 0.5},
+        },
+        'x',
+    )
+    assert cfg.data_preprocessor.mean == [1, 9.0, 3]
+    assert cfg.val_evaluator.topk == (2,)
+    assert cfg.custom_hooks == [dict(type='EMAHook', momentum=0.5)]
+    with pytest.raises(UserError, match='Index 3 exceeds'):
+        merge_options(cfg, {'data_preprocessor.mean.3': 9.0}, 'x')
 
 
 # of every kind one, and what only the data can say
