@@ -14,6 +14,7 @@ from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from rdarts.configuration.signatures import of_framework
 from rdarts.utils.signatures import misfit, takes_any
 
 
@@ -26,6 +27,8 @@ def why_unbuilt(error: BaseException) -> str | None:
     Returns:
         str | None: The reason; None where the entry is not to blame.
     """
+    if isinstance(error, (AssertionError, ValueError)):
+        return _refused(error)
     if not isinstance(error, TypeError):
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -39,6 +42,22 @@ def why_unbuilt(error: BaseException) -> str | None:
         # handed on to something else, which refused it at once
         handed_on = isinstance(target, type) and takes_any(target) and number + 2 >= len(frames)
         return f'{target.__name__}: {str(error).splitlines()[-1]}' if handed_on else None
+    return None
+
+
+def _refused(error: BaseException) -> str | None:
+    """What a component of another package says of its arguments while it is built."""
+    steps = list(traceback.walk_tb(error.__traceback__))
+    for number in reversed(range(len(steps))):
+        target, _ = _being_built(steps[number][0])
+        if target is None:
+            continue
+        modules = [frame.f_globals.get('__name__', '') for frame, _ in steps[number + 1 :]]
+        ours = any(name.partition('.')[0] == 'rdarts' for name in modules)
+        if not modules or ours or not of_framework(target):
+            return None
+        text = str(error).strip() or traceback.extract_tb(error.__traceback__)[-1].line
+        return f'{target.__name__}: {" ".join((text or "refused").split())}'
     return None
 
 

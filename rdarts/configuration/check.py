@@ -115,7 +115,7 @@ class _Checker:
             if key in OF_CLASSIFIERS and self.scope == 'mmdet':
                 continue
             if key in self.cfg:
-                self.argument(self.cfg[key], key, Argument(kind, None), 'MODELS')
+                self.argument(self.cfg[key], key, Argument(kind), 'MODELS')
         if self.faults:  # the scope may be one of them
             return
         for key, section in SECTIONS.items():
@@ -146,7 +146,7 @@ class _Checker:
             for name, item in value.items():
                 if isinstance(item, Mapping) or _is_object(item):
                     self.component(item, f'{path}.{name}', section.registry, section.default)
-                elif item is not None:
+                elif item is not None or closest(name, set(value) - {name}, 0.85):
                     self.no_component(item, path, name, set(value) - {name})
         elif section.extra:
             self.built_with(value, path, section)

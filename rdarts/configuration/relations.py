@@ -116,10 +116,14 @@ def _scheduler(scheduler: Mapping[str, Any], path: str) -> Iterator[tuple[str, s
 
 
 def _channels(cfg: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Mean and deviation are of one channel or of each."""
+    """What the preprocessor gives: mean and deviation are of one channel or of each."""
     backbone = (cfg.get('model') or {}).get('backbone') or {}
     channels = backbone.get('in_channels')
     given = cfg.get('data_preprocessor') or {}
+    loss = ((cfg.get('model') or {}).get('head') or {}).get('loss') or {}
+    if given.get('to_onehot') and loss.get('type') == 'CrossEntropyLoss':
+        if not (loss.get('use_soft') or loss.get('use_sigmoid')):
+            yield 'data_preprocessor.to_onehot', 'needs model.head.loss.use_soft=True'
     for key, other in (('mean', 'std'), ('std', 'mean')):
         if given.get(key) is None and given.get(other) is not None:
             yield f'data_preprocessor.{key}', f'is missing: without it {other} would do nothing'

@@ -86,9 +86,8 @@ _MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagra
 
 
 class Compile(TypedDict, total=False):
-    """``compile``: which method of the model, and the arguments of ``torch.compile``."""
+    """``compile``: the arguments of ``torch.compile``."""
 
-    target: str
     fullgraph: bool
     dynamic: bool | None
     backend: str
@@ -104,7 +103,7 @@ OF_CLASSIFIERS = ('image_size', 'num_classes')
 
 # what is no component
 PLAIN: dict[str, Any] = dict(
-    default_scope=Annotated[str, Among(('mmengine', 'mmpretrain', 'mmdet', 'rdarts'))],
+    default_scope=Annotated[str, Among(('mmengine', 'mmpretrain', 'mmdet', 'rdarts'))] | None,
     work_dir=str | None,
     load_from=str | None,
     resume=bool,
@@ -116,12 +115,12 @@ PLAIN: dict[str, Any] = dict(
     randomness=Randomness,
     auto_scale_lr=AutoScaleLr | None,
     custom_imports=CustomImports | None,
-    compile=bool | Compile,
+    compile=bool | Compile | None,
     activation_checkpointing=Sequence[str] | None,
     efficient_conv_bn_eval=str | Sequence[str] | None,
     find_unused_parameters=bool,
     new_head=bool,
-    sync_bn=Literal['torch', 'mmcv'],
+    sync_bn=Literal['torch', 'mmcv'] | None,
     # which other entries follow: filling.py, epochs.py
     data_root=str | None,
     image_size=Side | None,

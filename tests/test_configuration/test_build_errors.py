@@ -9,6 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, OPTIMIZERS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
+from mmpretrain.models.utils.batch_augments import RandomBatchAugment as BatchAugments
 
 from rdarts.cli import run_guarded
 from rdarts.configuration.build_errors import unknown_type, why_unbuilt
@@ -149,3 +150,20 @@ def test_a_package_that_a_component_asks_for():
     text = 'Please run "pip install future tensorboard" to install the dependencies'
     assert explain(ImportError(text)) == (f'a component of the config needs a package: {text}', 2)
     assert explain(ImportError("cannot import name 'x' from 'rdarts'")) is None
+
+
+class Refusing(Hook):
+    def __init__(self):
+        raise ValueError('its own')
+
+
+def test_what_a_frameworks_component_refuses_is_said():
+    with pytest.raises(AssertionError) as caught:
+        BatchAugments(augments=dict(type='Mixup', alpha=-1))
+    assert why_unbuilt(caught.value) == 'Mixup: assert isinstance(alpha, float) and alpha > 0'
+
+
+def test_what_a_users_own_component_raises_keeps_its_traceback():
+    with pytest.raises(ValueError, match='its own') as caught:
+        HOOKS.build(dict(type=Refusing))
+    assert why_unbuilt(caught.value) is None

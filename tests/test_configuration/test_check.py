@@ -242,7 +242,7 @@ TAKEN = {
         None,
     ],
     'train_cfg': [dict(by_epoch=False, max_iters=100, val_interval=50)],
-    'compile': [True, dict(target='forward', mode='default')],
+    'compile': [True, None, dict(mode='default')],
     'model_wrapper_cfg': [dict(type='MMDistributedDataParallel', find_unused_parameters=True)],
     'custom_hooks': [
         [dict(type='EMAHook', momentum=4e-5, priority='ABOVE_NORMAL')],
