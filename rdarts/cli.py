@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import re
 import select
@@ -82,6 +83,8 @@ def run_guarded(main: Callable[[], int | None]) -> int:
     unicode = (getattr(sys.stdout, 'encoding', None) or '').lower() == 'utf-8'
     if unicode and hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='surrogateescape')  # names of files that are no UTF-8
+    handle_error = logging.StreamHandler.handleError
+    logging.StreamHandler.handleError = _of_a_log_line
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -117,6 +120,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
             _say(f'error: {line}')
         return code
     finally:
+        logging.StreamHandler.handleError = handle_error
         if started:  # while the interpreter ends, too
             signal.signal(signal.SIGINT, _end_at_once)
         if 'torch' in sys.modules:
@@ -124,6 +128,12 @@ def run_guarded(main: Callable[[], int | None]) -> int:
 
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
+
+
+def _of_a_log_line(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """What is logged to nobody is left out; without it, logging prints a traceback a message."""
+    if not isinstance(sys.exc_info()[1], BrokenPipeError):
+        logging.Handler.handleError(handler, record)
 
 
 def _leave_out_warnings() -> None:

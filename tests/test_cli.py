@@ -122,6 +122,12 @@ def test_a_run_outlives_its_output(both, tmp_path):
     assert err == ('' if both else 'ended\n')
 
 
+def test_what_a_tool_logs_to_nobody_prints_no_traceback(tmp_path):
+    code, err, log = run_into_a_closed_pipe(tmp_path, 'pass')
+    assert (code, log[:2]) == (141, ['first', '0'])  # it ends at a line that it prints itself
+    assert err in ('', 'ended\n')
+
+
 def test_without_that_a_tool_ends_quietly_at_its_next_line(tmp_path):
     (tmp_path / 'tool.py').touch()
     text = (
