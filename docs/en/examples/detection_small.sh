@@ -3,6 +3,7 @@
 # From the root of the clone, with detection installed:  docs/en/examples/detection_small.sh ../shared/data
 set -euo pipefail
 data=${1:?give the folder that holds imagenet_mini and coco_mini}
+[ -d "$data" ] || { echo "$data: give the folder that holds imagenet_mini and coco_mini" >&2; exit 2; }
 runs=work_dirs/detection_small
 one_process() { printf '%s ' "$1_dataloader.num_workers=0" "$1_dataloader.persistent_workers=False"; }
 coco() { printf '%s ' "$1_dataloader.dataset.data_root=$data/coco_mini/" \

@@ -3,6 +3,7 @@
 # From the root of the clone:  docs/en/examples/mobilenet_small/run.sh ../shared/data/imagenet_mini
 set -euo pipefail
 data=${1:?give the folder imagenet_mini}
+[ -d "$data" ] || { echo "$data: give the folder imagenet_mini" >&2; exit 2; }
 configs=docs/en/examples/mobilenet_small
 runs=work_dirs/mobilenet_small
 mkdir -p "$runs/data"
