@@ -85,6 +85,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         sys.stdout.reconfigure(errors='surrogateescape')  # names of files that are no UTF-8
     handle_error = logging.StreamHandler.handleError
     logging.StreamHandler.handleError = _of_a_log_line
+    unraisable, sys.unraisablehook = sys.unraisablehook, _of_no_caller
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -121,6 +122,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         return code
     finally:
         logging.StreamHandler.handleError = handle_error
+        sys.unraisablehook = unraisable
         if started:  # while the interpreter ends, too
             signal.signal(signal.SIGINT, _end_at_once)
         if 'torch' in sys.modules:
@@ -134,6 +136,16 @@ def _of_a_log_line(handler: logging.Handler, record: logging.LogRecord) -> None:
     """What is logged to nobody is left out; without it, logging prints a traceback a message."""
     if not isinstance(sys.exc_info()[1], BrokenPipeError):
         logging.Handler.handleError(handler, record)
+
+
+def _of_no_caller(found: Any) -> None:
+    """An error that nobody could catch is printed, but for torch's of a data worker that ended.
+
+    It is lost where it comes while another worker is forked; torch raises one again at the next
+    batch.
+    """
+    if not str(found.exc_value).startswith('DataLoader worker (pid'):
+        sys.__unraisablehook__(found)
 
 
 def _leave_out_warnings() -> None:

@@ -143,6 +143,20 @@ def test_without_that_a_tool_ends_quietly_at_its_next_line(tmp_path):
     assert process.wait(60) == 141
 
 
+@pytest.mark.parametrize(
+    ('line', 'shown'), [('DataLoader worker (pid 5) is killed by signal: Killed. ', 0), ('x', 1)]
+)
+def test_an_error_of_a_worker_that_nobody_could_catch_prints_no_traceback(line, shown, tmp_path):
+    text = (
+        f'class Lost:\n    def __del__(self):\n        raise RuntimeError({line!r})\n'
+        'def main():\n    Lost()\n'
+        'if __name__ == "__main__":\n    sys.exit(cli.run_guarded(main))\n'
+    )
+    process = start(tmp_path, START + text)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.count('Traceback')) == (0, shown)
+
+
 def test_help_into_a_closed_pipe(tmp_path):
     text = 'import sys\nfrom rdarts import cli\n\ndef parse():\n    sys.stdin.read()\n'
     text += "    print('usage')\n    raise SystemExit(0)\n\ncli.start(parse)\n"
