@@ -32,6 +32,10 @@ def why_unbuilt(error: BaseException) -> str | None:
     if not isinstance(error, TypeError):
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames and frames[-1].f_code is Runner.call_hook.__code__ and error.__context__ is not None:
+        # raised anew, with the hook's name
+        error = error.__context__
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for number in reversed(range(len(frames))):
         target, args = _being_built(frames[number])
         if target is None:

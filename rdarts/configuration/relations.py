@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook
 
 from rdarts.configuration.sections import LOADERS, innermost
 
@@ -201,11 +201,17 @@ def _number_of_classes(dataset: Mapping[str, Any], resolve: Callable[..., Any]) 
 
 
 def _watched(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tuple[str, str]]:
-    """The metrics that hooks keep the best checkpoint by, or stop by."""
+    """When hooks begin, and the metrics that they keep the best checkpoint by, or stop by."""
     hooks = {f'default_hooks.{k}': hook for k, hook in (cfg.get('default_hooks') or {}).items()}
     hooks.update((f'custom_hooks.{i}', h) for i, h in enumerate(cfg.get('custom_hooks') or ()))
     for place, hook in hooks.items():
         target = resolve(hook.get('type'), 'HOOKS') if isinstance(hook, Mapping) else None
+        if inspect.isclass(target) and issubclass(target, EMAHook):
+            for key, length in (('begin_epoch', 'max_epochs'), ('begin_iter', 'max_iters')):
+                most = (cfg.get('train_cfg') or {}).get(length)
+                if most is not None and hook.get(key, 0) > most:
+                    line = f'must be at most train_cfg.{length}, {most}, but is {hook[key]}'
+                    yield f'{place}.{key}', line
         kinds = (CheckpointHook, EarlyStoppingHook)
         if not inspect.isclass(target) or not issubclass(target, kinds):
             continue

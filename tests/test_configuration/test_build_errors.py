@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -167,3 +168,15 @@ def test_what_a_users_own_component_raises_keeps_its_traceback():
     with pytest.raises(ValueError, match='its own') as caught:
         HOOKS.build(dict(type=Refusing))
     assert why_unbuilt(caught.value) is None
+
+
+class Building(Hook):
+    def before_run(self, runner):
+        HOOKS.build(dict(type=Closed, intervall=1))
+
+
+def test_what_a_hook_builds_when_it_is_called():
+    runner = SimpleNamespace(_hooks=[Building()])
+    with pytest.raises(TypeError) as caught:
+        Runner.call_hook(runner, 'before_run')
+    assert why_unbuilt(caught.value) == "Closed takes no 'intervall': did you mean 'interval'?"

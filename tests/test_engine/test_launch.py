@@ -143,6 +143,10 @@ MISTAKES = [
         'val_evaluator=None',
         'save_best needs a validation',
     ),
+    (
+        'custom_hooks=[dict(type=EMAHook,begin_epoch=99)]',
+        'custom_hooks.0.begin_epoch must be at most train_cfg.max_epochs, 10, but is 99',
+    ),
     ('custom_hooks=[dict(type=EarlyStoppingHook,monitor=x)]', "custom_hooks.0.monitor is 'x'"),
     ('arch_optimizer=None', 'is missing, which default_hooks.architect needs'),
 ]
