@@ -264,7 +264,7 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, text: str | None = None) -> None:
-    """``--cfg-options``: texts, which :func:`rdarts.engine.options.parse_options` reads.
+    """``--cfg-options``: texts, which :func:`rdarts.configuration.options.parse_options` reads.
 
     Args:
         parser (ArgumentParser): The parser.

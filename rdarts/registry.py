@@ -66,7 +66,7 @@ MODELS = _child(
     'MODELS', folders=('rdarts.models', 'rdarts.models.backbones', 'rdarts.models.heads')
 )
 # The architects, and what watches a search
-HOOKS = _child('HOOKS', 'rdarts.engine', folders=('rdarts.architect', 'rdarts.hooks'))
+HOOKS = _child('HOOKS', 'rdarts.engine', folders=('rdarts.hooks', 'rdarts.hooks.watchers'))
 # The training loop that resumes exactly
 LOOPS = _child('LOOPS', 'rdarts.engine')
 # Optimizer wrappers: bfloat16 on any device
@@ -87,7 +87,7 @@ FUNCTIONS = _child('FUNCTIONS', folders=('rdarts.datasets',))
 # Search spaces: tables of nodes, edges and candidates
 SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')
 # How the candidates of an edge are mixed (the mutables)
-MIXED_OPS = _own('mixed operation', 'rdarts.models')
+MIXED_OPS = _own('mixed operation', 'rdarts.models.mixed_ops')
 # Candidate operations
 OPERATIONS = _own('operation', 'rdarts.models')
 # alpha -> mixing weights

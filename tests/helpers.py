@@ -119,7 +119,7 @@ PRELOAD = [
     'sklearn.datasets',
     'rdarts.architect',
     'rdarts.datasets',
-    'rdarts.engine.dry_run',
+    'rdarts.apis.dry_run',
     'rdarts.hooks',
     'rdarts.models',
 ]

@@ -19,7 +19,7 @@ from helpers import write_cifar, write_imagenet16
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
-from rdarts.engine.dry_run import dry_run
+from rdarts.apis.dry_run import dry_run
 from rdarts.engine.launch import build_runner, check_model, load_config
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook

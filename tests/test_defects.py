@@ -19,7 +19,7 @@ from test_architect.tiny_search import (
     unrolled_reference,
 )
 
-from rdarts.architect.gradients import first_order, unrolled
+from rdarts.architect.architects.gradients import first_order, unrolled
 from rdarts.datasets import Digits, SearchSplit
 from rdarts.engine import read_checkpoint
 from rdarts.engine.launch import load_config
@@ -201,7 +201,7 @@ def test_every_rank_has_the_first_ones_alpha_and_the_first_one_writes(tmp_path, 
         calls.append(src)
         tensor.copy_(alpha)
 
-    monkeypatch.setattr('rdarts.architect.hook.broadcast', broadcast)
+    monkeypatch.setattr('rdarts.hooks.architect_hook.broadcast', broadcast)
     for module in ('genotype', 'search_log', 'split_record'):
         monkeypatch.setattr(f'rdarts.hooks.{module}.is_main_process', lambda: False)
     prepare(second)

@@ -15,10 +15,10 @@ from helpers import run_tool, write_cifar
 from PIL import Image
 from torch.utils.data import TensorDataset
 
+from rdarts.apis.dry_run import dry_run
 from rdarts.architect.regularizers import ExpectedCost
 from rdarts.benchmarks import NASBench201
 from rdarts.datasets.given import GivenDataset, give
-from rdarts.engine.dry_run import dry_run
 from rdarts.engine.launch import build_runner, check_model, load_config
 from rdarts.errors import UserError
 from rdarts.models.backbones import find_supernet

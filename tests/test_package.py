@@ -57,8 +57,8 @@ def test_configs_and_tools_are_in_it(wheel):
         for path in (ROOT / folder).rglob('*'):
             if path.is_file() and '__pycache__' not in path.parts:
                 assert f'rdarts/.mim/{path.relative_to(ROOT)}' in names
-    assert 'rdarts/models/csrc/fan_out.cpp' in names
-    assert 'rdarts/published_genotypes.json' in names
+    assert 'rdarts/models/kernels/csrc/fused.cpp' in names
+    assert 'rdarts/genotypes/published.json' in names
     assert not any(name.startswith(('tests/', 'docs/')) for name in names)
 
 

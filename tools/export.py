@@ -32,9 +32,9 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.engine import export
-from rdarts.engine.inference import printable
-from rdarts.engine.options import parse_options
+from rdarts.configuration.options import parse_options
+from rdarts.deploy import export
+from rdarts.deploy.inference import printable
 from rdarts.utils.commands import command
 
 

@@ -38,9 +38,9 @@ if __name__ == '__main__':
 
 import cv2
 
-from rdarts.engine.checkpoint import write_atomically
-from rdarts.engine.export import check_output, find_run, load_trained
-from rdarts.engine.inference import (
+from rdarts.configuration.options import parse_options
+from rdarts.deploy.export import check_output, find_run, load_trained
+from rdarts.deploy.inference import (
     READERS,
     Prediction,
     Predictor,
@@ -49,7 +49,7 @@ from rdarts.engine.inference import (
     load_exported,
     printable,
 )
-from rdarts.engine.options import parse_options
+from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 
 COLUMNS = ('image', 'rank', 'class', 'name', 'probability')

@@ -32,8 +32,8 @@ if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
 from rdarts.benchmarks import open_table
+from rdarts.results.search_run import begun_runs, find_runs
 from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import begun_runs, find_runs
 
 
 def main() -> None:

@@ -58,10 +58,10 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
+from rdarts.apis.dry_run import dry_run
+from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.engine import launch
-from rdarts.engine.dry_run import dry_run
-from rdarts.engine.options import parse_options
 from rdarts.genotypes import parse_genotype
 from rdarts.models.backbones import find_supernet
 from rdarts.utils.commands import command, shown_path

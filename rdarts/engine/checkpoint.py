@@ -47,11 +47,11 @@ from rdarts.checkpoint.run_state import (
 )
 from rdarts.checkpoint.schema import EntryError, Flag, Items, Spec, Table, check_entry, like
 from rdarts.configuration.declarations import Count, NotNegative, Positive
-from rdarts.engine.random_state import check_random_state, get_random_state
-from rdarts.engine.stop_signals import catch_signals, signal_name
 from rdarts.errors import Interrupted, RunFailed, UserError, is_defect
 from rdarts.registry import HOOKS
 from rdarts.utils.machine_errors import explain_machine
+from rdarts.utils.random_state import check_random_state, get_random_state
+from rdarts.utils.stop_signals import catch_signals, signal_name
 
 NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)\.pth')
 HISTORY = 10_000  # logged values of each scalar that a checkpoint keeps, for smoothed logs

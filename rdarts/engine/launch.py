@@ -41,6 +41,7 @@ from rdarts.configuration.filling import (
     require_classes,
 )
 from rdarts.configuration.nearest_config import nearest_config
+from rdarts.configuration.options import check_elsewhere, check_names, merge_options
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.checkpoint import (
     find_checkpoint,
@@ -54,7 +55,6 @@ from rdarts.engine.checkpoint import (
     write_atomically,
 )
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.options import check_elsewhere, check_names, merge_options
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.commands import shown_path
@@ -561,7 +561,7 @@ class _OwnRunner:
 
 
 def _samples(model: torch.nn.Module) -> bool:
-    from rdarts.models.mixed_op import MixedOp
+    from rdarts.models.mixed_ops.mixed_op import MixedOp
 
     return any(isinstance(module, MixedOp) and module.sampled for module in model.modules())
 

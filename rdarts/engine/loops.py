@@ -11,14 +11,14 @@ from torch.utils.data import DataLoader
 
 from rdarts.configuration.declarations import Positive
 from rdarts.engine.checkpoint import last_good_of
-from rdarts.engine.random_state import (
+from rdarts.errors import RunFailed, UserError
+from rdarts.registry import LOOPS
+from rdarts.utils.random_state import (
     iterate,
     preserve_random_state,
     set_random_state,
     shield_workers,
 )
-from rdarts.errors import RunFailed, UserError
-from rdarts.registry import LOOPS
 
 
 def loader_sampler(dataloader: DataLoader) -> Any:

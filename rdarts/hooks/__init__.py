@@ -1,8 +1,6 @@
 """What watches a search, one hook a file."""
 
 from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
-from rdarts.hooks.collapse import CollapseHook
-from rdarts.hooks.convergence import ConvergenceHook
 from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.image_check import ImageCheckHook
@@ -10,6 +8,8 @@ from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
+from rdarts.hooks.watchers.collapse import CollapseHook
+from rdarts.hooks.watchers.convergence import ConvergenceHook
 
 __all__ = [
     'AlphaStatisticsHook',

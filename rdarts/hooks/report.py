@@ -11,8 +11,8 @@ from rdarts.configuration.as_data import as_data
 from rdarts.errors import UserError
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.registry import HOOKS
+from rdarts.results.search_run import SearchRun, method_of
 from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import SearchRun, method_of
 
 
 @HOOKS.register_module()

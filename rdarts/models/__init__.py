@@ -10,7 +10,7 @@ from rdarts.models.backbones import (
     NASBench201Supernet,
     find_supernet,
 )
-from rdarts.models.mixed_op import MixedOp
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 
 __all__ = [
     'BaseSupernet',

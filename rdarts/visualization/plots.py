@@ -20,9 +20,9 @@ from rdarts.configuration.as_data import type_name
 from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import count_skips
-from rdarts.visualization import series
-from rdarts.visualization.search_log import SearchRun
-from rdarts.visualization.series import DATASET_NAMES, table_accuracy
+from rdarts.results import series
+from rdarts.results.search_run import SearchRun
+from rdarts.results.series import DATASET_NAMES, table_accuracy
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def plot_runs(
 
     Args:
         runs (Sequence[SearchRun]): Searches in one space; see
-            :func:`~rdarts.visualization.search_log.find_runs`.
+            :func:`~rdarts.results.search_run.find_runs`.
         name (str): Which picture.
         path (str | PathLike): ``.png``, ``.svg`` or ``.pdf``; ``.csv`` is written beside it.
         table (NASBench201, optional): For ``accuracy``, ``lambda`` and ``distribution``.

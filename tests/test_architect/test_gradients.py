@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model, unrolled_reference
 
-from rdarts.architect.gradients import first_order, only_learning, sgd_step, unrolled
+from rdarts.architect.architects.gradients import first_order, only_learning, sgd_step, unrolled
 from rdarts.errors import UserError
 
 TRAIN, VAL = make_batch(1), make_batch(2)
@@ -149,7 +149,7 @@ def test_the_finite_difference_converges_quadratically(monkeypatch):
     expected = torch.cat([g.flatten() for g in unrolled_reference(model, optimizer, TRAIN, VAL)])
     errors = []
     for radius in (1e-1, 1e-2):
-        monkeypatch.setattr('rdarts.architect.gradients.FD_RADIUS', radius)
+        monkeypatch.setattr('rdarts.architect.architects.gradients.FD_RADIUS', radius)
         found = torch.cat([g.flatten() for g in unroll(model, optimizer, 'finite_difference')[0]])
         errors.append(float((found - expected).norm()))
     assert errors[1] < errors[0] / 50

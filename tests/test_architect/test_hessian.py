@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model
 
-from rdarts.architect.gradients import only_learning
+from rdarts.architect.architects.gradients import only_learning
 from rdarts.architect.hessian import largest_eigenvalue
 from rdarts.models import DARTSSupernet
 

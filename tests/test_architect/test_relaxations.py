@@ -14,8 +14,8 @@ from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
 from rdarts.errors import UserError
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import RELAXATIONS, build
+from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.search_spaces import build_space
-from rdarts.visualization.search_log import find_runs, read_search_log
 
 
 @pytest.mark.parametrize('phase', ['weights', 'alpha', 'eval'])

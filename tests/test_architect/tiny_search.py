@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rdarts.architect import ArchitectHook
 from rdarts.hooks import SearchLogHook
+from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.models import BaseSupernet
 
 WIDTH, CLASSES, BATCH = 4, 3, 8

@@ -15,11 +15,11 @@ from helpers import digits_runner
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from rdarts.architect.hook import ArchitectHook
 from rdarts.checkpoint.layout import KEY
 from rdarts.engine import read_checkpoint
 from rdarts.errors import UserError
 from rdarts.hooks import CollapseHook, ConvergenceHook, SearchLogHook
+from rdarts.hooks.architect_hook import ArchitectHook
 
 pytestmark = pytest.mark.slow  # thousands of changes
 

@@ -9,9 +9,9 @@ import pytest
 
 from rdarts import registry
 from rdarts.configuration.nearest_config import nearest_config
+from rdarts.configuration.options import parse_options
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.engine.launch import load_config
-from rdarts.engine.options import parse_options
 from rdarts.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

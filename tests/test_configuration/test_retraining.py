@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rdarts.configuration.filling import sources
+from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import (
     retraining_command,
     same_images,
@@ -19,7 +20,6 @@ from rdarts.configuration.retraining import (
     write_retraining,
 )
 from rdarts.engine.launch import check_model, load_config
-from rdarts.engine.options import parse_options
 from rdarts.genotypes import load_genotype
 from rdarts.search_spaces import build_space
 

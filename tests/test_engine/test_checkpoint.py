@@ -196,7 +196,7 @@ IMPORT = """
 from mmengine.runner import CheckpointLoader
 before = CheckpointLoader._schemes
 kept = dict(before)
-import rdarts.architect, rdarts.datasets, rdarts.engine.search, rdarts.hooks
+import rdarts.architect, rdarts.datasets, rdarts.apis.search, rdarts.hooks
 from rdarts.models.heads.auxiliary_cls_head import AuxiliaryClsHead
 AuxiliaryClsHead(num_classes=3, in_channels=4, auxiliary=dict(in_channels=4))
 assert CheckpointLoader._schemes is before and dict(before) == kept

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from rdarts.datasets import SeededSampler
 from rdarts.engine import SearchTrainLoop
 from rdarts.engine.loops import check_finite, check_loader, iterate_from
-from rdarts.engine.random_state import get_random_state
 from rdarts.errors import RunFailed, UserError
+from rdarts.utils.random_state import get_random_state
 
 
 class Recorder:

@@ -18,7 +18,7 @@ from rdarts.engine.progress import RunPlan
 from rdarts.errors import UserError
 from rdarts.hooks import SearchLogHook
 from rdarts.hooks.search_log import KEEP_ALL, SCHEMA
-from rdarts.visualization.search_log import find_runs
+from rdarts.results.search_run import find_runs
 
 HEAD = ['schema', 'kind', 'epoch', 'iter']
 ITER = ['lr', 'loss', 'grad_norm', 'arch_loss', 'arch_grad_norm', 'arch_cosine_total',

@@ -14,14 +14,14 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.test_hessian import full_hessian
 
-from rdarts.architect import ArchitectHook
-from rdarts.architect.gradients import only_learning
+from rdarts.architect.architects.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue
 from rdarts.engine.launch import set_amp
 from rdarts.engine.loops import loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks import CollapseHook, ConvergenceHook, GenotypeHook
+from rdarts.hooks.architect_hook import ArchitectHook
 
 NONE, SKIP, ONE, THREE, POOL = range(5)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rdarts.apis import build_net
-from rdarts.engine.dry_run import count_macs
+from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, load_genotype
 from rdarts.models import DARTSNet, DARTSSupernet

@@ -875,7 +875,7 @@ SCRIPT = """
 import os, sys
 import torch
 from rdarts.models import kernels
-from rdarts.models.mixed_op import MixedOp
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 
 for case in sys.argv[1:]:
     print(f'== {case}', flush=True)

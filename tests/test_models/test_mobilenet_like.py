@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from rdarts.apis import build_net, build_supernet
-from rdarts.architect.gradients import unrolled
-from rdarts.engine.dry_run import count_macs
+from rdarts.apis.dry_run import count_macs
+from rdarts.architect.architects.gradients import unrolled
 from rdarts.errors import UserError
 from rdarts.genotypes import ChainGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet

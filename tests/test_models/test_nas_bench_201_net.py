@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from rdarts.engine.dry_run import count_macs
+from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, NASBench201Genotype
 from rdarts.models import NASBench201Net, NASBench201Supernet

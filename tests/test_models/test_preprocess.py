@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from rdarts.models import kernels, preprocess
+from rdarts.models import kernels
 from rdarts.models.backbones import DARTSSupernet
+from rdarts.models.fused import preprocess
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 
 pytestmark = pytest.mark.skipif(

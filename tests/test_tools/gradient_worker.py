@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from rdarts.architect import BERArchitectHook
+from rdarts.hooks.architect_hook import BERArchitectHook
 
 
 def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -> None:

@@ -17,7 +17,7 @@ from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
-from rdarts.visualization.search_log import read_search_log
+from rdarts.results.search_run import read_search_log
 
 TESTS = str(Path(__file__).resolve().parents[1])
 

@@ -21,11 +21,11 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
 
 from rdarts.datasets.image_bytes import read_image
+from rdarts.deploy.description import KEY
+from rdarts.deploy.export import can_write_onnx
+from rdarts.deploy.image_input import LIBRARIES
+from rdarts.deploy.inference import load_exported
 from rdarts.engine.checkpoint import load_weights, read_checkpoint
-from rdarts.engine.description import KEY
-from rdarts.engine.export import can_write_onnx
-from rdarts.engine.image_input import LIBRARIES
-from rdarts.engine.inference import load_exported
 from rdarts.engine.launch import load_config
 from rdarts.utils.commands import shown_path
 

@@ -173,9 +173,9 @@ def changed(value, path, wrong):
 @pytest.mark.parametrize('kind', ['start', 'iter', 'epoch', 'val', 'config'])
 def test_damaged_logs_and_configs_are_one_line(tmp_path, kind):
     """Either something can be shown, or one line says why not."""
+    from rdarts.results.search_run import find_runs
     from rdarts.visualization.plots import PLOTS
     from rdarts.visualization.report import write_report
-    from rdarts.visualization.search_log import find_runs
     from rdarts.visualization.style import plain_style
 
     folder = write_search(tmp_path / 'run', epochs=2)

@@ -10,8 +10,8 @@ import pytest
 from synthetic import write_search
 
 from rdarts.cli import run_guarded
+from rdarts.results.search_run import find_runs
 from rdarts.visualization.plots import PLOTS
-from rdarts.visualization.search_log import find_runs
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 

@@ -11,8 +11,8 @@ import torch
 from helpers import TOOLS, Finished, run_tool, write_small_search
 
 from rdarts.apis import build_net
+from rdarts.apis.dry_run import count_macs
 from rdarts.engine import read_checkpoint
-from rdarts.engine.dry_run import count_macs
 from rdarts.genotypes import load_genotype
 
 CONFIGS = TOOLS.parent / 'configs'

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, ChainGenotype, dumps, load_genotype
 from rdarts.search_spaces.base import PARAMETER_FREE
-from rdarts.visualization.genotype import (
+from rdarts.visualization.drawing.genotype import (
     NODE_HEIGHT,
     PILL_HEIGHT,
     _cell,
@@ -156,7 +156,7 @@ def test_graphviz_draws_the_same_picture(tmp_path, text):
 
 
 def test_graphviz_is_taken_where_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr('rdarts.visualization.genotype.shutil.which', lambda name: None)
+    monkeypatch.setattr('rdarts.visualization.drawing.genotype.shutil.which', lambda name: None)
     draw_genotype(load_genotype(NB201), tmp_path / 'a.svg')
     assert 'matplotlib' in (tmp_path / 'a.svg').read_text()
     with pytest.raises(UserError, match=r'Graphviz is not installed \(no neato\)'):
@@ -166,7 +166,9 @@ def test_graphviz_is_taken_where_it_is(tmp_path, monkeypatch):
     broken = tmp_path / 'neato'
     broken.write_text('#!/bin/sh\necho no layout >&2\nexit 3\n')
     broken.chmod(0o755)
-    monkeypatch.setattr('rdarts.visualization.genotype.shutil.which', lambda name: str(broken))
+    monkeypatch.setattr(
+        'rdarts.visualization.drawing.genotype.shutil.which', lambda name: str(broken)
+    )
     with pytest.raises(UserError, match='Graphviz failed: no layout; --renderer matplotlib draws'):
         draw_genotype(load_genotype(NB201), tmp_path / 'b.svg')
     assert not (tmp_path / 'b.svg').exists()

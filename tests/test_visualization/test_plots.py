@@ -16,9 +16,9 @@ from test_visualization.logs import change_config, change_epoch, change_log, kee
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.series import leaders
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
-from rdarts.visualization.search_log import find_runs, read_search_log
-from rdarts.visualization.series import leaders
 from rdarts.visualization.style import LINES, line_style
 
 NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda'}

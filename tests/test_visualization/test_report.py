@@ -25,12 +25,12 @@ from rdarts.configuration.retraining import OWN, SHIPPED
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, dumps
 from rdarts.registry import OPERATIONS
+from rdarts.results.search_run import dataset_name, find_runs, read_search_log
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils.commands import command
 from rdarts.visualization import report
 from rdarts.visualization.report import write_report
-from rdarts.visualization.search_log import dataset_name, find_runs, read_search_log
 from rdarts.visualization.style import LINES
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)

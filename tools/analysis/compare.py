@@ -88,7 +88,18 @@ import torch
 
 from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import NASBench201, open_table
-from rdarts.benchmarks.comparison import (
+from rdarts.configuration.as_data import FILE as CONFIG
+from rdarts.configuration.as_data import entry, read_config
+from rdarts.configuration.options import parse_options
+from rdarts.deploy.description import planned_network
+from rdarts.engine import launch
+from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
+from rdarts.results.search_run import SearchRun, dataset_name, number, read_search_log
+from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.study.queue import Run, run_all
+from rdarts.study.statistics import (
     COLUMNS,
     TOO_FEW,
     Summary,
@@ -97,19 +108,8 @@ from rdarts.benchmarks.comparison import (
     differences,
     percent,
 )
-from rdarts.configuration.as_data import FILE as CONFIG
-from rdarts.configuration.as_data import entry, read_config
-from rdarts.engine import launch
-from rdarts.engine.checkpoint import list_checkpoints, write_atomically
-from rdarts.engine.description import planned_network
-from rdarts.engine.options import parse_options
-from rdarts.engine.run_queue import Run, run_all
-from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
-from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.utils.commands import shown_path
 from rdarts.utils.machine import share_of_cores
-from rdarts.visualization.search_log import SearchRun, dataset_name, number, read_search_log
 
 TOOLS = Path(__file__).resolve().parents[1]
 FIGURES = 'figures.json'  # of an evaluation
@@ -240,7 +240,7 @@ def content_of(config: Mapping[str, Any]) -> str:
 
 def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
     """List the runs, and measure what one of each config would take."""
-    from rdarts.engine.dry_run import dry_run
+    from rdarts.apis.dry_run import dry_run
 
     torch.set_num_threads(share_of_cores(args.jobs))
     seconds: dict[str, float] = {}

@@ -31,10 +31,10 @@ if __name__ == '__main__':
 from mmengine.config import Config
 
 from rdarts.configuration.as_data import read_config
+from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import FILE, named, same_images, training_images
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
-from rdarts.engine.options import parse_options
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
 from rdarts.utils.commands import command, shown_path

@@ -54,12 +54,12 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from rdarts.apis import build_net
+from rdarts.apis.dry_run import count_macs
+from rdarts.configuration.options import parse_options
 from rdarts.engine import launch
-from rdarts.engine.dry_run import count_macs
-from rdarts.engine.options import parse_options
-from rdarts.engine.peak_memory import Peak, read_mb
 from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import CellGenotype, ChainGenotype, load_genotype
+from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.registry import MODELS
 
 

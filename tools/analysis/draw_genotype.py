@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rdarts import cli
 from rdarts.genotypes import is_text
-from rdarts.visualization.genotype import RENDERERS, draw_genotype, load_drawable
+from rdarts.visualization.drawing.genotype import RENDERERS, draw_genotype, load_drawable
 
 
 def parse_args() -> argparse.Namespace:

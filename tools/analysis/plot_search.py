@@ -50,8 +50,8 @@ if __name__ == '__main__':
 
 from rdarts.benchmarks import open_table
 from rdarts.errors import UserError, nearest
+from rdarts.results.search_run import SearchRun, begun_runs, find_runs
 from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
-from rdarts.visualization.search_log import SearchRun, begun_runs, find_runs
 from rdarts.visualization.style import FORMATS
 
 

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import rdarts
-from rdarts.architect import ArchitectHook
 from rdarts.engine.launch import load_config, set_amp
 from rdarts.engine.loops import SearchTrainLoop
 from rdarts.errors import UserError, nearest
+from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.models.backbones import base_supernet
 from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
 from rdarts.registry import HOOKS

@@ -49,11 +49,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from rdarts.apis.dry_run import count_macs
+from rdarts.configuration.options import parse_options
+from rdarts.deploy.export import check_output
 from rdarts.engine import launch
 from rdarts.engine.checkpoint import write_atomically
-from rdarts.engine.dry_run import count_macs
-from rdarts.engine.export import check_output
-from rdarts.engine.options import parse_options
 from rdarts.errors import UserError
 from rdarts.models import MobileNetLikeSupernet
 from rdarts.models.operations import PlainLayers, build_operation

@@ -31,8 +31,8 @@ if __name__ == '__main__':
 
 import common
 
-from rdarts.engine.peak_memory import Peak, read_mb
 from rdarts.errors import RunFailed
+from rdarts.measure.peak_memory import Peak, read_mb
 
 
 def measure(args: argparse.Namespace, execution: str) -> dict[str, Any]:

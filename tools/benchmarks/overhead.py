@@ -43,9 +43,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from rdarts.architect import ArchitectHook
+from rdarts.configuration.options import parse_options
 from rdarts.engine import launch
-from rdarts.engine.options import parse_options
+from rdarts.hooks.architect_hook import ArchitectHook
 
 SECTIONS = dict(
     data='data: loaders, data preprocessor',

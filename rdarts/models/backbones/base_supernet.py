@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import Among, Component, NotNegative
 from rdarts.errors import UserError
-from rdarts.models.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
+from rdarts.models.mixed_ops.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
 from rdarts.registry import MIXED_OPS, RELAXATIONS, build
 from rdarts.search_spaces import SpaceSpec, build_space
 

@@ -1,0 +1,269 @@
+"""What a run would cost, measured on a few iterations of it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import broadcast, get_dist_info, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rdarts.configuration.notes import note_lines
+from rdarts.engine.checkpoint import AtomicCheckpointHook
+from rdarts.engine.first_lines import align, can_recompute
+from rdarts.engine.launch import build_runner
+from rdarts.engine.progress import RunPlan
+from rdarts.errors import Interrupted
+from rdarts.hooks.architect_hook import ArchitectHook
+from rdarts.hooks.search_log import peak_memory_mb
+from rdarts.models.backbones import BaseSupernet
+from rdarts.utils.memory import memory_line, tight_memory
+from rdarts.utils.stop_signals import catch_signals, signal_name
+from rdarts.utils.wording import plural
+
+WARMUP = 2  # iterations of each kind that do not count
+LEAST, MOST = 3, 40  # iterations that count, however long they take
+SECONDS = 10.0  # in between
+
+
+class _Enough(Exception):
+    """Enough was measured."""
+
+
+class Stopwatch(Hook):
+    """Seconds of an iteration, images included; ends training or validation when it knows them.
+
+    Start-up does not count: neither building, nor what comes before the first iterations. It
+    measures until ``SECONDS`` have passed, within ``LEAST`` and ``MOST`` iterations, or to the
+    end of the epoch; of an epoch of few iterations it warms up on all but the last.
+
+    Args:
+        clock (Callable): Seconds. Defaults to ``time.perf_counter``.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._ends: dict[str, list[float]] = {}
+        self._begin = dict(train=0.0, val=0.0)
+
+    def before_train_epoch(self, runner) -> None:
+        self._begin['train'], self._ends['train'] = self._clock(), []
+
+    def before_val_epoch(self, runner) -> None:
+        self._begin['val'], self._ends['val'] = self._clock(), []
+
+    def seconds(self, mode: str) -> float:
+        """The mean of the iterations that count."""
+        ends = [self._begin[mode], *self._ends[mode]]
+        ends = ends[min(WARMUP, len(ends) - 2) :]
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        ends = self._ends[mode]
+        ends.append(self._clock())
+        loader = runner.train_dataloader if mode == 'train' else runner.val_dataloader
+        count = len(ends) - WARMUP
+        long_enough = count >= LEAST and ends[-1] - ends[WARMUP - 1] >= SECONDS
+        last = batch_idx + 1 == len(loader)
+        enough = torch.tensor(int(long_enough or count >= MOST or last))
+        if get_dist_info()[1] > 1:
+            # all ranks stop at one iteration
+            broadcast(enough)
+        if enough:
+            raise _Enough
+
+
+def count_macs(model: nn.Module, image: torch.Tensor) -> int:
+    """Multiply-adds of the convolutions and linear layers for one image.
+
+    Args:
+        model (nn.Module): The model.
+        image (Tensor): [3, H, W].
+    """
+    training = model.training
+    supernets = [module for module in model.modules() if isinstance(module, BaseSupernet)]
+    executions = [supernet.execution for supernet in supernets]
+    model.eval()
+    try:
+        for supernet in supernets:
+            supernet.execution = 'plain'  # others run operators that the counter does not know
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(image[None])
+    finally:
+        for supernet, execution in zip(supernets, executions, strict=True):
+            supernet.execution = execution
+        model.train(training)
+    return counter.get_total_flops() // 2
+
+
+def dry_run(cfg: Config) -> dict[str, Any]:
+    """Build a run, take iterations of each kind, and print what it would cost.
+
+    The time is that of all iterations, validations and ends of epochs, without the start-up.
+    Nothing is written into the run's own work directory.
+
+    Args:
+        cfg (Config): The config of the run.
+
+    Returns:
+        dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
+        ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
+        the weights alone; None where alpha moves from the first epoch on), ``expected_seconds`` (of
+        the whole run).
+
+    Raises:
+        Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
+    """
+    with _stops_at_once():
+        return _measure(copy.deepcopy(cfg))
+
+
+def _measure(cfg: Config) -> dict[str, Any]:
+    max_epochs = cfg.train_cfg.max_epochs
+    val_interval = cfg.train_cfg.get('val_interval', 1)
+    with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
+        cfg.work_dir = folder
+        cfg.train_cfg.val_interval = 1
+        val_begin = cfg.train_cfg.pop('val_begin', 1)
+        cfg.visualizer = dict(type='Visualizer', vis_backends=[])
+        architect, rest = (cfg.get('default_hooks') or {}).get('architect'), 0
+        if architect is not None:
+            rest = min(architect.get('start_epoch', 0), max_epochs)
+            architect.start_epoch = 0
+        _say('building the network and reading the data ...')
+        runner = build_runner(cfg, quiet=True)
+        for hook in runner.hooks:
+            if isinstance(hook, AtomicCheckpointHook):
+                hook.dry_run = True
+        watch = Stopwatch()
+        runner.register_hook(watch)
+        validation = 0.0
+        _say(f'timing iterations: about {SECONDS:.0f} s, or {LEAST} iterations ...')
+        with contextlib.redirect_stdout(None):
+            with contextlib.suppress(_Enough):
+                runner.train()
+            train = watch.seconds('train')
+            if rest:
+                _say('timing iterations of the weights alone ...')
+            at_rest = _seconds_at_rest(runner, watch, max_epochs) if rest else None
+            begin = time.perf_counter()
+            runner.call_hook('after_train_epoch')
+            epoch_end = time.perf_counter() - begin
+            if runner.val_loop is not None:
+                _say('timing a validation ...')
+                with contextlib.suppress(_Enough):
+                    runner.val_loop.run()
+                validation = len(runner.val_dataloader) * watch.seconds('val')
+            runner.call_hook('after_train')
+        plan = RunPlan(
+            epochs=max_epochs,
+            iterations=len(runner.train_dataloader),
+            val_batches=0 if runner.val_loop is None else len(runner.val_dataloader),
+            val_interval=val_interval,
+            val_begin=val_begin,
+        )
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        batch = next(iter(runner.train_dataloader))
+        image = model.data_preprocessor(batch, False)['inputs'][0]
+        macs = count_macs(model, image)
+    alpha = getattr(getattr(model, 'backbone', None), 'arch_parameters', {})
+    alphas = sum(p.numel() for p in alpha.values())
+    mean = (rest * at_rest + (max_epochs - rest) * train) / max_epochs if rest else train
+    expected = plan.seconds(mean, validation, epoch_end)
+    result = dict(
+        parameters=sum(p.numel() for p in model.parameters()) - alphas,
+        alphas=alphas,
+        macs=macs,
+        memory_mb=peak_memory_mb(),
+        seconds_per_iteration=train,
+        seconds_at_rest=at_rest,
+        expected_seconds=expected,
+    )
+    if is_main_process():
+        at_first = f'in the first {plural(rest, "epoch")}: alpha rests'
+        alone = f', and {at_rest:.3f} s {at_first}' if rest else ''
+        duration = datetime.timedelta(seconds=round(expected))
+        lines = [
+            ('parameters', f'{result["parameters"]:,} and {alphas:,} alphas'),
+            ('MACs', f'{macs:,} a {tuple(image.shape)} image (convolutions, linear layers)'),
+            ('memory', f'{result["memory_mb"]:,.0f} MB peak; {memory_line()}'),
+            ('iteration', f'{train:.3f} s{alone}'),
+            (
+                'expected',
+                f'{duration} for {plural(max_epochs, "epoch")} of '
+                f'{plural(plan.iterations, "iteration")}',
+            ),
+        ]
+        print(align([*note_lines(cfg), *lines]))
+        recomputes = can_recompute(getattr(model, 'backbone', None))
+        warning = tight_memory(result['memory_mb'], recomputes)
+        if warning:
+            print(warning)
+    return result
+
+
+@contextlib.contextmanager
+def _stops_at_once() -> Iterator[None]:
+    """Within, a signal that ends a run ends at once what has nothing to save, and says so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    process = os.getpid()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a forked worker
+            os._exit(128 + number)
+        received.append(number)
+        raise KeyboardInterrupt
+
+    handlers = catch_signals(stop)
+    try:
+        yield
+    except BaseException:  # libraries make others of a KeyboardInterrupt
+        if not received:
+            raise
+        name = signal_name(received[0])
+        raise Interrupted(
+            f'stopped by {name}: of a dry run nothing is written', received[0]
+        ) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """What goes on, on stderr: what is printed at the end may be read by a program."""
+    if is_main_process():
+        print(text, file=sys.stderr, flush=True)
+
+
+def _seconds_at_rest(runner, watch: Stopwatch, epochs: int) -> float:
+    """Seconds of an iteration in which alpha rests."""
+    for hook in runner.hooks:
+        if isinstance(hook, ArchitectHook):
+            hook.start_epoch = epochs
+    runner.call_hook('before_train_epoch')
+    runner.model.train()
+    with contextlib.suppress(_Enough):
+        for index, batch in enumerate(runner.train_dataloader):
+            runner.train_loop.run_iter(index, batch)
+    return watch.seconds('train')

@@ -1,0 +1,1 @@
+"""How the gradient of alpha is taken, one way a file."""

@@ -1,0 +1,1 @@
+"""What leaves the toolbox: exported networks, their descriptions, and what runs them."""

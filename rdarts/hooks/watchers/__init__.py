@@ -1,0 +1,1 @@
+"""What judges a search while it goes on, one rule a file."""

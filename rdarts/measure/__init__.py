@@ -1,0 +1,1 @@
+"""What a step, a network or a whole process costs: time, memory, operations."""

@@ -1,0 +1,1 @@
+"""All edges that leave a node, run together."""

@@ -1,0 +1,1 @@
+"""How the candidates of an edge are mixed, one way a file."""

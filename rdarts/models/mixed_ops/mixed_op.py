@@ -1,0 +1,251 @@
+"""The mixed operation (Eq. 1): the mutable of every space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rdarts.errors import UserError
+from rdarts.models.fused.function import Plan, fan_out, tell_once
+from rdarts.models.operations import (
+    EdgeCopies,
+    EdgeFunction,
+    StackedLayers,
+    build_operation,
+    zero,
+)
+from rdarts.registry import MIXED_OPS
+
+
+@MIXED_OPS.register_module()
+class MixedOp(nn.Module):
+    """The candidates of one edge, mixed; or of all edges that leave one node.
+
+    It owns no alpha: :class:`~rdarts.models.backbones.base_supernet.BaseSupernet` does.
+    Parameters are stacked over the edges, [edges, ...] per operation. A method that mixes
+    otherwise (partial channels, an auxiliary skip) overrides :meth:`mix`.
+
+    Args:
+        candidates (Sequence[str] | Sequence[Sequence[str]]): Names from ``OPERATIONS``: one
+            list (a lone edge), or one list for each edge.
+        in_channels (int): Channels of the input.
+        out_channels (int, optional): Channels of the output. Defaults to ``in_channels``.
+        stride (int): 1, or 2 for half the resolution. Defaults to 1.
+        affine (bool): Of the batch norms. Defaults to False.
+        track_running_stats (bool): Of the batch norms. Defaults to True.
+        operation_args (dict[str, dict], optional): Further arguments of single operations.
+        labels (Sequence[str], optional): Names of the edges in an edge state dict. Defaults to
+            ``'0'``, ``'1'``, ...
+
+    Attributes:
+        execution (str): ``'plain'`` runs edge by edge, ``'fan_out'`` all edges together. A
+            supernet sets it.
+        sampled (bool): Whether only the candidates whose weight is not 0 run, as methods want
+            that sample; an edge of zeros gives zeros. A supernet sets it to its relaxation's
+            ``sampled``.
+
+    Raises:
+        UserError: There is no candidate, or one is not known.
+    """
+
+    execution = 'plain'
+    sampled = False
+
+    def __init__(
+        self,
+        candidates: Sequence[str] | Sequence[Sequence[str]],
+        in_channels: int,
+        out_channels: int | None = None,
+        stride: int = 1,
+        affine: bool = False,
+        track_running_stats: bool = True,
+        operation_args: Mapping[str, Mapping] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not candidates or not all(candidates):
+            raise UserError('a MixedOp needs at least one candidate an edge')
+        edges = [candidates] if isinstance(candidates[0], str) else candidates
+        self.candidates = tuple(tuple(names) for names in edges)
+        self.labels = tuple(labels or (str(i) for i in range(len(self.candidates))))
+        self.out_channels = out_channels or in_channels
+        self.stride = stride
+        self.plan: Plan | None = None
+        count: dict[str, int] = {}
+        self.slots: list[list[tuple[str, int]]] = []
+        for names in self.candidates:
+            self.slots.append([(name, count.get(name, 0)) for name in names])
+            for name in names:
+                count[name] = count.get(name, 0) + 1
+        self.operations = nn.ModuleDict(
+            {
+                name: build_operation(
+                    name,
+                    StackedLayers(edges, affine, track_running_stats),
+                    in_channels,
+                    self.out_channels,
+                    stride,
+                    **(operation_args or {}).get(name, {}),
+                )
+                for name, edges in count.items()
+            }
+        )
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Mix the candidates of a lone edge.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W].
+            weights (Tensor): Mixing weights beta, [candidates].
+
+        Returns:
+            Tensor: [N, out_channels, H / stride, W / stride].
+        """
+        if len(self.candidates) != 1:
+            raise ValueError(f'{len(self.candidates)} edges: call forward_edges instead')
+        return self.forward_edges(x, [weights])[0]
+
+    def forward_edges(
+        self,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        into: Sequence[Tensor | None] | None = None,
+    ) -> list[Tensor]:
+        """Mix the candidates of every edge.
+
+        Args:
+            x (Tensor): What the edges read, [N, in_channels, H, W].
+            weights (Sequence[Tensor]): One [candidates] for each edge.
+            into (Sequence[Tensor | None], optional): What each edge's result is added to; it may
+                be written over. Defaults to nothing.
+
+        Returns:
+            list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
+        """
+        active = None
+        if self.sampled:
+            values = [beta.tolist() for beta in weights]
+            active = [[k for k, value in enumerate(row) if value] for row in values]
+        if self.execution == 'fan_out':
+            if type(self).mix is MixedOp.mix:
+                return fan_out(self, x, weights, into, active)
+            tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
+        bound = {name: operation.unbind() for name, operation in self.operations.items()}
+        mixed = []
+        for edge, (beta, slots) in enumerate(zip(weights, self.slots, strict=True)):
+            if active is not None:
+                if not active[edge]:
+                    mixed.append(self._nothing(x, beta))
+                    continue
+                beta, slots = beta[active[edge]], [slots[k] for k in active[edge]]
+            operations = [bound[name][row] for name, row in slots]
+            mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
+        if into is None:
+            return mixed
+        return [out if one is None else one + out for one, out in zip(into, mixed, strict=True)]
+
+    def mix(
+        self,
+        x: Tensor,
+        weights: Tensor,
+        names: Sequence[str],
+        operations: Sequence[EdgeFunction],
+    ) -> Tensor:
+        """Eq. 1 on one edge: sum_k beta_k o_k(x).
+
+        ``none`` adds nothing to the sum and nothing to any gradient, so it does not run. Where
+        there is nothing else, the result is a zero that keeps the graph.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W].
+            weights (Tensor): [candidates].
+            names (Sequence[str]): The candidates.
+            operations (Sequence[Callable]): Their functions on this edge.
+        """
+        mixed = None
+        for name, beta, operation in zip(names, weights.unbind(0), operations, strict=True):
+            if name == 'none':
+                continue
+            term = beta * operation(x)
+            mixed = term if mixed is None else mixed + term
+        return self._nothing(x, weights) if mixed is None else mixed
+
+    def _nothing(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The zero of an edge on which no candidate runs: its gradients are zeros, not missing.
+
+        Otherwise a loss that depends on this edge alone would have no graph.
+        """
+        out = zero(x, self.out_channels, self.stride)
+        # sums over nothing: 0 even where x is infinite
+        return out + (x[:0].sum() + weights[:0].sum()).to(out.dtype)
+
+    def extra_repr(self) -> str:
+        return f'edges={len(self.candidates)}, stride={self.stride}'
+
+
+def _edge_keys(module: nn.Module) -> list[tuple[str, str, int | None]]:
+    """(key of the edge state dict, key of the state dict, row) for every tensor of a module."""
+    keys = []
+    taken = set()
+    for prefix, mixed in module.named_modules():
+        if not isinstance(mixed, MixedOp):
+            continue
+        prefix = f'{prefix}.' if prefix else ''
+        for label, slots in zip(mixed.labels, mixed.slots, strict=True):
+            for name, slot in slots:
+                operation = mixed.operations[name]
+                for key in operation.state_dict():
+                    stacked = f'{prefix}operations.{name}.{key}'
+                    taken.add(stacked)
+                    if isinstance(operation, EdgeCopies):
+                        copy, _, rest = key.partition('.')
+                        if int(copy) == slot:
+                            keys.append((f'{prefix}edges.{label}.{name}.{rest}', stacked, None))
+                    else:
+                        keys.append((f'{prefix}edges.{label}.{name}.{key}', stacked, slot))
+    keys += [(key, key, None) for key in module.state_dict() if key not in taken]
+    return keys
+
+
+def to_edge_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict with one entry per edge and operation, for comparison with other codes.
+
+    Args:
+        module (nn.Module): A supernet, or anything with mixed operations in it.
+
+    Returns:
+        dict[str, Tensor]: ``<...>.edges.<source>_<target>.<operation>.<...>`` for what is
+        stacked in ``module.state_dict()``; other entries keep their keys.
+    """
+    state = module.state_dict()
+    return {
+        edge: state[key] if row is None else state[key][row]
+        for edge, key, row in _edge_keys(module)
+    }
+
+
+def from_edge_state_dict(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load what :func:`to_edge_state_dict` gave; the inverse, strictly.
+
+    Raises:
+        UserError: An entry is missing, is not the module's, or has another shape.
+    """
+    keys = _edge_keys(module)
+    missing = [edge for edge, _, _ in keys if edge not in state]
+    extra = sorted(set(state) - {edge for edge, _, _ in keys})
+    if missing or extra:
+        problem = f'lacks {missing[0]!r}' if missing else f'has {extra[0]!r}, which is unknown'
+        raise UserError(f'edge state dict: it {problem}')
+    target = module.state_dict()
+    rows = [target[key] if row is None else target[key][row] for _, key, row in keys]
+    for (edge, _, _), tensor in zip(keys, rows, strict=True):
+        if tensor.shape != state[edge].shape:
+            raise UserError(
+                f'edge state dict: {edge!r} has shape {tuple(state[edge].shape)}, '
+                f'but should have {tuple(tensor.shape)}'
+            )
+    with torch.no_grad():
+        for (edge, _, _), tensor in zip(keys, rows, strict=True):
+            tensor.copy_(state[edge])

@@ -1,0 +1,158 @@
+"""What pictures and the report show of a search over its epochs: name -> reader of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rdarts.benchmarks import NASBench201
+from rdarts.genotypes import Genotype, skips_by_cell
+from rdarts.results.search_run import SearchRun, number
+from rdarts.search_spaces import SearchSpace
+
+DATASET_NAMES = {
+    'cifar10': 'CIFAR-10',
+    'cifar100': 'CIFAR-100',
+    'imagenet16_120': 'ImageNet16-120',
+}
+KINDS = {'parameter_free': 'parameter-free', 'parameterised': 'parameterised'}
+NEAR_UNIFORM = 0.1
+"""Weights are called near-uniform where none is further from the mean of its edge, as a share."""
+Reader = Callable[[SearchRun], Mapping[int, float]]
+
+
+def of_epochs(read: Callable[[SearchRun, Mapping[str, Any]], float | None]) -> Reader:
+    """A reader of one number of every epoch's row; None where it has none."""
+
+    def values(run: SearchRun) -> dict[int, float]:
+        found = {row['epoch']: read(run, row) for row in run.epochs}
+        return {epoch: value for epoch, value in found.items() if value is not None}
+
+    return values
+
+
+def losses() -> dict[str, Reader]:
+    """L_train and L_val, means over the logged iterations of an epoch (nats)."""
+    return {
+        'L_train': lambda run: run.means('loss'),
+        'L_val': lambda run: run.means('arch_loss'),
+    }
+
+
+def entropies() -> dict[str, Reader]:
+    """Mean entropy of an edge, and its parts by kind of operation (Fig. 5, nats).
+
+    A kind's is the sum of -beta log beta within it, averaged over the edges that have candidates
+    of it (the paper defines no entropy of a kind).
+    """
+    return {'all operations': of_epochs(lambda run, row: row['mean_entropy']), **_kinds('entropy')}
+
+
+def kind_weights() -> dict[str, Reader]:
+    """Mean weight of parameter-free and of parameterised operations (Fig. 4)."""
+    return _kinds('weight')
+
+
+def _kinds(what: str) -> dict[str, Reader]:
+    return {
+        name: of_epochs(lambda run, row, kind=kind: number(row, 'kinds', kind, what))
+        for kind, name in KINDS.items()
+    }
+
+
+def cell_names(space: SearchSpace) -> dict[str, str]:
+    """Cell type -> its name in a picture; empty where there is only one."""
+    return {cell: f'{cell} cell' if len(space.cells) > 1 else '' for cell in space.cells}
+
+
+def cosines(space: SearchSpace) -> dict[str, Reader]:
+    """Cosine of grad L_val with grad (L_val + lambda r), by cell type (Fig. 3b)."""
+    return {
+        name: lambda run, cell=cell: run.means('arch_cosine_total', cell)
+        for cell, name in cell_names(space).items()
+    }
+
+
+def skips(space: SearchSpace) -> dict[str, Reader]:
+    """Skip connections of the current genotype, by cell type."""
+
+    def count(run: SearchRun, row: Mapping[str, Any], cell: str) -> int | None:
+        return skips_by_cell(run.genotype_of(row)).get(cell)
+
+    return {
+        name: of_epochs(lambda run, row, cell=cell: count(run, row, cell))
+        for cell, name in cell_names(space).items()
+    }
+
+
+def leaders(run: SearchRun) -> dict[int, float]:
+    """Share of the edges (%) that are led by the operation which led them after the first epoch."""
+    first = _leaders(run, run.epochs[0])
+    shares = {}
+    for row in run.epochs:
+        same = [a == b for a, b in zip(first, _leaders(run, row), strict=True)]
+        shares[row['epoch']] = 100 * sum(same) / len(same)
+    return shares
+
+
+def _leaders(run: SearchRun, row: Mapping[str, Any]) -> list[int]:
+    """The column of the largest weight of every edge."""
+    return [
+        max(range(len(weights)), key=weights.__getitem__)
+        for cell in run.space.cells
+        for weights in edge_weights(run, row, cell)
+    ]
+
+
+def edge_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
+    """Of every edge of a cell type, the weights of its candidates in an epoch."""
+    return [row['weights'][group][index] for group, index in run.space.slots(cell)]
+
+
+def unevenness(run: SearchRun, row: Mapping[str, Any]) -> float:
+    """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch."""
+    largest = 0.0
+    for cell in run.space.cells:
+        for weights in edge_weights(run, row, cell):
+            mean = sum(weights) / len(weights)
+            off = max(abs(weight - mean) for weight in weights)
+            if off:
+                largest = max(largest, off / abs(mean) if mean else math.inf)
+    return largest
+
+
+def near_uniform(run: SearchRun, row: Mapping[str, Any]) -> str | None:
+    """What there is to say of an epoch's weights that hardly differ; None where they do."""
+    share = unevenness(run, row)
+    if share > NEAR_UNIFORM:
+        return None
+    return f'near-uniform weights (each within {100 * share:.2g} % of the mean of its edge)'
+
+
+def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
+    """Test accuracy (%) of the current cell on each data set, from the table or else the log."""
+
+    def found(run: SearchRun, row: Mapping[str, Any], dataset: str) -> float | None:
+        if table is not None:
+            return table_accuracy(table, run.genotype_of(row), dataset)
+        return number(row, 'benchmark', dataset, 'test')
+
+    return {
+        name: of_epochs(lambda run, row, dataset=dataset: found(run, row, dataset))
+        for dataset, name in DATASET_NAMES.items()
+    }
+
+
+def table_accuracy(table: NASBench201, genotype: Genotype, dataset: str) -> float:
+    """Test accuracy (%) of a cell after 200 epochs."""
+    return table.query(genotype).accuracy(dataset, 'test')
+
+
+def optima(table: NASBench201 | None) -> dict[str, float]:
+    """The best test accuracy (%) of any cell on each data set."""
+    if table is None:
+        return {}
+    return {
+        name: table.best(key, 'test').accuracy(key, 'test') for key, name in DATASET_NAMES.items()
+    }

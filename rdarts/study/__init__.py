@@ -1,0 +1,1 @@
+"""Many runs: their queue, and tables and statistics over them."""

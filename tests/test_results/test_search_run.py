@@ -1,0 +1,243 @@
+"""Reading a search's log, and finding searches."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from synthetic import write_search
+from test_visualization.logs import change_epoch, keep, still_running
+
+from rdarts.errors import UserError
+from rdarts.genotypes import dumps, load_genotype
+from rdarts.results.search_run import begun_runs, find_runs, number, read_search_log
+
+OTHER = '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
+
+
+def test_rows_by_kind_and_a_torn_last_line(tmp_path):
+    folder = write_search(tmp_path, epochs=3)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write('{"schema": 1, "ki')
+    assert [row['epoch'] for row in read_search_log(folder, 'epoch')] == [1, 2, 3]
+    assert len(read_search_log(folder)) == 1 + 3 * 4
+
+
+def test_a_missing_or_damaged_log(tmp_path):
+    with pytest.raises(UserError, match='no search_log.jsonl in'):
+        read_search_log(tmp_path)
+    (tmp_path / 'search_log.jsonl').write_text('no json\n{}\n')
+    with pytest.raises(UserError, match='line 1: no JSON'):
+        read_search_log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'line', ['3', '{}', '{"kind": "epoch"}', '{"kind": 1, "epoch": 2}', 'null']
+)
+def test_json_that_is_no_row(tmp_path, line):
+    (tmp_path / 'search_log.jsonl').write_text(line + '\n')
+    with pytest.raises(UserError, match='line 1: no row of a search log'):
+        read_search_log(tmp_path)
+
+
+def test_an_epoch_without_a_key_says_who_writes_it(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    lines = [json.loads(line) for line in (folder / 'search_log.jsonl').read_text().splitlines()]
+    del lines[3]['kinds']
+    (folder / 'search_log.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    with pytest.raises(UserError, match="no 'kinds'; a search writes it with GenotypeHook"):
+        _ = find_runs([folder])[0].epochs
+
+
+def test_json_nested_too_deeply(tmp_path):
+    (tmp_path / 'search_log.jsonl').write_text('[' * 100_000 + '\n{}\n')
+    with pytest.raises(UserError, match='line 1: no JSON'):
+        read_search_log(tmp_path)
+
+
+def test_numbers_that_are_none():
+    row = dict(a=dict(b=2, c=float('nan'), d='3', e=10**400, f=True, g=None))
+    assert number(row, 'a', 'b') == 2.0
+    for keys in (['a', 'c'], ['a', 'd'], ['a', 'e'], ['a', 'f'], ['a', 'g'], ['a'], ['x', 'y']):
+        assert number(row, *keys) is None
+
+
+def test_epochs_that_have_not_ended_have_no_mean(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write(json.dumps(dict(kind='iter', epoch=3, iter=5, loss=9.0)) + '\n')
+    assert set(find_runs([folder])[0].means('loss')) == {1, 2}
+
+
+def test_a_log_that_cannot_be_read(tmp_path):
+    (tmp_path / 'search_log.jsonl').write_bytes(b'\xff\xfe')
+    with pytest.raises(UserError, match='search_log.jsonl: not a text file'):
+        read_search_log(tmp_path)
+    (tmp_path / 'search_log.jsonl').unlink()
+    (tmp_path / 'search_log.jsonl').mkdir()
+    with pytest.raises(UserError, match='search_log.jsonl: Is a directory'):
+        read_search_log(tmp_path)
+
+
+# Runs
+
+
+def test_runs_are_named_by_method_and_seed(tmp_path):
+    for seed in (0, 2, 10):
+        write_search(tmp_path / 'all' / 'rdarts' / f'seed_{seed}', seed=seed, epochs=2)
+    write_search(tmp_path / 'all' / 'plain', seed=4, epochs=1, lambda_=0.0)
+    runs = find_runs([tmp_path / 'all'])
+    assert [(run.method, run.seed) for run in runs] == [
+        ('plain', 4), ('rdarts', 0), ('rdarts', 2), ('rdarts', 10)
+    ]  # fmt: skip
+    assert [set(run.lambdas) for run in runs] == [{0.0}, {0.75}, {0.75}, {0.75}]
+    assert {run.dataset for run in runs} == {'CIFAR10'} and runs[0].space.name == 'nas_bench_201'
+    assert runs[0].ended
+    assert find_runs([tmp_path / 'all' / 'rdarts'])[1].folder.name == 'seed_2'
+    # two methods of one name are told apart by the folders they are in
+    write_search(tmp_path / 'other' / 'rdarts' / 'seed_0', epochs=1)
+    both = find_runs([tmp_path / 'all' / 'rdarts' / 'seed_0', tmp_path / 'other' / 'rdarts'])
+    assert [run.method for run in both] == ['all/rdarts', 'other/rdarts']
+
+
+def test_means_and_validations(tmp_path):
+    run = find_runs([write_search(tmp_path / 'run', epochs=2)])[0]
+    assert run.means('loss') == pytest.approx({1: 2.15, 2: 1.15})
+    assert run.means('arch_cosine_total', 'cell') == pytest.approx({1: 0.93, 2: 0.83})
+    assert run.means('no', 'such') == {}
+    assert run.validation() == {1: 40.0, 2: 40.0}
+
+
+def test_folders_that_hold_no_search(tmp_path):
+    with pytest.raises(UserError, match=r'no search_log.jsonl in .*: is it the folder of a search'):
+        find_runs([tmp_path])
+    folder = write_search(tmp_path / 'run', epochs=1)
+    with pytest.raises(UserError, match='run is named twice'):
+        find_runs([folder, tmp_path])
+    other = write_search(tmp_path / 'darts', 'rdarts_darts_c10', epochs=1)
+    with pytest.raises(UserError, match=r'different spaces .* searches nas_bench_201, .* darts$'):
+        find_runs([folder, other])
+
+
+def test_a_search_without_a_finished_epoch(tmp_path):
+    run = find_runs([write_search(tmp_path / 'run', epochs=0)])[0]
+    with pytest.raises(UserError, match='run: no epoch has ended yet'):
+        _ = run.epochs
+
+
+def test_epochs_that_lack_what_is_shown(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    lines = (folder / 'search_log.jsonl').read_text().splitlines()
+    row = json.loads(lines[3])
+    assert row['kind'] == 'epoch'
+    for change, message in (
+        (dict(mean_entropy=None), "epoch 1: 'mean_entropy' is not what a search logs; was"),
+        (dict(mean_entropy=float('nan')), "'mean_entropy' is not what a search logs; was alpha"),
+        (dict(kinds=dict(parameter_free=None)), "epoch 1: 'kinds' is not what a search logs"),
+        (dict(kinds=[1]), "'kinds' is not what"),
+        (dict(skip_connections=True), "'skip_connections' is not what"),
+        (dict(genotype=3), "'genotype' is not what"),
+        (dict(weights={}), "group 'cell' must be 6 x 5 finite numbers: one for each"),
+        (dict(weights=dict(cell=[[None] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(weights=dict(cell=[['x'] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(weights=dict(cell=[['.2'] * 5] * 6)), "group 'cell' must be 6 x 5 finite numbers"),
+        (dict(stopped=1), "epoch 1: 'stopped' must say kept_epoch, an epoch up to this one"),
+        (dict(stopped=dict(by='x', kept_epoch=2)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by='x', kept_epoch=0)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by='x', kept_epoch=True)), "'stopped' must say kept_epoch, an epoch up"),
+        (dict(stopped=dict(by=3, kept_epoch=1)), "epoch 1: 'stopped' must say by what, a name"),
+        (dict(weights=dict(cell=[[0.2] * 5, [0.2]])), "group 'cell' must be 6 x 5 finite numbers"),
+    ):
+        lines[3] = json.dumps(dict(row, **change))
+        (folder / 'search_log.jsonl').write_text('\n'.join(lines) + '\n')
+        with pytest.raises(UserError, match=re.escape(message)):
+            _ = find_runs([folder])[0].epochs
+
+
+# What was found
+
+
+def test_what_was_found_is_in_genotype_json(tmp_path):
+    """A search that a hook has stopped keeps the genotype of an earlier epoch."""
+    folder = write_search(tmp_path / 'run', seed=1)
+    rows = read_search_log(folder, 'epoch')
+    assert len({row['genotype'] for row in rows}) == len(rows) == 4
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[3]['genotype'], 4)
+    keep(folder, 2)
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[1]['genotype'], 2)
+    still_running(folder)
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (rows[3]['genotype'], 4)
+    (folder / 'genotype.json').write_text(dumps(load_genotype(OTHER)))
+    (run,) = find_runs([folder])
+    assert (run.found.to_string(), run.found_epoch) == (OTHER, None)
+
+
+def test_of_several_epochs_with_the_found_genotype_the_log_says_which(tmp_path):
+    folder = write_search(tmp_path / 'run')
+    texts = [row['genotype'] for row in read_search_log(folder, 'epoch')]
+    assert texts[1] == texts[2] == texts[3]
+    assert find_runs([folder])[0].found_epoch == 4
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=2))
+    assert find_runs([folder])[0].found_epoch == 2
+    # what genotype.json holds counts
+    change_epoch(folder, 4, stopped=dict(by='collapse', kept_epoch=1))
+    assert find_runs([folder])[0].found_epoch == 4
+
+
+def test_a_found_genotype_that_cannot_be_read(tmp_path):
+    folder = write_search(tmp_path / 'run')
+    for text, message in (
+        ('{', 'run, genotype.json: .*genotype.json: genotype: this is no JSON'),
+        (
+            dumps(load_genotype('DARTS_V2')),
+            "run, genotype.json: the genotype is of the space 'darts', but 'nas_bench_201' is",
+        ),
+    ):
+        (folder / 'genotype.json').write_text(text)
+        with pytest.raises(UserError, match=message) as error:
+            _ = find_runs([folder])[0].found
+        assert '\n' not in str(error.value)
+
+
+def test_the_genotype_of_an_epoch_is_one_of_the_runs_space(tmp_path):
+    darts = load_genotype('DARTS_V2')
+    folder = write_search(tmp_path / 'run', epochs=2)
+    path = folder / 'genotypes' / 'epoch_2.json'
+
+    def genotype():
+        (run,) = find_runs([folder])
+        return run.genotype_of(run.epochs[1])
+
+    assert genotype().space == 'nas_bench_201'
+    text = path.read_text()
+    path.write_text(dumps(darts))
+    with pytest.raises(UserError, match="epoch 2: the genotype is of the space 'darts', but 'nas"):
+        genotype()
+    path.unlink()
+    change_epoch(folder, 2, genotype=darts.to_string())
+    with pytest.raises(UserError, match='epoch 2: genotype: it is of kind .cell., but those of'):
+        genotype()
+    change_epoch(folder, 2, genotype='DARTS_V2')  # a name is no genotype
+    with pytest.raises(UserError, match='epoch 2: genotype: this is no JSON'):
+        genotype()
+    path.write_text(text)
+    change_epoch(folder, 2, genotype=OTHER)
+    with pytest.raises(UserError, match='the log has another genotype than epoch_2.json'):
+        genotype()
+
+
+def test_searches_in_their_first_epoch_are_left_out(tmp_path, capsys):
+    for name, epochs in (('a', 0), ('b', 2), ('c', 0)):
+        write_search(tmp_path / name, epochs=epochs)
+    runs = find_runs([tmp_path])
+    assert [run.method for run in begun_runs(runs)] == ['b']
+    assert capsys.readouterr().err == ''.join(
+        f'left out: {tmp_path / name}: no epoch has ended yet\n' for name in ('a', 'c')
+    )
+    with pytest.raises(UserError, match='/a, .*/c: no epoch has ended yet'):
+        begun_runs([runs[0], runs[2]])
+    assert capsys.readouterr().err == ''

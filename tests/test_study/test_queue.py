@@ -1,0 +1,198 @@
+"""Runs as processes: what is repeated, what is refused, what stops them, what they are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+from helpers import ToolProcess
+
+from rdarts.errors import UserError
+from rdarts.study.queue import Run, run_all
+from rdarts.utils import machine
+
+KILLED = 'signal SIGKILL (killed, as the system does when memory runs out: see dmesg)'
+
+
+def make_run(folder, code, *args, **keys):
+    """A run of Python code whose first argument is its folder."""
+    command = [sys.executable, '-S', '-c', code, str(folder), *map(str, args)]
+    keys = dict(dict(settings=dict(seed=0)), **keys)
+    return Run(folder.name, folder, command, **keys)
+
+
+def written(path, timeout=30):
+    """The content of a file that a process is about to write."""
+    deadline = time.monotonic() + timeout
+    while not (path.is_file() and path.read_text().endswith('\n')):
+        assert time.monotonic() < deadline, f'{path} was not written'
+        time.sleep(0.02)
+    return path.read_text().strip()
+
+
+COUNT = 'import sys; open(sys.argv[1] + "/starts", "a").write(" ".join(sys.argv[2:]) + ";")'
+
+
+def test_what_has_ended_is_not_repeated(tmp_path, capsys):
+    for _ in range(2):
+        run_all([make_run(tmp_path / name, COUNT) for name in 'ab'], jobs=1)
+    assert [(tmp_path / name / 'starts').read_text() for name in 'ab'] == [';', ';']
+    out = capsys.readouterr().out
+    assert out == 'new     a\nended   a\nnew     b\nended   b\n'
+
+
+def test_what_was_killed_goes_on_from_its_checkpoint(tmp_path, capsys):
+    killed = make_run(tmp_path / 'a', COUNT + '; import os; os.kill(os.getpid(), 9)')
+    run_all([killed], jobs=1)
+    assert killed.error == f'{KILLED} after: no output'
+    assert make_run(tmp_path / 'a', COUNT, resume=('--resume',)).state() == 'new'
+    (tmp_path / 'a' / 'epoch_1_iter_1.pth').touch()
+    assert make_run(tmp_path / 'a', COUNT).state() == 'new'
+    run_all([make_run(tmp_path / 'a', COUNT, resume=('--resume',))], jobs=1)
+    assert (tmp_path / 'a' / 'starts').read_text() == ';--resume;'
+    assert 'resume  a\nended   a\n' in capsys.readouterr().out
+
+
+def test_a_failure_has_the_error_of_its_own_start(tmp_path):
+    """What an earlier start printed into the same log is not its reason."""
+    steps = (
+        ('print("error: config not found"); sys.exit(2)', 'config not found'),
+        ('print("loss 3"); os.kill(os.getpid(), 9)', f'{KILLED} after: loss 3'),
+        ('print("odd"); sys.exit(7)', 'exit code 7 after: odd'),
+    )
+    others = []
+    for code, error in steps:
+        code = f'import os, sys; {code.replace("; os", "; sys.stdout.flush(); os")}'
+        run, other = make_run(tmp_path / 'a', code), make_run(tmp_path / f'b{len(others)}', COUNT)
+        others.append(other)
+        run_all([run, other], jobs=2)
+        assert run.error == error and other.error == ''
+    assert all(other.state() == 'done' for other in others)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    run_all([make_run(tmp_path / 'a', COUNT)], jobs=1)
+    other = make_run(tmp_path / 'a', COUNT, settings=dict(seed=0, content='x'))
+    with pytest.raises(UserError, match=r'a run of other settings \(content\): another --work-dir'):
+        run_all([other], jobs=1)
+    again = make_run(tmp_path / 'a', COUNT, settings=dict(seed=1), redo=True)
+    run_all([again], jobs=1)
+    assert again.state() == 'done' and (tmp_path / 'a' / 'starts').read_text() == ';;'
+    by_hand = tmp_path / 'b'
+    by_hand.mkdir()
+    (by_hand / 'iter_3.pth').touch()
+    for state in (None, '[]', '{"settings": 3, "ended": true}', 'no json'):
+        if state is not None:
+            (by_hand / 'run.json').write_text(state)
+        with pytest.raises(UserError, match='holds checkpoints of a run that was not started from'):
+            make_run(by_hand, COUNT).state()
+
+
+def test_a_run_that_still_runs_is_left_alone(tmp_path):
+    one = make_run(tmp_path / 'a', 'import time; time.sleep(60)')
+    one.start(dict(os.environ))
+    try:
+        stored = json.loads((tmp_path / 'a' / 'run.json').read_text())
+        assert stored == dict(settings=dict(seed=0), ended=False, process=one.process.pid)
+        with pytest.raises(UserError, match=f'process {one.process.pid} still runs in it; wait'):
+            make_run(tmp_path / 'a', COUNT).state()
+    finally:
+        one.process.kill()
+        one.process.wait()
+    assert make_run(tmp_path / 'a', COUNT).state() == 'new'
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing_else(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    bad, good = make_run(tmp_path / 'file' / 'a', COUNT), make_run(tmp_path / 'b', COUNT)
+    run_all([bad, good], jobs=1)
+    assert bad.error.startswith(f'cannot write into {bad.folder}: ') and good.state() == 'done'
+    assert f'failed  a: {bad.error}\n' in capsys.readouterr().out
+
+
+def test_cores_and_gpus_are_shared_out(tmp_path, monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS')
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,5')
+    monkeypatch.setattr(machine, 'usable_cores', lambda root: machine.Cores(12, ''))
+    code = (
+        'import os, sys, time; e = os.environ; time.sleep(.3); open(sys.argv[1] + "/env", "w")'
+        '.write(e["CUDA_VISIBLE_DEVICES"] + " " + e["OMP_NUM_THREADS"])'
+    )
+    run_all([make_run(tmp_path / name, code) for name in 'abc'], jobs=3)
+    found = [(tmp_path / name / 'env').read_text() for name in 'abc']
+    assert found == ['3 4', '5 4', '3 4']
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    run_all([make_run(tmp_path / 'd', code)], jobs=1)
+    assert (tmp_path / 'd' / 'env').read_text() == ' 1'
+
+
+SAVES = """
+import signal, sys, time
+def save(number, frame):
+    open(sys.argv[1] + '/saved', 'w').write(signal.Signals(number).name + '\\n')
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, save)
+open(sys.argv[1] + '/ready', 'w').write('ready\\n')
+time.sleep(60)
+"""
+QUEUE = """
+import os, signal, sys
+os.setsid()
+# the tests themselves may run under nohup
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
+from pathlib import Path
+from rdarts.cli import run_guarded
+from rdarts.study.queue import Run, run_all
+folder = Path({folder!r})
+run = Run('a', folder, [sys.executable, '-S', '-c', {code!r}, str(folder)], dict(seed=0))
+sys.exit(run_guarded(lambda: run_all([run], 1)))
+"""
+
+
+def start_queue(tmp_path, code, ignored=False):
+    """A queue of one run, in a process group of its own, once the run is ready; its folder."""
+    script, folder = tmp_path / 'queue.py', tmp_path / 'a'
+    script.write_text(QUEUE.format(ignored=ignored, folder=str(folder), code=code))
+    process = ToolProcess([script])
+    written(folder / 'ready')
+    return process, folder
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_lets_the_runs_save(tmp_path, number):
+    """As a terminal sends Ctrl-C, and SIGHUP when it is closed."""
+    process, folder = start_queue(tmp_path, SAVES)
+    os.killpg(process.pid, number)
+    stopped = process.wait(30)
+    name = 'Ctrl-C' if number == signal.SIGINT else number.name
+    assert stopped.code == 128 + number
+    expected = f'stopped by {name}: the same command again goes on with what was running\n'
+    assert stopped.err == expected
+    assert (folder / 'saved').read_text() == 'SIGTERM\n'
+
+
+def test_what_is_ignored_stops_nothing(tmp_path):
+    """As under nohup."""
+    code = SAVES.replace('time.sleep(60)', 'time.sleep(2)')
+    process, folder = start_queue(tmp_path, code, ignored=True)
+    os.killpg(process.pid, signal.SIGHUP)
+    ended = process.wait(30)
+    assert ended.code == 0 and 'ended   a' in ended.out
+    assert not (folder / 'saved').exists()
+
+
+def test_told_twice_it_kills(tmp_path):
+    code = SAVES.replace('sys.exit(128 + number)', 'time.sleep(60)')
+    process, folder = start_queue(tmp_path, code)
+    os.kill(process.pid, signal.SIGTERM)
+    assert written(folder / 'saved') == 'SIGTERM'
+    child = json.loads((folder / 'run.json').read_text())['process']
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(30).code == 143
+    assert not psutil.pid_exists(child)
