@@ -31,12 +31,12 @@ def test_count_macs_counts_the_plain_execution():
     plain = count_macs(supernet, torch.zeros(3, 8, 8))
     seen = []
     supernet.register_forward_pre_hook(lambda module, args: seen.append(module.execution))
-    supernet.execution = 'fan_out'
+    supernet.execution = 'fused'
     assert count_macs(nn.Sequential(supernet), torch.zeros(3, 8, 8)) == plain > 0
-    assert (seen, supernet.execution) == (['plain'], 'fan_out')
+    assert (seen, supernet.execution) == (['plain'], 'fused')
     with pytest.raises(RuntimeError):
         count_macs(supernet, torch.zeros(4, 8, 8))
-    assert supernet.execution == 'fan_out' and supernet.training
+    assert supernet.execution == 'fused' and supernet.training
 
 
 def watch(loads, mode='train', per_epoch=1000):

@@ -97,7 +97,7 @@ def test_of_a_small_search(seed):
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-4)
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_of_a_supernet(execution):
     torch.manual_seed(0)
     net = DARTSSupernet('s3', channels=8, num_cells=1, execution=execution).double()
@@ -118,7 +118,7 @@ def test_of_a_supernet(execution):
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-4)
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_of_a_supernet_in_bfloat16(execution):
     found = []
     for amp in (False, True):

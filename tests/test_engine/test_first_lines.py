@@ -38,7 +38,7 @@ def test_a_search_says_what_it_computes(tmp_path):
         "16 for the weights, 16 for alpha, 16 for validation (alpha's); batches of 8"
     )
     assert found['network'] == (
-        f'NASBench201Supernet, {size:,} parameters and 30 alphas, execution fan_out'
+        f'NASBench201Supernet, {size:,} parameters and 30 alphas, execution fused'
     )
     assert found['space'] == 'nas_bench_201: 6 edges (cell)'
     assert found['method'] == (

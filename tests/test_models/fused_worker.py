@@ -1,4 +1,4 @@
-"""One process of the test of fan_out under DDP, importable by a process of its own."""
+"""One process of the test of fused under DDP, importable by a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fan_out: plain's numbers, by another way, in C++ and in PyTorch."""
+"""fused: plain's numbers, by another way, in C++ and in PyTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from test_models.fan_out_worker import build_net, ddp_worker, gradients
+from test_models.fused_worker import build_net, ddp_worker, gradients
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -27,7 +27,7 @@ from rdarts.models import (
     kernels,
 )
 from rdarts.models.backbones.search_cell import SearchCell
-from rdarts.models.fused import function as fan_out_module
+from rdarts.models.fused import function as fused_module
 from rdarts.models.fused.function import recognise
 from rdarts.models.operations import StackedBatchNorm2d
 from rdarts.registry import DISCRETIZERS, MIXED_OPS, OPERATIONS, RELAXATIONS, build
@@ -66,8 +66,8 @@ def path(request, monkeypatch):
 def told(monkeypatch) -> list[str]:
     """The lines logged from now on, as if the process were new."""
     lines: list[str] = []
-    monkeypatch.setattr(fan_out_module, '_told', set())
-    monkeypatch.setattr(fan_out_module, 'print_log', lambda line, logger: lines.append(line))
+    monkeypatch.setattr(fused_module, '_told', set())
+    monkeypatch.setattr(fused_module, 'print_log', lambda line, logger: lines.append(line))
     return lines
 
 
@@ -202,7 +202,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance
 
 def assert_executions_agree(net: BaseSupernet, x: Tensor, opened: str = 'both') -> dict:
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = execution
         results.append(collect(net, x, opened))
     expected, found = results
@@ -245,9 +245,9 @@ def test_a_step_computes_what_it_asks_for(path, name, opened, monkeypatch):
             return original(*args)
 
         monkeypatch.setattr(kernels, kernel, note)
-    product = fan_out_module._product  # the weight gradients of a bottleneck's 1x1 convolutions
+    product = fused_module._product  # the weight gradients of a bottleneck's 1x1 convolutions
     monkeypatch.setattr(
-        fan_out_module, '_product', lambda *args: products.append(1) or product(*args)
+        fused_module, '_product', lambda *args: products.append(1) or product(*args)
     )
     net = make(space_of(name), affine=True)
     found = assert_executions_agree(net, image(4, 8), opened)
@@ -295,7 +295,7 @@ def test_an_image_in_any_memory_format(path):
     net.execution = 'plain'
     x = image(2, (8, 9))
     expected = collect(net, x)
-    net.execution = 'fan_out'
+    net.execution = 'fused'
     strided = x.transpose(2, 3).contiguous().transpose(2, 3)
     for given in (x, x.contiguous(memory_format=torch.channels_last), strided):
         assert_same(collect(net, given), expected)
@@ -303,7 +303,7 @@ def test_an_image_in_any_memory_format(path):
     for size in (4, 8):
         x = image(3, size)
         results = []
-        for execution in ('plain', 'fan_out'):
+        for execution in ('plain', 'fused'):
             net.execution = execution
             twin = copy.deepcopy(net)
             twin(x)[0].mean((2, 3)).square().sum().backward()
@@ -320,7 +320,7 @@ def test_images_of_hardly_a_pixel(path, size):
     mixed = strew(MixedOp([[*EVERY], ['skip_connect', 'nor_conv_3x3']], 8)).double()
     results = []
     betas = [torch.rand(len(EVERY), dtype=torch.float64), torch.rand(2, dtype=torch.float64)]
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         twin = copy.deepcopy(mixed)
         twin.execution = execution
         x = image(4, size, 8).requires_grad_()
@@ -377,7 +377,7 @@ def test_every_operation_of_other_channels(path, outputs, stride, affine, mode):
     candidates = [[name] for name in names] + [[*names], [*names[::-2]]]
     mixed = make_mixed(candidates, outputs, stride, mode, affine=affine)
     for size in ((6, 6), (5, 8)):
-        expected, found = (mixed_results(mixed, size, e, True) for e in ('plain', 'fan_out'))
+        expected, found = (mixed_results(mixed, size, e, True) for e in ('plain', 'fused'))
         assert_same(found, expected)
 
 
@@ -401,10 +401,10 @@ def aliases():
 
 def test_two_candidates_of_one_kind_on_an_edge(path, aliases):
     mixed = make_mixed(aliases)
-    expected, found = (mixed_results(mixed, (6, 6), e, True) for e in ('plain', 'fan_out'))
+    expected, found = (mixed_results(mixed, (6, 6), e, True) for e in ('plain', 'fused'))
     assert_same(found, expected)
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         mixed.execution = execution
         x = image(2, 4, 8).requires_grad_()
         betas = [torch.full((len(e),), 0.5).double().requires_grad_() for e in aliases]
@@ -420,14 +420,14 @@ def test_what_is_not_fused_falls_back_edge_by_edge_with_one_line(path, told):
     candidates = [['conv_7x1_1x7', 'skip_connect'], ['swish', 'nor_conv_3x3'], ['swish']]
     mixed = make_mixed(candidates)
     for _ in range(2):
-        expected, found = (mixed_results(mixed, (6, 6), e, True) for e in ('plain', 'fan_out'))
+        expected, found = (mixed_results(mixed, (6, 6), e, True) for e in ('plain', 'fused'))
         assert_same(found, expected)
-    assert told == ['fan_out runs these edge by edge, as plain does: conv_7x1_1x7, swish']
+    assert told == ['fused runs these edge by edge, as plain does: conv_7x1_1x7, swish']
 
 
 def test_a_batch_norm_of_one_value_is_refused_as_plain_refuses_it(path):
     mixed = make_mixed(['nor_conv_3x3', 'skip_connect'])
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         mixed.execution = execution
         with pytest.raises(ValueError, match='Expected more than 1 value per channel'):
             mixed(image(1, 1, 8), torch.ones(2, dtype=torch.float64))
@@ -440,7 +440,7 @@ def test_mixed_modes_of_batch_norms(path):
     mixed = make_mixed([['sep_conv_3x3', 'nor_conv_3x3', 'max_pool_3x3', 'nor_conv_1x1']] * 2)
     mixed.operations['nor_conv_3x3'].eval()
     mixed.operations['sep_conv_3x3'][3].eval()
-    expected, found = (mixed_results(mixed, (6, 6), e) for e in ('plain', 'fan_out'))
+    expected, found = (mixed_results(mixed, (6, 6), e) for e in ('plain', 'fused'))
     assert_same(found, expected)
 
 
@@ -486,7 +486,7 @@ def rounding(name: str, seed: int, execution: str, native: bool) -> tuple[float,
 def test_float32_is_no_further_from_float64_than_plain(path, name):
     plain, found = (
         torch.tensor([rounding(name, seed, *execution) for seed in range(SEEDS)])
-        for execution in (('plain', True), ('fan_out', path == 'native'))
+        for execution in (('plain', True), ('fused', path == 'native'))
     )
     if name == 'mobilenet_like':
         switched = [(errors > SWITCH).any(1) for errors in (plain, found)]
@@ -510,7 +510,7 @@ def test_gradcheck(path, name, stride, mode):
         'two edges': [['none', 'nor_conv_1x1', 'sep_conv_3x3'], ['sep_conv_3x3', 'skip_connect']],
     }.get(name, [[name]])
     mixed = make_mixed(candidates, stride=stride, mode=mode, affine=True)
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     names = [n for n, _ in mixed.named_parameters()]
     state = {n: b.clone() for n, b in mixed.named_buffers()}
     generator = torch.Generator().manual_seed(4)
@@ -552,7 +552,7 @@ def loss_functions(net: BaseSupernet, size: int = 8) -> tuple[Callable, Callable
 @pytest.mark.parametrize('name', ['nas_bench_201', 's4', 'darts', 'mobilenet_like'])
 def test_unrolled_by_autograd(path, name, told):
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net = make(name)
         net.execution = execution
         alphas = list(net.arch_parameters.values())
@@ -574,7 +574,7 @@ def test_unrolled_by_autograd(path, name, told):
 def test_a_product_with_the_hessian(path, mode):
     """Of alpha and weights together, by two calls of autograd; running statistics move once."""
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net = make(one_input_table(), affine=True).train(mode == 'train')
         net.execution = execution
         parameters = [p.requires_grad_() for p in net.parameters()]
@@ -602,7 +602,7 @@ def test_a_product_with_the_hessian(path, mode):
 @pytest.mark.parametrize('candidates', [[['none'], ['nor_conv_1x1']], [['none']], [['swish']]])
 def test_a_second_derivative_where_an_edge_runs_nothing(path, candidates):
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         mixed = make_mixed(candidates)
         mixed.execution = execution
         x = image(2, 4, 8).requires_grad_()
@@ -691,7 +691,7 @@ def test_a_search_ends_at_the_same_place(path, name):
     genotype, alphas, losses = search(name, 'plain', True)
     assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
     assert alphas.abs().max() > 0.1
-    found_genotype, found, _ = search(name, 'fan_out', path == 'native')
+    found_genotype, found, _ = search(name, 'fused', path == 'native')
     assert found_genotype == genotype
     assert (found - alphas).abs().max() <= 1e-8
 
@@ -706,7 +706,7 @@ def test_noise_is_drawn_edge_by_edge(path, stride):
         ['noise'],
     ]
     mixed = make_mixed(candidates, stride=stride)
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     x = image(2, 6, 8)
     weights = [torch.zeros(len(names), dtype=torch.float64) for names in candidates]
     for edge, place in ((0, 0), (1, 1), (3, 0)):
@@ -748,7 +748,7 @@ def test_bfloat16_is_as_close_as_plain(path, name, forced, monkeypatch):
     if forced:
         monkeypatch.setattr(kernels, 'compute_dtype', lambda x: torch.bfloat16)
     net = make(space_of(name)).float()
-    errors = {'plain': [], 'fan_out': []}
+    errors = {'plain': [], 'fused': []}
     for seed in range(1 if name == 'darts' else 2):
         x = image(4, 8, seed=seed).float()
         with monkeypatch.context() as patch:
@@ -759,14 +759,14 @@ def test_bfloat16_is_as_close_as_plain(path, name, forced, monkeypatch):
             found.append(
                 [float((r - e).norm() / e.norm()) for r, e in zip(results, exact, strict=True)]
             )
-    plain, found = (torch.tensor(errors[e]).mean(0) for e in ('plain', 'fan_out'))
+    plain, found = (torch.tensor(errors[e]).mean(0) for e in ('plain', 'fused'))
     assert (plain > 1e-3).all()
     assert (found <= 1.5 * plain).all(), (found.tolist(), plain.tolist())
 
 
 def test_a_cpu_without_bfloat16_computes_in_float32(path, monkeypatch):
     mixed = make_mixed(['nor_conv_3x3', 'sep_conv_3x3', 'skip_connect']).float()
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     x, weights = image(2, 6, 8).float(), torch.rand(3)
     expected = mixed(x, weights)
     for has, dtype in ((False, torch.float32), (True, torch.bfloat16)):
@@ -813,7 +813,7 @@ def test_activation_checkpointing(path, name, reentrant):
     net.execution = 'plain'
     x = image(4, 9)
     expected = collect(net, x)
-    net.execution = 'fan_out'
+    net.execution = 'fused'
     calls = []
 
     def wrap(cell: SearchCell) -> None:
@@ -852,7 +852,7 @@ def test_copies_and_state_dicts(path, tmp_path):
     net.execution = 'plain'
     expected = collect(net, x)
     state = copy.deepcopy(net.state_dict())
-    net.execution = 'fan_out'
+    net.execution = 'fused'
     assert list(net.state_dict()) == list(state)
     collect(net, x)
     with torch.no_grad():
@@ -864,7 +864,7 @@ def test_copies_and_state_dicts(path, tmp_path):
     fresh.load_state_dict(torch.load(tmp_path / 'state.pt'))
     whole = torch.load(tmp_path / 'net.pt', weights_only=False)
     for twin in (fresh, whole, copy.deepcopy(net)):
-        assert twin.execution == 'fan_out'
+        assert twin.execution == 'fused'
         assert_same(collect(twin, x), expected)
     # a copy's weights are its own
     twin = copy.deepcopy(net)
@@ -879,12 +879,12 @@ def test_switching_back_and_forth(path):
     assert_executions_agree(net, image(2, 8))
     assert_executions_agree(net, image(3, 9))
     ops = [module for module in net.modules() if isinstance(module, MixedOp)]
-    for execution in ('plain', 'fan_out', 'plain'):
+    for execution in ('plain', 'fused', 'plain'):
         net.execution = execution
         assert {op.execution for op in ops} == {execution}
     # one forward in either execution, backward after a switch
     expected = collect(net, image(2, 8))
-    net.execution = 'fan_out'
+    net.execution = 'fused'
     x = image(2, 8).requires_grad_()
     torch.manual_seed(3)
     (out,) = net(x)
@@ -897,7 +897,7 @@ def test_switching_back_and_forth(path):
 def test_inference(path):
     net = make('darts').eval()
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = execution
         before = copy.deepcopy(net.state_dict())
         with torch.no_grad():
@@ -913,7 +913,7 @@ def test_inference(path):
 
 def test_backward_twice_and_accumulation(path):
     net = make('nas_bench_201')
-    net.execution = 'fan_out'
+    net.execution = 'fused'
     for parameter in net.parameters():
         parameter.requires_grad_()
     loss = loss_of(net(image(2, 8))[0])
@@ -943,7 +943,7 @@ def test_backward_twice_and_accumulation(path):
 def test_gradients_of_some_parameters_only(path):
     net = make('darts')
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = execution
         twin = copy.deepcopy(net)
         chosen = [p for i, (_, p) in enumerate(twin.named_parameters()) if i % 3 == 0]
@@ -964,7 +964,7 @@ def test_gradients_of_some_parameters_only(path):
 
 def test_what_is_added_to_is_written_over_where_it_may_be(path):
     mixed = make_mixed([['nor_conv_3x3', 'skip_connect'], ['skip_connect']])
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     x = image(2, 6, 8)
     before = x.clone()
     weights = [torch.tensor(w, dtype=torch.float64) for w in ([0.5, 2.0], [3.0])]
@@ -991,7 +991,7 @@ def test_what_is_added_to_is_written_over_where_it_may_be(path):
 def test_autograd_sees_what_is_written_over(path):
     """A tensor that a backward needs and that is added to is refused, not silently wrong."""
     mixed = make_mixed([['nor_conv_3x3', 'skip_connect']])
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     weights = [torch.ones(2, dtype=torch.float64)]
     x = image(2, 6, 8).requires_grad_()
     (first,) = mixed.forward_edges(x, weights)
@@ -1037,7 +1037,7 @@ def straight_through():
 def test_sampled_operations_give_what_plain_gives(path, straight_through, name):
     net = make(space_of(name), relaxation=straight_through)
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = execution
         found = collect(net, image(2, 8))
         results.append(found)
@@ -1057,7 +1057,7 @@ def test_only_the_sampled_operation_runs(path, monkeypatch):
         monkeypatch.setattr(kernels, kernel, note)
     names = ['sep_conv_3x3', 'nor_conv_3x3', 'max_pool_3x3', 'nor_conv_1x1', 'swish']
     mixed = make_mixed([names] * 3)
-    mixed.execution, mixed.sampled = 'fan_out', True
+    mixed.execution, mixed.sampled = 'fused', True
     before = {n: b.clone() for n, b in mixed.named_buffers()}
     calls = []
     for copy_ in mixed.operations['swish']:
@@ -1144,7 +1144,7 @@ def test_where_nothing_runs_gradients_are_zeros(path, name, what):
             assert all(not found[f'arch_parameters.{g.name}.grad'].any() for g in net.space.groups)
     alphas = list(net.arch_parameters.values())
     weights = [p for p in net.parameters() if p.requires_grad]
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = execution
         grads, loss = first_order(lambda: loss_of(net(x)[0]), alphas, weights)
         assert loss.isfinite()
@@ -1152,7 +1152,7 @@ def test_where_nothing_runs_gradients_are_zeros(path, name, what):
         assert not any(grad.any() for grad in grads)
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_where_nothing_runs_in_bfloat16(path, execution, monkeypatch):
     monkeypatch.setattr(kernels, 'compute_dtype', lambda x: torch.bfloat16)
     net = with_nothing_at_the_end('nas_bench_201', 'none').float()
@@ -1190,7 +1190,7 @@ def test_a_mix_of_ones_own_runs_as_plain(path, told):
     finally:
         MIXED_OPS.module_dict.pop('Halved')
     results = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         net.execution = other.execution = execution
         results.append(collect(net, image(2, 8)))
         assert not torch.allclose(results[-1]['out'], collect(other, image(2, 8))['out'])
@@ -1204,29 +1204,29 @@ class Renamed(MixedOp):
 
 def test_a_subclass_that_mixes_as_usual_is_fanned_out(path, told, monkeypatch):
     calls = []
-    original = fan_out_module._FanOut.apply
+    original = fused_module._Fused.apply
     monkeypatch.setattr(
-        fan_out_module._FanOut, 'apply', lambda *args: calls.append(1) or original(*args)
+        fused_module._Fused, 'apply', lambda *args: calls.append(1) or original(*args)
     )
     mixed = Renamed(['skip_connect', 'nor_conv_3x3'], 8)
     mixed(torch.zeros(2, 8, 4, 4), torch.ones(2))
     assert not calls
-    mixed.execution = 'fan_out'
+    mixed.execution = 'fused'
     mixed(torch.zeros(2, 8, 4, 4), torch.ones(2))
     assert calls == [1] and not told
 
 
-@pytest.mark.parametrize('execution', ['fan-out', 'PLAIN', None, 1])
+@pytest.mark.parametrize('execution', ['fused', 'PLAIN', None, 1])
 def test_an_unknown_execution(execution):
-    message = r"execution must be one of \('plain', 'fan_out'\), but is "
+    message = r"execution must be one of \('plain', 'fused'\), but is "
     with pytest.raises(UserError, match=message) as error:
         NASBench201Supernet(channels=2, cells_per_stage=1, execution=execution)
     assert '\n' not in str(error.value)
     net = NASBench201Supernet(channels=2, cells_per_stage=1)
-    assert net.execution == 'fan_out'
+    assert net.execution == 'fused'
     with pytest.raises(UserError, match=message):
         net.execution = execution
-    assert net.execution == 'fan_out'
+    assert net.execution == 'fused'
 
 
 # CUDA
@@ -1253,7 +1253,7 @@ def test_amp_on_cuda(name, dtype):
     x = image(8, 8).float().cuda()
     exact = amp_results(net, x, 'plain', None)
     errors = []
-    for execution in ('plain', 'fan_out'):
+    for execution in ('plain', 'fused'):
         results = amp_results(net, x, execution, dtype)
         assert all(result.isfinite().all() for result in results)
         errors.append([(r - e).norm() / e.norm() for r, e in zip(results, exact, strict=True)])

@@ -1,4 +1,4 @@
-"""The functions of fan_out: PyTorch against C++, against autograd, and how C++ gets there."""
+"""The functions of fused: PyTorch against C++, against autograd, and how C++ gets there."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Called(TorchDispatchMode):
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.namespace == 'rdarts_fan_out':
+        if function.namespace == 'rdarts':
             self.names.add(function._opname)
         return function(*args, **(kwargs or {}))
 
@@ -885,7 +885,7 @@ for case in sys.argv[1:]:
             name, _, value = pair.partition('=')
             os.environ[name] = value
         mixed = MixedOp(['skip_connect', 'nor_conv_3x3'], 8)
-        mixed.execution = 'fan_out'
+        mixed.execution = 'fused'
         out = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
         again = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
         print('native', kernels.native(), 'finite', bool(out.isfinite().all()), flush=True)
@@ -893,7 +893,7 @@ for case in sys.argv[1:]:
     _, status = os.waitpid(pid, 0)
     print('exit code', os.waitstatus_to_exitcode(status), flush=True)
 """
-FALLBACK = 'fan_out runs in PyTorch, not in C++, which is faster: '
+FALLBACK = 'fused runs in PyTorch, not in C++, which is faster: '
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='forks')
@@ -933,7 +933,7 @@ def test_where_the_library_cannot_be_had(tmp_path):
         else:
             assert len(said) == 1, part
             assert reason in said[0]
-        assert part.count('compiling the kernels of fan_out') == compiling
+        assert part.count('compiling the kernels of fused') == compiling
     assert not blocked.exists()
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']
 

@@ -83,7 +83,7 @@ def test_an_edge_that_has_none_only_is_zero():
     assert torch.equal(out, torch.zeros(2, 3, 3, 3))
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 @pytest.mark.parametrize('drawn', [(1.0, 0.0), (0.0, 0.0)])
 def test_where_nothing_runs_the_zero_keeps_the_graph(execution, drawn):
     mixed = MixedOp(('none', 'nor_conv_1x1'), 2, 3, stride=2)

@@ -170,7 +170,7 @@ def assert_recomputing_changes_no_number(net, image):
     return results[0]
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_recomputing_changes_no_number(execution):
     torch.manual_seed(0)
     net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
@@ -181,7 +181,7 @@ def test_recomputing_changes_no_number(execution):
     assert len(moved) == len(norms) and all(found[n].any() for n in moved)
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_recomputing_moves_no_buffer_of_an_operation_of_ones_own(execution, counting):
     torch.manual_seed(0)
     net = MobileNetLikeSupernet(counting, execution=execution, **SIZES).double()
@@ -196,7 +196,7 @@ def loss_of(net, image):
     return net(image)[0].tanh().square().sum()
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_recomputing_goes_through_backward_twice(execution):
     torch.manual_seed(0)
     net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
@@ -211,7 +211,7 @@ def test_recomputing_goes_through_backward_twice(execution):
         assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('execution', ['plain', 'fan_out'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
 @pytest.mark.parametrize('hessian', ['autograd', 'finite_difference'])
 def test_the_unrolled_gradient_with_recomputing(execution, hessian):
     torch.manual_seed(0)

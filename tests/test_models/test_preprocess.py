@@ -204,7 +204,7 @@ def test_one_pixel_has_no_statistics(kind):
     assert out.shape == (1, 24, 1, 1)
 
 
-def test_autocast_computes_as_fan_out_does(fused):
+def test_autocast_computes_as_fused_does(fused):
     nodes = make_nodes((8, 8), dtype=torch.float32)
     layers = make_layers('conv', 16, dtype=torch.float32)
     with torch.autocast('cpu', torch.bfloat16):

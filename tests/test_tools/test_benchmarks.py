@@ -21,8 +21,8 @@ from rdarts.models.backbones import base_supernet
 TINY = ['--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2, '--threads', 1,
         '--steps', 1, '--warmup', 0]  # fmt: skip
 PLAIN = ['--executions', 'plain', 'plain_channels_last']
-needs_fan_out = pytest.mark.skipif(
-    'fan_out' not in base_supernet.EXECUTIONS, reason='there is no execution fan_out yet'
+needs_fused = pytest.mark.skipif(
+    'fused' not in base_supernet.EXECUTIONS, reason='there is no execution fused yet'
 )
 run_slowly = functools.partial(run_tool, timeout=400)  # matrix products on a busy machine
 
@@ -95,12 +95,12 @@ def test_figures_are_medians_and_their_quotients(tool):
     times = dict(
         plain=[(8.0, 0.1), (4.0, 0.02), (5.0, 0.04)],
         plain_channels_last=[(3.0, 0.04)] * 3,
-        fan_out=[(2.04, 0.04), (2.0, 0.04), (9.0, 0.04)],
+        fused=[(2.04, 0.04), (2.0, 0.04), (9.0, 0.04)],
         plain_amp=[(2.5, 5.0)] * 3,
-        fan_out_amp=[(1.02, 5.0)] * 3,
+        fused_amp=[(1.02, 5.0)] * 3,
     )
     found = step_time.summarise(args, times, work=6_000_000_000, rate=2e9)
-    assert (found['plain_s'], found['plain_channels_last_s'], found['fan_out_s']) == (5, 3, 2.04)
+    assert (found['plain_s'], found['plain_channels_last_s'], found['fused_s']) == (5, 3, 2.04)
     assert found['ratio'] == pytest.approx(5 / 2.04)
     assert found['work_gflop'] == 6 and found['matrix_rate_gflops'] == 2
     assert found['limit_ratio'] == pytest.approx(3 / 2.04)
@@ -109,9 +109,9 @@ def test_figures_are_medians_and_their_quotients(tool):
     assert found['ber_share'] == pytest.approx(0.04 / 2)
     assert found['amp_ratio'] == pytest.approx(2) and found['plain_amp_ratio'] == 2
     assert found['plain_channels_last_amp_s'] is None
-    del times['fan_out']
+    del times['fused']
     found = step_time.summarise(args, times, work=6_000_000_000, rate=2e9)
-    for key in ('fan_out_s', 'ratio', 'limit_ratio', 'images_per_s', 'amp_ratio'):
+    for key in ('fused_s', 'ratio', 'limit_ratio', 'images_per_s', 'amp_ratio'):
         assert found[key] is None
 
 
@@ -254,7 +254,7 @@ def test_amp_runs_convolutions_in_bfloat16(tool):
 
 
 KEYS = {
-    'plain_s', 'plain_channels_last_s', 'fan_out_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
+    'plain_s', 'plain_channels_last_s', 'fused_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
     'images_per_s', 'plain_images_per_s', 'ber_share', 'work_gflop', 'matrix_rate_gflops', 'space',
     'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup', 'threads',
     'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch', 'rdarts',
@@ -267,7 +267,7 @@ def test_step_time_prints_one_object(tool):
     assert (done.code, done.err) == (0, '')
     found = json.loads(done.out.splitlines()[-1])
     assert set(found) == KEYS
-    assert found['fan_out_s'] is None and found['ratio'] is None
+    assert found['fused_s'] is None and found['ratio'] is None
     forward, stem, first = nb201_macs(4, 8)
     assert found['work_gflop'] == 4 * (5 * forward - 2 * stem - first) / 1e9
     limit = found['work_gflop'] / found['matrix_rate_gflops']
@@ -289,17 +289,17 @@ def test_step_time_prints_a_table_with_units():
     assert [row[0] for row in rows] == ['plain', 'plain_amp'] and rows[0][3] == '1.00'
 
 
-@needs_fan_out
+@needs_fused
 @pytest.mark.parametrize('space', ['nb201', 'darts'])
-def test_step_time_compares_fan_out(space):
+def test_step_time_compares_fused(space):
     done = run_slowly(['benchmarks/step_time.py', *TINY, '--space', space, '--json'])
     assert (done.code, done.err) == (0, '')
     found = json.loads(done.out.splitlines()[-1])
-    assert found['executions'] == ['plain', 'plain_channels_last', 'fan_out']
-    assert found['ratio'] == pytest.approx(found['plain_s'] / found['fan_out_s'])
-    assert found['images_per_s'] == pytest.approx(4 / found['fan_out_s'])
+    assert found['executions'] == ['plain', 'plain_channels_last', 'fused']
+    assert found['ratio'] == pytest.approx(found['plain_s'] / found['fused_s'])
+    assert found['images_per_s'] == pytest.approx(4 / found['fused_s'])
     limit = found['work_gflop'] / found['matrix_rate_gflops']
-    assert found['limit_ratio'] == pytest.approx(limit / found['fan_out_s'])
+    assert found['limit_ratio'] == pytest.approx(limit / found['fused_s'])
 
 
 @pytest.mark.parametrize('name', ['step_time', 'memory'])
@@ -331,7 +331,7 @@ def test_ratios_of_memory(tool):
     memory, common = tool('memory'), tool('common')
     args = tiny_args(common, '--amp')
     one = dict(idle_mb=500.0, mb=80.0, method='VmHWM')
-    found = memory.summarise(args, dict(plain=one, fan_out=dict(one, mb=20.0, method='sampled')))
+    found = memory.summarise(args, dict(plain=one, fused=dict(one, mb=20.0, method='sampled')))
     assert found['ratio'] == 0.25 and found['methods'] == ['VmHWM', 'sampled']
     assert (found['plain_mb'], found['plain_idle_mb'], found['plain_amp_mb']) == (80, 500, None)
 
@@ -342,7 +342,7 @@ def test_memory_measures_each_execution_apart():
     done = run_slowly(['benchmarks/memory.py', *options, '--json'])
     assert (done.code, done.err) == (0, '')
     found = json.loads(done.out.splitlines()[-1])
-    assert found['ratio'] is None and found['fan_out_mb'] is None
+    assert found['ratio'] is None and found['fused_mb'] is None
     # the cells' activations alone: 6 edges x 4 results of the operations and of their norms
     least = 16 * sum(w * s * s for w, s in levels(4, 32)) * 6 * 4 * 4 / MB
     for key in ('plain_mb', 'plain_amp_mb'):
@@ -351,14 +351,14 @@ def test_memory_measures_each_execution_apart():
 
 
 @pytest.mark.slow
-@needs_fan_out
-def test_memory_compares_fan_out():
-    options = [*TINY, '--executions', 'plain', 'fan_out']
+@needs_fused
+def test_memory_compares_fused():
+    options = [*TINY, '--executions', 'plain', 'fused']
     done = run_slowly(['benchmarks/memory.py', *options])
     assert (done.code, done.err) == (0, '')
     assert 'peak above idle, MB' in done.out and 'MB of 2^20 bytes' in done.out
     rows = [line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fan'))]
-    assert rows == ['plain', 'fan_out']
+    assert rows == ['plain', 'fused']
 
 
 def test_a_profile_names_the_operators():
@@ -372,22 +372,22 @@ def test_a_profile_names_the_operators():
 
 def test_the_error_of_float32(tool):
     common, errors = tool('common'), tool('float32_error')
-    args = tiny_args(common, '--executions', 'plain', 'fan_out')
+    args = tiny_args(common, '--executions', 'plain', 'fused')
     args.seeds = 2
     found = [errors.errors(args, seed) for seed in range(2)]
     for seed in found:
         assert all(0 < value < 1e-4 for values in seed.values() for value in values)
     result = errors.summarise(args, found)
-    weights = [seed['fan_out'][0] for seed in found]
-    assert result['fan_out_weights_seeds'] == weights
-    assert result['fan_out_weights'] == pytest.approx(sum(weights) / 2)
-    ratio = result['fan_out_alpha'] / result['plain_alpha']
+    weights = [seed['fused'][0] for seed in found]
+    assert result['fused_weights_seeds'] == weights
+    assert result['fused_weights'] == pytest.approx(sum(weights) / 2)
+    ratio = result['fused_alpha'] / result['plain_alpha']
     assert result['ratio_alpha'] == pytest.approx(ratio)
 
 
 def test_the_error_of_float32_in_float64_is_nothing(tool, monkeypatch):
     common, errors = tool('common'), tool('float32_error')
-    args = tiny_args(common, '--executions', 'plain', 'fan_out')
+    args = tiny_args(common, '--executions', 'plain', 'fused')
     search = common.Search
     monkeypatch.setattr(common, 'Search', lambda *a, **k: double(search(*a, **k)))
     assert all(v < 1e-12 for values in errors.errors(args, 0).values() for v in values)
@@ -479,7 +479,7 @@ def test_neighbours_are_measured():
 
 def test_neighbours_take_one_execution(tool, monkeypatch):
     neighbours = tool('neighbours')
-    for wrong in (['--executions', 'plain', 'fan_out'], ['--amp'], ['--seconds', '0']):
+    for wrong in (['--executions', 'plain', 'fused'], ['--amp'], ['--seconds', '0']):
         monkeypatch.setattr('sys.argv', ['neighbours.py', *wrong])
         with pytest.raises(UserError):
             neighbours.parse_args()

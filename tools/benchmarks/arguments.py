@@ -8,7 +8,7 @@ from typing import NoReturn
 from rdarts.errors import UserError
 
 SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
-EXECUTIONS = ('plain', 'plain_channels_last', 'fan_out')
+EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
 
 
 class Parser(argparse.ArgumentParser):

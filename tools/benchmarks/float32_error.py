@@ -74,7 +74,7 @@ def summarise(args: argparse.Namespace, found: list[dict[str, list[float]]]) -> 
             values = [seed[execution][i] for seed in found]
             result[f'{execution}_{part}'] = statistics.fmean(values)
             result[f'{execution}_{part}_seeds'] = values
-        ratio = common.divide(result.get(f'fan_out_{part}'), result.get(f'plain_{part}'))
+        ratio = common.divide(result.get(f'fused_{part}'), result.get(f'plain_{part}'))
         result[f'ratio_{part}'] = ratio
     return dict(result, **common.describe(args))
 

@@ -89,7 +89,7 @@ def summarise(args: argparse.Namespace, found: dict[str, dict[str, Any]]) -> dic
         result[f'{name}_idle_mb'] = found[name]['idle_mb'] if name in found else None
     return dict(
         result,
-        ratio=common.divide(result['fan_out_mb'], result['plain_mb']),
+        ratio=common.divide(result['fused_mb'], result['plain_mb']),
         methods=sorted({values['method'] for values in found.values()}),
         **common.describe(args),
     )

@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--rounds', type=int, default=3, help='of all cases (default: 3)')
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
-    parser.set_defaults(executions=['fan_out'])
+    parser.set_defaults(executions=['fused'])
     args = parser.parse_args()
     if not args.seconds > 0 or args.rounds < 1:
         raise UserError('--seconds must be positive, and --rounds 1 or more')

@@ -79,7 +79,7 @@ def summarise(
         dict: See the page on performance; ``None`` for what was not measured.
     """
     seconds = {name: statistics.median(step for step, _ in rows) for name, rows in times.items()}
-    plain, fan_out = seconds.get('plain'), seconds.get('fan_out')
+    plain, fused = seconds.get('plain'), seconds.get('fused')
     ber = [
         (step, part) for name, rows in times.items() if '_amp' not in name for step, part in rows
     ]
@@ -89,15 +89,15 @@ def summarise(
     result = {f'{name}_s': seconds.get(name) for name in common.EXECUTIONS}
     if args.amp:
         result.update({f'{name}_amp_s': seconds.get(f'{name}_amp') for name in common.EXECUTIONS})
-        result['amp_ratio'] = common.divide(fan_out, seconds.get('fan_out_amp'))
+        result['amp_ratio'] = common.divide(fused, seconds.get('fused_amp'))
         result['plain_amp_ratio'] = common.divide(plain, seconds.get('plain_amp'))
     limit = work / rate
     return dict(
         result,
-        ratio=common.divide(plain, fan_out),
-        limit_ratio=common.divide(limit, fan_out),
+        ratio=common.divide(plain, fused),
+        limit_ratio=common.divide(limit, fused),
         plain_limit_ratio=common.divide(limit, plain),
-        images_per_s=common.divide(2 * args.batch_size, fan_out),
+        images_per_s=common.divide(2 * args.batch_size, fused),
         plain_images_per_s=common.divide(2 * args.batch_size, plain),
         ber_share=part / (fastest - part),
         work_gflop=work / 1e9,

@@ -17,7 +17,7 @@ from rdarts.models.mixed_ops.mixed_op import MixedOp, from_edge_state_dict, to_e
 from rdarts.registry import MIXED_OPS, RELAXATIONS, build
 from rdarts.search_spaces import SpaceSpec, build_space
 
-EXECUTIONS = ('plain', 'fan_out')
+EXECUTIONS = ('plain', 'fused')
 
 
 def check_sizes(**sizes: int) -> None:
@@ -43,9 +43,9 @@ class BaseSupernet(BaseModule):
         space (str | dict | SearchSpace): The search space.
         relaxation (str | dict): From alpha to mixing weights. Defaults to ``'Softmax'``.
         mixed_op (str | dict): The mutable of every edge. Defaults to ``'rdarts.MixedOp'``.
-        execution (str): ``'plain'`` runs edge by edge, ``'fan_out'`` all edges that leave a
+        execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges that leave a
             node together, with the same numbers in less time and memory. May be changed at any
-            time. Defaults to ``'fan_out'``.
+            time. Defaults to ``'fused'``.
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
@@ -63,7 +63,7 @@ class BaseSupernet(BaseModule):
         space: SpaceSpec,
         relaxation: Annotated[str | Mapping[str, Any], Component('RELAXATIONS')] = 'rdarts.Softmax',
         mixed_op: Annotated[str | Mapping[str, Any], Component('MIXED_OPS')] = 'rdarts.MixedOp',
-        execution: Annotated[str, Among(EXECUTIONS)] = 'fan_out',
+        execution: Annotated[str, Among(EXECUTIONS)] = 'fused',
         alpha_std: NotNegative = 1e-3,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class BaseSupernet(BaseModule):
 
     def image_format(self, x: Tensor) -> Tensor:
         """The image in the memory format that the execution wants, [N, C, H, W]."""
-        if self.execution == 'fan_out':
+        if self.execution == 'fused':
             return x.contiguous(memory_format=torch.channels_last)
         return x
 

@@ -121,7 +121,7 @@ class DARTSSupernet(BaseSupernet):
         """
         weights = self.edge_weights()
         x = self.image_format(x)
-        fused = self.execution == 'fan_out'
+        fused = self.execution == 'fused'
         if self.stem_type == 'cifar':
             first = second = [self.stem(x)]
         else:

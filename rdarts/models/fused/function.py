@@ -1,4 +1,4 @@
-"""All edges leaving one node, run together: ``execution='fan_out'``.
+"""All edges leaving one node, run together: ``execution='fused'``.
 
 The edges that leave a node read the same tensor. So ReLU and pooling run once a node, dense
 convolutions of m edges are one convolution C -> m C, separable ones read one padded image, and
@@ -364,7 +364,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
-class _FanOut(torch.autograd.Function):
+class _Fused(torch.autograd.Function):
     """outputs_j (+)= sum_k beta_jk o_k(x)."""
 
     @staticmethod
@@ -866,7 +866,7 @@ def _through_norm(
 
 
 class _Plain(nn.Module):
-    """What :class:`_FanOut` computes, operation by operation, of tensors given to it.
+    """What :class:`_Fused` computes, operation by operation, of tensors given to it.
 
     Args:
         mixed (MixedOp): The mixed operation; its parameters are replaced by functional_call.
@@ -951,7 +951,7 @@ def _stacked(group: Group) -> list[Tensor]:
 
 def _plain_backward(ctx, x, betas, parameters, kept, grads):
     """The backward as a graph: the plain execution, once more."""
-    tell_once('gradients of gradients: plain runs for them, as fan_out has no second derivative')
+    tell_once('gradients of gradients: plain runs for them, as fused has no second derivative')
     drawn = {
         place: columns(kept[index])
         for group, record in zip(ctx.plan.groups, ctx.records, strict=True)
@@ -965,7 +965,7 @@ def _plain_backward(ctx, x, betas, parameters, kept, grads):
 # ------------------------------------------------------------------------------------------ entry
 
 
-def fan_out(
+def fused(
     mixed: MixedOp,
     x: Tensor,
     weights: Sequence[Tensor],
@@ -993,13 +993,13 @@ def fan_out(
     else:
         plan = Plan(mixed, active)
     if plan.unfused:
-        tell_once(f'fan_out runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
+        tell_once(f'fused runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
     into = [None] * plan.num_edges if into is None else list(into)
     betas = torch.cat(list(weights))
     dtype = kernels.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with torch.autocast(x.device.type, enabled=False):
-        outputs = _FanOut.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())
+        outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())
     outputs = list(outputs)
     bound = {name: mixed.operations[name].unbind() for name in plan.unfused}
     for edge, place, name, row in plan.rest:

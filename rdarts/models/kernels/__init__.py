@@ -1,7 +1,7 @@
-"""What fan_out.py is made of: PyTorch functions, and the same in C++ for CPUs.
+"""What fused.py is made of: PyTorch functions, and the same in C++ for CPUs.
 
 Images are tensors of shape [N, H, W, C] whose memory is in that order (PyTorch's channels_last
-seen by :func:`rows`). ``csrc/fan_out.cpp`` is compiled at its first use where a compiler is
+seen by :func:`rows`). ``csrc/fused.cpp`` is compiled at its first use where a compiler is
 there, and kept. ``RDARTS_NATIVE=0`` leaves it out; nothing needs it.
 """
 
@@ -120,7 +120,7 @@ def _library(compiler: str | None) -> Path:
     compiler that works, the newest of this source, PyTorch and CPU is taken, if there is one.
     """
     source = SOURCE.read_text(encoding='utf-8')
-    name = f'fan_out_{_digest(source, torch.__version__, _cpu(), sys.platform)}'
+    name = f'fused_{_digest(source, torch.__version__, _cpu(), sys.platform)}'
     suffix = importlib.machinery.EXTENSION_SUFFIXES[-1]
     version = None if compiler is None else _version(compiler)
     if version is None:
@@ -136,7 +136,7 @@ def native() -> bool:
     """Load the C++ operators, compiling them first where that has not been done.
 
     Returns:
-        bool: Whether ``torch.ops.rdarts_fan_out`` is there.
+        bool: Whether ``torch.ops.rdarts`` is there.
     """
     if os.environ.get('RDARTS_NATIVE', '1') == '0' or sys.platform == 'win32':
         return False
@@ -146,13 +146,13 @@ def native() -> bool:
         if not library.exists():
             if compiler is None:
                 raise OSError('no C++ compiler was found')
-            print_log('compiling the kernels of fan_out: about half a minute, once', 'current')
+            print_log('compiling the kernels of fused: about half a minute, once', 'current')
             _compile(compiler, library)
         torch.ops.load_library(str(library))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         lines = (getattr(error, 'stderr', None) or str(error)).strip().splitlines() or [repr(error)]
         reason = next((line for line in lines if 'error' in line), lines[0])
-        print_log(f'fan_out runs in PyTorch, not in C++, which is faster: {reason}', 'current')
+        print_log(f'fused runs in PyTorch, not in C++, which is faster: {reason}', 'current')
         return False
     return True
 
@@ -205,7 +205,7 @@ def _moments(y: Tensor, dims: Sequence[int]) -> Tensor:
 def moments(y: Tensor) -> Tensor:
     """Mean and biased variance of each channel of [N, H, W, C]: [2, C] in float64."""
     if use_native(y):
-        return torch.ops.rdarts_fan_out.moments(y)
+        return torch.ops.rdarts.moments(y)
     return _moments(y, (0, 1, 2))
 
 
@@ -237,7 +237,7 @@ def batch_norm(
         normalise y.
     """
     if moments.device.type == 'cpu' and native():
-        return torch.ops.rdarts_fan_out.batch_norm(
+        return torch.ops.rdarts.batch_norm(
             moments,
             count,
             *(running or (None, None)),
@@ -313,9 +313,7 @@ def separable_forward(
         float64.
     """
     if use_native(x) and pointwise.shape[1] % LANES == 0:
-        return torch.ops.rdarts_fan_out.separable_forward(
-            x, scale, shift, depthwise, pointwise, *conv
-        )
+        return torch.ops.rdarts.separable_forward(x, scale, shift, depthwise, pointwise, *conv)
     stride, padding, dilation = conv
     parts = []
     shared = columns(_activated(x, None, None)) if x.dim() == 4 else None
@@ -382,7 +380,7 @@ def separable_backward(
         gradients of ``depthwise`` and ``pointwise``, or None.
     """
     if use_native(x) and pointwise.shape[1] % LANES == 0:
-        return torch.ops.rdarts_fan_out.separable_backward(
+        return torch.ops.rdarts.separable_backward(
             list(g),
             y,
             coefficients,
@@ -439,7 +437,7 @@ def _sum(image: Tensor) -> Tensor:
 def relu6(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """relu6(scale x + shift), for x [N, H, W, C] and scale, shift [C]."""
     if use_native(x):
-        return torch.ops.rdarts_fan_out.relu6_forward(x, scale, shift)
+        return torch.ops.rdarts.relu6_forward(x, scale, shift)
     return (x * scale + shift).clamp_(0, 6).to(x.dtype)
 
 
@@ -455,7 +453,7 @@ def relu6_backward(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[
         [2, C] in float64.
     """
     if use_native(x):
-        return d, torch.ops.rdarts_fan_out.relu6_backward(d, x, scale, shift)
+        return d, torch.ops.rdarts.relu6_backward(d, x, scale, shift)
     d = torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
     return d, torch.stack([_sum(d), _sum(d * x)])
 
@@ -474,7 +472,7 @@ def depthwise_forward(
         tuple[Tensor, Tensor]: [N, h, w, C], and its mean and biased variance, [2, C] in float64.
     """
     if use_native(x):
-        return torch.ops.rdarts_fan_out.depthwise_forward(x, scale, shift, weight, stride, padding)
+        return torch.ops.rdarts.depthwise_forward(x, scale, shift, weight, stride, padding)
     active = columns(relu6(x, scale, shift))
     y = rows(F.conv2d(active, weight, None, stride, padding, groups=len(weight)))
     return y, _moments(y, (0, 1, 2))
@@ -506,7 +504,7 @@ def depthwise_backward(
         sums over pixels of it, and of it times x, [2, C] in float64; the weight's gradient.
     """
     if use_native(x):
-        dx, sums, dw = torch.ops.rdarts_fan_out.depthwise_backward(
+        dx, sums, dw = torch.ops.rdarts.depthwise_backward(
             g, y, coefficients, x, scale, shift, weight, stride, padding, weights
         )
         return dx, sums, dw if weights else None
@@ -535,7 +533,7 @@ def standard_normal(out: Tensor) -> Tensor:
         return out.normal_()
     seed = int(torch.randint(1 << 62, ()))
     if out.dtype in (torch.float32, torch.float64) and native():
-        torch.ops.rdarts_fan_out.standard_normal(out, seed, PIECE)
+        torch.ops.rdarts.standard_normal(out, seed, PIECE)
         return out
     for i, piece in enumerate(out.view(-1).split(PIECE)):
         piece.normal_(generator=torch.Generator().manual_seed(seed + i))
@@ -549,7 +547,7 @@ def empty_images(like: Tensor, channels: int, height: int, width: int) -> Tensor
     """An uninitialised [N, channels, height, width] in channels_last, for ``like`` [N, H, W, C]."""
     sizes = (like.shape[0], channels, height, width)
     if use_native(like):
-        return torch.ops.rdarts_fan_out.empty_images(sizes, like)
+        return torch.ops.rdarts.empty_images(sizes, like)
     return like.new_empty(0).new_empty(sizes).contiguous(memory_format=torch.channels_last)
 
 
@@ -576,7 +574,7 @@ def mix(
         matrices (Tensor | None): [J, C, C].
     """
     if use_native(outs[0]):
-        torch.ops.rdarts_fan_out.mix(
+        torch.ops.rdarts.mix(
             list(outs), list(accumulate), list(terms), list(edge_of), scales, shifts, x, matrices
         )
         return
@@ -606,7 +604,7 @@ def mix_sums(
         tuple[Tensor, Tensor, Tensor | None]: [T, C], [J, C] and [J, C, C].
     """
     if use_native(g[0]):
-        return torch.ops.rdarts_fan_out.mix_sums(list(g), list(terms), list(edge_of), x)
+        return torch.ops.rdarts.mix_sums(list(g), list(terms), list(edge_of), x)
     channels = g[0].shape[-1]
     products = [_sum(g[j] * term) for term, j in zip(terms, edge_of, strict=True)]
     matrices = None
@@ -624,7 +622,7 @@ def mix_sums(
 def relu_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [C] and covariance [C, C] of relu(x) over pixels, in float64; x is [N, H, W, C]."""
     if use_native(x):
-        return torch.ops.rdarts_fan_out.relu_covariance(x)
+        return torch.ops.rdarts.relu_covariance(x)
     flat = torch.relu(x).reshape(-1, x.shape[-1])
     flat = flat if flat.dtype == torch.float64 else flat.float()
     mean = flat.mean(0)
@@ -660,7 +658,7 @@ def input_grad(
     if out is None:
         out = rows(empty_images(x, x.shape[-1], *x.shape[1:3]))
     if use_native(x):
-        torch.ops.rdarts_fan_out.input_grad(x, list(g), skips, dr, left, right, row, out)
+        torch.ops.rdarts.input_grad(x, list(g), skips, dr, left, right, row, out)
         return out
     inner = torch.zeros_like(x) if dr is None else dr.clone()
     if left is not None:
@@ -688,7 +686,7 @@ def pool_forward(x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]
         tuple[Tensor, Tensor]: [N, h, w, C], and its mean and biased variance, [2, C] in float64.
     """
     if use_native(x):
-        return torch.ops.rdarts_fan_out.pool_forward(x, maximum, stride)
+        return torch.ops.rdarts.pool_forward(x, maximum, stride)
     if maximum:
         y = F.max_pool2d(columns(x), 3, stride, padding=1)
     else:
@@ -700,7 +698,7 @@ def pool_forward(x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]
 def pool_backward(dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, dx: Tensor) -> None:
     """Add the gradient of x to ``dx`` [N, H, W, C]; of equal maxima the first takes it."""
     if use_native(x):
-        torch.ops.rdarts_fan_out.pool_backward(dy, x, y, maximum, stride, dx)
+        torch.ops.rdarts.pool_backward(dy, x, y, maximum, stride, dx)
         return
     aten, sizes = torch.ops.aten, ([3, 3], [stride] * 2, [1, 1])
     if maximum:
@@ -734,7 +732,7 @@ def dense_forward(x: Tensor, weight: Tensor, conv: Conv) -> tuple[Tensor, Tensor
         float64.
     """
     if use_native(x) and _is_3x3(weight, conv):
-        return torch.ops.rdarts_fan_out.conv3x3_forward(x, weight)
+        return torch.ops.rdarts.conv3x3_forward(x, weight)
     y = _wide_conv(torch.relu(x), weight, conv)
     return y, stacked_moments(y)
 
@@ -776,7 +774,7 @@ def dense_backward(
         Tensor | None: The gradient of ``weight``.
     """
     if use_native(x) and _is_3x3(weight, conv):
-        dw = torch.ops.rdarts_fan_out.conv3x3_backward(
+        dw = torch.ops.rdarts.conv3x3_backward(
             list(g), y, coefficients, x, weight, into, accumulate, weights
         )
         return dw if weights else None
@@ -863,7 +861,7 @@ def pointwise_forward(x: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[T
     Returns:
         tuple[Tensor, Tensor]: y [N, h, w, O], and its moments [2, O] in float64.
     """
-    return torch.ops.rdarts_fan_out.pointwise_forward(list(x), list(weights), len(weights))
+    return torch.ops.rdarts.pointwise_forward(list(x), list(weights), len(weights))
 
 
 def pointwise_backward(
@@ -886,7 +884,7 @@ def pointwise_backward(
     Returns:
         tuple: The gradients of x, and those of the weights; None for what is not wanted.
     """
-    images, found = torch.ops.rdarts_fan_out.pointwise_backward(
+    images, found = torch.ops.rdarts.pointwise_backward(
         g, y, coefficients, list(x), list(weights), len(weights), want_images, want_weights
     )
     return images or [None] * len(x), found or [None] * len(weights)

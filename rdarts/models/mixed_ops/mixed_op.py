@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
-from rdarts.models.fused.function import Plan, fan_out, tell_once
+from rdarts.models.fused.function import Plan, fused, tell_once
 from rdarts.models.operations import (
     EdgeCopies,
     EdgeFunction,
@@ -40,7 +40,7 @@ class MixedOp(nn.Module):
             ``'0'``, ``'1'``, ...
 
     Attributes:
-        execution (str): ``'plain'`` runs edge by edge, ``'fan_out'`` all edges together. A
+        execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges together. A
             supernet sets it.
         sampled (bool): Whether only the candidates whose weight is not 0 run, as methods want
             that sample; an edge of zeros gives zeros. A supernet sets it to its relaxation's
@@ -128,9 +128,9 @@ class MixedOp(nn.Module):
         if self.sampled:
             values = [beta.tolist() for beta in weights]
             active = [[k for k, value in enumerate(row) if value] for row in values]
-        if self.execution == 'fan_out':
+        if self.execution == 'fused':
             if type(self).mix is MixedOp.mix:
-                return fan_out(self, x, weights, into, active)
+                return fused(self, x, weights, into, active)
             tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
         bound = {name: operation.unbind() for name, operation in self.operations.items()}
         mixed = []

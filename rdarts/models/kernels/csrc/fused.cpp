@@ -1,4 +1,4 @@
-// Kernels of fan_out.py for CPUs, float32 and float64. Images are [N, H, W, C] in memory
+// Kernels of fused.py for CPUs, float32 and float64. Images are [N, H, W, C] in memory
 // (channels_last), C a multiple of 8. Batch norm statistics need a pass over the whole batch, so
 // each operator is what can be done between two of them while an image's rows are in the cache.
 // kernels.py holds the same functions in PyTorch: they are the reference, and the fallback.
@@ -1883,7 +1883,7 @@ void standard_normal(Tensor out, int64_t seed, int64_t piece) {
 
 }  // namespace
 
-TORCH_LIBRARY(rdarts_fan_out, m) {
+TORCH_LIBRARY(rdarts, m) {
   m.def(
       "separable_forward(Tensor x, Tensor? scale, Tensor? shift, Tensor depthwise, Tensor pointwise, "
       "int stride, int padding, int dilation) -> (Tensor, Tensor)");
@@ -1926,7 +1926,7 @@ TORCH_LIBRARY(rdarts_fan_out, m) {
       "Tensor? weight, Tensor? bias, float momentum, float eps, bool batch, int[] chosen) -> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(rdarts_fan_out, CPU, m) {
+TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("separable_forward", separable_forward);
   m.impl("separable_backward", separable_backward);
   m.impl("relu6_forward", relu6_forward);
