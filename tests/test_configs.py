@@ -557,7 +557,7 @@ def test_dry_run(name, data, capsys):
     assert result['parameters'] > 0 and result['macs'] > 0 and result['memory_mb'] > 0
     size = 16 if dataset == 'in16' else 32
     assert f'a (3, {size}, {size}) image' in out
-    assert f'for {cfg.train_cfg.max_epochs} epochs of 1 iterations' in out
+    assert f'for {cfg.train_cfg.max_epochs} epochs of 1 iteration' in out
     epochs = cfg.train_cfg.max_epochs
     assert result['expected_seconds'] > epochs * result['seconds_per_iteration']
 
