@@ -534,7 +534,8 @@ class AtomicCheckpointHook(CheckpointHook):
             checkpoint is to leave out what resuming needs.
     """
 
-    fixed_arguments = ('by_epoch',)
+    # what is saved is named iter_<n>.pth, by which a resumed run finds it
+    fixed_arguments = ('by_epoch', 'filename_tmpl')
 
     def __init__(
         self,

@@ -294,6 +294,12 @@ def test_a_name_that_is_no_component_is_refused_where_it_is_almost_one(configs):
     assert "did you mean 'CrossEntropyLoss'?" in line
 
 
+def test_a_name_of_checkpoints_would_change_nothing(configs):
+    cfg = configs['search/rdarts_nb201_digits']
+    line = one_line(changed(cfg, 'default_hooks.checkpoint.filename_tmpl', 'epoch_{}.pth'))
+    assert 'default_hooks.checkpoint.filename_tmpl' in line
+
+
 def test_image_size_of_detection_is_a_name_of_its_own():
     check_config(dict(default_scope='mmdet', image_size=(1024, 1024), num_classes='x'))
     with pytest.raises(UserError, match='image_size must be a whole number of at least 4'):
