@@ -324,7 +324,7 @@ def fingerprint(work_dir: Path) -> dict[str, str]:
     found['report'] = (work_dir / 'report.html').read_text().rstrip()[-len('</html>') :]
     found['config'] = str(sorted(json.loads((work_dir / 'config.json').read_text())))
 
-    from rdarts.engine import read_checkpoint
+    from rdarts.checkpoint.reading import read_checkpoint
 
     checkpoint = read_checkpoint(work_dir / LAST)
     for key in STATES:
@@ -352,7 +352,7 @@ def state_of(work_dir: Path) -> str:
 
 
 def _without_times(path: Path, data: bytes) -> Iterator[bytes]:
-    from rdarts.engine import read_checkpoint
+    from rdarts.checkpoint.reading import read_checkpoint
 
     if path.suffix == '.jsonl':
         for line in data.splitlines(keepends=True):

@@ -20,8 +20,8 @@ from test_architect.tiny_search import (
 )
 
 from rdarts.architect.architects.gradients import first_order, unrolled
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.datasets import Digits, SearchSplit
-from rdarts.engine import read_checkpoint
 from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 from rdarts.models import DARTSSupernet, NASBench201Net, NASBench201Supernet

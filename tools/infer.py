@@ -49,8 +49,8 @@ from rdarts.deploy.inference import (
     load_exported,
     printable,
 )
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
+from rdarts.utils.files import write_atomically
 
 COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
 

@@ -28,10 +28,11 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
+from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.options import parse_options
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import find_checkpoint, write_atomically
 from rdarts.errors import UserError
+from rdarts.utils.files import write_atomically
 from rdarts.utils.ranks import is_main_rank
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.configuration.notes import note_lines
-from rdarts.engine.checkpoint import AtomicCheckpointHook
+from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.first_lines import align, can_recompute
 from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import Dataset
 
 from rdarts import apis
+from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.folder import configs_folder
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import find_checkpoint
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
 from rdarts.models.backbones import find_supernet

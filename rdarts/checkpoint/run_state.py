@@ -1,4 +1,4 @@
-"""What mmengine's own entries of a checkpoint must be for a run to go on from them."""
+"""What the entries of a checkpoint must be for a run to go on from them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rdarts.checkpoint.layout import check_layout
 from rdarts.checkpoint.schema import (
     LARGEST,
     EntryError,
@@ -31,9 +32,45 @@ from rdarts.checkpoint.schema import (
     like,
     shown,
 )
+from rdarts.checkpoint.weights import first_difference
+from rdarts.errors import UserError
 
 # Of an optimizer's state, what no step makes negative
 NOT_NEGATIVE = ('step', 'exp_avg_sq', 'max_exp_avg_sq', 'square_avg', 'sum', 'exp_inf')
+
+
+def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
+    """A run can only be resumed with the network that it was begun with.
+
+    Raises:
+        UserError: The checkpoint has other tensors or shapes than the model, or an entry has
+            changed since it was saved; the line names what differs.
+    """
+    meta = checkpoint.get('meta')
+    if not isinstance(meta, dict) or not {'epoch', 'iter'} <= meta.keys():
+        raise UserError(
+            'cannot resume: the checkpoint holds weights, but no state of a run (meta.epoch, '
+            'meta.iter); start from its weights with --cfg-options load_from=FILE'
+        )
+    check_layout(checkpoint)
+    saved, own = checkpoint.get('state_dict'), model.state_dict()
+    check_state_dict(saved, model)
+    key = first_difference(saved, own)
+    if key is None:
+        return
+    if key in saved and key in own:
+        what = 'width or depth'
+        if key.startswith('head.') and saved[key].shape[1:] == own[key].shape[1:]:
+            what = 'class number'
+        problem = (
+            f"another {what} ('{key}' is {list(saved[key].shape)} in the checkpoint and "
+            f'{list(own[key].shape)} in this config)'
+        )
+    elif key in own:
+        problem = f"the checkpoint lacks '{key}' of this config's network (another depth or space?)"
+    else:
+        problem = f"this config's network lacks '{key}' of the checkpoint (another depth or space?)"
+    raise UserError(f'cannot resume: {problem}; resume with the config that began the run')
 
 
 def check_meta(meta: Mapping[str, Any], epoch_length: Any, own_length: int) -> None:
@@ -278,3 +315,34 @@ def check_message_hub(saved: Any) -> None:
         for key in saved[name]:
             if not isinstance(key, str):
                 raise EntryError(joined(f'message_hub.{name}', key), 'must be named by a text')
+
+
+def check_random_state(state: Any, path: str) -> None:
+    """Whether a state is one that :func:`set_random_state` takes.
+
+    Args:
+        state (Any): An entry of a checkpoint.
+        path (str): Its name, for the error.
+
+    Raises:
+        EntryError: It is something else; the line names the entry.
+    """
+    word = Whole(0, 2**32 - 1)
+    words = Items((word,) * 624 + (Whole(0, 624),))
+    key = TensorOf((624,), torch.int64, 0, 2**32 - 1)
+    cuda = TensorOf(dtype=torch.uint8)
+    if torch.cuda.is_available():
+        cuda = TensorOf(tuple(torch.cuda.get_rng_state().shape), torch.uint8)
+    spec = Table(
+        dict(
+            python=Items((Whole(3, 3), words, Maybe(Number()))),
+            numpy=Items((Text(('MT19937',)), key, Whole(0, 624), Whole(0, 1), Number())),
+            torch=TensorOf(tuple(torch.get_rng_state().shape), torch.uint8),
+            cuda=Items(cuda),
+        )
+    )
+    check_entry(state, spec, path)
+    try:
+        torch.Generator().set_state(state['torch'].cpu())
+    except RuntimeError:
+        raise EntryError(f'{path}.torch', 'is no state of a generator') from None

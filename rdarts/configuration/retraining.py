@@ -13,11 +13,11 @@ from rdarts.configuration.filling import image_side
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.option_values import quoted_value
 from rdarts.datasets.paths import resolve_data_root
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.registry import DATASETS
 from rdarts.utils.commands import command, shown_path
+from rdarts.utils.files import write_atomically
 
 FILE = 'retrain.py'
 OWN = 'ImageFolder'  # images of one's own

@@ -15,8 +15,8 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from rdarts import __version__
+from rdarts.checkpoint.weights import first_difference
 from rdarts.deploy.image_input import ImageInput
-from rdarts.engine.checkpoint import first_difference
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import from_dict, read_genotype
 from rdarts.models.backbones.derived_net import DerivedNet

@@ -24,6 +24,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.checkpoint.weights import load_weights
 from rdarts.deploy.description import IN_SEARCH, IN_TRAINING, KEY, Description, import_networks
 from rdarts.deploy.image_input import input_of_pipeline
 from rdarts.deploy.inference import (
@@ -36,16 +39,11 @@ from rdarts.deploy.inference import (
     scores_of_net,
 )
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import (
-    find_checkpoint,
-    load_weights,
-    read_checkpoint,
-    write_atomically,
-)
 from rdarts.errors import RunFailed, UserError
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.classifier import Classifier
 from rdarts.registry import DATASETS, MODELS
+from rdarts.utils.files import write_atomically
 
 TOLERANCE = 1e-4
 """How far a score may be from the network's."""

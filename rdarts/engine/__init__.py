@@ -1,6 +1,6 @@
-"""What runs a search exactly: the loop, checkpoints, random states, optimizers."""
+"""What runs a search exactly: the loop, checkpoints, optimizers."""
 
-from rdarts.engine.checkpoint import AtomicCheckpointHook, find_checkpoint, read_checkpoint
+from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.loops import SearchTrainLoop
 from rdarts.engine.optimizers import BFloat16OptimWrapper, SearchOptimWrapperConstructor
 
@@ -9,6 +9,4 @@ __all__ = [
     'BFloat16OptimWrapper',
     'SearchOptimWrapperConstructor',
     'SearchTrainLoop',
-    'find_checkpoint',
-    'read_checkpoint',
 ]

@@ -27,6 +27,10 @@ from mmengine.registry import MODEL_WRAPPERS, RUNNERS, Registry
 from mmengine.runner import Runner
 
 from rdarts import registry as rdarts_registry
+from rdarts.checkpoint.directory import find_checkpoint, list_checkpoints, set_aside
+from rdarts.checkpoint.hub_codec import unpack_message_hub
+from rdarts.checkpoint.reading import read_named, safe_loaders
+from rdarts.checkpoint.weights import load_weights
 from rdarts.configuration import as_data
 from rdarts.configuration.build_errors import unknown_type, why_unbuilt
 from rdarts.configuration.changes import changes
@@ -43,21 +47,12 @@ from rdarts.configuration.filling import (
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
 from rdarts.configuration.type_names import complete_type_names
-from rdarts.engine.checkpoint import (
-    find_checkpoint,
-    last_good_of,
-    list_checkpoints,
-    load_weights,
-    read_named,
-    safe_loaders,
-    set_aside,
-    unpack_message_hub,
-    write_atomically,
-)
+from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.commands import shown_path
+from rdarts.utils.files import write_atomically
 from rdarts.utils.folder_lock import FolderLock, cannot_write
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank

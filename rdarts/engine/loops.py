@@ -10,7 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from rdarts.configuration.declarations import Positive
-from rdarts.engine.checkpoint import last_good_of
+from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
 from rdarts.utils.random_state import (

@@ -13,11 +13,11 @@ from mmengine.hooks import Hook
 
 from rdarts.configuration.declarations import Component
 from rdarts.configuration.retraining import write_retraining
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
 from rdarts.registry import DISCRETIZERS, HOOKS, build
+from rdarts.utils.files import write_atomically
 
 
 @HOOKS.register_module()

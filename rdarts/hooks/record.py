@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
+from rdarts.utils.files import write_atomically
 
 # what a file that somebody changed may lead to
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from rdarts.engine.checkpoint import list_checkpoints, write_atomically
+from rdarts.checkpoint.directory import list_checkpoints
 from rdarts.errors import Interrupted, UserError
+from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import shared_environment
 from rdarts.utils.stop_signals import STOP_SIGNALS, signal_name
 

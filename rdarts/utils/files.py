@@ -1,9 +1,12 @@
-"""Reading files that may come from elsewhere."""
+"""Files: read where they may come from elsewhere, written whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
+from pathlib import Path
 
 from rdarts.errors import UserError
 
@@ -43,3 +46,39 @@ def read_text(path: str | os.PathLike, max_bytes: int, what: str = '') -> str:
         return data.decode('utf-8-sig')
     except UnicodeDecodeError:
         raise UserError(f'cannot read {named}: not a text file') from None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; ``filename`` says which file. What was there stays.
+    """
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # on a broken disk that fails too
+            temporary.unlink(missing_ok=True)
+        if error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder outlast a power cut, where the file system can."""
+    if os.name != 'posix':
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)

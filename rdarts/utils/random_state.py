@@ -18,17 +18,6 @@ from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from rdarts.checkpoint.schema import (
-    EntryError,
-    Items,
-    Maybe,
-    Number,
-    Table,
-    TensorOf,
-    Text,
-    Whole,
-    check_entry,
-)
 from rdarts.utils.stop_signals import STOP_SIGNALS
 
 
@@ -57,37 +46,6 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] and len(state['cuda']) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([cuda.cpu() for cuda in state['cuda']])
-
-
-def check_random_state(state: Any, path: str) -> None:
-    """Whether a state is one that :func:`set_random_state` takes.
-
-    Args:
-        state (Any): An entry of a checkpoint.
-        path (str): Its name, for the error.
-
-    Raises:
-        EntryError: It is something else; the line names the entry.
-    """
-    word = Whole(0, 2**32 - 1)
-    words = Items((word,) * 624 + (Whole(0, 624),))
-    key = TensorOf((624,), torch.int64, 0, 2**32 - 1)
-    cuda = TensorOf(dtype=torch.uint8)
-    if torch.cuda.is_available():
-        cuda = TensorOf(tuple(torch.cuda.get_rng_state().shape), torch.uint8)
-    spec = Table(
-        dict(
-            python=Items((Whole(3, 3), words, Maybe(Number()))),
-            numpy=Items((Text(('MT19937',)), key, Whole(0, 624), Whole(0, 1), Number())),
-            torch=TensorOf(tuple(torch.get_rng_state().shape), torch.uint8),
-            cuda=Items(cuda),
-        )
-    )
-    check_entry(state, spec, path)
-    try:
-        torch.Generator().set_state(state['torch'].cpu())
-    except RuntimeError:
-        raise EntryError(f'{path}.torch', 'is no state of a generator') from None
 
 
 @contextmanager

@@ -17,12 +17,12 @@ import numpy as np
 
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration.as_data import type_name
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import count_skips
 from rdarts.results import series
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
+from rdarts.utils.files import write_atomically
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import Any
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration import as_data
 from rdarts.configuration.retraining import retraining_command, training_images
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.search_run import SearchRun, number
 from rdarts.results.series import DATASET_NAMES
 from rdarts.utils.commands import command
+from rdarts.utils.files import write_atomically
 from rdarts.visualization.drawing import genotype as drawing
 from rdarts.visualization.style import line_style, svg_dash
 

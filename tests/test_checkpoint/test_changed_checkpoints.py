@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from rdarts.checkpoint.layout import KEY
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.errors import UserError
 from rdarts.hooks import CollapseHook, ConvergenceHook, SearchLogHook
 from rdarts.hooks.architect_hook import ArchitectHook

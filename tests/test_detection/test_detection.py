@@ -14,7 +14,7 @@ from helpers import TOOLS, Finished, run_tool
 from mmengine.config import Config
 
 from rdarts.apis import build_net
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.engine.launch import check_model, load_config, set_genotype
 from rdarts.errors import UserError
 

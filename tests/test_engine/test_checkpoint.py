@@ -23,20 +23,13 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from test_engine.event_hooks import SignalAt
 from torch import nn
 
-from rdarts.engine import find_checkpoint, read_checkpoint
-from rdarts.engine.checkpoint import (
-    AtomicCheckpointHook,
-    _pack_message_hub,
-    check_resumable,
-    last_good,
-    list_checkpoints,
-    read_named,
-    safe_loaders,
-    set_aside,
-    unpack_message_hub,
-    write_atomically,
-)
+from rdarts.checkpoint.directory import find_checkpoint, last_good, list_checkpoints, set_aside
+from rdarts.checkpoint.hub_codec import pack_message_hub, unpack_message_hub
+from rdarts.checkpoint.reading import read_checkpoint, read_named, safe_loaders
+from rdarts.checkpoint.run_state import check_resumable
+from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.errors import Interrupted, RunFailed, UserError
+from rdarts.utils.files import write_atomically
 
 
 class Evil:
@@ -142,7 +135,7 @@ def test_what_others_let_torch_admit_is_not_admitted_here(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'where', ['rdarts.engine.checkpoint._history_data', 'rdarts.engine.checkpoint.unwrap']
+    'where', ['rdarts.checkpoint.reading._history_data', 'rdarts.checkpoint.reading.unwrap']
 )
 @pytest.mark.parametrize('error', [AttributeError('x'), TypeError('x'), NameError('x')])
 def test_a_defect_of_the_reader_is_not_reported_as_damage(where, error, tmp_path, monkeypatch):
@@ -232,7 +225,7 @@ def test_loaders_are_replaced_while_a_run_goes_on_and_no_longer(tmp_path):
     assert len(seen) == 2
     for table in seen:
         assert table.keys() == before.keys()
-        assert {loader.__module__ for loader in table.values()} == {'rdarts.engine.checkpoint'}
+        assert {loader.__module__ for loader in table.values()} == {'rdarts.checkpoint.reading'}
         assert table[''] is read_named
 
 
@@ -332,7 +325,7 @@ def test_message_hub_is_packed_as_plain_data():
     hub.update_info('best_score', np.float32(0.5))
     hub.update_info('nested', dict(a=[np.int64(3), None, 'x']))
     hub.update_info('object', object())
-    packed = _pack_message_hub(hub.state_dict())
+    packed = pack_message_hub(hub.state_dict())
     assert packed['runtime_info'] == dict(best_score=0.5, nested=dict(a=[3, None, 'x']))
     assert type(packed['runtime_info']['best_score']) is float
     restored = MessageHub('restored')

@@ -16,8 +16,9 @@ from helpers import digits_config, digits_runner, run_tool, write_small_search
 from mmengine.hooks import Hook
 
 from rdarts import cli
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.options import merge_options, parse_options
-from rdarts.engine import launch, read_checkpoint
+from rdarts.engine import launch
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.models import MixedOp, NASBench201Supernet
 from rdarts.utils.commands import shown_path

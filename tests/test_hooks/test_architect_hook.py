@@ -24,7 +24,8 @@ from test_architect.tiny_search import (
 )
 
 from rdarts.architect.regularizers import Regularizer
-from rdarts.engine import SearchOptimWrapperConstructor, read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.engine import SearchOptimWrapperConstructor
 from rdarts.engine.launch import set_amp
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook, average

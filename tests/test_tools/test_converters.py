@@ -9,7 +9,7 @@ import torch
 from helpers import run_tool
 
 from rdarts.apis import build_net
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 
 
 def official(net) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ import torch
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 from test_tools.gradient_worker import gradient_worker
 
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = (dict(type='RecordAlpha'), dict(type='RecordGenotype'))

@@ -20,12 +20,13 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
 
+from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.checkpoint.weights import load_weights
 from rdarts.datasets.image_bytes import read_image
 from rdarts.deploy.description import KEY
 from rdarts.deploy.export import can_write_onnx
 from rdarts.deploy.image_input import LIBRARIES
 from rdarts.deploy.inference import load_exported
-from rdarts.engine.checkpoint import load_weights, read_checkpoint
 from rdarts.engine.launch import load_config
 from rdarts.utils.commands import shown_path
 

@@ -12,7 +12,7 @@ from helpers import TOOLS, Finished, run_tool, write_small_search
 
 from rdarts.apis import build_net
 from rdarts.apis.dry_run import count_macs
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.genotypes import load_genotype
 
 CONFIGS = TOOLS.parent / 'configs'

@@ -18,7 +18,7 @@ import pytest
 import torch
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 
-from rdarts.engine import read_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.utils.commands import shown_path
 
 LAST = 'epoch_3_iter_18.pth'

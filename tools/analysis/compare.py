@@ -88,12 +88,12 @@ import torch
 
 from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import NASBench201, open_table
+from rdarts.checkpoint.directory import list_checkpoints
 from rdarts.configuration.as_data import FILE as CONFIG
 from rdarts.configuration.as_data import entry, read_config
 from rdarts.configuration.options import parse_options
 from rdarts.deploy.description import planned_network
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import list_checkpoints, write_atomically
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
 from rdarts.results.search_run import SearchRun, dataset_name, number, read_search_log
@@ -109,6 +109,7 @@ from rdarts.study.statistics import (
     percent,
 )
 from rdarts.utils.commands import shown_path
+from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import share_of_cores
 
 TOOLS = Path(__file__).resolve().parents[1]

@@ -30,14 +30,15 @@ if __name__ == '__main__':
 
 from mmengine.config import Config
 
+from rdarts.checkpoint.directory import list_checkpoints, set_aside
 from rdarts.configuration.as_data import read_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import FILE, named, same_images, training_images
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import list_checkpoints, set_aside, write_atomically
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
 from rdarts.utils.commands import command, shown_path
+from rdarts.utils.files import write_atomically
 
 SPACE = 'nas_bench_201'
 BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')

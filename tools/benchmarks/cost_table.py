@@ -53,11 +53,11 @@ from rdarts.apis.dry_run import count_macs
 from rdarts.configuration.options import parse_options
 from rdarts.deploy.export import check_output
 from rdarts.engine import launch
-from rdarts.engine.checkpoint import write_atomically
 from rdarts.errors import UserError
 from rdarts.models import MobileNetLikeSupernet
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import MODELS
+from rdarts.utils.files import write_atomically
 
 WARMUP = 3
 

@@ -31,9 +31,11 @@ import torch
 from torch import Tensor
 
 from rdarts.apis import build_net
-from rdarts.engine.checkpoint import load_weights, read_checkpoint, write_atomically
+from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.checkpoint.weights import load_weights
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, load_genotype
+from rdarts.utils.files import write_atomically
 
 
 def convert_key(key: str, genotype: CellGenotype, kinds: list[str]) -> str:

@@ -80,7 +80,7 @@ class DerivedNet(BaseModule):
         cfg = self.init_cfg
         if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
             return super().init_weights()
-        from rdarts.engine.checkpoint import load_backbone  # needs the runner, which is slow
+        from rdarts.checkpoint.weights import load_backbone  # needs the runner, which is slow
 
         load_backbone(self, cfg['checkpoint'], cfg.get('prefix'))
         self._is_init = True
