@@ -21,8 +21,9 @@ from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer, chec
 from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Among, Component, Count
 from rdarts.datasets import check_parts
+from rdarts.datasets.loaders import check_loader, iterate_from, loader_sampler
 from rdarts.engine.checkpoint_hook import last_good_of
-from rdarts.engine.loops import check_finite, check_loader, iterate_from, loader_sampler
+from rdarts.engine.loops import check_finite
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rdarts.datasets import SeededSampler
 from rdarts.engine import SearchTrainLoop
-from rdarts.engine.loops import check_finite, check_loader, iterate_from
+from rdarts.engine.loops import check_finite
 from rdarts.errors import RunFailed, UserError
 from rdarts.utils.random_state import get_random_state
 
@@ -159,22 +159,7 @@ def test_max_epochs(max_epochs):
         Recorder(max_epochs=max_epochs)
 
 
-def test_iterate_from():
-    loader = Recorder().loop.dataloader
-    whole = [batch[0].tolist() for batch in iterate_from(loader, 0)]
-    assert [batch[0].tolist() for batch in iterate_from(loader, 3)] == whole[3:]
-    assert [batch[0].tolist() for batch in iterate_from(loader, 0)] == whole  # only once
-    plain = DataLoader(TensorDataset(torch.arange(20)), batch_size=4)
-    assert len(list(iterate_from(plain, 0))) == 5
-    with pytest.raises(UserError, match='the sampler SequentialSampler cannot skip'):
-        iterate_from(plain, 1)
-
-
 def test_fewer_images_than_a_batch(tmp_path):
-    few = DataLoader(TensorDataset(torch.arange(3)), batch_size=4, drop_last=True)
-    says = 'train_dataloader: 3 images are fewer than a batch of 4 on each process'
-    with pytest.raises(UserError, match=says):
-        check_loader(few, 'train_dataloader')
     for name in ('train', 'arch'):
         runner = digits_runner(tmp_path / name, {f'{name}_dataloader.batch_size': 64})
         with pytest.raises(UserError, match=f'{name}_dataloader: 16 images are fewer than a'):

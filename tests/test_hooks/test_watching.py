@@ -16,8 +16,8 @@ from test_architect.test_hessian import full_hessian
 
 from rdarts.architect.architects.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue
+from rdarts.datasets.loaders import loader_sampler
 from rdarts.engine.launch import set_amp
-from rdarts.engine.loops import loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks import CollapseHook, ConvergenceHook, GenotypeHook

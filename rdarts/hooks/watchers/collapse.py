@@ -22,7 +22,7 @@ from rdarts.checkpoint.schema import (
     check_entry,
 )
 from rdarts.configuration.declarations import AboveZero, Count, Positive
-from rdarts.engine.loops import loader_sampler
+from rdarts.datasets.loaders import loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks.genotype import GenotypeHook
