@@ -92,6 +92,8 @@ MIXED_OPS = _own('mixed operation', 'rdarts.models.mixed_ops')
 OPERATIONS = _own('operation', 'rdarts.models')
 # alpha -> mixing weights
 RELAXATIONS = _own('relaxation', 'rdarts.architect.relaxations')
+# How the gradient of alpha is taken
+ARCHITECTS = _own('architect', 'rdarts.architect.architects')
 # What is added to L_val
 REGULARIZERS = _own('regularizer', 'rdarts.architect.regularizers')
 # alpha -> genotype

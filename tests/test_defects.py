@@ -19,7 +19,8 @@ from test_architect.tiny_search import (
     unrolled_reference,
 )
 
-from rdarts.architect.architects.gradients import first_order, unrolled
+from rdarts.architect.architects.first_order import first_order
+from rdarts.architect.architects.unrolled import unrolled
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.datasets import Digits, SearchSplit
 from rdarts.engine.launch import load_config
@@ -144,9 +145,7 @@ def test_neither_loader_ever_yields_a_test_image(tmp_path):
     )
     architect = prepare(runner)
     pixels = {}
-    for name, loader in dict(
-        weights=runner.train_dataloader, alpha=architect.arch_dataloader
-    ).items():
+    for name, loader in dict(weights=runner.train_dataloader, alpha=architect.loader).items():
         found = pixels[name] = []
         for epoch in range(2):
             loader.sampler.set_epoch(epoch)
@@ -201,7 +200,7 @@ def test_every_rank_has_the_first_ones_alpha_and_the_first_one_writes(tmp_path, 
         calls.append(src)
         tensor.copy_(alpha)
 
-    monkeypatch.setattr('rdarts.hooks.architect_hook.broadcast', broadcast)
+    monkeypatch.setattr('rdarts.architect.architect.broadcast', broadcast)
     for module in ('genotype', 'search_log', 'split_record'):
         monkeypatch.setattr(f'rdarts.hooks.{module}.is_main_process', lambda: False)
     prepare(second)

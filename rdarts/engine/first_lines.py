@@ -166,11 +166,11 @@ def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
     if architect is None:
         return
     parts = [type(architect).__name__]
-    order = getattr(architect, 'order', None)
-    if order is not None:
-        parts.append('first order' if order == 1 else f'second order ({architect.hessian})')
-    for regularizer in getattr(architect, 'regularizers', ()):
-        parts.append(f'{type(regularizer).__name__} x {_schedule(regularizer.lambda_)}')
+    plain = getattr(architect, 'architect', None)
+    if plain is not None:
+        parts.append(str(plain))
+        for name, regularizer in plain.regularizers.items():
+            parts.append(f'{name} x {_schedule(regularizer.lambda_)}')
     relaxation = type(getattr(backbone, 'relaxation', None)).__name__
     if relaxation not in ('NoneType', 'Softmax'):
         parts.append(relaxation)

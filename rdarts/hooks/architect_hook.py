@@ -1,33 +1,32 @@
-"""The architect: alpha's step, its optimizer, its data and its state."""
+"""The architect in mmengine's runner: options, schedule, checkpoint entry and log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-from mmengine.dist import all_reduce, broadcast, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from rdarts.architect.architects.gradients import first_order, unrolled
+from rdarts.architect.architect import AlphaStep, Architect, StepFailed
+from rdarts.architect.architects.unrolled import HESSIANS
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
 from rdarts.architect.schedule import ScheduleSpec
-from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer, check_schedulers
+from rdarts.checkpoint.run_state import check_schedulers
 from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Among, Component, Count
 from rdarts.datasets import check_parts
-from rdarts.datasets.loaders import check_loader, iterate_from, loader_sampler
+from rdarts.datasets.loaders import check_loader
 from rdarts.engine.checkpoint_hook import last_good_of
-from rdarts.engine.loops import check_finite
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
-from rdarts.registry import HOOKS, REGULARIZERS, build
+from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 
 STEP_ORDERS = ('alpha_first', 'weights_first')
 RegularizersSpec = Annotated[
@@ -37,11 +36,10 @@ RegularizersSpec = Annotated[
 
 @HOOKS.register_module()
 class ArchitectHook(Hook):
-    """Moves alpha by d (L_val + sum_i lambda_i R_i) / d alpha, once an iteration.
+    """Moves alpha once an iteration: runs an :class:`~rdarts.architect.architect.Architect`.
 
-    Alpha is closed (``requires_grad=False``) outside its step, and the weights are closed
-    within it, so neither step computes a gradient for the other's parameters. L_val comes
-    from the search's own half of the training images. The gradient is averaged over ranks.
+    The hook gives it the data, optimizer and regularisers that the config asks for, calls it at
+    its time, keeps its state in the checkpoint's entry ``arch`` and logs what it did.
 
     Args:
         arch_dataloader (dict, optional): The data loader of L_val. Defaults to the config's
@@ -51,9 +49,11 @@ class ArchitectHook(Hook):
         regularizers (Sequence[dict]): Entries of ``REGULARIZERS``. Defaults to none.
         arch_param_scheduler (Sequence[dict]): Schedulers of alpha's optimizer, stepped each
             epoch. Defaults to none.
-        order (int): 1, or 2 for the unrolled gradient. Defaults to 1.
+        order (int): 1 for ``rdarts.FirstOrder``, 2 for ``rdarts.Unrolled``. Defaults to 1.
         hessian (str): For order 2, ``'finite_difference'`` or ``'autograd'``. Defaults to
             ``'finite_difference'``.
+        architect (str | dict, optional): An entry of ``ARCHITECTS``, in place of ``order`` and
+            ``hessian``. Defaults to the one that they name.
         step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration. Defaults
             to ``'alpha_first'``.
         start_epoch (int): Number of epochs before alpha starts to move. Defaults to 0.
@@ -65,6 +65,19 @@ class ArchitectHook(Hook):
     priority = 'NORMAL'
     # what stands at the top of the config where the hook is not given its own
     takes_from_config = ('arch_dataloader', 'arch_optimizer')
+
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What holds of the arguments of a config together: the key and line of each fault.
+
+        Args:
+            arguments (dict): Those of the config, and the defaults of the others.
+        """
+        if arguments.get('architect') is None:
+            return
+        for key, default in (('order', 1), ('hessian', HESSIANS[0])):
+            if arguments.get(key, default) != default:
+                yield key, 'does not go with architect=, which names how the gradient is taken'
 
     def __init__(
         self,
@@ -78,15 +91,20 @@ class ArchitectHook(Hook):
         ] = (),
         order: Literal[1, 2] = 1,
         hessian: Literal['finite_difference', 'autograd'] = 'finite_difference',
+        architect: Annotated[str | Mapping[str, Any] | None, Component('ARCHITECTS')] = None,
         step_order: Annotated[str, Among(STEP_ORDERS)] = 'alpha_first',
         start_epoch: Count = 0,
     ) -> None:
         if order not in (1, 2):
             raise UserError(f'order must be 1 or 2, but is {order!r}')
-        if hessian not in ('finite_difference', 'autograd'):
+        if hessian not in HESSIANS:
             raise UserError(
                 f"hessian must be 'finite_difference' or 'autograd', but is {hessian!r}"
             )
+        for key, line in self.check_arguments(
+            dict(order=order, hessian=hessian, architect=architect)
+        ):
+            raise UserError(f'{key} {line}')
         if step_order not in STEP_ORDERS:
             raise UserError(f'step_order must be one of {STEP_ORDERS}, but is {step_order!r}')
         if not isinstance(start_epoch, int) or start_epoch < 0:
@@ -94,27 +112,16 @@ class ArchitectHook(Hook):
         self.arch_dataloader = arch_dataloader
         self.arch_optimizer = arch_optimizer
         self.arch_param_scheduler = arch_param_scheduler
-        self.regularizers: list[Regularizer] = [build(r, REGULARIZERS) for r in regularizers]
-        self.order, self.hessian = order, hessian
+        if architect is None:
+            architect = 'FirstOrder' if order == 1 else dict(type='Unrolled', hessian=hessian)
+        self.architect: Architect = build(architect, ARCHITECTS)
+        self.architect.regularizers = _by_name([build(r, REGULARIZERS) for r in regularizers])
         self.step_order, self.start_epoch = step_order, start_epoch
-        self.steps = 0
         self._state: Mapping[str, Any] | None = None
-        self._iterator: Iterator | None = None
-        self.last_batch: Any = None  # of L_val
 
     # Set up, saved and loaded
 
     def before_train(self, runner) -> None:
-        model = runner.model
-        self.model = model.module if is_model_wrapper(model) else model
-        self.optim_wrapper = runner.optim_wrapper
-        self.supernet = find_supernet(self.model)
-        for regularizer in self.regularizers:
-            regularizer.relaxation = self.supernet.relaxation
-        self.names = list(self.supernet.arch_parameters)
-        self.alphas = list(self.supernet.arch_parameters.values())
-        for alpha in self.alphas:
-            broadcast(alpha.data)
         dataloader = self.arch_dataloader
         if dataloader is None:  # a DataLoader without a batch is false
             dataloader = _of_config(runner, 'arch_dataloader')
@@ -124,32 +131,32 @@ class ArchitectHook(Hook):
         # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
         if all(hasattr(part, 'split_record') for part in parts):
             check_parts(*parts)
-        self.optimizer, self.schedulers = self._build_optimizer(runner, self.alphas)
-        weights_scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
-        self.scaler = None
-        if weights_scaler is not None:
-            self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
-        self._iterator = None
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.architect.prepare(
+            model, runner.optim_wrapper, self.arch_dataloader, lambda a: self._optimizer(runner, a)
+        )
+        self.schedulers = self._schedulers(self.architect.optimizer)
         if self._state is not None:
-            self._load(self._state)
+            self.architect.load_state_dict(self._state)
+            for scheduler, saved in zip(self.schedulers, self._state['schedulers'], strict=True):
+                scheduler.load_state_dict(saved)
             self._state = None
 
-    def _build_optimizer(self, runner, alphas: list[Tensor]) -> tuple[Any, list[Any]]:
+    def _optimizer(self, runner, alphas: list[Tensor]) -> Optimizer:
         cfg = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
-        optimizer = OPTIMIZERS.build(dict(cfg, params=alphas))
-        schedulers = [
+        return OPTIMIZERS.build(dict(cfg, params=alphas))
+
+    def _schedulers(self, optimizer: Optimizer) -> list[Any]:
+        return [
             PARAM_SCHEDULERS.build(dict(cfg), default_args=dict(optimizer=optimizer))
             for cfg in self.arch_param_scheduler
         ]
-        return optimizer, schedulers
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['arch'] = dict(
-            space=self.supernet.space.name,
-            steps=self.steps,
-            optimizer=self.optimizer.state_dict(),
+            self.architect.state_dict(),
+            space=self.architect.supernet.space.name,
             schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
-            scaler=None if self.scaler is None else self.scaler.state_dict(),
         )
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -176,21 +183,11 @@ class ArchitectHook(Hook):
         """What is to be restored must be what this architect would save."""
         check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
         check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')
-        optimizer, schedulers = self._build_optimizer(runner, alphas)
-        check_optimizer(state['optimizer'], optimizer, 'arch.optimizer')
+        optimizer = self._optimizer(runner, alphas)
+        self.architect.check_state(state, optimizer, alphas[0].device)
         done = (meta['epoch'], meta['iter'])
+        schedulers = self._schedulers(optimizer)
         check_schedulers(state['schedulers'], schedulers, *done, 'arch.schedulers')
-        if state['scaler'] is not None:
-            scaler = torch.amp.GradScaler(alphas[0].device.type)
-            check_loss_scaler(state['scaler'], scaler, 'arch.scaler')
-
-    def _load(self, state: Mapping[str, Any]) -> None:
-        self.steps = state['steps']
-        self.optimizer.load_state_dict(state['optimizer'])
-        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
-            scheduler.load_state_dict(saved)
-        if self.scaler is not None and state['scaler']:
-            self.scaler.load_state_dict(state['scaler'])
 
     # The step
 
@@ -217,171 +214,47 @@ class ArchitectHook(Hook):
             RunFailed: L_val, or the gradient of alpha, is NaN or infinite, or the ranks drew
                 other candidates.
         """
-        self.last_batch = self.next_batch()
-        grads, loss, scale = self.loss_gradient(runner, train_batch, self.last_batch)
-        self._check_draws(runner)
-        check_finite(loss, 'search loss L_val', runner)
-        penalties = self.penalty_gradients(runner.epoch)
-        total = [
-            grad + sum(factor * penalty[i] for factor, _, penalty in penalties)
-            for i, grad in enumerate(grads)
-        ]
-        self._log(runner, float(loss), grads, total, penalties)
-        if all(bool(torch.isfinite(grad).all()) for grad in total):
-            for alpha, grad in zip(self.alphas, total, strict=True):
-                alpha.grad = grad.to(alpha.dtype)
-            self.optimizer.step()
-        elif self.scaler is not None:
+        try:
+            step = self.architect.step(train_batch, runner.epoch)
+        except StepFailed as error:
+            raise RunFailed(
+                f'{error.what} at iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
+                f'{error.why} {last_good_of(runner)}'
+            ) from None
+        self._log(runner, step)
+        if not step.taken:
             runner.logger.info(
                 f'alpha step of iteration {runner.iter + 1} skipped: its float16 gradient '
-                f'overflowed at scale {scale:g}'
-            )
-        else:
-            raise RunFailed(
-                f"alpha's gradient became NaN or infinite at iteration {runner.iter + 1} (epoch "
-                f'{runner.epoch + 1}) although L_val is finite. {last_good_of(runner)}'
-            )
-        for alpha in self.alphas:
-            alpha.grad = None
-        self.steps += 1
-
-    def _check_draws(self, runner) -> None:
-        """The mean over ranks is a gradient only where all mixed the same candidates."""
-        if not self.supernet.drawn or get_dist_info()[1] == 1:
-            return
-        chosen = torch.cat([active.flatten() for active in self.supernet.drawn]).int()
-        some = torch.stack([chosen, 1 - chosen])  # by any rank; by not every rank
-        all_reduce(some, 'max')
-        if bool(some.all(0).any()):
-            raise RunFailed(
-                f'the ranks drew different candidates at iteration {runner.iter + 1} (epoch '
-                f'{runner.epoch + 1}): {type(self.supernet.relaxation).__name__} must draw from '
-                "torch's global generator on the device of alpha, whose state is the same on all "
-                'ranks unless a transform or hook draws from it on one of them. '
-                f'{last_good_of(runner)}'
+                f'overflowed at scale {step.scale:g}'
             )
 
-    def next_batch(self) -> Any:
-        """The next batch of L_val: a function of (seed, number of steps taken)."""
-        if self._iterator is None:
-            epoch, batch = divmod(self.steps, len(self.arch_dataloader))
-            sampler = loader_sampler(self.arch_dataloader)
-            if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(epoch)
-            self._iterator = iterate_from(self.arch_dataloader, batch)
-        batch = next(self._iterator)
-        if (self.steps + 1) % len(self.arch_dataloader) == 0:
-            self._iterator = None
-        return batch
-
-    @property
-    def loss_scale(self) -> float:
-        """By what a loss is multiplied before its backward pass; 1 without float16."""
-        return 1.0 if self.scaler is None else self.scaler.get_scale()
-
-    def loss(self, batch: Any) -> Tensor:
-        """The loss of a batch as alpha's step takes it, with a graph to what is open.
-
-        The forward pass is in the precision of the weight step, and the relaxation in the phase
-        ``'alpha'``.
-
-        Args:
-            batch (dict): What a data loader gives.
-        """
-        with self.supernet.alpha_phase():
-            with self.optim_wrapper.optim_context(self.model):
-                data = self.model.data_preprocessor(batch, True)
-                losses = self.model._run_forward(data, mode='loss')
-            return self.model.parse_losses(losses)[0]
-
-    def loss_gradient(
-        self, runner, train_batch: Any, val_batch: Any
-    ) -> tuple[list[Tensor], Tensor, float]:
-        """d L_val / d alpha, averaged over ranks, without regularisers.
-
-        Returns:
-            tuple[list[Tensor], Tensor, float]: The gradient of each group, L_val of this rank,
-            and the loss scale (1 without float16).
-        """
-        weights = [p for p in self.model.parameters() if p.requires_grad]
-        scale = self.loss_scale
-        val_loss = partial(self.loss, val_batch)
-        with self.supernet.alpha_phase():  # of the backward passes, which may compute layers anew
-            if self.order == 1:
-                grads, loss = first_order(val_loss, self.alphas, weights, scale)
-            else:
-                grads, loss = unrolled(
-                    partial(self.loss, train_batch),
-                    val_loss,
-                    self.alphas,
-                    weights,
-                    self.optim_wrapper.optimizer,
-                    list(self.model.buffers()),
-                    self.hessian,
-                    average,
-                    scale,
-                )
-        grads = average(grads)
-        if self.scaler is not None:
-            grads = self._unscale(grads)
-        return grads, loss, scale
-
-    def _unscale(self, grads: list[Tensor]) -> list[Tensor]:
-        """Divide by the loss scale, and adapt the scale to whether they are finite."""
-        for alpha, grad in zip(self.alphas, grads, strict=True):
-            alpha.grad = grad
-        self.scaler.scale(grads[0].new_ones(()))  # makes its state at the first call
-        self.scaler.unscale_(self.optimizer)
-        grads = [alpha.grad for alpha in self.alphas]
-        for alpha in self.alphas:
-            alpha.grad = None
-        self.scaler.update()
-        return grads
-
-    def penalty_gradients(self, epoch: int) -> list[tuple[float, Tensor, list[Tensor]]]:
-        """(lambda, R, d R / d alpha) of every regulariser in an epoch, counted from 0."""
-        values = []
-        for regularizer in self.regularizers:
-            alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas]
-            named = dict(zip(self.names, alphas, strict=True))
-            value = regularizer(named, self.supernet.space)
-            grads = torch.autograd.grad(value, alphas, allow_unused=True)
-            grads = [
-                torch.zeros_like(a) if g is None else g for a, g in zip(alphas, grads, strict=True)
-            ]
-            values.append((regularizer.lambda_.at(epoch), value.detach(), grads))
-        return values
-
-    def _log(self, runner, loss: float, grads, total, penalties) -> None:
+    def _log(self, runner, step: AlphaStep) -> None:
+        loss = float(step.loss)
         runner.message_hub.update_scalar('train/arch_loss', loss)
         log = SearchLogHook.of(runner)
         if log is None:
             return
         row: dict[str, Any] = dict(arch_loss=loss)
-        parts = self._by_cell(grads)
+        parts = self._by_cell(step.grads)
         row['arch_grad_norm'] = {cell: float(g.norm()) for cell, g in parts.items()}
-        row['arch_cosine_total'] = _cosines(parts, self._by_cell(total))
-        for regularizer, (factor, value, gradient) in zip(
-            self.regularizers, penalties, strict=True
-        ):
-            name = type(regularizer).__name__
-            if name in row:
-                name += f'_{sum(key.startswith(name) for key in row) + 1}'
-            penalty = self._by_cell([factor * g for g in gradient])
+        row['arch_cosine_total'] = _cosines(parts, self._by_cell(step.total))
+        for name, penalty in step.penalties.items():
+            gradient = self._by_cell([penalty.lambda_ * g for g in penalty.grads])
             row[name] = dict(
-                lambda_=factor,
-                value=float(value),
-                grad_norm={cell: float(g.norm()) for cell, g in penalty.items()},
-                cosine=_cosines(parts, penalty),
+                lambda_=penalty.lambda_,
+                value=float(penalty.value),
+                grad_norm={cell: float(g.norm()) for cell, g in gradient.items()},
+                cosine=_cosines(parts, gradient),
             )
         log.update_iter(**row)
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
         """One flat gradient for each cell type."""
         # not zipped with the groups: a ParameterDict made of a dict sorts by name
-        cells = {group.name: group.cell for group in self.supernet.space.groups}
-        parts: dict[str, list[Tensor]] = {cell: [] for cell in self.supernet.space.cells}
-        for name, grad in zip(self.names, grads, strict=True):
+        space = self.architect.supernet.space
+        cells = {group.name: group.cell for group in space.groups}
+        parts: dict[str, list[Tensor]] = {cell: [] for cell in space.cells}
+        for name, grad in zip(self.architect.names, grads, strict=True):
             parts[cells[name]].append(grad.detach().flatten())
         return {cell: torch.cat(flat) for cell, flat in parts.items()}
 
@@ -397,14 +270,14 @@ def _cosines(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[st
     return {cell: float(torch.cosine_similarity(left[cell], right[cell], dim=0)) for cell in left}
 
 
-def average(grads: list[Tensor]) -> list[Tensor]:
-    """The mean over ranks of a list of gradients."""
-    if get_dist_info()[1] == 1:
-        return grads
-    flat = torch.cat([grad.flatten() for grad in grads])
-    all_reduce(flat, 'mean')
-    parts = flat.split([grad.numel() for grad in grads])
-    return [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)]
+def _by_name(regularizers: Sequence[Regularizer]) -> dict[str, Regularizer]:
+    """Regularisers by the names of their classes, a second of one class by ``..._2``."""
+    found: dict[str, Regularizer] = {}
+    for regularizer in regularizers:
+        name = type(regularizer).__name__
+        count = sum(type(other) is type(regularizer) for other in found.values())
+        found[f'{name}_{count + 1}' if count else name] = regularizer
+    return found
 
 
 @HOOKS.register_module()
@@ -423,7 +296,12 @@ class BERArchitectHook(ArchitectHook):
             not known.
     """
 
-    check_arguments = Regularizer.check_arguments
+    @staticmethod
+    def check_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See :meth:`ArchitectHook.check_arguments`."""
+        if 'lambda_' in arguments:
+            yield from Regularizer.check_arguments(arguments)
+        yield from ArchitectHook.check_arguments(arguments)
 
     def __init__(
         self,

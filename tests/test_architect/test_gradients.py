@@ -8,7 +8,9 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model, unrolled_reference
 
-from rdarts.architect.architects.gradients import first_order, only_learning, sgd_step, unrolled
+from rdarts.architect.architect import only_training
+from rdarts.architect.architects.first_order import first_order
+from rdarts.architect.architects.unrolled import sgd_step, unrolled
 from rdarts.errors import UserError
 
 TRAIN, VAL = make_batch(1), make_batch(2)
@@ -149,7 +151,7 @@ def test_the_finite_difference_converges_quadratically(monkeypatch):
     expected = torch.cat([g.flatten() for g in unrolled_reference(model, optimizer, TRAIN, VAL)])
     errors = []
     for radius in (1e-1, 1e-2):
-        monkeypatch.setattr('rdarts.architect.architects.gradients.FD_RADIUS', radius)
+        monkeypatch.setattr('rdarts.architect.architects.unrolled.FD_RADIUS', radius)
         found = torch.cat([g.flatten() for g in unroll(model, optimizer, 'finite_difference')[0]])
         errors.append(float((found - expected).norm()))
     assert errors[1] < errors[0] / 50
@@ -311,9 +313,9 @@ def test_an_unknown_hessian():
         unroll(model, make_optimizer(model, {}), 'exact')
 
 
-def test_only_learning_restores_the_flags_also_after_an_error():
+def test_only_training_restores_the_flags_also_after_an_error():
     a, b = torch.zeros(1), torch.zeros(1, requires_grad=True)
-    with pytest.raises(KeyError), only_learning([a], [b]):
+    with pytest.raises(KeyError), only_training([a], [b]):
         assert a.requires_grad and not b.requires_grad
         raise KeyError
     assert not a.requires_grad and b.requires_grad

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model
 
-from rdarts.architect.architects.gradients import only_learning
+from rdarts.architect.architect import only_training
 from rdarts.architect.hessian import largest_eigenvalue
 from rdarts.models import DARTSSupernet
 
@@ -90,7 +90,7 @@ def full_hessian(loss, alphas):
 def test_of_a_small_search(seed):
     model = make_model(seed=seed)
     alphas, weights = model.split()
-    with only_learning(alphas, weights):
+    with only_training(alphas, weights):
         hessian = full_hessian(model.loss(**make_batch(seed)), alphas)
         assert torch.allclose(hessian, hessian.T)
         found = largest_eigenvalue(model.loss(**make_batch(seed)), alphas, 2000, tolerance=1e-10)
@@ -109,7 +109,7 @@ def test_of_a_supernet(execution):
     def loss():
         return torch.nn.functional.cross_entropy(net(x)[0].mean((2, 3)) @ head, labels)
 
-    with only_learning(alphas, weights):
+    with only_training(alphas, weights):
         found = largest_eigenvalue(loss(), alphas, 500, tolerance=1e-9)
         used = [
             a for a in alphas if torch.autograd.grad(loss(), a, allow_unused=True)[0] is not None
@@ -127,7 +127,7 @@ def test_of_a_supernet_in_bfloat16(execution):
         x, head = torch.randn(4, 3, 6, 6), torch.randn(net.out_channels, 3)
         alphas = list(net.arch_parameters.values())
         weights = [p for p in net.parameters() if p.requires_grad]
-        with only_learning(alphas, weights):
+        with only_training(alphas, weights):
             with torch.autocast('cpu', dtype=torch.bfloat16, enabled=amp):
                 logits = net(x)[0].mean((2, 3)) @ head
             assert logits.dtype == (torch.bfloat16 if amp else torch.float32)

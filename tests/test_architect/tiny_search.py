@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from rdarts.architect.architect import Architect
 from rdarts.hooks import SearchLogHook
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.models import BaseSupernet
@@ -115,7 +116,7 @@ ADAM = dict(type='Adam', lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
 def make_runner(
     work_dir: Path,
-    architect: type[ArchitectHook] = ArchitectHook,
+    hook_type: type[ArchitectHook] = ArchitectHook,
     model: TinyModel | None = None,
     optimizer: dict[str, Any] = SGD,
     wrapper: dict[str, Any] | None = None,
@@ -126,7 +127,7 @@ def make_runner(
     resume: str | None = None,
     **options: Any,
 ) -> Runner:
-    """A real runner over a :class:`TinyModel`; ``options`` are the architect's."""
+    """A real runner over a :class:`TinyModel`; ``options`` are the hook's."""
     options.setdefault('arch_dataloader', make_loader(100, batches, dtype))
     options.setdefault('arch_optimizer', ADAM)
     return Runner(
@@ -140,7 +141,7 @@ def make_runner(
             **(wrapper or {}),
         ),
         default_hooks=dict(
-            architect=architect(**options),
+            architect=hook_type(**options),
             search_log=SearchLogHook(interval=1),
             checkpoint=dict(type='rdarts.AtomicCheckpointHook'),
         ),
@@ -153,11 +154,15 @@ def make_runner(
     )
 
 
-def architect_of(runner: Runner) -> ArchitectHook:
+def hook_of(runner: Runner) -> ArchitectHook:
     return next(hook for hook in runner.hooks if isinstance(hook, ArchitectHook))
 
 
-def prepare(runner: Runner) -> ArchitectHook:
+def architect_of(runner: Runner) -> Architect:
+    return hook_of(runner).architect
+
+
+def prepare(runner: Runner) -> Architect:
     """All that ``runner.train()`` does before the first iteration."""
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)

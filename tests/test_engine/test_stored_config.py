@@ -60,7 +60,7 @@ def test_rates_and_schedules_that_changed_have_no_effect_and_that_is_said(tmp_pa
     assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 0.025
     assert runner.param_schedulers[0].T_max == 100
     architect = next(hook for hook in runner.hooks if hasattr(hook, 'arch_optimizer'))
-    assert architect.optimizer.param_groups[0]['lr'] == 3e-3
+    assert architect.architect.optimizer.param_groups[0]['lr'] == 3e-3
 
 
 @pytest.mark.parametrize('runner_type', [None, 'Runner'])

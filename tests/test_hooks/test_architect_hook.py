@@ -15,6 +15,7 @@ from test_architect.tiny_search import (
     ADAM,
     SGD,
     architect_of,
+    hook_of,
     make_batch,
     make_loader,
     make_model,
@@ -23,12 +24,13 @@ from test_architect.tiny_search import (
     unrolled_reference,
 )
 
+from rdarts.architect.architect import average
 from rdarts.architect.regularizers import Regularizer
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.engine import SearchOptimWrapperConstructor
 from rdarts.engine.launch import set_amp
 from rdarts.errors import RunFailed, UserError
-from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook, average
+from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 
 TRAIN, VAL = make_batch(1), make_batch(2)
 
@@ -82,7 +84,7 @@ def test_order_1_is_the_gradient_of_the_validation_loss(tmp_path):
     runner = make_runner(tmp_path)
     architect = prepare(runner)
     twin = copy.deepcopy(runner.model)
-    grads, loss, scale = architect.loss_gradient(runner, TRAIN, VAL)
+    grads, loss, scale = architect.loss_gradient(TRAIN, VAL)
     value = twin.loss(**VAL)
     value_alphas = [alpha.requires_grad_() for alpha in twin.split()[0]]
     value = twin.loss(**VAL)
@@ -114,7 +116,7 @@ def test_order_2_is_autograd_through_the_weight_optimizers_own_step(
     assert len({(g['lr'], g['weight_decay']) for g in optimizer.param_groups}) == 2
     state = {key: value.clone() for key, value in runner.model.state_dict().items()}
     batch = copy.deepcopy(TRAIN)
-    grads, _, _ = architect.loss_gradient(runner, batch, VAL)
+    grads, _, _ = architect.loss_gradient(batch, VAL)
     expected = unrolled_reference(runner.model, optimizer, TRAIN, VAL)
     found, wanted = (torch.cat([g.flatten() for g in x]) for x in (grads, expected))
     assert float((found - wanted).norm()) < tolerance * float(wanted.norm())
@@ -155,8 +157,8 @@ def test_the_gradient_is_the_mean_over_ranks(monkeypatch):
         assert op == 'mean'
         flat.copy_((flat + other) / 2)
 
-    monkeypatch.setattr('rdarts.hooks.architect_hook.get_dist_info', lambda: (0, 2))
-    monkeypatch.setattr('rdarts.hooks.architect_hook.all_reduce', all_reduce)
+    monkeypatch.setattr('rdarts.architect.architect.get_dist_info', lambda: (0, 2))
+    monkeypatch.setattr('rdarts.architect.architect.all_reduce', all_reduce)
     first, second = average(grads)
     assert torch.equal(first, torch.tensor([[5.5, 11.0]]))
     assert torch.equal(second, torch.tensor([[16.5], [22.0]]))
@@ -220,7 +222,7 @@ def test_the_configs_numbers_reach_alphas_optimizer(tmp_path):
     assert group['params'] == list(architect.supernet.arch_parameters.values())
     (weights,) = runner.optim_wrapper.optimizer.param_groups
     assert (weights['lr'], weights['momentum'], weights['weight_decay']) == (0.025, 0.9, 3e-4)
-    assert architect.regularizers[0].lambda_.at(0) == 0.75
+    assert architect.regularizers['BatchEntropyDecay'].lambda_.at(0) == 0.75
 
 
 def test_a_scheduler_of_alphas_learning_rate(tmp_path, recwarn):
@@ -359,7 +361,7 @@ def test_lambda_0_moves_alpha_as_no_regularizer_does(tmp_path):
 
 @pytest.mark.parametrize('order', [1, 2])
 @pytest.mark.parametrize('step_order', ['alpha_first', 'weights_first'])
-def test_alpha_is_closed_outside_its_step_and_the_weights_within_it(tmp_path, step_order, order):
+def test_alpha_is_frozen_outside_its_step_and_the_weights_within_it(tmp_path, step_order, order):
     watch = Watch()
     runner = make_runner(
         tmp_path, BERArchitectHook, lambda_=0.5, order=order, step_order=step_order, hooks=(watch,)
@@ -386,7 +388,7 @@ def test_the_alpha_step_leaves_no_gradient_of_a_weight(tmp_path):
     runner = make_runner(tmp_path)
     architect = prepare(runner)
     before = [w.detach().clone() for w in runner.model.split()[1]]
-    architect.step(runner, TRAIN)
+    architect.step(TRAIN, 0)
     assert all(p.grad is None for p in runner.model.parameters())
     assert all(map(torch.equal, before, runner.model.split()[1]))
 
@@ -406,7 +408,7 @@ def test_the_backward_of_the_digits_search_reaches_no_convolution_weight(tmp_pat
     ]
     batch = next(iter(runner.train_dataloader or runner.build_dataloader(
         runner.cfg.train_dataloader)))  # fmt: skip
-    architect.step(runner, batch)
+    architect.step(batch, 0)
     assert flags == {False} and 'Conv2d' in kinds
     flags.clear()
     runner.model.train_step(batch, runner.optim_wrapper)
@@ -557,7 +559,7 @@ def test_float16_scaling_changes_no_gradient(tmp_path, order):
         if scaled:
             architect.scaler = torch.amp.GradScaler('cpu', init_scale=2.0**10)
         batches = make_batch(1, torch.float32), make_batch(2, torch.float32)
-        grad, loss, scale = architect.loss_gradient(runner, *batches)
+        grad, loss, scale = architect.loss_gradient(*batches)
         assert scale == (1024 if scaled else 1)
         grads.append([*grad, loss])
     for one, other in zip(*grads, strict=True):
@@ -574,7 +576,7 @@ def test_a_weight_optimizer_that_scales_gives_alpha_a_scaler_of_its_own(tmp_path
     architect = architect_of(runner)
     assert architect.scaler.get_scale() == 65536.0
     assert architect.scaler is not runner.optim_wrapper.loss_scaler
-    architect.step(runner, make_batch(1, torch.float32))
+    architect.step(make_batch(1, torch.float32), 0)
     assert architect.steps == 1
 
 
@@ -596,7 +598,7 @@ def test_an_overflow_skips_the_step_says_so_and_lowers_the_scale(tmp_path, order
     for _ in range(40):
         scales.append(architect.scaler.get_scale())
         runner.model.seen.clear()
-        architect.step(runner, train)
+        hook_of(runner).step(runner, train)
         moved.append(not all(map(torch.equal, before, alphas_of(runner))))
         if moved[-1]:
             break
@@ -610,7 +612,7 @@ def test_an_overflow_skips_the_step_says_so_and_lowers_the_scale(tmp_path, order
     assert all(bool(torch.isfinite(alpha).all()) for alpha in architect.alphas)
     # two good steps in a row double it
     good = architect.scaler.get_scale()
-    architect.step(runner, train)
+    architect.step(train, 0)
     assert architect.scaler.get_scale() == 2 * good
 
 
@@ -618,16 +620,16 @@ def test_the_scaler_is_part_of_a_checkpoint(tmp_path):
     runner = make_runner(tmp_path, dtype=torch.float32)
     architect = prepare(runner)
     architect.scaler = torch.amp.GradScaler('cpu', init_scale=64.0, growth_interval=5)
-    architect.step(runner, make_batch(1, torch.float32))
+    architect.step(make_batch(1, torch.float32), 0)
     saved = {}
-    architect.before_save_checkpoint(runner, saved)
+    hook_of(runner).before_save_checkpoint(runner, saved)
     assert saved['arch']['scaler']['scale'] == 64.0
     assert saved['arch']['scaler']['_growth_tracker'] == 1
     architect.scaler = torch.amp.GradScaler('cpu')
-    architect._load(saved['arch'])
+    architect.load_state_dict(saved['arch'])
     assert architect.scaler.get_scale() == 64.0
     for _ in range(4):
-        architect.step(runner, make_batch(1, torch.float32))
+        architect.step(make_batch(1, torch.float32), 0)
     assert architect.scaler.get_scale() == 128.0
 
 
@@ -730,7 +732,7 @@ def test_the_checkpoint_entry_holds_plain_data(tmp_path):
 def test_what_cannot_be_resumed(tmp_path):
     runner = make_runner(tmp_path)
     runner._resume = True
-    architect = architect_of(runner)
+    architect = hook_of(runner)
     with pytest.raises(UserError, match='not of a search .no entry arch.'):
         architect.after_load_checkpoint(runner, {})
     with pytest.raises(UserError, match="of the space 'darts', this config searches 'tiny'"):

@@ -14,7 +14,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.test_hessian import full_hessian
 
-from rdarts.architect.architects.gradients import only_learning
 from rdarts.architect.hessian import Eigenvalue
 from rdarts.datasets.loaders import loader_sampler
 from rdarts.engine.launch import set_amp
@@ -359,7 +358,7 @@ def test_the_eigenvalues_loss_is_the_architects_in_its_precision(tmp_path, amp):
         tmp_path, {'train_cfg.max_epochs': 1}, hooks=[hook], optim_wrapper=runner.cfg.optim_wrapper
     )
     losses = []
-    architect = next(h for h in runner.hooks if isinstance(h, ArchitectHook))
+    architect = next(h for h in runner.hooks if isinstance(h, ArchitectHook)).architect
     loss = architect.loss
     architect.loss = lambda batch: losses.append((batch, loss(batch))) or losses[-1][1]
     runner.train()
@@ -455,8 +454,7 @@ class Whole(CollapseHook):
     def _measure(self, runner, epoch):
         value = super()._measure(runner, epoch)
         architect = self._architect
-        weights = [p for p in architect.model.parameters() if p.requires_grad]
-        with only_learning(architect.alphas, weights), architect.supernet.alpha_phase():
+        with architect.training_alpha():
             data = architect.model.data_preprocessor(architect.last_batch, True)
             loss = sum(architect.model._run_forward(data, mode='loss').values())
             hessian = full_hessian(loss, architect.alphas).double()

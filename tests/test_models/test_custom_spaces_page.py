@@ -157,7 +157,8 @@ def test_the_cnn_of_ones_own_is_searched(project):
         assert type(supernet) is module.OwnCNN
         genotype = check_run(supernet, project / 'run', module.SPACE)
         assert len(genotype.layers) == 3
-        architect = runner.hooks[[type(h).__name__ for h in runner.hooks].index('BERArchitectHook')]
+        hook = runner.hooks[[type(h).__name__ for h in runner.hooks].index('BERArchitectHook')]
+        architect = hook.architect
         assert architect.steps == runner.iter == 6
         assert {k: tuple(a.shape) for k, a in supernet.arch_parameters.items()} == {
             'chain_0': (1, 3),

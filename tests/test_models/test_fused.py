@@ -14,7 +14,8 @@ from test_models.fused_worker import build_net, ddp_worker, gradients
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rdarts.architect.architects.gradients import first_order, unrolled
+from rdarts.architect.architects.first_order import first_order
+from rdarts.architect.architects.unrolled import unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.architect.relaxations import Relaxation
 from rdarts.errors import UserError

@@ -12,7 +12,7 @@ from torch import nn
 
 from rdarts.apis import build_net, build_supernet
 from rdarts.apis.dry_run import count_macs
-from rdarts.architect.architects.gradients import unrolled
+from rdarts.architect.architects.unrolled import unrolled
 from rdarts.errors import UserError
 from rdarts.genotypes import ChainGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet

@@ -85,8 +85,8 @@ def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -
     hook.before_train(runner)
     gradients = []
     for train_batch in train_loader:
-        grads, _, _ = hook.loss_gradient(runner, train_batch, hook.next_batch())
-        hook.steps += 1
+        grads, _, _ = hook.architect.loss_gradient(train_batch, hook.architect.next_batch())
+        hook.architect.steps += 1
         gradients.append([grad.tolist() for grad in grads])
     queue.put((int(env['RANK']), gradients))
     torch.distributed.destroy_process_group()

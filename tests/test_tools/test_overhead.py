@@ -79,6 +79,7 @@ class Slow(Hook):
         model = runner.model
         model.backbone.forward = self.clock.during(model.backbone.forward, 100)
         model.data_preprocessor.forward = self.clock.during(model.data_preprocessor.forward, 0.5)
+        architect = architect.architect
         architect.optimizer.step = self.clock.during(architect.optimizer.step, 50)
         self.clock.time += 7  # before the first epoch: nobody's
 

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from arguments import EXECUTIONS, SPACES
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import rdarts
+from rdarts.architect.architect import Architect, Penalty
 from rdarts.engine.launch import load_config, set_amp
-from rdarts.engine.loops import SearchTrainLoop
-from rdarts.errors import UserError, nearest
-from rdarts.hooks.architect_hook import ArchitectHook
+from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.models.backbones import base_supernet
 from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
 from rdarts.registry import HOOKS
@@ -119,40 +115,6 @@ class Batches(Dataset):
         return self.batches[self.name]
 
 
-class IterationRunner:
-    """What a search's loop and architect need of a runner: it keeps no files and no log.
-
-    Args:
-        cfg (Config): Of the search.
-        model (Module): What is searched.
-        optim_wrapper (OptimWrapper): Of the weights.
-        hooks (Sequence[Hook]): In the order of their calls.
-    """
-
-    def __init__(self, cfg: Config, model: nn.Module, optim_wrapper: Any, hooks: Sequence[Any]):
-        self.cfg, self.model, self.optim_wrapper, self.hooks = cfg, model, optim_wrapper, hooks
-        self.seed, self.work_dir = 0, os.devnull
-        self.epoch = 0
-        self.loop: SearchTrainLoop | None = None
-        self.message_hub = MessageHub('benchmark')
-        self.visualizer = SimpleNamespace()
-        self.train_dataloader: DataLoader | None = None
-
-    @property
-    def iter(self) -> int:
-        """Iterations that are done."""
-        return self.loop.iter if self.loop else 0
-
-    def build_dataloader(self, dataloader: DataLoader, seed: int) -> DataLoader:
-        """Ours are built."""
-        return dataloader
-
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """See mmengine's runner."""
-        for hook in self.hooks:
-            getattr(hook, fn_name)(self, **kwargs)
-
-
 class Search:
     """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
 
@@ -211,21 +173,21 @@ class Search:
 
     def _start(self, cfg: Config, order: int) -> None:
         """All that a run does before its first iteration."""
-        train, val = (
-            DataLoader(Batches(self.batches, name), batch_size=None, collate_fn=_as_it_is)
-            for name in ('train', 'val')
+        val = DataLoader(Batches(self.batches, 'val'), batch_size=None, collate_fn=_as_it_is)
+        self.architect: Architect = HOOKS.build(
+            dict(cfg.default_hooks.architect, order=order)
+        ).architect
+        self.architect.prepare(
+            self.model,
+            self.optim_wrapper,
+            val,
+            lambda alphas: OPTIMIZERS.build(dict(cfg.arch_optimizer, params=alphas)),
         )
-        architect = dict(cfg.default_hooks.architect, order=order, arch_dataloader=val)
-        self.architect: ArchitectHook = HOOKS.build(architect)
-        runner = IterationRunner(cfg, self.model, self.optim_wrapper, [self.architect])
-        runner.train_dataloader = train
-        self.loop = runner.loop = SearchTrainLoop(runner, train, max_epochs=1)
-        self.optim_wrapper.initialize_count_status(self.model, 0, len(train))
-        runner.call_hook('before_train')
+        self.optim_wrapper.initialize_count_status(self.model, 0, len(val))
         self._penalty_seconds = 0.0
         penalty_gradients = self.architect.penalty_gradients
 
-        def timed(epoch: int) -> Any:
+        def timed(epoch: int) -> dict[str, Penalty]:
             start = now()
             found = penalty_gradients(epoch)
             self._penalty_seconds += now() - start
@@ -244,7 +206,10 @@ class Search:
         """
         self._penalty_seconds = 0.0
         start = now()
-        self.loop.run_iter(0, self.batches['train'])
+        self.architect.step(self.batches['train'], epoch=0)
+        losses = self.model.train_step(self.batches['train'], self.optim_wrapper)
+        if not torch.isfinite(losses['loss']):
+            raise RunFailed(f'the training loss became {float(losses["loss"])}')
         return now() - start, self._penalty_seconds
 
 

@@ -158,11 +158,12 @@ class Recorder:
         ]
         for hook in self.runner.hooks:
             if isinstance(hook, ArchitectHook):
+                architect = hook.architect
                 calls += [
-                    (hook, 'next_batch', 'data'),
-                    (hook, 'loss_gradient', 'compute'),
-                    (hook, 'penalty_gradients', 'compute'),
-                    (hook.optimizer, 'step', 'compute'),
+                    (architect, 'next_batch', 'data'),
+                    (architect, 'loss_gradient', 'compute'),
+                    (architect, 'penalty_gradients', 'compute'),
+                    (architect.optimizer, 'step', 'compute'),
                 ]
         for owner, name, section in calls:
             self.timer.wrap(owner, name, section)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from rdarts.architect.architects.gradients import only_learning
+from rdarts.architect.architect import average
 from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
 from rdarts.checkpoint.schema import (
     EntryError,
@@ -22,9 +22,9 @@ from rdarts.checkpoint.schema import (
     check_entry,
 )
 from rdarts.configuration.declarations import AboveZero, Count, Positive
-from rdarts.datasets.loaders import loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
+from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.backbones import find_supernet
@@ -102,11 +102,8 @@ class CollapseHook(Hook):
     def before_train(self, runner) -> None:
         if GenotypeHook.of(runner) is None:
             raise UserError('CollapseHook needs a GenotypeHook in default_hooks')
-        from rdarts.hooks.architect_hook import (
-            ArchitectHook,  # which imports the hooks of this folder
-        )
-
-        self._architect = next((h for h in runner.hooks if isinstance(h, ArchitectHook)), None)
+        hook = next((h for h in runner.hooks if isinstance(h, ArchitectHook)), None)
+        self._architect = None if hook is None else hook.architect
         if self.eigenvalue and self._architect is None:
             raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
         if not self.stop:
@@ -178,7 +175,7 @@ class CollapseHook(Hook):
 
     def _measure(self, runner, epoch: int) -> Eigenvalue | None:
         """The eigenvalue of an epoch, or None where there is no batch to take it on."""
-        missing = _restore_last_batch(self._architect)
+        missing = self._architect.restore_last_batch()
         if missing is not None:
             runner.logger.info(f'Eigenvalue of epoch {epoch} skipped: {missing}')
             return None
@@ -192,20 +189,12 @@ class CollapseHook(Hook):
         return value
 
     def _largest_eigenvalue(self, epoch: int) -> Eigenvalue:
-        from rdarts.hooks.architect_hook import average
-
         architect = self._architect
-        model, alphas = architect.model, architect.alphas
-        weights = [p for p in model.parameters() if p.requires_grad]
-        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-        with (
-            preserve_random_state(),
-            only_learning(alphas, weights),
-            architect.supernet.alpha_phase(),
-        ):
+        buffers = [(buffer, buffer.clone()) for buffer in architect.model.buffers()]
+        with preserve_random_state(), architect.training_alpha():
             value = largest_eigenvalue(
                 architect.loss(architect.last_batch),
-                alphas,
+                architect.alphas,
                 self.iterations,
                 seed=epoch,
                 reduce=average,
@@ -246,27 +235,3 @@ def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:
     if kept is not None and (kept > len(state['genotypes']) or not state['genotypes'][kept - 1]):
         raise EntryError('collapse.stopped', f'is {kept}, an epoch without a genotype')
     return copy.deepcopy(dict(state))
-
-
-def _restore_last_batch(architect) -> str | None:
-    """Load the architect's last batch again, where the run was resumed after it.
-
-    Returns:
-        str | None: Why there is none, if so.
-    """
-    if architect.last_batch is not None:
-        return None
-    if not architect.steps:
-        return 'alpha has not moved yet'
-    sampler = loader_sampler(architect.arch_dataloader)
-    if not hasattr(sampler, 'skip'):
-        return (
-            'the run was resumed after its last batch, to which the sampler '
-            f'{type(sampler).__name__} cannot return; use rdarts.SeededSampler in arch_dataloader'
-        )
-    # batches are a function of the number of steps; the iterator is left where the run had it
-    architect.steps -= 1
-    with preserve_random_state():
-        architect.last_batch = architect.next_batch()
-    architect.steps += 1
-    return None

@@ -1,65 +1,29 @@
-"""d L_val / d alpha: first order, and unrolled through one virtual weight step."""
+"""Second-order DARTS: d L_val / d alpha through one virtual step of the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from rdarts.architect.architect import (
+    Architect,
+    LossFunction,
+    average,
+    gradient_of,
+    only_training,
+)
 from rdarts.errors import UserError
+from rdarts.registry import ARCHITECTS
 from rdarts.utils.random_state import get_random_state, set_random_state
 
-LossFunction = Callable[[], Tensor]
 FD_RADIUS = 1e-2
-
-
-@contextmanager
-def only_learning(opened: Sequence[Tensor], closed: Sequence[Tensor]) -> Iterator[None]:
-    """Within, gradients are taken of ``opened`` and not of ``closed``."""
-    before = [(tensor, tensor.requires_grad) for tensor in (*opened, *closed)]
-    for tensor in opened:
-        tensor.requires_grad_(True)
-    for tensor in closed:
-        tensor.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for tensor, flag in before:
-            tensor.requires_grad_(flag)
-
-
-def _grad(output: Tensor, inputs: Sequence[Tensor], create_graph: bool = False) -> list[Tensor]:
-    grads = torch.autograd.grad(output, inputs, create_graph=create_graph, allow_unused=True)
-    return [
-        torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, grads, strict=True)
-    ]
-
-
-def first_order(
-    val_loss: LossFunction,
-    alphas: Sequence[nn.Parameter],
-    weights: Sequence[nn.Parameter],
-    scale: float = 1.0,
-) -> tuple[list[Tensor], Tensor]:
-    """Eq. 2 with xi = 0: the gradient at the current weights. None is computed for weights.
-
-    Args:
-        val_loss (Callable): Computes L_val, a scalar.
-        alphas (Sequence[Parameter]): Alpha.
-        weights (Sequence[Parameter]): The learning weights.
-        scale (float): The loss scale of float16. Defaults to 1.
-
-    Returns:
-        tuple[list[Tensor], Tensor]: d L_val / d alpha times the scale, and L_val.
-    """
-    with only_learning(alphas, weights):
-        loss = val_loss()
-        grads = _grad(scale * loss, alphas)
-    return grads, loss.detach()
+HESSIANS = ('finite_difference', 'autograd')
 
 
 @dataclass
@@ -139,7 +103,7 @@ def unrolled(
         train_loss (Callable): Computes L_train at the current weights and alpha.
         val_loss (Callable): Computes L_val.
         alphas (Sequence[Parameter]): Alpha.
-        weights (Sequence[Parameter]): The learning weights.
+        weights (Sequence[Parameter]): The trainable weights.
         optimizer (Optimizer): The weight optimizer, an SGD.
         buffers (Sequence[Tensor]): What the losses change and must be restored.
         hessian (str): ``'finite_difference'`` or ``'autograd'``.
@@ -153,8 +117,7 @@ def unrolled(
     Raises:
         UserError: The optimizer cannot be unrolled, or ``hessian`` is not known.
     """
-    if hessian not in ('finite_difference', 'autograd'):
-        raise UserError(f"hessian must be 'finite_difference' or 'autograd', but is {hessian!r}")
+    _check_hessian(hessian)
     saved = [weight.detach().clone() for weight in weights]
     saved_buffers = [buffer.detach().clone() for buffer in buffers]
     noise = get_random_state()
@@ -166,20 +129,20 @@ def unrolled(
 
     def alpha_gradient_of_training() -> list[Tensor]:
         set_random_state(noise)
-        with only_learning(alphas, weights):
-            return _grad(scale * train_loss(), alphas)
+        with only_training(alphas, weights):
+            return gradient_of(scale * train_loss(), alphas)
 
     try:
-        with only_learning(weights, alphas):
-            grads = [grad / scale for grad in reduce(_grad(scale * train_loss(), weights))]
+        with only_training(weights, alphas):
+            grads = [grad / scale for grad in reduce(gradient_of(scale * train_loss(), weights))]
         if not all(bool(torch.isfinite(grad).all()) for grad in grads):
             with torch.no_grad():
                 return [torch.full_like(alpha, torch.nan) for alpha in alphas], val_loss()
         step = sgd_step(optimizer, weights, grads)
         move(step.delta)
-        with only_learning((*alphas, *weights), ()):
+        with only_training((*alphas, *weights), ()):
             loss = val_loss()
-            both = _grad(scale * loss, (*alphas, *weights))
+            both = gradient_of(scale * loss, (*alphas, *weights))
         after = get_random_state()
         direct = both[: len(alphas)]
         vector = [
@@ -189,10 +152,10 @@ def unrolled(
         move(None)
         if hessian == 'autograd':
             set_random_state(noise)
-            with only_learning((*alphas, *weights), ()):
-                grads = _grad(scale * train_loss(), weights, create_graph=True)
+            with only_training((*alphas, *weights), ()):
+                grads = gradient_of(scale * train_loss(), weights, create_graph=True)
                 product = sum((g * v).sum() for g, v in zip(grads, vector, strict=True))
-                implicit = _grad(product, alphas)
+                implicit = gradient_of(product, alphas)
         else:
             norm = torch.stack([v.norm() for v in vector]).norm()
             if norm != 0:
@@ -211,3 +174,49 @@ def unrolled(
             for buffer, start in zip(buffers, saved_buffers, strict=True):
                 buffer.copy_(start)
     return [d + i for d, i in zip(direct, implicit, strict=True)], loss.detach()
+
+
+@ARCHITECTS.register_module()
+class Unrolled(Architect):
+    """The gradient of second-order DARTS; see :func:`unrolled`.
+
+    Args:
+        hessian (str): ``'finite_difference'`` or ``'autograd'``. Defaults to
+            ``'finite_difference'``.
+
+    Raises:
+        UserError: ``hessian`` is not known.
+    """
+
+    def __init__(
+        self, hessian: Literal['finite_difference', 'autograd'] = 'finite_difference'
+    ) -> None:
+        super().__init__()
+        _check_hessian(hessian)
+        self.hessian = hessian
+
+    def __str__(self) -> str:
+        return f'second order ({self.hessian})'
+
+    def gradient(self, train_batch: Any, val_batch: Any) -> tuple[list[Tensor], Tensor]:
+        """See :meth:`Architect.gradient`.
+
+        Raises:
+            UserError: The weight optimizer cannot be unrolled.
+        """
+        return unrolled(
+            partial(self.loss, train_batch),
+            partial(self.loss, val_batch),
+            self.alphas,
+            self.weights,
+            self.optim_wrapper.optimizer,
+            list(self.model.buffers()),
+            self.hessian,
+            average,
+            self.loss_scale,
+        )
+
+
+def _check_hessian(hessian: Any) -> None:
+    if hessian not in HESSIANS:
+        raise UserError(f"hessian must be 'finite_difference' or 'autograd', but is {hessian!r}")

@@ -1,0 +1,397 @@
+"""Alpha's step, whole and plain: L_val, its gradient, what is added to it, and the optimizer.
+
+An :class:`Architect` knows no runner, so that a search, a benchmark and a test run the same code.
+How d L_val / d alpha is taken is its subclass's: see :mod:`rdarts.architect.architects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.dist import all_reduce, broadcast, get_dist_info
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
+from rdarts.datasets.loaders import iterate_from, loader_sampler
+from rdarts.errors import RunFailed
+from rdarts.models.backbones import find_supernet
+from rdarts.utils.random_state import preserve_random_state
+
+if TYPE_CHECKING:
+    from rdarts.architect.regularizers import Regularizer
+
+LossFunction = Callable[[], Tensor]
+
+
+@contextmanager
+def only_training(trainable: Sequence[Tensor], frozen: Sequence[Tensor]) -> Iterator[None]:
+    """Within, gradients are taken of ``trainable`` and not of ``frozen``."""
+    before = [(tensor, tensor.requires_grad) for tensor in (*trainable, *frozen)]
+    for tensor in trainable:
+        tensor.requires_grad_(True)
+    for tensor in frozen:
+        tensor.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for tensor, flag in before:
+            tensor.requires_grad_(flag)
+
+
+def gradient_of(
+    output: Tensor, inputs: Sequence[Tensor], create_graph: bool = False
+) -> list[Tensor]:
+    """d output / d input for each input; zeros for one that takes no part."""
+    grads = torch.autograd.grad(output, inputs, create_graph=create_graph, allow_unused=True)
+    return [
+        torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, grads, strict=True)
+    ]
+
+
+def average(grads: list[Tensor]) -> list[Tensor]:
+    """The mean over ranks of a list of gradients."""
+    if get_dist_info()[1] == 1:
+        return grads
+    flat = torch.cat([grad.flatten() for grad in grads])
+    all_reduce(flat, 'mean')
+    parts = flat.split([grad.numel() for grad in grads])
+    return [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)]
+
+
+class StepFailed(RunFailed):
+    """Alpha cannot move.
+
+    Args:
+        what (str): What has happened.
+        why (str): The rest of the sentence, which may be about a reason or a remedy. Where and
+            when it has happened may be said in between.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what + why)
+        self.what, self.why = what, why
+
+
+@dataclass
+class Penalty:
+    """A regulariser in one step.
+
+    Args:
+        lambda_ (float): Its factor.
+        value (Tensor): R(alpha), without the factor.
+        grads (list[Tensor]): d R / d alpha of each group, without the factor.
+    """
+
+    lambda_: float
+    value: Tensor
+    grads: list[Tensor]
+
+
+@dataclass
+class AlphaStep:
+    """What a step of alpha was made of.
+
+    Args:
+        loss (Tensor): L_val of this rank.
+        grads (list[Tensor]): d L_val / d alpha of each group, the mean over ranks.
+        penalties (dict[str, Penalty]): The regularisers by name.
+        total (list[Tensor]): Along which alpha's optimizer steps.
+        scale (float): The loss scale of float16, 1 without.
+        taken (bool): False where float16 overflowed, so that alpha has not moved.
+    """
+
+    loss: Tensor
+    grads: list[Tensor]
+    penalties: dict[str, Penalty]
+    total: list[Tensor]
+    scale: float
+    taken: bool
+
+
+class Architect:
+    """Moves alpha by d (L_val + sum_i lambda_i R_i) / d alpha, one step at a time.
+
+    Alpha is frozen (``requires_grad=False``) outside its step, and the weights are frozen within
+    it, so neither step computes a gradient for the other's parameters. L_val comes from the
+    search's own half of the training images. A subclass is registered in ``ARCHITECTS``, takes
+    its options in ``__init__`` and overrides :meth:`gradient`; the rest it finds in the
+    attributes, which are there after :meth:`prepare`.
+
+    Attributes:
+        regularizers (dict[str, Regularizer]): What is added to L_val, by name.
+        model (Module): The model, without a wrapper.
+        optim_wrapper (OptimWrapper): Of the weights: the precision, and what order 2 unrolls.
+        loader (DataLoader): Of L_val.
+        optimizer (Optimizer): Alpha's own.
+        scaler (GradScaler | None): Alpha's own, where the weights' wrapper scales its loss.
+        names, alphas (list): The groups of alpha, and alpha itself, [edges, candidates] each.
+        steps (int): Steps that were taken.
+        last_batch (Any): That of the last L_val; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.regularizers: dict[str, Regularizer] = {}
+        self.steps = 0
+        self.last_batch: Any = None
+        self._iterator: Iterator | None = None
+
+    def __str__(self) -> str:
+        """A few words for the log."""
+        return type(self).__name__
+
+    def prepare(
+        self,
+        model: nn.Module,
+        optim_wrapper: OptimWrapper,
+        loader: DataLoader,
+        optimizer: Callable[[list[Tensor]], Optimizer],
+    ) -> None:
+        """Take what is searched; every rank takes the first one's alpha.
+
+        Args:
+            model (Module): The model, without a wrapper. It has one supernet.
+            optim_wrapper (OptimWrapper): Of the weights.
+            loader (DataLoader): Of L_val; an epoch of it is never empty.
+            optimizer (Callable): Makes alpha's optimizer of alpha.
+
+        Raises:
+            UserError: The model has no supernet, or more than one.
+        """
+        self.model, self.optim_wrapper, self.loader = model, optim_wrapper, loader
+        self.supernet = find_supernet(model)
+        for regularizer in self.regularizers.values():
+            regularizer.relaxation = self.supernet.relaxation
+        self.names = list(self.supernet.arch_parameters)
+        self.alphas = list(self.supernet.arch_parameters.values())
+        for alpha in self.alphas:
+            broadcast(alpha.data)
+        self.optimizer = optimizer(self.alphas)
+        self.scaler: torch.amp.GradScaler | None = None
+        if getattr(optim_wrapper, 'loss_scaler', None) is not None:
+            self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
+        self._iterator = None
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed search needs: plain data and tensors."""
+        return dict(
+            steps=self.steps,
+            optimizer=self.optimizer.state_dict(),
+            scaler=None if self.scaler is None else self.scaler.state_dict(),
+        )
+
+    @staticmethod
+    def check_state(state: Mapping[str, Any], optimizer: Optimizer, device: torch.device) -> None:
+        """What is to be loaded must be what :meth:`state_dict` gives.
+
+        Args:
+            state (dict): That of a checkpoint.
+            optimizer (Optimizer): One as alpha's own will be.
+            device (device): Of alpha.
+
+        Raises:
+            EntryError: It is not.
+        """
+        check_optimizer(state['optimizer'], optimizer, 'arch.optimizer')
+        if state['scaler'] is not None:
+            scaler = torch.amp.GradScaler(device.type)
+            check_loss_scaler(state['scaler'], scaler, 'arch.scaler')
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.steps = state['steps']
+        self.optimizer.load_state_dict(state['optimizer'])
+        if self.scaler is not None and state['scaler']:
+            self.scaler.load_state_dict(state['scaler'])
+
+    # The step
+
+    def step(self, train_batch: Any, epoch: int) -> AlphaStep:
+        """One step of alpha.
+
+        Args:
+            train_batch (dict): The batch of the weight step, which order 2 unrolls.
+            epoch (int): From 0, for schedules.
+
+        Raises:
+            StepFailed: L_val, or the gradient of alpha, is NaN or infinite, or the ranks drew
+                other candidates. Alpha has not moved.
+        """
+        self.last_batch = self.next_batch()
+        grads, loss, scale = self.loss_gradient(train_batch, self.last_batch)
+        self._check_draws()
+        if not bool(torch.isfinite(loss)):
+            raise StepFailed(
+                f'the search loss L_val became {float(loss)}', ': a lower learning rate may help.'
+            )
+        penalties = self.penalty_gradients(epoch)
+        total = self.combine(loss, grads, penalties)
+        finite = all(bool(torch.isfinite(grad).all()) for grad in total)
+        if finite:
+            for alpha, grad in zip(self.alphas, total, strict=True):
+                alpha.grad = grad.to(alpha.dtype)
+            self.optimizer.step()
+        elif self.scaler is None:
+            what = "alpha's gradient became NaN or infinite"
+            raise StepFailed(what, ' although L_val is finite.')
+        for alpha in self.alphas:
+            alpha.grad = None
+        self.steps += 1
+        return AlphaStep(loss, grads, penalties, total, scale, finite)
+
+    def _check_draws(self) -> None:
+        """The mean over ranks is a gradient only where all mixed the same candidates."""
+        if not self.supernet.drawn or get_dist_info()[1] == 1:
+            return
+        chosen = torch.cat([active.flatten() for active in self.supernet.drawn]).int()
+        some = torch.stack([chosen, 1 - chosen])  # by any rank; by not every rank
+        all_reduce(some, 'max')
+        if bool(some.all(0).any()):
+            raise StepFailed(
+                'the ranks drew different candidates',
+                f": {type(self.supernet.relaxation).__name__} must draw from torch's global "
+                'generator on the device of alpha, whose state is the same on all ranks unless a '
+                'transform or hook draws from it on one of them.',
+            )
+
+    def next_batch(self) -> Any:
+        """The next batch of L_val: a function of (seed, number of steps taken)."""
+        if self._iterator is None:
+            epoch, batch = divmod(self.steps, len(self.loader))
+            sampler = loader_sampler(self.loader)
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+            self._iterator = iterate_from(self.loader, batch)
+        batch = next(self._iterator)
+        if (self.steps + 1) % len(self.loader) == 0:
+            self._iterator = None
+        return batch
+
+    def restore_last_batch(self) -> str | None:
+        """Load the last batch again, where a run was resumed after it.
+
+        Returns:
+            str | None: Why there is none, if so.
+        """
+        if self.last_batch is not None:
+            return None
+        if not self.steps:
+            return 'alpha has not moved yet'
+        sampler = loader_sampler(self.loader)
+        if not hasattr(sampler, 'skip'):
+            return (
+                'the run was resumed after its last batch, to which the sampler '
+                f'{type(sampler).__name__} cannot return; use rdarts.SeededSampler in '
+                'arch_dataloader'
+            )
+        # batches are a function of the number of steps; the iterator is left where the run had it
+        self.steps -= 1
+        with preserve_random_state():
+            self.last_batch = self.next_batch()
+        self.steps += 1
+        return None
+
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The parameters that the weight step moves."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def loss_scale(self) -> float:
+        """By what a loss is multiplied before its backward pass; 1 without float16."""
+        return 1.0 if self.scaler is None else self.scaler.get_scale()
+
+    @contextmanager
+    def training_alpha(self) -> Iterator[None]:
+        """Within, alpha is trainable and the weights are frozen, in the phase ``'alpha'``."""
+        with only_training(self.alphas, self.weights), self.supernet.alpha_phase():
+            yield
+
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch as alpha's step takes it, with a graph to what is trainable.
+
+        The forward pass is in the precision of the weight step, and the relaxation in the phase
+        ``'alpha'``.
+
+        Args:
+            batch (dict): What a data loader gives.
+        """
+        with self.supernet.alpha_phase():
+            with self.optim_wrapper.optim_context(self.model):
+                data = self.model.data_preprocessor(batch, True)
+                losses = self.model._run_forward(data, mode='loss')
+            return self.model.parse_losses(losses)[0]
+
+    def gradient(self, train_batch: Any, val_batch: Any) -> tuple[list[Tensor], Tensor]:
+        """d L_val / d alpha of this rank, by :meth:`loss`.
+
+        Args:
+            train_batch (dict): The batch of the weight step.
+            val_batch (dict): The batch of L_val.
+
+        Returns:
+            tuple[list[Tensor], Tensor]: The gradient of each group times :attr:`loss_scale`, and
+            L_val, detached.
+        """
+        raise TypeError(f'{type(self).__name__} does not override gradient')
+
+    def loss_gradient(self, train_batch: Any, val_batch: Any) -> tuple[list[Tensor], Tensor, float]:
+        """d L_val / d alpha, averaged over ranks, without regularisers.
+
+        Returns:
+            tuple[list[Tensor], Tensor, float]: The gradient of each group, L_val of this rank,
+            and the loss scale (1 without float16), by which it is divided.
+        """
+        scale = self.loss_scale
+        with self.supernet.alpha_phase():  # of the backward passes, which may compute layers anew
+            grads, loss = self.gradient(train_batch, val_batch)
+        grads = average(grads)
+        if self.scaler is not None:
+            grads = self._unscale(grads)
+        return grads, loss, scale
+
+    def _unscale(self, grads: list[Tensor]) -> list[Tensor]:
+        """Divide by the loss scale, and adapt the scale to whether they are finite."""
+        for alpha, grad in zip(self.alphas, grads, strict=True):
+            alpha.grad = grad
+        self.scaler.scale(grads[0].new_ones(()))  # makes its state at the first call
+        self.scaler.unscale_(self.optimizer)
+        grads = [alpha.grad for alpha in self.alphas]
+        for alpha in self.alphas:
+            alpha.grad = None
+        self.scaler.update()
+        return grads
+
+    def penalty_gradients(self, epoch: int) -> dict[str, Penalty]:
+        """What every regulariser adds in an epoch, counted from 0, by its name."""
+        found = {}
+        for name, regularizer in self.regularizers.items():
+            alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas]
+            named = dict(zip(self.names, alphas, strict=True))
+            value = regularizer(named, self.supernet.space)
+            grads = gradient_of(value, alphas)
+            found[name] = Penalty(regularizer.lambda_.at(epoch), value.detach(), grads)
+        return found
+
+    def combine(
+        self, loss: Tensor, grads: list[Tensor], penalties: Mapping[str, Penalty]
+    ) -> list[Tensor]:
+        """The gradient along which alpha's optimizer steps: g + sum_i lambda_i d R_i / d alpha.
+
+        Args:
+            loss (Tensor): L_val of this rank.
+            grads (list[Tensor]): d L_val / d alpha of each group, the mean over ranks.
+            penalties (dict[str, Penalty]): The regularisers by name.
+        """
+        return [
+            grad + sum(penalty.lambda_ * penalty.grads[i] for penalty in penalties.values())
+            for i, grad in enumerate(grads)
+        ]
