@@ -21,7 +21,7 @@ from rdarts.benchmarks import NASBench201
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.launch import build_runner, check_model, load_config
 from rdarts.errors import UserError
-from rdarts.models.backbones import find_supernet
+from rdarts.models import find_alpha_owner
 from rdarts.registry import HOOKS, REGULARIZERS, build
 from rdarts.search_spaces import build_space
 from rdarts.visualization.plots import PLOTS
@@ -190,7 +190,7 @@ def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
         loader.update(batch_size=8, num_workers=0, persistent_workers=False)
     with give('tiny', given):
         runner = build_runner(cfg)
-        supernet = find_supernet(runner.model)
+        supernet = find_alpha_owner(runner.model)
         before = {name: alpha.clone() for name, alpha in supernet.arch_parameters.items()}
         runner.train()
     assert runner.iter == 3

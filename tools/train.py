@@ -63,7 +63,7 @@ from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.engine import launch
 from rdarts.genotypes import parse_genotype
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.commands import command, shown_path
 from rdarts.utils.ranks import is_main_rank
 
@@ -104,7 +104,7 @@ def main() -> int:
         report = path.with_name('report.html')
         if report.is_file():
             print(f'report:   {shown_path(report)}')
-        space, images = find_supernet(runner.model).space.name, training_images(cfg)
+        space, images = find_alpha_owner(runner.model).space.name, training_images(cfg)
         following = retraining_command(cfg.work_dir, space, genotype, images)
         drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
         print(f'next:     {following or drawn}')

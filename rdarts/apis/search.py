@@ -21,7 +21,7 @@ from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine import launch
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.results.search_run import read_search_log
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_config import to_config
@@ -95,7 +95,7 @@ def run_search(
                 launch.set_resume(cfg, True)
             runner = launch.build_runner(cfg)
             runner.train()
-        alphas = find_supernet(runner.model).arch_parameters
+        alphas = find_alpha_owner(runner.model).arch_parameters
         return apis.SearchResult(
             genotype=load_genotype(folder / 'genotype.json', space),
             alphas={key: value.detach().cpu().clone() for key, value in alphas.items()},

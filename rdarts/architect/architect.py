@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
 from rdarts.datasets.loaders import iterate_from, loader_sampler
 from rdarts.errors import RunFailed
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.random_state import preserve_random_state
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Architect:
         """Take what is searched; every rank takes the first one's alpha.
 
         Args:
-            model (Module): The model, without a wrapper. It has one supernet.
+            model (Module): The model, without a wrapper. It has one owner.
             optim_wrapper (OptimWrapper): Of the weights.
             loader (DataLoader): Of L_val; an epoch of it is never empty.
             optimizer (Callable): Makes alpha's optimizer of alpha.
@@ -165,11 +165,11 @@ class Architect:
             UserError: The model has no supernet, or more than one.
         """
         self.model, self.optim_wrapper, self.loader = model, optim_wrapper, loader
-        self.supernet = find_supernet(model)
+        self.owner = find_alpha_owner(model)
         for regularizer in self.regularizers.values():
-            regularizer.relaxation = self.supernet.relaxation
-        self.names = list(self.supernet.arch_parameters)
-        self.alphas = list(self.supernet.arch_parameters.values())
+            regularizer.relaxation = self.owner.relaxation
+        self.names = list(self.owner.arch_parameters)
+        self.alphas = list(self.owner.arch_parameters.values())
         for alpha in self.alphas:
             broadcast(alpha.data)
         self.optimizer = optimizer(self.alphas)
@@ -249,15 +249,15 @@ class Architect:
 
     def _check_draws(self) -> None:
         """The mean over ranks is a gradient only where all mixed the same candidates."""
-        if not self.supernet.drawn or get_dist_info()[1] == 1:
+        if not self.owner.drawn or get_dist_info()[1] == 1:
             return
-        chosen = torch.cat([active.flatten() for active in self.supernet.drawn]).int()
+        chosen = torch.cat([active.flatten() for active in self.owner.drawn]).int()
         some = torch.stack([chosen, 1 - chosen])  # by any rank; by not every rank
         all_reduce(some, 'max')
         if bool(some.all(0).any()):
             raise StepFailed(
                 'the ranks drew different candidates',
-                f": {type(self.supernet.relaxation).__name__} must draw from torch's global "
+                f": {type(self.owner.relaxation).__name__} must draw from torch's global "
                 'generator on the device of alpha, whose state is the same on all ranks unless a '
                 'transform or hook draws from it on one of them.',
             )
@@ -312,7 +312,7 @@ class Architect:
     @contextmanager
     def training_alpha(self) -> Iterator[None]:
         """Within, alpha is trainable and the weights are frozen, in the phase ``'alpha'``."""
-        with only_training(self.alphas, self.weights), self.supernet.alpha_phase():
+        with only_training(self.alphas, self.weights), self.owner.alpha_phase():
             yield
 
     def loss(self, batch: Any) -> Tensor:
@@ -324,7 +324,7 @@ class Architect:
         Args:
             batch (dict): What a data loader gives.
         """
-        with self.supernet.alpha_phase():
+        with self.owner.alpha_phase():
             with self.optim_wrapper.optim_context(self.model):
                 data = self.model.data_preprocessor(batch, True)
                 losses = self.model._run_forward(data, mode='loss')
@@ -351,7 +351,7 @@ class Architect:
             and the loss scale (1 without float16), by which it is divided.
         """
         scale = self.loss_scale
-        with self.supernet.alpha_phase():  # of the backward passes, which may compute layers anew
+        with self.owner.alpha_phase():  # of the backward passes, which may compute layers anew
             grads, loss = self.gradient(train_batch, val_batch)
         grads = average(grads)
         if self.scaler is not None:
@@ -376,7 +376,7 @@ class Architect:
         for name, regularizer in self.regularizers.items():
             alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas]
             named = dict(zip(self.names, alphas, strict=True))
-            value = regularizer(named, self.supernet.space)
+            value = regularizer(named, self.owner.space)
             grads = gradient_of(value, alphas)
             found[name] = Penalty(regularizer.lambda_.at(epoch), value.detach(), grads)
         return found

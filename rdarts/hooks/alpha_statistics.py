@@ -9,9 +9,9 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
+from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
 
@@ -38,7 +38,7 @@ def alpha_statistics(
     Raises:
         UserError: The relaxation gives no weight for an edge or a candidate.
     """
-    expected = expected_weights(relaxation or Softmax(), arch_parameters, space)
+    expected = (relaxation or Softmax()).expected_weights(arch_parameters, space)
     alphas, weights, entropies = {}, {}, {}
     sums = {kind: [0.0, 0, 0.0, 0] for kind in ('parameter_free', 'parameterised')}
     for group in space.groups:
@@ -82,8 +82,8 @@ class AlphaStatisticsHook(Hook):
     priority = 'NORMAL'
 
     def after_train_epoch(self, runner) -> None:
-        supernet = find_supernet(runner.model)
-        values = alpha_statistics(supernet.arch_parameters, supernet.space, supernet.relaxation)
+        owner = find_alpha_owner(runner.model)
+        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation)
         log = SearchLogHook.of(runner)
         if log is not None:
             log.update_epoch(**values)
@@ -92,6 +92,6 @@ class AlphaStatisticsHook(Hook):
             for kind, value in values['kinds'].items()
         )
         runner.logger.info(
-            f'Mean entropy {values["mean_entropy"]:.4f} of {supernet.space.largest_entropy:.4f} '
+            f'Mean entropy {values["mean_entropy"]:.4f} of {owner.space.largest_entropy:.4f} '
             f'nats; {kinds}'
         )

@@ -25,7 +25,7 @@ from rdarts.datasets.loaders import check_loader
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 
 STEP_ORDERS = ('alpha_first', 'weights_first')
@@ -155,7 +155,7 @@ class ArchitectHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['arch'] = dict(
             self.architect.state_dict(),
-            space=self.architect.supernet.space.name,
+            space=self.architect.owner.space.name,
             schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
         )
 
@@ -169,14 +169,14 @@ class ArchitectHook(Hook):
         check_entry(state, Table(dict.fromkeys(names, Spec())), 'arch')
         check_entry(state['space'], Text(), 'arch.space')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        supernet = find_supernet(model)
-        own = supernet.space.name
+        owner = find_alpha_owner(model)
+        own = owner.space.name
         if state['space'] != own:
             raise UserError(
                 f"cannot resume: the checkpoint is of the space '{state['space']}', this config "
                 f"searches '{own}'; resume with the config that began the run"
             )
-        self._check(runner, state, checkpoint.get('meta'), list(supernet.arch_parameters.values()))
+        self._check(runner, state, checkpoint.get('meta'), list(owner.arch_parameters.values()))
         self._state = state
 
     def _check(self, runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
@@ -251,7 +251,7 @@ class ArchitectHook(Hook):
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
         """One flat gradient for each cell type."""
         # not zipped with the groups: a ParameterDict made of a dict sorts by name
-        space = self.architect.supernet.space
+        space = self.architect.owner.space
         cells = {group.name: group.cell for group in space.groups}
         parts: dict[str, list[Tensor]] = {cell: [] for cell in space.cells}
         for name, grad in zip(self.architect.names, grads, strict=True):

@@ -15,7 +15,7 @@ from rdarts.configuration.declarations import Component
 from rdarts.configuration.retraining import write_retraining
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import DISCRETIZERS, HOOKS, build
 from rdarts.utils.files import write_atomically
 
@@ -46,11 +46,11 @@ class GenotypeHook(Hook):
         return next((hook for hook in runner.hooks if isinstance(hook, GenotypeHook)), None)
 
     def before_train(self, runner) -> None:
-        self.supernet = find_supernet(runner.model)
-        space = self.supernet.space
+        self.owner = find_alpha_owner(runner.model)
+        space = self.owner.space
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
-        self.rule.relaxation = self.supernet.relaxation
-        self.current = self.rule(self.supernet.arch_parameters, space)
+        self.rule.relaxation = self.owner.relaxation
+        self.current = self.rule(self.owner.arch_parameters, space)
 
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():
@@ -70,7 +70,7 @@ class GenotypeHook(Hook):
         )
 
     def after_train_epoch(self, runner) -> None:
-        self.current = self.rule(self.supernet.arch_parameters, self.supernet.space)
+        self.current = self.rule(self.owner.arch_parameters, self.owner.space)
         skips = count_skips(self.current)
         runner.logger.info(
             f'Genotype of epoch {runner.epoch + 1}: {short_form(self.current)} '
@@ -82,14 +82,14 @@ class GenotypeHook(Hook):
         self._write(runner, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
 
     def after_train(self, runner) -> None:
-        self.keep(runner, self.rule(self.supernet.arch_parameters, self.supernet.space))
+        self.keep(runner, self.rule(self.owner.arch_parameters, self.owner.space))
 
     def keep(self, runner, genotype: Genotype) -> None:
         """Make a genotype the one that the search has found."""
         self.current = genotype
         self._write(runner, Path('genotype.json'))
         if is_main_process():
-            write_retraining(runner.cfg, self.supernet.space.name, genotype)
+            write_retraining(runner.cfg, self.owner.space.name, genotype)
 
     def _write(self, runner, name: Path) -> None:
         if not is_main_process():

@@ -22,7 +22,7 @@ from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
-from rdarts.models.backbones import BaseSupernet
+from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
 
@@ -216,11 +216,11 @@ class SearchLogHook(Hook):
 
 def _searched(runner) -> dict[str, Any]:
     """The space and the relaxation of a search, as data; nothing of another run."""
-    supernet = next((m for m in runner.model.modules() if isinstance(m, BaseSupernet)), None)
-    if supernet is None:
+    owner = next((m for m in runner.model.modules() if isinstance(m, AlphaOwner)), None)
+    if owner is None:
         return {}
-    space = as_data.as_data(to_data(supernet.space))
-    return dict(space=space, relaxation=type(supernet.relaxation).__name__)
+    space = as_data.as_data(to_data(owner.space))
+    return dict(space=space, relaxation=type(owner.relaxation).__name__)
 
 
 def _says_space(path: Path) -> bool:

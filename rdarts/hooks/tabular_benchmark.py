@@ -8,7 +8,7 @@ from rdarts.benchmarks import NASBench201, open_table
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 
 DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
@@ -33,7 +33,7 @@ class TabularBenchmarkHook(Hook):
         self.table: NASBench201 | None = None
 
     def before_train(self, runner) -> None:
-        space = find_supernet(runner.model).space
+        space = find_alpha_owner(runner.model).space
         if space.genotype != 'nas_bench_201':
             runner.logger.info(
                 f"No look-up: the NAS-Bench-201 table holds no cell of the space '{space.name}'"

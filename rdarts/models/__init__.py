@@ -1,5 +1,6 @@
 """Operations, mixed operations, supernets and derived networks."""
 
+from rdarts.models.alpha import AlphaOwner, find_alpha_owner
 from rdarts.models.backbones import (
     BaseSupernet,
     DARTSNet,
@@ -8,11 +9,11 @@ from rdarts.models.backbones import (
     MobileNetLikeSupernet,
     NASBench201Net,
     NASBench201Supernet,
-    find_supernet,
 )
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 
 __all__ = [
+    'AlphaOwner',
     'BaseSupernet',
     'DARTSNet',
     'DARTSSupernet',
@@ -21,5 +22,5 @@ __all__ = [
     'MobileNetLikeSupernet',
     'NASBench201Net',
     'NASBench201Supernet',
-    'find_supernet',
+    'find_alpha_owner',
 ]

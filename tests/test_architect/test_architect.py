@@ -65,9 +65,9 @@ def test_within_training_alpha_the_weights_are_frozen():
     with architect.training_alpha():
         assert all(alpha.requires_grad for alpha in architect.alphas)
         assert not any(weight.requires_grad for weight in weights)
-        assert architect.supernet.phase == 'alpha'
+        assert architect.owner.phase == 'alpha'
     assert not any(alpha.requires_grad for alpha in architect.alphas)
-    assert architect.weights == weights and architect.supernet.phase == 'weights'
+    assert architect.weights == weights and architect.owner.phase == 'weights'
 
 
 def test_what_goes_wrong_says_what_and_why():

@@ -10,9 +10,9 @@ from helpers import digits_runner
 
 from rdarts.architect.discretizers import Argmax, TopEdges
 from rdarts.architect.regularizers import ExpectedCost
-from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
+from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.errors import UserError
-from rdarts.models.backbones import find_supernet
+from rdarts.models import find_alpha_owner
 from rdarts.registry import RELAXATIONS, build
 from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.search_spaces import build_space
@@ -87,7 +87,7 @@ def test_what_is_expected_is_what_evaluation_mixes_by():
     alphas = dict(cell=torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(Softmax().expected(alphas, space)['cell'], alphas['cell'].softmax(-1))
     assert torch.equal(Sigmoid().expected(alphas, space)['cell'], alphas['cell'].sigmoid())
-    found = expected_weights(Sigmoid(), alphas, space)['cell']
+    found = Sigmoid().expected_weights(alphas, space)['cell']
     assert torch.equal(found, alphas['cell'].double().sigmoid())
     # one that samples: what a Gumbel-softmax draws by; no number of the search is drawn for it
     before = torch.get_rng_state()
@@ -106,7 +106,7 @@ def test_tensors_of_a_relaxation_meet_alphas_of_their_own_precision():
             return {name: (alpha @ self.mix).sigmoid() for name, alpha in arch_parameters.items()}
 
     alphas = dict(cell=torch.zeros(6, 5))
-    found = expected_weights(Mixed(), alphas, build_space('nas_bench_201'))['cell']
+    found = Mixed().expected_weights(alphas, build_space('nas_bench_201'))['cell']
     assert found.dtype == torch.float64 and torch.equal(found, torch.full((6, 5), 0.5).double())
 
 
@@ -120,9 +120,9 @@ def test_weights_of_fewer_candidates_than_the_space_has_are_refused():
     with pytest.raises(
         UserError, match=r"Fewer: .* group 'cell' must be \[6, 5\], .* gives \[6, 3"
     ):
-        expected_weights(relaxation, alphas, space)
+        relaxation.expected_weights(alphas, space)
     with pytest.raises(UserError, match='but it gives nothing'):
-        expected_weights(relaxation.eval(), alphas, space)
+        relaxation.eval().expected_weights(alphas, space)
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_search_logs_and_judges_by_its_own_relaxation(sigmoid, tmp_path):
     }
     runner = digits_runner(tmp_path, options)
     runner.train()
-    alpha = find_supernet(runner.model).arch_parameters['cell'].detach().double()
+    alpha = find_alpha_owner(runner.model).arch_parameters['cell'].detach().double()
     (row,) = read_search_log(tmp_path, 'epoch')
     assert row['weights']['cell'] == alpha.sigmoid().tolist()
     assert all(0.4 < weight < 0.6 for edge in row['weights']['cell'] for weight in edge)

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from rdarts.architect.relaxations import Relaxation
-from rdarts.models.backbones import find_supernet
+from rdarts.models import find_alpha_owner
 from rdarts.registry import RELAXATIONS
 
 
@@ -128,7 +128,7 @@ class RecordAlpha(Hook):
     priority = 'LOWEST'
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        supernet = find_supernet(runner.model)
+        supernet = find_alpha_owner(runner.model)
         alpha = {key: value.detach().clone() for key, value in supernet.arch_parameters.items()}
         dtypes = sorted({str(p.dtype) for p in runner.model.parameters()})
         path = Path(runner.work_dir, f'alpha_{get_rank()}_{runner.iter + 1}.pt')
@@ -178,7 +178,7 @@ class SwitchExecution(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if runner.iter + 1 == self.iteration:
-            find_supernet(runner.model).execution = self.execution
+            find_alpha_owner(runner.model).execution = self.execution
 
 
 @RELAXATIONS.register_module()

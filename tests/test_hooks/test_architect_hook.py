@@ -219,7 +219,7 @@ def test_the_configs_numbers_reach_alphas_optimizer(tmp_path):
     for name in ('search_nb201', 'search_d0'):
         schedule = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'schedules' / f'{name}.py')
         assert dict(schedule.arch_optimizer) == ADAM
-    assert group['params'] == list(architect.supernet.arch_parameters.values())
+    assert group['params'] == list(architect.owner.arch_parameters.values())
     (weights,) = runner.optim_wrapper.optimizer.param_groups
     assert (weights['lr'], weights['momentum'], weights['weight_decay']) == (0.025, 0.9, 3e-4)
     assert architect.regularizers['BatchEntropyDecay'].lambda_.at(0) == 0.75
@@ -404,7 +404,7 @@ def test_the_backward_of_the_digits_search_reaches_no_convolution_weight(tmp_pat
         kinds.add(type(module).__name__)
 
     handles = [
-        m.register_forward_hook(note) for m in runner.model.modules() if m is not architect.supernet
+        m.register_forward_hook(note) for m in runner.model.modules() if m is not architect.owner
     ]
     batch = next(iter(runner.train_dataloader or runner.build_dataloader(
         runner.cfg.train_dataloader)))  # fmt: skip

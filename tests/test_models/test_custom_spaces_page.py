@@ -13,7 +13,7 @@ from helpers import run_tool
 
 from rdarts.engine.launch import build_runner, load_config
 from rdarts.genotypes import load_genotype
-from rdarts.models import find_supernet
+from rdarts.models import find_alpha_owner
 from rdarts.models.operations import EdgeCopies, PlainLayers, StackedLayers, build_operation
 from rdarts.registry import MODELS, OPERATIONS, lookup
 
@@ -43,7 +43,7 @@ def run_search(cfg, work_dir):
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f'{work_dir.parent.name}_{work_dir.name}'
     runner = build_runner(cfg, quiet=True)
-    before = {k: a.clone() for k, a in find_supernet(runner.model).arch_parameters.items()}
+    before = {k: a.clone() for k, a in find_alpha_owner(runner.model).arch_parameters.items()}
     runner.train()
     return runner, before
 
@@ -104,7 +104,7 @@ def test_configs_of_the_page_search(project, name, options, groups):
     cfg = load_config(name)
     cfg.merge_from_dict({**options, **SHORT})
     runner, before = run_search(cfg, project / 'run')
-    supernet = find_supernet(runner.model)
+    supernet = find_alpha_owner(runner.model)
     assert {k: tuple(a.shape) for k, a in supernet.arch_parameters.items()} == groups
     for key, alpha in supernet.arch_parameters.items():
         assert (alpha != before[key]).any(dim=1).all()
@@ -153,7 +153,7 @@ def test_the_cnn_of_ones_own_is_searched(project):
         spec.loader.exec_module(module)
         torch.manual_seed(0)
         runner = module.search('run', channels=4, **SHORT)
-        supernet = find_supernet(runner.model)
+        supernet = find_alpha_owner(runner.model)
         assert type(supernet) is module.OwnCNN
         genotype = check_run(supernet, project / 'run', module.SPACE)
         assert len(genotype.layers) == 3

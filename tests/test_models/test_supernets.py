@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from rdarts.errors import UserError
-from rdarts.models import BaseSupernet, DARTSSupernet, NASBench201Supernet, find_supernet
+from rdarts.models import (
+    AlphaOwner,
+    BaseSupernet,
+    DARTSSupernet,
+    NASBench201Supernet,
+    find_alpha_owner,
+)
 from rdarts.models.kernels import standard_normal
 from rdarts.registry import RELAXATIONS
 
@@ -159,13 +165,17 @@ def test_errors(build, message):
     assert '\n' not in str(error.value)
 
 
-def test_find_supernet():
+def test_find_alpha_owner():
     net = NASBench201Supernet(channels=2, cells_per_stage=1)
-    assert find_supernet(nn.ModuleDict(dict(backbone=net))) is net
-    with pytest.raises(UserError, match='needs one supernet .* Linear has 0'):
-        find_supernet(nn.Linear(1, 1))
+    assert find_alpha_owner(nn.ModuleDict(dict(backbone=net))) is net
+    own = AlphaOwner('nas_bench_201')
+    assert find_alpha_owner(nn.ModuleDict(dict(network=nn.Linear(1, 1), alpha=own))) is own
+    weights = own.expected_weights()['cell']
+    assert weights.shape == (6, 5) and weights.dtype == torch.float64
+    with pytest.raises(UserError, match='needs one owner of alpha.* Linear has 0'):
+        find_alpha_owner(nn.Linear(1, 1))
     with pytest.raises(UserError, match='ModuleList has 2'):
-        find_supernet(nn.ModuleList([net, NASBench201Supernet(channels=2)]))
+        find_alpha_owner(nn.ModuleList([net, NASBench201Supernet(channels=2)]))
 
 
 # The phase of a relaxation

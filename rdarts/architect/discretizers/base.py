@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rdarts.architect.relaxations import Relaxation, Softmax, expected_weights
+from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, NASBench201Genotype
 from rdarts.search_spaces import SearchSpace
 
@@ -34,7 +34,7 @@ class Discretizer:
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
     ) -> dict[str, Tensor]:
         """The mixing weights of alpha: group -> [edges, candidates], float64 on the CPU."""
-        return expected_weights(self.relaxation, arch_parameters, space)
+        return self.relaxation.expected_weights(arch_parameters, space)
 
 
 def edge_weights(weights: Mapping[str, Tensor], space: SearchSpace, cell: str) -> list[list[float]]:

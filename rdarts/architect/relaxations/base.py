@@ -64,39 +64,37 @@ class Relaxation(nn.Module):
         with torch.random.fork_rng(devices):
             return self(arch_parameters, space, 'eval')
 
+    def expected_weights(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> dict[str, Tensor]:
+        """What :meth:`expected` gives, as numbers.
 
-def expected_weights(
-    relaxation: Relaxation, arch_parameters: Mapping[str, Tensor], space: SearchSpace
-) -> dict[str, Tensor]:
-    """What :meth:`Relaxation.expected` gives, as numbers.
+        Args:
+            arch_parameters (Mapping[str, Tensor]): Alpha: group name -> [edges, candidates].
+            space (SearchSpace): Describes the groups.
 
-    Args:
-        relaxation (Relaxation): The search's.
-        arch_parameters (Mapping[str, Tensor]): Alpha: group name -> [edges, candidates].
-        space (SearchSpace): Describes the groups.
+        Returns:
+            dict[str, Tensor]: Group name -> [edges, candidates], float64 on the CPU.
 
-    Returns:
-        dict[str, Tensor]: Group name -> [edges, candidates], float64 on the CPU.
-
-    Raises:
-        UserError: The relaxation leaves out a group, an edge or a candidate.
-    """
-    # in double precision, but where the relaxation has tensors of its own to compute with
-    own = any(True for _ in relaxation.state_dict())
-    alphas = {
-        name: alpha.detach() if own else alpha.detach().double()
-        for name, alpha in arch_parameters.items()
-    }
-    with torch.no_grad():
-        weights = relaxation.expected(alphas, space)
-    for group in space.groups:
-        shape = (len(group.edges), len(group.candidates))
-        found = tuple(weights[group.name].shape) if group.name in weights else None
-        if found != shape:
-            what = 'nothing' if found is None else f'{list(found)}'
-            raise UserError(
-                f"{type(relaxation).__name__}: its weights of the group '{group.name}' must be "
-                f'{list(shape)}, one for each edge and candidate of the space (0 for one that is '
-                f'left out), but it gives {what}'
-            )
-    return {name: weight.double().cpu() for name, weight in weights.items()}
+        Raises:
+            UserError: The relaxation leaves out a group, an edge or a candidate.
+        """
+        # in double precision, but where the relaxation has tensors of its own to compute with
+        own = any(True for _ in self.state_dict())
+        alphas = {
+            name: alpha.detach() if own else alpha.detach().double()
+            for name, alpha in arch_parameters.items()
+        }
+        with torch.no_grad():
+            weights = self.expected(alphas, space)
+        for group in space.groups:
+            shape = (len(group.edges), len(group.candidates))
+            found = tuple(weights[group.name].shape) if group.name in weights else None
+            if found != shape:
+                what = 'nothing' if found is None else f'{list(found)}'
+                raise UserError(
+                    f"{type(self).__name__}: its weights of the group '{group.name}' must be "
+                    f'{list(shape)}, one for each edge and candidate of the space (0 for one that '
+                    f'is left out), but it gives {what}'
+                )
+        return {name: weight.double().cpu() for name, weight in weights.items()}

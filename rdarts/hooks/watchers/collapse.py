@@ -27,7 +27,7 @@ from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
 from rdarts.utils.random_state import preserve_random_state
@@ -116,7 +116,7 @@ class CollapseHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume and 'collapse' in checkpoint:
-            self._state = _checked(checkpoint['collapse'], find_supernet(runner.model).space)
+            self._state = _checked(checkpoint['collapse'], find_alpha_owner(runner.model).space)
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
@@ -210,7 +210,7 @@ class CollapseHook(Hook):
         if kept is not None:
             hook = GenotypeHook.of(runner)
             data = self._state['genotypes'][kept - 1]
-            hook.keep(runner, load_genotype(data, hook.supernet.space))
+            hook.keep(runner, load_genotype(data, hook.owner.space))
 
 
 def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:

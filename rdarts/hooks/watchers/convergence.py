@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from rdarts.architect.relaxations import expected_weights
 from rdarts.checkpoint.schema import Maybe, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Positive, Share
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
-from rdarts.models.backbones import find_supernet
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 
 
@@ -96,10 +95,10 @@ def relative_entropy(runner) -> float:
 
     beta are the weights that the relaxation expects, divided by their sum on the edge.
     """
-    supernet = find_supernet(runner.model)
-    weights = expected_weights(supernet.relaxation, supernet.arch_parameters, supernet.space)
+    owner = find_alpha_owner(runner.model)
+    weights = owner.expected_weights()
     shares: list[float] = []
-    for group in supernet.space.groups:
+    for group in owner.space.groups:
         if group.kind == 'op' and len(group.candidates) > 1:
             weight = weights[group.name].clamp_min(0)
             beta = weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)

@@ -1,6 +1,6 @@
 """Supernets and derived networks, one file a space."""
 
-from rdarts.models.backbones.base_supernet import BaseSupernet, find_supernet
+from rdarts.models.backbones.base_supernet import BaseSupernet
 from rdarts.models.backbones.darts_net import DARTSNet
 from rdarts.models.backbones.darts_supernet import DARTSSupernet
 from rdarts.models.backbones.mobilenet_like_net import MobileNetLikeNet
@@ -16,5 +16,4 @@ __all__ = [
     'MobileNetLikeSupernet',
     'NASBench201Net',
     'NASBench201Supernet',
-    'find_supernet',
 ]

@@ -1,21 +1,20 @@
-"""The owner of alpha: what every supernet, and anybody's own CNN with mixed operations, is."""
+"""What every supernet, and anybody's own CNN with mixed operations, is."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from rdarts.configuration.declarations import Among, Component, NotNegative
 from rdarts.errors import UserError
+from rdarts.models.alpha import AlphaOwner
 from rdarts.models.mixed_ops.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
-from rdarts.registry import MIXED_OPS, RELAXATIONS, build
-from rdarts.search_spaces import SpaceSpec, build_space
+from rdarts.registry import MIXED_OPS, build
+from rdarts.search_spaces import SpaceSpec
 
 EXECUTIONS = ('plain', 'fused')
 
@@ -31,13 +30,11 @@ def check_sizes(**sizes: int) -> None:
             raise UserError(f'{name} must be a positive integer, but is {size!r}')
 
 
-class BaseSupernet(BaseModule):
-    """Alpha, its relaxation and its groups.
+class BaseSupernet(AlphaOwner, BaseModule):
+    """A network whose edges mix their candidates by alpha.
 
-    ``arch_parameters`` maps the name of each group of the space to alpha, [edges, candidates].
-    It is part of the state dict and made with ``requires_grad=False``: the architect alone
-    opens it. A subclass builds its mixed operations with :meth:`build_mixed_op` and reads
-    their weights with :meth:`mixing_weights` or :meth:`edge_weights` in its forward.
+    A subclass builds its mixed operations with :meth:`build_mixed_op` and reads their weights with
+    :meth:`mixing_weights` or :meth:`edge_weights` in its forward.
 
     Args:
         space (str | dict | SearchSpace): The search space.
@@ -48,10 +45,6 @@ class BaseSupernet(BaseModule):
             time. Defaults to ``'fused'``.
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
-
-    Attributes:
-        drawn (list[Tensor]): Where the relaxation is ``sampled``: which candidates each draw of
-            the last :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
 
     Raises:
         UserError: The space, relaxation, mixed operation or execution is not known, or
@@ -67,25 +60,9 @@ class BaseSupernet(BaseModule):
         alpha_std: NotNegative = 1e-3,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        number = isinstance(alpha_std, (int, float)) and math.isfinite(alpha_std)
-        if not number or alpha_std < 0:
-            raise UserError(f'alpha_std must be a number, 0 or more, but is {alpha_std!r}')
-        self.space = build_space(space)
+        super().__init__(space, relaxation, alpha_std, init_cfg=init_cfg)
         self.execution = execution
         self._mixed_op = mixed_op
-        self._phase = 'weights'
-        self.drawn: list[Tensor] = []
-        self.relaxation = build(relaxation, RELAXATIONS)
-        self.arch_parameters = nn.ParameterDict(
-            {
-                group.name: nn.Parameter(
-                    alpha_std * torch.randn(len(group.edges), len(group.candidates)),
-                    requires_grad=False,
-                )
-                for group in self.space.groups
-            }
-        )
 
     @property
     def execution(self) -> str:
@@ -129,37 +106,6 @@ class BaseSupernet(BaseModule):
         mixed.execution, mixed.sampled = self.execution, self.relaxation.sampled
         return mixed
 
-    @property
-    def phase(self) -> str:
-        """``'weights'``, ``'alpha'`` (in :meth:`alpha_phase`) or ``'eval'``."""
-        return self._phase if self.training else 'eval'
-
-    @contextmanager
-    def alpha_phase(self) -> Iterator[None]:
-        """What runs inside is the architect's step: relaxations are told so. It may be nested."""
-        before, self._phase = self._phase, 'alpha'
-        if before != 'alpha':
-            self.drawn = []  # of the whole step
-        try:
-            yield
-        finally:
-            self._phase = before
-
-    def mixing_weights(self) -> dict[str, Tensor]:
-        """The relaxed alpha of this phase: group name -> [edges, candidates]."""
-        weights = self.relaxation(self.arch_parameters, self.space, self.phase)
-        if self.relaxation.sampled and self.phase == 'alpha':
-            self.drawn += [beta.detach() != 0 for beta in weights.values()]
-        return weights
-
-    def edge_weights(self) -> dict[str, list[Tensor]]:
-        """The same by cell type: one [candidates] for each edge of the cell."""
-        rows = {name: weights.unbind(0) for name, weights in self.mixing_weights().items()}
-        return {
-            cell: [rows[group][row] for group, row in self.space.slots(cell)]
-            for cell in self.space.cells
-        }
-
     def to_edge_state_dict(self) -> dict[str, Tensor]:
         """One entry per edge and operation: see :func:`to_edge_state_dict`."""
         return to_edge_state_dict(self)
@@ -167,18 +113,3 @@ class BaseSupernet(BaseModule):
     def from_edge_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load what :meth:`to_edge_state_dict` gave."""
         from_edge_state_dict(self, state)
-
-
-def find_supernet(model: nn.Module) -> BaseSupernet:
-    """The supernet inside a model, DDP-wrapped or not.
-
-    Raises:
-        UserError: There is none, or more than one.
-    """
-    found = [m for m in model.modules() if isinstance(m, BaseSupernet)]
-    if len(found) != 1:
-        raise UserError(
-            f'an architect needs one supernet (a BaseSupernet) in the model, but '
-            f'{type(model).__name__} has {len(found)}'
-        )
-    return found[0]
