@@ -29,8 +29,8 @@ from rdarts.search_spaces import build_space
 ROOT = Path(__file__).resolve().parent.parent
 SEARCH = ROOT / 'configs' / 'search'
 ALL_NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
-CHAINS = [name for name in ALL_NAMES if 'mobilenet_like' in name]
-NAMES = [name for name in ALL_NAMES if name not in CHAINS]
+LAYERWISE = [name for name in ALL_NAMES if 'mobilenet_like' in name]
+NAMES = [name for name in ALL_NAMES if name not in LAYERWISE]
 DARTS_SPACES = ('darts', 's1', 's2', 's3', 's4')
 CLASSES = dict(c10=10, c100=100, in16=120, digits=10)
 DATASETS = dict(
@@ -82,9 +82,11 @@ def test_there_are_the_configs_that_the_docs_list():
     assert set(NAMES) == expected_names()
     text = (ROOT / 'docs' / 'en' / 'configs.md').read_text(encoding='utf-8')
     pattern = r'`(r?darts_\w+_(?:c10|c100|in16|digits|imagenet)(?:_\w+)?)`'
-    chains = {f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')}
-    assert set(CHAINS) == chains
-    assert set(re.findall(pattern, text)) == expected_names() | chains
+    layerwise = {
+        f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')
+    }
+    assert set(LAYERWISE) == layerwise
+    assert set(re.findall(pattern, text)) == expected_names() | layerwise
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -389,9 +391,9 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     for name in 'abc':  # classes are counted
         Path('data/image_folder/train', name).mkdir(parents=True)
     # a cost table of one's own; test_docs.py measures one
-    edges = build_space('mobilenet_like').cells['chain'].edges
-    chain = [dict.fromkeys(edge.candidates, 1) for edge in edges]
-    table = dict(space='mobilenet_like', unit='steps', costs=dict(chain=chain))
+    edges = build_space('mobilenet_like').cells['layerwise'].edges
+    layers = [dict.fromkeys(edge.candidates, 1) for edge in edges]
+    table = dict(space='mobilenet_like', unit='steps', costs=dict(layerwise=layers))
     Path('costs.json').write_text(json.dumps(table))
     loaded = {}
     for page in ('search.md', 'configs.md'):
@@ -716,8 +718,8 @@ def test_every_study_is_one_change():
 # The MobileNet-like space
 
 
-@pytest.mark.parametrize('name', CHAINS)
-def test_chains(name):
+@pytest.mark.parametrize('name', LAYERWISE)
+def test_layerwise_searches(name):
     cfg = load(name)
     backbone, architect, imagenet = (
         cfg.model.backbone,

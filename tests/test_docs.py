@@ -196,12 +196,12 @@ def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
     assert runner.iter == 3
     alphas, space = supernet.arch_parameters, supernet.space
     assert ExpectedCost()(alphas, space) < ExpectedCost()(before, space)
-    for edge, (group, row) in enumerate(space.slots('chain')):
-        costs = torch.tensor(space.costs['chain'][edge])
+    for edge, (group, row) in enumerate(space.slots('layerwise')):
+        costs = torch.tensor(space.costs['layerwise'][edge])
         moved = alphas[group][row] - before[group][row]
         # three steps of Adam: the dearest has lost, the cheapest won
         assert moved[costs.argmax()] < -2e-3 and moved[costs.argmin()] > 2e-3, edge
-    skips = alphas['chain_1'] - before['chain_1']
+    skips = alphas['layerwise_1'] - before['layerwise_1']
     assert (skips[:, -1] > 2e-3).all()
 
 

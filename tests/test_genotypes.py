@@ -12,7 +12,7 @@ from rdarts import genotypes
 from rdarts.errors import UserError
 from rdarts.genotypes import (
     CellGenotype,
-    ChainGenotype,
+    LayerwiseGenotype,
     NASBench201Genotype,
     count_skips,
     dumps,
@@ -38,7 +38,9 @@ DARTS_V1 = (
     "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0), ('max_pool_3x3', 0), "
     "('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], reduce_concat=range(2, 6))"
 )
-CHAIN = dict(type='ChainSpace', name='row', layers=[['none', 'skip_connect'], ['nor_conv_1x1']])
+LAYERWISE = dict(
+    type='LayerwiseSpace', name='row', layers=[['none', 'skip_connect'], ['nor_conv_1x1']]
+)
 
 
 @pytest.fixture(scope='module')
@@ -112,14 +114,14 @@ def test_nas_bench_201_string():
 GENOTYPES = {
     'darts': parse_genotype(DARTS_V1),
     'nas_bench_201': NASBench201Genotype(NB201_OPS),
-    'row': ChainGenotype('row', ('skip_connect', 'nor_conv_1x1')),
+    'row': LayerwiseGenotype('row', ('skip_connect', 'nor_conv_1x1')),
 }
 
 
 @pytest.mark.parametrize('name', list(GENOTYPES))
 def test_json_goes_there_and_back(name, tmp_path):
     genotype = GENOTYPES[name]
-    space = CHAIN if name == 'row' else name
+    space = LAYERWISE if name == 'row' else name
     text = dumps(genotype)
     assert text == dumps(genotype) and json.loads(text)['space'] == name
     path = tmp_path / 'genotype.json'
@@ -140,9 +142,9 @@ def test_json_of_a_genotype_is_plain_data():
     assert GENOTYPES['row'].to_string() == 'skip_connect - nor_conv_1x1'
 
 
-def test_a_chain_of_one_layer_goes_through_text():
-    space = dict(type='ChainSpace', name='one', layers=[['nor_conv_1x1', 'nor_conv_3x3']])
-    genotype = ChainGenotype('one', ('nor_conv_3x3',))
+def test_one_layer_goes_through_text():
+    space = dict(type='LayerwiseSpace', name='one', layers=[['nor_conv_1x1', 'nor_conv_3x3']])
+    genotype = LayerwiseGenotype('one', ('nor_conv_3x3',))
     assert genotype.to_string() == 'nor_conv_3x3 -'
     assert parse_genotype(genotype.to_string(), 'one') == genotype
     assert load_genotype(genotype.to_string(), space) == genotype
@@ -383,7 +385,7 @@ def test_another_space():
     # An official string carries no space; edges tell.
     refused(DARTS_V1, "'sep_conv_3x3' is no candidate of edge 1 -> 2", 's1')
     refused(dumps(GENOTYPES['row']), "unknown search space 'row': .*must be given as a table")
-    assert load_genotype(dumps(GENOTYPES['row']), CHAIN).layers[0] == 'skip_connect'
+    assert load_genotype(dumps(GENOTYPES['row']), LAYERWISE).layers[0] == 'skip_connect'
 
 
 @pytest.mark.parametrize(
@@ -398,12 +400,12 @@ def test_another_space():
             ),
             "of kind 'cell', but those of the space 'nas_bench_201' are of kind 'nas_bench_201'",
         ),
-        (dict(space='darts', kind='chain', layers=['none']), "kind 'chain', but"),
-        (dict(space='darts', kind='tree'), r"must be an object with 'space'.*\(cell, chain, nas_b"),
+        (dict(space='darts', kind='layerwise', layers=['none']), "kind 'layerwise', but"),
+        (dict(space='darts', kind='tree'), r"must be an object with 'space'.*\(cell, layerwise, n"),
         (dict(space='darts', kind=[]), "must be an object with 'space'"),
         (dict(space='darts'), "must be an object with 'space'"),
-        (dict(kind='chain', layers=[]), "must be an object with 'space'"),
-        (dict(space=3, kind='chain', layers=[]), "must be an object with 'space'"),
+        (dict(kind='layerwise', layers=[]), "must be an object with 'space'"),
+        (dict(space=3, kind='layerwise', layers=[]), "must be an object with 'space'"),
         (dict(space='darts', kind='cell'), "no valid JSON of kind 'cell'"),
         (dict(space='darts', kind='cell', cells=[]), "no valid JSON of kind 'cell'"),
         (dict(space='darts', kind='cell', cells=dict(normal=3)), "no valid JSON of kind 'cell'"),
@@ -416,8 +418,8 @@ def test_another_space():
             "a node must be an integer, but is 'b'",
         ),
         (dict(space='nas_bench_201', kind='nas_bench_201', cell=3), 'must be a name, but is 3'),
-        (dict(space='row', kind='chain', layers=[1]), 'an operation must be a name, but is 1'),
-        (dict(space='row', kind='chain', layers=3), "no valid JSON of kind 'chain'"),
+        (dict(space='row', kind='layerwise', layers=[1]), 'an operation must be a name, but is 1'),
+        (dict(space='row', kind='layerwise', layers=3), "no valid JSON of kind 'layerwise'"),
     ],
 )
 def test_wrong_json(data, message):
@@ -425,14 +427,14 @@ def test_wrong_json(data, message):
     refused(json.dumps(data), message)
 
 
-def test_wrong_chains():
-    good = dict(space='row', kind='chain', layers=['none', 'nor_conv_1x1'])
-    assert load_genotype(good, CHAIN).layers == ('none', 'nor_conv_1x1')
-    refused(dict(good, layers=['none']), "it has 1 layers, but space 'row' has 2", CHAIN)
+def test_wrong_layers():
+    good = dict(space='row', kind='layerwise', layers=['none', 'nor_conv_1x1'])
+    assert load_genotype(good, LAYERWISE).layers == ('none', 'nor_conv_1x1')
+    refused(dict(good, layers=['none']), "it has 1 layers, but space 'row' has 2", LAYERWISE)
     refused(
         dict(good, layers=['none', 'none']),
         "'none' is no candidate of edge 1 -> 2: known: nor_conv_1x1",
-        CHAIN,
+        LAYERWISE,
     )
 
 
@@ -451,7 +453,7 @@ def test_wrong_chains():
 )
 def test_the_space_of_a_file_cannot_call_anything(space, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = dict(space=space, kind='chain', layers=[])
+    data = dict(space=space, kind='layerwise', layers=[])
     refused(data, "unknown search space|must be an object with 'space', a name")
     with pytest.raises(UserError):
         load_genotype(data, 'darts')
@@ -554,7 +556,11 @@ def test_a_work_directory_stands_for_its_genotype(tmp_path):
     [
         ('nas_bench_201', NB201, {'cell': 1}),
         ('darts', 'DARTS_V1', {'normal': 3, 'reduce': 3}),
-        ('mobilenet_like', ChainGenotype('mobilenet_like', ('skip_connect',) * 2), {'chain': 2}),
+        (
+            'mobilenet_like',
+            LayerwiseGenotype('mobilenet_like', ('skip_connect',) * 2),
+            {'layerwise': 2},
+        ),
     ],
 )
 def test_skips_are_counted_by_the_spaces_cell_types(space, genotype, skips):
@@ -569,8 +575,8 @@ def test_a_short_form_for_the_log():
         'normal: 5 sep_conv_3x3, 2 skip_connect, 1 dil_conv_3x3; '
         'reduce: 5 max_pool_3x3, 3 skip_connect'
     )
-    chain = ' - '.join(['mbconv_k3_e3'] * 4 + ['skip_connect'] * 17)
-    genotype = parse_genotype(chain, 'mobilenet_like')
+    layers = ' - '.join(['mbconv_k3_e3'] * 4 + ['skip_connect'] * 17)
+    genotype = parse_genotype(layers, 'mobilenet_like')
     assert short_form(genotype) == '17 skip_connect, 4 mbconv_k3_e3'
     text = '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|none~0|none~1|skip_connect~2|'
     assert short_form(parse_genotype(text)) == text

@@ -1,4 +1,4 @@
-"""A chain of the MobileNet-like space on images of one's own in class folders, 300 epochs.
+"""A network of the MobileNet-like space on images of one's own in class folders, 300 epochs.
 
 They lie in `data_root` (`train/<class>/` and `val/<class>/`), by default in `image_folder` of
 RDARTS_DATA or of `data`. Classes are counted; `image_size` is a side of the images in pixels.

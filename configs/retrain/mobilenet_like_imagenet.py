@@ -1,4 +1,4 @@
-"""A chain of the MobileNet-like space on ImageNet: 300 epochs, batch 256 (ProxylessNAS's code)."""
+"""A net of the MobileNet-like space on ImageNet: 300 epochs, batch 256 (ProxylessNAS's code)."""
 
 _base_ = [
     '../_base_/models/mobilenet_like_net.py',

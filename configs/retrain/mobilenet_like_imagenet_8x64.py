@@ -1,4 +1,4 @@
-"""A chain of the MobileNet-like space on ImageNet: 300 epochs, 8 x 64 (ProxylessNAS's README).
+"""A net of the MobileNet-like space on ImageNet: 300 epochs, 8 x 64 (ProxylessNAS's README).
 
 With other than 8 GPUs, set `train_dataloader.batch_size` to 512 divided by their number.
 """

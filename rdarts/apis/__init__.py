@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, load_genotype
+from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, load_genotype
 from rdarts.utils.signatures import misfit
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def build_net(
         net = _call(DARTSNet, genotype=genotype, auxiliary=auxiliary, **kwargs)
         head = AuxiliaryHead(net.auxiliary_channels, num_classes, stem) if auxiliary else None
         return Classifier(net, num_classes, head)
-    kind = MobileNetLikeNet if isinstance(genotype, ChainGenotype) else NASBench201Net
+    kind = MobileNetLikeNet if isinstance(genotype, LayerwiseGenotype) else NASBench201Net
     return Classifier(_call(kind, genotype=genotype, **kwargs), num_classes)
 
 
@@ -102,7 +102,7 @@ def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classi
     kind = NASBench201Supernet
     if set(space.cells) == {'normal', 'reduce'}:
         kind = DARTSSupernet
-    elif space.genotype == 'chain':
+    elif space.genotype == 'layerwise':
         kind = MobileNetLikeSupernet
     return Classifier(_call(kind, space=space, **kwargs), num_classes)
 
@@ -198,7 +198,7 @@ def search(
 
 
 def _check_method(method: str, space: SearchSpace) -> None:
-    """Not every method has a config for a chain.
+    """Not every method has a config for a layerwise space.
 
     Raises:
         UserError: This one has none.
@@ -206,7 +206,7 @@ def _check_method(method: str, space: SearchSpace) -> None:
     from rdarts.apis.search import METHODS
     from rdarts.configuration.folder import configs_folder
 
-    if space.genotype == 'chain' and method in METHODS:
+    if space.genotype == 'layerwise' and method in METHODS:
         folder = configs_folder() / 'search'
         known = [m for m in METHODS if (folder / f'{m}_mobilenet_like_c10.py').is_file()]
         if method not in known:

@@ -114,7 +114,7 @@ def _config(
     form = 'nas_bench_201'
     if set(space.cells) == {'normal', 'reduce'}:
         form = 'darts'
-    elif space.genotype == 'chain':
+    elif space.genotype == 'layerwise':
         form = 'mobilenet_like'
     stem = SPACES.get(space.name, SPACES[form])
     cfg = launch.load_config(configs_folder() / 'search' / f'{method}_{stem}_c10.py')

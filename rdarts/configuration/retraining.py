@@ -157,7 +157,7 @@ def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
     for images in (train, test):
         root = resolve_data_root(images.get('data_root'), 'image_folder')
         images.update(data_root=os.path.abspath(root), _delete_=True)
-    # that of the search, which the supernets of cells and of chains leave out for different ones
+    # that of the search, which the supernets of cells and of layers leave out for different ones
     default = 'imagenet' if shipped.stem.startswith('mobilenet_like') else 'cifar'
     stem = cfg.model.backbone.get('stem', default)
     workers = {

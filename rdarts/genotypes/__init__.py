@@ -253,30 +253,30 @@ class NASBench201Genotype:
 
 
 @dataclass(frozen=True)
-class ChainGenotype:
-    """One operation for each layer of a chain.
+class LayerwiseGenotype:
+    """One operation for each of the layers that run one after another.
 
     Args:
         space (str): Name of its space.
         layers (tuple[str, ...]): The operations.
     """
 
-    kind: ClassVar[str] = 'chain'
+    kind: ClassVar[str] = 'layerwise'
     space: str
     layers: tuple[str, ...]
 
-    def validate(self, space: str | Mapping | SearchSpace) -> ChainGenotype:
+    def validate(self, space: str | Mapping | SearchSpace) -> LayerwiseGenotype:
         """Check against its space; see :meth:`CellGenotype.validate`."""
         space = _space(space)
         _check_space(self, space)
-        edges = space.cells['chain'].edges if 'chain' in space.cells else ()
+        edges = space.cells['layerwise'].edges if 'layerwise' in space.cells else ()
         if len(self.layers) != len(edges):
             raise UserError(
                 f"genotype: it has {len(self.layers)} layers, but space '{space.name}' has "
                 f'{len(edges)}'
             )
         for operation, edge in zip(self.layers, edges, strict=True):
-            _check_edge('chain', space.cells['chain'], edge.source, edge.target, operation)
+            _check_edge('layerwise', space.cells['layerwise'], edge.source, edge.target, operation)
         return self
 
     def operations(self) -> list[str]:
@@ -292,12 +292,12 @@ class ChainGenotype:
         return dict(space=self.space, kind=self.kind, layers=list(self.layers))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ChainGenotype:
+    def from_dict(cls, data: Mapping[str, Any]) -> LayerwiseGenotype:
         """Inverse of :meth:`to_dict`."""
         return cls(data['space'], tuple(_name(op) for op in data['layers']))
 
 
-CHAIN = re.compile(r'\w+(?: - \w+)+|\w+ -')
+LAYERWISE = re.compile(r'\w+(?: - \w+)+|\w+ -')
 OFFICIAL = re.compile(r'(?<![\w\'"])Genotype\s*\(')
 CELL = re.compile(r'\|\s*\w+\s*~\s*0\s*\|(?=\s*\+)')  # the first node of NAS-Bench-201's form
 OUR_LOG = re.compile(r'\s*\(\d+ skip connections?\)\s*$')  # what it says after a genotype
@@ -307,10 +307,10 @@ MAX_NAME = 1000  # of a file; more is a text of another form
 MAX_BYTES = 2**22  # of a text or a file; the largest genotype of the literature has some thousand
 PUBLISHED = Path(__file__).with_name('published.json')
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
-Genotype = CellGenotype | NASBench201Genotype | ChainGenotype
+Genotype = CellGenotype | NASBench201Genotype | LayerwiseGenotype
 # what a config may say of one; None: it comes by --genotype
 GenotypeSpec = str | os.PathLike | Mapping[str, Any] | Genotype | None
-KINDS = {cls.kind: cls for cls in (CellGenotype, NASBench201Genotype, ChainGenotype)}
+KINDS = {cls.kind: cls for cls in (CellGenotype, NASBench201Genotype, LayerwiseGenotype)}
 
 
 def _name(value: Any) -> str:
@@ -331,13 +331,13 @@ def count_skips(genotype: Genotype) -> int:
 
 
 def skips_by_cell(genotype: Genotype) -> dict[str, int]:
-    """The number of skip connections in each cell type; a chain is one, ``'chain'``."""
+    """The number of skip connections in each cell type; layers are one, ``'layerwise'``."""
     if isinstance(genotype, CellGenotype):
         return {
             cell: sum(op == 'skip_connect' for edges in nodes for op, _ in edges)
             for cell, nodes in genotype.nodes.items()
         }
-    cell = 'chain' if isinstance(genotype, ChainGenotype) else 'cell'
+    cell = 'layerwise' if isinstance(genotype, LayerwiseGenotype) else 'cell'
     return {cell: count_skips(genotype)}
 
 
@@ -439,7 +439,7 @@ def _official(text: str, space: str) -> CellGenotype:
 
 
 def parse_genotype(text: str, space: str | None = None) -> Genotype:
-    """Read a genotype from text: JSON, one of the two official forms, or a chain.
+    """Read a genotype from text: JSON, one of the two official forms, or layers.
 
     What stands before one of the official forms is left out, as in a line of a log or of a
     ``genotypes.py``: a date, ``NAME = ``, ``genotypes.``; so are quotes around it.
@@ -473,8 +473,10 @@ def parse_genotype(text: str, space: str | None = None) -> Genotype:
         return NASBench201Genotype.from_string(text, space or 'nas_bench_201')
     if text.startswith('Genotype'):
         return _official(text, space or 'darts')
-    if CHAIN.fullmatch(text):
-        return ChainGenotype(space or 'mobilenet_like', tuple(text.removesuffix(' -').split(' - ')))
+    if LAYERWISE.fullmatch(text):
+        return LayerwiseGenotype(
+            space or 'mobilenet_like', tuple(text.removesuffix(' -').split(' - '))
+        )
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -487,7 +489,7 @@ def is_text(source: str) -> bool:
     source = source.strip().strip(QUOTES)
     return (
         source.startswith(('|', 'Genotype', '{'))
-        or CHAIN.fullmatch(source) is not None
+        or LAYERWISE.fullmatch(source) is not None
         or OFFICIAL.search(source) is not None
         or CELL.search(source) is not None
     )
@@ -561,7 +563,7 @@ def read_genotype(
     Raises:
         UserError: It cannot be read.
     """
-    if isinstance(source, (CellGenotype, NASBench201Genotype, ChainGenotype)):
+    if isinstance(source, (CellGenotype, NASBench201Genotype, LayerwiseGenotype)):
         return source
     if isinstance(source, Mapping):
         return from_dict(source)

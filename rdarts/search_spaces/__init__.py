@@ -21,7 +21,7 @@ from rdarts.search_spaces.base import (
     SpaceSpec,
     Stage,
     cell_space,
-    chain_space,
+    layerwise_space,
 )
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     'Stage',
     'build_space',
     'cell_space',
-    'chain_space',
+    'layerwise_space',
 ]
 
 

@@ -67,10 +67,10 @@ def _table(space: SearchSpace) -> dict[str, Any]:
         sizes = dict(widths=list(widths), depths=list(depths), strides=list(strides))
         return dict(type='mobilenet_like', **sizes, costs=costs)
     data = dict(to_data(space), parameter_free=sorted(space.parameter_free))
-    if space.genotype == 'chain':
+    if space.genotype == 'layerwise':
         layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
         keys = ('name', 'parameter_free')
-        return dict(type='ChainSpace', layers=layers, **{key: data[key] for key in keys})
+        return dict(type='LayerwiseSpace', layers=layers, **{key: data[key] for key in keys})
     keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free')
     return dict(type='CellSpace', **{key: data[key] for key in keys})
 

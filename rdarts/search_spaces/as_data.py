@@ -9,7 +9,7 @@ from typing import Any
 from rdarts.errors import UserError
 from rdarts.search_spaces.base import SearchSpace, Stage, cell_space
 
-FORMS = ('cell', 'nas_bench_201', 'chain')
+FORMS = ('cell', 'nas_bench_201', 'layerwise')
 
 
 def to_data(space: SearchSpace) -> dict[str, Any]:
@@ -82,13 +82,13 @@ def from_data(data: Any) -> SearchSpace:
 
 
 def _fits(form: str, topologies: Mapping[str, Any]) -> bool:
-    """Whether there is one cell, with the edges of a chain or of a dense cell."""
+    """Whether there is one cell, with the edges of layers or of a dense cell."""
     if len(topologies) != 1:
         return False
     ((cell, topology),) = topologies.items()
     pairs = [(edge.source, edge.target) for edge in topology.edges]
-    if form == 'chain':
-        return cell == 'chain' and pairs == [(i, i + 1) for i in range(len(pairs))]
+    if form == 'layerwise':
+        return cell == 'layerwise' and pairs == [(i, i + 1) for i in range(len(pairs))]
     nodes = range(topology.num_nodes)
     dense = len(pairs) == len(nodes) * (len(nodes) - 1) // 2
     return topology.num_inputs == 1 and dense

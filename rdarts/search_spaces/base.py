@@ -79,7 +79,7 @@ class EdgeGroup:
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers of one width in a chain.
+    """Layers of one width.
 
     Args:
         width (int): Channels of every layer's output.
@@ -99,14 +99,14 @@ class SearchSpace:
     Args:
         name (str): Name that genotypes and checkpoints carry.
         cells (dict[str, CellTopology]): Topology of each cell type.
-        genotype (str): Form of what is found: ``'cell'``, ``'nas_bench_201'`` or ``'chain'``.
+        genotype (str): Form of what is found: ``'cell'``, ``'nas_bench_201'`` or ``'layerwise'``.
         discretizer (str): Default rule from alpha to genotype, a name in ``DISCRETIZERS``.
         operation_args (dict[str, dict]): Further arguments of an operation's builder in this
             space. Defaults to none.
         parameter_free (frozenset[str]): Candidates that count as parameter-free.
         repeated_edges (bool): Whether a genotype's node may read one node twice. Defaults to
             False.
-        stages (tuple[Stage, ...]): Of a chain whose layers differ in width. Defaults to none.
+        stages (tuple[Stage, ...]): Of layers that differ in width. Defaults to none.
         costs (dict[str, tuple[tuple[float, ...], ...]], optional): Cell type -> for each edge the
             cost of each candidate, for :class:`ExpectedCost`. Defaults to none.
     """
@@ -315,8 +315,8 @@ def cell_space(
     )
 
 
-@SEARCH_SPACES.register_module(name='ChainSpace')
-def chain_space(
+@SEARCH_SPACES.register_module(name='LayerwiseSpace')
+def layerwise_space(
     name: str,
     layers: Sequence[Sequence[str]],
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
@@ -338,8 +338,8 @@ def chain_space(
     table = dict(num_inputs=1, num_nodes=len(edges) + 1, edges=edges, output='last')
     return SearchSpace(
         name=name,
-        cells={'chain': _topology('chain', table)},
-        genotype='chain',
+        cells={'layerwise': _topology('layerwise', table)},
+        genotype='layerwise',
         discretizer='Argmax',
         parameter_free=frozenset(parameter_free),
     )

@@ -1,4 +1,4 @@
-"""The MobileNet-like space: a chain of ProxylessNAS's layers (https://arxiv.org/abs/1812.00332)."""
+"""The MobileNet-like space: stages of ProxylessNAS's layers (https://arxiv.org/abs/1812.00332)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES
-from rdarts.search_spaces.base import SearchSpace, Stage, chain_space
+from rdarts.search_spaces.base import SearchSpace, Stage, layerwise_space
 from rdarts.search_spaces.costs import read_costs
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
@@ -68,5 +68,5 @@ def mobilenet_like(
         if tuple(values) != default:
             name += f'_{letter}' + '_'.join(map(str, values))
     stages = tuple(Stage(*stage) for stage in zip(widths, depths, strides, strict=True))
-    space = replace(chain_space(name, layers), stages=stages)
+    space = replace(layerwise_space(name, layers), stages=stages)
     return space if costs is None else replace(space, costs=read_costs(costs, space))

@@ -212,7 +212,7 @@ def test_build_net_is_imported_without_the_framework():
     assert json.loads(fresh(code)) == ['rdarts']
 
 
-def test_a_method_that_a_chain_has_not():
+def test_a_method_that_layers_have_not():
     with pytest.raises(UserError) as error:
         search('mobilenet_like', images(), method='darts_2nd', epochs=1)
     assert str(error.value) == (
@@ -222,16 +222,16 @@ def test_a_method_that_a_chain_has_not():
         search('mobilenet_like', images(), method='dart', epochs=1)
 
 
-def test_a_search_of_a_chain():
+def test_a_search_of_layers():
     sizes = dict(stem='cifar', stem_channels=8, first_channels=8, last_channels=16)
     space = dict(type='mobilenet_like', widths=(8, 16), depths=(1, 2), strides=(2, 1))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(64, 3, 16, 16, generator=generator)
     dataset = TensorDataset(images, torch.arange(64) % 4)
     found = search(space, dataset, epochs=1, batch_size=16, **sizes)
-    assert found.genotype.kind == 'chain' and len(found.genotype.layers) == 3
+    assert found.genotype.kind == 'layerwise' and len(found.genotype.layers) == 3
     assert {name: tuple(a.shape) for name, a in found.alphas.items()} == dict(
-        chain_0=(2, 6), chain_1=(1, 7)
+        layerwise_0=(2, 6), layerwise_1=(1, 7)
     )
     assert found.history[0]['genotype'] == found.genotype.to_string()
     net = build_net(found.genotype, 4, space=space, **sizes)

@@ -175,37 +175,37 @@ def test_a_method_must_say_what_it_adds():
 # Expected cost
 
 
-def chain_with_costs():
+def layerwise_with_costs():
     sizes = dict(widths=(8, 16), depths=(2, 3), strides=(2, 2))
     space = build_space(dict(type='mobilenet_like', **sizes))
-    edges = space.cells['chain'].edges
-    chain = [{op: 10.0 * i + k for k, op in enumerate(e.candidates)} for i, e in enumerate(edges)]
-    costs = dict(space=space.name, unit='ms', costs=dict(chain=chain))
+    edges = space.cells['layerwise'].edges
+    layers = [{op: 10.0 * i + k for k, op in enumerate(e.candidates)} for i, e in enumerate(edges)]
+    costs = dict(space=space.name, unit='ms', costs=dict(layerwise=layers))
     return build_space(dict(type='mobilenet_like', costs=costs, **sizes))
 
 
 def test_the_expected_cost_is_that_of_the_weights():
-    space = chain_with_costs()
+    space = layerwise_with_costs()
     alphas = random_alphas(space, 1)
     for alpha in alphas.values():
         alpha.requires_grad_(True)
     value = ExpectedCost(0.5)(alphas, space)
     expected = 0.0
-    for edge, (group, row) in enumerate(space.slots('chain')):
+    for edge, (group, row) in enumerate(space.slots('layerwise')):
         beta = torch.softmax(alphas[group][row], 0).tolist()
         expected += sum(b * (10 * edge + k) for k, b in enumerate(beta))
     assert value.item() == pytest.approx(expected, rel=1e-12)
     grads = torch.autograd.grad(value, list(alphas.values()))
     # d/d alpha_o = beta_o (F_o - sum beta F)
-    group, row = space.slots('chain')[3]
+    group, row = space.slots('layerwise')[3]
     beta = torch.softmax(alphas[group][row], 0)
-    costs = beta.new_tensor(space.costs['chain'][3])
+    costs = beta.new_tensor(space.costs['layerwise'][3])
     closed = beta * (costs - (beta * costs).sum())
     torch.testing.assert_close(grads[list(alphas).index(group)][row], closed, rtol=1e-12, atol=0)
 
 
-def test_the_cheapest_chain_costs_what_its_entries_add_up_to():
-    space = chain_with_costs()
+def test_the_cheapest_layers_costs_what_its_entries_add_up_to():
+    space = layerwise_with_costs()
     alphas = {name: torch.full_like(alpha, -1e4) for name, alpha in random_alphas(space, 0).items()}
     for alpha in alphas.values():
         alpha[:, 0] = 0

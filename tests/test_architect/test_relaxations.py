@@ -163,9 +163,9 @@ def test_a_search_logs_and_judges_by_its_own_relaxation(sigmoid, tmp_path):
 def test_costs_and_rules_read_the_relaxation():
     space = build_space('mobilenet_like')
     layers = [
-        {op: float(i) for i, op in enumerate(e.candidates)} for e in space.cells['chain'].edges
+        {op: float(i) for i, op in enumerate(e.candidates)} for e in space.cells['layerwise'].edges
     ]
-    costs = dict(space=space.name, unit='ms', costs=dict(chain=layers))
+    costs = dict(space=space.name, unit='ms', costs=dict(layerwise=layers))
     space = build_space(dict(type='mobilenet_like', costs=costs))
     generator = torch.Generator().manual_seed(0)
     alphas = {
@@ -177,8 +177,8 @@ def test_costs_and_rules_read_the_relaxation():
     value = term(alphas, space)
     expected = sum((a.sigmoid() * torch.arange(a.shape[1])).sum() for a in alphas.values())
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
-    (grad,) = torch.autograd.grad(value, alphas['chain_0'])
-    s = alphas['chain_0'].detach().sigmoid()
+    (grad,) = torch.autograd.grad(value, alphas['layerwise_0'])
+    s = alphas['layerwise_0'].detach().sigmoid()
     torch.testing.assert_close(grad, s * (1 - s) * torch.arange(s.shape[1]))
     # edge 1 -> 2 has the higher sigmoid, edge 0 -> 2 the higher softmax
     cells = dict(cell=dict(num_nodes=3, candidates=['a', 'b'], output='concat'))

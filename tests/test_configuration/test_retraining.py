@@ -24,13 +24,13 @@ from rdarts.genotypes import load_genotype
 from rdarts.search_spaces import build_space
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-CHAIN = ' - '.join(
+LAYERWISE = ' - '.join(
     ['mbconv_k3_e6', 'skip_connect', 'mbconv_k5_e3', 'mbconv_k7_e6'] * 5 + ['mbconv_k3_e3']
 )
 GENOTYPES = dict(
     nb201='|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|none~2|',
     darts='DARTS_V2',
-    mobilenet_like=CHAIN,
+    mobilenet_like=LAYERWISE,
 )
 OWN = """
 _base_ = [
@@ -167,7 +167,7 @@ def test_shipped_configs_for_shipped_data(tmp_path):
 def test_a_space_without_a_retraining(tmp_path):
     cfg = load_config(CONFIGS / 'search' / 'rdarts_mobilenet_like_c10.py')
     cfg.work_dir = str(tmp_path)
-    assert next_command(cfg, load_genotype(CHAIN, 'mobilenet_like')) is None
+    assert next_command(cfg, load_genotype(LAYERWISE, 'mobilenet_like')) is None
 
 
 def test_without_test_images_nothing_is_validated(tmp_path):

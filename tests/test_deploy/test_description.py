@@ -39,7 +39,7 @@ def build(classes=('a', 'b'), preprocessing=INPUT, **network):
             'the layers of its space: 1,800, of 1,000 at most',
         ),
         (
-            dict(genotype=dict(space='x', kind='chain', layers=['skip_connect'] * 30_000)),
+            dict(genotype=dict(space='x', kind='layerwise', layers=['skip_connect'] * 30_000)),
             'the operations of all cells: 90,000, of 20,000 at most',
         ),
         (dict(out_indices=[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]), 'in one another'),

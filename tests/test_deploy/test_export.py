@@ -54,7 +54,7 @@ LIGHT = (
     "('skip_connect', 1), ('avg_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 3), "
     "('max_pool_3x3', 1), ('skip_connect', 0), ('skip_connect', 2)], reduce_concat=range(2, 6))"
 )
-CHAIN_SPACE = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 2], strides=[2, 2])
+LAYERWISE_SPACE = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 2], strides=[2, 2])
 ENDINGS = ('.onnx', '.pt2', '.safetensors')
 IMAGENET_PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -94,11 +94,11 @@ RUNS = dict(
             'test_dataloader.dataset.pipeline': IMAGENET_PIPELINE,
         },
     ),
-    chain=dict(
+    layerwise=dict(
         config='mobilenet_like_imagenet',
         genotype='mbconv_k3_e3 - skip_connect - mbconv_k7_e6 - mbconv_k5_e3',
         options={
-            'model.backbone.space': dict(CHAIN_SPACE, _delete_=True),
+            'model.backbone.space': dict(LAYERWISE_SPACE, _delete_=True),
             'model.backbone.stem_channels': 4,
             'model.backbone.first_channels': 8,
             'model.backbone.last_channels': 24,
@@ -107,7 +107,7 @@ RUNS = dict(
         },
     ),
 )
-SIZES = dict(darts=(32, 32), nb201=(32, 32), imagenet=(64, 64), chain=(64, 64))
+SIZES = dict(darts=(32, 32), nb201=(32, 32), imagenet=(64, 64), layerwise=(64, 64))
 
 
 @pytest.fixture(scope='module')
@@ -209,10 +209,10 @@ def test_every_format_holds_the_same_description(name, files):
     assert len(texts) == 1
     data = json.loads(texts.pop())
     assert data['format'] == 1 and data['made_by'] == f'rdarts {__version__}'
-    space = CHAIN_SPACE if name == 'chain' else None
+    space = LAYERWISE_SPACE if name == 'layerwise' else None
     genotype = load_genotype(RUNS[name]['genotype'], space).to_dict()
     assert data['network']['genotype'] == genotype
-    assert data['network']['stem_channels' if name == 'chain' else 'channels'] == 4
+    assert data['network']['stem_channels' if name == 'layerwise' else 'channels'] == 4
     assert data['preprocessing']['size'] == list(SIZES[name])
     assert data['preprocessing']['channel_order'] == 'RGB'
 
@@ -292,30 +292,33 @@ def test_a_space_of_ones_own_is_rebuilt(tmp_path):
 
 
 def write_costs(path: Path) -> Path:
-    space = build_space(CHAIN_SPACE)
-    chain = [dict.fromkeys(edge.candidates, 1.0) for edge in space.cells['chain'].edges]
-    path.write_text(json.dumps(dict(space=space.name, unit='ms', costs=dict(chain=chain))))
+    space = build_space(LAYERWISE_SPACE)
+    layers = [dict.fromkeys(edge.candidates, 1.0) for edge in space.cells['layerwise'].edges]
+    path.write_text(json.dumps(dict(space=space.name, unit='ms', costs=dict(layerwise=layers))))
     return path
 
 
 def test_a_cost_table_stays_behind(trained, tmp_path):
     """It is of the search; the file need not be there any more."""
     costs = write_costs(tmp_path / 'costs.json')
-    args = RUNS['chain']
+    args = RUNS['layerwise']
     options = {
         **args['options'],
-        'model.backbone.space': dict(CHAIN_SPACE, costs=str(costs), _delete_=True),
+        'model.backbone.space': dict(LAYERWISE_SPACE, costs=str(costs), _delete_=True),
     }
     run = write_retrained(tmp_path / 'run', **{**args, 'options': options})
     assert str(costs) in (run / 'config.py').read_text()
     costs.unlink()
     one = export.load_trained(*export.find_run(run), genotype=args['genotype'])
-    assert one.description == trained['chain'].description
-    assert one.description.network['space'] == CHAIN_SPACE
+    assert one.description == trained['layerwise'].description
+    assert one.description.network['space'] == LAYERWISE_SPACE
     path = tmp_path / 'net.safetensors'
     export.export_net(one.net, one.description, [path])
-    images = images_of('chain', 2)
-    found, wanted = load_exported(path).scores(images), trained['chain'].predictor.scores(images)
+    images = images_of('layerwise', 2)
+    found, wanted = (
+        load_exported(path).scores(images),
+        trained['layerwise'].predictor.scores(images),
+    )
     assert np.array_equal(found, wanted)
 
 
@@ -639,7 +642,7 @@ def test_a_description_calls_nothing(trained, tmp_path):
         (dict(space=space), "unknown search space 'os.system'"),
         (dict(space=['os.system']), 'unknown search space'),
         (dict(space=dict(type='mobilenet_like', costs=str(marker))), "'costs' is no argument"),
-        (dict(space=dict(CHAIN_SPACE, costs=dict(type='os.system'))), "'costs' is no argument"),
+        (dict(space=dict(LAYERWISE_SPACE, costs=dict(type='os.system'))), "'costs' is no argument"),
         (dict(space=dict(type='nas_bench_201', _scope_='os')), "takes no '_scope_'"),
         (dict(space=table, genotype=named), "unknown operation 'os.system'"),
         (dict(genotype='/etc/passwd'), 'the JSON must be an object'),

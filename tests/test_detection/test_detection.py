@@ -21,10 +21,10 @@ from rdarts.errors import UserError
 CONFIGS = TOOLS.parent / 'configs'
 NAMES = sorted(path.stem for path in (CONFIGS / 'detection').glob('*.py'))
 CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
-CHAIN = ' - '.join(
+LAYERWISE = ' - '.join(
     ['mbconv_k3_e6', 'skip_connect', 'mbconv_k5_e3', 'mbconv_k7_e6'] * 5 + ['mbconv_k3_e3']
 )
-GENOTYPES = dict(nb201=CELL, darts='DARTS_V2', mobilenet_like=CHAIN)
+GENOTYPES = dict(nb201=CELL, darts='DARTS_V2', mobilenet_like=LAYERWISE)
 installed = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv'))
 installed = installed and importlib.util.find_spec('mmcv._ext')
 pytestmark = pytest.mark.skipif(

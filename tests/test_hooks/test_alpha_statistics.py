@@ -89,22 +89,22 @@ def test_the_mean_entropy_is_the_regularizers_value(name):
 
 def test_a_kind_that_no_edge_has_is_left_out():
     space = build_space(
-        dict(type='ChainSpace', name='c', layers=[['sep_conv_3x3', 'sep_conv_5x5']])
+        dict(type='LayerwiseSpace', name='c', layers=[['sep_conv_3x3', 'sep_conv_5x5']])
     )
-    kinds = alpha_statistics(dict(chain=torch.zeros(1, 2)), space)['kinds']
+    kinds = alpha_statistics(dict(layerwise=torch.zeros(1, 2)), space)['kinds']
     assert kinds == dict(parameterised=dict(weight=0.5, entropy=pytest.approx(LOG(2))))
 
 
 def test_the_space_says_what_is_parameter_free():
     space = build_space(
         dict(
-            type='ChainSpace',
+            type='LayerwiseSpace',
             name='c',
             layers=[['sep_conv_3x3', 'sep_conv_5x5']],
             parameter_free=['sep_conv_5x5'],
         )
     )
-    kinds = alpha_statistics(dict(chain=torch.tensor([[0.0, LOG(3)]])), space)['kinds']
+    kinds = alpha_statistics(dict(layerwise=torch.tensor([[0.0, LOG(3)]])), space)['kinds']
     assert kinds['parameter_free']['weight'] == pytest.approx(3 / 4)
     assert kinds['parameterised']['weight'] == pytest.approx(1 / 4)
 

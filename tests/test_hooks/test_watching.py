@@ -464,10 +464,10 @@ class Whole(CollapseHook):
 
 @pytest.mark.parametrize(
     ('space', 'max_skips', 'skips'),
-    [('s1', 5, dict(normal=8, reduce=5)), ('chain', 0, dict(chain=1))],
+    [('s1', 5, dict(normal=8, reduce=5)), ('layerwise', 0, dict(layerwise=1))],
 )
 def test_spaces_of_unequal_candidates(tmp_path, space, max_skips, skips):
-    """S1, and a chain of which one layer may be skipped: several groups a cell type."""
+    """S1, and layers of which one may be skipped: several groups a cell type."""
     hook = Whole(max_skips=max_skips, eigenvalue=True)
     options = {'default_hooks.benchmark': None, 'arch_dataloader.batch_size': 2}
     runner = digits_runner(tmp_path, options, model=model_of(space), hooks=[FavourSkips(), hook])

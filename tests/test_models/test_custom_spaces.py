@@ -1,4 +1,4 @@
-"""Tables of one's own in both supernets, and chains."""
+"""Tables of one's own in both supernets, and layers."""
 
 from __future__ import annotations
 
@@ -161,36 +161,36 @@ def test_a_table_of_another_form(supernet):
         supernet(space)
 
 
-class Chain(BaseSupernet):
+class Layers(BaseSupernet):
     """Layers in a row, the mutable alone."""
 
     def __init__(self, **kwargs):
         layers = [['skip_connect', 'nor_conv_3x3'], ['nor_conv_1x1', 'none', 'sep_conv_3x3']]
-        space = dict(type='ChainSpace', name='row', layers=[*layers, layers[0]])
+        space = dict(type='LayerwiseSpace', name='row', layers=[*layers, layers[0]])
         super().__init__(space, **kwargs)
-        edges = self.space.cells['chain'].edges
+        edges = self.space.cells['layerwise'].edges
         self.layers = nn.ModuleList(
             self.build_mixed_op(edge.candidates, width, 4, stride=stride)
             for edge, width, stride in zip(edges, (3, 4, 4), (1, 2, 1), strict=True)
         )
 
     def forward(self, x):
-        for layer, weights in zip(self.layers, self.edge_weights()['chain'], strict=True):
+        for layer, weights in zip(self.layers, self.edge_weights()['layerwise'], strict=True):
             x = layer(x, weights)
         return (x,)
 
 
-def test_a_chain_in_a_network_of_ones_own():
+def test_layers_in_a_network_of_ones_own():
     torch.manual_seed(0)
-    net = Chain().double()
+    net = Layers().double()
     assert {k: tuple(a.shape) for k, a in net.arch_parameters.items()} == {
-        'chain_0': (2, 2),
-        'chain_1': (1, 3),
+        'layerwise_0': (2, 2),
+        'layerwise_1': (1, 3),
     }
     assert set(net.layers[0].state_dict()) >= {'operations.nor_conv_3x3.1.weight'}
-    net.arch_parameters['chain_0'].copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
-    net.arch_parameters['chain_1'].copy_(torch.tensor([[0.0, 5.0, 1.0]]))
-    rows = net.edge_weights()['chain']
+    net.arch_parameters['layerwise_0'].copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
+    net.arch_parameters['layerwise_1'].copy_(torch.tensor([[0.0, 5.0, 1.0]]))
+    rows = net.edge_weights()['layerwise']
     torch.testing.assert_close(rows[0], torch.tensor([0.0, 1.0]).double().softmax(0))
     torch.testing.assert_close(rows[1], torch.tensor([0.0, 5.0, 1.0]).double().softmax(0))
     torch.testing.assert_close(rows[2], torch.tensor([2.0, 0.0]).double().softmax(0))

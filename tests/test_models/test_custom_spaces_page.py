@@ -71,7 +71,7 @@ def test_every_python_block_of_the_page_is_an_example():
     assert shown == set(OPERATIONS.module_dict)
 
 
-@pytest.mark.parametrize('name', ['chain.py', 'alone.py', 'read_back.py'])
+@pytest.mark.parametrize('name', ['layerwise.py', 'alone.py', 'read_back.py'])
 def test_scripts_of_the_page(name):
     scope = {}
     exec(compile(EXAMPLES[name], name, 'exec'), scope)
@@ -161,9 +161,9 @@ def test_the_cnn_of_ones_own_is_searched(project):
         architect = hook.architect
         assert architect.steps == runner.iter == 6
         assert {k: tuple(a.shape) for k, a in supernet.arch_parameters.items()} == {
-            'chain_0': (1, 3),
-            'chain_1': (1, 4),
-            'chain_2': (1, 3),
+            'layerwise_0': (1, 3),
+            'layerwise_1': (1, 4),
+            'layerwise_2': (1, 3),
         }
         # Adam's steps of 3e-4 leave the start of 1e-3 x N(0, 1) behind, and it moved everywhere
         state = architect.optimizer.state_dict()['state']

@@ -124,7 +124,7 @@ def make(space, channels: int = 8, depth: int | None = None, **kwargs) -> BaseSu
     """A supernet in float64 of random alpha, batch norms and running statistics."""
     torch.manual_seed(0)
     if space == 'mobilenet_like':
-        return strew(make_chain(channels, alpha_std=0.5, execution='plain', **kwargs)).double()
+        return strew(make_layerwise(channels, alpha_std=0.5, execution='plain', **kwargs)).double()
     one_input = space == 'nas_bench_201' or (space != 'darts' and 'only' in str(space))
     kwargs = dict(space=space, channels=channels, alpha_std=0.5, execution='plain', **kwargs)
     if one_input:
@@ -134,7 +134,7 @@ def make(space, channels: int = 8, depth: int | None = None, **kwargs) -> BaseSu
     return strew(net).double()
 
 
-def make_chain(channels: int = 8, **kwargs) -> MobileNetLikeSupernet:
+def make_layerwise(channels: int = 8, **kwargs) -> MobileNetLikeSupernet:
     """Four layers: with and without a stride, another width, a skip."""
     sizes = dict(widths=(channels, 2 * channels, 2 * channels), depths=(1, 2, 1), strides=(2, 1, 2))
     names = ('stem_channels', 'first_channels', 'last_channels')
@@ -266,7 +266,7 @@ def test_a_step_computes_what_it_asks_for(path, name, opened, monkeypatch):
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input', 'mobilenet_like'])
 def test_batch_norms_of_another_kind(path, name, options, mode):
     if name == 'mobilenet_like' and 'affine' in options:
-        options = dict(affine=False)  # a chain's are affine
+        options = dict(affine=False)  # of layers they are affine
     net = make(space_of(name), **options).train(mode == 'train')
     assert_executions_agree(net, image(3, 8))
 
@@ -449,7 +449,7 @@ def test_mixed_modes_of_batch_norms(path):
 
 
 SEEDS = 20  # of five, one seed's rounding may be most of the mean
-# Further off, rounding has turned a ReLU6 of a chain: in a few of a hundred seeds, others on each
+# Further off, rounding has turned a ReLU6 of a layer: in a few of a hundred seeds, others on each
 # CPU and in each execution, and then it is all of the mean.
 SWITCH = 1e-5
 
@@ -460,7 +460,7 @@ def rounding(name: str, seed: int, execution: str, native: bool) -> tuple[float,
     kwargs = dict(channels=8, alpha_std=1e-3)
     torch.manual_seed(seed)
     if name == 'mobilenet_like':
-        net = make_chain(**kwargs)
+        net = make_layerwise(**kwargs)
     elif name == 'darts':
         net = DARTSSupernet(num_cells=3, **kwargs)
     else:

@@ -14,7 +14,7 @@ from rdarts.apis import build_net, build_supernet
 from rdarts.apis.dry_run import count_macs
 from rdarts.architect.architects.unrolled import unrolled
 from rdarts.errors import UserError
-from rdarts.genotypes import ChainGenotype
+from rdarts.genotypes import LayerwiseGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet
 from rdarts.models.operations import StackedBatchNorm2d
 from rdarts.registry import OPERATIONS
@@ -32,7 +32,7 @@ SIZES = dict(stem_channels=8, first_channels=8, last_channels=32)
 
 def small_net(layers, **kwargs):
     name = build_space(SMALL).name
-    return MobileNetLikeNet(ChainGenotype(name, tuple(layers)), SMALL, **SIZES, **kwargs)
+    return MobileNetLikeNet(LayerwiseGenotype(name, tuple(layers)), SMALL, **SIZES, **kwargs)
 
 
 ALL = ['mbconv_k3_e3', 'mbconv_k5_e6', 'mbconv_k7_e3', 'mbconv_k3_e6', 'mbconv_k5_e3',
@@ -40,7 +40,7 @@ ALL = ['mbconv_k3_e3', 'mbconv_k5_e6', 'mbconv_k7_e3', 'mbconv_k3_e6', 'mbconv_k
 
 
 def test_with_mobilenet_v2s_sizes_it_is_torchvisions():
-    genotype = ChainGenotype(build_space(V2).name, ('mbconv_k3_e6',) * 16)
+    genotype = LayerwiseGenotype(build_space(V2).name, ('mbconv_k3_e6',) * 16)
     net = build_net(genotype, 1000, space=V2, stem='imagenet', norm_eps=1e-5)
     reference = torchvision.models.mobilenet_v2()
     count = [sum(p.numel() for p in model.parameters()) for model in (net, reference)]
@@ -93,7 +93,10 @@ def test_one_hot_weights_make_the_network_of_the_genotype(mode):
     layers[1] = 'skip_connect'
     net = small_net(layers, norm_eps=1e-5).double()
     for edge, (group, row), name in zip(
-        supernet.space.cells['chain'].edges, supernet.space.slots('chain'), layers, strict=True
+        supernet.space.cells['layerwise'].edges,
+        supernet.space.slots('layerwise'),
+        layers,
+        strict=True,
     ):
         alpha = torch.full((len(edge.candidates),), -1e4, dtype=torch.float64)
         alpha[edge.candidates.index(name)] = 0
@@ -141,10 +144,10 @@ class Counting(nn.Module):
 def counting():
     OPERATIONS.register_module(name='counting', module=Counting)
     space = build_space(SMALL)
-    cell = space.cells['chain']
+    cell = space.cells['layerwise']
     edges = [replace(edge, candidates=(*edge.candidates, 'counting')) for edge in cell.edges]
-    edges[0] = space.cells['chain'].edges[0]  # of other channels
-    yield replace(space, name='counted', cells=dict(chain=replace(cell, edges=tuple(edges))))
+    edges[0] = space.cells['layerwise'].edges[0]  # of other channels
+    yield replace(space, name='counted', cells=dict(layerwise=replace(cell, edges=tuple(edges))))
     OPERATIONS.module_dict.pop('counting')
 
 

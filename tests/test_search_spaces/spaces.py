@@ -15,5 +15,5 @@ OWN = dict(
 SPACES = [
     'darts', 'nas_bench_201', 'nasnet', 's1', 's2', 's3', 's4', 'mobilenet_like', OWN,
     dict(type='mobilenet_like', **SIZES),
-    dict(type='ChainSpace', name='chain', layers=[['a', 'b'], ['c']], parameter_free=['c']),
+    dict(type='LayerwiseSpace', name='layerwise', layers=[['a', 'b'], ['c']], parameter_free=['c']),
 ]  # fmt: skip

@@ -18,9 +18,9 @@ def with_costs(**conditions):
     plain = build_space(dict(type='mobilenet_like', **SIZES))
     costs = [
         {name: 0.5 * k + i for k, name in enumerate(edge.candidates)}
-        for i, edge in enumerate(plain.cells['chain'].edges)
+        for i, edge in enumerate(plain.cells['layerwise'].edges)
     ]
-    table = dict(space=plain.name, unit='ms', costs=dict(chain=costs), **conditions)
+    table = dict(space=plain.name, unit='ms', costs=dict(layerwise=costs), **conditions)
     return build_space(dict(type='mobilenet_like', **SIZES, costs=table))
 
 

@@ -158,13 +158,20 @@ def test_a_table_with_one_list_an_edge():
     assert [e.candidates for e in space.cells['a'].edges] == [('none',), ('noise',), ('none',)]
 
 
-def test_a_chain():
+def test_layers():
     space = build_space(
-        dict(type='ChainSpace', name='mine', layers=[['a', 'b'], ['a'], ('a', 'b')])
+        dict(type='LayerwiseSpace', name='mine', layers=[['a', 'b'], ['a'], ('a', 'b')])
     )
-    assert (space.genotype, space.discretizer, space.num_edges) == ('chain', 'Argmax', 3)
-    assert [(g.name, g.edges) for g in space.groups] == [('chain_0', (0, 2)), ('chain_1', (1,))]
-    assert [(e.source, e.target) for e in space.cells['chain'].edges] == [(0, 1), (1, 2), (2, 3)]
+    assert (space.genotype, space.discretizer, space.num_edges) == ('layerwise', 'Argmax', 3)
+    assert [(g.name, g.edges) for g in space.groups] == [
+        ('layerwise_0', (0, 2)),
+        ('layerwise_1', (1,)),
+    ]
+    assert [(e.source, e.target) for e in space.cells['layerwise'].edges] == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+    ]
 
 
 TABLE_ERRORS = [
@@ -248,9 +255,9 @@ def test_errors_of_a_table(table, message):
         ([['none', 'none']], 'edge 0 -> 1 names a candidate twice'),
     ],
 )
-def test_errors_of_a_chain(layers, message):
+def test_errors_of_layers(layers, message):
     with pytest.raises(UserError, match=message):
-        build_space(dict(type='ChainSpace', name='x', layers=layers))
+        build_space(dict(type='LayerwiseSpace', name='x', layers=layers))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 from helpers import run_tool
 
-from rdarts.genotypes import ChainGenotype, NASBench201Genotype, dumps, parse_genotype
+from rdarts.genotypes import LayerwiseGenotype, NASBench201Genotype, dumps, parse_genotype
 
 CELL = '|nor_conv_1x1~0|+|skip_connect~0|none~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|'
 SMALL = [
@@ -94,9 +94,11 @@ def test_a_lost_table_is_read_from_the_checkpoints_and_another_seed_trains_anew(
 def test_mistakes_are_one_line(tmp_path):
     done = compare(tmp_path)
     assert done.code == 2 and 'no genotype.json in' in done.err and 'run python' in done.err
-    (tmp_path / 'genotype.json').write_text(dumps(ChainGenotype('my_chain', ('nor_conv_3x3',))))
+    (tmp_path / 'genotype.json').write_text(
+        dumps(LayerwiseGenotype('my_layers', ('nor_conv_3x3',)))
+    )
     done = compare(tmp_path)
-    assert done.code == 2 and "of the space 'my_chain'" in done.err
+    assert done.code == 2 and "of the space 'my_layers'" in done.err
     assert len(done.err.strip().splitlines()) == 1
     (tmp_path / 'genotype.json').write_text(dumps(parse_genotype(CELL)))
     done = compare(tmp_path, '--config', 'configs/search/rdarts_nb201_digits.py')

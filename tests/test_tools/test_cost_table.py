@@ -74,13 +74,15 @@ def test_macs_by_hand(run, tmp_path):
     # the stem of CIFAR's config; 32 pixels by its train pipeline; the one stride of 2 is left out
     assert (data['stem'], data['first_channels'], data['shape']) == ('cifar', 4, [3, 32, 32])
     sides = [(4, 6, 32, 32), (6, 6, 32, 32), (6, 8, 32, 32)]
-    for entry, (channels, out, side, out_side) in zip(data['costs']['chain'], sides, strict=True):
+    for entry, (channels, out, side, out_side) in zip(
+        data['costs']['layerwise'], sides, strict=True
+    ):
         for kernel in (3, 5, 7):
             for expansion in (3, 6):
                 found = entry.pop(f'mbconv_k{kernel}_e{expansion}')
                 expected = macs(channels, out, kernel, expansion, side**2, out_side**2)
                 assert found == pytest.approx(expected, rel=1e-12)
-    assert data['costs']['chain'] == [{}, dict(skip_connect=0), {}]
+    assert data['costs']['layerwise'] == [{}, dict(skip_connect=0), {}]
     # a column of a candidate that neither the first nor the last layer has
     rows = [line.split() for line in printed.splitlines()]
     head = next(row for row in rows if row[:1] == ['layer'])
@@ -92,21 +94,21 @@ def test_strides_and_shapes_of_the_imagenet_stem(run, tmp_path):
     config = write(tmp_path, base='darts_mobilenet_like_imagenet')
     code, data, _ = run(config, '--what', 'macs')
     assert (code, data['stem'], data['shape']) == (0, 'imagenet', [3, 224, 224])
-    found = data['costs']['chain'][2]['mbconv_k5_e6']
+    found = data['costs']['layerwise'][2]['mbconv_k5_e6']
     assert found == pytest.approx(macs(6, 8, 5, 6, 112**2, 56**2), rel=1e-12)
     code, data, _ = run(config, '--what', 'macs', '--shape', 3, 33, 20)
     assert (code, data['shape']) == (0, [3, 33, 20])
-    found = data['costs']['chain'][2]['mbconv_k5_e6']
+    found = data['costs']['layerwise'][2]['mbconv_k5_e6']
     assert found == pytest.approx(macs(6, 8, 5, 6, 17 * 10, 9 * 5), rel=1e-12)
 
 
-def test_a_chain_of_one_layer(run, tmp_path):
+def test_one_layer(run, tmp_path):
     code, data, printed = run(write(tmp_path, (8,), (1,), (1,)), '--what', 'macs')
-    assert code == 0 and len(data['costs']['chain']) == 1
+    assert code == 0 and len(data['costs']['layerwise']) == 1
     assert 'skip_connect' not in printed
 
 
-def test_a_chain_whose_last_stage_has_layers(run, tmp_path):
+def test_layers_whose_last_stage_has_layers(run, tmp_path):
     code, _, printed = run(write(tmp_path, (6, 8), (1, 2), (1, 2)), '--what', 'macs')
     assert code == 0 and 'skip_connect' in printed
 
@@ -125,7 +127,7 @@ def test_each_candidate_runs_alone_in_the_format_of_a_network(tool, run, tmp_pat
     code, data, _ = run(write(tmp_path, (4, 4), (2, 2), (1, 1)), *options)
     assert code == 0 and data['unit'] == 'ms'
     assert (data['batch_size'], data['threads']) == (2, torch.get_num_threads())
-    costs = data['costs']['chain']
+    costs = data['costs']['layerwise']
     assert all(math.isfinite(v) and v >= 0 for entry in costs for v in entry.values())
     assert max(costs[0].values()) > 0
     # layers that are alike are measured once: seven candidates at one shape
@@ -139,8 +141,8 @@ def test_a_search_takes_the_table(run, tmp_path):
     table = dict(type='mobilenet_like', widths=(6, 8), depths=(2, 1), strides=(1, 2))
     table['costs'] = str(tmp_path / 'costs.json')
     space = build_space(table)
-    row = data['costs']['chain'][1]
-    assert space.costs['chain'][1] == tuple(row[name] for name in space.candidates)
+    row = data['costs']['layerwise'][1]
+    assert space.costs['layerwise'][1] == tuple(row[name] for name in space.candidates)
     sizes = dict(stem_channels=4, first_channels=4, last_channels=16)
     net = MobileNetLikeSupernet(space, stem='cifar', **sizes)
     net(torch.zeros(2, 3, 32, 32))

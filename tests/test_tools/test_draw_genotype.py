@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rdarts.cli import run_guarded
-from rdarts.genotypes import ChainGenotype, dumps, load_genotype
+from rdarts.genotypes import LayerwiseGenotype, dumps, load_genotype
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'analysis' / 'draw_genotype.py'
 CELL = '|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|'
@@ -41,9 +41,11 @@ def test_a_work_directory(draw, tmp_path):
 
 
 def test_a_file_an_official_string_and_a_name_of_ones_own(draw, tmp_path):
-    (tmp_path / 'chain.json').write_text(dumps(ChainGenotype('own', ('mine', 'skip_connect'))))
-    assert draw('chain.json') == (0, ['chain.svg', 'chain.png'], '')
-    assert '>mine<' in (tmp_path / 'chain.svg').read_text()
+    (tmp_path / 'layerwise.json').write_text(
+        dumps(LayerwiseGenotype('own', ('mine', 'skip_connect')))
+    )
+    assert draw('layerwise.json') == (0, ['layerwise.svg', 'layerwise.png'], '')
+    assert '>mine<' in (tmp_path / 'layerwise.svg').read_text()
     assert draw(CELL) == (0, ['genotype.svg', 'genotype.png'], '')
     assert draw(CELL, '--out', 'x.pdf') == (0, ['x.pdf'], '')
     assert (tmp_path / 'x.pdf').read_bytes().startswith(b'%PDF-')

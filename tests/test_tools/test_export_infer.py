@@ -192,14 +192,14 @@ def test_every_opencv_is_silenced(infer, monkeypatch):
     assert found == [0, 'silent']
 
 
-def test_a_chain_leaves_as_cells_do(digits, tmp_path):
+def test_layers_leave_as_cells_do(digits, tmp_path):
     """A MobileNet-like network whose search had a cost table that is gone."""
     space = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 1], strides=[2, 2])
     mbconvs = [f'mbconv_k{kernel}_e{expansion}' for kernel in (3, 5, 7) for expansion in (3, 6)]
-    chain = [dict.fromkeys([*mbconvs, 'skip_connect'], 1.0)] * 3
+    layers = [dict.fromkeys([*mbconvs, 'skip_connect'], 1.0)] * 3
     costs = tmp_path / 'costs.json'
     name = 'mobilenet_like_w8_16_d2_1_s2_2'
-    costs.write_text(json.dumps(dict(space=name, unit='ms', costs=dict(chain=chain))))
+    costs.write_text(json.dumps(dict(space=name, unit='ms', costs=dict(layerwise=layers))))
     pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='ResizeEdge', scale=36, interpolation='bicubic', backend='pillow'),

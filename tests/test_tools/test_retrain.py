@@ -228,18 +228,18 @@ def complexity(*args: object) -> Finished:
     return run_tool(['analysis/complexity.py', *args])
 
 
-def test_complexity_of_a_chain():
-    chain = ' - '.join(['mbconv_k3_e6'] * 21)
-    args = ['--genotype', chain, '--shape', 3, 224, 224, '--no-latency']
+def test_complexity_of_layers():
+    layers = ' - '.join(['mbconv_k3_e6'] * 21)
+    args = ['--genotype', layers, '--shape', 3, 224, 224, '--no-latency']
     done = complexity(*args, '--json')
     assert done.code == 0, done.err
     found = json.loads(done.out.splitlines()[-1])
-    net = build_net(chain, 1000, stem='imagenet')
+    net = build_net(layers, 1000, stem='imagenet')
     assert found['parameters'] == sum(p.numel() for p in net.parameters()) == 4_684_776
     assert found['macs'] == count_macs(net, torch.zeros(3, 224, 224)) == 472_620_800
     assert found['network'] == 'MobileNetLikeNet, imagenet stem, 21 layers, 1000 classes'
     done = complexity(*args, '--width', 8)
-    assert done.code == 2 and "a chain's are those of its space" in done.err
+    assert done.code == 2 and "those of layers are its space's" in done.err
 
 
 @pytest.mark.parametrize(

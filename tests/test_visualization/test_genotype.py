@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, dumps, load_genotype
+from rdarts.genotypes import CellGenotype, LayerwiseGenotype, dumps, load_genotype
 from rdarts.search_spaces.base import PARAMETER_FREE
 from rdarts.visualization.drawing.genotype import (
     NODE_HEIGHT,
@@ -35,7 +35,7 @@ DARTS = (
     "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
     "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
 )
-CHAIN = ChainGenotype('own', ('nor_conv_3x3', 'none', 'skip_connect') * 5)
+LAYERWISE = LayerwiseGenotype('own', ('nor_conv_3x3', 'none', 'skip_connect') * 5)
 
 
 def svg(genotype, path):
@@ -72,12 +72,12 @@ def test_both_cells_of_darts(tmp_path):
     assert {'normal cell', 'reduce cell', 'in 0', 'in 1', '5', 'out'} <= set(texts)
 
 
-def test_a_chain_is_drawn_in_rows(tmp_path):
-    texts, ids = svg(CHAIN, tmp_path / 'chain.svg')
-    assert edges(ids) == {f'chain-edge-{i}-{i + 1}' for i in range(15)}
+def test_layers_are_drawn_in_rows(tmp_path):
+    texts, ids = svg(LAYERWISE, tmp_path / 'layerwise.svg')
+    assert edges(ids) == {f'layerwise-edge-{i}-{i + 1}' for i in range(15)}
     assert texts.count('none') == 5 + 1  # the legend's
-    draw_genotype(CHAIN, tmp_path / 'chain.png')
-    header = (tmp_path / 'chain.png').read_bytes()
+    draw_genotype(LAYERWISE, tmp_path / 'layerwise.png')
+    header = (tmp_path / 'layerwise.png').read_bytes()
     width, height = (int.from_bytes(header[i : i + 4], 'big') for i in (16, 20))
     assert width < 10 * 150 and height > 300
 
@@ -91,7 +91,7 @@ def test_a_cell_of_an_own_space(tmp_path):
 
 
 def test_a_name_is_never_taken_for_a_formula(tmp_path):
-    texts, _ = svg(ChainGenotype('own', (r'$\frac{$',)), tmp_path / 'chain.svg')
+    texts, _ = svg(LayerwiseGenotype('own', (r'$\frac{$',)), tmp_path / 'layerwise.svg')
     assert r'$\frac{$' in texts
 
 
@@ -108,7 +108,7 @@ def colours(path):
 def test_colours_tell_the_kinds_apart(tmp_path):
     for name, operation in (('conv', 'nor_conv_3x3'), ('free', 'skip_connect')):
         draw_genotype(
-            ChainGenotype('own', (operation,)), tmp_path / f'{name}.svg', renderer='matplotlib'
+            LayerwiseGenotype('own', (operation,)), tmp_path / f'{name}.svg', renderer='matplotlib'
         )
     conv, free = colours(tmp_path / 'conv.svg'), colours(tmp_path / 'free.svg')
     assert '#0072b2' in conv - free and '#c77d00' in free - conv
@@ -175,7 +175,7 @@ def test_graphviz_is_taken_where_it_is(tmp_path, monkeypatch):
 
 
 def test_text_for_graphviz_is_quoted():
-    page = lay_out(ChainGenotype('own', ('a"b\\c', 'skip_connect')))
+    page = lay_out(LayerwiseGenotype('own', ('a"b\\c', 'skip_connect')))
     assert '"a\\"b\\\\c"' in to_dot(page)
 
 
@@ -276,11 +276,11 @@ def test_a_genotype_that_is_no_cell(tmp_path, nodes, concat, message):
 def test_reading_what_is_drawn(tmp_path):
     genotype = load_genotype(NB201)
     (tmp_path / 'genotype.json').write_text(dumps(genotype))
-    (tmp_path / 'chain.json').write_text(dumps(CHAIN))
+    (tmp_path / 'layerwise.json').write_text(dumps(LAYERWISE))
     (tmp_path / 'text').write_text(DARTS)
     assert load_drawable(NB201) == load_drawable(tmp_path) == genotype
     assert load_drawable(str(tmp_path / 'genotype.json')) == genotype
-    assert load_drawable(tmp_path / 'chain.json') == CHAIN
+    assert load_drawable(tmp_path / 'layerwise.json') == LAYERWISE
     assert load_drawable(tmp_path / 'text') == load_genotype(DARTS)
 
 

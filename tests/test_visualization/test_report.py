@@ -342,7 +342,7 @@ def test_ties_and_near_uniform_weights_are_said(tmp_path, open_page):
     assert page.text_content('.ties').startswith('On 5 of 6 edges several weights tie')
 
 
-def test_a_chain_is_drawn_layer_by_layer(tmp_path, open_page):
+def test_layers_are_drawn_layer_by_layer(tmp_path, open_page):
     folder = write_search(tmp_path / 'run', 'rdarts_mobilenet_like_c10', epochs=3)
     write_report(find_runs([folder]), tmp_path / 'report.html')
     page = open_page(tmp_path / 'report.html')

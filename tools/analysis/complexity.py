@@ -58,7 +58,7 @@ from rdarts.apis.dry_run import count_macs
 from rdarts.configuration.options import parse_options
 from rdarts.engine import launch
 from rdarts.errors import RunFailed, UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, load_genotype
+from rdarts.genotypes import CellGenotype, LayerwiseGenotype, load_genotype
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.registry import MODELS
 
@@ -95,11 +95,11 @@ def build_from_genotype(args: argparse.Namespace) -> tuple[nn.Module, str]:
     large = min(args.shape[1:]) >= IMAGENET_FROM
     stem = 'imagenet' if large else 'cifar'
     classes = args.num_classes or (1000 if large else 10)
-    chain = isinstance(genotype, ChainGenotype)
-    if chain and (args.width or args.depth):
-        raise UserError("--width and --depth are of cells: a chain's are those of its space")
+    layers = isinstance(genotype, LayerwiseGenotype)
+    if layers and (args.width or args.depth):
+        raise UserError("--width and --depth are of cells: those of layers are its space's")
     depth = 'num_cells' if isinstance(genotype, CellGenotype) else 'cells_per_stage'
-    sizes = {} if chain else {'channels': args.width, depth: args.depth}
+    sizes = {} if layers else {'channels': args.width, depth: args.depth}
     net = build_net(
         genotype,
         classes,
@@ -109,7 +109,7 @@ def build_from_genotype(args: argparse.Namespace) -> tuple[nn.Module, str]:
     )
     backbone = net.backbone
     what = f'{len(genotype.operations())} layers'
-    if not chain:
+    if not layers:
         what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
 

@@ -1,4 +1,4 @@
-"""Measure what every candidate of every layer of a chain costs, for ExpectedCost.
+"""Measure what every candidate of every layer costs, for ExpectedCost.
 
 Each candidate runs alone, at the shape that its layer sees, in evaluation mode and in the memory
 format of a derived network. How a search takes the table: docs/en/configs.md.
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of a search in a chain, such as the MobileNet-like')
+    parser.add_argument('config', help='config of a layerwise search, such as the MobileNet-like')
     parser.add_argument('--out', default='costs.json', help='(default: %(default)s)')
     parser.add_argument(
         '--what',
@@ -81,7 +81,7 @@ def main() -> None:
         stem=supernet.stem_type,
         first_channels=layers[0][0][0],
         shape=shape,
-        costs=dict(chain=costs),
+        costs=dict(layerwise=costs),
     )
     if args.what == 'latency':
         kind = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
@@ -98,7 +98,7 @@ def build_supernet(cfg: Config, name: str) -> MobileNetLikeSupernet:
     """The supernet of a config.
 
     Raises:
-        UserError: The config searches no chain.
+        UserError: The config searches no layers.
     """
     backbone = (cfg.get('model') or {}).get('backbone') or {}
     kind = backbone.get('type')

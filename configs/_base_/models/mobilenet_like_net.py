@@ -1,4 +1,4 @@
-"""The network of a chain of the MobileNet-like space on ImageNet."""
+"""The network that layers of the MobileNet-like space derive on ImageNet."""
 
 model = dict(
     type='ImageClassifier',

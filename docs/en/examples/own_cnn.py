@@ -16,7 +16,7 @@ from rdarts.models import BaseSupernet
 from rdarts.registry import MODELS
 
 SPACE = dict(
-    type='ChainSpace',
+    type='LayerwiseSpace',
     name='own_cnn',
     layers=[
         ['nor_conv_1x1', 'nor_conv_3x3', 'sep_conv_5x5'],
@@ -32,7 +32,7 @@ class OwnCNN(BaseSupernet):
 
     def __init__(self, channels: int = 16, **kwargs) -> None:
         super().__init__(SPACE, **kwargs)
-        first, second, third = [edge.candidates for edge in self.space.cells['chain'].edges]
+        first, second, third = [edge.candidates for edge in self.space.cells['layerwise'].edges]
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
@@ -41,7 +41,7 @@ class OwnCNN(BaseSupernet):
         self.op3 = self.build_mixed_op(third, 2 * channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        weights = self.edge_weights()['chain']
+        weights = self.edge_weights()['layerwise']
         x = self.op1(self.stem(x), weights[0])
         x = self.op2(x, weights[1])
         return (x + self.op3(x, weights[2]),)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, NASBench201Genotype
+from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, NASBench201Genotype
 from rdarts.search_spaces import SearchSpace
 
 
@@ -52,8 +52,8 @@ def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str]]) -
     if space.genotype == 'nas_bench_201':
         ((_, ops),) = choice.items()
         return NASBench201Genotype(tuple(ops), space.name)
-    if space.genotype == 'chain':
-        return ChainGenotype(space.name, tuple(choice['chain']))
+    if space.genotype == 'layerwise':
+        return LayerwiseGenotype(space.name, tuple(choice['layerwise']))
     nodes, concat = {}, {}
     for cell, topology in space.cells.items():
         inner = range(topology.num_inputs, topology.num_nodes)

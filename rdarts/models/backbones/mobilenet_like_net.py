@@ -1,4 +1,4 @@
-"""The network of a chain of the MobileNet-like space (https://arxiv.org/abs/1812.00332)."""
+"""The network of the MobileNet-like space (https://arxiv.org/abs/1812.00332)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rdarts.models.backbones.mobilenet_like_supernet import (
     LAST_CHANNELS,
     STEM_CHANNELS,
     STEMS,
-    check_chain,
+    check_layerwise,
     stage_strides,
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
@@ -57,8 +57,8 @@ class MobileNetLikeNet(DerivedNet):
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
-        UserError: The genotype cannot be read or does not fit its space, the space is no chain of
-            stages, or an argument is out of its range.
+        UserError: The genotype cannot be read or does not fit its space, the space has no
+            stages of layers, or an argument is out of its range.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class MobileNetLikeNet(DerivedNet):
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
         check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
         space = build_space(space)
-        check_chain('MobileNetLikeNet', space, stem)
+        check_layerwise('MobileNetLikeNet', space, stem)
         self.genotype = load_genotype(genotype, space)
         self.stem_type, self.channels = stem, stem_channels
         first, *strides = stage_strides(space.stages, stem)

@@ -36,15 +36,15 @@ def stage_strides(stages: tuple[Stage, ...], stem: str) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def check_chain(name: str, space: SearchSpace, stem: str) -> None:
-    """A chain of stages and a known stem.
+def check_layerwise(name: str, space: SearchSpace, stem: str) -> None:
+    """Stages of layers and a known stem.
 
     Raises:
         UserError: They are not.
     """
-    if not space.stages or set(space.cells) != {'chain'}:
+    if not space.stages or set(space.cells) != {'layerwise'}:
         raise UserError(
-            f"space '{space.name}' does not fit {name}: it needs a chain of stages "
+            f"space '{space.name}' does not fit {name}: it needs stages of layers "
             "('mobilenet_like', or a table of that type)"
         )
     if stem not in STEMS:
@@ -99,8 +99,8 @@ class MobileNetLikeSupernet(BaseSupernet):
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
-        UserError: The space is no chain of stages, its cost table was measured for another network,
-            or an argument is out of its range.
+        UserError: The space has no stages of layers, its cost table was measured for another
+            network, or an argument is out of its range.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class MobileNetLikeSupernet(BaseSupernet):
         super().__init__(space, **kwargs)
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
         check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
-        check_chain('MobileNetLikeSupernet', self.space, stem)
+        check_layerwise('MobileNetLikeSupernet', self.space, stem)
         self._check_costs(stem=stem, first_channels=first_channels)
         self.checkpoint, self.stem_type = checkpoint, stem
         self.channels, self.out_channels = stem_channels, last_channels
         first, *strides = stage_strides(self.space.stages, stem)
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, 1e-5)
-        edges = iter(self.space.cells['chain'].edges)
+        edges = iter(self.space.cells['layerwise'].edges)
         self.layers = nn.ModuleList()
         width = first_channels
         for stage, stride in zip(self.space.stages, strides, strict=True):
@@ -159,7 +159,7 @@ class MobileNetLikeSupernet(BaseSupernet):
         """
         if self.training:
             self._check_costs(shape=list(x.shape[1:]))
-        weights = self.edge_weights()['chain']
+        weights = self.edge_weights()['layerwise']
         x = self.stem(self.image_format(x))
         for layer, beta in zip(self.layers, weights, strict=True):
             if self.checkpoint and self.training:

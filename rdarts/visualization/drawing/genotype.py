@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, ChainGenotype, Genotype, is_text, read_genotype
+from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, is_text, read_genotype
 from rdarts.visualization.style import picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ MARGIN = 0.14
 SAMPLE = 0.4  # a line of the legend
 BOLD = 1.13  # as much wider than plain text
 LINE, NODE_LINE, PILL_LINE = 1.7, 1.2, 1.1  # widths of lines, points
-CHAIN_WIDTH = 9.0  # a longer chain goes on in the next row
+ROW_WIDTH = 9.0  # more layers go on in the next row
 DPI = 150
 MAX_PIXELS = 2**16 - 1  # of a side of a PNG, matplotlib's limit
 
@@ -104,7 +104,7 @@ def draw_genotype(
     space: SearchSpace | None = None,
     renderer: str = 'auto',
 ) -> None:
-    """Draw every cell of a genotype, or a chain.
+    """Draw every cell of a genotype, or its layers.
 
     Convolutions are blue and solid, parameter-free operations orange and dashed; edges with
     ``none`` are left out and named below. The same genotype gives the same bytes of the same
@@ -152,8 +152,8 @@ def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
     """
     space = space or _registered(genotype.space)
     free = _parameter_free(space)
-    if isinstance(genotype, ChainGenotype):
-        return _paginate([_chain(genotype, free)])
+    if isinstance(genotype, LayerwiseGenotype):
+        return _paginate([_layers(genotype, free)])
     graphs = _graphs(genotype, space)
     return _paginate([_cell(graph, free, titled=len(graphs) > 1) for graph in graphs])
 
@@ -482,21 +482,21 @@ def _add_bus(
     panel.labels.append(_Label((x[columns[max(graph.concat)]] + out) / 2, floor, 'concat', look))
 
 
-def _chain(genotype: ChainGenotype, free: Iterable[str]) -> _Panel:
+def _layers(genotype: LayerwiseGenotype, free: Iterable[str]) -> _Panel:
     """Rows of nodes from left to right; the edge between two rows runs back between them."""
     panel = _Panel('')
     layers = genotype.layers
     names = ['in 0', *(str(i) for i in range(1, len(layers))), f'out {len(layers)}']
     widths = [max(_text_width(name) + 0.2, 0.36) for name in names]
     x, y, row_height = widths[0] / 2, 0.0, NODE_HEIGHT + 2 * LANE
-    panel.boxes.append(_Box(x, y, widths[0], names[0], True, 'chain-node-0'))
+    panel.boxes.append(_Box(x, y, widths[0], names[0], True, 'layerwise-node-0'))
     for index, operation in enumerate(layers):
         look, target = _look(operation, free), index + 1
         room = _pill_width(operation) + 0.42
         previous = panel.boxes[-1]
         start = previous.x + previous.width / 2
-        gid = f'chain-edge-{index}-{target}'
-        if start + room + widths[target] <= CHAIN_WIDTH or index == 0:
+        gid = f'layerwise-edge-{index}-{target}'
+        if start + room + widths[target] <= ROW_WIDTH or index == 0:
             x = start + room + widths[target] / 2
             points = [(start, y), (x - widths[target] / 2, y)]
             panel.labels.append(_Label(start + room / 2 - HEAD / 2, y, operation, look))
@@ -510,7 +510,9 @@ def _chain(genotype: ChainGenotype, free: Iterable[str]) -> _Panel:
             y = below
         panel.lines.append(_Line(points, look, gid))
         outer = target == len(layers)
-        panel.boxes.append(_Box(x, y, widths[target], names[target], outer, f'chain-node-{target}'))
+        panel.boxes.append(
+            _Box(x, y, widths[target], names[target], outer, f'layerwise-node-{target}')
+        )
     return panel
 
 

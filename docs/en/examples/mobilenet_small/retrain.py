@@ -1,4 +1,4 @@
-"""A chain of the small MobileNet-like space: 40 epochs at 64 pixels."""
+"""A network of the small MobileNet-like space: 40 epochs at 64 pixels."""
 
 _base_ = ['../../../../configs/retrain/mobilenet_like_imagenet.py']
 
