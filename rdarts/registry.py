@@ -84,6 +84,8 @@ METRICS = _child('METRICS', 'rdarts.datasets')
 # Collate functions
 FUNCTIONS = _child('FUNCTIONS', folders=('rdarts.datasets',))
 
+# Forms of genotypes: how what was found is written, read, drawn and encoded
+GENOTYPE_FORMS = _own('form of genotypes', 'rdarts.genotypes')
 # Search spaces: tables of nodes, edges and candidates
 SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')
 # How the candidates of an edge are mixed (the mutables)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, load_genotype
 from rdarts.utils.signatures import misfit
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.data import Dataset
 
+    from rdarts.genotypes import Genotype
     from rdarts.models.classifier import Classifier
     from rdarts.search_spaces import SearchSpace
 
@@ -54,6 +54,7 @@ def build_net(
     Raises:
         UserError: The genotype cannot be read, or an argument does not fit.
     """
+    from rdarts.genotypes import CellGenotype, LayerwiseGenotype, load_genotype
     from rdarts.models.backbones import DARTSNet, MobileNetLikeNet, NASBench201Net
     from rdarts.models.backbones.base_supernet import check_sizes
     from rdarts.models.classifier import Classifier

@@ -404,7 +404,7 @@ class NASBench201:
         """Look a cell up.
 
         Args:
-            cell (str | int | NASBench201Genotype): Official string, official index, or genotype.
+            cell (str | int | DenseCellGenotype): Official string, official index, or genotype.
 
         Raises:
             UserError: There is no such cell.

@@ -71,7 +71,7 @@ def _table(space: SearchSpace) -> dict[str, Any]:
         layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
         keys = ('name', 'parameter_free')
         return dict(type='LayerwiseSpace', layers=layers, **{key: data[key] for key in keys})
-    keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free')
+    keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free', 'table')
     return dict(type='CellSpace', **{key: data[key] for key in keys})
 
 

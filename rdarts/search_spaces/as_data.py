@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from rdarts.errors import UserError
+from rdarts.registry import GENOTYPE_FORMS
 from rdarts.search_spaces.base import SearchSpace, Stage, cell_space
-
-FORMS = ('cell', 'nas_bench_201', 'layerwise')
 
 
 def to_data(space: SearchSpace) -> dict[str, Any]:
@@ -25,6 +24,7 @@ def to_data(space: SearchSpace) -> dict[str, Any]:
         name=space.name,
         genotype=space.genotype,
         discretizer=space.discretizer,
+        table=space.table,
         cells={
             cell: dict(
                 num_inputs=topology.num_inputs,
@@ -54,8 +54,9 @@ def from_data(data: Any) -> SearchSpace:
     if not isinstance(data, Mapping):
         raise UserError(f'a search space must be an object, but is a {type(data).__name__}')
     form, cells = data.get('genotype'), data.get('cells')
-    if form not in FORMS:
-        raise UserError(f"the space's genotype must be one of {', '.join(FORMS)}")
+    if not isinstance(form, str) or form not in GENOTYPE_FORMS.module_dict:
+        known = ', '.join(sorted(GENOTYPE_FORMS.module_dict))
+        raise UserError(f"the space's genotype must be one of {known}")
     for cell, table in cells.items() if isinstance(cells, Mapping) else ():
         # not from `candidates` alone, which could mean any number of edges
         if not isinstance(table, Mapping) or 'edges' not in table:
@@ -68,11 +69,12 @@ def from_data(data: Any) -> SearchSpace:
     ):
         raise UserError("the space's operation_args must be an object of objects")
     space = cell_space(data.get('name'), cells, str(data.get('discretizer')), arguments, free)
-    if form != 'cell' and not _fits(form, space.cells):
+    if not GENOTYPE_FORMS.module_dict[form].fits(space.cells):
         raise UserError(f"the space's cells are not of the form {form}")
     space = replace(
         space,
         genotype=form,
+        table=_table(data.get('table')),
         repeated_edges=data.get('repeated_edges') is True,
         stages=_stages(data.get('stages', [])),
     )
@@ -81,17 +83,10 @@ def from_data(data: Any) -> SearchSpace:
     return space
 
 
-def _fits(form: str, topologies: Mapping[str, Any]) -> bool:
-    """Whether there is one cell, with the edges of layers or of a dense cell."""
-    if len(topologies) != 1:
-        return False
-    ((cell, topology),) = topologies.items()
-    pairs = [(edge.source, edge.target) for edge in topology.edges]
-    if form == 'layerwise':
-        return cell == 'layerwise' and pairs == [(i, i + 1) for i in range(len(pairs))]
-    nodes = range(topology.num_nodes)
-    dense = len(pairs) == len(nodes) * (len(nodes) - 1) // 2
-    return topology.num_inputs == 1 and dense
+def _table(name: Any) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise UserError("the space's table must be a name")
+    return name
 
 
 def _stages(rows: Any) -> tuple[Stage, ...]:

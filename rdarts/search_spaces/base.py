@@ -99,8 +99,10 @@ class SearchSpace:
     Args:
         name (str): Name that genotypes and checkpoints carry.
         cells (dict[str, CellTopology]): Topology of each cell type.
-        genotype (str): Form of what is found: ``'cell'``, ``'nas_bench_201'`` or ``'layerwise'``.
+        genotype (str): Form of what is found, a name in ``GENOTYPE_FORMS``.
         discretizer (str): Default rule from alpha to genotype, a name in ``DISCRETIZERS``.
+        table (str, optional): The benchmark that holds what each genotype reaches, a name in
+            ``BENCHMARKS``. Defaults to none.
         operation_args (dict[str, dict]): Further arguments of an operation's builder in this
             space. Defaults to none.
         parameter_free (frozenset[str]): Candidates that count as parameter-free.
@@ -115,6 +117,7 @@ class SearchSpace:
     cells: Mapping[str, CellTopology]
     genotype: str = 'cell'
     discretizer: str = 'TopEdges'
+    table: str | None = None
     operation_args: Mapping[str, Mapping] = field(default_factory=dict)
     parameter_free: frozenset[str] = PARAMETER_FREE
     repeated_edges: bool = False
@@ -277,6 +280,7 @@ def cell_space(
     discretizer: str | None = None,
     operation_args: Mapping[str, Mapping] | None = None,
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
+    table: str | None = None,
 ) -> SearchSpace:
     """A space of one's own, from a table.
 
@@ -289,6 +293,7 @@ def cell_space(
             else to ``'Argmax'``.
         operation_args (dict[str, dict], optional): Arguments of single operations.
         parameter_free (Sequence[str]): Candidates without weights.
+        table (str, optional): The benchmark that holds what its genotypes reach. Defaults to none.
 
     Raises:
         UserError: The table is not a cell's.
@@ -296,7 +301,7 @@ def cell_space(
     _check_name(name)
     if not isinstance(cells, Mapping) or not cells:
         raise UserError(f"space '{name}': cells must be a dict of one cell type or more")
-    topologies = {cell: _topology(cell, table) for cell, table in cells.items()}
+    topologies = {cell: _topology(cell, entry) for cell, entry in cells.items()}
     known = {name for cell in topologies.values() for e in cell.edges for name in e.candidates}
     for operation in operation_args or {}:
         if operation not in known:
@@ -309,6 +314,7 @@ def cell_space(
         name=name,
         cells=topologies,
         genotype='cell',
+        table=table,
         discretizer=discretizer or ('TopEdges' if concat else 'Argmax'),
         operation_args=dict(operation_args or {}),
         parameter_free=frozenset(parameter_free),

@@ -14,7 +14,8 @@ def nas_bench_201() -> SearchSpace:
     return SearchSpace(
         name='nas_bench_201',
         cells={'cell': dense_cell(1, 4, CANDIDATES, output='last')},
-        genotype='nas_bench_201',
+        genotype='dense_cell',
         discretizer='Argmax',
+        table='nas_bench_201',
         operation_args={'avg_pool_3x3': dict(norm=False)},
     )

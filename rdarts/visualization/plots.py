@@ -281,7 +281,7 @@ def _plot_accuracy(runs: Sequence[SearchRun], table: NASBench201 | None):
 
 
 def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
-    if runs[0].space.genotype != 'nas_bench_201':
+    if runs[0].space.table is None:
         raise NothingToPlot(f"no table holds cells of the space '{runs[0].space.name}'")
     if table is None:
         raise NothingToPlot('there is no NAS-Bench-201 table: set RDARTS_DATA or --table')
@@ -401,7 +401,7 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
     for run in runs:
         searched = f'searched on {run.dataset}'
         found = {}
-        if run.space.genotype == 'nas_bench_201' and table is not None:
+        if run.space.table is not None and table is not None:
             found = {
                 (TABLE_ACCURACY, f'{searched}, {name}' if several else name): table_accuracy(
                     table, run.found, key

@@ -57,7 +57,7 @@ def write_report(
     Raises:
         UserError: A log holds no epoch, there are too many runs, or the file cannot be written.
     """
-    if runs[0].space.genotype != 'nas_bench_201':
+    if runs[0].space.table is None:
         table = None
     charts = _charts(runs, table)
     names = [len({line['name'] for line in chart['lines']}) for chart in charts]
@@ -241,7 +241,7 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
     """Lines over epochs: title, unit, and a line for each run and name."""
     space = runs[0].space
     found = []
-    if space.genotype == 'nas_bench_201':
+    if space.table is not None:
         marks = series.optima(table)
         for name, read in series.accuracies(table).items():
             title = f'The cell in the table, {name}'

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from rdarts.apis import build_net, build_supernet, search
 from rdarts.errors import UserError
-from rdarts.genotypes import NASBench201Genotype, load_genotype
+from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.models import DARTSSupernet, NASBench201Supernet
 
 SMALL = dict(channels=4, cells_per_stage=1, batch_size=8)
@@ -98,7 +98,7 @@ def test_supernets():
 
 def test_a_search_finds_a_genotype_and_says_how(tmp_path):
     found = search('nas_bench_201', images(), epochs=2, work_dir=tmp_path, **SMALL)
-    assert isinstance(found.genotype, NASBench201Genotype)
+    assert isinstance(found.genotype, DenseCellGenotype)
     assert found.genotype == load_genotype(tmp_path)
     assert found.alphas['cell'].shape == (6, 5) and not found.alphas['cell'].requires_grad
     assert [row['epoch'] for row in found.history] == [1, 2]

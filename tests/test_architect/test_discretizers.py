@@ -11,7 +11,7 @@ import torch
 
 from rdarts.architect.discretizers import Argmax, Discretizer, TopEdges
 from rdarts.errors import UserError
-from rdarts.genotypes import NASBench201Genotype, load_genotype
+from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.registry import DISCRETIZERS, build
 from rdarts.search_spaces import build_space
 
@@ -121,9 +121,11 @@ def test_argmax_of_every_cell_edge():
     for _ in range(20):
         alpha = torch.randn(6, 5)
         ops = tuple(NB201.candidates[i] for i in alpha.argmax(1).tolist())
-        assert Argmax()({'cell': alpha}, NB201) == NASBench201Genotype(ops)
+        assert Argmax()({'cell': alpha}, NB201) == DenseCellGenotype(NB201.name, ops)
         ops = tuple(NB201.candidates[1:][i] for i in alpha[:, 1:].argmax(1).tolist())
-        assert Argmax(allow_none=False)({'cell': alpha}, NB201) == NASBench201Genotype(ops)
+        assert Argmax(allow_none=False)({'cell': alpha}, NB201) == DenseCellGenotype(
+            NB201.name, ops
+        )
 
 
 def test_none_may_be_derived_unless_told_otherwise():

@@ -16,7 +16,7 @@ from synthetic_table import CELLS, accuracy_of, table_lines
 from rdarts.benchmarks import NASBench201, find_table
 from rdarts.benchmarks.nas_bench_201 import _SIZES
 from rdarts.errors import UserError
-from rdarts.genotypes import NASBench201Genotype
+from rdarts.genotypes import DenseCellGenotype
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = (
@@ -65,7 +65,7 @@ def test_best_of_each_column(table):
 
 
 def test_lookup_by_string_index_and_genotype_agree(table):
-    genotype = NASBench201Genotype.from_string(CELL)
+    genotype = DenseCellGenotype.from_string(CELL)
     records = [table.query(key) for key in (CELL, 9930, np.int64(9930), genotype)]
     assert {record.index for record in records} == {9930}
     assert {record.arch_str for record in records} == {CELL}

@@ -12,7 +12,7 @@ from torch import nn
 
 from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, NASBench201Genotype
+from rdarts.genotypes import CellGenotype, DenseCellGenotype
 from rdarts.models import NASBench201Net, NASBench201Supernet
 
 CELL = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
@@ -230,7 +230,7 @@ def test_a_space_of_another_form():
 def test_a_genotype_object_or_its_data_or_its_file(tmp_path):
     from rdarts.genotypes import dumps
 
-    genotype = NASBench201Genotype.from_string(CELL)
+    genotype = DenseCellGenotype.from_string(CELL)
     path = tmp_path / 'genotype.json'
     path.write_text(dumps(genotype))
     for source in (genotype, genotype.to_dict(), path, str(path)):

@@ -55,7 +55,7 @@ def test_the_name_alone_stands_for_the_registered_space_only():
     ('change', 'lost'),
     [
         (dict(repeated_edges=True, genotype='cell'), 'repeated_edges'),
-        (dict(genotype='nas_bench_201', name='mine'), 'genotype'),
+        (dict(genotype='dense_cell', name='mine'), 'genotype'),
         (dict(costs={'cell': ((1.0,) * 5,) * 6}, name='mine', genotype='cell'), 'costs'),
     ],
 )

@@ -62,7 +62,7 @@ def test_nothing_that_is_named_is_looked_up(tmp_path):
         dict(type='os.system', command=f'touch {tmp_path / "ran"}'),
         dict(to_data(build_space('darts')), cells=dict(a=dict(num_nodes=10**9, candidates=['b']))),
         dict(to_data(build_space('nas_bench_201')), genotype='layerwise'),
-        dict(to_data(build_space('mobilenet_like')), genotype='nas_bench_201'),
+        dict(to_data(build_space('mobilenet_like')), genotype='dense_cell'),
     ):
         with pytest.raises(UserError):
             from_data(data)

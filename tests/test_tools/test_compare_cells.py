@@ -6,7 +6,7 @@ import json
 
 from helpers import run_tool
 
-from rdarts.genotypes import LayerwiseGenotype, NASBench201Genotype, dumps, parse_genotype
+from rdarts.genotypes import DenseCellGenotype, LayerwiseGenotype, dumps, parse_genotype
 
 CELL = '|nor_conv_1x1~0|+|skip_connect~0|none~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|'
 SMALL = [
@@ -49,7 +49,7 @@ def test_three_cells_are_trained_alike_and_only_once(tmp_path):
 
 
 def test_it_says_on_which_images_and_that_the_search_was_on_others(tmp_path):
-    found = NASBench201Genotype(('skip_connect',) * 6)
+    found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))
     (tmp_path / 'retrain.py').touch()
     images = dict(type='rdarts.ImageFolder', data_root=str(tmp_path / 'my own'))
@@ -62,7 +62,7 @@ def test_it_says_on_which_images_and_that_the_search_was_on_others(tmp_path):
 
 
 def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
-    found = NASBench201Genotype(('skip_connect',) * 6)
+    found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))
     done = compare(tmp_path, *SMALL)
     assert done.code == 0
@@ -71,7 +71,7 @@ def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
 
 
 def test_a_lost_table_is_read_from_the_checkpoints_and_another_seed_trains_anew(tmp_path):
-    found = NASBench201Genotype(('skip_connect',) * 6)
+    found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))
     assert compare(tmp_path, *SMALL).code == 0
     before, folder = results(tmp_path), tmp_path / 'compare'

@@ -36,7 +36,7 @@ from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import FILE, named, same_images, training_images
 from rdarts.engine import launch
 from rdarts.errors import Interrupted, UserError
-from rdarts.genotypes import NASBench201Genotype, count_skips, load_genotype
+from rdarts.genotypes import DenseCellGenotype, count_skips, load_genotype
 from rdarts.utils.commands import command, shown_path
 from rdarts.utils.files import write_atomically
 
@@ -45,7 +45,7 @@ BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
 ACCURACY = 'val/accuracy/top1'
 
 
-def read_found(search_dir: Path) -> NASBench201Genotype:
+def read_found(search_dir: Path) -> DenseCellGenotype:
     """The genotype of a search.
 
     Raises:
@@ -74,7 +74,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(data, indent=1) + '\n').encode())
 
 
-def make_config(args: argparse.Namespace, genotype: NASBench201Genotype) -> Config:
+def make_config(args: argparse.Namespace, genotype: DenseCellGenotype) -> Config:
     """The config that trains a cell, without a work directory."""
     cfg = launch.load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model') or 'genotype' not in (cfg.model.get('backbone') or {}):
@@ -88,7 +88,7 @@ def make_config(args: argparse.Namespace, genotype: NASBench201Genotype) -> Conf
     return cfg
 
 
-def describe(cfg: Config, genotype: NASBench201Genotype, seed: int) -> dict[str, Any]:
+def describe(cfg: Config, genotype: DenseCellGenotype, seed: int) -> dict[str, Any]:
     """What a result depends on: a stored one counts only where all of it is the same."""
     text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -172,7 +172,7 @@ def main() -> None:
     cells = dict(found=read_found(search_dir))
     labels = {name: name.replace('_', ' ') for name in ('found', *BASELINES)}
     for name, operation in BASELINES.items():
-        baseline = NASBench201Genotype((operation,) * len(cells['found'].ops))
+        baseline = DenseCellGenotype(SPACE, (operation,) * len(cells['found'].ops))
         if baseline == cells['found']:
             labels['found'] = f'found = {labels[name]}'
             print(f'the found cell is the {labels[name]} cell: it is trained once')

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, NASBench201Genotype
+from rdarts.genotypes import Genotype, form_named
 from rdarts.search_spaces import SearchSpace
 
 
@@ -49,17 +49,4 @@ def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str]]) -
         space (SearchSpace): The space.
         choice (Mapping[str, list[str]]): For each cell type the operation of each edge.
     """
-    if space.genotype == 'nas_bench_201':
-        ((_, ops),) = choice.items()
-        return NASBench201Genotype(tuple(ops), space.name)
-    if space.genotype == 'layerwise':
-        return LayerwiseGenotype(space.name, tuple(choice['layerwise']))
-    nodes, concat = {}, {}
-    for cell, topology in space.cells.items():
-        inner = range(topology.num_inputs, topology.num_nodes)
-        nodes[cell] = tuple(
-            tuple((choice[cell][i], topology.edges[i].source) for i in topology.edges_into(node))
-            for node in inner
-        )
-        concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
-    return CellGenotype(space.name, nodes, concat)
+    return form_named(space.genotype).of_edges(space, choice)

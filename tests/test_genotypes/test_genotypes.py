@@ -8,12 +8,11 @@ import re
 
 import pytest
 
-from rdarts import genotypes
 from rdarts.errors import UserError
 from rdarts.genotypes import (
     CellGenotype,
+    DenseCellGenotype,
     LayerwiseGenotype,
-    NASBench201Genotype,
     count_skips,
     dumps,
     from_dict,
@@ -24,6 +23,8 @@ from rdarts.genotypes import (
     short_form,
     skips_by_cell,
 )
+from rdarts.genotypes.cell import MAX_NODES
+from rdarts.genotypes.reading import MAX_BYTES
 from rdarts.search_spaces import build_space
 
 NB201 = (
@@ -107,13 +108,13 @@ def test_their_operations_do_not_fit_either(operation):
 
 def test_nas_bench_201_string():
     genotype = load_genotype(NB201)
-    assert genotype == NASBench201Genotype(NB201_OPS)
+    assert genotype == DenseCellGenotype('nas_bench_201', NB201_OPS)
     assert genotype.to_string() == NB201
 
 
 GENOTYPES = {
     'darts': parse_genotype(DARTS_V1),
-    'nas_bench_201': NASBench201Genotype(NB201_OPS),
+    'nas_bench_201': DenseCellGenotype('nas_bench_201', NB201_OPS),
     'row': LayerwiseGenotype('row', ('skip_connect', 'nor_conv_1x1')),
 }
 
@@ -134,7 +135,7 @@ def test_json_goes_there_and_back(name, tmp_path):
 
 def test_json_of_a_genotype_is_plain_data():
     assert GENOTYPES['nas_bench_201'].to_dict() == dict(
-        space='nas_bench_201', kind='nas_bench_201', cell=NB201
+        space='nas_bench_201', kind='dense_cell', cell=NB201
     )
     data = GENOTYPES['darts'].to_dict()
     assert data['cells']['normal']['nodes'][0] == [['sep_conv_3x3', 1], ['sep_conv_3x3', 0]]
@@ -160,8 +161,8 @@ def test_count_skips():
     assert count_skips(GENOTYPES['darts']) == 6
     assert count_skips(GENOTYPES['nas_bench_201']) == 1
     assert count_skips(GENOTYPES['row']) == 1
-    assert count_skips(NASBench201Genotype(('skip_connect',) * 6)) == 6
-    assert count_skips(NASBench201Genotype(('none',) * 6)) == 0
+    assert count_skips(DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)) == 6
+    assert count_skips(DenseCellGenotype('nas_bench_201', ('none',) * 6)) == 0
 
 
 # What is refused: never evaluated, always one line
@@ -219,9 +220,9 @@ def test_a_range_is_small_or_refused(bounds):
 
 def test_the_largest_range():
     text = "Genotype(a=[('x', 0), ('x', 1)], a_concat=range(0, {}))"
-    assert len(parse_genotype(text.format(genotypes.MAX_NODES)).concat['a']) == 1000
+    assert len(parse_genotype(text.format(MAX_NODES)).concat['a']) == 1000
     with pytest.raises(UserError, match=EXPECTED):
-        parse_genotype(text.format(genotypes.MAX_NODES + 1))
+        parse_genotype(text.format(MAX_NODES + 1))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +363,7 @@ def test_other_calls_are_no_data(value, tmp_path, monkeypatch):
 
 def test_what_is_neither_file_nor_genotype():
     refused('x' * 5000, r'expected a file, Genotype\(normal=')
-    refused("Genotype(normal=[('" + 'x' * genotypes.MAX_BYTES, 'longer than 4,194,304 characters')
+    refused("Genotype(normal=[('" + 'x' * MAX_BYTES, 'longer than 4,194,304 characters')
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no named pipes')
@@ -372,12 +373,12 @@ def test_only_regular_files_are_read(tmp_path):
     refused(tmp_path / 'genotype.json', 'cannot read the genotype .*: not a regular file')
     refused('/dev/zero', 'cannot read the genotype /dev/zero: not a regular file')
     refused(tmp_path, 'holds no genotype.json')
-    (tmp_path / 'large.json').write_bytes(b' ' * (genotypes.MAX_BYTES + 1))
+    (tmp_path / 'large.json').write_bytes(b' ' * (MAX_BYTES + 1))
     refused(tmp_path / 'large.json', 'larger than 4,194,304 bytes')
 
 
 def test_another_space():
-    refused(NB201, "is of the space 'darts'|no candidate|kind 'nas_bench_201'", 'darts')
+    refused(NB201, "is of the space 'darts'|no candidate|kind 'dense_cell'", 'darts')
     text = dumps(GENOTYPES['nas_bench_201'])
     message = refused(text, "is of the space 'nas_bench_201', but 'darts' is needed", 'darts')
     assert 'search in that space' in message
@@ -391,17 +392,20 @@ def test_another_space():
 @pytest.mark.parametrize(
     ('data', 'message'),
     [
-        (dict(space='darts', kind='nas_bench_201', cell='|none~0|'), "kind 'nas_bench_201', but"),
+        (dict(space='darts', kind='dense_cell', cell='|none~0|'), "kind 'dense_cell', but"),
         (
             dict(
                 space='nas_bench_201',
                 kind='cell',
                 cells=dict(cell=dict(nodes=[[['none', 0]]] * 3, concat=[3])),
             ),
-            "of kind 'cell', but those of the space 'nas_bench_201' are of kind 'nas_bench_201'",
+            "of kind 'cell', but those of the space 'nas_bench_201' are of kind 'dense_cell'",
         ),
         (dict(space='darts', kind='layerwise', layers=['none']), "kind 'layerwise', but"),
-        (dict(space='darts', kind='tree'), r"must be an object with 'space'.*\(cell, layerwise, n"),
+        (
+            dict(space='darts', kind='tree'),
+            r"must be an object with 'space'.*\(cell, dense_cell",
+        ),
         (dict(space='darts', kind=[]), "must be an object with 'space'"),
         (dict(space='darts'), "must be an object with 'space'"),
         (dict(kind='layerwise', layers=[]), "must be an object with 'space'"),
@@ -417,7 +421,7 @@ def test_another_space():
             dict(space='darts', kind='cell', cells=dict(a=dict(nodes=[['ab']], concat=[]))),
             "a node must be an integer, but is 'b'",
         ),
-        (dict(space='nas_bench_201', kind='nas_bench_201', cell=3), 'must be a name, but is 3'),
+        (dict(space='nas_bench_201', kind='dense_cell', cell=3), 'must be a name, but is 3'),
         (dict(space='row', kind='layerwise', layers=[1]), 'an operation must be a name, but is 1'),
         (dict(space='row', kind='layerwise', layers=3), "no valid JSON of kind 'layerwise'"),
     ],

@@ -1,0 +1,246 @@
+"""The kept edges of every cell type, as DARTS writes them (https://arxiv.org/abs/1806.09055)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rdarts.errors import UserError
+from rdarts.genotypes.form import (
+    Genotype,
+    Graph,
+    as_index,
+    as_name,
+    check_edge,
+    check_space,
+    find_space,
+)
+from rdarts.registry import GENOTYPE_FORMS
+
+if TYPE_CHECKING:
+    from rdarts.search_spaces import CellTopology, SearchSpace
+
+MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
+NUMPY = re.compile(r'(?:np|numpy)\.(?:u?int\d*|int_|intp|str_)')
+
+
+@GENOTYPE_FORMS.register_module(name='cell')
+@dataclass(frozen=True)
+class CellGenotype(Genotype):
+    """The kept edges of every cell type.
+
+    Args:
+        space (str): Name of its space.
+        nodes (dict[str, tuple]): For each cell type, one tuple of ``(operation, source)`` pairs
+            for each node that is no input.
+        concat (dict[str, tuple[int, ...]]): For each cell type, the nodes that form the output.
+    """
+
+    kind: ClassVar[str] = 'cell'
+    start: ClassVar[re.Pattern[str]] = re.compile(r'(?<![\w\'"])Genotype\s*\(')
+    space: str
+    nodes: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]]
+    concat: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def fits(cls, cells: Mapping[str, CellTopology]) -> bool:
+        """Any cells do."""
+        return bool(cells)
+
+    @classmethod
+    def takes(cls, text: str) -> bool:
+        """See :class:`Genotype`."""
+        return text.startswith('Genotype')
+
+    @classmethod
+    def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str]]) -> CellGenotype:
+        """See :class:`Genotype`."""
+        nodes, concat = {}, {}
+        for cell, topology in space.cells.items():
+            inner = range(topology.num_inputs, topology.num_nodes)
+            names = operations[cell]
+            nodes[cell] = tuple(
+                tuple((names[i], topology.edges[i].source) for i in topology.edges_into(node))
+                for node in inner
+            )
+            concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
+        return cls(space.name, nodes, concat)
+
+    def validate(self, space: str | Mapping | SearchSpace) -> CellGenotype:
+        """See :class:`Genotype`."""
+        space = find_space(space)
+        check_space(self, space)
+        if set(self.nodes) != set(space.cells):
+            raise UserError(
+                f"genotype: it has the cells {sorted(self.nodes)}, but space '{space.name}' has "
+                f'{sorted(space.cells)}'
+            )
+        for cell, topology in space.cells.items():
+            nodes = self.nodes[cell]
+            expected = topology.num_nodes - topology.num_inputs
+            if len(nodes) != expected:
+                raise UserError(
+                    f"genotype, cell '{cell}': it has {len(nodes)} nodes, but needs {expected}"
+                )
+            for target, edges in enumerate(nodes, topology.num_inputs):
+                if not edges:
+                    raise UserError(f"genotype, cell '{cell}': node {target} has no edge")
+                repeated = len({source for _, source in edges}) != len(edges)
+                if repeated and not space.repeated_edges:
+                    raise UserError(f"genotype, cell '{cell}': node {target} reads one node twice")
+                for operation, source in edges:
+                    check_edge(cell, topology, source, target, operation)
+            concat = self.concat[cell]
+            if not concat or len(set(concat)) != len(concat):
+                raise UserError(
+                    f"genotype, cell '{cell}': the output must be nodes, each once, but is "
+                    f'{list(concat)}'
+                )
+            for node in concat:
+                if not topology.num_inputs <= node < topology.num_nodes:
+                    raise UserError(
+                        f"genotype, cell '{cell}': output node {node} is not one of "
+                        f'{topology.num_inputs} to {topology.num_nodes - 1}'
+                    )
+        return self
+
+    def operations_by_cell(self) -> dict[str, list[str]]:
+        """See :class:`Genotype`."""
+        return {
+            cell: [name for edges in nodes for name, _ in edges]
+            for cell, nodes in self.nodes.items()
+        }
+
+    def to_string(self) -> str:
+        """The official text, ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``."""
+        parts = []
+        for cell, nodes in self.nodes.items():
+            pairs = [tuple(edge) for edges in nodes for edge in edges]
+            concat = list(self.concat[cell])
+            if concat == list(range(concat[0], concat[-1] + 1)):
+                concat = f'range({concat[0]}, {concat[-1] + 1})'
+            parts.append(f'{cell}={pairs}, {cell}_concat={concat}')
+        return f'Genotype({", ".join(parts)})'
+
+    @classmethod
+    def from_string(cls, text: str, space: str) -> CellGenotype:
+        """Parse ``Genotype(normal=[...], normal_concat=range(2, 6), ...)``.
+
+        Raises:
+            UserError: The text is not of that form.
+        """
+        problem = UserError(
+            f"genotype {text[:60]!r}: expected Genotype(normal=[('op', node), ...], "
+            'normal_concat=[...], reduce=[...], reduce_concat=[...])'
+        )
+        try:
+            call = ast.parse(text, mode='eval').body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            raise problem from None
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args):
+            raise problem
+        if call.func.id != 'Genotype':
+            raise problem
+        values: dict[str, Any] = {}
+        try:
+            for keyword in call.keywords:
+                values[keyword.arg] = _written(keyword.value)
+        except UserError:
+            raise
+        except (ValueError, RecursionError, MemoryError):
+            raise problem from None
+        nodes, concat = {}, {}
+        try:
+            for cell in [name for name in values if name and not name.endswith('_concat')]:
+                pairs = [(as_name(op), as_index(source)) for op, source in values[cell]]
+                if len(pairs) % 2:
+                    raise UserError(
+                        f"genotype, cell '{cell}': two edges a node, but it has {len(pairs)} edges"
+                    )
+                nodes[cell] = tuple(zip(pairs[::2], pairs[1::2], strict=True))
+                concat[cell] = tuple(as_index(i) for i in values[f'{cell}_concat'])
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError):
+            raise problem from None
+        if not nodes:
+            raise problem
+        return cls(space, nodes, concat)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data."""
+        cells = {
+            cell: dict(
+                nodes=[[list(edge) for edge in edges] for edges in nodes],
+                concat=list(self.concat[cell]),
+            )
+            for cell, nodes in self.nodes.items()
+        }
+        return dict(space=self.space, kind=self.kind, cells=cells)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CellGenotype:
+        """Inverse of :meth:`to_dict`."""
+        nodes, concat = {}, {}
+        for cell, table in data['cells'].items():
+            nodes[cell] = tuple(
+                tuple((as_name(op), as_index(source)) for op, source in edges)
+                for edges in table['nodes']
+            )
+            concat[cell] = tuple(as_index(node) for node in table['concat'])
+        return cls(data['space'], nodes, concat)
+
+    def graphs(self, space: SearchSpace | None = None) -> list[Graph]:
+        """See :class:`Genotype`.
+
+        Raises:
+            UserError: Nodes and output of a cell do not fit.
+        """
+        return [self._graph(cell, space) for cell in self.nodes]
+
+    def _graph(self, cell: str, space: SearchSpace | None) -> Graph:
+        nodes, concat = self.nodes[cell], self.concat[cell]
+        if space is not None and cell in space.cells:
+            num_inputs = space.cells[cell].num_inputs
+        else:
+            # the last node is always part of the output
+            num_inputs = max(concat, default=0) + 1 - len(nodes)
+        last = num_inputs + len(nodes) - 1
+        if not nodes or not concat or min(concat) < 0 or max(concat) > last or num_inputs < 1:
+            raise UserError(f"genotype, cell '{cell}': nodes and output do not fit: {list(concat)}")
+        edges = tuple(
+            (source, target, operation)
+            for target, pairs in enumerate(nodes, num_inputs)
+            for operation, source in pairs
+        )
+        return Graph(cell, num_inputs, num_inputs + len(nodes), edges, tuple(concat))
+
+
+def _written(node: ast.AST) -> Any:
+    """What an expression says, where it is data as Python or numpy print it; nothing is called.
+
+    Raises:
+        ValueError: It is anything else.
+        UserError: The bounds of a range are no integers.
+    """
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_written(item) for item in node.elts]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -as_index(_written(node.operand))
+    if not isinstance(node, ast.Call) or node.keywords:
+        raise ValueError
+    name, args = ast.unparse(node.func), [_written(arg) for arg in node.args]
+    if name == 'range' and len(args) == 2:
+        first, last = map(as_index, args)
+        if 0 <= first < last <= MAX_NODES:
+            return list(range(first, last))
+    elif name in ('list', 'tuple') and len(args) == 1 and isinstance(args[0], list):
+        return args[0]
+    elif NUMPY.fullmatch(name) and len(args) == 1 and type(args[0]) in (int, str):
+        return args[0]
+    raise ValueError
