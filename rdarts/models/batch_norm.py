@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rdarts.models import kernels
-from rdarts.models.kernels import gradient_rows, rows
+from rdarts.models.kernels import Backend, batch_norm_backward, choose_backend, to_nhwc
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -31,25 +30,26 @@ class BatchNorm2d(nn.BatchNorm2d):
         return _Normalise.apply(self, x, self.weight, self.bias)
 
     def normalise(
-        self, y: Tensor, moments: Tensor, affine: Sequence[Tensor]
+        self, backend: Backend, y: Tensor, moments: Tensor, affine: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The result for an image whose moments are known; running statistics move in training.
 
         Args:
+            backend (Backend): Whose kernels run.
             y (Tensor): [N, H, W, C].
             moments (Tensor): Its mean and biased variance, [2, C] in float64.
             affine (Sequence[Tensor]): Weight and bias, or nothing.
 
         Returns:
             tuple[Tensor, Tensor]: The result, [N, C, H, W] in channels_last; and what
-            :func:`~rdarts.models.kernels.batch_norm` returned.
+            ``backend.batch_norm`` returned.
         """
         running = None
         if self.running_mean is not None:
             running = (self.running_mean[None], self.running_var[None])
             if self.training:
                 self.num_batches_tracked.add_(1)
-        norm = kernels.batch_norm(
+        norm = backend.batch_norm(
             moments[None],
             y[..., 0].numel(),
             running,
@@ -59,16 +59,19 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.takes_batch,
             (0,),
         )
-        out = kernels.empty_images(y, y.shape[-1], *y.shape[1:3])
+        out = backend.empty_images(y, y.shape[-1], *y.shape[1:3])
         scale, shift = norm[2:].to(y.dtype)
-        kernels.mix([rows(out)], [False], [y], [0], scale, shift)
+        backend.mix([to_nhwc(out)], [False], [y], [0], scale, shift)
         return out, norm
 
 
-def gradient(norm: Tensor, batch: bool, g: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+def gradient(
+    backend: Backend, norm: Tensor, batch: bool, g: Tensor, y: Tensor
+) -> tuple[Tensor, list[Tensor]]:
     """Backward of :meth:`BatchNorm2d.normalise`.
 
     Args:
+        backend (Backend): Whose kernels run.
         norm (Tensor): What it returned.
         batch (bool): Whether it took the statistics of the batch.
         g (Tensor): The gradient of the result, [N, H, W, C].
@@ -78,8 +81,8 @@ def gradient(norm: Tensor, batch: bool, g: Tensor, y: Tensor) -> tuple[Tensor, l
         tuple[Tensor, list[Tensor]]: [3, C] of a, b, c with the gradient a g + b y + c of y; the
         gradients of weight and bias. All are of y's type.
     """
-    product, total, _ = kernels.mix_sums([g], [y], [0], None)
-    found, weight = kernels.batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
+    product, total, _ = backend.mix_sums([g], [y], [0], None)
+    found, weight = batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
     return found[:, 0].to(y.dtype), [weight[0].to(y.dtype), total[0].to(y.dtype)]
 
 
@@ -88,9 +91,10 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, module: BatchNorm2d, x, weight, bias):
-        image = rows(x)
+        image = to_nhwc(x)
         affine = () if weight is None else (weight, bias)
-        out, ctx.norm = module.normalise(image, kernels.moments(image), affine)
+        ctx.backend = backend = choose_backend(x.device, x.dtype, x.shape[1])
+        out, ctx.norm = module.normalise(backend, image, backend.moments(image), affine)
         ctx.eps = module.eps
         ctx.save_for_backward(x, weight)
         return out
@@ -105,11 +109,12 @@ class _Normalise(torch.autograd.Function):
                 grad, x, weight, None, None, mean, inverse, True, ctx.eps, wanted
             )
             return (None, *found)
-        image, g = rows(x), gradient_rows(grad)
-        (a, slope, constant), affine = gradient(ctx.norm, True, g, image)
-        dx = kernels.empty_images(image, image.shape[-1], *image.shape[1:3])
-        kernels.mix(
-            [rows(dx)], [False], [g, image], [0, 0], torch.stack([a, slope]), constant[None]
+        backend: Backend = ctx.backend
+        image, g = to_nhwc(x), backend.gradient_to_nhwc(grad)
+        (a, slope, constant), affine = gradient(backend, ctx.norm, True, g, image)
+        dx = backend.empty_images(image, image.shape[-1], *image.shape[1:3])
+        backend.mix(
+            [to_nhwc(dx)], [False], [g, image], [0, 0], torch.stack([a, slope]), constant[None]
         )
         return (
             None,

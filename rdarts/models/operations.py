@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rdarts.models import kernels
 from rdarts.models.batch_norm import BatchNorm2d
+from rdarts.models.kernels import standard_normal
 from rdarts.registry import OPERATIONS, lookup
 
 EdgeFunction = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ def noise(x: Tensor, channels: int, stride: int) -> Tensor:
     """N(0, 1) of the shape that an operation of this stride would give, whatever ``x``."""
     size = [math.ceil(s / stride) for s in x.shape[2:]]
     out = torch.empty(x.shape[0], channels, *size, dtype=x.dtype, device=x.device)
-    return kernels.standard_normal(out)
+    return standard_normal(out)
 
 
 @dataclass(frozen=True)

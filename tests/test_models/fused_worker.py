@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from rdarts.models import kernels
 from rdarts.models.backbones import NASBench201Supernet
+from rdarts.models.kernels import use_backend
 
 
 def build_net() -> tuple[NASBench201Supernet, torch.Tensor]:
@@ -28,16 +28,15 @@ def gradients(net: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in net.parameters()]
 
 
-def ddp_worker(queue: Any, env: dict[str, str], native: bool) -> None:
+def ddp_worker(queue: Any, env: dict[str, str], backend: str) -> None:
     """The gradients of this rank's half of the batch, after DDP has averaged them."""
     os.environ.update(env)
     torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo')
-    if not native:
-        kernels.native = lambda: False
     net, x = build_net()
     rank = int(env['RANK'])
     wrapped = DistributedDataParallel(net)
-    found = gradients(wrapped, x.chunk(2)[rank])
+    with use_backend(backend):
+        found = gradients(wrapped, x.chunk(2)[rank])
     queue.put((rank, [grad.tolist() for grad in found]))
     torch.distributed.destroy_process_group()

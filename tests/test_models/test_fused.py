@@ -25,11 +25,11 @@ from rdarts.models import (
     MixedOp,
     MobileNetLikeSupernet,
     NASBench201Supernet,
-    kernels,
 )
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.fused import function as fused_module
 from rdarts.models.fused.function import recognise
+from rdarts.models.kernels import precision, standard_normal
 from rdarts.models.operations import StackedBatchNorm2d
 from rdarts.registry import DISCRETIZERS, MIXED_OPS, OPERATIONS, RELAXATIONS, build
 
@@ -52,24 +52,6 @@ FUSED = {
     'mbconv_k7_e3': ('inverted', 'inverted'),
 }
 EVERY = (*FUSED, 'none')
-
-
-@pytest.fixture(params=['native', 'pytorch'])
-def path(request, monkeypatch):
-    if request.param == 'pytorch':
-        monkeypatch.setattr(kernels, 'native', lambda: False)
-    elif not kernels.native():
-        pytest.skip('no C++ compiler: kernels.native() is False')
-    return request.param
-
-
-@pytest.fixture
-def told(monkeypatch) -> list[str]:
-    """The lines logged from now on, as if the process were new."""
-    lines: list[str] = []
-    monkeypatch.setattr(fused_module, '_told', set())
-    monkeypatch.setattr(fused_module, 'print_log', lambda line, logger: lines.append(line))
-    return lines
 
 
 class Swish(nn.Module):
@@ -236,16 +218,8 @@ def test_every_space_gives_what_plain_gives(path, name, mode):
 
 @pytest.mark.parametrize('opened', ['alpha', 'weights'])
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input', 'mobilenet_like'])
-def test_a_step_computes_what_it_asks_for(path, name, opened, monkeypatch):
-    wanted, products = [], []
-    for kernel in ('separable_backward', 'dense_backward', 'depthwise_backward'):
-        original = getattr(kernels, kernel)
-
-        def note(*args, original=original):
-            wanted.append(args[-1])
-            return original(*args)
-
-        monkeypatch.setattr(kernels, kernel, note)
+def test_a_step_computes_what_it_asks_for(path, recorder, name, opened, monkeypatch):
+    products = []
     product = fused_module._product  # the weight gradients of a bottleneck's 1x1 convolutions
     monkeypatch.setattr(
         fused_module, '_product', lambda *args: products.append(1) or product(*args)
@@ -256,7 +230,8 @@ def test_a_step_computes_what_it_asks_for(path, name, opened, monkeypatch):
     grads = {name for name in found if name.endswith('.grad') and name != 'x.grad'}
     assert grads & alphas == (alphas if opened == 'alpha' else set())
     assert bool(grads - alphas) is (opened == 'weights')
-    assert wanted and set(wanted) == {opened == 'weights'}
+    calls = recorder.of('separable_backward', 'dense_backward', 'depthwise_backward')
+    assert calls and {args[-1] for _, args in calls} == {opened == 'weights'}
     bottlenecks = len(net.layers) * 6 if name == 'mobilenet_like' else 0
     assert len(products) == 2 * bottlenecks * (opened == 'weights')
 
@@ -455,7 +430,7 @@ SWITCH = 1e-5
 
 
 @functools.cache
-def rounding(name: str, seed: int, execution: str, native: bool) -> tuple[float, float]:
+def rounding(name: str, seed: int, execution: str, backend: str) -> tuple[float, float]:
     """Relative L2 distance to plain in float64, of the weights' gradients and of alpha's."""
     kwargs = dict(channels=8, alpha_std=1e-3)
     torch.manual_seed(seed)
@@ -487,7 +462,7 @@ def rounding(name: str, seed: int, execution: str, native: bool) -> tuple[float,
 def test_float32_is_no_further_from_float64_than_plain(path, name):
     plain, found = (
         torch.tensor([rounding(name, seed, *execution) for seed in range(SEEDS)])
-        for execution in (('plain', True), ('fused', path == 'native'))
+        for execution in (('plain', 'cpp'), ('fused', path))
     )
     if name == 'mobilenet_like':
         switched = [(errors > SWITCH).any(1) for errors in (plain, found)]
@@ -648,7 +623,7 @@ def tiny_space(name: str):
 
 
 @functools.cache
-def search(name: str, execution: str, native: bool, steps: int = 200):
+def search(name: str, execution: str, backend: str, steps: int = 200):
     """First order, with BER, in float64: the genotype, alpha and weights."""
     torch.manual_seed(0)
     net = OneCell(tiny_space(name), execution=execution, alpha_std=1e-3).double()
@@ -689,10 +664,10 @@ def search(name: str, execution: str, native: bool, steps: int = 200):
 
 @pytest.mark.parametrize('name', ['nas_bench_201', 'tiny'])
 def test_a_search_ends_at_the_same_place(path, name):
-    genotype, alphas, losses = search(name, 'plain', True)
+    genotype, alphas, losses = search(name, 'plain', 'cpp')
     assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
     assert alphas.abs().max() > 0.1
-    found_genotype, found, _ = search(name, 'fused', path == 'native')
+    found_genotype, found, _ = search(name, 'fused', path)
     assert found_genotype == genotype
     assert (found - alphas).abs().max() <= 1e-8
 
@@ -718,7 +693,7 @@ def test_noise_is_drawn_edge_by_edge(path, stride):
     torch.manual_seed(3)
     for edge in (0, 1, 3):
         noise = torch.empty(2, 8, 6 // stride, 6 // stride, dtype=torch.float64)
-        kernels.standard_normal(noise)
+        standard_normal(noise)
         assert (outs[edge] - noise).abs().max() < 1e-12, edge
     assert torch.equal(after, torch.rand(1))
 
@@ -747,13 +722,13 @@ def amp_results(net: BaseSupernet, x: Tensor, execution: str, dtype: torch.dtype
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input'])
 def test_bfloat16_is_as_close_as_plain(path, name, forced, monkeypatch):
     if forced:
-        monkeypatch.setattr(kernels, 'compute_dtype', lambda x: torch.bfloat16)
+        monkeypatch.setattr(precision, 'compute_dtype', lambda x: torch.bfloat16)
     net = make(space_of(name)).float()
     errors = {'plain': [], 'fused': []}
     for seed in range(1 if name == 'darts' else 2):
         x = image(4, 8, seed=seed).float()
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, 'compute_dtype', lambda x: x.dtype)
+            patch.setattr(precision, 'compute_dtype', lambda x: x.dtype)
             exact = amp_results(net, x, 'plain', None)
         for execution, found in errors.items():
             results = amp_results(net, x, execution, torch.bfloat16)
@@ -794,7 +769,7 @@ def test_ddp(path):
     for rank in range(2):
         env = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_ADDR='127.0.0.1')
         env = {key: str(value) for key, value in dict(env, MASTER_PORT=port).items()}
-        args = (queue, env, path == 'native')
+        args = (queue, env, path)
         processes.append(context.Process(target=ddp_worker, args=args))
         processes[-1].start()
     results = dict(queue.get(timeout=60) for _ in processes)
@@ -1045,17 +1020,16 @@ def test_sampled_operations_give_what_plain_gives(path, straight_through, name):
     assert_same(*results[::-1])
 
 
-def test_only_the_sampled_operation_runs(path, monkeypatch):
+def test_only_the_sampled_operation_runs(path, recorder):
     """Statistics of the others stay, their gradients are 0, and no kernel is called for them."""
-    ran = []
-    for kernel in ('separable_forward', 'dense_forward', 'pool_forward', 'relu_covariance'):
-        original = getattr(kernels, kernel)
 
-        def note(*args, original=original, kernel=kernel):
-            ran.append((kernel, len(args[3]) if kernel == 'separable_forward' else 1))
-            return original(*args)
+    def ran():
+        kernels = ('separable_forward', 'dense_forward', 'pool_forward', 'relu_covariance')
+        return [
+            (name, len(args[3]) if name == 'separable_forward' else 1)
+            for name, args in recorder.of(*kernels)
+        ]
 
-        monkeypatch.setattr(kernels, kernel, note)
     names = ['sep_conv_3x3', 'nor_conv_3x3', 'max_pool_3x3', 'nor_conv_1x1', 'swish']
     mixed = make_mixed([names] * 3)
     mixed.execution, mixed.sampled = 'fused', True
@@ -1067,7 +1041,7 @@ def test_only_the_sampled_operation_runs(path, monkeypatch):
     weights[0, 0], weights[1, 2], weights[2, 0] = 1.0, 1.0, 0.5
     weights.requires_grad_()
     outs = mixed.forward_edges(image(2, 6, 8), weights.unbind(0))
-    assert ran == [('separable_forward', 2)] * 2 + [('pool_forward', 1)]
+    assert ran() == [('separable_forward', 2)] * 2 + [('pool_forward', 1)]
     assert not calls
     sum(loss_of(out) for out in outs).backward()
     ran_rows = {'sep_conv_3x3': [0, 2], 'max_pool_3x3': [1]}
@@ -1087,10 +1061,10 @@ def test_only_the_sampled_operation_runs(path, monkeypatch):
     # an operation of one's own runs where it is chosen, and an edge of zeros runs nothing
     weights = torch.zeros(3, 5, dtype=torch.float64)
     weights[0, 4] = 1.0
-    ran.clear()
+    recorder.calls.clear()
     outs = mixed.forward_edges(image(2, 6, 8), weights.unbind(0))
     assert len(calls) == 1
-    assert not ran
+    assert not ran()
     assert outs[0].any() and not outs[1].any() and not outs[2].any()
 
 
@@ -1155,7 +1129,7 @@ def test_where_nothing_runs_gradients_are_zeros(path, name, what):
 
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_where_nothing_runs_in_bfloat16(path, execution, monkeypatch):
-    monkeypatch.setattr(kernels, 'compute_dtype', lambda x: torch.bfloat16)
+    monkeypatch.setattr(precision, 'compute_dtype', lambda x: torch.bfloat16)
     net = with_nothing_at_the_end('nas_bench_201', 'none').float()
     net.execution = execution
     net.relaxation.draw = {name: draw.float() for name, draw in net.relaxation.draw.items()}

@@ -15,25 +15,24 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdarts.models import kernels
-from rdarts.models.kernels import columns, rows
+from rdarts.models.kernels import to_nchw, to_nhwc
+from rdarts.models.kernels.backends import Backend, Conv, build, get_backend, has_cpp
+from rdarts.models.kernels.noise import PIECE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NO_COMPILER = 'no C++ compiler: kernels.native() is False'
+NO_COMPILER = 'no C++ compiler: the C++ back end does not run'
 
 
 @pytest.fixture
-def compiled():
-    if not kernels.native():
+def cpp() -> Backend:
+    if not has_cpp():
         pytest.skip(NO_COMPILER)
+    return get_backend('cpp')
 
 
-@pytest.fixture(params=['native', 'pytorch'])
-def path(request, monkeypatch):
-    if request.param == 'pytorch':
-        monkeypatch.setattr(kernels, 'native', lambda: False)
-    elif not kernels.native():
-        pytest.skip(NO_COMPILER)
-    return request.param
+@pytest.fixture(params=['cpp', 'torch'])
+def backend(request) -> Backend:
+    return request.getfixturevalue('cpp') if request.param == 'cpp' else get_backend('torch')
 
 
 class Called(TorchDispatchMode):
@@ -69,16 +68,16 @@ def assert_close(found, expected, tolerance: float = 1e-12) -> None:
         assert (one - other).norm() <= tolerance * other.norm().clamp_min(1e-3)
 
 
-def assert_twins(monkeypatch, operator: str, call, *args, tolerance: float = 1e-12) -> None:
-    """``call`` gives the same in C++ and in PyTorch."""
-    with Called() as called:
-        found = call(*args)
-    assert operator in called.names
-    with monkeypatch.context() as patch, Called() as called:
-        patch.setattr(kernels, 'native', lambda: False)
-        expected = call(*args)
-    assert not called.names
-    assert_close(found, expected, tolerance)
+def assert_twins(operator: str, call, *args, tolerance: float = 1e-12) -> None:
+    """A kernel, or ``call(backend, *args)``, gives the same in C++ and in PyTorch."""
+    results = []
+    for name in ('cpp', 'torch'):
+        backend = get_backend(name)
+        with Called() as called:
+            given = (getattr(backend, call),) if isinstance(call, str) else (call, backend)
+            results.append(given[0](*given[1:], *args))
+        assert operator in called.names if name == 'cpp' else not called.names
+    assert_close(*results, tolerance)
 
 
 def images(*sizes: int, seed: int = 0, dtype=torch.float64) -> Tensor:
@@ -97,7 +96,7 @@ def strewn(tensor: Tensor) -> Tensor:
     return torch.stack([tensor, tensor + 1], -1)[..., 0]
 
 
-def out_size(size: int, kernel: int, conv: kernels.Conv) -> int:
+def out_size(size: int, kernel: int, conv: Conv) -> int:
     stride, padding, dilation = conv
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
@@ -108,73 +107,73 @@ def out_size(size: int, kernel: int, conv: kernels.Conv) -> int:
 @pytest.mark.parametrize('maximum', [True, False])
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('size', [(1, 1), (2, 3), (7, 10), (9, 4)])
-def test_pooling_is_that_of_pytorch(path, maximum, stride, size):
+def test_pooling_is_that_of_pytorch(backend, maximum, stride, size):
     x = images(2, *size, 8)
-    y, moments = kernels.pool_forward(x, maximum, stride)
-    leaf = columns(x).clone().requires_grad_()
+    y, moments = backend.pool_forward(x, maximum, stride)
+    leaf = to_nchw(x).clone().requires_grad_()
     if maximum:
         expected = F.max_pool2d(leaf, 3, stride, 1)
     else:
         expected = F.avg_pool2d(leaf, 3, stride, 1, count_include_pad=False)
-    assert_close(columns(y), expected)
+    assert_close(to_nchw(y), expected)
     var, mean = torch.var_mean(expected, (0, 2, 3), correction=0)
     assert_close(moments, torch.stack([mean, var]))
     dy, start = images(*y.shape, seed=1), images(*x.shape, seed=2)
     dx = start.clone()
-    kernels.pool_backward(dy, x, y, maximum, stride, dx)
-    (grad,) = torch.autograd.grad(expected, leaf, columns(dy))
-    assert_close(columns(dx - start), grad)
+    backend.pool_backward(dy, x, y, maximum, stride, dx)
+    (grad,) = torch.autograd.grad(expected, leaf, to_nchw(dy))
+    assert_close(to_nchw(dx - start), grad)
 
 
 @pytest.mark.parametrize('stride', [1, 2])
-def test_the_first_of_equal_maxima_takes_the_gradient(path, stride):
+def test_the_first_of_equal_maxima_takes_the_gradient(backend, stride):
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-1, 2, (3, 8, 9, 16), generator=generator).double()
-    y, _ = kernels.pool_forward(x, True, stride)
-    leaf = columns(x).clone().requires_grad_()
+    y, _ = backend.pool_forward(x, True, stride)
+    leaf = to_nchw(x).clone().requires_grad_()
     pooled = F.max_pool2d(leaf, 3, stride, 1)
     dy = images(*y.shape)
-    (grad,) = torch.autograd.grad(pooled, leaf, columns(dy))
+    (grad,) = torch.autograd.grad(pooled, leaf, to_nchw(dy))
     dx = torch.zeros_like(x)
-    kernels.pool_backward(dy, x, y, True, stride, dx)
-    assert_close(columns(dx), grad)
+    backend.pool_backward(dy, x, y, True, stride, dx)
+    assert_close(to_nchw(dx), grad)
     assert (dx == 0).double().mean() > 0.5
 
 
 @pytest.mark.parametrize('stride', [1, 2])
-def test_nan_goes_through_a_maximum(path, stride):
+def test_nan_goes_through_a_maximum(backend, stride):
     x = images(2, 6, 7, 8)
     x[0, 2, 3, 1], x[1, 0, 0, 5], x[1, 5, 6, 7], x[0, 4, 4, 2] = *[torch.nan] * 3, torch.inf
-    y, _ = kernels.pool_forward(x, True, stride)
-    expected = F.max_pool2d(columns(x), 3, stride, 1)
+    y, _ = backend.pool_forward(x, True, stride)
+    expected = F.max_pool2d(to_nchw(x), 3, stride, 1)
     assert expected.isnan().sum() >= 4
-    assert_close(columns(y), expected)
+    assert_close(to_nchw(y), expected)
 
 
-def test_nan_goes_through_relu(path):
+def test_nan_goes_through_relu(backend):
     x = images(1, 5, 5, 8)
     x[0, 2, 2, 3] = torch.nan
     eye = torch.eye(8, dtype=torch.float64)
     taps = torch.zeros(1, 8, 1, 3, 3, dtype=torch.float64)
     taps[..., 1, 1] = 1
-    y, _ = kernels.separable_forward(x, None, None, taps, eye[None, :, :, None, None], (1, 1, 1))
+    y, _ = backend.separable_forward(x, None, None, taps, eye[None, :, :, None, None], (1, 1, 1))
     assert y[0, 0, 2, 2, 3].isnan()
-    y, _ = kernels.dense_forward(x, eye[None, :, :, None, None] * taps[0, 0, 0], (1, 1, 1))
+    y, _ = backend.dense_forward(x, eye[None, :, :, None, None] * taps[0, 0, 0], (1, 1, 1))
     assert y[0, 0, 2, 2, 3].isnan()
     out = torch.empty_like(x)
-    kernels.mix([out], [False], [], [], x.new_zeros(0, 8), None, x, eye[None])
+    backend.mix([out], [False], [], [], x.new_zeros(0, 8), None, x, eye[None])
     assert out[0, 2, 2, 3].isnan()
     # not even a gradient of 0 stops it
-    dx = kernels.input_grad(x, [], None, torch.full_like(x, torch.nan))
+    dx = backend.input_grad(x, [], None, torch.full_like(x, torch.nan))
     assert torch.equal(dx.isnan(), ~(x <= 0))
 
 
-def test_moments(path):
+def test_moments(backend):
     y = images(3, 7, 5, 16) * 2 + 5
     var, mean = torch.var_mean(y, (0, 1, 2), correction=0)
-    assert_close(kernels.moments(y), torch.stack([mean, var]))
+    assert_close(backend.moments(y), torch.stack([mean, var]))
     r = torch.relu(y - 5).flatten(0, 2)
-    mean, covariance = kernels.relu_covariance(y - 5)
+    mean, covariance = backend.relu_covariance(y - 5)
     assert_close(mean, r.mean(0))
     assert_close(covariance, torch.cov(r.t(), correction=0))
 
@@ -183,7 +182,7 @@ def test_moments(path):
 @pytest.mark.parametrize('batch', [True, False])
 @pytest.mark.parametrize('shared', [True, False])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_batch_norm(path, affine, batch, shared, dtype):
+def test_batch_norm(backend, affine, batch, shared, dtype):
     y = images(1 if shared else 3, 2, 4, 5, 8) + 1
     var, mean = torch.var_mean(y, (1, 2, 3), correction=0)
     running = [images(4, 8, seed=s).abs().to(dtype) for s in (1, 2)]
@@ -192,17 +191,17 @@ def test_batch_norm(path, affine, batch, shared, dtype):
     moved = tuple(t.clone() for t in running)
     moments = torch.stack([mean, var], 1)
     given = (moments, 40, moved, parameters, 0.3, 1e-3, batch, chosen)
-    norm = kernels.batch_norm(*given)
+    norm = backend.batch_norm(*given)
     assert norm.dtype == torch.float64
     expected = [t.double() for t in running]
     for e, row in enumerate(chosen):
         one = F.batch_norm(
-            columns(y[0 if shared else e]),
+            to_nchw(y[0 if shared else e]),
             *(t[row] for t in expected),
             *([t[e].double() for t in parameters] or (None, None)),
             *(batch, 0.3, 1e-3),
         )
-        assert_close(rows(one), y[0 if shared else e] * norm[2, e] + norm[3, e])
+        assert_close(to_nhwc(one), y[0 if shared else e] * norm[2, e] + norm[3, e])
         assert_close(norm[0, e], moments[0 if shared else e, 0] if batch else expected[0][row])
         assert_close(norm[1, e], norm[2, e] / (parameters[0][e].double() if affine else 1))
     assert_close(
@@ -216,24 +215,26 @@ def test_batch_norm(path, affine, batch, shared, dtype):
 
 class Separable(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, scale, shift, depthwise, pointwise, conv):
-        y, moments = kernels.separable_forward(x, scale, shift, depthwise, pointwise, conv)
+    def forward(ctx, backend, x, scale, shift, depthwise, pointwise, conv):
+        y, moments = backend.separable_forward(x, scale, shift, depthwise, pointwise, conv)
+        ctx.backend = backend
         ctx.save_for_backward(x, scale, shift, depthwise, pointwise, y)
         ctx.conv = conv
         return y, moments
 
     @staticmethod
     def backward(ctx, g, _):
+        backend = ctx.backend
         x, scale, shift, depthwise, pointwise, y = ctx.saved_tensors
         one = y.new_tensor([1.0, 0.0, 0.0])[None, :, None].expand(len(y), 3, y.shape[-1])
         shared = x.dim() == 4
         into = torch.full_like(x, torch.nan) if shared else None
         given = (x, scale, shift, depthwise, pointwise, ctx.conv, into, False, True)
-        dx, sums, *grads = kernels.separable_backward(g.contiguous().unbind(0), y, one, *given)
+        dx, sums, *grads = backend.separable_backward(g.contiguous().unbind(0), y, one, *given)
         if shared:
-            return (dx * (x > 0), None, None, *grads, None)
+            return (None, dx * (x > 0), None, None, *grads, None)
         total, product = sums.unbind(1)
-        return (dx * scale[:, None, None, None], product, total, *grads, None)
+        return (None, dx * scale[:, None, None, None], product, total, *grads, None)
 
 
 @pytest.mark.parametrize('shared', [True, False])
@@ -248,14 +249,14 @@ class Separable(torch.autograd.Function):
         (7, (2, 3, 1)),
     ],
 )
-def test_gradcheck_of_separable(path, shared, kernel, conv):
+def test_gradcheck_of_separable(backend, shared, kernel, conv):
     x = images(2, 4, 5, 8) if shared else images(2, 1, 4, 5, 8)
     given = [x, None, None] if shared else [x, images(2, 8, seed=1) + 3, images(2, 8, seed=2)]
     given += [images(2, 8, 1, kernel, kernel, seed=3), images(2, 16, 8, 1, 1, seed=4)]
     given = [t if t is None else t.requires_grad_() for t in given]
 
     def run(*given):
-        return Separable.apply(*given, conv)[0]
+        return Separable.apply(backend, *given, conv)[0]
 
     assert torch.autograd.gradcheck(run, given, fast_mode=True)
 
@@ -264,88 +265,92 @@ class Inverted(torch.autograd.Function):
     """depthwise relu6(scale x + shift), then a batch norm whose backward is a g + b y + c."""
 
     @staticmethod
-    def forward(ctx, x, scale, shift, weight, stride, padding, norm):
-        y, _ = kernels.depthwise_forward(x, scale, shift, weight, stride, padding)
+    def forward(ctx, backend, x, scale, shift, weight, stride, padding, norm):
+        y, _ = backend.depthwise_forward(x, scale, shift, weight, stride, padding)
+        ctx.backend = backend
         ctx.save_for_backward(x, scale, shift, weight, y)
         ctx.args = (stride, padding)
         return y * norm[0]
 
     @staticmethod
     def backward(ctx, g):
+        backend = ctx.backend
         x, scale, shift, weight, y = ctx.saved_tensors
         back = y.new_tensor([2.0, 0.0, 0.0])[:, None].expand(3, y.shape[-1])
         given = (x, scale, shift, weight, *ctx.args)
-        dx, (total, product), dw = kernels.depthwise_backward(g.contiguous(), y, back, *given, True)
-        return dx * scale, product, total, dw, None, None, None
+        dx, (total, product), dw = backend.depthwise_backward(g.contiguous(), y, back, *given, True)
+        return None, dx * scale, product, total, dw, None, None, None
 
 
 @pytest.mark.parametrize('size', [(4, 5), (1, 1), (9, 3)])
 @pytest.mark.parametrize(('kernel', 'stride'), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)])
-def test_gradcheck_of_depthwise(path, kernel, stride, size):
+def test_gradcheck_of_depthwise(backend, kernel, stride, size):
     x, scale, shift = images(2, *size, 8), images(8, seed=1) + 3, images(8, seed=2) * 2
     weight = images(8, 1, kernel, kernel, seed=3)
     given = [tensor.requires_grad_() for tensor in (x, scale, shift, weight)]
     padding, norm = kernel // 2, x.new_tensor([2.0])
     assert torch.autograd.gradcheck(
-        lambda *given: Inverted.apply(*given, stride, padding, norm), given, fast_mode=True
+        lambda *given: Inverted.apply(backend, *given, stride, padding, norm), given, fast_mode=True
     )
-    y, moments = kernels.depthwise_forward(*given, stride, padding)
-    active = F.relu6(columns(x * scale + shift))
+    y, moments = backend.depthwise_forward(*given, stride, padding)
+    active = F.relu6(to_nchw(x * scale + shift))
     if size != (1, 1):
         assert (active == 0).any() and (active == 6).any()
     expected = F.conv2d(active, weight, None, stride, padding, groups=8)
-    assert_close(columns(y), expected)
+    assert_close(to_nchw(y), expected)
     var, mean = torch.var_mean(expected, (0, 2, 3), correction=0)
     assert_close(moments, torch.stack([mean, var]))
 
 
-def test_a_gradient_goes_through_the_norm_after_a_depthwise_convolution(path):
+def test_a_gradient_goes_through_the_norm_after_a_depthwise_convolution(backend):
     x, weight = images(2, 5, 6, 16), images(16, 1, 3, 3, seed=3)
     scale, shift = torch.ones(2, 16, dtype=torch.float64)
-    y, _ = kernels.depthwise_forward(x, scale, shift, weight, 1, 1)
+    y, _ = backend.depthwise_forward(x, scale, shift, weight, 1, 1)
     g, back = images(*y.shape, seed=4), images(3, 16, seed=5)
-    found = kernels.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, True)
+    found = backend.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, True)
     whole = (back[0] * g + back[1] * y + back[2]).contiguous()
     one = torch.zeros_like(back)
     one[0] = 1
-    expected = kernels.depthwise_backward(whole, y, one, x, scale, shift, weight, 1, 1, True)
+    expected = backend.depthwise_backward(whole, y, one, x, scale, shift, weight, 1, 1, True)
     assert_close(found, expected)
-    none = kernels.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, False)
+    none = backend.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, False)
     assert none[2] is None
     assert_close(none[:2], found[:2])
 
 
-def test_relu6(path):
+def test_relu6(backend):
     x, scale, shift = images(3, 4, 7, 16) * 3, images(16, seed=1) + 2, images(16, seed=2)
     given = [tensor.requires_grad_() for tensor in (x, scale, shift)]
     expected = F.relu6(x * scale + shift)
     assert (expected == 0).any() and (expected == 6).any()
-    y, g = kernels.relu6(*given), images(*x.shape, seed=3)
+    y, g = backend.relu6(*given), images(*x.shape, seed=3)
     assert_close(y, expected)
     grads = torch.autograd.grad(expected, given, g)
     with torch.no_grad():
-        d, (total, product) = kernels.relu6_backward(g.clone(), *given)
+        d, (total, product) = backend.relu6_backward(g.clone(), *given)
         assert_close((d * scale, product, total), grads)
         x[0, 1, 2, 3] = torch.nan
-        assert kernels.relu6(*given)[0, 1, 2, 3].isnan()
+        assert backend.relu6(*given)[0, 1, 2, 3].isnan()
 
 
 class Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, conv):
-        y, _ = kernels.dense_forward(x, weight, conv)
+    def forward(ctx, backend, x, weight, conv):
+        y, _ = backend.dense_forward(x, weight, conv)
+        ctx.backend = backend
         ctx.save_for_backward(x, weight, y)
         ctx.conv = conv
         return y
 
     @staticmethod
     def backward(ctx, g):
+        backend = ctx.backend
         x, weight, y = ctx.saved_tensors
         one = y.new_tensor([1.0, 0.0, 0.0])[None, :, None].expand(len(y), 3, y.shape[-1])
         into = torch.full_like(x, torch.nan)
         given = (x, weight, ctx.conv, into, False, True)
-        dw = kernels.dense_backward(g.contiguous().unbind(0), y, one, *given)
-        return into * (x > 0), dw, None
+        dw = backend.dense_backward(g.contiguous().unbind(0), y, one, *given)
+        return None, into * (x > 0), dw, None
 
 
 @pytest.mark.parametrize('size', [(4, 4), (1, 1), (5, 3), (6, 7)])
@@ -359,47 +364,53 @@ class Dense(torch.autograd.Function):
         (3, (1, 1, 1), 5),
     ],
 )
-def test_gradcheck_of_dense(path, kernel, conv, outputs, size):
+def test_gradcheck_of_dense(backend, kernel, conv, outputs, size):
+    if backend.unsupported_reasons(torch.device('cpu'), torch.float64, [8, outputs]):
+        pytest.skip('a node of these channels takes PyTorch')
     x = images(2, *size, 8).requires_grad_()
     weight = images(2, outputs, 8, kernel, kernel, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x, weight: Dense.apply(x, weight, conv), (x, weight), fast_mode=True
+        lambda x, weight: Dense.apply(backend, x, weight, conv), (x, weight), fast_mode=True
     )
-    expected = F.conv2d(columns(x).relu(), weight[1], None, *conv)
-    y, moments = kernels.dense_forward(x, weight, conv)
-    assert_close(columns(y[1]), expected)
+    expected = F.conv2d(to_nchw(x).relu(), weight[1], None, *conv)
+    y, moments = backend.dense_forward(x, weight, conv)
+    assert_close(to_nchw(y[1]), expected)
     var, mean = torch.var_mean(expected, (0, 2, 3), correction=0)
     assert_close(moments[1], torch.stack([mean, var]))
 
 
 class Factorized(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, *weights):
-        y, _ = kernels.factorized_forward(x, weights)
+    def forward(ctx, backend, x, *weights):
+        y, _ = backend.factorized_forward(x, weights)
+        ctx.backend = backend
         ctx.save_for_backward(x, y, *weights)
         return y
 
     @staticmethod
     def backward(ctx, g):
+        backend = ctx.backend
         x, y, *weights = ctx.saved_tensors
         one = y.new_tensor([1.0, 0.0, 0.0])[None, :, None].expand(len(y), 3, y.shape[-1])
         into = torch.zeros_like(x)
         g = g.contiguous().unbind(0)
-        grads = kernels.factorized_backward(g, y, one, x, weights, into, True)
-        return into * (x > 0), *grads
+        grads = backend.factorized_backward(g, y, one, x, weights, into, True)
+        return None, into * (x > 0), *grads
 
 
 @pytest.mark.parametrize('size', [(4, 4), (1, 1), (5, 4), (3, 7)])
 @pytest.mark.parametrize('branches', [1, 2])
-def test_gradcheck_of_factorized(path, size, branches):
+def test_gradcheck_of_factorized(backend, size, branches):
     x = images(2, *size, 8).requires_grad_()
     weights = [images(3, 8, 8, 1, 1, seed=s).requires_grad_() for s in range(1, 1 + branches)]
-    assert torch.autograd.gradcheck(Factorized.apply, (x, *weights), fast_mode=True)
-    active = F.pad(columns(x).relu(), (0, 1, 0, 1))
+    assert torch.autograd.gradcheck(
+        partial(Factorized.apply, backend), (x, *weights), fast_mode=True
+    )
+    active = F.pad(to_nchw(x).relu(), (0, 1, 0, 1))
     half = [-(-s // 2) for s in size]
     parts = [F.conv2d(active[..., b:, b:], w[2], stride=2) for b, w in enumerate(weights)]
     expected = torch.cat([part[..., : half[0], : half[1]] for part in parts], 1)
-    assert_close(columns(kernels.factorized_forward(x, weights)[0][2]), expected)
+    assert_close(to_nchw(backend.factorized_forward(x, weights)[0][2]), expected)
 
 
 class Mix(torch.autograd.Function):
@@ -408,39 +419,41 @@ class Mix(torch.autograd.Function):
     edge_of = [0, 1, 0, 0]
 
     @staticmethod
-    def forward(ctx, x, scales, shifts, matrices, *terms):
+    def forward(ctx, backend, x, scales, shifts, matrices, *terms):
         outs = [torch.full_like(x, torch.nan) for _ in shifts]
-        kernels.mix(outs, [False, False], terms, Mix.edge_of, scales, shifts, x, matrices)
+        backend.mix(outs, [False, False], terms, Mix.edge_of, scales, shifts, x, matrices)
+        ctx.backend = backend
         ctx.save_for_backward(x, scales, matrices, *terms)
         return tuple(outs)
 
     @staticmethod
     def backward(ctx, *g):
+        backend = ctx.backend
         x, scales, matrices, *terms = ctx.saved_tensors
-        g = [rows(columns(one)) for one in g]
-        products, totals, cross = kernels.mix_sums(g, terms, Mix.edge_of, x)
-        dx = kernels.input_grad(x, g, None, None, matrices)
+        g = [to_nhwc(to_nchw(one)) for one in g]
+        products, totals, cross = backend.mix_sums(g, terms, Mix.edge_of, x)
+        dx = backend.input_grad(x, g, None, None, matrices)
         back = [g[j] * scale for j, scale in zip(Mix.edge_of, scales, strict=True)]
-        return dx, products, totals, cross, *back
+        return None, dx, products, totals, cross, *back
 
 
-def test_gradcheck_of_mixing(path):
+def test_gradcheck_of_mixing(backend):
     x, scales = images(2, 3, 3, 8), images(4, 8, seed=1)
     shifts, matrices = images(2, 8, seed=2), images(2, 8, 8, seed=3)
     terms = [images(2, 3, 3, 8, seed=s) for s in range(4, 8)]
     given = [t.requires_grad_() for t in (x, scales, shifts, matrices, *terms)]
-    assert torch.autograd.gradcheck(Mix.apply, given, fast_mode=True)
-    first, second = Mix.apply(*given)
+    assert torch.autograd.gradcheck(partial(Mix.apply, backend), given, fast_mode=True)
+    first, second = Mix.apply(backend, *given)
     r = x.relu()
     expected = sum(scales[t] * terms[t] for t in (0, 2, 3)) + shifts[0] + r @ matrices[0].t()
     assert_close(first, expected)
     assert_close(second, scales[1] * terms[1] + shifts[1] + r @ matrices[1].t())
     held = first.detach().clone()
-    kernels.mix([held], [True], [terms[1].detach()], [0], scales[1:2].detach())
+    backend.mix([held], [True], [terms[1].detach()], [0], scales[1:2].detach())
     assert_close(held, first + scales[1] * terms[1])
 
 
-def test_input_grad_is_its_formula(path):
+def test_input_grad_is_its_formula(backend):
     x = images(2, 4, 5, 16)
     x[0, 0] = 0  # relu has no slope at 0
     g = [images(2, 4, 5, 16, seed=s) for s in (1, 2)]
@@ -449,21 +462,21 @@ def test_input_grad_is_its_formula(path):
     inner = dr + g[0] @ left[0] + g[1] @ left[1] + x.relu() @ right + row
     expected = skips[1] * g[1] + (x > 0) * inner
     before = dr.clone()
-    assert_close(kernels.input_grad(x, g, skips, dr, left, right, row), expected)
+    assert_close(backend.input_grad(x, g, skips, dr, left, right, row), expected)
     assert torch.equal(dr, before)
-    assert_close(kernels.input_grad(x, g, skips, None), skips[1] * g[1])
-    assert_close(kernels.input_grad(x, g, None, dr), (x > 0) * dr)
+    assert_close(backend.input_grad(x, g, skips, None), skips[1] * g[1])
+    assert_close(backend.input_grad(x, g, None, dr), (x > 0) * dr)
     out = torch.full_like(x, torch.nan)
-    assert kernels.input_grad(x, g, skips, dr, out=out) is out
+    assert backend.input_grad(x, g, skips, dr, out=out) is out
     assert_close(out, skips[1] * g[1] + (x > 0) * dr)
 
 
-def test_coefficients_are_the_gradient_of_y(path):
+def test_coefficients_are_the_gradient_of_y(backend):
     """a g + b y + c is what a backward of (1, 0, 0) would have been given."""
     x, e = images(2, 5, 6, 8), images(2, 3, 8, seed=9)
     one = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)[None, :, None].expand(2, 3, 8)
     depthwise, pointwise = images(2, 8, 1, 3, 3, seed=1), images(2, 8, 8, 1, 1, seed=2)
-    y, _ = kernels.separable_forward(x, None, None, depthwise, pointwise, (2, 1, 1))
+    y, _ = backend.separable_forward(x, None, None, depthwise, pointwise, (2, 1, 1))
     g = images(*y.shape, seed=3)
     a, b, c = e[:, :, None, None, None].unbind(1)
     dy = a * g + b * y + c
@@ -471,7 +484,7 @@ def test_coefficients_are_the_gradient_of_y(path):
     def separable(g, coefficients, accumulate):
         into = images(*x.shape, seed=4) if accumulate else torch.full_like(x, torch.nan)
         rest = (x, None, None, depthwise, pointwise, (2, 1, 1), into, accumulate, True)
-        dx, _, *grads = kernels.separable_backward(g.unbind(0), y, coefficients, *rest)
+        dx, _, *grads = backend.separable_backward(g.unbind(0), y, coefficients, *rest)
         return dx.clone(), *grads
 
     expected = separable(dy, one, False)
@@ -480,14 +493,14 @@ def test_coefficients_are_the_gradient_of_y(path):
     assert_close((added - images(*x.shape, seed=4), *grads), expected)
 
     weight = images(2, 8, 8, 3, 3, seed=5)
-    y, _ = kernels.dense_forward(x, weight, (1, 1, 1))
+    y, _ = backend.dense_forward(x, weight, (1, 1, 1))
     g = images(*y.shape, seed=6)
     dy = a * g + b * y + c
 
     def dense(g, coefficients, accumulate):
         into = images(*x.shape, seed=4) if accumulate else torch.full_like(x, torch.nan)
         rest = (x, weight, (1, 1, 1), into, accumulate, True)
-        return into, kernels.dense_backward(g.unbind(0), y, coefficients, *rest)
+        return into, backend.dense_backward(g.unbind(0), y, coefficients, *rest)
 
     expected = dense(dy, one, False)
     assert_close(dense(g, e, False), expected)
@@ -496,25 +509,25 @@ def test_coefficients_are_the_gradient_of_y(path):
 
 
 @pytest.mark.parametrize('kind', ['separable', 'dense', 'factorized'])
-def test_no_weight_gradient_where_none_is_wanted(path, kind):
+def test_no_weight_gradient_where_none_is_wanted(backend, kind):
     x = images(2, 4, 4, 8)
     one = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)[None, :, None].expand(1, 3, 8)
     into = torch.zeros_like(x)
     if kind == 'separable':
         weights = images(1, 8, 1, 3, 3, seed=1), images(1, 8, 8, 1, 1, seed=2)
-        y, _ = kernels.separable_forward(x, None, None, *weights, (1, 1, 1))
+        y, _ = backend.separable_forward(x, None, None, *weights, (1, 1, 1))
         rest = (x, None, None, *weights, (1, 1, 1), into, False, False)
-        _, _, *found = kernels.separable_backward([images(*y.shape[1:])], y, one, *rest)
+        _, _, *found = backend.separable_backward([images(*y.shape[1:])], y, one, *rest)
     elif kind == 'dense':
         weight = images(1, 8, 8, 3, 3, seed=1)
-        y, _ = kernels.dense_forward(x, weight, (1, 1, 1))
+        y, _ = backend.dense_forward(x, weight, (1, 1, 1))
         rest = (x, weight, (1, 1, 1), into, False, False)
-        found = [kernels.dense_backward([images(*y.shape[1:])], y, one, *rest)]
+        found = [backend.dense_backward([images(*y.shape[1:])], y, one, *rest)]
     else:
         weights = [images(1, 4, 8, 1, 1, seed=s) for s in (1, 2)]
-        y, _ = kernels.factorized_forward(x, weights)
+        y, _ = backend.factorized_forward(x, weights)
         g = [images(*y.shape[1:])]
-        found = kernels.factorized_backward(g, y, one, x, weights, into, False)
+        found = backend.factorized_backward(g, y, one, x, weights, into, False)
     assert all(grad is None or grad.numel() == 0 for grad in found)
     assert into.any()
 
@@ -540,9 +553,7 @@ SEPARABLE = [
 @pytest.mark.parametrize(
     ('channels', 'outputs', 'kernel', 'conv', 'edges', 'shared', 'size'), SEPARABLE
 )
-def test_separable_twins(
-    compiled, monkeypatch, channels, outputs, kernel, conv, edges, shared, size, dtype
-):
+def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, size, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     lead = () if shared else (edges,)
     x = images(*lead, 3, *size, channels, dtype=dtype)
@@ -553,24 +564,20 @@ def test_separable_twins(
     depthwise = images(channels, edges, 1, kernel, kernel, seed=3, dtype=dtype).transpose(0, 1)
     pointwise = strewn(images(edges, outputs, channels, 1, 1, seed=4, dtype=dtype))
     layer = (scale, shift, depthwise, pointwise, conv)
-    assert_twins(
-        monkeypatch, 'separable_forward', kernels.separable_forward, x, *layer, tolerance=tolerance
-    )
+    assert_twins('separable_forward', 'separable_forward', x, *layer, tolerance=tolerance)
     out = [out_size(s, kernel, conv) for s in size]
     y = images(edges, 3, *out, outputs, seed=5, dtype=dtype)
     g = [slice_of_channels(3, *out, outputs, seed=6 + e, dtype=dtype) for e in range(edges)]
     coefficients = images(3, edges, outputs, seed=9, dtype=dtype).transpose(0, 1)
 
-    def backward(accumulate, weights):
+    def backward(backend, accumulate, weights):
         into = images(*x.shape, seed=10, dtype=dtype) if shared else None
         rest = (x, *layer, into, accumulate, weights)
-        found = kernels.separable_backward(g, y, coefficients, *rest)
+        found = backend.separable_backward(g, y, coefficients, *rest)
         return found if weights else found[: 1 if shared else 2]
 
     for accumulate, weights in ((False, True), (True, True), (True, False)):
-        assert_twins(
-            monkeypatch, 'separable_backward', backward, accumulate, weights, tolerance=tolerance
-        )
+        assert_twins('separable_backward', backward, accumulate, weights, tolerance=tolerance)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
@@ -578,27 +585,27 @@ def test_separable_twins(
     ('channels', 'kernel', 'stride', 'size'),
     [(24, 3, 1, (9, 11)), (16, 5, 2, (8, 7)), (72, 7, 1, (1, 1)), (64, 3, 2, (17, 4))],
 )
-def test_inverted_twins(compiled, monkeypatch, channels, kernel, stride, size, dtype):
+def test_inverted_twins(cpp, channels, kernel, stride, size, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     x = images(3, *size, channels, dtype=dtype)
     norm = [strewn(images(channels, seed=s, dtype=dtype) * 2) for s in (1, 2)]
     weight = strewn(images(channels, 1, kernel, kernel, seed=3, dtype=dtype))
     layer, padding = (x, *norm, weight, stride), kernel // 2
-    twins = partial(assert_twins, monkeypatch, tolerance=tolerance)
-    twins('depthwise_forward', kernels.depthwise_forward, *layer, padding)
+    twins = partial(assert_twins, tolerance=tolerance)
+    twins('depthwise_forward', 'depthwise_forward', *layer, padding)
     out = [out_size(s, kernel, (stride, padding, 1)) for s in size]
     g, y = (images(3, *out, channels, seed=s, dtype=dtype) for s in (4, 5))
     back = strewn(images(3, channels, seed=6, dtype=dtype))
     for weights in (True, False):
 
-        def backward(weights):
-            found = kernels.depthwise_backward(g, y, back, *layer, padding, weights)
+        def backward(backend, weights):
+            found = backend.depthwise_backward(g, y, back, *layer, padding, weights)
             return found if weights else found[:2]
 
         twins('depthwise_backward', backward, weights)
-    twins('relu6_forward', kernels.relu6, x, *norm)
+    twins('relu6_forward', 'relu6', x, *norm)
     d = images(3, *size, channels, seed=7, dtype=dtype)
-    twins('relu6_backward', lambda: kernels.relu6_backward(d.clone(), x, *norm))
+    twins('relu6_backward', lambda backend: backend.relu6_backward(d.clone(), x, *norm))
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
@@ -614,55 +621,49 @@ def test_inverted_twins(compiled, monkeypatch, channels, kernel, stride, size, d
         (16, 32, 2, (2, 1)),
     ],
 )
-def test_dense_twins(compiled, monkeypatch, inputs, outputs, edges, size, dtype):
+def test_dense_twins(cpp, inputs, outputs, edges, size, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     x = images(3, *size, inputs, dtype=dtype)
     weight = strewn(images(edges, outputs, inputs, 3, 3, seed=1, dtype=dtype))
     conv = (1, 1, 1)
-    assert_twins(
-        monkeypatch, 'conv3x3_forward', kernels.dense_forward, x, weight, conv, tolerance=tolerance
-    )
+    assert_twins('conv3x3_forward', 'dense_forward', x, weight, conv, tolerance=tolerance)
     y = images(edges, 3, *size, outputs, seed=2, dtype=dtype)
     g = [slice_of_channels(3, *size, outputs, seed=3 + e, dtype=dtype) for e in range(edges)]
     coefficients = images(3, edges, outputs, seed=9, dtype=dtype).transpose(0, 1)
 
-    def backward(accumulate, weights):
+    def backward(backend, accumulate, weights):
         into = images(*x.shape, seed=10, dtype=dtype)
         rest = (x, weight, conv, into, accumulate, weights)
-        return into, kernels.dense_backward(g, y, coefficients, *rest)
+        return into, backend.dense_backward(g, y, coefficients, *rest)
 
     for accumulate, weights in ((False, True), (True, True), (True, False)):
-        assert_twins(
-            monkeypatch, 'conv3x3_backward', backward, accumulate, weights, tolerance=tolerance
-        )
+        assert_twins('conv3x3_backward', backward, accumulate, weights, tolerance=tolerance)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 @pytest.mark.parametrize('branches', [1, 2])
 @pytest.mark.parametrize('size', [(8, 8), (9, 11), (1, 3)])
-def test_factorized_twins(compiled, monkeypatch, branches, size, dtype):
+def test_factorized_twins(cpp, branches, size, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     x = images(3, *size, 16, dtype=dtype)
     weights = [images(2, 8, 16, 1, 1, seed=s, dtype=dtype) for s in range(branches)]
-    assert_twins(
-        monkeypatch, 'moments', kernels.factorized_forward, x, weights, tolerance=tolerance
-    )
+    assert_twins('moments', 'factorized_forward', x, weights, tolerance=tolerance)
     half = [-(-s // 2) for s in size]
     y = images(2, 3, *half, 8 * branches, seed=3, dtype=dtype)
     g = [slice_of_channels(3, *half, 8 * branches, seed=4 + e, dtype=dtype) for e in range(2)]
     coefficients = images(3, 2, 8 * branches, seed=6, dtype=dtype).transpose(0, 1)
 
-    def backward():
+    def backward(backend):
         into = images(*x.shape, seed=7, dtype=dtype)
-        return into, kernels.factorized_backward(g, y, coefficients, x, weights, into, True)
+        return into, backend.factorized_backward(g, y, coefficients, x, weights, into, True)
 
-    assert_twins(monkeypatch, 'mix', backward, tolerance=tolerance)
+    assert_twins('mix', backward, tolerance=tolerance)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 @pytest.mark.parametrize('channels', [8, 16, 24, 64])
 @pytest.mark.parametrize('matrix', [True, False])
-def test_mixing_twins(compiled, monkeypatch, channels, matrix, dtype):
+def test_mixing_twins(cpp, channels, matrix, dtype):
     """0 to 9 terms an edge, images that are parts of a concatenation."""
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     size, edge_of = (3, 9, 11, channels), [0, 2, 2, 3, 2, 3, 2, 3, 2, *[4] * 9]
@@ -677,17 +678,15 @@ def test_mixing_twins(compiled, monkeypatch, channels, matrix, dtype):
     matrices = images(5, channels, channels, seed=33, dtype=dtype).transpose(1, 2)
     extra = (x, matrices) if matrix else (None, None)
 
-    def mix(accumulate, shifts):
+    def mix(backend, accumulate, shifts):
         outs = [slice_of_channels(*size, seed=40 + j, dtype=dtype) for j in range(5)]
-        kernels.mix(outs, accumulate, terms, edge_of, scales, shifts, *extra)
+        backend.mix(outs, accumulate, terms, edge_of, scales, shifts, *extra)
         return outs
 
     for accumulate in ([False] * 5, [True, False, True, False, True]):
-        assert_twins(monkeypatch, 'mix', mix, accumulate, shifts, tolerance=tolerance)
-    assert_twins(monkeypatch, 'mix', mix, accumulate, None, tolerance=tolerance)
-    assert_twins(
-        monkeypatch, 'mix_sums', kernels.mix_sums, g, terms, edge_of, extra[0], tolerance=tolerance
-    )
+        assert_twins('mix', mix, accumulate, shifts, tolerance=tolerance)
+    assert_twins('mix', mix, accumulate, None, tolerance=tolerance)
+    assert_twins('mix_sums', 'mix_sums', g, terms, edge_of, extra[0], tolerance=tolerance)
     skips = torch.tensor([1.5, 0.0, -2.0, 0.0, 0.25], dtype=dtype)
     right = strewn(images(channels, channels, seed=50, dtype=dtype))
     row = strewn(images(channels, seed=51, dtype=dtype))
@@ -699,59 +698,54 @@ def test_mixing_twins(compiled, monkeypatch, channels, matrix, dtype):
         (None, dr, None, None, None),
         (None, None, matrices, right, row),
     ):
-        assert_twins(
-            monkeypatch, 'input_grad', kernels.input_grad, x, g, *given, tolerance=tolerance
-        )
+        assert_twins('input_grad', 'input_grad', x, g, *given, tolerance=tolerance)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 @pytest.mark.parametrize('channels', [8, 16, 24, 64])
 @pytest.mark.parametrize('stride', [1, 2])
-def test_pool_and_moments_twins(compiled, monkeypatch, channels, stride, dtype):
+def test_pool_and_moments_twins(cpp, channels, stride, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     x = images(3, 9, 12, channels, dtype=dtype).round(decimals=1)  # some are equal
 
-    def backward(*args):
+    def backward(backend, *args):
         dx = images(*x.shape, seed=2, dtype=dtype)
-        kernels.pool_backward(*args, dx)
+        backend.pool_backward(*args, dx)
         return dx
 
     for maximum in (True, False):
-        y, _ = kernels.pool_forward(x, maximum, stride)
+        y, _ = cpp.pool_forward(x, maximum, stride)
         dy = images(*y.shape, seed=1, dtype=dtype)
 
         assert_twins(
-            monkeypatch,
             'pool_forward',
-            kernels.pool_forward,
+            'pool_forward',
             x,
             maximum,
             stride,
             tolerance=tolerance,
         )
-        assert_twins(
-            monkeypatch, 'pool_backward', backward, dy, x, y, maximum, stride, tolerance=tolerance
-        )
+        assert_twins('pool_backward', backward, dy, x, y, maximum, stride, tolerance=tolerance)
     y = slice_of_channels(3, 9, 12, channels, dtype=dtype)
-    assert_twins(monkeypatch, 'moments', kernels.moments, y, tolerance=tolerance)
-    assert_twins(monkeypatch, 'relu_covariance', kernels.relu_covariance, x, tolerance=tolerance)
+    assert_twins('moments', 'moments', y, tolerance=tolerance)
+    assert_twins('relu_covariance', 'relu_covariance', x, tolerance=tolerance)
 
 
-def test_batch_norm_twins(compiled, monkeypatch):
+def test_batch_norm_twins(cpp):
     moments = strewn(images(3, 2, 8).abs())
     running = [images(4, 8, seed=s).abs() for s in (1, 2)]
     affine = [strewn(images(3, 8, seed=s)) for s in (3, 4)]
 
-    def run(batch, tracked):
+    def run(backend, batch, tracked):
         moved = tuple(t.clone() for t in running) if tracked else None
-        norm = kernels.batch_norm(moments, 90, moved, affine, 0.2, 1e-5, batch, [2, 1, 3])
+        norm = backend.batch_norm(moments, 90, moved, affine, 0.2, 1e-5, batch, [2, 1, 3])
         return norm, moved
 
     for batch, tracked in ((True, True), (True, False), (False, True)):
-        assert_twins(monkeypatch, 'batch_norm', run, batch, tracked)
+        assert_twins('batch_norm', run, batch, tracked)
 
 
-def test_a_thread_more_or_less(compiled):
+def test_a_thread_more_or_less(cpp):
     """What threads sum is one sum; images are shared out, whatever their number."""
     before = torch.get_num_threads()
     x = images(5, 7, 9, 16)
@@ -761,15 +755,15 @@ def test_a_thread_more_or_less(compiled):
     coefficients = images(2, 3, 16, seed=6)
 
     def run():
-        y, moments = kernels.separable_forward(x, None, None, *weights, (1, 1, 1))
+        y, moments = cpp.separable_forward(x, None, None, *weights, (1, 1, 1))
         into = torch.empty_like(x)
         rest = (x, None, None, *weights, (1, 1, 1), into, False, True)
-        _, _, *grads = kernels.separable_backward(g, y, coefficients, *rest)
-        z, more = kernels.dense_forward(x, dense, (1, 1, 1))
-        grad = kernels.dense_backward(g, z, coefficients, x, dense, (1, 1, 1), into, True, True)
-        pooled = kernels.pool_forward(x, True, 2)
-        sums = kernels.mix_sums(g, [x, z[0]], [0, 1], x)
-        return [y, moments, *grads, z, more, grad, into, *pooled, *sums, kernels.moments(x)]
+        _, _, *grads = cpp.separable_backward(g, y, coefficients, *rest)
+        z, more = cpp.dense_forward(x, dense, (1, 1, 1))
+        grad = cpp.dense_backward(g, z, coefficients, x, dense, (1, 1, 1), into, True, True)
+        pooled = cpp.pool_forward(x, True, 2)
+        sums = cpp.mix_sums(g, [x, z[0]], [0, 1], x)
+        return [y, moments, *grads, z, more, grad, into, *pooled, *sums, cpp.moments(x)]
 
     try:
         torch.set_num_threads(1)
@@ -790,22 +784,40 @@ def test_a_thread_more_or_less(compiled):
         ((2, 3, 3, 8), torch.float16, False),
     ],
 )
-def test_what_goes_to_cpp(compiled, monkeypatch, sizes, dtype, native):
+def test_what_goes_to_cpp(cpp, sizes, dtype, native):
     x = torch.ones(sizes, dtype=dtype)
-    assert kernels.use_native(x) is native
+    reasons = cpp.unsupported_reasons(x.device, dtype, [sizes[-1]])
+    assert bool(reasons) is not native
     with Called() as called:
-        moments = kernels.moments(x)
+        moments = kernels.choose_backend(x.device, dtype, sizes[-1]).moments(x)
     assert called.names == ({'moments'} if native else set())
     assert_close(moments, torch.stack([torch.ones(sizes[-1]), torch.zeros(sizes[-1])]).double())
-    monkeypatch.setattr(kernels, 'native', lambda: False)
-    assert not kernels.use_native(x)
+    with kernels.use_backend('torch') as backend:
+        assert kernels.choose_backend(x.device, dtype, sizes[-1]) is backend
+
+
+def test_a_back_end_that_declines_says_why_once(cpp, told):
+    device = torch.device('cpu')
+    for _ in range(2):
+        assert kernels.choose_backend(device, torch.float32, 8, 12, told=True).name == 'torch'
+    assert kernels.choose_backend(device, torch.float16, 6).name == 'torch'
+    kernels.choose_backend(torch.device('meta'), torch.float32, 8, told=True)
+    start = 'fused runs in PyTorch, not in C++: '
+    assert told == [
+        f'{start}8 and 12 channels are no multiple of 8',
+        f'{start}images are on meta, and it runs on CPUs',
+    ]
+    reasons = cpp.unsupported_reasons(device, torch.bfloat16, [8, 6])
+    assert reasons == ['it has no bfloat16', '8 and 6 channels are no multiple of 8']
+    assert kernels.choose_backend(device, torch.float32, 8, 16, told=True) is cpp
+    assert len(told) == 2
 
 
 def test_rows_are_the_same_memory_where_that_fits():
-    x = columns(images(2, 3, 4, 8))
-    assert kernels.rows(x).data_ptr() == x.data_ptr()
-    other = kernels.rows(x.contiguous())
-    assert torch.equal(other, kernels.rows(x)) and other.data_ptr() != x.data_ptr()
+    x = to_nchw(images(2, 3, 4, 8))
+    assert to_nhwc(x).data_ptr() == x.data_ptr()
+    other = to_nhwc(x.contiguous())
+    assert torch.equal(other, to_nhwc(x)) and other.data_ptr() != x.data_ptr()
     # sizes of 1 have the strides that C++ goes by, whatever PyTorch made of them
     for given in (
         images(5, 8, 1, 1),
@@ -814,19 +826,19 @@ def test_rows_are_the_same_memory_where_that_fits():
         images(5, 8, 3, 1),
         images(5, 8, 1, 3),
     ):
-        found = kernels.rows(given)
+        found = to_nhwc(given)
         assert torch.equal(found, given.permute(0, 2, 3, 1))
         _, h, w, c = found.shape
         assert found.stride() == (h * w * c, w * c, c, 1)
 
 
-def test_gradients_are_read_where_they_are(path):
+def test_gradients_are_read_where_they_are(backend):
     """Channels of a concatenation are no copy for C++; anything else is."""
-    wide = columns(images(2, 3, 4, 24))
+    wide = to_nchw(images(2, 3, 4, 24))
     part = wide[:, 8:16]
-    found = kernels.gradient_rows(part)
+    found = backend.gradient_to_nhwc(part)
     assert torch.equal(found, part.permute(0, 2, 3, 1))
-    assert (found.data_ptr() == part.data_ptr()) is (path == 'native')
+    assert (found.data_ptr() == part.data_ptr()) is (backend.name == 'cpp')
     for given in (
         wide[:, :16:2],  # channels that are apart
         part[..., :3],  # pixels that are not equally far apart
@@ -835,23 +847,23 @@ def test_gradients_are_read_where_they_are(path):
         images(2, 8, 3, 4),
         images(5, 8, 1, 1),
     ):
-        found = kernels.gradient_rows(given)
+        found = backend.gradient_to_nhwc(given)
         assert torch.equal(found, given.permute(0, 2, 3, 1))
         assert found.is_contiguous()
-        sums = kernels.mix_sums([found], [found.contiguous()], [0], None)
+        sums = backend.mix_sums([found], [found.contiguous()], [0], None)
         assert_close(sums[:2], ((found**2).sum((0, 1, 2))[None], found.sum((0, 1, 2))[None]))
 
 
-def test_memory_that_is_used_again_is_not_shared(compiled):
+def test_memory_that_is_used_again_is_not_shared(cpp):
     """Large results live in blocks that go round: never two in one at a time."""
     like = torch.zeros(4, 32, 32, 16)
-    kernels.empty_images(like, 16, 32, 32)  # comes back at once
-    first, second = (kernels.empty_images(like, 16, 32, 32) for _ in range(2))
+    cpp.empty_images(like, 16, 32, 32)  # comes back at once
+    first, second = (cpp.empty_images(like, 16, 32, 32) for _ in range(2))
     assert first.data_ptr() != second.data_ptr()
     first.fill_(1), second.fill_(2)
     part = first[0]
     del first
-    third = kernels.empty_images(like, 16, 32, 32).fill_(3)
+    third = cpp.empty_images(like, 16, 32, 32).fill_(3)
     assert (part == 1).all() and (second == 2).all() and (third == 3).all()
     assert third.is_contiguous(memory_format=torch.channels_last)
 
@@ -862,19 +874,19 @@ def test_memory_that_is_used_again_is_not_shared(compiled):
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv('RDARTS_CACHE', str(tmp_path / 'mine'))
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert kernels.cache_folder() == tmp_path / 'mine'
+    assert build.cache_folder() == tmp_path / 'mine'
     monkeypatch.delenv('RDARTS_CACHE')
-    assert kernels.cache_folder() == tmp_path / 'xdg' / 'rdarts'
+    assert build.cache_folder() == tmp_path / 'xdg' / 'rdarts'
     monkeypatch.setenv('XDG_CACHE_HOME', '')
     monkeypatch.setenv('HOME', str(tmp_path))
-    assert kernels.cache_folder() == tmp_path / '.cache' / 'rdarts'
+    assert build.cache_folder() == tmp_path / '.cache' / 'rdarts'
 
 
 # One process for all cases, as importing torch takes seconds: each case forks.
 SCRIPT = """
 import os, sys
 import torch
-from rdarts.models import kernels
+from rdarts.models.kernels.backends import has_cpp
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 
 for case in sys.argv[1:]:
@@ -888,12 +900,12 @@ for case in sys.argv[1:]:
         mixed.execution = 'fused'
         out = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
         again = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
-        print('native', kernels.native(), 'finite', bool(out.isfinite().all()), flush=True)
+        print('native', has_cpp(), 'finite', bool(out.isfinite().all()), flush=True)
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     print('exit code', os.waitstatus_to_exitcode(status), flush=True)
 """
-FALLBACK = 'fused runs in PyTorch, not in C++, which is faster: '
+FALLBACK = 'fused runs in PyTorch, not in C++: '
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='forks')
@@ -938,9 +950,9 @@ def test_where_the_library_cannot_be_had(tmp_path):
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']
 
 
-def test_a_compiled_library_is_loaded_and_not_compiled_again(compiled, monkeypatch, tmp_path):
+def test_a_compiled_library_is_loaded_and_not_compiled_again(cpp, monkeypatch, tmp_path):
     """The file that is there is taken, without any compiler."""
-    (tmp_path / 'cache').symlink_to(kernels.cache_folder())
+    (tmp_path / 'cache').symlink_to(build.cache_folder())
     case = f'RDARTS_CACHE={tmp_path / "cache"},CXX=/bin/false'
     done = subprocess.run(
         [sys.executable, '-c', SCRIPT, case],
@@ -968,34 +980,32 @@ def test_a_library_is_of_its_compiler_and_flags(monkeypatch, tmp_path):
     def change(target, name, value):
         with monkeypatch.context() as patch:
             patch.setattr(target, name, value)
-            return kernels._library(first)
+            return build._library(first)
 
     first = compiler('first', '12.2')
-    names = [kernels._library(first), kernels._library(compiler('second', '12.2'))]
-    assert kernels._library(first) == names[0]
+    names = [build._library(first), build._library(compiler('second', '12.2'))]
+    assert build._library(first) == names[0]
     compiler('first', '13.1')
-    names.append(kernels._library(first))
-    flags = kernels._flags()
+    names.append(build._library(first))
+    flags = build._flags()
     assert '-O3' in flags
-    names.append(change(kernels, '_flags', lambda: [*flags, '-g']))
-    names.append(change(kernels.torch, '__version__', '9.9'))
-    names.append(change(kernels, '_cpu', lambda: 'another'))
+    names.append(change(build, '_flags', lambda: [*flags, '-g']))
+    names.append(change(build.torch, '__version__', '9.9'))
+    names.append(change(build, '_cpu', lambda: 'another'))
     assert len(set(names)) == len(names)
     # without a compiler, or with one that does not work, what is there is taken
     broken = str(tmp_path / 'missing')
-    assert kernels._library(None) not in names
+    assert build._library(None) not in names
     names[0].write_bytes(b'')
-    assert kernels._library(None) == kernels._library(broken) == names[0]
-    assert change(kernels, '_cpu', lambda: 'another') != names[0]
+    assert build._library(None) == build._library(broken) == names[0]
+    assert change(build, '_cpu', lambda: 'another') != names[0]
 
 
 # noise
 
 
-@pytest.mark.parametrize('size', [3, 40, kernels.PIECE, kernels.PIECE + 1, 5 * kernels.PIECE])
-def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(
-    compiled, size, monkeypatch
-):
+@pytest.mark.parametrize('size', [3, 40, PIECE, PIECE + 1, 5 * PIECE])
+def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(cpp, size):
     threads = torch.get_num_threads()
     found = []
     try:
@@ -1006,9 +1016,9 @@ def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(
             found.append(torch.rand(2))  # the state that it leaves
     finally:
         torch.set_num_threads(threads)
-    monkeypatch.setattr(kernels, 'native', lambda: False)
-    torch.manual_seed(4)
-    found += [kernels.standard_normal(torch.empty(size)), torch.rand(2)]
+    with kernels.use_backend('torch'):
+        torch.manual_seed(4)
+        found += [kernels.standard_normal(torch.empty(size)), torch.rand(2)]
     for noise, after in zip(found[::2], found[1::2], strict=True):
         assert torch.equal(noise, found[0])
         assert torch.equal(after, found[1])
@@ -1017,12 +1027,12 @@ def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
 def test_noise_is_standard_normal(path, dtype):
     torch.manual_seed(0)
-    noise = kernels.standard_normal(torch.empty(8, kernels.PIECE, dtype=dtype)).double()
-    again = kernels.standard_normal(torch.empty(8, kernels.PIECE, dtype=dtype)).double()
+    noise = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
+    again = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
     bound = 5 / noise.numel() ** 0.5  # of standard errors, five
     assert abs(noise.mean()) < bound
     assert abs(noise.var() - 1) < 1.5 * bound + (0.01 if dtype == torch.bfloat16 else 0)
     assert abs((noise**3).mean()) < 4 * bound
     pieces = torch.cat([noise, again])
     correlation = torch.corrcoef(pieces) - torch.eye(16, dtype=torch.float64)
-    assert correlation.abs().max() < 5 / kernels.PIECE**0.5
+    assert correlation.abs().max() < 5 / PIECE**0.5

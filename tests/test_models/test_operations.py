@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rdarts.errors import UserError
-from rdarts.models import kernels
+from rdarts.models.kernels import standard_normal
 from rdarts.models.operations import (
     EdgeCopies,
     PlainLayers,
@@ -190,7 +190,7 @@ def test_noise_ignores_its_input_and_follows_the_generator():
     torch.manual_seed(0)
     out = noise(torch.full((4, 2, 7, 7), float('nan')))
     torch.manual_seed(0)
-    assert torch.equal(out, kernels.standard_normal(torch.empty(4, 3, 4, 4)))
+    assert torch.equal(out, standard_normal(torch.empty(4, 3, 4, 4)))
     assert not torch.equal(out, noise(torch.zeros(4, 2, 7, 7)))
 
 

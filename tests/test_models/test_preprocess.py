@@ -10,25 +10,21 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from rdarts.models import kernels
 from rdarts.models.backbones import DARTSSupernet
 from rdarts.models.fused import preprocess
+from rdarts.models.kernels import precision, use_backend
+from rdarts.models.kernels.backends import has_cpp
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 
 pytestmark = pytest.mark.skipif(
-    not kernels.native(), reason='the C++ operators are not there: no compiler'
+    not has_cpp(), reason='the C++ operators are not there: no compiler'
 )
 
 
 @pytest.fixture
-def fused(monkeypatch):
-    """Counts what runs fused."""
-    calls = []
-    forward = kernels.pointwise_forward
-    monkeypatch.setattr(
-        kernels, 'pointwise_forward', lambda *args: calls.append(args) or forward(*args)
-    )
-    return calls
+def fused(recorder):
+    """The calls of what runs fused."""
+    return lambda: [args for _, args in recorder.of('pointwise_forward')]
 
 
 def make_layers(kind, channels, outputs=24, dtype=torch.float64, **kwargs):
@@ -74,7 +70,7 @@ def test_it_is_what_the_layers_compute(fused, kind, channels, size, affine, mode
     plain = copy.deepcopy(ours)
     nodes = make_nodes(channels, size)
     found, expected = preprocess.preprocess(ours, nodes), plain(torch.cat(nodes, 1))
-    assert len(fused) == 1
+    assert len(fused()) == 1
     assert found.is_contiguous(memory_format=torch.channels_last)
     grad = torch.randn(found.shape, dtype=found.dtype)
     grads = [
@@ -118,16 +114,12 @@ def test_gradients_of_gradients_where_one_node_follows_from_another():
 
 
 @pytest.mark.parametrize('frozen', ['weights', 'nodes'])
-def test_only_what_is_wanted_is_computed(frozen, monkeypatch):
-    wanted = []
-    backward = kernels.pointwise_backward
-    monkeypatch.setattr(
-        kernels, 'pointwise_backward', lambda *args: wanted.append(args[-2:]) or backward(*args)
-    )
+def test_only_what_is_wanted_is_computed(frozen, recorder):
     layers, nodes = make_layers('conv', 16), make_nodes((8, 8))
     for tensor in layers.parameters() if frozen == 'weights' else nodes:
         tensor.requires_grad_(False)
     preprocess.preprocess(layers, nodes).sum().backward()
+    wanted = [args[-2:] for _, args in recorder.of('pointwise_backward')]
     assert wanted == [(frozen == 'weights', frozen == 'nodes')]
     assert all((node.grad is None) == (frozen == 'nodes') for node in nodes)
     assert all((p.grad is None) == (frozen == 'weights') for p in layers.parameters())
@@ -182,7 +174,7 @@ def test_other_layers_run_as_they_are(fused, change):
     plain = copy.deepcopy(layers)
     found = preprocess.preprocess(layers, nodes)
     assert torch.equal(found, plain(torch.cat(nodes, 1)))
-    assert fused == []
+    assert fused() == []
 
 
 @pytest.mark.parametrize(('channels', 'outputs'), [((8, 12), 24), ((8, 8), 20)])
@@ -192,7 +184,7 @@ def test_channels_that_no_kernel_takes(fused, channels, outputs):
     assert torch.equal(
         preprocess.preprocess(layers, nodes), copy.deepcopy(layers)(torch.cat(nodes, 1))
     )
-    assert fused == []
+    assert fused() == []
 
 
 @pytest.mark.parametrize('kind', ['conv', 'reduce'])
@@ -208,10 +200,10 @@ def test_autocast_computes_as_fused_does(fused):
     nodes = make_nodes((8, 8), dtype=torch.float32)
     layers = make_layers('conv', 16, dtype=torch.float32)
     with torch.autocast('cpu', torch.bfloat16):
-        dtype = kernels.compute_dtype(nodes[0])
+        dtype = precision.compute_dtype(nodes[0])
         out = preprocess.preprocess(layers, nodes)
     assert out.dtype == dtype
-    assert len(fused) == (dtype == torch.float32)
+    assert len(fused()) == (dtype == torch.float32)
 
 
 @pytest.mark.parametrize('name', ['float64', 'float32'])
@@ -220,17 +212,17 @@ def test_a_supernet_runs_all_its_preprocessing_so(fused, name):
     net = DARTSSupernet('s2', channels=8, num_cells=4).to(getattr(torch, name))
     x = torch.randn(2, 3, 8, 8, dtype=getattr(torch, name))
     (out,) = net(x)
-    assert len(fused) == 8
-    assert sorted({len(images) for images, _ in fused}) == [1, 4]
+    assert len(fused()) == 8
+    assert sorted({len(images) for images, _ in fused()}) == [1, 4]
     assert out.shape == (2, net.out_channels, 2, 2)
 
 
-def test_without_cpp_nodes_are_joined_once(monkeypatch):
-    monkeypatch.setattr(kernels, 'native', lambda: False)
+def test_without_cpp_nodes_are_joined_once():
     torch.manual_seed(0)
     net = DARTSSupernet('s2', channels=8, num_cells=4).double()
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    (found,) = net(x)
+    with use_backend('torch'):
+        (found,) = net(x)
     net.execution = 'plain'
     assert_near([found], net(x), 1e-10)
 

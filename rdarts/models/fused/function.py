@@ -25,11 +25,18 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from rdarts.models import kernels
-from rdarts.models.kernels import columns, gradient_rows, rows
+from rdarts.models.kernels import (
+    Backend,
+    batch_norm_backward,
+    choose_backend,
+    precision,
+    standard_normal,
+    to_nchw,
+    to_nhwc,
+)
+from rdarts.models.kernels.backends import Conv
 from rdarts.models.operations import (
     Parameterless,
     Pool3x3,
@@ -43,19 +50,10 @@ from rdarts.models.operations import (
     noise,
     safe_format,
 )
+from rdarts.utils.logging import tell_once
 
 if TYPE_CHECKING:
     from rdarts.models.mixed_ops.mixed_op import MixedOp
-
-_told: set[str] = set()
-
-
-def tell_once(message: str) -> None:
-    """Log a line, the first time in this process."""
-    if message not in _told:
-        _told.add(message)
-        print_log(message, 'current')
-
 
 # --------------------------------------------------------------------------------------- groups
 
@@ -306,7 +304,12 @@ class Place:
 
 
 def normalise(
-    module: StackedBatchNorm2d, group: Group, moments: Tensor, count: int, affine: Sequence[Tensor]
+    backend: Backend,
+    module: StackedBatchNorm2d,
+    group: Group,
+    moments: Tensor,
+    count: int,
+    affine: Sequence[Tensor],
 ) -> Tensor:
     """What a stacked batch norm does to y, with its running statistics moved in training.
 
@@ -329,7 +332,7 @@ def normalise(
         running = (module.running_mean, module.running_var)
     chosen = range(module.edges) if group.chosen is None else group.chosen
     moments = moments.reshape(-1, 2, moments.shape[-1])
-    return kernels.batch_norm(
+    return backend.batch_norm(
         moments, count, running, affine, module.momentum, module.eps, batch, chosen
     )
 
@@ -350,7 +353,7 @@ class Kept:
     norms: list[Tensor] = field(default_factory=list)
 
 
-def _conv_args(conv: StackedConv2d) -> kernels.Conv:
+def _conv_args(conv: StackedConv2d) -> Conv:
     return conv.args['stride'], conv.args['padding'], conv.args['dilation']
 
 
@@ -370,17 +373,18 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan: Plan, mixed: MixedOp, x: Tensor, betas: Tensor, *tensors):
         into, parameters = tensors[: plan.num_edges], tensors[plan.num_edges :]
-        image = rows(x)
+        image = to_nhwc(x)
         dtype, channels = _wide(image.dtype), plan.channels
+        backend = choose_backend(x.device, x.dtype, image.shape[3], channels, told=True)
         size = [-(-s // plan.stride) for s in image.shape[1:3]]
         count = image.shape[0] * size[0] * size[1]
         order, edge_of, _ = plan.tensors(x.device)
         beta = betas.double()[order]
         outputs = [
-            kernels.empty_images(image, channels, *size) if one is None else one for one in into
+            backend.empty_images(image, channels, *size) if one is None else one for one in into
         ]
-        drawn = _draw_noise(plan, image, size)
-        gram = kernels.relu_covariance(image) if 'matrix' in plan.kinds else None
+        drawn = _draw_noise(backend, plan, image, size)
+        gram = backend.relu_covariance(image) if 'matrix' in plan.kinds else None
         saved: list[Tensor] = []
         records, terms, norms = [], [], []
 
@@ -406,10 +410,10 @@ class _Fused(torch.autograd.Function):
                 continue
             if group.kind in ('separable', 'inverted'):
                 run = _separable_forward if group.kind == 'separable' else _inverted_forward
-                y, moments, affine = run(group, kept, image, own, keep)
+                y, moments, affine = run(backend, group, kept, image, own, keep)
                 terms += y
             elif group.kind == 'pool':
-                y, moments = kernels.pool_forward(image, group.pool.maximum, group.pool.stride)
+                y, moments = backend.pool_forward(image, group.pool.maximum, group.pool.stride)
                 keep(kept, y)
                 terms += [y] * edges
                 affine = own
@@ -424,13 +428,15 @@ class _Fused(torch.autograd.Function):
                     convs = [_cast(conv, image.dtype) for conv in convs]
                     if group.kind == 'dense':
                         args = _conv_args(group.convs[0][0])
-                        y, moments = kernels.dense_forward(image, convs[0], args)
+                        y, moments = backend.dense_forward(image, convs[0], args)
                     else:
-                        y, moments = kernels.factorized_forward(image, convs)
+                        y, moments = backend.factorized_forward(image, convs)
                     keep(kept, y)
                     terms += y.unbind(0)
             if group.norms:
-                kept.norms.append(normalise(group.norms[-1], group, moments, count, affine))
+                kept.norms.append(
+                    normalise(backend, group.norms[-1], group, moments, count, affine)
+                )
                 norms.append(kept.norms[-1])
             else:
                 norms.append(plan.unit(edges, x.device))
@@ -445,8 +451,8 @@ class _Fused(torch.autograd.Function):
             weight = plan.matrix_weights(parameters)
             matrices.index_add_(0, edge_of[len(terms) :], scale[len(terms) :, :, None] * weight)
             matrices = matrices.to(dtype)
-        kernels.mix(
-            [rows(out) for out in outputs],
+        backend.mix(
+            [to_nhwc(out) for out in outputs],
             [one is not None for one in into],
             terms,
             plan.edge_of[: len(terms)],
@@ -455,7 +461,7 @@ class _Fused(torch.autograd.Function):
             None if matrices is None else image,
             matrices,
         )
-        ctx.plan, ctx.mixed, ctx.records = plan, mixed, records
+        ctx.plan, ctx.mixed, ctx.records, ctx.backend = plan, mixed, records, backend
         ctx.num_parameters, ctx.gram = len(parameters), gram
         # Taken now: the modules' modes may change before the backward
         ctx.batch = [[norm.takes_batch for norm in group.norms] for group in plan.groups]
@@ -478,9 +484,9 @@ class _Fused(torch.autograd.Function):
             found = _plain_backward(ctx, x, betas, parameters, saved, grads)
             return (None, None, *found[:2], *into_grads, *found[2:])
         weights = any(wanted[edges_end:])
-        image = rows(x)
-        dtype, count = _wide(image.dtype), ctx.count
-        g = [gradient_rows(_cast(grad, image.dtype)) for grad in grads]
+        image = to_nhwc(x)
+        dtype, count, backend = _wide(image.dtype), ctx.count, ctx.backend
+        g = [backend.gradient_to_nhwc(_cast(grad, image.dtype)) for grad in grads]
         order, edge_of, with_norm = plan.tensors(x.device)
         beta = betas.double()[order]
 
@@ -488,7 +494,7 @@ class _Fused(torch.autograd.Function):
 
         terms = _terms(plan, ctx.records, saved, image)
         matrix = 'matrix' in plan.kinds
-        product, totals, cross = kernels.mix_sums(
+        product, totals, cross = backend.mix_sums(
             g, terms, plan.edge_of[: len(terms)], image if matrix else None
         )
         total = totals[edge_of]
@@ -500,7 +506,7 @@ class _Fused(torch.autograd.Function):
         batch = _batch_by_row(plan, ctx.batch, with_norm)
         each = beta[:, None]
         total, product = each * total, each * product
-        coefficients, gamma = kernels.batch_norm_backward(ctx.norm, batch, count, total, product)
+        coefficients, gamma = batch_norm_backward(ctx.norm, batch, count, total, product)
         coefficients[0] *= each
 
         # Gradients of images
@@ -512,7 +518,7 @@ class _Fused(torch.autograd.Function):
         like, size = image.shape[-1], image.shape[1:3]
         dr = None
         if plan.kinds & {'separable', 'dense', 'factorized'}:
-            dr = rows(kernels.empty_images(image, like, *size))
+            dr = to_nhwc(backend.empty_images(image, like, *size))
         accumulate, pools, added = False, [], None
         for group, kept, at, flags in zip(plan.groups, ctx.records, places, ctx.batch, strict=True):
             own = parameters[at.parameters]
@@ -523,10 +529,11 @@ class _Fused(torch.autograd.Function):
                 skips = skips.index_add_(0, edge_of[at.rows], beta[at.rows])
             elif group.kind == 'pool':
                 y = saved[kept.images[0]]
-                pools.append((group.pool, _pool_gradient(mine, y, scales[:, at.rows]), y))
+                pools.append((group.pool, _pool_gradient(backend, mine, y, scales[:, at.rows]), y))
                 parameter_grads[at.rows.start] = affine
             elif group.kind == 'separable':
                 parameter_grads[at.rows.start] = _separable_backward(
+                    backend,
                     group,
                     kept,
                     image,
@@ -542,15 +549,15 @@ class _Fused(torch.autograd.Function):
                 accumulate = True
             elif group.kind == 'inverted':
                 if added is None:
-                    added = rows(kernels.empty_images(image, like, *size)).zero_()
-                parameter_grads[at.rows.start] = _inverted_backward(
+                    added = to_nhwc(backend.empty_images(image, like, *size)).zero_()
+                parameter_grads[at.rows.start] = _inverted_backward(backend,
                     group, kept, image, saved, own, mine, scales[:, at.rows], affine, flags, added,
                     weights,
                 )  # fmt: skip
             elif group.kind in ('dense', 'factorized'):
                 y, each = saved[kept.images[0]], scales[:, at.rows].transpose(0, 1)
                 found = _convolution_backward(
-                    group, image, y, own, mine, each, (dr, accumulate), weights
+                    backend, group, image, y, own, mine, each, (dr, accumulate), weights
                 )
                 accumulate = True
                 parameter_grads[at.rows.start] = [*found, *affine]
@@ -568,11 +575,11 @@ class _Fused(torch.autograd.Function):
                     affine = [gamma[at.rows], total[at.rows]] if group.is_affine else []
                     parameter_grads[at.rows.start] = [grad, *affine]
         small = [None if t is None else t.to(dtype) for t in (skips, left, right, row)]
-        dx = kernels.input_grad(image, g, small[0], dr, *small[1:])
+        dx = backend.input_grad(image, g, small[0], dr, *small[1:])
         if added is not None:
             dx += added
         for pool, dp, y in pools:
-            kernels.pool_backward(dp, image, y, pool.maximum, pool.stride, dx)
+            backend.pool_backward(dp, image, y, pool.maximum, pool.stride, dx)
         # a shortcut has the mixing weight of its group
         all_grads = torch.zeros_like(betas, dtype=torch.float64).index_add_(0, order, beta_grad)
         found = [
@@ -584,7 +591,7 @@ class _Fused(torch.autograd.Function):
         pairs = zip(found, parameters, wanted[edges_end:], strict=True)
         return (
             *(None, None),
-            columns(dx),
+            to_nchw(dx),
             all_grads.to(betas.dtype),
             *into_grads,
             *(
@@ -624,28 +631,30 @@ def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor
     return torch.tensor(each, device=with_norm.device)[:, None]
 
 
-def _pool_gradient(g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+def _pool_gradient(
+    backend: Backend, g: Sequence[Tensor], y: Tensor, coefficients: Tensor
+) -> Tensor:
     """The gradient of a pool's y, which its edges share; ``coefficients`` is [3, E, C]."""
     a, slope, constant = coefficients.unbind(0)
-    dp = rows(kernels.empty_images(y, y.shape[-1], *y.shape[1:3]))
+    dp = to_nhwc(backend.empty_images(y, y.shape[-1], *y.shape[1:3]))
     scale = torch.cat([a, slope.sum(0, keepdim=True)])
     edge_of = [0] * (len(g) + 1)
-    kernels.mix([dp], [False], [*g, y], edge_of, scale, constant.sum(0, keepdim=True))
+    backend.mix([dp], [False], [*g, y], edge_of, scale, constant.sum(0, keepdim=True))
     return dp
 
 
 def _convolution_backward(
-    group, image, y, own, g, coefficients, into, weights
+    backend: Backend, group, image, y, own, g, coefficients, into, weights
 ) -> list[Tensor | None]:
     """Dense or factorised: the gradient of relu(x) goes ``into``; the convolutions' in order."""
     convs = [_cast(t, image.dtype) for t in own[: len(group.convs[0])]]
     dr, accumulate = into
     if group.kind == 'factorized':
         dr = dr if accumulate else dr.zero_()
-        return kernels.factorized_backward(g, y, coefficients, image, convs, dr, weights)
+        return backend.factorized_backward(g, y, coefficients, image, convs, dr, weights)
     args = _conv_args(group.convs[0][0])
     return [
-        kernels.dense_backward(g, y, coefficients, image, convs[0], args, dr, accumulate, weights)
+        backend.dense_backward(g, y, coefficients, image, convs[0], args, dr, accumulate, weights)
     ]
 
 
@@ -684,20 +693,22 @@ def _matrix_backward(
     return left, right, row, found
 
 
-def _draw_noise(plan: Plan, image: Tensor, size: Sequence[int]) -> dict[int, Tensor]:
+def _draw_noise(
+    backend: Backend, plan: Plan, image: Tensor, size: Sequence[int]
+) -> dict[int, Tensor]:
     """Noise [N, h, w, C] by place, drawn in edge order as the plain execution draws it."""
     places = sorted(p for group in plan.groups if group.kind == 'noise' for p in group.places)
     found: dict[int, Tensor] = {}
     if places:  # in NCHW, as plain draws it
-        scratch = rows(kernels.empty_images(image, plan.channels, *size))
+        scratch = to_nhwc(backend.empty_images(image, plan.channels, *size))
         scratch = scratch.view(image.shape[0], plan.channels, *size)
     for place in places:
-        found[place] = rows(kernels.empty_images(image, plan.channels, *size))
-        columns(found[place]).copy_(kernels.standard_normal(scratch))
+        found[place] = to_nhwc(backend.empty_images(image, plan.channels, *size))
+        to_nchw(found[place]).copy_(standard_normal(scratch))
     return found
 
 
-def _separable_forward(group, kept, image, own, keep):
+def _separable_forward(backend: Backend, group, kept, image, own, keep):
     """All units of separable convolutions: y of each edge, the moments, the affine parameters."""
     source, scale, shift = image, None, None
     dtype = _wide(image.dtype)
@@ -706,19 +717,19 @@ def _separable_forward(group, kept, image, own, keep):
         depthwise, pointwise = (_cast(t, image.dtype) for t in own[start : start + 2])
         affine = own[start + 2 : start + 4] if module.weight is not None else ()
         start += 2 + len(affine)
-        source, moments = kernels.separable_forward(
+        source, moments = backend.separable_forward(
             source, scale, shift, depthwise, pointwise, _conv_args(convs[0])
         )
         keep(kept, source)
         if unit + 1 < len(group.convs):
-            norm = normalise(module, group, moments, source[0, ..., 0].numel(), affine)
+            norm = normalise(backend, module, group, moments, source[0, ..., 0].numel(), affine)
             kept.norms.append(norm)
             scale, shift = norm[2:].to(dtype)
     return source.unbind(0), moments, affine
 
 
 def _separable_backward(
-    group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
+    backend: Backend, group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
 ) -> list[Tensor | None]:
     """Puts the gradient of relu(x) into ``into``; the parameters' gradients in order."""
     found: list[Tensor | None] = []
@@ -732,7 +743,7 @@ def _separable_backward(
         if unit:
             before = kept.norms[unit - 1]
             source = saved[kept.images[unit - 1]]
-        dx, sums, depthwise_grad, pointwise_grad = kernels.separable_backward(
+        dx, sums, depthwise_grad, pointwise_grad = backend.separable_backward(
             g,
             saved[kept.images[unit]],
             _cast(coefficients, dtype).transpose(0, 1),
@@ -749,7 +760,7 @@ def _separable_backward(
         if before is not None:
             total, product = sums.unbind(1)
             count = source[0, ..., 0].numel()
-            coefficients, gamma = kernels.batch_norm_backward(
+            coefficients, gamma = batch_norm_backward(
                 before, batch[unit - 1], count, total, product
             )
             affine = [gamma, total] if group.norms[unit - 1].weight is not None else []
@@ -763,7 +774,7 @@ def _inverted_units(group, own: Sequence[Tensor]) -> list[Sequence[Tensor]]:
     return [own[sum(step[:unit]) : sum(step[: unit + 1])] for unit in range(3)]
 
 
-def _inverted_forward(group, kept, image, own, keep):
+def _inverted_forward(backend: Backend, group, kept, image, own, keep):
     """Inverted bottlenecks: y of each edge, the moments, the affine parameters.
 
     Kept are the images before each batch norm; those after it are made again in the backward.
@@ -777,11 +788,11 @@ def _inverted_forward(group, kept, image, own, keep):
         for edge, source in enumerate(sources):
             norm = None if before is None else before[2:, edge].to(dtype)
             if unit == 1:
-                y, moment = kernels.depthwise_forward(source, *norm, weight[edge], stride, padding)
+                y, moment = backend.depthwise_forward(source, *norm, weight[edge], stride, padding)
             else:
-                active = source if norm is None else kernels.relu6(source, *norm)
+                active = source if norm is None else backend.relu6(source, *norm)
                 y = active @ weight[edge].flatten(1).t()
-                moment = kernels.moments(y)
+                moment = backend.moments(y)
             images.append(y)
             moments.append(moment)
         moments = torch.stack(moments)
@@ -790,13 +801,15 @@ def _inverted_forward(group, kept, image, own, keep):
             return images, moments, affine
         for y in images:
             keep(kept, y)
-        before = normalise(group.norms[unit], group, moments, images[0][..., 0].numel(), affine)
+        before = normalise(
+            backend, group.norms[unit], group, moments, images[0][..., 0].numel(), affine
+        )
         kept.norms.append(before)
         sources = images
 
 
 def _inverted_backward(
-    group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
+    backend: Backend, group, kept, image, saved, own, g, coefficients, affine, batch, into, weights
 ) -> list[Tensor | None]:
     """Adds the gradient of x to ``into``; the parameters' gradients in order."""
     edges, dtype = len(group.edges), _wide(image.dtype)
@@ -810,15 +823,17 @@ def _inverted_backward(
         wide, deep = saved[kept.images[edge]], saved[kept.images[edges + edge]]
         norms = [norm[:, edge] for norm in kept.norms[:2]]
         first, second = (norm[2:].to(dtype) for norm in norms)
-        d = _normalised_gradient(g[edge], saved[kept.images[-1]][edge], coefficients[:, edge])
-        project_grad = _product(d, kernels.relu6(deep, *second)) if weights else None
-        d, sums = kernels.relu6_backward(d @ project[edge].flatten(1), deep, *second)
+        d = _normalised_gradient(
+            backend, g[edge], saved[kept.images[-1]][edge], coefficients[:, edge]
+        )
+        project_grad = _product(d, backend.relu6(deep, *second)) if weights else None
+        d, sums = backend.relu6_backward(d @ project[edge].flatten(1), deep, *second)
         back, deep_affine = _through_norm(norms[1], batch[1], deep, sums)
-        d, sums, depthwise_grad = kernels.depthwise_backward(
+        d, sums, depthwise_grad = backend.depthwise_backward(
             d, deep, back.to(dtype), wide, *first, depthwise[edge], stride, padding, weights
         )
         back, wide_affine = _through_norm(norms[0], batch[0], wide, sums)
-        d = _normalised_gradient(d, wide, back.to(dtype))
+        d = _normalised_gradient(backend, d, wide, back.to(dtype))
         expand_grad = _product(d, image) if weights else None
         flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
         grads[0].append([expand_grad, *wide_affine])
@@ -840,10 +855,10 @@ def _product(d: Tensor, x: Tensor) -> Tensor:
     return d.reshape(-1, d.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
 
 
-def _normalised_gradient(g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
+def _normalised_gradient(backend: Backend, g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
     """a g + b y + c, for ``coefficients`` [3, C]."""
-    out = rows(kernels.empty_images(y, y.shape[-1], *y.shape[1:3]))
-    kernels.mix([out], [False], [g, y], [0, 0], coefficients[:2], coefficients[2:])
+    out = to_nhwc(backend.empty_images(y, y.shape[-1], *y.shape[1:3]))
+    backend.mix([out], [False], [g, y], [0, 0], coefficients[:2], coefficients[2:])
     return out
 
 
@@ -856,9 +871,7 @@ def _through_norm(
     y.
     """
     total, product = sums[:, None]
-    found, weight = kernels.batch_norm_backward(
-        norm[:, None], batch, y[..., 0].numel(), total, product
-    )
+    found, weight = batch_norm_backward(norm[:, None], batch, y[..., 0].numel(), total, product)
     return found[:, 0], [weight[0], total[0]]
 
 
@@ -913,7 +926,7 @@ class _PlainGradient(torch.autograd.Function):
                         value = parameter.detach().index_put(index, value)
                     state[names[id(parameter)]] = value
                     place += 1
-            with kernels.autocast_of(x):
+            with precision.autocast_of(x):
                 outputs = torch.func.functional_call(module, state, (x, betas))
             # The output of an edge on which nothing runs is a constant
             pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
@@ -953,7 +966,7 @@ def _plain_backward(ctx, x, betas, parameters, kept, grads):
     """The backward as a graph: the plain execution, once more."""
     tell_once('gradients of gradients: plain runs for them, as fused has no second derivative')
     drawn = {
-        place: columns(kept[index])
+        place: to_nchw(kept[index])
         for group, record in zip(ctx.plan.groups, ctx.records, strict=True)
         if group.kind == 'noise'
         for place, index in zip(group.places, record.images, strict=True)
@@ -996,7 +1009,7 @@ def fused(
         tell_once(f'fused runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
     into = [None] * plan.num_edges if into is None else list(into)
     betas = torch.cat(list(weights))
-    dtype = kernels.compute_dtype(x)
+    dtype = precision.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with torch.autocast(x.device.type, enabled=False):
         outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rdarts.models import kernels
 from rdarts.models.batch_norm import BatchNorm2d, gradient
-from rdarts.models.kernels import columns, gradient_rows, rows
+from rdarts.models.kernels import Backend, choose_backend, precision, to_nchw, to_nhwc
 from rdarts.models.operations import FactorizedReduce, factorized_reduce, is_relu
 
 
@@ -54,15 +53,20 @@ def _recognise(layers: nn.Module) -> Pointwise | None:
         fits = type(conv) is nn.Conv2d and conv.bias is None and conv.groups == 1
         if not fits or conv.kernel_size != (1, 1) or conv.padding != (0, 0):
             return None
-        if conv.stride != (found.stride,) * 2 or conv.out_channels % kernels.LANES:
+        if conv.stride != (found.stride,) * 2:
             return None
     return found
 
 
+def _backend(nodes: Sequence[Tensor], *channels: int) -> Backend:
+    """What takes these nodes [N, C_i, H, W] and gives images of ``channels``."""
+    dtype = precision.compute_dtype(nodes[0])
+    return choose_backend(nodes[0].device, dtype, *(node.shape[1] for node in nodes), *channels)
+
+
 def takes_nodes(nodes: Sequence[Tensor]) -> bool:
     """Whether :func:`preprocess` needs no concatenation of these tensors."""
-    dtype = kernels.compute_dtype(nodes[0])
-    return all(kernels.is_native(node.device, dtype, node.shape[1]) for node in nodes)
+    return _backend(nodes).has_pointwise
 
 
 def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
@@ -76,27 +80,30 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     Returns:
         Tensor: [N, C, H, W], or of half the resolution.
     """
-    found = _recognise(layers) if takes_nodes(nodes) else None
-    if found is None or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
+    found = _recognise(layers)
+    backend = None if found is None else _backend(nodes, *(c.out_channels for c in found.convs))
+    fits = backend is not None and backend.has_pointwise
+    if not fits or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
         return layers(nodes[0] if len(nodes) == 1 else torch.cat(list(nodes), dim=1))
     parameters = [conv.weight for conv in found.convs]
     if found.norm.weight is not None:
         parameters += [found.norm.weight, found.norm.bias]
-    dtype = kernels.compute_dtype(nodes[0])
+    dtype = precision.compute_dtype(nodes[0])
     with torch.autocast(nodes[0].device.type, enabled=False):
-        return _Preprocess.apply(found, *parameters, *(node.to(dtype) for node in nodes))
+        return _Preprocess.apply(backend, found, *parameters, *(node.to(dtype) for node in nodes))
 
 
 class _Preprocess(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, pointwise: Pointwise, *tensors):
+    def forward(ctx, backend: Backend, pointwise: Pointwise, *tensors):
         norm, branches = pointwise.norm, len(pointwise.convs)
+        ctx.backend = backend
         ctx.pointwise, ctx.batch = pointwise, norm.takes_batch
         ctx.num_parameters = branches + (0 if norm.weight is None else 2)
         parameters, nodes = tensors[: ctx.num_parameters], tensors[ctx.num_parameters :]
-        images = [rows(node) for node in nodes]
-        y, moments = kernels.pointwise_forward(images, parameters[:branches])
-        out, ctx.norm = norm.normalise(y, moments, parameters[branches:])
+        images = [to_nhwc(node) for node in nodes]
+        y, moments = backend.pointwise_forward(images, parameters[:branches])
+        out, ctx.norm = norm.normalise(backend, y, moments, parameters[branches:])
         ctx.save_for_backward(y, *tensors)
         return out
 
@@ -104,22 +111,23 @@ class _Preprocess(torch.autograd.Function):
     def backward(ctx, grad):
         y, *tensors = ctx.saved_tensors
         count, branches = ctx.num_parameters, len(ctx.pointwise.convs)
-        wanted = ctx.needs_input_grad[1:]
+        wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # this one has gradients itself
             # Views: one node may be computed from another, which is no gradient of this function
             tensors = [tensor.view_as(tensor) for tensor in tensors]
-            with kernels.autocast_of(y):
+            with precision.autocast_of(y):
                 out = _plain(ctx, tensors[:count], tensors[count:])
             leaves = [t for t, need in zip(tensors, wanted, strict=True) if need]
             found = iter(torch.autograd.grad(out, leaves, grad, create_graph=True))
-            return (None, *(next(found) if need else None for need in wanted))
-        g = gradient_rows(grad)
-        coefficients, affine = gradient(ctx.norm, ctx.batch, g, y)
-        dxs, dws = kernels.pointwise_backward(
+            return (None, None, *(next(found) if need else None for need in wanted))
+        backend: Backend = ctx.backend
+        g = backend.gradient_to_nhwc(grad)
+        coefficients, affine = gradient(backend, ctx.norm, ctx.batch, g, y)
+        dxs, dws = backend.pointwise_backward(
             g,
             y,
             coefficients,
-            [rows(node) for node in tensors[count:]],
+            [to_nhwc(node) for node in tensors[count:]],
             tensors[:branches],
             any(wanted[count:]),
             any(wanted[:branches]),
@@ -127,10 +135,10 @@ class _Preprocess(torch.autograd.Function):
         found = [
             *dws,
             *affine[: count - branches],
-            *(dx if dx is None else columns(dx) for dx in dxs),
+            *(dx if dx is None else to_nchw(dx) for dx in dxs),
         ]
         pairs = zip(found, wanted, strict=True)
-        return (None, *(one if need else None for one, need in pairs))
+        return (None, None, *(one if need else None for one, need in pairs))
 
 
 def _plain(ctx, parameters: Sequence[Tensor], nodes: Sequence[Tensor]) -> Tensor:

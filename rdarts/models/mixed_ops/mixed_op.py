@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
-from rdarts.models.fused.function import Plan, fused, tell_once
+from rdarts.models.fused.function import Plan, fused
 from rdarts.models.operations import (
     EdgeCopies,
     EdgeFunction,
@@ -17,6 +17,7 @@ from rdarts.models.operations import (
     zero,
 )
 from rdarts.registry import MIXED_OPS
+from rdarts.utils.logging import tell_once
 
 
 @MIXED_OPS.register_module()

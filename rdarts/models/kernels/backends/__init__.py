@@ -1,0 +1,12 @@
+"""The back ends: the same kernels, each on its kind of device."""
+
+from rdarts.models.kernels.backends.base import Backend, Conv
+from rdarts.models.kernels.backends.choose import (
+    BACKENDS,
+    choose_backend,
+    get_backend,
+    has_cpp,
+    use_backend,
+)
+
+__all__ = ['BACKENDS', 'Backend', 'Conv', 'choose_backend', 'get_backend', 'has_cpp', 'use_backend']

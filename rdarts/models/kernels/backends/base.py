@@ -1,0 +1,372 @@
+"""What a back end is: the kernels of fused execution, on one kind of device.
+
+Images are tensors of shape [N, H, W, C] whose memory is in that order: see
+:func:`~rdarts.models.kernels.layout.to_nhwc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Conv = tuple[int, int, int]
+"""Stride, padding and dilation."""
+
+
+class Backend(Protocol):
+    """The kernels of fused execution.
+
+    Attributes:
+        name (str): By which tests and logs name it.
+        has_pointwise (bool): Whether it has :meth:`pointwise_forward` and its backward: without
+            them the layers before a cell run as they are.
+    """
+
+    name: str
+    has_pointwise: bool
+
+    def unsupported_reasons(
+        self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]
+    ) -> list[str]:
+        """Why it does not take images of this kind; empty where it does.
+
+        Args:
+            device (torch.device): Where they are.
+            dtype (torch.dtype): Their type.
+            channels (Sequence[int]): The numbers of channels of what is read and of what is made.
+        """
+
+    def gradient_to_nhwc(self, image: Tensor) -> Tensor:
+        """A gradient [N, C, H, W] as [N, H, W, C] in a layout that the kernels read."""
+
+    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
+        """Fill with N(0, 1): piece i of ``piece`` numbers from a generator of seed ``seed + i``."""
+
+    def moments(self, y: Tensor) -> Tensor:
+        """Mean and biased variance of each channel of [N, H, W, C]: [2, C] in float64."""
+
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        running: tuple[Tensor, Tensor] | None,
+        affine: Sequence[Tensor],
+        momentum: float,
+        eps: float,
+        batch: bool,
+        chosen: Sequence[int],
+    ) -> Tensor:
+        """What the batch norms of E edges make of y.
+
+        Args:
+            moments (Tensor): Mean and biased variance of y, [E, 2, C], or [1, 2, C] of a y that the
+                edges share, in float64.
+            count (int): Number of pixels of y.
+            running (tuple[Tensor, Tensor] | None): Running mean and variance, [rows, C].
+            affine (Sequence[Tensor]): Weight and bias, [E, C], or nothing.
+            momentum, eps (float): The norm's.
+            batch (bool): Whether to take the moments of y, which then move the running ones; else
+                the running ones are taken.
+            chosen (Sequence[int]): The rows that the E edges are.
+
+        Returns:
+            Tensor: [4, E, C] in float64: mean, 1 / sqrt(var + eps), and the scale and shift that
+            normalise y.
+        """
+
+    def separable_forward(
+        self,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+    ) -> tuple[Tensor, Tensor]:
+        """y[e] = pointwise[e] depthwise[e] relu(scale[e] x[e] + shift[e]), for E edges.
+
+        Args:
+            x (Tensor): [N, H, W, C], the same for all edges, or [E, N, H, W, C].
+            scale, shift (Tensor | None): [E, C], or None for 1 and 0.
+            depthwise (Tensor): [E, C, 1, k, k].
+            pointwise (Tensor): [E, O, C, 1, 1].
+            conv (Conv): Of the depthwise convolution.
+
+        Returns:
+            tuple[Tensor, Tensor]: y [E, N, h, w, O], and its mean and biased variance, [E, 2, O] in
+            float64.
+        """
+
+    def separable_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+        into: Tensor | None,
+        accumulate: bool,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Backward of :meth:`separable_forward` and of the batch norm after it.
+
+        The gradient of y is ``coefficients[:, 0] g + coefficients[:, 1] y + coefficients[:, 2]``.
+
+        Args:
+            g (Sequence[Tensor]): For each edge the gradient of the normalised y, [N, h, w, O].
+            y, x, scale, shift, depthwise, pointwise, conv: See :meth:`separable_forward`.
+            coefficients (Tensor): [E, 3, O].
+            into (Tensor | None): For a shared x, [N, H, W, C]: takes the gradient of relu(x).
+            accumulate (bool): Whether that is added to what ``into`` holds.
+            weights (bool): Whether the convolutions' gradients are wanted.
+
+        Returns:
+            tuple: ``into``, or the gradient of scale x + shift, [E, N, H, W, C]; for the latter its
+            sums over pixels and those of its product with x, [E, 2, C] in float64, else None; the
+            gradients of ``depthwise`` and ``pointwise``, or None.
+        """
+
+    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """relu6(scale x + shift), for x [N, H, W, C] and scale, shift [C]."""
+
+    def relu6_backward(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Backward of :meth:`relu6`.
+
+        Args:
+            d (Tensor): The gradient of its result, [N, H, W, C]; becomes that of scale x + shift.
+            x, scale, shift (Tensor): See :meth:`relu6`.
+
+        Returns:
+            tuple[Tensor, Tensor]: What d has become; the sums over pixels of it, and of it times x,
+            [2, C] in float64.
+        """
+
+    def depthwise_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+    ) -> tuple[Tensor, Tensor]:
+        """The depthwise convolution of relu6(scale x + shift).
+
+        Args:
+            x, scale, shift (Tensor): See :meth:`relu6`.
+            weight (Tensor): [C, 1, k, k].
+            stride, padding (int): Of the convolution.
+
+        Returns:
+            tuple[Tensor, Tensor]: [N, h, w, C]; its mean and biased variance, [2, C] in float64.
+        """
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Backward of :meth:`depthwise_forward` and the batch norm after it.
+
+        Args:
+            g (Tensor): The gradient of the batch norm's result, [N, h, w, C].
+            y (Tensor): The convolution's.
+            coefficients (Tensor): Of the gradient of y, [3, C]: see ``batch_norm_backward``.
+            x, scale, shift, weight, stride, padding: See :meth:`depthwise_forward`.
+            weights (bool): Whether the weight's gradient is wanted.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor | None]: The gradient of scale x + shift, [N, H, W, C]; the
+            sums over pixels of it, and of it times x, [2, C] in float64; the weight's gradient.
+        """
+
+    def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
+        """Uninitialised [N, channels, height, width] in channels_last; ``like`` is [N, H, W, C]."""
+
+    def mix(
+        self,
+        outs: Sequence[Tensor],
+        accumulate: Sequence[bool],
+        terms: Sequence[Tensor],
+        edge_of: Sequence[int],
+        scales: Tensor,
+        shifts: Tensor | None = None,
+        x: Tensor | None = None,
+        matrices: Tensor | None = None,
+    ) -> None:
+        """outs[j] = sum of scales[t] terms[t], edge_of[t] = j, + shifts[j] + matrices[j] relu(x).
+
+        Args:
+            outs (Sequence[Tensor]): J tensors [N, h, w, C], written.
+            accumulate (Sequence[bool]): Of each of them, whether what it holds is added to.
+            terms (Sequence[Tensor]): T tensors [N, h, w, C].
+            edge_of (Sequence[int]): The index in ``outs`` of each term.
+            scales (Tensor): [T, C].
+            shifts (Tensor | None): [J, C].
+            x (Tensor | None): [N, h, w, C], with ``matrices``.
+            matrices (Tensor | None): [J, C, C].
+        """
+
+    def mix_sums(
+        self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The gradients of :meth:`mix` for its scales, shifts and matrices, in float64.
+
+        Args:
+            g (Sequence[Tensor]): The gradient of each of the J outs, [N, h, w, C].
+            terms, edge_of, x: See :meth:`mix`; without ``x`` there are no matrices.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor | None]: [T, C], [J, C] and [J, C, C].
+        """
+
+    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean [C] and covariance [C, C] of relu(x) over pixels, in float64; x is [N, H, W, C]."""
+
+    def input_grad(
+        self,
+        x: Tensor,
+        g: Sequence[Tensor],
+        skips: Tensor | None,
+        dr: Tensor | None,
+        left: Tensor | None = None,
+        right: Tensor | None = None,
+        row: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """sum_j skips[j] g[j] + [x > 0] (dr + sum_j g[j] left[j] + relu(x) right + row).
+
+        Args:
+            x (Tensor): [N, H, W, C].
+            g (Sequence[Tensor]): J tensors of x's shape where ``skips`` or ``left`` is given.
+            skips (Tensor | None): [J].
+            dr (Tensor | None): Of x's shape.
+            left (Tensor | None): [J, C, C].
+            right (Tensor | None): [C, C].
+            row (Tensor | None): [C].
+            out (Tensor | None): Where to put it, of x's shape.
+
+        Returns:
+            Tensor: Of x's shape.
+        """
+
+    def pool_forward(self, x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
+        """3x3 pooling, padding 1: the maximum, or the mean of the pixels inside of the image.
+
+        Returns:
+            tuple[Tensor, Tensor]: [N, h, w, C]; its mean and biased variance, [2, C] in float64.
+        """
+
+    def pool_backward(
+        self, dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, dx: Tensor
+    ) -> None:
+        """Add the gradient of x to ``dx`` [N, H, W, C]; of equal maxima the first takes it."""
+
+    def dense_forward(self, x: Tensor, weight: Tensor, conv: Conv) -> tuple[Tensor, Tensor]:
+        """y[e] = the convolution of relu(x) by weight[e], for E edges.
+
+        Args:
+            x (Tensor): [N, H, W, C].
+            weight (Tensor): [E, O, C, k, k].
+            conv (Conv): Of the convolutions.
+
+        Returns:
+            tuple[Tensor, Tensor]: y [E, N, h, w, O], and its mean and biased variance, [E, 2, O] in
+            float64.
+        """
+
+    def dense_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        conv: Conv,
+        into: Tensor,
+        accumulate: bool,
+        weights: bool,
+    ) -> Tensor | None:
+        """Backward of :meth:`dense_forward` and of the batch norm after it.
+
+        Args:
+            g, coefficients: See :meth:`separable_backward`.
+            y, x, weight, conv: See :meth:`dense_forward`.
+            into (Tensor): [N, H, W, C], takes the gradient of relu(x).
+            accumulate (bool): Whether that is added to what ``into`` holds.
+            weights (bool): Whether the weight's gradient is wanted.
+
+        Returns:
+            Tensor | None: The gradient of ``weight``.
+        """
+
+    def factorized_forward(self, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """1x1 convolutions of stride 2 of relu(x): one, or the two of a factorised reduction.
+
+        Args:
+            x (Tensor): [N, H, W, C].
+            weights (Sequence[Tensor]): [E, O, C, 1, 1]; or [E, O / 2, C, 1, 1] of both, of which
+                the second reads a pixel further.
+
+        Returns:
+            tuple[Tensor, Tensor]: y [E, N, ceil(H / 2), ceil(W / 2), O], and its moments [E, 2, O].
+        """
+
+    def factorized_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        into: Tensor,
+        wanted: bool,
+    ) -> list[Tensor | None]:
+        """Adds the gradient of relu(x) to ``into``; gives the weights' where ``wanted``."""
+
+    def pointwise_forward(
+        self, x: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """1x1 convolutions of the concatenated relu(x[i]); where :attr:`has_pointwise` is set.
+
+        Args:
+            x (Sequence[Tensor]): [N, H, W, C_i].
+            weights (Sequence[Tensor]): [O, C, 1, 1], C = sum of C_i; or both [O / 2, C, 1, 1] of
+                a factorised reduction.
+
+        Returns:
+            tuple[Tensor, Tensor]: y [N, h, w, O], and its moments [2, O] in float64.
+        """
+
+    def pointwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        want_images: bool,
+        want_weights: bool,
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """Backward of :meth:`pointwise_forward` and of the batch norm after it.
+
+        Args:
+            g (Tensor): The gradient of the normalised y, [N, h, w, O].
+            y, x, weights: See :meth:`pointwise_forward`.
+            coefficients (Tensor): [3, O], see ``batch_norm_backward``.
+            want_images, want_weights (bool): Which gradients are wanted.
+
+        Returns:
+            tuple: The gradients of x, and those of the weights; None for what is not wanted.
+        """

@@ -1,0 +1,74 @@
+"""Which back end a node takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from rdarts.models.kernels.backends import build
+from rdarts.models.kernels.backends.base import Backend
+from rdarts.models.kernels.backends.cpp import CppBackend
+from rdarts.models.kernels.backends.torch import TorchBackend
+from rdarts.utils.logging import tell_once
+
+# The first that takes the images runs
+BACKENDS: tuple[Backend, ...] = (CppBackend(), TorchBackend())
+
+_chosen: dict[tuple, tuple[Backend, list[str]]] = {}
+_forced: list[Backend] = []
+
+
+def get_backend(name: str) -> Backend:
+    """The back end of that name: ``'cpp'`` or ``'torch'``."""
+    return next(backend for backend in BACKENDS if backend.name == name)
+
+
+def choose_backend(
+    device: torch.device, dtype: torch.dtype, *channels: int, told: bool = False
+) -> Backend:
+    """The first back end that takes images of this kind.
+
+    Args:
+        device (torch.device): Where they are.
+        dtype (torch.dtype): Their type.
+        *channels (int): The numbers of channels of what is read and of what is made.
+        told (bool): Whether the log says, once, why a quicker one declines. Defaults to False.
+    """
+    if _forced and not _forced[-1].unsupported_reasons(device, dtype, channels):
+        return _forced[-1]
+    key = (device, dtype, channels)
+    if key not in _chosen:
+        declined = []
+        for backend in BACKENDS:
+            if backend.name == 'cpp' and not build.wanted():
+                continue
+            reasons = backend.unsupported_reasons(device, dtype, channels)
+            if not reasons:
+                _chosen[key] = backend, declined
+                break
+            declined += reasons
+    backend, declined = _chosen[key]
+    if told and declined:
+        tell_once(f'fused runs in PyTorch, not in C++: {"; ".join(declined)}')
+    return backend
+
+
+@contextmanager
+def use_backend(backend: str | Backend) -> Iterator[Backend]:
+    """Within, nodes take this back end where it takes their images; for tests and comparisons.
+
+    Args:
+        backend (str | Backend): ``'cpp'``, ``'torch'`` or one of one's own.
+    """
+    _forced.append(get_backend(backend) if isinstance(backend, str) else backend)
+    try:
+        yield _forced[-1]
+    finally:
+        _forced.pop()
+
+
+def has_cpp() -> bool:
+    """Whether the C++ back end runs on this machine."""
+    return choose_backend(torch.device('cpu'), torch.float32).name == 'cpp'

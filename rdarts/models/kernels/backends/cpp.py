@@ -1,0 +1,231 @@
+"""The kernels in C++, on CPUs: ``csrc/``, compiled at the first use and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rdarts.models.kernels.backends.base import Conv
+from rdarts.models.kernels.backends.build import load_library
+from rdarts.models.kernels.backends.torch import TorchBackend
+from rdarts.models.kernels.layout import to_nhwc
+
+LANES = 8  # the channels of a pixel are read in vectors
+
+
+class CppBackend(TorchBackend):
+    """Operators of ``torch.ops.rdarts``; what has none is made of PyTorch's functions."""
+
+    name = 'cpp'
+    has_pointwise = True
+
+    def unsupported_reasons(
+        self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]
+    ) -> list[str]:
+        reasons = []
+        if device.type != 'cpu':
+            reasons.append(f'images are on {device.type}, and it runs on CPUs')
+        if dtype not in (torch.float32, torch.float64):
+            reasons.append(f'it has no {str(dtype).removeprefix("torch.")}')
+        if any(count % LANES for count in channels):
+            numbers = ' and '.join(str(count) for count in dict.fromkeys(channels))
+            reasons.append(f'{numbers} channels are no multiple of {LANES}')
+        if not reasons:  # compiled where it is needed only
+            problem = load_library()
+            reasons += [] if problem is None else [problem]
+        return reasons
+
+    def gradient_to_nhwc(self, image: Tensor) -> Tensor:
+        # channels of a larger tensor are taken as they are
+        view = image.permute(0, 2, 3, 1)
+        _, height, width, channels = view.shape
+        step = view.stride(2)
+        strides = (height * width * step, width * step, step, 1)
+        return view if view.stride() == strides and step >= channels else to_nhwc(image)
+
+    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
+        torch.ops.rdarts.standard_normal(out, seed, piece)
+
+    def moments(self, y: Tensor) -> Tensor:
+        return torch.ops.rdarts.moments(y)
+
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        running: tuple[Tensor, Tensor] | None,
+        affine: Sequence[Tensor],
+        momentum: float,
+        eps: float,
+        batch: bool,
+        chosen: Sequence[int],
+    ) -> Tensor:
+        mean, var = running or (None, None)
+        weight, bias = affine or (None, None)
+        return torch.ops.rdarts.batch_norm(
+            moments, count, mean, var, weight, bias, momentum, eps, batch, list(chosen)
+        )
+
+    def separable_forward(
+        self,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.separable_forward(x, scale, shift, depthwise, pointwise, *conv)
+
+    def separable_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+        into: Tensor | None,
+        accumulate: bool,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        layer = (x, scale, shift, depthwise, pointwise, *conv)
+        return torch.ops.rdarts.separable_backward(
+            list(g), y, coefficients, *layer, into, accumulate, weights
+        )
+
+    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return torch.ops.rdarts.relu6_forward(x, scale, shift)
+
+    def relu6_backward(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return d, torch.ops.rdarts.relu6_backward(d, x, scale, shift)
+
+    def depthwise_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.depthwise_forward(x, scale, shift, weight, stride, padding)
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        dx, sums, dw = torch.ops.rdarts.depthwise_backward(
+            g, y, coefficients, x, scale, shift, weight, stride, padding, weights
+        )
+        return dx, sums, dw if weights else None
+
+    def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
+        return torch.ops.rdarts.empty_images((like.shape[0], channels, height, width), like)
+
+    def mix(
+        self,
+        outs: Sequence[Tensor],
+        accumulate: Sequence[bool],
+        terms: Sequence[Tensor],
+        edge_of: Sequence[int],
+        scales: Tensor,
+        shifts: Tensor | None = None,
+        x: Tensor | None = None,
+        matrices: Tensor | None = None,
+    ) -> None:
+        torch.ops.rdarts.mix(
+            list(outs), list(accumulate), list(terms), list(edge_of), scales, shifts, x, matrices
+        )
+
+    def mix_sums(
+        self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        return torch.ops.rdarts.mix_sums(list(g), list(terms), list(edge_of), x)
+
+    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.relu_covariance(x)
+
+    def input_grad(
+        self,
+        x: Tensor,
+        g: Sequence[Tensor],
+        skips: Tensor | None,
+        dr: Tensor | None,
+        left: Tensor | None = None,
+        right: Tensor | None = None,
+        row: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        if out is None:
+            out = to_nhwc(self.empty_images(x, x.shape[-1], *x.shape[1:3]))
+        torch.ops.rdarts.input_grad(x, list(g), skips, dr, left, right, row, out)
+        return out
+
+    def pool_forward(self, x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.pool_forward(x, maximum, stride)
+
+    def pool_backward(
+        self, dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, dx: Tensor
+    ) -> None:
+        torch.ops.rdarts.pool_backward(dy, x, y, maximum, stride, dx)
+
+    def dense_forward(self, x: Tensor, weight: Tensor, conv: Conv) -> tuple[Tensor, Tensor]:
+        if not _is_3x3(weight, conv):
+            return super().dense_forward(x, weight, conv)
+        return torch.ops.rdarts.conv3x3_forward(x, weight)
+
+    def dense_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        conv: Conv,
+        into: Tensor,
+        accumulate: bool,
+        weights: bool,
+    ) -> Tensor | None:
+        if not _is_3x3(weight, conv):
+            args = (g, y, coefficients, x, weight, conv, into, accumulate, weights)
+            return super().dense_backward(*args)
+        dw = torch.ops.rdarts.conv3x3_backward(
+            list(g), y, coefficients, x, weight, into, accumulate, weights
+        )
+        return dw if weights else None
+
+    def pointwise_forward(
+        self, x: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.pointwise_forward(list(x), list(weights), len(weights))
+
+    def pointwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        want_images: bool,
+        want_weights: bool,
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        images, found = torch.ops.rdarts.pointwise_backward(
+            g, y, coefficients, list(x), list(weights), len(weights), want_images, want_weights
+        )
+        return images or [None] * len(x), found or [None] * len(weights)
+
+
+def _is_3x3(weight: Tensor, conv: Conv) -> bool:
+    outputs, inputs = weight.shape[1:3]
+    return weight.shape[-1] == 3 and conv == (1, 1, 1) and not (outputs % LANES or inputs % LANES)

@@ -1,0 +1,386 @@
+"""The kernels as PyTorch's functions: the reference, and what runs where no other back end does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rdarts.models.kernels.backends.base import Backend, Conv
+from rdarts.models.kernels.layout import to_nchw, to_nhwc
+
+
+def _moments(y: Tensor, dims: Sequence[int]) -> Tensor:
+    if y.dtype in (torch.float16, torch.bfloat16):
+        y = y.float()
+    var, mean = torch.var_mean(y, dims, correction=0)
+    return torch.stack([mean, var], -2).double()
+
+
+def _sum(image: Tensor) -> Tensor:
+    return image.sum((0, 1, 2), dtype=torch.float64)
+
+
+def _activated(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    return torch.relu(x) if scale is None else torch.relu(x * scale + shift).to(x.dtype)
+
+
+def _conv_backward(
+    g: Tensor, x: Tensor, weight: Tensor, conv: Conv, groups: int, wanted: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    stride, padding, dilation = conv
+    sizes = ([stride] * 2, [padding] * 2, [dilation] * 2)
+    dx, dw, _ = torch.ops.aten.convolution_backward(
+        g, x, weight, None, *sizes, False, [0, 0], groups, [*wanted, False]
+    )
+    return dx, dw
+
+
+def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> Tensor:
+    stride, padding, dilation = conv
+    size = weight.shape[-1]
+    if stride == 1 and g.device.type == 'cpu':
+        # PyTorch's own backward is up to nine times slower than its forward on a CPU
+        lead = dilation * (size - 1) - padding
+        return F.conv2d(g, weight.flip(2, 3), None, 1, lead, dilation, groups=weight.shape[0])
+    return _conv_backward(g, x, weight, conv, weight.shape[0], (True, False))[0]
+
+
+def _wide_conv(x: Tensor, weight: Tensor, conv: Conv) -> Tensor:
+    """All edges' convolutions of x as one: [E, N, h, w, O]."""
+    stride, padding, dilation = conv
+    y = to_nhwc(F.conv2d(to_nchw(x), weight.flatten(0, 1), None, stride, padding, dilation))
+    return y.unflatten(3, weight.shape[:2]).permute(3, 0, 1, 2, 4)
+
+
+def _shifted(active: Tensor) -> tuple[Tensor, Tensor]:
+    """The inputs of both branches of a factorised reduction."""
+    pad = (0, 0, 0, active.shape[2] % 2, 0, active.shape[1] % 2)
+    padded = F.pad(active, pad) if any(pad) else active
+    return active[:, ::2, ::2].contiguous(), padded[:, 1::2, 1::2].contiguous()
+
+
+class TorchBackend(Backend):
+    """PyTorch's functions: any device, type and number of channels."""
+
+    name = 'torch'
+    has_pointwise = False
+
+    def unsupported_reasons(
+        self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]
+    ) -> list[str]:
+        return []
+
+    def gradient_to_nhwc(self, image: Tensor) -> Tensor:
+        return to_nhwc(image)
+
+    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
+        for i, part in enumerate(out.view(-1).split(piece)):
+            part.normal_(generator=torch.Generator().manual_seed(seed + i))
+
+    def moments(self, y: Tensor) -> Tensor:
+        return _moments(y, (0, 1, 2))
+
+    def batch_norm(
+        self,
+        moments: Tensor,
+        count: int,
+        running: tuple[Tensor, Tensor] | None,
+        affine: Sequence[Tensor],
+        momentum: float,
+        eps: float,
+        batch: bool,
+        chosen: Sequence[int],
+    ) -> Tensor:
+        index = torch.tensor(chosen, device=moments.device)
+        if batch:
+            mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
+            if running is not None:
+                for buffer, new in zip(running, (mean, var * (count / (count - 1))), strict=True):
+                    buffer[index] = torch.lerp(buffer[index].double(), new, momentum).to(
+                        buffer.dtype
+                    )
+        else:
+            mean, var = (buffer[index].double() for buffer in running)
+        inverse = torch.rsqrt(var + eps)
+        scale = inverse * affine[0] if affine else inverse
+        shift = affine[1] - mean * scale if affine else -mean * scale
+        return torch.stack([mean, inverse, scale, shift])
+
+    def separable_forward(
+        self,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+    ) -> tuple[Tensor, Tensor]:
+        stride, padding, dilation = conv
+        parts = []
+        shared = to_nchw(_activated(x, None, None)) if x.dim() == 4 else None
+        for e, (d, p) in enumerate(zip(depthwise, pointwise, strict=True)):
+            active = shared
+            if active is None:
+                active = to_nchw(_activated(x[e], scale[e], shift[e]))
+            features = F.conv2d(active, d, None, stride, padding, dilation, groups=d.shape[0])
+            parts.append(to_nhwc(F.conv2d(features, p)))
+        y = torch.stack(parts)
+        return y, _moments(y, (1, 2, 3))
+
+    def separable_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor | None,
+        shift: Tensor | None,
+        depthwise: Tensor,
+        pointwise: Tensor,
+        conv: Conv,
+        into: Tensor | None,
+        accumulate: bool,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        stride, padding, dilation = conv
+        shared = x.dim() == 4
+        result = into if shared else torch.empty_like(x)
+        sums, depthwise_grads, pointwise_grads = [], [], []
+        active = to_nchw(_activated(x, None, None)) if shared else None
+        for e, (d, p) in enumerate(zip(depthwise, pointwise, strict=True)):
+            if not shared:
+                active = to_nchw(_activated(x[e], scale[e], shift[e]))
+            a, b, c = coefficients[e].unbind(0)
+            dy = to_nchw((a * g[e] + b * y[e] + c).to(y.dtype))
+            df = F.conv2d(dy, p.transpose(0, 1))
+            if weights:
+                features = F.conv2d(active, d, None, stride, padding, dilation, groups=d.shape[0])
+                pointwise_grads.append(
+                    _conv_backward(dy, features, p, (1, 0, 1), 1, (False, True))[1]
+                )
+                wanted = (False, True)
+                depthwise_grads.append(_conv_backward(df, active, d, conv, d.shape[0], wanted)[1])
+            dx = to_nhwc(_depthwise_input_grad(df, active, d, conv))
+            if shared:
+                result = result.add_(dx) if accumulate or e else result.copy_(dx)
+                continue
+            torch.where(
+                to_nhwc(active) <= 0,
+                torch.zeros((), dtype=dx.dtype, device=dx.device),
+                dx,
+                out=result[e],
+            )
+            sums.append(torch.stack([_sum(result[e]), _sum(result[e] * x[e])]))
+        stack = torch.stack
+        return (
+            result,
+            stack(sums) if sums else None,
+            stack(depthwise_grads) if weights else None,
+            stack(pointwise_grads) if weights else None,
+        )
+
+    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        return (x * scale + shift).clamp_(0, 6).to(x.dtype)
+
+    def relu6_backward(
+        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        d = torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
+        return d, torch.stack([_sum(d), _sum(d * x)])
+
+    def depthwise_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+    ) -> tuple[Tensor, Tensor]:
+        active = to_nchw(self.relu6(x, scale, shift))
+        y = to_nhwc(F.conv2d(active, weight, None, stride, padding, groups=len(weight)))
+        return y, _moments(y, (0, 1, 2))
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        a, b, c = coefficients
+        d = to_nchw((a * g + b * y + c).to(x.dtype))
+        args = (d, to_nchw(self.relu6(x, scale, shift)), weight, (stride, padding, 1))
+        dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
+        return *self.relu6_backward(to_nhwc(_depthwise_input_grad(*args)), x, scale, shift), dw
+
+    def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
+        sizes = (like.shape[0], channels, height, width)
+        return like.new_empty(0).new_empty(sizes).contiguous(memory_format=torch.channels_last)
+
+    def mix(
+        self,
+        outs: Sequence[Tensor],
+        accumulate: Sequence[bool],
+        terms: Sequence[Tensor],
+        edge_of: Sequence[int],
+        scales: Tensor,
+        shifts: Tensor | None = None,
+        x: Tensor | None = None,
+        matrices: Tensor | None = None,
+    ) -> None:
+        active = None if matrices is None else torch.relu(x)
+        for j, out in enumerate(outs):
+            if not accumulate[j]:
+                out.zero_()
+            if shifts is not None:
+                out += shifts[j]
+            for t, term in enumerate(terms):
+                if edge_of[t] == j:
+                    out.addcmul_(term, scales[t])
+            if matrices is not None:
+                out += active @ matrices[j].t().to(active.dtype)
+
+    def mix_sums(
+        self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        channels = g[0].shape[-1]
+        products = [_sum(g[j] * term) for term, j in zip(terms, edge_of, strict=True)]
+        matrices = None
+        if x is not None:
+            active = torch.relu(x).reshape(-1, channels)
+            matrices = torch.stack([one.reshape(-1, channels).t() @ active for one in g]).double()
+        empty = g[0].new_zeros(0, channels, dtype=torch.float64)
+        return (
+            torch.stack(products) if products else empty,
+            torch.stack([_sum(one) for one in g]),
+            matrices,
+        )
+
+    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        flat = torch.relu(x).reshape(-1, x.shape[-1])
+        flat = flat if flat.dtype == torch.float64 else flat.float()
+        mean = flat.mean(0)
+        centred = flat - mean
+        return mean.double(), (centred.t() @ centred).double() / len(flat)
+
+    def input_grad(
+        self,
+        x: Tensor,
+        g: Sequence[Tensor],
+        skips: Tensor | None,
+        dr: Tensor | None,
+        left: Tensor | None = None,
+        right: Tensor | None = None,
+        row: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        if out is None:
+            out = to_nhwc(self.empty_images(x, x.shape[-1], *x.shape[1:3]))
+        inner = torch.zeros_like(x) if dr is None else dr.clone()
+        if left is not None:
+            for one, matrix in zip(g, left, strict=True):
+                inner += one @ matrix.to(one.dtype)
+        if right is not None:
+            inner += torch.relu(x) @ right.to(x.dtype)
+        if row is not None:
+            inner += row
+        zero = torch.zeros((), dtype=inner.dtype, device=x.device)
+        out.copy_(torch.where(x <= 0, zero, inner))
+        if skips is not None:
+            for one, skip in zip(g, skips, strict=True):
+                out.addcmul_(one, skip)
+        return out
+
+    def pool_forward(self, x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
+        if maximum:
+            y = F.max_pool2d(to_nchw(x), 3, stride, padding=1)
+        else:
+            y = F.avg_pool2d(to_nchw(x), 3, stride, padding=1, count_include_pad=False)
+        y = to_nhwc(y)
+        return y, _moments(y, (0, 1, 2))
+
+    def pool_backward(
+        self, dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, dx: Tensor
+    ) -> None:
+        aten, sizes = torch.ops.aten, ([3, 3], [stride] * 2, [1, 1])
+        if maximum:
+            _, index = aten.max_pool2d_with_indices(to_nchw(x), *sizes)
+            grad = aten.max_pool2d_with_indices_backward(
+                to_nchw(dy), to_nchw(x), *sizes, [1, 1], False, index
+            )
+        else:
+            grad = aten.avg_pool2d_backward(to_nchw(dy), to_nchw(x), *sizes, False, False, None)
+        dx += to_nhwc(grad)
+
+    def dense_forward(self, x: Tensor, weight: Tensor, conv: Conv) -> tuple[Tensor, Tensor]:
+        y = _wide_conv(torch.relu(x), weight, conv)
+        return y, self._stacked_moments(y)
+
+    def dense_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        conv: Conv,
+        into: Tensor,
+        accumulate: bool,
+        weights: bool,
+    ) -> Tensor | None:
+        dy = self._dense_gradient(g, y, coefficients)
+        active = torch.relu(x) if weights else x
+        dx, dw = _conv_backward(
+            to_nchw(dy), to_nchw(active), weight.flatten(0, 1), conv, 1, (True, weights)
+        )
+        into.copy_(to_nhwc(dx)) if not accumulate else into.add_(to_nhwc(dx))
+        return dw.view_as(weight) if weights else None
+
+    def factorized_forward(self, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        images = _shifted(torch.relu(x))[: len(weights)]
+        parts = [_wide_conv(one, w, (1, 0, 1)) for one, w in zip(images, weights, strict=True)]
+        y = torch.cat([part.permute(1, 2, 3, 0, 4) for part in parts], -1).permute(3, 0, 1, 2, 4)
+        return y, self._stacked_moments(y)
+
+    def factorized_backward(
+        self,
+        g: Sequence[Tensor],
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        into: Tensor,
+        wanted: bool,
+    ) -> list[Tensor | None]:
+        dy = self._dense_gradient(g, y, coefficients).unflatten(3, (len(g), -1))
+        images = _shifted(torch.relu(x))[: len(weights)]
+        found, start = [], 0
+        for branch, (image, weight) in enumerate(zip(images, weights, strict=True)):
+            part = dy[..., start : start + weight.shape[1]].flatten(3).contiguous()
+            start += weight.shape[1]
+            flat = weight.flatten(0, 1)
+            mask = (True, wanted)
+            dx, dw = _conv_backward(to_nchw(part), to_nchw(image), flat, (1, 0, 1), 1, mask)
+            found.append(dw.view_as(weight) if wanted else None)
+            to = into[:, branch::2, branch::2]
+            to += to_nhwc(dx)[:, : to.shape[1], : to.shape[2]]
+        return found
+
+    def _dense_gradient(self, g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+        """The gradient of y [E, N, h, w, O] as [N, h, w, E * O]."""
+        edges, _, height, width, channels = y.shape
+        dy = to_nhwc(self.empty_images(y[0], edges * channels, height, width))
+        parts = dy.unflatten(3, (edges, channels)).unbind(3)
+        a, b, c = coefficients.unbind(1)
+        terms = [*g, *y.unbind(0)]
+        self.mix(parts, [False] * edges, terms, [*range(edges)] * 2, torch.cat([a, b]), c)
+        return dy
+
+    def _stacked_moments(self, y: Tensor) -> Tensor:
+        """Moments of each edge of what :func:`_wide_conv` gave: [E, 2, O] in float64."""
+        wide = y.permute(1, 2, 3, 0, 4).flatten(3)
+        return self.moments(wide).unflatten(1, (y.shape[0], y.shape[-1])).transpose(0, 1)

@@ -1,0 +1,26 @@
+"""The type that images are computed in, and PyTorch's autocast."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The type that x is computed in: autocast's, but float32 on a CPU that lacks bfloat16."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device):
+        return x.dtype
+    dtype = torch.get_autocast_dtype(device)
+    if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32
+    return dtype
+
+
+def autocast_of(x: Tensor) -> torch.autocast:
+    """A context in which PyTorch's functions of x and of float32 parameters are in x's type.
+
+    A backward pass runs outside the autocast of its forward pass.
+    """
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    return torch.autocast(x.device.type, x.dtype if half else None, enabled=half)
