@@ -173,7 +173,7 @@ def _explain(error: BaseException) -> tuple[str, int] | None:
         text = str(error).strip()
         line = re.sub(r'^rdarts\.errors\.\w+: ', '', text.splitlines()[-1]) if text else text
         return line, 2 if isinstance(error, UserError) else 1
-    from rdarts.engine.launch import explain  # slow to import
+    from rdarts.configuration.build_errors import explain  # slow to import
 
     return explain(error)
 

@@ -317,7 +317,7 @@ def write_retrained(
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from rdarts.configuration.as_data import to_json
-    from rdarts.engine.launch import load_config, set_genotype
+    from rdarts.configuration.load import load_config, set_genotype
     from rdarts.registry import MODELS
 
     cfg = load_config(TOOLS.parent / 'configs' / 'retrain' / f'{config}.py', options)
@@ -350,7 +350,7 @@ def digits_config(work_dir: Path, options: dict[str, Any] | None = None, images:
         options: Dotted keys and their values.
         images: Images of the search, half of them for alpha: 32 are 2 iterations an epoch.
     """
-    from rdarts.engine.launch import load_config
+    from rdarts.configuration.load import load_config
 
     shrunken = {
         'model.backbone.channels': 2,
@@ -384,7 +384,8 @@ def digits_runner(
     """
     import uuid
 
-    from rdarts.engine.launch import build_runner, prepare_work_dir, set_resume
+    from rdarts.engine.runner import build_runner
+    from rdarts.engine.work_dir import prepare_work_dir, set_resume
 
     cfg = digits_config(work_dir, options, images)
     resume = keys.pop('resume', False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rdarts.configuration.as_data import to_json
-from rdarts.engine.launch import load_config
+from rdarts.configuration.load import load_config
 from rdarts.genotypes import count_skips, dumps
 from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.registry import DISCRETIZERS, build

@@ -20,7 +20,8 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from rdarts.apis.dry_run import dry_run
-from rdarts.engine.launch import build_runner, check_model, load_config
+from rdarts.configuration.load import check_model, load_config
+from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.registry import HOOKS

@@ -22,8 +22,8 @@ from test_architect.tiny_search import (
 from rdarts.architect.architects.first_order import first_order
 from rdarts.architect.architects.unrolled import unrolled
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.load import load_config
 from rdarts.datasets import Digits, SearchSplit
-from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 from rdarts.models import DARTSSupernet, NASBench201Net, NASBench201Supernet
 from rdarts.registry import DATASETS

@@ -18,8 +18,9 @@ from torch.utils.data import TensorDataset
 from rdarts.apis.dry_run import dry_run
 from rdarts.architect.regularizers import ExpectedCost
 from rdarts.benchmarks import NASBench201
+from rdarts.configuration.load import check_model, load_config
 from rdarts.datasets.given import GivenDataset, give
-from rdarts.engine.launch import build_runner, check_model, load_config
+from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.models import find_alpha_owner
 from rdarts.registry import HOOKS, REGULARIZERS, build

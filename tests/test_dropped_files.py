@@ -73,7 +73,8 @@ default_hooks = dict(
 SCRIPT = """
 import rdarts
 assert rdarts.__file__.startswith({clone!r}), rdarts.__file__
-from rdarts.engine.launch import build_runner, load_config
+from rdarts.configuration.load import load_config
+from rdarts.engine.runner import build_runner
 cfg = load_config('own.py')
 cfg.work_dir = 'run'
 runner = build_runner(cfg, quiet=True)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 USE = """
-from rdarts.engine.launch import load_config
+from rdarts.configuration.load import load_config
 import rdarts
 cfg = load_config('mine.py')
 print(rdarts.__file__)

@@ -59,9 +59,12 @@ if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
 from rdarts.apis.dry_run import dry_run
+from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import retraining_command, training_images
-from rdarts.engine import launch
+from rdarts.engine.launch import leave_group, set_launcher
+from rdarts.engine.runner import build_runner
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.genotypes import parse_genotype
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.commands import command, shown_path
@@ -72,7 +75,7 @@ def main() -> int:
     args = parse_args()
     if not args.dry_run:
         cli.outlive_output()
-    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     cfg.work_dir = str(
         args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     )
@@ -81,20 +84,20 @@ def main() -> int:
     if args.deterministic:
         cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
     if args.amp:
-        launch.set_amp(cfg, args.amp)
+        set_amp(cfg, args.amp)
     if args.genotype is not None:
-        launch.set_genotype(cfg, args.genotype)
-    launch.check_model(cfg, starts=not args.resume)
+        set_genotype(cfg, args.genotype)
+    check_model(cfg, starts=not args.resume)
     cfg.new_head = args.new_head
-    launch.set_launcher(cfg, args.launcher)
+    set_launcher(cfg, args.launcher)
     if args.dry_run:
         dry_run(cfg)
         return 0
-    launch.lock_work_dir(cfg.work_dir)
-    launch.prepare_work_dir(cfg.work_dir, keep=bool(args.resume))
+    lock_work_dir(cfg.work_dir)
+    prepare_work_dir(cfg.work_dir, keep=bool(args.resume))
     if args.resume:
-        launch.set_resume(cfg, args.resume)
-    runner = launch.build_runner(cfg)
+        set_resume(cfg, args.resume)
+    runner = build_runner(cfg)
     runner.train()
     path = Path(cfg.work_dir) / 'genotype.json'
     if is_main_rank() and (cfg.get('default_hooks') or {}).get('genotype'):
@@ -108,7 +111,7 @@ def main() -> int:
         following = retraining_command(cfg.work_dir, space, genotype, images)
         drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
         print(f'next:     {following or drawn}')
-    launch.leave_group()
+    leave_group()
     return 0
 
 

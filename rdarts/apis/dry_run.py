@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.first_lines import align, can_recompute
-from rdarts.engine.launch import build_runner
 from rdarts.engine.progress import RunPlan
+from rdarts.engine.runner import build_runner
 from rdarts.errors import Interrupted
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.search_log import peak_memory_mb

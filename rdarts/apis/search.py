@@ -12,13 +12,16 @@ from typing import Any
 
 import mmengine.device.utils as mmengine_device
 import torch
+from mmengine.config import Config
 from torch.utils.data import Dataset
 
 from rdarts import apis
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
 from rdarts.datasets.given import GivenDataset, give
-from rdarts.engine import launch
+from rdarts.engine.runner import build_runner
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
 from rdarts.models.alpha import find_alpha_owner
@@ -88,12 +91,12 @@ def run_search(
     with tempfile.TemporaryDirectory(prefix='rdarts_search_') as temporary:
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
-        with launch.lock_work_dir(folder), give(name, data), _device(device):
+        with lock_work_dir(folder), give(name, data), _device(device):
             resumes = find_checkpoint(folder) is not None
-            launch.prepare_work_dir(folder, keep=resumes)
+            prepare_work_dir(folder, keep=resumes)
             if resumes:
-                launch.set_resume(cfg, True)
-            runner = launch.build_runner(cfg)
+                set_resume(cfg, True)
+            runner = build_runner(cfg)
             runner.train()
         alphas = find_alpha_owner(runner.model).arch_parameters
         return apis.SearchResult(
@@ -109,7 +112,7 @@ def _config(
     name: str,
     data: GivenDataset,
     supernet: Mapping[str, Any],
-) -> launch.Config:
+) -> Config:
     """The method's config in this space, or in the one of the same form."""
     form = 'nas_bench_201'
     if set(space.cells) == {'normal', 'reduce'}:
@@ -117,7 +120,7 @@ def _config(
     elif space.genotype == 'layerwise':
         form = 'mobilenet_like'
     stem = SPACES.get(space.name, SPACES[form])
-    cfg = launch.load_config(configs_folder() / 'search' / f'{method}_{stem}_c10.py')
+    cfg = load_config(configs_folder() / 'search' / f'{method}_{stem}_c10.py')
     backbone = cfg.model.backbone
     args = dict(supernet, in_channels=data.shape[0], space=space)
     with torch.device('meta'):

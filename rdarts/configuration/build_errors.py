@@ -8,13 +8,18 @@ errors differ between releases of Python.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
+from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry, build_functions
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from rdarts import registry as rdarts_registry
 from rdarts.configuration.signatures import of_framework
+from rdarts.errors import nearest
+from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.signatures import misfit, takes_any
 
 
@@ -94,3 +99,43 @@ def _being_built(frame: Any) -> tuple[Any, list[str]]:
             if names.get(key) is not None:
                 return names[key], list(names['args'])
     return None, []
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The line and exit code of what libraries raise for a user's mistake, or for a full machine.
+
+    Returns:
+        tuple[str, int] | None: None for a defect.
+    """
+    name = unknown_type(error)
+    if name is not None:
+        return f"unknown type '{name}': {nearest(name, _all_names())}", 2
+    if isinstance(error, ImportError) and 'install' in str(error):  # as packages ask for others
+        return f'a component of the config needs a package: {str(error).splitlines()[0]}', 2
+    misfit = why_unbuilt(error)
+    if misfit is not None:
+        return f'an entry of the config does not fit: {misfit}', 2
+    line = explain_machine(error)
+    return None if line is None else (line, 1)
+
+
+def _registries() -> Iterator[Registry]:
+    for module in (rdarts_registry, mmengine_registry):
+        for value in vars(module).values():
+            if isinstance(value, Registry):
+                yield value
+
+
+def _all_names() -> set[str]:
+    names = set()
+    for registry in _registries():
+        prefix = 'rdarts.' if registry.scope == 'rdarts' else ''
+        names.update(prefix + name for name in registry.module_dict)
+        names.update(_of_children(registry))
+    return names
+
+
+def _of_children(registry: Registry) -> dict[str, Any]:
+    """What other packages have added to one of mmengine's registries."""
+    children = [child for child in registry.children.values() if child.scope != 'rdarts']
+    return {name: kind for child in children for name, kind in child.module_dict.items()}

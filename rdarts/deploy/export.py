@@ -27,6 +27,7 @@ from torch import nn
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
+from rdarts.configuration.load import SUPERNETS, check_model, load_config, set_genotype
 from rdarts.deploy.description import IN_SEARCH, IN_TRAINING, KEY, Description, import_networks
 from rdarts.deploy.image_input import input_of_pipeline
 from rdarts.deploy.inference import (
@@ -38,7 +39,6 @@ from rdarts.deploy.inference import (
     require,
     scores_of_net,
 )
-from rdarts.engine import launch
 from rdarts.errors import RunFailed, UserError
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.classifier import Classifier
@@ -143,15 +143,15 @@ def load_trained(
             pipeline cannot be described.
     """
     import_networks()
-    cfg = launch.load_config(config, options)
+    cfg = load_config(config, options)
     _check_config(cfg, str(config))
     space = cfg.model.backbone.get('space')
     if isinstance(space, dict):
         for key in IN_SEARCH:  # a file that may be gone
             space.pop(key, None)
     if genotype is not None:
-        launch.set_genotype(cfg, genotype)
-    launch.check_model(cfg, starts=False)
+        set_genotype(cfg, genotype)
+    check_model(cfg, starts=False)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     saved = read_checkpoint(checkpoint)
@@ -175,7 +175,7 @@ def _check_config(cfg: Config, name: str) -> None:
     """Raise a UserError for what is no classifier that was made of a genotype."""
     model = cfg.get('model') or {}
     backbone, head, neck = (model.get(key) or {} for key in ('backbone', 'head', 'neck'))
-    if backbone.get('type') in launch.SUPERNETS:
+    if backbone.get('type') in SUPERNETS:
         raise UserError(
             f'{name} is a search: its network has all candidates; train the one that it found '
             '(tools/train.py configs/retrain/... --genotype WORK_DIR), and take that'

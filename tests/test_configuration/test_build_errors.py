@@ -13,8 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.models.utils.batch_augments import RandomBatchAugment as BatchAugments
 
 from rdarts.cli import run_guarded
-from rdarts.configuration.build_errors import unknown_type, why_unbuilt
-from rdarts.engine.launch import explain
+from rdarts.configuration.build_errors import explain, unknown_type, why_unbuilt
 from rdarts.registry import MODELS
 
 

@@ -18,8 +18,8 @@ from rdarts.configuration import check as check_module
 from rdarts.configuration.check import check_config
 from rdarts.configuration.declarations import describe, fits, marks_of, members
 from rdarts.configuration.filling import fill_in
+from rdarts.configuration.load import _drop_scope, load_config
 from rdarts.configuration.signatures import Argument
-from rdarts.engine import launch
 from rdarts.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -33,7 +33,7 @@ def plain_configs(folder: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((CONFIGS / folder).glob('*.py')):
         cfg = Config.fromfile(path)
-        launch._drop_scope(cfg._cfg_dict)
+        _drop_scope(cfg._cfg_dict)
         fill_in(cfg)
         found[f'{folder}/{path.stem}'] = cfg.to_dict()
     return found
@@ -310,7 +310,7 @@ def load_text(folder: Path, text: str) -> Config:
     path = folder / 'own.py'
     base = CONFIGS / 'search' / 'rdarts_nb201_digits.py'
     path.write_text(f"_base_ = [r'{base}']\n{text}\n")
-    return launch.load_config(path)
+    return load_config(path)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rdarts.engine.launch import load_config
+from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.registry import REGULARIZERS
 

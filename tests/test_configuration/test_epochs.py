@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers import TOOLS
 
+from rdarts.configuration.load import load_config
 from rdarts.configuration.notes import notes_of
-from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 
 CONFIGS = TOOLS.parent / 'configs'

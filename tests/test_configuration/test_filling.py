@@ -11,8 +11,9 @@ from mmpretrain.registry import MODELS
 from PIL import Image
 
 from rdarts.configuration.filling import fill_in, image_side, require_classes, sources
+from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.notes import notes_of
-from rdarts.engine.launch import build_runner, check_model, load_config, set_genotype
+from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 
 CONFIGS = TOOLS.parent / 'configs'

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from rdarts import registry
+from rdarts.configuration.load import load_config
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.type_names import complete_type_names
-from rdarts.engine.launch import load_config
 from rdarts.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rdarts.configuration.filling import sources
+from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import (
     retraining_command,
@@ -19,7 +20,6 @@ from rdarts.configuration.retraining import (
     training_images,
     write_retraining,
 )
-from rdarts.engine.launch import check_model, load_config
 from rdarts.genotypes import load_genotype
 from rdarts.search_spaces import build_space
 

@@ -26,6 +26,7 @@ from rdarts import __version__
 from rdarts.apis import build_net
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
+from rdarts.configuration.load import load_config
 from rdarts.deploy import export, inference
 from rdarts.deploy.description import KEY, Description
 from rdarts.deploy.inference import (
@@ -36,7 +37,6 @@ from rdarts.deploy.inference import (
     scores_of_net,
     top_classes,
 )
-from rdarts.engine.launch import load_config
 from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.registry import MODELS

@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 from rdarts.apis import build_net
 from rdarts.checkpoint.reading import read_checkpoint
-from rdarts.engine.launch import check_model, load_config, set_genotype
+from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.errors import UserError
 
 CONFIGS = TOOLS.parent / 'configs'

@@ -9,10 +9,12 @@ import re
 import pytest
 from helpers import TOOLS, digits_runner, log_text
 
+from rdarts.configuration.load import load_config, set_genotype
 from rdarts.configuration.notes import add_note
 from rdarts.engine.first_lines import align
-from rdarts.engine.launch import build_runner, load_config, quiet_log, set_genotype
+from rdarts.engine.runner import build_runner
 from rdarts.utils.commands import short_path
+from rdarts.utils.quiet_log import quiet_log
 
 
 def block(text: str) -> dict[str, str]:

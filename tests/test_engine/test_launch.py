@@ -17,8 +17,11 @@ from mmengine.hooks import Hook
 
 from rdarts import cli
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.load import load_config, set_amp
 from rdarts.configuration.options import merge_options, parse_options
-from rdarts.engine import launch
+from rdarts.engine.launch import set_launcher
+from rdarts.engine.runner import OwnRunner
+from rdarts.engine.work_dir import prepare_work_dir, set_resume
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.models import MixedOp, NASBench201Supernet
 from rdarts.utils.commands import shown_path
@@ -156,14 +159,14 @@ MISTAKES = [
 @pytest.mark.parametrize(('option', 'says'), MISTAKES)
 def test_mistakes_in_options(option, says):
     with pytest.raises(UserError) as error:
-        launch.load_config(CONFIG, parse_options(option.split()))
+        load_config(CONFIG, parse_options(option.split()))
     assert says in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_elements_of_lists_are_set():
     options = ['data_preprocessor.mean=[1,2,3]', 'custom_hooks=[dict(type=EMAHook)]']
-    cfg = launch.load_config(CONFIG, parse_options(options))
+    cfg = load_config(CONFIG, parse_options(options))
     merge_options(
         cfg,
         {
@@ -355,17 +358,17 @@ def test_only_the_first_rank_says_what_all_find(capsys, monkeypatch):
 
 def test_prepare_work_dir(tmp_path, capsys):
     folder = tmp_path / 'a' / 'b c'
-    assert launch.prepare_work_dir(folder, keep=False) == folder
+    assert prepare_work_dir(folder, keep=False) == folder
     (folder / 'config.py').write_text('')
-    launch.prepare_work_dir(folder, keep=False)  # a start that failed is no run
+    prepare_work_dir(folder, keep=False)  # a start that failed is no run
     assert not (folder / 'previous_1').exists()
     for number in (1, 2):
         for name in ('search_log.jsonl', 'iter_3.pth', 'own_notes.txt'):
             (folder / name).write_text(str(number))
         (folder / 'genotypes').mkdir()
-        launch.prepare_work_dir(folder, keep=True)
+        prepare_work_dir(folder, keep=True)
         assert not (folder / f'previous_{number}').exists()
-        launch.prepare_work_dir(folder, keep=False)
+        prepare_work_dir(folder, keep=False)
         moved = sorted(path.name for path in (folder / f'previous_{number}').iterdir())
         assert {'genotypes', 'iter_3.pth', 'search_log.jsonl'} <= set(moved)
         assert 'own_notes.txt' not in moved
@@ -373,14 +376,14 @@ def test_prepare_work_dir(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(f'held an earlier run: moved to {target} (' in printed for target in targets)
     with pytest.raises(UserError, match='cannot be written: Not a directory'):
-        launch.prepare_work_dir(folder / 'own_notes.txt' / 'run', keep=False)
+        prepare_work_dir(folder / 'own_notes.txt' / 'run', keep=False)
 
 
 def test_resume_without_a_checkpoint_keeps_what_is_there(tmp_path, capsys):
     """As after a kill while an earlier run was moved aside."""
     (tmp_path / 'search_log.jsonl').write_text('rows\n')
     cfg = digits_config(tmp_path)
-    launch.set_resume(cfg, True)
+    set_resume(cfg, True)
     assert not cfg.resume
     assert 'found no checkpoint' in capsys.readouterr().out
     assert (tmp_path / 'previous_1' / 'search_log.jsonl').read_text() == 'rows\n'
@@ -392,7 +395,7 @@ def test_checkpoints_are_moved_aside_first(tmp_path, monkeypatch):
         (tmp_path / name).write_text('')
     moved = []
     monkeypatch.setattr(shutil, 'move', lambda path, target: moved.append(path.name))
-    launch.prepare_work_dir(tmp_path, keep=False)
+    prepare_work_dir(tmp_path, keep=False)
     assert moved == ['iter_2.pth', 'iter_1.pth', 'search_log.jsonl']
 
 
@@ -430,14 +433,14 @@ def test_an_error_of_the_machine_names_the_last_checkpoint(tmp_path):
 
 def test_set_amp_and_launcher(tmp_path):
     cfg = digits_config(tmp_path)
-    launch.set_amp(cfg, 'bf16')
+    set_amp(cfg, 'bf16')
     assert cfg.optim_wrapper.type == 'rdarts.BFloat16OptimWrapper'
-    launch.set_launcher(cfg, 'none')
+    set_launcher(cfg, 'none')
     assert cfg.launcher == 'none'
     assert cfg.get('model_wrapper_cfg') is None
 
 
-# What mmengine is asked to wrap a model with: on a GPU, and on a CPU by launch.set_launcher
+# What mmengine is asked to wrap a model with: on a GPU, and on a CPU by set_launcher
 WRAPPERS = (None, dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False))
 
 
@@ -448,7 +451,7 @@ def test_unused_parameters_are_allowed_for_where_the_relaxation_samples(given, s
         def wrap_model(self, model_wrapper_cfg, model):
             return model_wrapper_cfg
 
-    class Runner(launch._OwnRunner, Asked):
+    class Runner(OwnRunner, Asked):
         distributed, cfg = True, {}
 
     net = NASBench201Supernet(channels=2, cells_per_stage=1)

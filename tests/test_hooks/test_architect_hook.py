@@ -27,8 +27,8 @@ from test_architect.tiny_search import (
 from rdarts.architect.architect import average
 from rdarts.architect.regularizers import Regularizer
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.load import set_amp
 from rdarts.engine import SearchOptimWrapperConstructor
-from rdarts.engine.launch import set_amp
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 

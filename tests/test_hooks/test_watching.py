@@ -15,8 +15,8 @@ from mmengine.hooks import Hook
 from test_architect.test_hessian import full_hessian
 
 from rdarts.architect.hessian import Eigenvalue
+from rdarts.configuration.load import set_amp
 from rdarts.datasets.loaders import loader_sampler
-from rdarts.engine.launch import set_amp
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks import CollapseHook, ConvergenceHook, GenotypeHook

@@ -11,7 +11,8 @@ import pytest
 import torch
 from helpers import run_tool
 
-from rdarts.engine.launch import build_runner, load_config
+from rdarts.configuration.load import load_config
+from rdarts.engine.runner import build_runner
 from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
 from rdarts.models.operations import EdgeCopies, PlainLayers, StackedLayers, build_operation

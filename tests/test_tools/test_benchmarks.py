@@ -14,7 +14,7 @@ from helpers import TOOLS, digits_config, digits_runner, run_tool
 from mmengine.hooks import Hook
 from test_architect.tiny_search import architect_of
 
-from rdarts.engine.launch import load_config, set_amp
+from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed, UserError
 from rdarts.models.backbones import base_supernet
 

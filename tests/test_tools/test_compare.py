@@ -14,7 +14,7 @@ import psutil
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
-from rdarts.engine.launch import load_config
+from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import read_search_log

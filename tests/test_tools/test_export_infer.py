@@ -22,12 +22,12 @@ from PIL import Image
 
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
+from rdarts.configuration.load import load_config
 from rdarts.datasets.image_bytes import read_image
 from rdarts.deploy.description import KEY
 from rdarts.deploy.export import can_write_onnx
 from rdarts.deploy.image_input import LIBRARIES
 from rdarts.deploy.inference import load_exported
-from rdarts.engine.launch import load_config
 from rdarts.utils.commands import shown_path
 
 for package in ('onnxscript', 'onnxruntime', 'safetensors'):

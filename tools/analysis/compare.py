@@ -91,9 +91,10 @@ from rdarts.benchmarks import NASBench201, open_table
 from rdarts.checkpoint.directory import list_checkpoints
 from rdarts.configuration.as_data import FILE as CONFIG
 from rdarts.configuration.as_data import entry, read_config
+from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
 from rdarts.deploy.description import planned_network
-from rdarts.engine import launch
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
 from rdarts.results.search_run import SearchRun, dataset_name, number, read_search_log
@@ -196,7 +197,7 @@ def evaluations(args: argparse.Namespace) -> list[Search]:
 
 def retrainings(args: argparse.Namespace, ended: Sequence[Search]) -> dict[Path, Run]:
     """Of what searches found, by their folders."""
-    cfg = launch.load_config(args.retrain, parse_options(args.retrain_options))
+    cfg = load_config(args.retrain, parse_options(args.retrain_options))
     found = {}
     for search in ended:
         source = search.run.folder
@@ -250,9 +251,9 @@ def expected(args: argparse.Namespace, found: Sequence[Search]) -> None:
         state = search.run.state()
         cost = 0.0 if state == 'done' else None
         if state != 'done' and not args.checkpoints:
-            cfg = launch.load_config(search.config, parse_options(args.cfg_options))
+            cfg = load_config(search.config, parse_options(args.cfg_options))
             if search.config not in seconds:
-                launch.check_model(cfg)
+                check_model(cfg)
                 print(f'{search.config}:')
                 seconds[search.config] = dry_run(cfg)['expected_seconds']
             left = 1 - epochs_done(search.run) / cfg.train_cfg.max_epochs
@@ -574,8 +575,8 @@ def main() -> int:
     if args.dry_run:
         expected(args, found)
         return 0
-    launch.lock_work_dir(args.work_dir)
-    folder = launch.prepare_work_dir(args.work_dir, keep=True)
+    lock_work_dir(args.work_dir)
+    folder = prepare_work_dir(args.work_dir, keep=True)
     run_all([search.run for search in found], args.jobs)
     ended = [search for search in found if search.run.state() == 'done']
     trained = retrainings(args, ended) if args.retrain else {}
@@ -622,7 +623,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, Any], NASBench201 | None]
     stems = [Path(config).stem for config in args.configs]
     if len(set(stems)) != len(stems):
         raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
-    loaded = {c: launch.load_config(c, parse_options(args.cfg_options)) for c in args.configs}
+    loaded = {c: load_config(c, parse_options(args.cfg_options)) for c in args.configs}
     spaces = {
         c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
     }
@@ -653,7 +654,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, Any], NASBench201 | None]
         if wrong:
             raise UserError(message)
     if args.retrain:
-        cfg = launch.load_config(args.retrain, parse_options(args.retrain_options))
+        cfg = load_config(args.retrain, parse_options(args.retrain_options))
         if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
             raise UserError(
                 f'--retrain {args.retrain}: its network takes no genotype: use a config of '

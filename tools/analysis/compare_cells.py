@@ -32,9 +32,11 @@ from mmengine.config import Config
 
 from rdarts.checkpoint.directory import list_checkpoints, set_aside
 from rdarts.configuration.as_data import read_config
+from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import FILE, named, same_images, training_images
-from rdarts.engine import launch
+from rdarts.engine.runner import build_runner
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import DenseCellGenotype, count_skips, load_genotype
 from rdarts.utils.commands import command, shown_path
@@ -76,14 +78,14 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def make_config(args: argparse.Namespace, genotype: DenseCellGenotype) -> Config:
     """The config that trains a cell, without a work directory."""
-    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model') or 'genotype' not in (cfg.model.get('backbone') or {}):
         raise UserError(
             f'{args.config} trains no derived network: its model.backbone has no genotype; '
             'use a config of configs/retrain/'
         )
-    launch.set_genotype(cfg, genotype.to_string())
-    launch.check_model(cfg)
+    set_genotype(cfg, genotype.to_string())
+    check_model(cfg)
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     return cfg
 
@@ -103,7 +105,7 @@ def train(cfg: Config, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     begun = read_json(folder / 'cell.json')
     resume = {key: begun.get(key) for key in record} == record
-    launch.prepare_work_dir(folder, keep=True)
+    prepare_work_dir(folder, keep=True)
     if not resume:
         begun = {}
         earlier = [path for path in folder.iterdir() if not path.name.startswith('previous_')]
@@ -112,12 +114,12 @@ def train(cfg: Config, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     cfg.work_dir = str(folder)
     cfg.experiment_name = folder.name
     if resume and list_checkpoints(folder):
-        launch.set_resume(cfg, True)
+        set_resume(cfg, True)
     else:
         begun = {}
     before = float(begun.get('seconds', 0.0))
     write_json(folder / 'cell.json', dict(record, seconds=before))
-    runner = launch.build_runner(cfg, quiet=True)
+    runner = build_runner(cfg, quiet=True)
     start = time.monotonic()  # not before: the first runner imports the frameworks
     try:
         runner.train()
@@ -182,8 +184,8 @@ def main() -> None:
     configs = {name: make_config(args, genotype) for name, genotype in cells.items()}
     say_images(configs['found'], search_dir, args.config)
     folder = Path(args.work_dir or search_dir / 'compare')
-    launch.lock_work_dir(folder)
-    launch.prepare_work_dir(folder, keep=True)
+    lock_work_dir(folder)
+    prepare_work_dir(folder, keep=True)
     path = folder / 'results.json'
     stored = read_json(path).get('cells', {})
     rows = {}

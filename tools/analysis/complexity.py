@@ -55,8 +55,8 @@ from torch import Tensor, nn
 
 from rdarts.apis import build_net
 from rdarts.apis.dry_run import count_macs
+from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
-from rdarts.engine import launch
 from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import CellGenotype, LayerwiseGenotype, load_genotype
 from rdarts.measure.peak_memory import Peak, read_mb
@@ -83,10 +83,10 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, str]:
     """The network in evaluation mode, and what it is."""
     if args.config is None:
         return build_from_genotype(args)
-    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.genotype is not None:
-        launch.set_genotype(cfg, args.genotype)
-    launch.check_model(cfg, starts=False)
+        set_genotype(cfg, args.genotype)
+    check_model(cfg, starts=False)
     return build_from_config(cfg, args)
 
 

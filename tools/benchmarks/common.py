@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import rdarts
 from rdarts.architect.architect import Architect, Penalty
-from rdarts.engine.launch import load_config, set_amp
+from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.models.backbones import base_supernet
 from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS

@@ -50,9 +50,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from rdarts.apis.dry_run import count_macs
+from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
 from rdarts.deploy.export import check_output
-from rdarts.engine import launch
 from rdarts.errors import UserError
 from rdarts.models import MobileNetLikeSupernet
 from rdarts.models.operations import PlainLayers, build_operation
@@ -67,7 +67,7 @@ def main() -> None:
     if min(*(args.shape or ()), args.batch_size, args.repeats) < 1:
         raise UserError('--shape, --batch-size and --repeats must be 1 or more')
     out = check_output(args.out)
-    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     supernet = build_supernet(cfg, args.config)
     channels = supernet.stem[0][0].in_channels
     shape = args.shape or [channels, *image_size(cfg)]

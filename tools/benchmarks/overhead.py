@@ -43,8 +43,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
-from rdarts.engine import launch
+from rdarts.engine.runner import build_runner
 from rdarts.hooks.architect_hook import ArchitectHook
 
 SECTIONS = dict(
@@ -223,7 +224,7 @@ def measure(cfg: Config, iterations: int, warmup: int) -> dict[str, Any]:
         lengths = shorten(cfg, iterations, warmup)
         # the log is written as always, to nowhere
         with contextlib.redirect_stdout(io.StringIO()):
-            runner = launch.build_runner(cfg)
+            runner = build_runner(cfg)
             recorder = Recorder(runner)
             runner.train()
     parts = recorder.parts
@@ -280,7 +281,7 @@ def print_table(result: dict[str, Any]) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = launch.load_config(args.config, parse_options(args.cfg_options))
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     result = measure(cfg, args.iterations, args.warmup)
     if not args.json:
         print_table(result)

@@ -10,7 +10,9 @@ from pathlib import Path
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from rdarts.engine.launch import build_runner, load_config, prepare_work_dir
+from rdarts.configuration.load import load_config
+from rdarts.engine.runner import build_runner
+from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.genotypes import load_genotype
 from rdarts.models import BaseSupernet
 from rdarts.registry import MODELS
