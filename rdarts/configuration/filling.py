@@ -2,8 +2,8 @@
 
 At the top of a config stand ``data_root``, ``image_size``, ``num_classes`` and ``limit``. What
 follows from them (the folder and the number of images of each data set, the sizes of the crops, the
-classes of head and preprocessing) is filled in here, and so are the widths of heads. What a config
-writes itself stays, and is checked.
+classes of head and preprocessing) is filled in here. What a config writes
+itself stays, and is checked; widths are in :mod:`rdarts.configuration.widths`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,18 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, MODELS, DefaultScope, Registry
-from torch import nn
+from mmengine.registry import DATASETS, MODELS, Registry
 
 from rdarts.configuration.notes import add_note
 from rdarts.configuration.sections import LOADERS, OF_CLASSIFIERS, innermost
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
 from rdarts.utils.commands import short_path
+from rdarts.utils.data_root import resolve_data_root
 from rdarts.utils.signatures import takes
-from rdarts.utils.wording import plural
 
 KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
 
@@ -111,7 +106,7 @@ def sources(cfg: Config) -> Iterator[ConfigDict]:
             yield from (source for _, source in innermost(loader.get('dataset')))
 
 
-def _class_of(cfg: Config, entry: Mapping[str, Any], registry: Registry) -> Any:
+def class_of(cfg: Config, entry: Mapping[str, Any], registry: Registry) -> Any:
     """The class of an entry of a config; None where it is not known."""
     kind = entry.get('type')
     if not isinstance(kind, str):
@@ -139,7 +134,7 @@ def _fill_sets(cfg: Config, key: str, before: Mapping[str, Any], options: Collec
         return False
     changed = False
     for source in sources(cfg):
-        kind = _class_of(cfg, source, DATASETS)
+        kind = class_of(cfg, source, DATASETS)
         argument = _argument(kind, key)
         if argument and _follows(source.get(argument), before[key], key in options):
             source[argument] = value
@@ -183,7 +178,7 @@ def _fill_sizes(cfg: Config, before: Mapping[str, Any], options: Collection[str]
         pipeline = source.get('pipeline')
         if not isinstance(pipeline, list):
             continue
-        native = getattr(_class_of(cfg, source, DATASETS), 'image_size', None)
+        native = getattr(class_of(cfg, source, DATASETS), 'image_size', None)
         names = [_plain(step) for step in pipeline]
         resized = any('Resize' in name for name in names)
         if isinstance(native, int) and native != side and not resized:
@@ -246,7 +241,7 @@ def _fill_classes(cfg: Config, before: Mapping[str, Any], options: Collection[st
     preprocessor = cfg.get('data_preprocessor')
     old, given = before['num_classes'], 'num_classes' in options
     places = []
-    if isinstance(head, dict) and takes(_class_of(cfg, head, MODELS), 'num_classes'):
+    if isinstance(head, dict) and takes(class_of(cfg, head, MODELS), 'num_classes'):
         places.append(('model.head', head))
     if isinstance(preprocessor, dict) and preprocessor.get('type') in (None, 'ClsDataPreprocessor'):
         places.append(('data_preprocessor', preprocessor))
@@ -276,7 +271,7 @@ def _sets_of_classes(cfg: Config, old: Any, given: bool) -> list[tuple[str, Conf
     """Data sets that keep the first classes, of which more or fewer than by default are wanted."""
     found = []
     for source in sources(cfg):
-        kind = _class_of(cfg, source, DATASETS)
+        kind = class_of(cfg, source, DATASETS)
         if not _is_ours(kind) or not _follows(source.get('num_classes'), old, given):
             continue
         argument = inspect.signature(kind).parameters.get('num_classes')
@@ -286,26 +281,21 @@ def _sets_of_classes(cfg: Config, old: Any, given: bool) -> list[tuple[str, Conf
 
 
 def _folders(cfg: Config) -> Iterator[tuple[ConfigDict, Any]]:
-    """The image folders among the data sets, each with its class."""
-    from rdarts.datasets.image_folder import ImageFolder
-
+    """The data sets whose classes can be counted before they are built, each with its class."""
     for source in sources(cfg):
-        kind = _class_of(cfg, source, DATASETS)
-        if inspect.isclass(kind) and issubclass(kind, ImageFolder):
+        kind = class_of(cfg, source, DATASETS)
+        if hasattr(kind, 'count_classes'):
             yield source, kind
 
 
 def _count_folders(cfg: Config) -> tuple[int | None, str]:
     """The classes of an image folder, and where they were counted; None without one."""
-    from rdarts.datasets.image_folder import class_names
-
     for source, kind in _folders(cfg):
         try:
-            root = resolve_data_root(source.get('data_root'), kind.default_folder)
+            resolve_data_root(source.get('data_root'), kind.default_folder)
         except UserError:
             return None, ''
-        folder = root / 'train' if (root / 'train').is_dir() else root
-        count = len(class_names(Path(folder)))
+        count, folder = kind.count_classes(source.get('data_root'))
         return count or None, f' (folders in {short_path(folder)})'
     return None, ''
 
@@ -319,11 +309,11 @@ def require_classes(cfg: Config) -> None:
     head = (cfg.get('model') or {}).get('head')
     if not isinstance(head, dict) or head.get('num_classes') is not None:
         return
-    if not takes(_class_of(cfg, head, MODELS), 'num_classes'):
+    if not takes(class_of(cfg, head, MODELS), 'num_classes'):
         return
     reason = ''
     for source in sources(cfg):
-        kind = _class_of(cfg, source, DATASETS)
+        kind = class_of(cfg, source, DATASETS)
         if hasattr(kind, 'default_folder'):
             try:
                 resolve_data_root(source.get('data_root'), kind.default_folder)
@@ -331,84 +321,3 @@ def require_classes(cfg: Config) -> None:
                 reason = f', and cannot be counted: {error}'
             break
     raise UserError(f'num_classes is not set{reason}')
-
-
-# Widths
-
-
-def lacks_width(cfg: Config) -> bool:
-    """Whether the head of a classifier takes ``in_channels`` and the config leaves them out."""
-    head = (cfg.get('model') or {}).get('head')
-    if not isinstance(head, dict) or head.get('in_channels') is not None:
-        return False
-    return takes(_class_of(cfg, head, MODELS), 'in_channels')
-
-
-def fill_widths(cfg: Config) -> nn.Module | None:
-    """Give the heads of a classifier the channels of its network, where the config leaves them out.
-
-    An auxiliary head is left out where the images are too small for it.
-
-    Args:
-        cfg (Config): The config; its network has what it is made of.
-
-    Returns:
-        nn.Module: The network, without memory for its weights; None where the config has none.
-
-    Raises:
-        UserError: The network cannot be built, or does not say what it gives.
-    """
-    model = cfg.get('model') or {}
-    backbone, head = model.get('backbone'), model.get('head')
-    if not isinstance(backbone, dict):
-        return None
-    _drop_auxiliary(cfg, backbone, head)
-    with torch.device('meta'), _scope(cfg):
-        net = MODELS.build(dict(backbone, init_cfg=None))
-    if not isinstance(head, dict):
-        return net
-    said = []
-    if lacks_width(cfg):
-        if not hasattr(net, 'out_channels'):
-            raise UserError(
-                f'model.head.in_channels is not set, and {type(net).__name__} has no out_channels '
-                'that say it'
-            )
-        head['in_channels'] = net.out_channels
-        said.append(f'model.head.in_channels {net.out_channels}')
-    auxiliary = head.get('auxiliary')
-    if isinstance(auxiliary, dict) and auxiliary.get('in_channels') is None:
-        auxiliary['in_channels'] = net.auxiliary_channels
-        said.append(f'model.head.auxiliary.in_channels {net.auxiliary_channels}')
-    if said:
-        add_note(cfg, ', '.join(said))
-    return net
-
-
-def _scope(cfg: Config) -> AbstractContextManager:
-    return DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
-
-
-def _drop_auxiliary(cfg: Config, backbone: dict[str, Any], head: Any) -> None:
-    """No auxiliary head where only one of network and head has one, or the images are too small."""
-    if not isinstance(head, dict) or 'auxiliary' not in backbone or 'auxiliary' not in head:
-        return
-    if not backbone['auxiliary'] or not head['auxiliary']:
-        backbone['auxiliary'], head['auxiliary'] = False, None
-        return
-    side = image_side(cfg)
-    if side is None:
-        return
-    with torch.device('meta'), _scope(cfg):
-        net = MODELS.build(dict(backbone, init_cfg=None))
-        image = torch.empty(2, backbone.get('in_channels', 3), side, side)
-        with torch.no_grad():
-            features = net.train()(image)[0]
-    pixels = min(features.shape[2:])
-    if pixels < 2:
-        backbone['auxiliary'], head['auxiliary'] = False, None
-        add_note(
-            cfg,
-            f'no auxiliary head: of images of {side} x {side} the network leaves it '
-            f'{plural(pixels, "pixel")}',
-        )

@@ -16,13 +16,12 @@ from rdarts.configuration.epochs import follow_epochs
 from rdarts.configuration.filling import (
     KEYS,
     fill_in,
-    fill_widths,
-    lacks_width,
     require_classes,
 )
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
 from rdarts.configuration.type_names import complete_type_names
+from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.quiet_log import quiet_log

@@ -12,11 +12,11 @@ from rdarts.configuration.as_data import as_data, type_name
 from rdarts.configuration.filling import image_side
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.option_values import quoted_value
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.registry import DATASETS
 from rdarts.utils.commands import command, shown_path
+from rdarts.utils.data_root import resolve_data_root
 from rdarts.utils.files import write_atomically
 
 FILE = 'retrain.py'

@@ -25,7 +25,6 @@ from rdarts.datasets.given import given
 from rdarts.datasets.hashing import SampleGenerator
 from rdarts.datasets.image_folder import ImageFolder, ImageNetFolder
 from rdarts.datasets.imagenet16 import ImageNet16120
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.datasets.restricted_pickle import load_pickle
 from rdarts.datasets.samplers import SeededSampler
 from rdarts.datasets.search_split import SearchSplit, check_parts
@@ -56,5 +55,4 @@ __all__ = [
     'check_parts',
     'given',
     'load_pickle',
-    'resolve_data_root',
 ]

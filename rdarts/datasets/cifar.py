@@ -16,9 +16,9 @@ from rdarts.configuration.declarations import Among
 from rdarts.datasets.array_dataset import SPLITS, ArrayDataset
 from rdarts.datasets.batch_files import read_batches
 from rdarts.datasets.parquet import find_parquet, read_hub, read_parquet
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
+from rdarts.utils.data_root import resolve_data_root
 
 IMAGE_SIZE = 32
 

@@ -19,9 +19,9 @@ from mmpretrain.datasets import CustomDataset
 
 from rdarts.configuration.declarations import Positive
 from rdarts.datasets.no_refetch import NoRefetch
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import SampleError, UserError
 from rdarts.registry import DATASETS
+from rdarts.utils.data_root import resolve_data_root
 
 # Endings of the formats that OpenCV reads in every build; a file's content says which it is.
 EXTENSIONS = (
@@ -92,7 +92,7 @@ class ImageFolder(NoRefetch, CustomDataset):
         self.split = split
         self.limit = limit
         root = resolve_data_root(data_root, self.default_folder)
-        self._train_folder = root / 'train' if (root / 'train').is_dir() else root
+        self._train_folder = _train_folder(root)
         folder = self._train_folder if split == 'train' else root / split
         if not folder.is_dir():
             raise UserError(
@@ -106,6 +106,22 @@ class ImageFolder(NoRefetch, CustomDataset):
             extensions=readable_extensions() if extensions is None else extensions,
             **kwargs,
         )
+
+    @classmethod
+    def count_classes(cls, data_root: str | os.PathLike[str] | None) -> tuple[int, Path]:
+        """How many classes a folder has, before a data set is made of it.
+
+        Args:
+            data_root (str | PathLike, optional): As the data set takes it.
+
+        Returns:
+            tuple[int, Path]: Their number, and the folder where they were counted.
+
+        Raises:
+            UserError: There is no such folder, it cannot be read, or a link in it leads to nothing.
+        """
+        folder = _train_folder(resolve_data_root(data_root, cls.default_folder))
+        return len(class_names(folder)), folder
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the images of all class folders.
@@ -229,6 +245,10 @@ def readable_extensions() -> tuple[str, ...]:
     """Endings of the image files that OpenCV's build reads."""
     # OpenCV tells of a format's writer by an ending alone; each of these has both or none.
     return EXTENSIONS + tuple(e for e in MORE_EXTENSIONS if cv2.haveImageWriter(f'image{e}'))
+
+
+def _train_folder(root: Path) -> Path:
+    return root / 'train' if (root / 'train').is_dir() else root
 
 
 def _hidden(name: str) -> bool:

@@ -12,9 +12,9 @@ from annotated_types import Ge, Le
 from rdarts.configuration.declarations import Among
 from rdarts.datasets.array_dataset import SPLITS, ArrayDataset
 from rdarts.datasets.batch_files import read_batches
-from rdarts.datasets.paths import resolve_data_root
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
+from rdarts.utils.data_root import resolve_data_root
 
 IMAGE_SIZE = 16
 FILE_CLASSES = 1000

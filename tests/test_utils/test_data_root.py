@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rdarts.datasets import resolve_data_root
 from rdarts.errors import UserError
+from rdarts.utils.data_root import resolve_data_root
 
 
 @pytest.fixture
