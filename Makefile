@@ -101,12 +101,11 @@ $(FLOORS): | $(OLDEST)/.created
 
 # Tests that need them are skipped where they are missing. Only root, as in a container, installs.
 browser:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
-	    ! { command -v chromium && command -v neato; } > /dev/null; then \
-	    echo 'Installing Chromium and Graphviz for the tests of report and drawings: a minute, once ...'; \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v chromium > /dev/null; then \
+	    echo 'Installing Chromium for the tests of the report: a minute, once ...'; \
 	    apt-get update -qq; \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	        chromium graphviz fonts-dejavu-core > /dev/null || \
+	        chromium fonts-dejavu-core > /dev/null || \
 	        echo 'That failed: those tests will be skipped.'; \
 	fi
 

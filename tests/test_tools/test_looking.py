@@ -58,7 +58,7 @@ def plant_types(folder: Path, marker: Path) -> None:
         ('report', []),
         ('analysis/plot_search', ['--format', 'svg', '--plots', 'entropy', 'edges']),
         ('analysis/plot_search', ['--format', 'svg', '--plots', 'skips', 'weights']),
-        ('analysis/draw_genotype', ['--out', 'x.svg', '--renderer', 'matplotlib']),
+        ('analysis/draw_genotype', ['--out', 'x.svg']),
         ('analysis/complexity', ['--shape', '3', '32', '32', '--no-latency', '--depth', '1']),
     ],
 )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
-import numpy as np
 import pytest
-from PIL import Image, ImageFilter
 
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, LayerwiseGenotype, dumps, load_genotype
@@ -22,9 +19,7 @@ from rdarts.visualization.drawing.genotype import (
     _cell_graph,
     _pill_width,
     draw_genotype,
-    lay_out,
     load_drawable,
-    to_dot,
 )
 
 NB201 = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
@@ -107,9 +102,7 @@ def colours(path):
 
 def test_colours_tell_the_kinds_apart(tmp_path):
     for name, operation in (('conv', 'nor_conv_3x3'), ('free', 'skip_connect')):
-        draw_genotype(
-            LayerwiseGenotype('own', (operation,)), tmp_path / f'{name}.svg', renderer='matplotlib'
-        )
+        draw_genotype(ChainGenotype('own', (operation,)), tmp_path / f'{name}.svg')
     conv, free = colours(tmp_path / 'conv.svg'), colours(tmp_path / 'free.svg')
     assert '#0072b2' in conv - free and '#c77d00' in free - conv
     assert 'stroke-dasharray' in (tmp_path / 'free.svg').read_text()
@@ -119,64 +112,15 @@ def test_colours_tell_the_kinds_apart(tmp_path):
 @pytest.mark.parametrize(
     ('suffix', 'start'), [('png', b'\x89PNG\r\n'), ('svg', b'<?xml'), ('pdf', b'%PDF-')]
 )
-@pytest.mark.parametrize('renderer', ['matplotlib', 'graphviz'])
-def test_the_same_bytes_every_time(tmp_path, suffix, start, renderer):
-    need(renderer)
+def test_the_same_bytes_every_time(tmp_path, suffix, start):
     paths = [tmp_path / f'{i}.{suffix}' for i in range(2)]
-    draw_genotype(load_genotype(DARTS), paths[0], renderer=renderer)
+    draw_genotype(load_genotype(DARTS), paths[0])
     with matplotlib.rc_context({'font.size': 20, 'savefig.facecolor': 'red', 'path.sketch': None}):
-        draw_genotype(load_genotype(DARTS), paths[1], renderer=renderer)
+        draw_genotype(load_genotype(DARTS), paths[1])
     data = paths[0].read_bytes()
     assert data.startswith(start)
     assert data == paths[1].read_bytes()
-    if renderer == 'matplotlib':
-        assert b'<dc:date>' not in data and b'CreationDate' not in data
-
-
-def need(renderer):
-    if renderer == 'graphviz' and shutil.which('neato') is None:
-        pytest.skip('Graphviz is not installed (no neato)')
-
-
-@pytest.mark.parametrize('text', [DARTS, NB201])
-def test_graphviz_draws_the_same_picture(tmp_path, text):
-    need('graphviz')
-    pictures = []
-    for renderer in ('matplotlib', 'graphviz'):
-        path = tmp_path / f'{renderer}.png'
-        draw_genotype(load_genotype(text), path, renderer=renderer)
-        pictures.append(Image.open(path).convert('L'))
-    size = pictures[0].size
-    assert abs(pictures[1].width - size[0]) <= 4 and abs(pictures[1].height - size[1]) <= 4
-    # what is dark in one is dark in the other, give or take six pixels
-    dark = [np.array(p.crop((0, 0, *size))) < 200 for p in pictures]
-    near = [np.array(Image.fromarray(d).filter(ImageFilter.MaxFilter(13))) for d in dark]
-    for one, other in ((0, 1), (1, 0)):
-        assert (dark[one] & near[other]).sum() > 0.99 * dark[one].sum()
-
-
-def test_graphviz_is_taken_where_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr('rdarts.visualization.drawing.genotype.shutil.which', lambda name: None)
-    draw_genotype(load_genotype(NB201), tmp_path / 'a.svg')
-    assert 'matplotlib' in (tmp_path / 'a.svg').read_text()
-    with pytest.raises(UserError, match=r'Graphviz is not installed \(no neato\)'):
-        draw_genotype(load_genotype(NB201), tmp_path / 'b.svg', renderer='graphviz')
-    with pytest.raises(UserError, match='renderer must be one of auto, graphviz, matplotlib'):
-        draw_genotype(load_genotype(NB201), tmp_path / 'b.svg', renderer='dot')
-    broken = tmp_path / 'neato'
-    broken.write_text('#!/bin/sh\necho no layout >&2\nexit 3\n')
-    broken.chmod(0o755)
-    monkeypatch.setattr(
-        'rdarts.visualization.drawing.genotype.shutil.which', lambda name: str(broken)
-    )
-    with pytest.raises(UserError, match='Graphviz failed: no layout; --renderer matplotlib draws'):
-        draw_genotype(load_genotype(NB201), tmp_path / 'b.svg')
-    assert not (tmp_path / 'b.svg').exists()
-
-
-def test_text_for_graphviz_is_quoted():
-    page = lay_out(LayerwiseGenotype('own', ('a"b\\c', 'skip_connect')))
-    assert '"a\\"b\\\\c"' in to_dot(page)
+    assert b'<dc:date>' not in data and b'CreationDate' not in data
 
 
 def random_cell(rng):

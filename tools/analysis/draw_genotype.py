@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rdarts import cli
 from rdarts.genotypes import is_text
-from rdarts.visualization.drawing.genotype import RENDERERS, draw_genotype, load_drawable
+from rdarts.visualization.drawing.genotype import draw_genotype, load_drawable
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,12 +23,6 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='picture to write: .svg, .png or .pdf (default: genotype.svg and genotype.png in '
         'WORK_DIR, beside FILE under its name, or in the current folder)',
-    )
-    parser.add_argument(
-        '--renderer',
-        choices=RENDERERS,
-        default='auto',
-        help='both draw the same picture (default: Graphviz where it is installed)',
     )
     return parser.parse_args()
 
@@ -49,7 +43,7 @@ def main() -> None:
             source = source / 'genotype' if source.is_dir() else source
         paths = [source.with_suffix(suffix) for suffix in ('.svg', '.png')]
     for path in paths:
-        draw_genotype(genotype, path, renderer=args.renderer)
+        draw_genotype(genotype, path)
         print(path)
 
 

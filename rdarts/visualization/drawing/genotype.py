@@ -1,4 +1,4 @@
-"""Drawings of genotypes: nodes from left to right, one arrow an edge, without Graphviz.
+"""Drawings of genotypes: nodes from left to right, one arrow an edge.
 
 Straight edges run along the row of nodes. Every other edge has a horizontal lane above or below
 the row, and its label sits between two columns, where no vertical line runs: so labels never
@@ -7,11 +7,8 @@ overlap, whatever the cell.
 
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,14 +23,10 @@ if TYPE_CHECKING:
 
 # Line and fill, text in it, line style. The two kinds differ in brightness and in line style
 # too, so they are told apart in grey.
-CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-', dot='solid')
-PARAMETER_FREE = dict(
-    line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)), dot='dashed'
-)
-ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)), dot='dotted')
+CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-')
+PARAMETER_FREE = dict(line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)))
+ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)))
 INK, NODE_FILL, OUTER_FILL = '#222222', '#FFFFFF', '#E4E4E4'
-
-RENDERERS = ('auto', 'graphviz', 'matplotlib')
 
 # Inches, points for the font
 FONT = 9.0
@@ -47,7 +40,6 @@ HEAD_WIDTH = 0.092
 ROUNDING = 0.07  # of a node
 MARGIN = 0.14
 SAMPLE = 0.4  # a line of the legend
-BOLD = 1.13  # as much wider than plain text
 LINE, NODE_LINE, PILL_LINE = 1.7, 1.2, 1.1  # widths of lines, points
 ROW_WIDTH = 9.0  # more layers go on in the next row
 DPI = 150
@@ -102,13 +94,11 @@ def draw_genotype(
     genotype: Genotype,
     path: str | os.PathLike,
     space: SearchSpace | None = None,
-    renderer: str = 'auto',
 ) -> None:
     """Draw every cell of a genotype, or its layers.
 
     Convolutions are blue and solid, parameter-free operations orange and dashed; edges with
-    ``none`` are left out and named below. The same genotype gives the same bytes of the same
-    renderer. Both draw the same picture.
+    ``none`` are left out and named below. The same genotype gives the same bytes.
 
     Args:
         genotype (Genotype): What to draw.
@@ -117,27 +107,17 @@ def draw_genotype(
         space (SearchSpace, optional): Its space, which says how many inputs a cell has and which
             operations are parameter-free. Defaults to the registered one of its name, or else
             to what the genotype itself tells.
-        renderer (str): ``'graphviz'``, ``'matplotlib'``, or ``'auto'``: Graphviz where it is
-            installed. Defaults to ``'auto'``.
 
     Raises:
-        UserError: The ending is another, the file cannot be written, Graphviz is asked for and
-            not there, or an edge does not lead from an earlier node to a later one.
+        UserError: The ending is another, the file cannot be written, or an edge does not lead
+            from an earlier node to a later one.
     """
-    if renderer not in RENDERERS:
-        raise UserError(f"renderer must be one of {', '.join(RENDERERS)}, but is '{renderer}'")
     path = Path(path)
     suffix = picture_suffix(path)
     page = lay_out(genotype, space)
     if suffix == '.png' and max(page.width, page.height) * DPI > MAX_PIXELS:
         raise UserError(f'{path}: the genotype is too large for a .png; draw it as .svg or .pdf')
-    dot = shutil.which('neato')
-    if renderer == 'graphviz' and dot is None:
-        raise UserError('Graphviz is not installed (no neato): install it, or leave the choice')
-    if dot is None or renderer == 'matplotlib':
-        _render(page, path)
-    else:
-        _render_graphviz(page, path, dot)
+    _render(page, path)
 
 
 def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
@@ -468,7 +448,7 @@ def _add_bus(
     panel: _Panel, graph: _Graph, edges: list[_Edge], columns: list[int], x: list[float]
 ) -> None:
     """The concatenation: a line below all lanes, which leads up into the output."""
-    look = dict(line='#777777', fill='#FFFFFF', text=INK, style='-', dot='solid')
+    look = dict(line='#777777', fill='#FFFFFF', text=INK, style='-')
     lowest = min([edge.lane for edge in edges if edge.lane < 0], default=0)
     floor = _lane_y(lowest - 1)
     right = max(box.x + box.width / 2 for box in panel.boxes)
@@ -689,113 +669,3 @@ def _toward(corner: Point, other: Point) -> Point:
         corner[0] + (other[0] - corner[0]) * share,
         corner[1] + (other[1] - corner[1]) * share,
     )
-
-
-def _render_graphviz(page: Page, path: Path, neato: str) -> None:
-    """Let Graphviz draw the page: every position is given, so it places nothing itself."""
-    fonts = [f'-N{k}={v}' for k, v in (('fontname', 'DejaVu Sans'), ('penwidth', NODE_LINE))]
-    command = [neato, '-n2', f'-T{path.suffix[1:].lower()}', f'-Gdpi={DPI}', *fonts]
-    try:
-        found = subprocess.run(
-            command, input=to_dot(page).encode(), capture_output=True, check=True, timeout=60,
-            env=dict(os.environ, SOURCE_DATE_EPOCH='0'),  # no date in a PDF
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, 'stderr', None) or str(error).encode()
-        line = reason.decode(errors='replace').strip().splitlines()[-1:] or ['no reason given']
-        raise UserError(
-            f'Graphviz failed: {line[0]}; --renderer matplotlib draws without it'
-        ) from None
-    try:
-        path.write_bytes(found.stdout)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror}') from None
-
-
-def to_dot(page: Page) -> str:
-    """A page as Graphviz's input for ``neato -n2``, every position given in points."""
-
-    def point(x: float, y: float) -> str:
-        return f'{72 * x:.2f},{72 * y:.2f}'
-
-    def quoted(text: str) -> str:
-        return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
-
-    lines = ['digraph genotype {', 'graph [outputorder=edgesfirst, pad=0, bgcolor=white];']
-    lines.append('node [fixedsize=true]; edge [arrowsize=0.6];')
-    # two invisible corners keep the margin
-    for number, corner in enumerate(((0, 0), (page.width, page.height))):
-        lines.append(f'corner{number} [pos="{point(*corner)}", style=invis, width=0, height=0];')
-    count = 0
-
-    def node(x: float, y: float, text: str, width: float, height: float, **look: Any) -> None:
-        nonlocal count
-        listed = ', '.join(f'{key}={quoted(str(value))}' for key, value in look.items())
-        lines.append(
-            f'n{count} [pos="{point(x, y)}", label={quoted(text)}, width={width:.4f}, '
-            f'height={height:.4f}, {listed}];'
-        )
-        count += 1
-
-    for panel, dx, dy in page.panels:
-        for line in panel.lines:
-            points = [(x + dx, y + dy) for x, y in line.points]
-            look = line.look
-            lines.append(
-                f'corner0 -> corner1 [pos="{_spline(points, point)}", color="{look["line"]}", '
-                f'style={look["dot"]}, penwidth={LINE}, id={quoted(line.gid)}];'
-            )
-        for label in panel.labels:
-            look = label.look
-            node(
-                label.x + dx, label.y + dy, label.text, label.width, PILL_HEIGHT,
-                shape='box', style='rounded,filled', color=look['line'], fillcolor=look['fill'],
-                fontcolor=look['text'], fontsize=FONT,
-            )  # fmt: skip
-        for box in panel.boxes:
-            node(
-                box.x + dx, box.y + dy, box.text, box.width, NODE_HEIGHT,
-                shape='box', style='rounded,filled', color=INK, fontcolor=INK, fontsize=FONT,
-                fillcolor=OUTER_FILL if box.outer else NODE_FILL, id=box.gid,
-            )  # fmt: skip
-    for x, y, look in page.samples:
-        path = _straight([(x, y), (x + SAMPLE, y)], point)
-        lines.append(
-            f'corner0 -> corner1 [pos="{path}", color="{look["line"]}", style={look["dot"]}, '
-            f'penwidth={LINE}, arrowhead=none];'
-        )
-    for text in page.texts:
-        width = _text_width(text.text, text.size) * (BOLD if text.bold else 1)
-        node(
-            text.x + width / 2, text.y, text.text, width, 0.2, shape='plaintext',
-            fontsize=text.size, fontcolor=text.color,
-            fontname='DejaVu Sans Bold' if text.bold else 'DejaVu Sans',
-        )  # fmt: skip
-    return '\n'.join([*lines, '}']) + '\n'
-
-
-def _straight(points: list[Point], point: Callable[[float, float], str]) -> str:
-    """A line through points, as the cubic pieces that Graphviz takes."""
-    found = [point(*points[0])]
-    for a, b in itertools.pairwise(points):
-        found += [
-            point(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for t in (1 / 3, 2 / 3, 1)
-        ]
-    return ' '.join(found)
-
-
-def _spline(points: list[Point], point: Callable[[float, float], str]) -> str:
-    """A path with rounded corners and an arrow at its end."""
-    shape = arrow(points)
-    found, last = [point(*shape.start)], shape.start
-    for start, corner, stop in shape.bends:
-        found.append(_straight([last, start], point).split(' ', 1)[1])
-        # a quadratic curve's corner lies at a third of the way from either control point
-        controls = [
-            (p[0] + (corner[0] - p[0]) * 2 / 3, p[1] + (corner[1] - p[1]) * 2 / 3)
-            for p in (start, stop)
-        ]
-        found += [point(*controls[0]), point(*controls[1]), point(*stop)]
-        last = stop
-    found.append(_straight([last, shape.neck], point).split(' ', 1)[1])
-    return f'e,{point(*shape.head[0])} ' + ' '.join(found)
