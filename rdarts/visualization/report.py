@@ -17,7 +17,8 @@ from rdarts.results.search_run import SearchRun, number
 from rdarts.results.series import DATASET_NAMES
 from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
-from rdarts.visualization.drawing import genotype as drawing
+from rdarts.visualization.drawing.layout import lay_out
+from rdarts.visualization.drawing.svg import LOOK, page_as_data
 from rdarts.visualization.style import line_style, svg_dash
 
 TEMPLATE = Path(__file__).with_name('report.html')
@@ -25,19 +26,6 @@ MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
 POINTS = 300  # of a line, at most
 CHART_LINE = 2  # width, pixels
-DRAWING = dict(  # inches, the font in points
-    font=drawing.FONT,
-    ink=drawing.INK,
-    node_fill=drawing.NODE_FILL,
-    outer_fill=drawing.OUTER_FILL,
-    node_height=drawing.NODE_HEIGHT,
-    node_line=drawing.NODE_LINE / 72,
-    rounding=drawing.ROUNDING,
-    pill_height=drawing.PILL_HEIGHT,
-    pill_line=drawing.PILL_LINE / 72,
-    line=drawing.LINE / 72,
-    sample=drawing.SAMPLE,
-)
 
 
 def write_report(
@@ -62,7 +50,7 @@ def write_report(
     charts = _charts(runs, table)
     names = [len({line['name'] for line in chart['lines']}) for chart in charts]
     lines = [_line(number) for number in range(max(len(runs), *names))]
-    looks = dict(lines=lines, chart_line=CHART_LINE, look=DRAWING)
+    looks = dict(lines=lines, chart_line=CHART_LINE, look=LOOK)
     template = TEMPLATE.read_text(encoding='utf-8')
     drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
     every, longest = 1, max(len(run.epochs) for run in runs)
@@ -102,8 +90,8 @@ def _run(
     for row in rows:
         text = row['genotype']
         if text not in seen:
-            page = drawing.lay_out(run.genotype_of(row), run.space)
-            seen[text] = dict(genotype=text, **_drawing(page))
+            page = lay_out(run.genotype_of(row), run.space)
+            seen[text] = dict(genotype=text, **page_as_data(page))
         place.setdefault(text, len(place))
     return dict(
         name=run.method if run.seed is None else f'{run.method}, seed {run.seed}',
@@ -189,39 +177,6 @@ def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
             )
         )
     return found
-
-
-def _drawing(page: drawing.Page) -> dict[str, Any]:
-    """A page as plain data: inches from the upper left corner; lines as paths of SVG."""
-
-    def at(x: float, y: float) -> list[float]:
-        return [round(x, 3), round(page.height - y, 3)]
-
-    def path(start: str, *points: drawing.Point) -> str:
-        return start + ' '.join(','.join(map(str, at(*point))) for point in points)
-
-    lines, boxes, labels = [], [], []
-    for panel, dx, dy in page.panels:
-        for line in panel.lines:
-            arrow = drawing.arrow([(x + dx, y + dy) for x, y in line.points])
-            bends = [path('L', a) + path('Q', corner, b) for a, corner, b in arrow.bends]
-            shape = path('M', arrow.start) + ''.join(bends) + path('L', arrow.neck)
-            lines.append([shape, path('M', *arrow.head) + 'Z', *_stroke(line.look)])
-        for label in panel.labels:
-            look = label.look
-            labels.append([*at(label.x + dx, label.y + dy), label.width, label.text,
-                           look['line'], look['fill'], look['text']])  # fmt: skip
-        for box in panel.boxes:
-            boxes.append([*at(box.x + dx, box.y + dy), round(box.width, 3), box.text, box.outer])
-    texts = [[*at(t.x, t.y), t.text, t.size, t.color, t.bold] for t in page.texts]
-    samples = [[*at(x, y), *_stroke(look)] for x, y, look in page.samples]
-    return dict(width=round(page.width, 3), height=round(page.height, 3), lines=lines, boxes=boxes,
-                labels=labels, texts=texts, samples=samples)  # fmt: skip
-
-
-def _stroke(look: Mapping[str, Any]) -> list[str]:
-    """Colour and dashes of a line in a drawing."""
-    return [look['line'], svg_dash(look['style'], DRAWING['line'])]
 
 
 def _line(number: int) -> list[str]:

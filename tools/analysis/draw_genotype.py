@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rdarts import cli
 from rdarts.genotypes import is_text
-from rdarts.visualization.drawing.genotype import draw_genotype, load_drawable
+from rdarts.visualization.drawing.layout import load_drawable
+from rdarts.visualization.drawing.matplotlib import draw_genotype
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,16 +11,9 @@ import pytest
 
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, LayerwiseGenotype, dumps, load_genotype
-from rdarts.search_spaces.base import PARAMETER_FREE
-from rdarts.visualization.drawing.genotype import (
-    NODE_HEIGHT,
-    PILL_HEIGHT,
-    _cell,
-    _cell_graph,
-    _pill_width,
-    draw_genotype,
-    load_drawable,
-)
+from rdarts.visualization.drawing.layout import lay_out, load_drawable
+from rdarts.visualization.drawing.matplotlib import draw_genotype
+from rdarts.visualization.drawing.page import NODE_HEIGHT, PILL_HEIGHT
 
 NB201 = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
 DARTS = (
@@ -102,7 +95,7 @@ def colours(path):
 
 def test_colours_tell_the_kinds_apart(tmp_path):
     for name, operation in (('conv', 'nor_conv_3x3'), ('free', 'skip_connect')):
-        draw_genotype(ChainGenotype('own', (operation,)), tmp_path / f'{name}.svg')
+        draw_genotype(LayerwiseGenotype('own', (operation,)), tmp_path / f'{name}.svg')
     conv, free = colours(tmp_path / 'conv.svg'), colours(tmp_path / 'free.svg')
     assert '#0072b2' in conv - free and '#c77d00' in free - conv
     assert 'stroke-dasharray' in (tmp_path / 'free.svg').read_text()
@@ -137,7 +130,7 @@ def random_cell(rng):
 
 def rectangles(panel):
     """Left, right, bottom, top of every label and node."""
-    shapes = [(p.x, p.y, _pill_width(p.text), PILL_HEIGHT) for p in panel.labels]
+    shapes = [(p.x, p.y, p.width, PILL_HEIGHT) for p in panel.labels]
     shapes += [(b.x, b.y, b.width, NODE_HEIGHT) for b in panel.boxes]
     return [(x - w / 2, x + w / 2, y - h / 2, y + h / 2) for x, y, w, h in shapes]
 
@@ -149,7 +142,7 @@ def overlap(one, two):
 @pytest.mark.parametrize('seed', range(60))
 def test_no_label_is_covered(seed):
     """By no other label and no node, and no vertical line runs through one."""
-    panel = _cell(_cell_graph(random_cell(random.Random(seed)), 'cell', None), PARAMETER_FREE, True)
+    [(panel, _, _)] = lay_out(random_cell(random.Random(seed))).panels
     shapes = rectangles(panel)
     for i, shape in enumerate(shapes):
         assert not any(overlap(shape, other) for other in shapes[:i])
@@ -163,7 +156,7 @@ def test_no_label_is_covered(seed):
 
 @pytest.mark.parametrize('seed', range(60))
 def test_no_two_edges_share_a_piece_of_line(seed):
-    panel = _cell(_cell_graph(random_cell(random.Random(seed)), 'cell', None), PARAMETER_FREE, True)
+    [(panel, _, _)] = lay_out(random_cell(random.Random(seed))).panels
     pieces = [
         (line.gid, start, end)
         for line in panel.lines
