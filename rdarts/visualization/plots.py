@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
-import json
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,42 +13,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdarts.benchmarks import NASBench201
-from rdarts.configuration.as_data import type_name
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import count_skips
 from rdarts.results import series
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
+from rdarts.results.settings import of_lambda_alone
 from rdarts.utils.files import write_atomically
+from rdarts.visualization.panels import (
+    band,
+    epoch_axis,
+    fit,
+    legend,
+    panel_grid,
+    say_uniform,
+    wrapped,
+)
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 120
-PANEL = (3.6, 2.9)  # inches
 TABLE_ACCURACY = 'test accuracy of the cell (%)'
 SKIPS, LAST_ENTROPY = 'skip connections', 'mean entropy at the end (nats)'
 DISTRIBUTION_BINS = 100
-LEAST_RANGE = 1e-5  # of an axis, as a share of what it shows
-MOST_NOTES = 3  # searches that are named one by one
-
-# What of a config a search does not depend on: where and how it runs and what it says, what is
-# measured beside it, and variables of the base configs whose values other keys hold
-NO_SETTINGS = frozenset((
-    'experiment_name', 'launcher', 'log_level', 'log_processor', 'resume', 'visualizer', 'work_dir',
-    *(f'{loop}_{part}' for loop in ('val', 'test') for part in ('cfg', 'dataloader', 'evaluator')),
-    'data_root', 'image_size', 'limit', 'loader', 'num_classes', 'schedule_epochs', 'search_split',
-    'test_pipeline', 'train_pipeline', 'train_set', 'warmup_epochs',
-))  # fmt: skip
-LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
-WATCHING = frozenset((
-    'AlphaStatisticsHook', 'AtomicCheckpointHook', 'IterTimerHook', 'LoggerHook', 'ReportHook',
-    'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook',
-))  # fmt: skip
-STOPPING = ('CollapseHook', 'ConvergenceHook')  # if they are told to
-ARCHITECTS = ('ArchitectHook', 'BERArchitectHook')
 
 
 class NothingToPlot(UserError):
@@ -137,7 +123,7 @@ def _lines(
     methods = list(dict.fromkeys(curve.run.method for curve in curves))
     # one panel for each mark: a mark belongs to a panel
     together = len(methods) == 1 and not marks and not apart
-    figure, grid = _grid(1 if together else len(panels))
+    figure, grid = panel_grid(1 if together else len(panels))
     for number, panel in enumerate(panels):
         axes = grid[0 if together else number]
         if not together and panel:
@@ -149,11 +135,11 @@ def _lines(
             found = [c.values for c in curves if (c.panel, c.run.method) == (panel, method)]
             if found:
                 label = (panel or method) if together else method
-                _band(axes, found, label, line_style(number if together else index))
+                band(axes, found, label, line_style(number if together else index))
     for axes in grid:
-        _epoch_axis(axes)
+        epoch_axis(axes)
     grid[0].set_ylabel(ylabel, size=9)
-    _legend(figure, grid, runs)
+    legend(figure, grid, runs)
     optimum = ['optimum (%)'] if marks else []
     rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel, *optimum]]
     for curve in curves:
@@ -163,114 +149,6 @@ def _lines(
             for epoch, value in sorted(curve.values.items())
         ]
     return figure, rows
-
-
-def _band(
-    axes: Axes, found: Sequence[Mapping[float, float]], label: str, style: dict[str, Any]
-) -> None:
-    """One line; or the mean of several, in a band from the lowest to the highest.
-
-    Mean and band reach as far as all of them do. Those that are longer go on as thin lines.
-    """
-    x = sorted(set(found[0]).intersection(*found[1:]))
-    columns = [[values[key] for values in found] for key in x]
-    if len(found) > 1:
-        label = f'{label} ({len(found)} seeds)'
-        low, high = [min(column) for column in columns], [max(column) for column in columns]
-        axes.fill_between(x, low, high, color=style['color'], alpha=0.15, linewidth=0)
-        for values in found:
-            rest = [key for key in sorted(values) if not x or key >= x[-1]]
-            if len(rest) > 1:
-                thin = dict(style, marker=None)
-                axes.plot(rest, [values[key] for key in rest], linewidth=0.7, **thin)
-    mean = [sum(column) / len(column) for column in columns]
-    axes.plot(x, mean, label=label, markersize=4, markevery=max(1, len(x) // 10), **style)
-
-
-def _grid(count: int, columns: int = 4, panel: tuple[float, float] = PANEL) -> tuple[Figure, list]:
-    from matplotlib.figure import Figure  # slow to import
-
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    size = (max(5.0, panel[0] * columns), panel[1] * rows + 0.6)
-    figure = Figure(figsize=size, layout='constrained')
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid[count:]:
-        axes.set_axis_off()
-    return figure, grid[:count]
-
-
-def _epoch_axis(axes: Axes) -> None:
-    axes.set_xlabel('epoch')
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    first, last = axes.dataLim.intervalx
-    if first == last:
-        axes.set_xlim(first - 0.5, last + 0.5)
-    axes.grid(alpha=0.3)
-
-
-def _fit(axes: Axes) -> None:
-    """Let the lines fill the height, but for what is no more than rounding; plain numbers."""
-    low, high = axes.dataLim.intervaly
-    room = max(0.05 * (high - low), LEAST_RANGE / 2 * max(abs(low), abs(high)))
-    axes.set_ylim(low - room, high + room)
-    axes.ticklabel_format(axis='y', useOffset=False)
-
-
-def _say_uniform(figure: Figure, runs: Sequence[SearchRun]) -> None:
-    """Above the picture: of which searches the last weights hardly differ."""
-    notes = []
-    for run in runs:
-        if note := series.near_uniform(run, run.epochs[-1]):
-            seed = '' if run.seed is None else f', seed {run.seed}'
-            name = f'{run.method}{seed}, ' if len(runs) > 1 else ''
-            notes.append(f'{name}epoch {run.epochs[-1]["epoch"]}: {note}')
-    if notes:
-        if len(notes) > MOST_NOTES:
-            notes = [f'{len(notes)} of {len(runs)} searches end with near-uniform weights']
-        figure.suptitle('\n'.join(_wrapped(note, figure) for note in notes), size=9)
-
-
-def _legend(figure: Figure, grid: Iterable[Axes], runs: Sequence[SearchRun]) -> None:
-    """One legend for all panels, below them; it says which of the searches still run."""
-    handles: dict[str, Any] = {}
-    for axes in grid:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    width = 0.7 + 0.075 * max(map(len, handles), default=0)  # of an entry, in inches
-    columns = max(1, int(figure.get_figwidth() // width))
-    title = _wrapped(_running(runs), figure)
-    lines = -(-len(handles) // columns) + len(title.splitlines())
-    figure.set_figheight(figure.get_figheight() + 0.19 * max(0, lines - 1))
-    figure.legend(
-        handles.values(),
-        handles,
-        loc='outside lower center',
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        title=title or None,
-        title_fontsize=9,
-    )
-
-
-def _running(runs: Sequence[SearchRun]) -> str:
-    """Which searches have not ended; empty where all have."""
-    notes = []
-    for method in dict.fromkeys(run.method for run in runs):
-        mine = [run for run in runs if run.method == method]
-        epochs = sorted(run.epochs[-1]['epoch'] for run in mine if not run.ended)
-        if epochs:
-            some = f'{len(epochs)} of {len(mine)} seeds, ' if len(mine) > 1 else ''
-            low, high = epochs[0], epochs[-1]
-            reached = f'epoch {low}' if low == high else f'epochs {low} to {high}'
-            notes.append(f'{method} ({some}{reached} so far)')
-    return f'still running: {", ".join(notes)}' if notes else ''
-
-
-def _wrapped(text: str, figure: Figure) -> str:
-    """In lines of small print that are no wider than the picture."""
-    return textwrap.fill(text, int(figure.get_figwidth() / 0.075))
 
 
 def _plot_accuracy(runs: Sequence[SearchRun], table: NASBench201 | None):
@@ -312,8 +190,8 @@ def _plot_cosine(runs: Sequence[SearchRun], table: NASBench201 | None):
 def _plot_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
     figure, rows = _lines(runs, series.kind_weights(), 'mean weight β of an operation')
     for axes in figure.axes:
-        _fit(axes)
-    _say_uniform(figure, runs)
+        fit(axes)
+    say_uniform(figure, runs)
     return figure, rows
 
 
@@ -321,15 +199,15 @@ def _plot_entropy(runs: Sequence[SearchRun], table: NASBench201 | None):
     label = 'mean of Σ -β ln β over edges (nats)'
     figure, rows = _lines(runs, series.entropies(), label, apart=True)
     for axes in figure.axes:
-        _fit(axes)
-    _say_uniform(figure, runs)
+        fit(axes)
+    say_uniform(figure, runs)
     return figure, rows
 
 
 def _plot_leaders(runs: Sequence[SearchRun], table: NASBench201 | None):
     figure, rows = _lines(runs, {'': series.leaders}, 'edges still led as after epoch 1 (%)')
     figure.axes[0].set_ylim(-2, 102)
-    _say_uniform(figure, runs)
+    say_uniform(figure, runs)
     return figure, rows
 
 
@@ -350,7 +228,7 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
         raise NothingToPlot('the weights of every edge are drawn of one search at a time')
     run = runs[0]
     style = {name: line_style(number) for number, name in enumerate(run.space.candidates)}
-    figure, grid = _grid(run.space.num_edges, columns=7, panel=(2.0, 1.7))
+    figure, grid = panel_grid(run.space.num_edges, columns=7, panel=(2.0, 1.7))
     epochs = [row['epoch'] for row in run.epochs]
     rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight']]
     number = 0
@@ -370,19 +248,19 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
                     [cell, f'{edge.source}-{edge.target}', operation, epoch, value]
                     for epoch, value in zip(epochs, values, strict=True)
                 ]
-            _epoch_axis(axes)
+            epoch_axis(axes)
             axes.set_xlabel('epoch', size=8)
             axes.tick_params(labelsize=7)
             number += 1
     for axes in grid[1:]:
         grid[0].update_datalim(axes.dataLim.get_points())
-    _fit(grid[0])  # one range for all: edges are compared with each other
+    fit(grid[0])  # one range for all: edges are compared with each other
     for axes in grid[1:]:
         axes.set_ylim(grid[0].get_ylim())
         axes.ticklabel_format(axis='y', useOffset=False)
     figure.supylabel('weight β', size=9)
-    _say_uniform(figure, runs)
-    _legend(figure, grid, runs)
+    say_uniform(figure, runs)
+    legend(figure, grid, runs)
     return figure, rows
 
 
@@ -391,7 +269,9 @@ def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
 
 def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
     """Accuracy, skip connections and entropy at the end, against lambda; one line a data set."""
-    runs, left = _of_lambda_alone(runs)
+    runs, left = of_lambda_alone(runs)
+    if not runs:
+        raise NothingToPlot('no run has one lambda, 0 or more, in all its epochs')
     lambdas = sorted({run.lambdas[-1] for run in runs})
     if len(lambdas) < 2:
         raise NothingToPlot(f'all runs that differ in lambda alone have {lambdas[0]:g}')
@@ -414,7 +294,7 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
             points.setdefault(key, {}).setdefault(run.lambdas[-1], []).append(value)
             rows.append([run.method, run.seed, run.lambdas[-1], *key, value])
     quantities = list(dict.fromkeys(quantity for quantity, _ in points))
-    figure, grid = _grid(len(quantities))
+    figure, grid = panel_grid(len(quantities))
     zero = min(value for value in lambdas if value) / 10  # where 0 stands on a log axis
     for quantity, axes in zip(quantities, grid, strict=True):
         datasets = [dataset for other, dataset in points if other == quantity]
@@ -439,90 +319,15 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
         axes.grid(alpha=0.3)
     if left:
         note = f'left out, as they differ in more: {", ".join(left)}'
-        figure.suptitle(_wrapped(note, figure), size=8)
-    _legend(figure, grid, runs)
+        figure.suptitle(wrapped(note, figure), size=8)
+    legend(figure, grid, runs)
     return figure, rows
-
-
-def _of_lambda_alone(runs: Sequence[SearchRun]) -> tuple[list[SearchRun], list[str]]:
-    """Runs of one constant lambda each, 0 or more, alike in all but lambda, data set and seed.
-
-    Returns:
-        tuple: The runs of those settings of which there are most lambdas; names of the others.
-    """
-    alike: dict[tuple[str, str, str], list[SearchRun]] = {}
-    for run in runs:
-        if len(set(run.lambdas)) == 1 and run.lambdas[0] >= 0:
-            data, settings = _settings(run)
-            alike.setdefault((settings, run.dataset, data), []).append(run)
-    # of runs on one data set, only those that use it in the same way
-    groups: dict[str, dict[str, list[SearchRun]]] = {}
-    for (settings, dataset, _), found in alike.items():
-        by_dataset = groups.setdefault(settings, {})
-        by_dataset[dataset] = max(by_dataset.get(dataset, []), found, key=_num_lambdas)
-    joined = [[r for found in group.values() for r in found] for group in groups.values()]
-    chosen = max(joined, key=_num_lambdas, default=[])
-    if not chosen:
-        raise NothingToPlot('no run has one lambda, 0 or more, in all its epochs')
-    return chosen, list(dict.fromkeys(run.method for run in runs if run not in chosen))
-
-
-def _num_lambdas(runs: Sequence[SearchRun]) -> int:
-    return len({run.lambdas[0] for run in runs})
-
-
-def _settings(run: SearchRun) -> tuple[str, str]:
-    """What a search depends on but for lambda and seed: of its data set, and all else."""
-    config = copy.deepcopy({k: v for k, v in run.config.items() if k not in NO_SETTINGS})
-    config['randomness'] = _less(config.get('randomness'), 'seed')
-    config['train_cfg'] = _less(config.get('train_cfg'), 'val_interval', 'val_begin')
-    hooks = {name: _of_hook(hook) for name, hook in _less(config.get('default_hooks')).items()}
-    config['default_hooks'] = {name: hook for name, hook in hooks.items() if hook}
-    custom = config.get('custom_hooks')
-    hooks = map(_of_hook, custom if isinstance(custom, list) else [custom])
-    config['custom_hooks'] = [hook for hook in hooks if hook]
-    model = config['model'] = _less(config.get('model'))
-    data = [config.pop('data_preprocessor', None), model.pop('data_preprocessor', None)]
-    head = model['head'] = _less(model.get('head'))
-    data.append(head.pop('num_classes', None))
-    for name in ('train_dataloader', 'arch_dataloader'):
-        outer = config[name] = _less(config.get(name), *LOADING)
-        while isinstance(outer.get('dataset'), dict) and 'dataset' in outer['dataset']:
-            outer = outer['dataset']
-        dataset = outer.pop('dataset', None)
-        # one that was given as an object has a name by chance
-        data.append(_less(dataset, 'name') if type_name(dataset) == 'Given' else dataset)
-    return tuple(json.dumps(part, sort_keys=True, default=repr) for part in (data, config))
-
-
-def _less(entry: Any, *keys: str) -> dict[str, Any]:
-    """An entry without some of its keys; one that should be an object and is none, as one."""
-    if not isinstance(entry, Mapping):
-        return {} if entry is None else {'': entry}
-    return {key: value for key, value in entry.items() if key not in keys}
-
-
-def _of_hook(entry: Any) -> dict[str, Any]:
-    """What of a hook's entry a search depends on."""
-    hook = _less(entry)
-    kind = type_name(hook)
-    if kind in WATCHING or (kind in STOPPING and not hook.get('stop')):
-        return {}
-    if kind not in ARCHITECTS:
-        return hook
-    given = hook.get('regularizers') or []
-    others = [
-        regularizer
-        for regularizer in (given if isinstance(given, list) else [given])
-        if type_name(regularizer) != 'BatchEntropyDecay'
-    ]
-    return dict(_less(hook, 'type', 'lambda_', 'signed'), type='architect', regularizers=others)
 
 
 def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
     """All 15,625 cells by test accuracy, with the found ones marked."""
     table = _table(runs, table)
-    figure, grid = _grid(len(DATASET_NAMES))
+    figure, grid = panel_grid(len(DATASET_NAMES))
     header = ['method', 'seed', 'data set', 'test accuracy (%)', 'better cells', 'cells']
     found: list[list[Any]] = []
     bins: list[list[Any]] = []
@@ -552,7 +357,7 @@ def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
                 better = int(np.count_nonzero(values > value + 1e-6))
                 found.append([method, run.seed, name, value, better, len(values), ''])
     grid[0].set_ylabel('cells (log axis)')
-    _legend(figure, grid, runs)
+    legend(figure, grid, runs)
     return figure, [[*header, 'bin ends at (%)'], *found, *bins]
 
 
