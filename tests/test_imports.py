@@ -68,9 +68,6 @@ LONG = {
     'rdarts/models/fused/function.py',
     'rdarts/models/kernels/csrc/fused.cpp',
     'rdarts/models/operations.py',
-    'rdarts/visualization/drawing/genotype.py',
-    'rdarts/visualization/plots.py',
-    'tools/analysis/compare.py',
 }
 
 

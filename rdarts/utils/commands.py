@@ -6,7 +6,16 @@ import os
 import shlex
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In an installation, which a clone links to itself; or in a clone that is not installed
+TOOLS = next(
+    (
+        folder.resolve()
+        for folder in (_PACKAGE / '.mim' / 'tools', _PACKAGE.parent / 'tools')
+        if (folder / 'train.py').is_file()
+    ),
+    _PACKAGE.parent / 'tools',
+)
 
 
 def short_path(path: str | os.PathLike[str]) -> str:

@@ -8,12 +8,10 @@ import pytest
 from rdarts.benchmarks import NASBench201
 from rdarts.study.statistics import (
     Summary,
-    Table,
     baselines,
     best_of_random,
     differences,
     paired_difference,
-    percent,
     random_cell,
 )
 
@@ -23,8 +21,6 @@ def test_summaries():
     assert (found.count, found.mean, found.best) == (3, 3.0, 6.0)
     assert found.deviation == pytest.approx(7.0**0.5)
     assert Summary.of([4.0]) == Summary(1, 4.0, None, 4.0)
-    assert percent(Summary.of([93.0, 94.0])) == '93.50 ± 0.71' and percent(None) == '-'
-    assert percent(Summary.of([4.0])) == '4.00'
 
 
 def test_differences_are_paired_by_seed():
@@ -109,31 +105,3 @@ def test_differences_of_methods_and_to_constants():
     assert row['verdict'] == 'higher'
     (row,) = differences(dict(ours=ours), dict(same=90.5))
     assert row['verdict'] == 'no difference shown'
-
-
-TABLE = Table('x', 'A title', ['method', 'a (%)'], [['r_darts', '94.37 ± 0.01'], ['x|y', '1']])
-
-
-def test_forms_of_a_table():
-    assert TABLE.as_text().splitlines() == [
-        'A title',
-        '',
-        'method          a (%)',
-        '---------------------',
-        'r_darts  94.37 ± 0.01',
-        'x|y                 1',
-    ]
-    assert TABLE.as_markdown().splitlines() == [
-        'A title',
-        '',
-        '| method | a (%) |',
-        '| --- | ---: |',
-        '| r_darts | 94.37 ± 0.01 |',
-        '| x\\|y | 1 |',
-    ]
-    assert TABLE.as_csv() == 'method,a (%),"a (%), deviation"\nr_darts,94.37,0.01\nx|y,1,\n'
-    latex = TABLE.as_latex()
-    assert r'r\_darts & 94.37 $\pm$ 0.01 \\' in latex and r'a (\%) \\' in latex
-    assert latex.startswith('% A title\n\\begin{tabular}{lr}\n\\toprule')
-    odd = Table('x', 'odd', [r'\a{b}~c^d'], []).as_latex()
-    assert r'\textbackslash{}a\{b\}\textasciitilde{}c\textasciicircum{}d' in odd

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import runpy
 import signal
 import time
 from pathlib import Path
@@ -14,10 +13,10 @@ import psutil
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
-from rdarts.configuration.load import load_config
-from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import read_search_log
+from rdarts.study.queue import Run
+from rdarts.study.searches import epochs_done
 
 TESTS = str(Path(__file__).resolve().parents[1])
 
@@ -176,7 +175,8 @@ def test_one_damaged_run_does_not_hide_the_others(env, tmp_path):
     damaged = tmp_path / 'work' / 'ours' / 'seed_0'
     (damaged / 'genotype.json').unlink()
     done = compare(env, *args)
-    assert done.code == 1 and 'failed: ours, seed 0 (search): ' in done.out
+    # a path that is longer than a line begins one
+    assert done.code == 1 and 'failed: ours, seed 0 (search):' in done.out
     assert 'genotype.json' in done.out and done.out.count('ended   ') == 0
     methods = json.loads((tmp_path / 'work' / 'compare.json').read_text())['methods']
     assert list(methods['ours']) == ['1']
@@ -245,83 +245,8 @@ def test_cells_of_other_spaces_are_retrained(env, tmp_path):
         path.write_text('[3]\nno json\n{"loss": 1.0}\n')
     done = compare(env, *args, '--seeds', 1)
     assert done.code == 1
-    assert 'failed: own_s2, seed 0 (retraining): ' in done.out
+    assert 'failed: own_s2, seed 0 (retraining):' in done.out
     assert 'has no test accuracy (accuracy/top1)' in done.out
-
-
-@pytest.mark.parametrize(
-    ('path', 'expected'),
-    [
-        ('search/darts_darts_c10.py', ('darts, CIFAR-10', 'darts')),
-        ('search/rdarts_darts_c100.py', ('darts, CIFAR-100', 'rdarts')),
-        ('search/darts_2nd_s3_c10.py', ('s3, CIFAR-10', 'darts_2nd')),
-        ('search/rdarts_s4_c100.py', ('s4, CIFAR-100', 'rdarts')),
-    ],
-)
-def test_spaces_and_data_sets_are_rows_and_methods_columns(path, expected):
-    group_of = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['group_of']
-    assert group_of(path, load_config(TOOLS.parent / 'configs' / path)) == expected
-
-
-def test_two_configs_of_one_place_in_the_table():
-    groups_of = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['groups_of']
-    cfg = load_config(TOOLS.parent / 'configs' / 'search' / 'darts_s2_c10.py')
-    with pytest.raises(UserError, match='darts_s2_c10 and darts_c10_s2 are both darts in s2, CIFA'):
-        groups_of({'darts_s2_c10.py': cfg, 'darts_c10_s2.py': cfg})
-
-
-def test_seeds_are_those_with_an_error():
-    error_table = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))['error_table']
-    row = dict(skip_connections=1, seconds=60, parameters=2e6)
-    found = {0: dict(row, error=4.0), 1: dict(row, error=6.0), 2: dict(skip_connections=3)}
-    table = error_table(dict(a_s2=found), dict(a_s2=('s2, CIFAR-10', 'a')))
-    assert table.rows == [
-        ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
-    ]
-
-
-LONG = 'a_method_of_a_name_that_is_longer_than_any_line_of_this_table_has_room_for_nb201_c10'
-
-
-def made_up(module, seed):
-    """Figures as wide as they can be."""
-    accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in module['COLUMNS']}
-    costs = dict(skip_connections=12, seconds=2e6, memory_mb=123456.0, parameters=123e6)
-    return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
-
-
-@pytest.mark.parametrize('seeds', [1, 2, 6])
-def test_what_is_printed_fits_a_line(seeds):
-    module = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))
-    found = {seed: made_up(module, seed) for seed in range(seeds)}
-    methods = {'ours': found, LONG: found, f'{LONG}, without none': {}}
-    cell = dict(mean=50.0, deviation=12.34, quartile_1=10.0, median=20.0, quartile_3=30.0)
-    constants = {
-        name: {f'{d}_{s}': cell for d, s in module['COLUMNS']}
-        for name in ('optimal', 'random cell', 'best of 1000000 random')
-    }
-    groups = {'ours': ('darts, CIFAR-10', 'ours'), LONG: ('darts, CIFAR-10', LONG)}
-    groups[f'{LONG}, without none'] = (f's2, {LONG}', 'ours')
-    for tables, note, _ in (
-        module['report_cells'](methods, constants),
-        module['report_networks'](methods, groups),
-    ):
-        short = module['as_text'](tables, note, 100)
-        whole = module['as_text'](tables, note)
-        assert max(map(len, short.splitlines())) <= 100 < max(map(len, whole.splitlines()))
-        assert '--wide' in short and '--wide' not in whole
-        mean = module['percent'](module['Summary'].of([v['error'] for v in found.values()]))
-        assert (mean in short) == (mean in whole)
-        columns = [line for line in short.splitlines() if line.startswith(('method ', 'space,'))]
-        assert len(columns) == 1 and 'skips' in columns[0] and 'time' in columns[0]
-    # no part of a name is lost
-    table = module['Table']('x', 'y', ['method', 'seeds'], [[LONG, '1'], ['other', '2']])
-    *_, first, second, third, last = table.as_text(40).splitlines()
-    assert first.split()[1] == '1' and last.split() == ['other', '2']
-    assert first.split()[0] + second.strip() + third.strip() == LONG
-    # what fits is printed as the files have it
-    table = module['report_networks'](dict(ours=found), dict(ours=groups['ours']))
-    assert module['as_text'](*table[:2], 100) == module['as_text'](*table[:2])
 
 
 @pytest.mark.data
@@ -333,10 +258,9 @@ def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     assert compare(env, *args).code == 2
     listed = compare(env, *args, '--dry-run')
     assert listed.code == 0 and 'resume  cut, seed 0 (search)' in listed.out, listed.err
-    module = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))
-    run = module['Run']('cut', tmp_path / 'work' / 'cut' / 'seed_0', [], {}, resume=('--resume',))
+    run = Run('cut', tmp_path / 'work' / 'cut' / 'seed_0', [], {}, resume=('--resume',))
     run.settings = json.loads((run.folder / 'run.json').read_text())['settings']
-    assert module['epochs_done'](run) == 2
+    assert epochs_done(run) == 2
 
 
 @pytest.mark.data

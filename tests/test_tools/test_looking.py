@@ -17,6 +17,7 @@ from test_visualization.logs import change_config, change_space
 from rdarts.cli import run_guarded
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.study.figures import read_evaluation, read_retraining, read_search
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -76,13 +77,12 @@ def test_a_planted_config_does_not_run(tool, tmp_path, monkeypatch, name, args):
 
 
 def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
-    compare = runpy.run_path(str(TOOLS / 'analysis' / 'compare.py'))
     marker = tmp_path / 'ran'
     searched = write_search(tmp_path / 'search', epochs=2)
     plant(searched, marker)
     plant_types(searched, marker)
     for without_none in (False, True):
-        found = compare['read_search'](searched, without_none)
+        found = read_search(searched, without_none)
         assert found['seconds'] == 22.0 and found['genotype'].startswith('|')
     trained = write_retrained(
         tmp_path / 'net', 'darts_c10', 'DARTS_V2', {'model.backbone.num_cells': 3}
@@ -91,12 +91,12 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
     scalars.parent.mkdir(parents=True)
     scalars.write_text('{"accuracy/top1": 90.0}\n')
     plant(trained, marker)
-    row = compare['read_retraining'](trained)
+    row = read_retraining(trained)
     assert row['error'] == 10.0 and row['parameters'] > 10_000
     evaluated = tmp_path / 'evaluation'
     evaluated.mkdir()
     (evaluated / 'figures.json').write_text('{"accuracy/top1": 90.0}')
-    again = compare['read_evaluation'](evaluated, trained)
+    again = read_evaluation(evaluated, trained)
     assert again['parameters'] == row['parameters']
     assert again['genotype'] == load_genotype('DARTS_V2').to_string()
     found = runpy.run_path(str(TOOLS / 'analysis' / 'compare_cells.py'))['read_found'](searched)
@@ -114,7 +114,7 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
         before = (trained / 'config.json').read_text()
         change_config(trained, code)
         with pytest.raises(UserError) as error:
-            compare['read_retraining'](trained)
+            read_retraining(trained)
         assert '\n' not in str(error.value) and 'config.json' in str(error.value)
         (trained / 'config.json').write_text(before)
     assert not marker.exists()

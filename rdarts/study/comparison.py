@@ -1,0 +1,264 @@
+"""Methods run over seeds, and compared by what they find."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdarts.apis.dry_run import dry_run
+from rdarts.benchmarks import NASBench201, open_table
+from rdarts.configuration.load import check_model, load_config
+from rdarts.configuration.options import parse_options
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
+from rdarts.errors import UserError
+from rdarts.study.figures import (
+    Figures,
+    look_up,
+    read_evaluation,
+    read_retraining,
+    read_search,
+)
+from rdarts.study.queue import Run, run_all
+from rdarts.study.result_tables import groups_of, report_cells, report_networks
+from rdarts.study.searches import (
+    Comparison,
+    Search,
+    epochs_done,
+    evaluations,
+    retrainings,
+    searches,
+)
+from rdarts.study.statistics import baselines
+from rdarts.study.tables import Table, as_text
+from rdarts.utils.commands import shown_path
+from rdarts.utils.files import write_atomically
+from rdarts.utils.machine import share_of_cores
+
+WIDTH = 100  # of a printed table, in characters
+
+
+def compare(plan: Comparison, wide: bool = False) -> int:
+    """Run what has not ended, and print and write the tables.
+
+    Args:
+        plan (Comparison): What is compared.
+        wide (bool): Whether every column is printed, as the files have them, instead of what fits
+            100 characters. Defaults to False.
+
+    Returns:
+        int: 0, or 1 where a run has failed.
+
+    Raises:
+        UserError: Something does not fit, or no run can be shown.
+    """
+    loaded, table = check(plan)
+    groups = {} if table else groups_of(loaded)
+    found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
+    lock_work_dir(plan.work_dir)
+    folder = prepare_work_dir(plan.work_dir, keep=True)
+    run_all([search.run for search in found], plan.jobs)
+    ended = [search for search in found if search.run.state() == 'done']
+    trained = retrainings(plan, ended) if plan.retrain else {}
+    run_all(list(trained.values()), plan.jobs)
+    methods = read_all(plan, ended, trained, table)
+    failed = {
+        run.name: run.error
+        for run in (*(search.run for search in found), *trained.values())
+        if run.error
+    }
+    if not any(methods.values()):
+        reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
+        raise UserError(
+            f'no run can be shown ({reason}); their logs are in {folder}/CONFIG/seed_N/run.log'
+        )
+    if table is not None:
+        constants = baselines(table, plan.random or 10)
+        tables, note, data = report_cells(methods, constants)
+    else:
+        tables, note, data = report_networks(methods, groups)
+        if not plan.retrain and not plan.checkpoints:
+            note += 'Not retrained: --retrain CONFIG trains the cells.\n'
+    data = dict(methods=methods, **data, failed=failed)
+    write_all(folder, tables, note, data)
+    print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
+    for name, error in failed.items():
+        print(wrapped(f'failed: {name}: {error}'))
+    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json'))
+    return 1 if failed else 0
+
+
+def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
+    """Find what is wrong before anything runs.
+
+    Returns:
+        tuple: Config -> its content, and the table where the cells are looked up in one.
+    """
+    for name in ('seeds', 'jobs', 'random'):
+        value = getattr(plan, name)
+        if value is not None and value < 1:
+            raise UserError(f'--{name} must be 1 or more, but is {value}')
+    if plan.first_seed < 0:
+        raise UserError(f'--first-seed must be 0 or more, but is {plan.first_seed}')
+    stems = [Path(config).stem for config in plan.configs]
+    if len(set(stems)) != len(stems):
+        raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
+    loaded = {c: load_config(c, parse_options(plan.cfg_options)) for c in plan.configs}
+    spaces = {
+        c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
+    }
+    for config, space in spaces.items():
+        if space is None:
+            raise UserError(f'{config} is no search: its backbone has no space')
+    with_table = [str(space) == 'nas_bench_201' for space in spaces.values()]
+    if any(with_table) and not all(with_table):
+        raise UserError(
+            'runs of different spaces cannot be compared: NAS-Bench-201 is looked up in a table, '
+            'other spaces are retrained'
+        )
+    looked_up = with_table[0]
+    for wrong, message in (
+        (plan.without_none and not looked_up,
+         '--without-none is for NAS-Bench-201: cells of other spaces hold no none'),
+        (plan.table and not looked_up, '--table is for NAS-Bench-201: other spaces have none'),
+        (plan.random and not looked_up,
+         '--random is for NAS-Bench-201: cells of other spaces are in no table'),
+        (plan.checkpoints and (plan.retrain or looked_up),
+         '--checkpoints is for spaces without a table, and instead of --retrain'),
+        (plan.retrain and looked_up,
+         '--retrain is for spaces without a table: NAS-Bench-201 is looked up in one'),
+        (plan.retrain_options and not plan.retrain, '--retrain-options needs --retrain CONFIG'),
+        (plan.cfg_options and plan.checkpoints,
+         '--cfg-options are of searches: --checkpoints searches nothing'),
+    ):  # fmt: skip
+        if wrong:
+            raise UserError(message)
+    if plan.retrain:
+        cfg = load_config(plan.retrain, parse_options(plan.retrain_options))
+        if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
+            raise UserError(
+                f'--retrain {plan.retrain}: its network takes no genotype: use a config of '
+                'configs/retrain'
+            )
+    return loaded, find_benchmark(plan.table) if looked_up else None
+
+
+def find_benchmark(path: str | None) -> NASBench201:
+    found = open_table(path)
+    if found is None:
+        raise UserError(
+            'no NAS-Bench-201 table: put nasbench201.csv.gz into data/nasbench201, set RDARTS_DATA '
+            'or --table'
+        )
+    return found
+
+
+def read_all(
+    plan: Comparison,
+    ended: Sequence[Search],
+    trained: Mapping[Path, Run],
+    table: NASBench201 | None,
+) -> dict[str, dict[int, Figures]]:
+    """Method -> seed -> what was found; a run that cannot be read has its error."""
+    methods: dict[str, dict[int, Figures]] = {}
+    for name in (Path(config).stem for config in plan.configs):
+        methods[name] = {}
+        if plan.without_none:
+            methods[f'{name}, without none'] = {}
+    for search in ended:
+        run, name = search.run, search.method
+        try:
+            if plan.checkpoints:
+                figures = read_evaluation(run.folder, Path(run.settings['source']))
+            else:
+                figures = read_search(run.folder)
+            if table is not None:
+                figures = look_up(figures, table)
+            methods[name][search.seed] = figures
+            if plan.without_none:
+                figures = look_up(read_search(run.folder, without_none=True), table)
+                methods[f'{name}, without none'][search.seed] = figures
+        except UserError as error:
+            run.error = str(error)
+            continue
+        training = trained.get(run.folder)
+        if training is not None and training.state() == 'done':
+            try:
+                figures.update(read_retraining(training.folder))
+            except UserError as error:
+                training.error = str(error)
+    return methods
+
+
+def expect(plan: Comparison) -> None:
+    """List the runs, and measure what one of each config would take; nothing is run.
+
+    Args:
+        plan (Comparison): What is compared.
+
+    Raises:
+        UserError: Something does not fit.
+    """
+    loaded, table = check(plan)
+    if table is None:
+        groups_of(loaded)
+    found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
+    torch.set_num_threads(share_of_cores(plan.jobs))
+    seconds: dict[str, float] = {}
+    lines, total = [], 0.0
+    for search in found:
+        state = search.run.state()
+        cost = 0.0 if state == 'done' else None
+        if state != 'done' and not plan.checkpoints:
+            cfg = load_config(search.config, parse_options(plan.cfg_options))
+            if search.config not in seconds:
+                check_model(cfg)
+                print(f'{search.config}:')
+                seconds[search.config] = dry_run(cfg)['expected_seconds']
+            left = 1 - epochs_done(search.run) / cfg.train_cfg.max_epochs
+            cost = seconds[search.config] * left
+        total += cost or 0.0
+        lines.append((state, search.run.name, cost))
+        if plan.retrain:
+            known = list(retrainings(plan, [search] if state == 'done' else []).values())
+            state = known[0].state() if known else 'new'
+            name = f'{search.method}, seed {search.seed} (retraining)'
+            lines.append((state, name, 0.0 if state == 'done' else None))
+    width = max(len(name) for _, name, _ in lines)
+    for state, name, cost in lines:
+        left = 'not measured' if cost is None else str(datetime.timedelta(seconds=round(cost)))
+        print(f'{state:<7} {name:<{width}}  {left}')
+    total = datetime.timedelta(seconds=round(total / plan.jobs))
+    at_a_time = 'one after another' if plan.jobs == 1 else f'{plan.jobs} at a time'
+    print(f'expected: {total} for the searches, {at_a_time}')
+
+
+def wrapped(line: str) -> str:
+    """A printed line within the width of the tables, but for a path that is longer itself."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
+    )
+
+
+def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
+    """The tables in every form."""
+    latex = '\n'.join(table.as_latex() for table in tables)
+    files = {
+        'compare.txt': as_text(tables, note),
+        'compare.md': '\n'.join(table.as_markdown() for table in tables) + note,
+        'compare.tex': latex + ''.join(f'% {line}\n' for line in note.splitlines()),
+        'compare.json': json.dumps(data, indent=1) + '\n',
+    }
+    for table in tables:
+        suffix = '' if table is tables[0] else f'_{table.name}'
+        files[f'compare{suffix}.csv'] = table.as_csv()
+    for name, content in files.items():
+        try:
+            write_atomically(folder / name, content.encode())
+        except OSError as error:
+            raise UserError(f'cannot write {folder / name}: {error.strerror}') from None

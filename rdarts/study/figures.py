@@ -1,0 +1,125 @@
+"""What a search found and cost, and what a network of it reached: figures of one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdarts.architect.discretizers import Argmax
+from rdarts.benchmarks import NASBench201
+from rdarts.configuration.as_data import FILE as CONFIG
+from rdarts.configuration.as_data import entry, read_config
+from rdarts.deploy.description import planned_network
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
+from rdarts.results.search_run import SearchRun, number, read_search_log
+from rdarts.search_spaces import SearchSpace
+from rdarts.study.statistics import COLUMNS
+
+FIGURES = 'figures.json'  # of an evaluation
+Figures = dict[str, Any]
+"""Of one search or network: what it found, reached and cost."""
+
+
+def read_search(folder: Path, without_none: bool = False) -> Figures:
+    """What a search found and cost.
+
+    Args:
+        folder (Path): Its work directory.
+        without_none (bool): Derive from its last weights without ``none``, instead of what it
+            derived itself.
+    """
+    space = SearchRun(folder, folder.name).space
+    if without_none:
+        genotype = derive_without_none(folder, space)
+    else:
+        genotype = load_genotype(folder, space)
+    rows = read_search_log(folder, 'iter')
+    seconds, memory = (
+        [value for row in rows if (value := number(row, key)) is not None]
+        for key in ('time', 'memory')
+    )
+    return dict(
+        genotype=genotype.to_string(),
+        skip_connections=count_skips(genotype),
+        seconds=max(seconds, default=None),
+        memory_mb=max(memory, default=None),
+    )
+
+
+def derive_without_none(folder: Path, space: SearchSpace) -> Genotype:
+    """The best operation but ``none`` on every edge, by the weights of the last epoch's row."""
+    rows = read_search_log(folder, 'epoch')
+    weights = {}
+    for group in space.groups:
+        try:
+            weight = torch.tensor(rows[-1]['weights'][group.name], dtype=torch.float64)
+        except (IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError):
+            weight = torch.empty(0)
+        if weight.shape != (len(group.edges), len(group.candidates)) or not weight.isfinite().all():
+            raise UserError(
+                f'{folder}: its log has no weights of the last epoch (AlphaStatisticsHook writes '
+                'them), which --without-none needs'
+            )
+        weights[group.name] = weight
+    return Argmax(allow_none=False).of_weights(weights, space)
+
+
+def look_up(found: Figures, table: NASBench201) -> Figures:
+    """What the table says of a cell."""
+    record = table.query(found['genotype'])
+    accuracies = {f'{d}_{split}': record.accuracy(d, split) for d, split in COLUMNS}
+    return dict(found, index=record.index, **accuracies)
+
+
+def read_retraining(folder: Path) -> Figures:
+    """Test error and size of a retrained cell."""
+    accuracy = None
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            found = number(row, 'accuracy/top1')
+            accuracy = accuracy if found is None else found
+    if accuracy is None:
+        raise UserError(f'{folder}: its log has no test accuracy (accuracy/top1)')
+    return dict(error=100 - accuracy, parameters=count_parameters(folder))
+
+
+def read_evaluation(folder: Path, source: Path) -> Figures:
+    """What is known of a network whose search is not.
+
+    Args:
+        folder (Path): Of the evaluation.
+        source (Path): Work directory of the retraining.
+    """
+    path = folder / FIGURES
+    try:
+        accuracy = number(json.loads(path.read_text(encoding='utf-8')), 'accuracy/top1')
+    except (OSError, ValueError):
+        accuracy = None
+    if accuracy is None:
+        raise UserError(f'{path}: no test accuracy (accuracy/top1)')
+    genotype = read_genotype(entry(read_config(source), 'model', 'backbone', 'genotype'))
+    return dict(
+        genotype=genotype.to_string(),
+        skip_connections=count_skips(genotype),
+        error=100 - accuracy,
+        parameters=count_parameters(source),
+    )
+
+
+def count_parameters(folder: Path) -> int:
+    """Parameters of a run's network and its classifier, without an auxiliary head."""
+    config = read_config(folder)
+    classes = entry(config, 'model', 'head', 'num_classes')
+    try:
+        net = planned_network(entry(config, 'model', 'backbone'), classes)
+    except UserError as error:
+        raise UserError(f'{folder / CONFIG}: {error}') from None
+    return sum(parameter.numel() for parameter in net.parameters())

@@ -1,0 +1,220 @@
+"""The tables of a comparison: accuracies, errors after retraining, differences of methods."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rdarts.errors import UserError
+from rdarts.results.search_run import dataset_name
+from rdarts.search_spaces import build_space
+from rdarts.study.figures import Figures
+from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
+from rdarts.study.tables import Table, percent
+
+SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
+# What stands for a data set in the name of a config, and its name
+DATA = {
+    'CIFAR10': ('c10', 'CIFAR-10'),
+    'CIFAR100': ('c100', 'CIFAR-100'),
+    'ImageNet16120': ('in16', 'ImageNet16-120'),
+    'ImageNetFolder': ('imagenet', 'ImageNet'),
+    'Digits': ('digits', 'digits'),
+}
+
+
+def accuracy_table(
+    methods: Mapping[str, Mapping[int, Figures]], constants: Mapping[str, Any]
+) -> Table:
+    """Table 1: rows of what needs no search, then of the methods."""
+    datasets = list(dict.fromkeys(dataset for dataset, _ in COLUMNS))
+    header = ['method']
+    header += [f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS]
+    header += [f'best {SHORT[dataset]} test' for dataset in datasets]
+    header += ['skips', 'time', 'memory (MB)', 'seeds']
+    rows = []
+    for name, values in constants.items():
+        cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
+        rows.append([name, *cells])
+    for name, found in methods.items():
+        cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
+        best = [of(found, f'{dataset}_test') for dataset in datasets]
+        cells += ['-' if summary is None else f'{summary.best:.2f}' for summary in best]
+        rows.append([name, *cells, *costs(found), str(len(found))])
+    rows = [row + ['-'] * (len(header) - len(row)) for row in rows]
+    title = 'NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)'
+    table = Table('methods', title, header, rows)
+    short = table.only(['method', *TESTS, 'skips', 'time', 'seeds'])
+    return replace(table, short=short)
+
+
+def quartile_table(constants: Mapping[str, Any]) -> Table:
+    """What a cell drawn at random reaches."""
+    header = ['random cell', *(f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS)]
+    cell = constants['random cell']
+    names = dict(quartile_1='lower quartile', median='median', quartile_3='upper quartile')
+    rows = [
+        [name, *(f'{cell[f"{dataset}_{split}"][key]:.2f}' for dataset, split in COLUMNS)]
+        for key, name in names.items()
+    ]
+    table = Table('random_cell', 'A random cell, at its quartiles', header, rows)
+    return replace(table, short=table.only(['random cell', *TESTS]))
+
+
+def error_table(
+    methods: Mapping[str, Mapping[int, Figures]], groups: Mapping[str, tuple[str, str]]
+) -> Table:
+    """Of spaces without a table: test error after retraining.
+
+    Args:
+        methods (dict): Config -> seed -> figures.
+        groups (dict[str, tuple[str, str]]): Config -> its row (space and data set) and its method.
+
+    Returns:
+        Table: A row for each space and data set, with columns for each method. The short one has a
+        row for each method.
+    """
+    names = list(dict.fromkeys(method for _, method in groups.values()))
+    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', 'time', 'seeds']
+    header = ['space, data set']
+    for name in names:
+        header += [f'{name}: {columns[0]}', *columns[1:]]
+    rows: dict[str, list[str]] = {}
+    short = []
+    for config, (row, method) in groups.items():
+        cells = rows.setdefault(row, [row, *['-'] * (6 * len(names))])
+        found = methods[config]
+        errors, parameters = of(found, 'error'), of(found, 'parameters', 1e-6)
+        values = ['-', '-', '-', *costs(found)[:2], str(errors.count if errors else len(found))]
+        if errors:
+            least = min(v['error'] for v in found.values() if v.get('error') is not None)
+            values[:3] = [percent(errors), f'{least:.2f}', percent(parameters)]
+        start = 1 + 6 * names.index(method)
+        cells[start : start + 6] = values
+        short.append([f'{row}: {method}', *values])
+    title = 'Test error after retraining'
+    by_method = Table('methods', title, ['space, data set: method', *columns], short)
+    return Table('methods', title, header, list(rows.values()), by_method)
+
+
+def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Differences with a 95 % interval: of methods over seeds, and to what needs no search.
+
+    Returns:
+        list[Table]: One; none where no two runs are paired.
+    """
+    if all(row['difference'] is None for row in found):
+        return []
+    rows = []
+    for row in found:
+        cells = [f'{row["left"]} - {row["right"]}', '-', '-', str(row['pairs']), row['verdict']]
+        if row['difference'] is not None:
+            cells[1:3] = [f'{row["difference"]:+.2f}', f'{row["low"]:+.2f} to {row["high"]:+.2f}']
+        rows.append(cells)
+    header = ['difference', 'mean', '95 % interval', 'pairs', 'verdict']
+    return [Table(name, title, header, rows)]
+
+
+def group_of(config: str, cfg: Any) -> tuple[str, str]:
+    """The space and data set of a config, and its name without them: the method."""
+    space = build_space(cfg.model.backbone.space).name
+    dataset = dataset_name(cfg)
+    token, name = DATA.get(dataset, (dataset, dataset))
+    method = f'_{Path(config).stem}'
+    # from the end: in `darts_darts_c10` the first is the method
+    for word in (token, space):
+        at = [m.start() for m in re.finditer(rf'_{re.escape(word)}(?=_|$)', method)]
+        if at and at[-1] > 0:
+            method = method[: at[-1]] + method[at[-1] + len(word) + 1 :]
+    return f'{space}, {name}', method[1:]
+
+
+def groups_of(loaded: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Config's name -> :func:`group_of`.
+
+    Raises:
+        UserError: Two have one place in the table.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for config, cfg in loaded.items():
+        name, group = Path(config).stem, group_of(config, cfg)
+        same = [other for other, taken in found.items() if taken == group]
+        if same:
+            raise UserError(
+                f'{same[0]} and {name} are both {group[1]} in {group[0]}: give one another name'
+            )
+        found[name] = group
+    return found
+
+
+def of(found: Mapping[int, Figures], key: str, unit: float = 1.0) -> Summary | None:
+    """Over the seeds that have it; None where none has."""
+    values = [v[key] * unit for v in found.values() if v.get(key) is not None]
+    return Summary.of(values) if values else None
+
+
+def costs(found: Mapping[int, Figures]) -> list[str]:
+    """Skip connections, time of a search, and peak memory."""
+    skips, seconds, memory = (of(found, k) for k in ('skip_connections', 'seconds', 'memory_mb'))
+    return [
+        f'{skips.mean:.1f}' if skips else '-',
+        str(datetime.timedelta(seconds=round(seconds.mean))) if seconds else '-',
+        f'{memory.best:,.0f}' if memory else '-',
+    ]
+
+
+def report_cells(
+    methods: Mapping[str, Mapping[int, Figures]], constants: Mapping[str, Any]
+) -> tuple[list[Table], str, dict[str, Any]]:
+    """Tables, note and data of cells that were looked up."""
+    tables, found = [accuracy_table(methods, constants)], []
+    for dataset, short in SHORT.items():
+        key = f'{dataset}_test'
+        values = {
+            name: {seed: figures[key] for seed, figures in seeds.items()}
+            for name, seeds in methods.items()
+        }
+        others = {name: of[key]['mean'] for name, of in constants.items() if name != 'optimal'}
+        rows = differences(values, others)
+        title = f'{short} test accuracy, paired by seed'
+        tables += difference_tables(f'differences_{short.lower()}', title, rows)
+        found += [dict(dataset=dataset, **row) for row in rows]
+    tables.append(quartile_table(constants))
+    return tables, about(found), dict(baselines=constants, differences=found)
+
+
+def report_networks(
+    methods: Mapping[str, Mapping[int, Figures]], groups: Mapping[str, tuple[str, str]]
+) -> tuple[list[Table], str, dict[str, Any]]:
+    """Tables, note and data of cells that were retrained."""
+    tables, found = [error_table(methods, groups)], []
+    for row in dict.fromkeys(row for row, _ in groups.values()):
+        values = {
+            name: {s: v['error'] for s, v in methods[name].items() if v.get('error') is not None}
+            for name, group in groups.items()
+            if group[0] == row
+        }
+        if len(values) > 1:
+            rows = differences(values, {})
+            name = 'differences_' + re.sub(r'\W+', '_', row).lower()
+            tables += difference_tables(name, f'Test error, paired by seed ({row})', rows)
+            found += [dict(row=row, **one) for one in rows]
+    return tables, about(found), dict(differences=found)
+
+
+def about(found: Sequence[Mapping[str, Any]]) -> str:
+    """What differences need, or how many would be shown where there is none."""
+    if found and all(row['difference'] is None for row in found):
+        return '\nDifferences between methods need two seeds, and an interval five.\n'
+    count = sum(row['verdict'] != TOO_FEW for row in found)
+    if not count:
+        return ''
+    return (
+        f'\nOf {count} differences, chance alone puts about {0.05 * count:.1f} outside of a 95 % '
+        'interval.\n'
+    )

@@ -1,0 +1,170 @@
+"""The runs of a comparison: searches, retrainings of what they found, evaluations of networks."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdarts.checkpoint.directory import list_checkpoints
+from rdarts.configuration.as_data import read_config
+from rdarts.configuration.load import load_config
+from rdarts.configuration.options import parse_options
+from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
+from rdarts.results.search_run import read_search_log
+from rdarts.study.figures import FIGURES
+from rdarts.study.queue import Run
+from rdarts.utils.commands import TOOLS
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how: configs of searches, each with every seed.
+
+    Args:
+        configs (Sequence[str]): Configs of searches, each of a name of its own.
+        work_dir (str): Where each run has its folder ``CONFIG/seed_SEED``.
+        seeds (int): How many seeds. Defaults to 10.
+        first_seed (int): The first of them. Defaults to 0.
+        jobs (int): Runs at a time. Defaults to 1.
+        table (str, optional): The NAS-Bench-201 table. Defaults to that where data are.
+        random (int, optional): Of how many random cells the best is shown. Defaults to 10.
+        without_none (bool): Whether cells are also derived without ``none``. Defaults to False.
+        retrain (str, optional): Config that trains what was found. Defaults to none.
+        checkpoints (str, optional): Folder of trained networks, ``CONFIG/seed_SEED``, that are
+            evaluated instead of searching. Defaults to none.
+        cfg_options (Sequence[str]): ``KEY=VALUE`` of every search. Defaults to none.
+        retrain_options (Sequence[str]): ``KEY=VALUE`` of every retraining. Defaults to none.
+    """
+
+    configs: Sequence[str]
+    work_dir: str
+    seeds: int = 10
+    first_seed: int = 0
+    jobs: int = 1
+    table: str | None = None
+    random: int | None = None
+    without_none: bool = False
+    retrain: str | None = None
+    checkpoints: str | None = None
+    cfg_options: Sequence[str] = ()
+    retrain_options: Sequence[str] = ()
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A config with a seed, and the run that searches.
+
+    Args:
+        config (str): Its config.
+        seed (int): Its seed.
+        run (Run): The search, or the evaluation of the network that was trained from it.
+    """
+
+    config: str
+    seed: int
+    run: Run
+
+    @property
+    def method(self) -> str:
+        return Path(self.config).stem
+
+
+def searches(plan: Comparison, loaded: Mapping[str, Any]) -> list[Search]:
+    """Every config with every seed."""
+    found = []
+    for config, cfg in loaded.items():
+        for seed in plan.all_seeds:
+            folder = Path(plan.work_dir) / Path(config).stem / f'seed_{seed}'
+            command = train_command(config, folder, seed, plan.cfg_options)
+            settings = settings_of(config, cfg, seed, plan.cfg_options)
+            name = f'{Path(config).stem}, seed {seed} (search)'
+            run = Run(name, folder, command, settings, resume=('--resume',))
+            found.append(Search(config, seed, run))
+    return found
+
+
+def evaluations(plan: Comparison) -> list[Search]:
+    """Instead of every config with every seed: the network that was trained from it.
+
+    Raises:
+        UserError: One is not there.
+    """
+    found = []
+    for config in plan.configs:
+        for seed in plan.all_seeds:
+            source = Path(plan.checkpoints) / Path(config).stem / f'seed_{seed}'
+            checkpoints = list_checkpoints(source) if source.is_dir() else []
+            if not checkpoints or not (source / 'config.py').is_file():
+                raise UserError(
+                    f'no trained network in {source}: it needs config.py and a checkpoint'
+                )
+            folder = Path(plan.work_dir) / Path(config).stem / f'seed_{seed}' / 'evaluation'
+            command = [sys.executable, str(TOOLS / 'test.py'), str(source / 'config.py')]
+            command += [str(source), '--work-dir', str(folder / 'test')]
+            command += ['--out', str(folder / FIGURES)]
+            settings = dict(
+                source=str(source.resolve()),
+                config=content_of(read_config(source)),
+                checkpoint=[checkpoints[0].name, checkpoints[0].stat().st_mtime_ns],
+            )
+            name = f'{Path(config).stem}, seed {seed} (evaluation)'
+            found.append(Search(config, seed, Run(name, folder, command, settings, redo=True)))
+    return found
+
+
+def retrainings(plan: Comparison, ended: Sequence[Search]) -> dict[Path, Run]:
+    """Of what searches found, by their folders."""
+    cfg = load_config(plan.retrain, parse_options(plan.retrain_options))
+    found = {}
+    for search in ended:
+        source = search.run.folder
+        try:
+            genotype = load_genotype(source).to_string()
+        except UserError as error:
+            search.run.error = str(error)
+            continue
+        folder = source / Path(plan.retrain).stem
+        command = train_command(plan.retrain, folder, search.seed, plan.retrain_options)
+        settings = settings_of(plan.retrain, cfg, search.seed, plan.retrain_options)
+        name = f'{search.method}, seed {search.seed} (retraining)'
+        command += ['--genotype', str(source)]
+        settings['genotype'] = genotype
+        found[source] = Run(name, folder, command, settings, resume=('--resume',))
+    return found
+
+
+def train_command(config: str, folder: Path, seed: int, options: Sequence[str]) -> list[str]:
+    command = [sys.executable, str(TOOLS / 'train.py'), config, '--work-dir', str(folder)]
+    command += ['--seed', str(seed)]
+    return [*command, '--cfg-options', *options] if options else command
+
+
+def settings_of(config: str, cfg: Any, seed: int, options: Sequence[str]) -> dict[str, Any]:
+    return dict(
+        config=Path(config).stem,
+        content=content_of(cfg.to_dict()),
+        seed=seed,
+        options=list(options),
+    )
+
+
+def content_of(config: Mapping[str, Any]) -> str:
+    """A hash of all that a config says: an edited config is another one."""
+    return hashlib.sha256(repr(config).encode()).hexdigest()[:16]
+
+
+def epochs_done(run: Run) -> int:
+    """Epochs that an interrupted search need not repeat."""
+    if run.state() != 'resume':
+        return 0
+    return max((row['epoch'] for row in read_search_log(run.folder, 'epoch')), default=0)

@@ -1,0 +1,92 @@
+"""The tables of a comparison: what stands where, and that they fit a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rdarts.configuration.load import load_config
+from rdarts.errors import UserError
+from rdarts.study.result_tables import (
+    error_table,
+    group_of,
+    groups_of,
+    report_cells,
+    report_networks,
+)
+from rdarts.study.statistics import COLUMNS, Summary
+from rdarts.study.tables import Table, as_text, percent
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [
+        ('search/darts_darts_c10.py', ('darts, CIFAR-10', 'darts')),
+        ('search/rdarts_darts_c100.py', ('darts, CIFAR-100', 'rdarts')),
+        ('search/darts_2nd_s3_c10.py', ('s3, CIFAR-10', 'darts_2nd')),
+        ('search/rdarts_s4_c100.py', ('s4, CIFAR-100', 'rdarts')),
+    ],
+)
+def test_spaces_and_data_sets_are_rows_and_methods_columns(path, expected):
+    assert group_of(path, load_config(CONFIGS / path)) == expected
+
+
+def test_two_configs_of_one_place_in_the_table():
+    cfg = load_config(CONFIGS / 'search' / 'darts_s2_c10.py')
+    with pytest.raises(UserError, match='darts_s2_c10 and darts_c10_s2 are both darts in s2, CIFA'):
+        groups_of({'darts_s2_c10.py': cfg, 'darts_c10_s2.py': cfg})
+
+
+def test_seeds_are_those_with_an_error():
+    row = dict(skip_connections=1, seconds=60, parameters=2e6)
+    found = {0: dict(row, error=4.0), 1: dict(row, error=6.0), 2: dict(skip_connections=3)}
+    table = error_table(dict(a_s2=found), dict(a_s2=('s2, CIFAR-10', 'a')))
+    assert table.rows == [
+        ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
+    ]
+
+
+LONG = 'a_method_of_a_name_that_is_longer_than_any_line_of_this_table_has_room_for_nb201_c10'
+
+
+def made_up(seed):
+    """Figures as wide as they can be."""
+    accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in COLUMNS}
+    costs = dict(skip_connections=12, seconds=2e6, memory_mb=123456.0, parameters=123e6)
+    return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
+
+
+@pytest.mark.parametrize('seeds', [1, 2, 6])
+def test_what_is_printed_fits_a_line(seeds):
+    found = {seed: made_up(seed) for seed in range(seeds)}
+    methods = {'ours': found, LONG: found, f'{LONG}, without none': {}}
+    cell = dict(mean=50.0, deviation=12.34, quartile_1=10.0, median=20.0, quartile_3=30.0)
+    constants = {
+        name: {f'{d}_{s}': cell for d, s in COLUMNS}
+        for name in ('optimal', 'random cell', 'best of 1000000 random')
+    }
+    groups = {'ours': ('darts, CIFAR-10', 'ours'), LONG: ('darts, CIFAR-10', LONG)}
+    groups[f'{LONG}, without none'] = (f's2, {LONG}', 'ours')
+    for tables, note, _ in (
+        report_cells(methods, constants),
+        report_networks(methods, groups),
+    ):
+        short = as_text(tables, note, 100)
+        whole = as_text(tables, note)
+        assert max(map(len, short.splitlines())) <= 100 < max(map(len, whole.splitlines()))
+        assert '--wide' in short and '--wide' not in whole
+        mean = percent(Summary.of([v['error'] for v in found.values()]))
+        assert (mean in short) == (mean in whole)
+        columns = [line for line in short.splitlines() if line.startswith(('method ', 'space,'))]
+        assert len(columns) == 1 and 'skips' in columns[0] and 'time' in columns[0]
+    # no part of a name is lost
+    table = Table('x', 'y', ['method', 'seeds'], [[LONG, '1'], ['other', '2']])
+    *_, first, second, third, last = table.as_text(40).splitlines()
+    assert first.split()[1] == '1' and last.split() == ['other', '2']
+    assert first.split()[0] + second.strip() + third.strip() == LONG
+    # what fits is printed as the files have it
+    table = report_networks(dict(ours=found), dict(ours=groups['ours']))
+    assert as_text(*table[:2], 100) == as_text(*table[:2])
