@@ -201,7 +201,7 @@ def test_every_rank_has_the_first_ones_alpha_and_the_first_one_writes(tmp_path, 
         tensor.copy_(alpha)
 
     monkeypatch.setattr('rdarts.architect.architect.broadcast', broadcast)
-    for module in ('genotype', 'search_log', 'split_record'):
+    for module in ('genotype', 'search_log', 'record'):
         monkeypatch.setattr(f'rdarts.hooks.{module}.is_main_process', lambda: False)
     prepare(second)
     assert calls == [0]

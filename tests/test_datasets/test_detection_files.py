@@ -148,7 +148,7 @@ def test_a_voc_list_with_blank_lines_and_spaces_in_names(voc):
     [
         (b'1\n1\n', {}, "the image '1' is there 2 times"),
         (b'\n', {}, 'it lists no image'),
-        (b'\xff', {}, 'no UTF-8 text'),
+        (b'\xff', {}, 'not a text file'),
         (b'1\n', dict(width=0), 'the size must be a width and a height in pixels, but is 0 x 64'),
         (b'1\n', dict(width='wide'), 'but is wide x 64'),
         (b'1\n', dict(width=8), 'none of its 1 images has a box and 32 pixels a side'),

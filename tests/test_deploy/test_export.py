@@ -465,7 +465,8 @@ def test_configs_that_cannot_be_exported(runs, tmp_path):
     refused(runs, 'nb201', stacked, 'over averaged features')
     refused(runs, 'nb201', {'model.neck.type': 'GeneralizedMeanPooling'}, 'GeneralizedMeanPooling')
     refused(runs, 'nb201', {'model.type': 'MoCo'}, 'only classifiers are exported')
-    refused(runs, 'nb201', {'model.backbone.in_channels': 1}, 'the network takes 1')
+    grey = {'data_preprocessor.mean': [128.0], 'data_preprocessor.std': [64.0]}
+    refused(runs, 'nb201', {'model.backbone.in_channels': 1, **grey}, 'the network takes 1')
     refused(runs, 'nb201', {'model.backbone.cells_per_stage': 2}, 'does not fit this network')
     pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomGrayscale', prob=1.0)]
     refused(

@@ -471,6 +471,7 @@ def test_neighbours_are_measured():
                        '--steps', 1, '--warmup', 0])  # fmt: skip
     assert done.code in (0, 1), done.err  # a busy machine may exceed any ratio
     result = json.loads(done.out)
+    assert (result['seconds'], result['rounds']) == (0.1, 1)
     for case in ('alone', 'spinning', 'one', 'second', 'busy'):
         assert result[f'{case}_s'] > 0
     assert result['second_steps'] >= 2

@@ -306,7 +306,8 @@ def main() -> int:
     if args.child:
         print(json.dumps(take_steps(args)))
         return 0
-    result = summarise(measure(args))
+    # of the whole: the processes that took the steps know nothing of rounds
+    result = dict(summarise(measure(args)), seconds=args.seconds, rounds=args.rounds)
     if args.json:
         print(json.dumps(result, allow_nan=False))
     else:
