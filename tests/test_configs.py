@@ -113,6 +113,7 @@ def test_a_config_says_what_it_is(name):
         assert 'our choice' in doc  # of lambda
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_numbers(name):
     method, space, data, suffix, short = parts(name)
@@ -284,6 +285,7 @@ def test_the_head_takes_what_the_supernet_gives(space, factor):
         load(name, {**narrow, 'model.head.in_channels': factor * 16})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('num_cells', 'features'), [(1, 16), (2, 32), (3, 32), (4, 32), (8, 32)])
 def test_the_head_follows_the_number_of_reductions(num_cells, features):
     options = {'model.backbone.num_cells': num_cells, 'model.backbone.channels': 2}
@@ -318,6 +320,7 @@ def runner_of(cfg, work_dir: Path):
     return build_runner(cfg, quiet=True)
 
 
+@pytest.mark.slow
 def test_lambda_is_set_on_the_command_line(data, tmp_path):
     cfg = load('rdarts_darts_c10', {'default_hooks.architect.lambda_': 0.75})
     assert cfg.default_hooks.architect == dict(type='rdarts.BERArchitectHook', lambda_=0.75)
@@ -348,6 +351,7 @@ def test_the_learning_rate_of_the_fifth_epoch(data, tmp_path, name, last):
     assert runner.optim_wrapper.get_lr()['lr'][0] == pytest.approx(last, abs=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('allow_none', 'found'), [('True', '|none~0|'), ('False', '|nor_conv_3x3~0|')]
 )
@@ -385,6 +389,7 @@ def test_configs_may_inherit_from_the_installed_package(tmp_path):
     assert load_config(path).to_dict() == plain('rdarts_nb201_c10')
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
@@ -442,6 +447,7 @@ RETRAINING = {  # epochs, batch size, learning rate, weight decay, classes, chan
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', RETRAINING)
 def test_numbers_of_retraining(name):
     epochs, batch, rate, decay, classes, channels, depth = RETRAINING[name]
@@ -550,6 +556,7 @@ def shrink(cfg):
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_dry_run(name, data, capsys):
     _, space, dataset, _, _ = parts(name)

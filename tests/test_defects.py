@@ -98,6 +98,7 @@ def test_clipping_the_weights_does_not_clip_alpha(tmp_path):
     assert all(map(torch.equal, *paths))
 
 
+@pytest.mark.slow
 def test_the_weight_optimizer_does_not_train_alpha(tmp_path):
     # the defect: alpha is among model.parameters(), and decays and moves with the weights
     runner = digits_runner(
@@ -227,6 +228,7 @@ def end_of_search(runner):
                 getattr(hook, name)(runner)
 
 
+@pytest.mark.slow
 def test_a_resumed_search_keeps_alpha_and_its_optimizer(tmp_path):
     # the defect: resume draws alpha anew, or starts Adam's moments and step count at zero
     options = {'train_cfg.max_epochs': 2}

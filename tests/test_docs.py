@@ -70,6 +70,7 @@ def test_the_readme_shows_both_commands():
     assert re.search(r'^make test$', (ROOT / '.ci' / 'run').read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_searching_ones_own_images_as_the_readme_says(project, capsys):
     rng = np.random.default_rng(0)
     for split, count in (('train', 4), ('val', 1)):
@@ -98,6 +99,7 @@ def test_searching_ones_own_images_as_the_readme_says(project, capsys):
     assert 'expected:' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_adding_a_method_as_the_page_says(project, monkeypatch):
     """By its command, too, in a folder that no path names."""
     texts = examples('docs/en/adding_a_method.md')
@@ -148,6 +150,7 @@ def test_ranges_as_the_page_on_methods_says(project):
             assert line in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_search_by_call_as_the_readme_says(project):
     names: dict = {}
     exec(examples('README.md')['by_call.py'], names)
@@ -162,6 +165,7 @@ def test_a_network_as_the_page_on_retraining_says():
     assert names['net'].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+@pytest.mark.slow
 def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
     """A measured table; a search of some iterations; the cost outweighs L_val."""
     path = project / 'rdarts_with_cost.py'
@@ -222,6 +226,7 @@ def test_the_retraining_configs_are_those_that_the_page_lists():
     assert listed == {path.stem for path in (ROOT / 'configs' / 'retrain').glob('*.py')}
 
 
+@pytest.mark.slow
 def test_watching_hooks_as_the_page_on_searching_says(project):
     (project / 'watched.py').write_text(examples('docs/en/search.md')['watched.py'])
     hooks = load_config('watched.py').default_hooks
@@ -237,6 +242,7 @@ def test_the_page_on_reports_lists_every_picture():
     assert re.findall(r'^(\w+)  +\S', tool.split('"""')[1], re.MULTILINE) == list(PLOTS)
 
 
+@pytest.mark.slow
 def test_the_small_mobilenet_example_runs(data_root, tmp_path, monkeypatch):
     folder = ROOT / 'docs' / 'en' / 'examples' / 'mobilenet_small'
     (tmp_path / 'imagenet').symlink_to(data_root / 'imagenet_mini')

@@ -86,6 +86,7 @@ print({{type(m).__name__ for m in backbone.modules()}} & {{'OwnMixedOp', 'OwnSof
 """
 
 
+@pytest.mark.slow
 def test_a_file_in_each_folder_registers_itself(tmp_path):
     clone = tmp_path / 'clone'
     ignore = shutil.ignore_patterns('__pycache__', '.mim')

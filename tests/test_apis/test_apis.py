@@ -96,6 +96,7 @@ def test_supernets():
 # search
 
 
+@pytest.mark.slow
 def test_a_search_finds_a_genotype_and_says_how(tmp_path):
     found = search('nas_bench_201', images(), epochs=2, work_dir=tmp_path, **SMALL)
     assert isinstance(found.genotype, DenseCellGenotype)
@@ -108,6 +109,7 @@ def test_a_search_finds_a_genotype_and_says_how(tmp_path):
     assert build_net(found.genotype, 3, channels=4)(torch.randn(2, 3, 8, 8)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_seeds_and_lambda_decide(tmp_path):
     def alphas(**kwargs):
         return search('s2', images(), epochs=1, num_cells=3, channels=4, batch_size=8, **kwargs)
@@ -123,6 +125,7 @@ def test_seeds_and_lambda_decide(tmp_path):
     assert all(torch.equal(a, none.alphas[g]) for g, a in darts.alphas.items())
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on(tmp_path):
     def run(folder, epochs):
         return search('nas_bench_201', images(), epochs=epochs, work_dir=folder, **SMALL)
@@ -184,6 +187,7 @@ def test_searches_that_do_not_fit(kwargs, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_table_as_space():
     cell = dict(num_nodes=3, candidates=['skip_connect', 'nor_conv_3x3'])
     table = dict(type='CellSpace', name='mine', cells=dict(cell=cell))
@@ -203,6 +207,7 @@ def test_the_package_imports_no_torch():
     assert fresh("import rdarts, sys; print('torch' in sys.modules)") == 'False'
 
 
+@pytest.mark.slow
 def test_build_net_is_imported_without_the_framework():
     code = (
         'import torch, sys; before = set(sys.modules); from rdarts.apis import build_net; '

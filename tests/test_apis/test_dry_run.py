@@ -89,6 +89,7 @@ def set_clock(monkeypatch):
     monkeypatch.setattr(Stopwatch.__init__, '__defaults__', (lambda: clock[0],))
 
 
+@pytest.mark.slow
 def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
     tmp_path, monkeypatch, capsys
 ):
@@ -104,6 +105,7 @@ def test_the_expected_time_is_that_of_all_iterations_validations_and_ends(
     assert 'expected:    0:00:46 for 7 epochs of 6 iterations' in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', ['alpha_first', 'weights_first'])
 def test_epochs_in_which_alpha_rests_have_iterations_of_the_weights_alone(
     tmp_path, monkeypatch, capsys, order
@@ -126,6 +128,7 @@ def test_epochs_in_which_alpha_rests_have_iterations_of_the_weights_alone(
     assert found['expected_seconds'] == pytest.approx(2 * 6 * 0.4 + 6 * 0.25)
 
 
+@pytest.mark.slow
 def test_dry_run_in_process(tmp_path, capsys):
     cfg = digits_config(tmp_path / 'run', {'train_cfg.max_epochs': 7}, images=96)
     before = cfg.to_dict()
@@ -149,6 +152,7 @@ def test_dry_run_in_process(tmp_path, capsys):
     assert 'for 7 epochs of 6 iterations' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('resume', [False, True])
 def test_dry_run_writes_nothing(resume, tmp_path):
     small = write_small_search(tmp_path, images=48, batch_size=8)

@@ -97,6 +97,7 @@ def test_of_a_small_search(seed):
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_of_a_supernet(execution):
     torch.manual_seed(0)
@@ -118,6 +119,7 @@ def test_of_a_supernet(execution):
     assert found == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_of_a_supernet_in_bfloat16(execution):
     found = []

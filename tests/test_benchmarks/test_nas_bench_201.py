@@ -206,6 +206,7 @@ class OfficialAPI:
         return {'flops': million(f'flops_m_{name}'), 'params': params, 'latency': 0.01}
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_page_makes_a_table(tmp_path, synthetic, monkeypatch):
     page = (ROOT / 'docs' / 'en' / 'nas_bench_201.md').read_text(encoding='utf-8')
     script = page.split('<!-- example: make_table.py -->\n```python\n')[1].split('```')[0]

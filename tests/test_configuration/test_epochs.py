@@ -25,6 +25,7 @@ def test_r_darts_of_five_epochs_of_a_hundred():
     assert (longer.train_cfg.max_epochs, longer.param_scheduler.T_max) == (10, 200)
 
 
+@pytest.mark.slow
 def test_epochs_in_which_alpha_rests_and_warm_up():
     cfg = load('search/rdarts_mobilenet_like_imagenet', epochs=20)
     assert (cfg.train_cfg.max_epochs, cfg.default_hooks.architect.start_epoch) == (20, 5)
@@ -57,6 +58,7 @@ def test_a_lambda_that_changes():
     assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (1, 0.75)]
 
 
+@pytest.mark.slow
 def test_numbers_beside_it_stay_as_they_are_written(tmp_path):
     options = {'epochs': 3, 'param_scheduler.T_max': 9, 'schedule_epochs': 12}
     cfg = load_config(CONFIGS / 'search' / 'rdarts_nb201_c10.py', options)

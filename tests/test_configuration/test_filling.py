@@ -51,6 +51,7 @@ def config(tmp_path, text=''):
     return path
 
 
+@pytest.mark.slow
 def test_own_images_of_another_size_are_retrained_by_one_command(photos, tmp_path):
     """No entry but one key each; a step of training and a validation are done."""
     options = {'data_root': str(photos), 'image_size': 32, 'limit': 6, 'epochs': 1}
@@ -160,6 +161,7 @@ def test_digits_of_another_size_are_read():
         assert batch['inputs'].shape == (5, 3, 12, 12)
 
 
+@pytest.mark.slow
 def test_the_first_classes_of_imagenet16():
     path = SEARCH / 'rdarts_nb201_in16.py'
     assert all('num_classes' not in source for source in sources(load_config(path)))
@@ -231,6 +233,7 @@ def test_an_option_that_would_change_nothing(photos, tmp_path):
             load_config(path, {key: 5})
 
 
+@pytest.mark.slow
 def test_classes_are_counted_again_where_an_option_says_so(photos, tmp_path):
     path = config(tmp_path, f'data_root = {str(photos)!r}\nnum_classes = 5\n')
     assert load_config(path).model.head.num_classes == 5
@@ -283,6 +286,7 @@ def test_one_entry_leaves_the_auxiliary_head_out():
         assert cfg.model.head.auxiliary is None and not cfg.model.backbone.auxiliary
 
 
+@pytest.mark.slow
 def test_heads_follow_a_genotype_of_other_widths():
     cfg = load_config(CONFIGS / 'retrain' / 'darts_c10_16x8.py')
     assert 'in_channels' not in cfg.model.head

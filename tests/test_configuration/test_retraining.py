@@ -89,6 +89,7 @@ def write_search(tmp_path, space):
     return cfg, genotype, root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('space', ['nb201', 'darts', 'mobilenet_like'])
 def test_own_images_are_trained_on_again(tmp_path, space):
     cfg, genotype, root = write_search(tmp_path, space)

@@ -50,6 +50,7 @@ def store(tmp_path, monkeypatch, data_root):
     monkeypatch.setenv('RDARTS_DATA', str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'classes', 'size'),
     [
@@ -159,6 +160,7 @@ def test_train_and_arch_loader_have_streams_of_their_own():
     assert equal < 0.2
 
 
+@pytest.mark.slow
 def test_image_folder_is_rgb_after_preprocessing(tmp_path, monkeypatch):
     import cv2
 

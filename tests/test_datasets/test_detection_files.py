@@ -53,6 +53,7 @@ def coco(tmp_path):
     return load
 
 
+@pytest.mark.slow
 def test_what_other_tools_leave_out(coco):
     expected = [info['instances'] for info in coco()]
 

@@ -22,6 +22,7 @@ def write_images(folder, classes=('cat', 'dog'), count=4):
             assert cv2.imwrite(str(folder / name / f'{i}.png'), image)
 
 
+@pytest.mark.slow
 def test_class_folders_under_train(tmp_path):
     write_images(tmp_path / 'train')
     write_images(tmp_path / 'val', count=2)
@@ -93,6 +94,7 @@ def test_every_format_that_the_decoder_reads(tmp_path):
         assert dataset[i]['img'].shape[2] == 3
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_counted_and_said_once(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(image_folder, 'print_log', lambda line, **_: said.append(line))
@@ -109,6 +111,7 @@ def test_what_is_left_out_is_counted_and_said_once(tmp_path, monkeypatch):
         ImageFolder(data_root=tmp_path)
 
 
+@pytest.mark.slow
 def test_images_beside_the_class_folders_are_said(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(image_folder, 'print_log', lambda line, **_: said.append(line))
@@ -194,6 +197,7 @@ def test_a_file_that_vanished(tmp_path):
         dataset[0]
 
 
+@pytest.mark.slow
 def test_errors_of_a_transform_are_its_own(tmp_path):
     def broken(results):
         raise ZeroDivisionError('from the transform')
@@ -205,6 +209,7 @@ def test_errors_of_a_transform_are_its_own(tmp_path):
         ImageFolder(data_root=tmp_path, pipeline=[lambda results: None])[0]
 
 
+@pytest.mark.slow
 def test_a_split_is_made_of_the_train_folder_only(tmp_path):
     write_images(tmp_path / 'train')
     write_images(tmp_path / 'val')

@@ -298,6 +298,7 @@ def write_costs(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_cost_table_stays_behind(trained, tmp_path):
     """It is of the search; the file need not be there any more."""
     costs = write_costs(tmp_path / 'costs.json')
@@ -397,6 +398,7 @@ def names_of(folder: Path, options: dict, meta: dict | None = None) -> tuple[str
     return export.load_trained(*export.find_run(run)).description.classes
 
 
+@pytest.mark.slow
 def test_names_of_ones_own_classes(tmp_path):
     few = {'model.head.num_classes': 2, 'data_preprocessor.num_classes': 2}
     meta = dict(dataset_meta=dict(classes=('cat', 'dog')))

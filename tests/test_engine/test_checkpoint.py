@@ -196,6 +196,7 @@ assert CheckpointLoader._schemes is before and dict(before) == kept
 """
 
 
+@pytest.mark.slow
 def test_importing_and_building_change_nothing_in_mmengine():
     env = dict(os.environ, OMP_NUM_THREADS='1')
     done = subprocess.run([sys.executable, '-c', IMPORT], env=env, capture_output=True, text=True)
@@ -206,6 +207,7 @@ def loaders():
     return dict(CheckpointLoader._schemes)
 
 
+@pytest.mark.slow
 def test_loaders_are_replaced_while_a_run_goes_on_and_no_longer(tmp_path):
     before = loaders()
     assert read_named not in before.values()
@@ -259,6 +261,7 @@ def test_two_runs_in_threads_leave_the_loaders_as_they_were():
     assert CheckpointLoader._schemes is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('runner_type', [None, 'Runner'])
 @pytest.mark.parametrize('where', ['load_from', 'init_cfg'])
 def test_no_file_that_a_run_loads_runs_code(where, runner_type, tmp_path):
@@ -444,6 +447,7 @@ def test_arguments_with_which_a_run_could_not_be_resumed(args, says):
         AtomicCheckpointHook(**args)
 
 
+@pytest.mark.slow
 def test_retention(tmp_path):
     options = {
         'train_cfg.max_epochs': 2,
@@ -459,6 +463,7 @@ def test_retention(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_by_minutes(tmp_path):
     runner = digits_runner(
         tmp_path,
@@ -500,6 +505,7 @@ def test_interrupted_exit_codes():
     assert Interrupted('', signal.SIGINT).code == 130
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_is_a_signal_unless_it_is_ignored(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
@@ -563,6 +569,7 @@ def test_a_second_ctrl_c_stops_while_the_first_is_answered(monkeypatch):
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
     hook = AtomicCheckpointHook()
     before = {n: signal.signal(n, hook._note_signal) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -620,6 +627,7 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('interval', [1, 2])
 def test_a_stopped_validation_is_made_up(interval, tmp_path, ctrl_c, capfd):
     options = {'train_cfg.max_epochs': 2, 'default_hooks.checkpoint.interval': interval}
@@ -648,6 +656,7 @@ def test_a_stopped_validation_is_made_up(interval, tmp_path, ctrl_c, capfd):
     assert epoch_rows(tmp_path / 'run') == epoch_rows(tmp_path / 'whole')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('event', 'number', 'says'),
     [

@@ -29,6 +29,7 @@ def block(text: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_search_says_what_it_computes(tmp_path):
     runner = digits_runner(tmp_path, {'default_hooks.architect.start_epoch': 1})
     runner.train()

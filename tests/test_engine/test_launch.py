@@ -184,6 +184,7 @@ def test_elements_of_lists_are_set():
 
 
 # of every kind one, and what only the data can say
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('option', 'says'),
     [
@@ -223,6 +224,7 @@ def test_mistakes_in_arguments(tmp_path):
     assert 'fit' in fails(tmp_path, '--cfg-options', 'train_cfg.max_epochs.x=1')
 
 
+@pytest.mark.slow
 def test_bfloat16_leaves_alpha_in_float32(tmp_path):
     small = write_small_search(tmp_path, dict(type='RecordAlpha'), images=48, batch_size=8)
     alphas = {}
@@ -246,6 +248,7 @@ def test_bfloat16_leaves_alpha_in_float32(tmp_path):
     assert (alphas['seed'] - alphas['fp32']).abs().mean() > 6e-4
 
 
+@pytest.mark.slow
 def test_deterministic(tmp_path):
     small = write_small_search(tmp_path, images=48, batch_size=8)
     states = []

@@ -159,6 +159,7 @@ def test_max_epochs(max_epochs):
         Recorder(max_epochs=max_epochs)
 
 
+@pytest.mark.slow
 def test_fewer_images_than_a_batch(tmp_path):
     for name in ('train', 'arch'):
         runner = digits_runner(tmp_path / name, {f'{name}_dataloader.batch_size': 64})

@@ -30,6 +30,7 @@ def stored(folder):
     return architect['lambda_'], config['resume'], config['load_from']
 
 
+@pytest.mark.slow
 def test_what_changed_is_named_before_it_goes_on_and_stored_then(tmp_path):
     start(tmp_path, resume=False).train()
     assert stored(tmp_path) == (0.75, False, None)
@@ -45,6 +46,7 @@ def test_what_changed_is_named_before_it_goes_on_and_stored_then(tmp_path):
     assert said(start(tmp_path)) == [f'{LAMBDA} 0.5 -> 0.75']
 
 
+@pytest.mark.slow
 def test_rates_and_schedules_that_changed_have_no_effect_and_that_is_said(tmp_path):
     start(tmp_path, resume=False).train()
     options = {
@@ -82,6 +84,7 @@ def test_what_is_refused_is_not_stored(tmp_path):
     assert (tmp_path / 'config.json').read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_folder_is_compared_with_that_folder(tmp_path):
     start(tmp_path / 'first', resume=False).train()
     checkpoint = next((tmp_path / 'first').glob('epoch_*.pth'))
@@ -92,6 +95,7 @@ def test_a_checkpoint_of_another_folder_is_compared_with_that_folder(tmp_path):
     assert stored(tmp_path / 'first') == (0.75, False, None)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_and_stops_nothing(tmp_path):
     start(tmp_path, resume=False).train()
     (tmp_path / 'config.json').write_text('{')

@@ -125,6 +125,7 @@ def test_order_2_is_autograd_through_the_weight_optimizers_own_step(
     assert all(torch.equal(batch[key], TRAIN[key]) for key in batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hessian', ['finite_difference', 'autograd'])
 def test_order_2_trains_the_images_of_the_digits_search(tmp_path, hessian):
     options = {'default_hooks.architect.order': 2, 'default_hooks.architect.hessian': hessian,
@@ -500,6 +501,7 @@ def test_a_gradient_left_on_alpha_is_neither_clipped_with_nor_followed(tmp_path)
 # Data
 
 
+@pytest.mark.slow
 def test_batches_are_a_function_of_the_number_of_steps(tmp_path):
     def sequence(steps, count):
         runner = digits_runner(tmp_path / f'{steps}_{count}')
@@ -519,6 +521,7 @@ def test_batches_are_a_function_of_the_number_of_steps(tmp_path):
         assert sequence(steps, 6 - steps) == whole[steps:]
 
 
+@pytest.mark.slow
 def test_loaders_that_split_differently_are_refused(tmp_path):
     options = {'arch_dataloader.dataset.seed': 1}
     with pytest.raises(UserError, match=r'split the training images differently \(seed, indices'):
@@ -633,6 +636,7 @@ def test_the_scaler_is_part_of_a_checkpoint(tmp_path):
     assert architect.scaler.get_scale() == 128.0
 
 
+@pytest.mark.slow
 def test_bfloat16_leaves_alpha_in_float32(tmp_path):
     runner = digits_runner(tmp_path)
     cfg = runner.cfg

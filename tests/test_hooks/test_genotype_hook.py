@@ -42,6 +42,7 @@ def rows(work_dir, kind):
     return [row for row in map(json.loads, lines) if row['kind'] == kind]
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_has_no_genotype_of_an_earlier_epoch(tmp_path):
     digits_runner(tmp_path, {'train_cfg.max_epochs': 1}).train()
     earlier = (tmp_path / 'genotype.json').read_bytes()
@@ -64,6 +65,7 @@ def test_a_search_that_goes_on_has_no_genotype_of_an_earlier_epoch(tmp_path):
     assert (tmp_path / 'genotype.json').exists()
 
 
+@pytest.mark.slow
 def test_files_log_and_final_genotype_are_those_of_alpha(tmp_path):
     hooks = [SetAlpha([SKIP, THREE, POOL, ONE, SKIP, THREE], 0.5)]
     runner = digits_runner(tmp_path, {'train_cfg.max_epochs': 2}, hooks=hooks)
@@ -84,6 +86,7 @@ def test_files_log_and_final_genotype_are_those_of_alpha(tmp_path):
     assert f'Genotype of epoch 2: {text} (2 skip connections)' in log_text(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_searches_of_one_seed_write_the_same_bytes(tmp_path, monkeypatch):
     for name in ('one', 'two'):
         monkeypatch.setattr(socket, 'gethostname', lambda name=name: f'host-{name}')
@@ -98,6 +101,7 @@ def test_two_searches_of_one_seed_write_the_same_bytes(tmp_path, monkeypatch):
         assert set(json.loads(text)) >= {'space'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('discretizer', ['Argmax', dict(type='rdarts.Argmax', allow_none=True)])
 def test_none_may_be_derived_by_default(tmp_path, discretizer):
     hooks = [SetAlpha([SKIP] * 6, 2.0)]
@@ -107,6 +111,7 @@ def test_none_may_be_derived_by_default(tmp_path, discretizer):
     assert row['genotype'].count('none') == 6 and row['skip_connections'] == 0
 
 
+@pytest.mark.slow
 def test_none_is_left_out_where_the_option_says_so(tmp_path):
     hooks = [SetAlpha([SKIP, THREE, SKIP, SKIP, ONE, SKIP], 2.0)]
     options = {'default_hooks.genotype.discretizer': dict(type='Argmax', allow_none=False)}
@@ -129,6 +134,7 @@ def test_only_the_first_rank_writes(tmp_path, monkeypatch):
     assert GenotypeHook.of(runner).current.space == 'nas_bench_201'
 
 
+@pytest.mark.slow
 def test_a_darts_space_has_its_own_rule(tmp_path):
     base = Config.fromfile(TOOLS.parent / 'configs/_base_/models/darts_supernet.py')
     model = base.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from helpers import digits_runner, log_text
 
 from rdarts.visualization.report import write_report
@@ -50,6 +51,7 @@ def test_a_search_whose_report_cannot_be_made_goes_on(tmp_path):
     assert log_text(tmp_path).count('no report.html: ') == 1
 
 
+@pytest.mark.slow
 def test_a_space_of_ones_own(tmp_path):
     """The log's text cannot say all that a genotype of such a space is."""
     edges = [
@@ -83,6 +85,7 @@ def test_whatever_goes_wrong_with_it_the_search_goes_on(tmp_path, monkeypatch):
     assert text.count("no report.html: ZeroDivisionError('a mistake in the page')") == 1
 
 
+@pytest.mark.slow
 def test_one_failure_is_not_the_last_word(tmp_path, monkeypatch):
     failures = [OSError('disk full')] * 2 + [OSError('read only')]
 

@@ -257,6 +257,7 @@ def test_a_validation_before_any_training_is_not_logged(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_resumed_search_logs_what_an_uninterrupted_one_does(tmp_path):
     options = {'default_hooks.search_log.interval': 1, 'train_cfg.max_epochs': 2}
     whole = tmp_path / 'whole'
@@ -281,6 +282,7 @@ def test_a_resumed_search_logs_what_an_uninterrupted_one_does(tmp_path):
     assert 'is shorter than' not in log_text(cut)
 
 
+@pytest.mark.slow
 def test_a_search_of_an_earlier_version_can_be_shown_once_it_was_resumed(tmp_path):
     """Also one that has ended."""
     digits_runner(tmp_path).train()
@@ -330,6 +332,7 @@ class Etas(Hook):
         self.rows.append(runner.message_hub.get_info('eta'))
 
 
+@pytest.mark.slow
 def test_the_time_to_go_knows_of_validations(tmp_path):
     etas = Etas()
     options = {'train_cfg.max_epochs': 5, 'train_cfg.val_interval': 2}

@@ -18,6 +18,7 @@ from rdarts.errors import UserError
 from rdarts.hooks import ImageCheckHook, SplitRecordHook
 
 
+@pytest.mark.slow
 def test_the_record_of_a_search_is_what_its_loaders_hold(tmp_path):
     options = {f'{n}_dataloader.dataset.fraction': 0.25 for n in ('train', 'arch', 'val')}
     runner = digits_runner(tmp_path, options, images=64)
@@ -36,6 +37,7 @@ def test_the_record_of_a_search_is_what_its_loaders_hold(tmp_path):
         assert abs(share * 16 - 0.25 * np.sum(labels == digit)) < 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_writes_the_same_bytes(tmp_path):
     digits_runner(tmp_path).train()
     data = (tmp_path / 'split.json').read_bytes()
@@ -101,6 +103,7 @@ def rename(folder):
     (folder / 'b' / '3.png').rename(folder / 'b' / '30.png')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('edit', 'kwargs', 'message'),
     [
@@ -130,6 +133,7 @@ def test_a_resumed_search_keeps_its_split(tmp_path, folder, edit, kwargs, messag
     assert (tmp_path / 'split.json').read_bytes() != written
 
 
+@pytest.mark.slow
 def test_a_file_of_an_earlier_version_is_compared_by_its_indices(tmp_path, folder):
     Runner(tmp_path, split(folder)).start()
     path = tmp_path / 'split.json'

@@ -53,6 +53,7 @@ def run(work_dir, path=None, column=3, **options):
     return runner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('column', [1, 3])
 def test_the_current_cell_is_looked_up(tmp_path, table, column):
     run(tmp_path, str(table), column)
@@ -77,6 +78,7 @@ def test_it_is_found_under_rdarts_data(tmp_path, table, monkeypatch):
     assert epochs(tmp_path / 'work')[0]['benchmark']['index'] == 3 * 3906
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damage', ['absent', 'no such path', 'cut off', 'other columns'])
 def test_without_a_table_one_line_says_so_and_the_search_goes_on(
     tmp_path, table, monkeypatch, damage
@@ -124,6 +126,7 @@ def test_another_space_is_not_looked_up(tmp_path, table):
     assert 'benchmark' not in epochs(tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_the_real_table(tmp_path, data_root):
     run(tmp_path, str(data_root / 'nasbench201'))
     (row,) = epochs(tmp_path)

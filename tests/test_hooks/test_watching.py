@@ -60,6 +60,7 @@ FLAT, SHARP = 0.01, 6.0
 SCHEDULE = [(ONE, SHARP), (THREE, FLAT), (THREE, SHARP), (THREE, SHARP), (THREE, SHARP)]
 
 
+@pytest.mark.slow
 def test_it_has_settled_with_one_genotype_and_low_entropy(tmp_path):
     rows = run(tmp_path, ConvergenceHook(patience=3), SCHEDULE)
     found = [row['convergence'] for row in rows]
@@ -69,11 +70,13 @@ def test_it_has_settled_with_one_genotype_and_low_entropy(tmp_path):
     assert log_text(tmp_path).count('The search has settled: the same genotype for 3 epochs') == 1
 
 
+@pytest.mark.slow
 def test_equal_weights_have_not_settled(tmp_path):
     rows = run(tmp_path, ConvergenceHook(patience=2), [(THREE, FLAT)] * 3)
     assert not any(row['convergence']['settled'] for row in rows)
 
 
+@pytest.mark.slow
 def test_it_can_end_the_search(tmp_path):
     rows = run(tmp_path, ConvergenceHook(patience=3, stop=True), SCHEDULE)
     assert [row['epoch'] for row in rows] == [1, 2, 3, 4]
@@ -118,6 +121,7 @@ def test_skip_connections_are_counted_by_cell_type():
     assert skips_by_cell(load_genotype(text)) == dict(normal=3, reduce=1)
 
 
+@pytest.mark.slow
 def test_it_warns_of_skip_connections(tmp_path):
     rows = run(tmp_path, CollapseHook(max_skips=2), [(THREE, 1.0), (SKIP, 1.0)])
     assert [row['collapse']['skip_connections'] for row in rows] == [{'cell': 0}, {'cell': 6}]
@@ -228,6 +232,7 @@ RULE = dict(window=2, delta=2, factor=1.2, start_epoch=2)
 STOPPED = [(THREE, 1.0), (ONE, 1.0)] + [(SKIP, 1.0)] * 6
 
 
+@pytest.mark.slow
 def test_it_ends_a_search_and_keeps_an_earlier_genotype(tmp_path):
     rows = run(tmp_path, Given(VALUES, stop=True, **RULE), STOPPED)
     # means of two: 1, 1, 1.05, 1.25: the last is 1.25 times that of two epochs before
@@ -250,6 +255,7 @@ def resumed(work_dir, hook, name, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_search_that_it_ended_stays_ended(tmp_path):
     run(tmp_path, Given(VALUES, stop=True, **RULE), STOPPED)
     names = ('genotype.json', 'search_log.jsonl')
@@ -261,6 +267,7 @@ def test_a_search_that_it_ended_stays_ended(tmp_path):
     assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
+@pytest.mark.slow
 def test_a_search_that_it_ended_goes_on_without_stop(tmp_path):
     run(tmp_path, Given(VALUES, stop=True, **RULE), STOPPED)
     runner = resumed(tmp_path, Given(VALUES, **RULE), 'epoch_5_*.pth')
@@ -269,6 +276,7 @@ def test_a_search_that_it_ended_goes_on_without_stop(tmp_path):
     assert load_genotype(tmp_path).ops == ('skip_connect',) * 6
 
 
+@pytest.mark.slow
 def test_a_search_resumed_before_it_ends_is_ended_alike(tmp_path):
     run(tmp_path, Given(VALUES, stop=True, **RULE), STOPPED)
     before = (tmp_path / 'genotype.json').read_bytes()
@@ -282,6 +290,7 @@ def test_a_search_resumed_before_it_ends_is_ended_alike(tmp_path):
     assert (tmp_path / 'genotype.json').read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_rank_that_writes_nothing_keeps_the_same_genotype(tmp_path, monkeypatch):
     monkeypatch.setattr('rdarts.hooks.genotype.is_main_process', lambda: False)
     runner = digits_runner(
@@ -293,6 +302,7 @@ def test_a_rank_that_writes_nothing_keeps_the_same_genotype(tmp_path, monkeypatc
     assert GenotypeHook.of(runner).current.ops == ('nor_conv_1x1',) * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('first', ['collapse', 'convergence'])
 def test_where_both_end_it_the_row_says_whose_genotype_is_kept(tmp_path, first):
     hooks = [Given(VALUES, stop=True, **RULE), ConvergenceHook(patience=3, entropy=1.0, stop=True)]
@@ -306,6 +316,7 @@ def test_where_both_end_it_the_row_says_whose_genotype_is_kept(tmp_path, first):
     assert load_genotype(tmp_path).ops == ('nor_conv_1x1',) * 6
 
 
+@pytest.mark.slow
 def test_without_stop_it_only_warns(tmp_path):
     rows = run(tmp_path, Given(VALUES, **dict(RULE, start_epoch=3)), [(SKIP, 1.0)] * 8)
     assert len(rows) == 8 and not any('stopped' in row for row in rows)
@@ -314,6 +325,7 @@ def test_without_stop_it_only_warns(tmp_path):
     assert load_genotype(tmp_path).ops == ('skip_connect',) * 6
 
 
+@pytest.mark.slow
 def test_the_eigenvalue_of_a_real_search_changes_nothing_else(tmp_path):
     logs = []
     for name, hooks in (('without', []), ('with', [CollapseHook(eigenvalue=True, iterations=8)])):
@@ -348,6 +360,7 @@ class Noting(CollapseHook):
         return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('amp', [False, True])
 def test_the_eigenvalues_loss_is_the_architects_in_its_precision(tmp_path, amp):
     runner = digits_runner(tmp_path)
@@ -370,6 +383,7 @@ def test_the_eigenvalues_loss_is_the_architects_in_its_precision(tmp_path, amp):
     assert 0 < abs(row['collapse']['eigenvalue']) < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('iteration', [2, 4])
 def test_resumed_at_the_last_iteration_of_an_epoch(tmp_path, iteration):
     """Bit-equal to the run that was not interrupted, eigenvalues and what follows."""
@@ -392,6 +406,7 @@ def test_resumed_at_the_last_iteration_of_an_epoch(tmp_path, iteration):
     assert 'skipped' not in log_text(tmp_path)
 
 
+@pytest.mark.slow
 def test_an_eigenvalue_that_cannot_be_had_is_told(tmp_path, monkeypatch):
     options = {'train_cfg.max_epochs': 2, 'default_hooks.checkpoint.iter_interval': 2}
     options['default_hooks.architect.start_epoch'] = 1
@@ -462,6 +477,7 @@ class Whole(CollapseHook):
         return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('space', 'max_skips', 'skips'),
     [('s1', 5, dict(normal=8, reduce=5)), ('layerwise', 0, dict(layerwise=1))],

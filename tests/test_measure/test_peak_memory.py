@@ -12,6 +12,7 @@ from rdarts.measure import peak_memory
 MB = 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['VmHWM', 'sampled'])
 def test_the_peak_is_that_of_the_block_alone(tmp_path, monkeypatch, method):
     if method == 'sampled':

@@ -79,6 +79,7 @@ def test_scripts_of_the_page(name):
     assert {'space', 'y', 'genotype'} & set(scope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'options', 'groups'),
     [
@@ -133,6 +134,7 @@ def test_operations_of_the_page():
         OPERATIONS.module_dict.pop('nor_conv_5x5', None)
 
 
+@pytest.mark.slow
 def test_operations_beside_a_config(project):
     """By a command as the page has it, in a folder that no path names."""
     for name in ('squeeze.py', 'nor_conv_5x5.py', 'my_operations.py'):

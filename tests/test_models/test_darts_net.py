@@ -31,6 +31,7 @@ def count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stem', ['cifar', 'imagenet'])
 @pytest.mark.parametrize('name', GOLDEN)
 def test_published_networks_to_the_last_digit(name, stem):

@@ -236,6 +236,7 @@ def test_a_step_computes_what_it_asks_for(path, recorder, name, opened, monkeypa
     assert len(products) == 2 * bottlenecks * (opened == 'weights')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 @pytest.mark.parametrize('options', [dict(affine=True), dict(track_running_stats=False)])
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input', 'mobilenet_like'])
@@ -252,6 +253,7 @@ def test_any_size(path, name, size):
     assert_executions_agree(make(space_of(name)), image(8 if size == 4 else 2, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch', [1, 3, 64])
 @pytest.mark.parametrize(
     ('name', 'channels'), [('nas_bench_201', 16), ('s3', 8), ('mobilenet_like', 8)]
@@ -458,6 +460,7 @@ def rounding(name: str, seed: int, execution: str, backend: str) -> tuple[float,
     return tuple(float((one - other).norm() / other.norm()) for one, other in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'mobilenet_like'])
 def test_float32_is_no_further_from_float64_than_plain(path, name):
     plain, found = (
@@ -477,6 +480,7 @@ def test_float32_is_no_further_from_float64_than_plain(path, name):
 # The hand-written backward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('name', [*(n for n in FUSED if n != 'noise'), 'all', 'two edges'])
@@ -525,6 +529,7 @@ def loss_functions(net: BaseSupernet, size: int = 8) -> tuple[Callable, Callable
     return tuple(lambda x=x: loss_of(net(x)[0].tanh()) for x in batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['nas_bench_201', 's4', 'darts', 'mobilenet_like'])
 def test_unrolled_by_autograd(path, name, told):
     results = []
@@ -662,6 +667,7 @@ def search(name: str, execution: str, backend: str, steps: int = 200):
     return genotype, torch.cat([a.detach().flatten() for a in alphas]), losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['nas_bench_201', 'tiny'])
 def test_a_search_ends_at_the_same_place(path, name):
     genotype, alphas, losses = search(name, 'plain', 'cpp')
@@ -718,6 +724,7 @@ def amp_results(net: BaseSupernet, x: Tensor, execution: str, dtype: torch.dtype
     return out.detach().float().flatten(), torch.cat([grad.flatten() for grad in grads])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('forced', [True, False], ids=['bfloat16', 'as the CPU has it'])
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input'])
 def test_bfloat16_is_as_close_as_plain(path, name, forced, monkeypatch):
@@ -757,6 +764,7 @@ def test_a_cpu_without_bfloat16_computes_in_float32(path, monkeypatch):
 # Distribution, checkpoints, copies
 
 
+@pytest.mark.slow
 def test_ddp(path):
     net, x = build_net()
     net.execution = 'plain'
@@ -822,6 +830,7 @@ def test_activation_checkpointing(path, name, reentrant):
     assert_same(found, {n: t for n, t in expected.items() if n not in moved})
 
 
+@pytest.mark.slow
 def test_copies_and_state_dicts(path, tmp_path):
     net = make('s1')
     x = image(2, 8)
@@ -1099,6 +1108,7 @@ def with_nothing_at_the_end(name: str, what: str) -> BaseSupernet:
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'what'),
     [

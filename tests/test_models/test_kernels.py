@@ -908,6 +908,7 @@ for case in sys.argv[1:]:
 FALLBACK = 'fused runs in PyTorch, not in C++: '
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='forks')
 def test_where_the_library_cannot_be_had(tmp_path):
     blocked, file = tmp_path / 'blocked', tmp_path / 'file'
@@ -950,6 +951,7 @@ def test_where_the_library_cannot_be_had(tmp_path):
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']
 
 
+@pytest.mark.slow
 def test_a_compiled_library_is_loaded_and_not_compiled_again(cpp, monkeypatch, tmp_path):
     """The file that is there is taken, without any compiler."""
     (tmp_path / 'cache').symlink_to(build.cache_folder())

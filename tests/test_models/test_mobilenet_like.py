@@ -173,6 +173,7 @@ def assert_recomputing_changes_no_number(net, image):
     return results[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
 def test_recomputing_changes_no_number(execution):
     torch.manual_seed(0)

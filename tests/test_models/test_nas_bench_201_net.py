@@ -31,6 +31,7 @@ class Classifier(nn.Module):
         return self.fc(self.net(x)[-1].mean((2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_parameters_and_macs_are_the_tables(data_root):
     with gzip.open(data_root / 'nasbench201' / 'nasbench201.csv.gz', 'rt') as file:

@@ -81,6 +81,7 @@ def test_it_is_what_the_layers_compute(fused, kind, channels, size, affine, mode
     assert_near([*ours.buffers()], [*plain.buffers()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['conv', 'reduce'])
 @pytest.mark.parametrize('train', [True, False])
 def test_gradients_and_those_of_gradients(kind, train):

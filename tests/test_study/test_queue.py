@@ -177,6 +177,7 @@ def test_a_signal_to_the_whole_group_lets_the_runs_save(tmp_path, number):
     assert (folder / 'saved').read_text() == 'SIGTERM\n'
 
 
+@pytest.mark.slow
 def test_what_is_ignored_stops_nothing(tmp_path):
     """As under nohup."""
     code = SAVES.replace('time.sleep(60)', 'time.sleep(2)')

@@ -42,6 +42,7 @@ def one_line(done: Finished) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_two_methods_over_two_seeds(env, tmp_path):
     ours = write_small_search(tmp_path, name='ours.py', images=16)
@@ -115,6 +116,7 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     assert 'holds a run of other settings' in line and 'another --work-dir' in line
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_same_alphas_without_none(env, tmp_path):
     config = write_small_search(tmp_path, name='ours.py', images=16)
@@ -133,6 +135,7 @@ def test_the_same_alphas_without_none(env, tmp_path):
     assert not list(work.glob('compare_differences*'))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
     good = write_small_search(tmp_path, name='good.py', images=16)
@@ -151,6 +154,7 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
     assert data['failed']['bad, seed 0 (search)'].startswith('signal SIGKILL (killed, as ')
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_killed_comparison_goes_on(env, tmp_path, number):
@@ -172,6 +176,7 @@ def test_a_killed_comparison_goes_on(env, tmp_path, number):
     assert first and 'resume  ours, seed 0' in done.out and 'new     ours, seed 1' in done.out
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_one_damaged_run_does_not_hide_the_others(env, tmp_path):
     config = write_small_search(tmp_path, name='ours.py', images=16)
@@ -190,6 +195,7 @@ def test_one_damaged_run_does_not_hide_the_others(env, tmp_path):
     assert 'holds a run of other settings (content): another --work-dir' in line
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_cells_of_other_spaces_are_retrained(env, tmp_path):
     search = write_small_search(tmp_path, name='own_s2.py', space='s2', images=16)
@@ -254,6 +260,7 @@ def test_cells_of_other_spaces_are_retrained(env, tmp_path):
     assert 'has no test accuracy (accuracy/top1)' in out
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     config = write_small_search(
@@ -268,6 +275,7 @@ def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     assert epochs_done(run) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_what_does_not_fit(env, tmp_path):
     nb201 = write_small_search(tmp_path, name='one.py')

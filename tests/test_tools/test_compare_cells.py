@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from helpers import run_tool
 
 from rdarts.genotypes import DenseCellGenotype, LayerwiseGenotype, dumps, parse_genotype
@@ -26,6 +27,7 @@ def results(folder) -> dict:
     return json.loads((folder / 'compare' / 'results.json').read_text())['cells']
 
 
+@pytest.mark.slow
 def test_three_cells_are_trained_alike_and_only_once(tmp_path):
     (tmp_path / 'genotype.json').write_text(dumps(parse_genotype(CELL)))
     done = compare(tmp_path, *SMALL)
@@ -70,6 +72,7 @@ def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
     assert list(results(tmp_path)) == ['found', 'all_3x3']
 
 
+@pytest.mark.slow
 def test_a_lost_table_is_read_from_the_checkpoints_and_another_seed_trains_anew(tmp_path):
     found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))

@@ -87,6 +87,7 @@ def test_alpha_is_bit_equal_on_every_rank(reference):
     assert len((reference / 'search_log.jsonl').read_text().splitlines()) == 1 + 18 + 3 + 3
 
 
+@pytest.mark.slow
 def test_second_order_is_bit_equal_on_every_rank(tmp_path):
     small = write_small_search(tmp_path, *RECORD, **SMALL, architect=dict(order=2))
     options = ['--cfg-options', 'train_cfg.max_epochs=1']
@@ -95,6 +96,7 @@ def test_second_order_is_bit_equal_on_every_rank(tmp_path):
     assert_ranks_equal(tmp_path / 'run', iterations=6)
 
 
+@pytest.mark.slow
 def test_kill_and_resume(config, reference, tmp_path):
     kill = dict(type='SignalAt', event='iter', number=11)
     killed = train_on_two(write_small_search(tmp_path, *RECORD, kill, **SMALL), tmp_path / 'run')
@@ -132,6 +134,7 @@ def test_resume_with_another_number_of_processes(config, reference, tmp_path):
 # A relaxation that samples
 
 
+@pytest.mark.slow
 def test_sampled_operations_on_two_ranks(tmp_path):
     """Some are never drawn, some draws are all `none`; both executions in one run."""
     hooks = (*RECORD, dict(type='RecordWeights'))
@@ -236,6 +239,7 @@ def dist_train(*args: Any, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_dist_train(config, reference, tmp_path):
     """Under torchrun: the same search as the processes of the other tests."""
     options = ['--cfg-options', 'train_cfg.max_epochs=1']

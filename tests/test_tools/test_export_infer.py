@@ -245,6 +245,7 @@ def test_layers_leave_as_cells_do(digits, tmp_path):
         assert table == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8(run, digits, tmp_path):
     """In a process of its own, whose output is nothing but the table."""
     folder = Path(os.fsdecode(bytes(tmp_path) + b'/\xff'))

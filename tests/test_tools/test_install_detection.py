@@ -175,6 +175,7 @@ tool.build('2.3.6', tool.wheel_folder('2.3.6'))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_build_leaves_nothing(signum, tmp_path):
     started, temporary = tmp_path / 'started', tmp_path / 'tmp'

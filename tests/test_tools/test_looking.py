@@ -53,6 +53,7 @@ def plant_types(folder: Path, marker: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'args'),
     [
@@ -120,6 +121,7 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['report', 'analysis/plot_search'])
 def test_a_folder_whose_name_is_not_utf8(tmp_path, name):
     folder = write_search(Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9')), epochs=1)
@@ -170,6 +172,7 @@ def changed(value, path, wrong):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['start', 'iter', 'epoch', 'val', 'config'])
 def test_damaged_logs_and_configs_are_one_line(tmp_path, kind):
     """Either something can be shown, or one line says why not."""

@@ -113,6 +113,7 @@ def test_a_killed_run_ends_as_one_that_was_not(config, reference, tmp_path):
     assert all(torch.equal(left[key], right[key]) for key in left)
 
 
+@pytest.mark.slow
 def test_an_average_of_the_weights_is_resumed_too(config, tmp_path):
     ema = ['default_hooks.ema.type=EMAHook', 'default_hooks.ema.momentum=0.1']
     options = ['--genotype', 'DARTS_V2', '--cfg-options', *ema]
@@ -128,6 +129,7 @@ def test_an_average_of_the_weights_is_resumed_too(config, tmp_path):
         assert all(torch.equal(left[name], right[name]) for name in right), key
 
 
+@pytest.mark.slow
 def test_a_found_genotype_is_retrained_from_its_work_directory(tmp_path):
     search = write_small_search(tmp_path, space='darts', images=16)
     assert train(search, tmp_path / 'search').code == 0
@@ -165,6 +167,7 @@ def test_a_search_takes_no_genotype(tmp_path):
     refused(done, 'rdarts.NASBench201Supernet, takes none: use a config of configs/retrain')
 
 
+@pytest.mark.slow
 def test_weights_of_other_classes(config, reference, tmp_path):
     weights = (reference / 'last_checkpoint').read_text().strip()
     checkpoint = torch.load(weights, weights_only=True)
@@ -242,6 +245,7 @@ def test_complexity_of_layers():
     assert done.code == 2 and "those of layers are its space's" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('args', 'parameters', 'macs', 'stem'),
     [
@@ -260,6 +264,7 @@ def test_complexity_of_a_published_genotype(args, parameters, macs, stem):
     assert f'{parameters:,}' in done.out and f'{macs:,}' in done.out
 
 
+@pytest.mark.slow
 def test_complexity_by_hand_and_measured():
     """A stem, one 1x1 convolution on an edge, and the layers around."""
     cell = '|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|'

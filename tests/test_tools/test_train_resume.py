@@ -118,6 +118,7 @@ def test_uninterrupted(reference):
     assert torch.load(reference / LAST, weights_only=True)['meta']['iter'] == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('event', 'number', 'newest'),
     [
@@ -150,6 +151,7 @@ def test_kill_and_resume(event, number, newest, config, reference, tmp_path):
     assert_same_run(tmp_path / 'run', reference)
 
 
+@pytest.mark.slow
 def test_killed_twice(config, reference, tmp_path):
     for event, number in (('iter', 4), ('epoch', 2)):
         kill = write_small_search(tmp_path, dict(type='SignalAt', event=event, number=number))
@@ -158,6 +160,7 @@ def test_killed_twice(config, reference, tmp_path):
     assert_same_run(tmp_path / 'run', reference)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(config, reference, tmp_path):
     options = [
         f'{name}_dataloader.{key}'
@@ -172,6 +175,7 @@ def test_workers_change_nothing(config, reference, tmp_path):
     assert_same_run(tmp_path / 'run', reference)
 
 
+@pytest.mark.slow
 def test_save_best_does_not_repeat_a_validation(config, reference, tmp_path):
     option = ['--cfg-options', 'default_hooks.checkpoint.save_best=accuracy/top1']
     kill = write_small_search(tmp_path, dict(type='SignalAt', event='val', number=1))
@@ -181,6 +185,7 @@ def test_save_best_does_not_repeat_a_validation(config, reference, tmp_path):
     assert_same_run(tmp_path / 'run', reference)
 
 
+@pytest.mark.slow
 def test_noise_and_second_order(tmp_path):
     """S4's noise operation draws from the global generators; order 2 reads momentum."""
     small = dict(space='s4', images=48, batch_size=8, architect=dict(order=2))
@@ -202,6 +207,7 @@ def test_noise_and_second_order(tmp_path):
     assert_same_run(tmp_path / 'run', tmp_path / 'reference', last='epoch_2_iter_6.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('signum', 'code', 'name'),
     [(signal.SIGTERM, 143, 'SIGTERM'), (signal.SIGINT, 130, 'Ctrl-C')],
@@ -221,6 +227,7 @@ def test_stop_and_resume(signum, code, name, config, reference, tmp_path):
     assert_same_run(tmp_path / 'run', reference)
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_work_dir(config, tmp_path):
     work_dir = tmp_path / 'run'
     stop = dict(type='SignalAt', event='iter', number=8, signum=int(signal.SIGSTOP))
@@ -256,6 +263,7 @@ def test_second_ctrl_c_stops_at_once(tmp_path):
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_while_it_saves(config, tmp_path):
     stop = dict(type='SignalAt', event='iter', number=2, signum=int(signal.SIGINT))
     stops = write_small_search(tmp_path, stop, dict(stop, event='writing'))
@@ -354,6 +362,7 @@ def evil(request, reference, tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'way',
     [
@@ -394,6 +403,7 @@ def test_newest_that_would_run_code_is_passed_over(evil, config, reference, copi
     assert_same_run(copied, reference)
 
 
+@pytest.mark.slow
 def test_stored_config_is_not_run(config, reference, copied, tmp_path):
     checkpoint = torch.load(copied / 'iter_15.pth', weights_only=True)
     code = f'import os\nos.system("touch {tmp_path / "pwned"}")\ngpu_ids = [0]\n'
@@ -448,6 +458,7 @@ def test_resume_with_another_space(copied, tmp_path):
 # Runs that fail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('event', 'says'),
     [
@@ -476,6 +487,7 @@ def test_nan_by_learning_rate(config, tmp_path):
     assert 'a lower learning rate may help. There is no checkpoint yet.' in one_line(failed.err)
 
 
+@pytest.mark.slow
 def test_full_disk(config, reference, tmp_path):
     full = dict(type='FullDisk', iteration=5)
     failed = train(write_small_search(tmp_path, full), tmp_path / 'run')
@@ -501,6 +513,7 @@ def test_work_dir_that_cannot_be_written(config, tmp_path):
     assert (tmp_path / 'file').read_text() == 'kept'
 
 
+@pytest.mark.slow
 def test_second_start_keeps_the_first_run(config, copied):
     before = snapshot(copied)
     again = train(config, copied, '--seed', '1')

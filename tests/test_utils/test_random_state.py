@@ -128,6 +128,7 @@ def test_a_batch_that_cannot_be_sent_is_an_error():
         next(iterate(loader))
 
 
+@pytest.mark.slow
 def test_workers_obey_the_main_process():
     batches = iterate(torch.utils.data.DataLoader(_Pids(), batch_size=1, num_workers=1))
     worker = int(next(batches))

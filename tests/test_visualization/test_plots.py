@@ -69,6 +69,7 @@ def test_the_same_bytes_whatever_the_users_style(nb201, tmp_path, suffix, start)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'config',
     ['rdarts_nb201_c10', 'rdarts_darts_c10', 'rdarts_s1_c10', 'rdarts_mobilenet_like_c10'],
@@ -106,6 +107,7 @@ def test_entropy_and_weights_are_those_of_the_log(nb201, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_weights_of_every_edge(tmp_path):
     folder = write_search(tmp_path / 'run', 'rdarts_s1_c10')
     plot_runs(find_runs([folder]), 'edges', tmp_path / 'edges.png')
@@ -202,6 +204,7 @@ def test_the_distribution_counts_better_cells(nb201, table, tmp_path):
         assert [float(row[6]) for row in bars] == edges[1:].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_found_cell_is_the_one_that_was_kept(table, tmp_path):
     """Not that of the last epoch, where a hook has stopped the search."""
@@ -448,6 +451,7 @@ def test_weights_that_do_not_move_are_a_line_in_the_middle(tmp_path, drawn):
     assert title(drawn[0]).startswith('epoch 2: near-uniform weights (each within ')
 
 
+@pytest.mark.slow
 def test_the_searches_with_near_uniform_weights_are_named(tmp_path, drawn):
     for seed in range(5):
         write_search(tmp_path / 'all' / f'seed_{seed}', seed=seed, epochs=2)

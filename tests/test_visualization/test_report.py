@@ -550,6 +550,7 @@ def test_the_config_for_retraining_is_that_of_space_and_data(tmp_path):
 NO_RETRAINING = {('mobilenet_like', 'CIFAR10')}  # the network of that space is ImageNet's
 
 
+@pytest.mark.slow
 def test_every_search_config_has_one_for_retraining():
     for name in SHIPPED.values():
         assert (ROOT / 'configs' / 'retrain' / f'{name}.py').is_file(), name
