@@ -20,9 +20,8 @@ from rdarts.search_spaces.base import (
     SearchSpace,
     SpaceSpec,
     Stage,
-    cell_space,
-    layerwise_space,
 )
+from rdarts.search_spaces.tables import cell_space, layerwise_space
 
 __all__ = [
     'CellTopology',

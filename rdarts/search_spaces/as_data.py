@@ -8,7 +8,8 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.registry import GENOTYPE_FORMS
-from rdarts.search_spaces.base import SearchSpace, Stage, cell_space
+from rdarts.search_spaces.base import SearchSpace, Stage
+from rdarts.search_spaces.tables import cell_space
 
 
 def to_data(space: SearchSpace) -> dict[str, Any]:

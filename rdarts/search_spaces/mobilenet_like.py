@@ -10,8 +10,9 @@ from typing import Any, Literal
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES
-from rdarts.search_spaces.base import SearchSpace, Stage, layerwise_space
+from rdarts.search_spaces.base import SearchSpace, Stage
 from rdarts.search_spaces.costs import read_costs
+from rdarts.search_spaces.tables import layerwise_space
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
 DEPTHS = (4, 4, 4, 4, 4, 1)
