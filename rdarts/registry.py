@@ -86,6 +86,8 @@ FUNCTIONS = _child('FUNCTIONS', folders=('rdarts.datasets',))
 
 # Forms of genotypes: how what was found is written, read, drawn and encoded
 GENOTYPE_FORMS = _own('form of genotypes', 'rdarts.genotypes')
+# Tables of what genotypes reach
+BENCHMARKS = _own('benchmark', 'rdarts.benchmarks')
 # Search spaces: tables of nodes, edges and candidates
 SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')
 # How the candidates of an edge are mixed (the mutables)

@@ -13,7 +13,9 @@ from rdarts import registry
 from rdarts.errors import UserError
 from rdarts.models.operations import PlainLayers, build_operation
 from rdarts.registry import (
+    BENCHMARKS,
     DISCRETIZERS,
+    GENOTYPE_FORMS,
     MIXED_OPS,
     MODELS,
     OPERATIONS,
@@ -25,6 +27,8 @@ from rdarts.registry import (
 )
 
 OWN = dict(
+    GENOTYPE_FORMS=(GENOTYPE_FORMS, 'dense_cell'),
+    BENCHMARKS=(BENCHMARKS, 'nas_bench_201'),
     SEARCH_SPACES=(SEARCH_SPACES, 'darts'),
     MIXED_OPS=(MIXED_OPS, 'MixedOp'),
     OPERATIONS=(OPERATIONS, 'sep_conv_3x3'),

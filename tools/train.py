@@ -107,8 +107,8 @@ def main() -> int:
         report = path.with_name('report.html')
         if report.is_file():
             print(f'report:   {shown_path(report)}')
-        space, images = find_alpha_owner(runner.model).space.name, training_images(cfg)
-        following = retraining_command(cfg.work_dir, space, genotype, images)
+        space, images = find_alpha_owner(runner.model).space, training_images(cfg)
+        following = retraining_command(cfg.work_dir, space, images)
         drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
         print(f'next:     {following or drawn}')
     leave_group()

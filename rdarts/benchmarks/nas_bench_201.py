@@ -314,6 +314,14 @@ class NASBench201:
             nothing, sizes other than a cell's, columns exchanged. The line names the first.
     """
 
+    datasets = DATASETS
+
+    @classmethod
+    def find(cls, path: str | os.PathLike | None = None) -> NASBench201 | None:
+        """The table that :func:`find_table` finds; None where there is none."""
+        found = find_table(path)
+        return None if found is None else cls(found)
+
     def __init__(self, path: str | os.PathLike) -> None:
         path = Path(path).expanduser()
         self._folder = path if path.is_dir() else path.parent
@@ -451,6 +459,5 @@ def _why_unknown(text: str) -> str:
 
 
 def open_table(path: str | os.PathLike | None = None) -> NASBench201 | None:
-    """The table that :func:`find_table` finds; None where there is none."""
-    found = find_table(path)
-    return None if found is None else NASBench201(found)
+    """See :meth:`NASBench201.find`."""
+    return NASBench201.find(path)

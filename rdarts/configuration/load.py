@@ -20,15 +20,13 @@ from rdarts.configuration.filling import (
 )
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
+from rdarts.configuration.spaces import is_declared
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.quiet_log import quiet_log
 
-SPACES = ('DARTS', 'NASBench201', 'MobileNetLike')
-SUPERNETS = tuple(f'rdarts.{space}Supernet' for space in SPACES)
-DERIVED_NETS = tuple(f'rdarts.{space}Net' for space in SPACES)
 VECTOR_HEADS = ('LinearClsHead',)  # ours pools by itself
 
 
@@ -70,7 +68,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     check_config(cfg.to_dict(), whole=False)
     check_elsewhere(options or {})
     fill_in(cfg, before, options or ())
-    if ((cfg.get('model') or {}).get('backbone') or {}).get('type') not in DERIVED_NETS:
+    if not is_declared('network', (cfg.get('model') or {}).get('backbone')):
         _fit_heads(cfg)
     check_config(cfg.to_dict())
     return cfg
@@ -133,9 +131,8 @@ def check_model(cfg: Config, starts: bool = True) -> None:
             f'{backbone.get("type")} needs a genotype: --genotype FILE, the work directory of a '
             f'search, or one of {", ".join(published_names())}'
         )
-    if backbone.get('type') in DERIVED_NETS:
-        if starts:
-            _check_start(cfg, backbone)
+    if starts and is_declared('network', backbone):
+        _check_start(cfg, backbone)
     _fit_heads(cfg)
     require_classes(cfg)
 
@@ -166,7 +163,7 @@ def _fit_heads(cfg: Config) -> None:
     backbone = model.get('backbone')
     if not isinstance(backbone, dict) or backbone.get('genotype', '') is None:
         return
-    known = backbone.get('type') in (*SUPERNETS, *DERIVED_NETS)
+    known = is_declared('supernet', backbone) or is_declared('network', backbone)
     if not known and not lacks_width(cfg):
         return
     net = fill_widths(cfg)

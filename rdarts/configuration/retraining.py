@@ -6,7 +6,7 @@ import os
 import pprint
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdarts.configuration.as_data import as_data, type_name
 from rdarts.configuration.filling import image_side
@@ -19,46 +19,32 @@ from rdarts.utils.commands import command, shown_path
 from rdarts.utils.data_root import resolve_data_root
 from rdarts.utils.files import write_atomically
 
+if TYPE_CHECKING:
+    from rdarts.search_spaces import SearchSpace
+
 FILE = 'retrain.py'
 OWN = 'ImageFolder'  # images of one's own
-# The shipped configs, by space, or else the form of the genotype, and training images
-SHIPPED = {
-    ('nas_bench_201', 'CIFAR10'): 'nb201_c10',
-    ('nas_bench_201', 'CIFAR100'): 'nb201_c100',
-    ('nas_bench_201', 'ImageNet16120'): 'nb201_in16',
-    ('nas_bench_201', 'Digits'): 'nb201_digits',
-    ('nas_bench_201', OWN): 'nb201_image_folder',
-    ('darts', 'CIFAR10'): 'darts_c10',
-    ('darts', 'CIFAR100'): 'darts_c100',
-    ('darts', 'ImageNetFolder'): 'darts_imagenet',
-    ('darts', OWN): 'darts_image_folder',
-    **{(f's{i}', 'CIFAR10'): 'darts_c10_16x8' for i in range(1, 5)},
-    **{(f's{i}', 'CIFAR100'): 'darts_c100_16x8' for i in range(1, 5)},
-    ('mobilenet_like', 'ImageNetFolder'): 'mobilenet_like_imagenet',
-    ('mobilenet_like', OWN): 'mobilenet_like_image_folder',
-}
 
 
 def retraining_command(
-    work_dir: str | os.PathLike[str], space: str, genotype: Genotype, images: Mapping[str, Any]
+    work_dir: str | os.PathLike[str], space: SearchSpace, images: Mapping[str, Any]
 ) -> str | None:
     """The command that trains what a search found on the images of the search.
 
     Args:
         work_dir (str | PathLike): The search's.
-        space (str): The name of its space.
-        genotype (Genotype): What was found.
+        space (SearchSpace): Its space.
         images (dict): What :func:`training_images` gives of its config.
 
     Returns:
         str | None: Such as ``python tools/train.py work_dirs/mine/retrain.py``; None where no
-        config is shipped for these images and this space.
+        config belongs to this space for these images.
     """
-    shipped = _shipped(space, genotype, images)
+    shipped = _config_for(space, images)
     if shipped is None:
         return None
     work_dir, data = Path(work_dir), type_name(images)
-    if data == 'Digits':  # its images are few: the cell beside others
+    if data == 'Digits' and space.table is not None:  # its images are few: the cell beside others
         return command('analysis/compare_cells.py', work_dir)
     if data == OWN:
         path = work_dir / FILE
@@ -70,36 +56,36 @@ def retraining_command(
     return command('train.py', shipped.resolve(), '--genotype', work_dir, *options)
 
 
-def write_retraining(cfg: Any, space: str, genotype: Genotype) -> None:
+def write_retraining(cfg: Any, space: SearchSpace, genotype: Genotype) -> None:
     """Write ``retrain.py``: what a search of images of one's own found, to be trained on them.
 
-    It inherits a shipped config. There is none where no config is shipped for the space, or where
+    It inherits the config that the space names. There is none where the space names none, or where
     the search's is of a form of its own.
 
     Args:
         cfg (Config): The search's, with its ``work_dir``.
-        space (str): The name of its space.
+        space (SearchSpace): Its space.
         genotype (Genotype): What was found.
     """
     images = training_images(cfg)
-    shipped = _shipped(space, genotype, images)
+    shipped = _config_for(space, images)
     if shipped is None or type_name(images) != OWN:
         return
     try:
-        text = retraining_config(cfg, shipped, genotype)
+        text = retraining_config(cfg, shipped, space, genotype)
     except (UserError, KeyError, TypeError, AttributeError):  # a config of one's own form
         return
     write_atomically(Path(cfg.work_dir, FILE), text.encode('utf-8', 'surrogateescape'))
 
 
-def _shipped(space: str, genotype: Genotype, images: Mapping[str, Any]) -> Path | None:
-    """The shipped config for a space and images."""
-    form = genotype.kind
-    if form == 'cell' and set(genotype.nodes) == {'normal', 'reduce'}:
-        form = 'darts'
-    data = type_name(images)
-    name = SHIPPED.get((space, data)) or SHIPPED.get((form, data))
-    return None if name is None else configs_folder() / 'retrain' / f'{name}.py'
+def _config_for(space: SearchSpace, images: Mapping[str, Any]) -> Path | None:
+    """The config that a space names for the retraining on these images."""
+    name = space.retraining.get(type_name(images))
+    if name is None:
+        return None
+    if name.endswith('.py'):  # one's own
+        return Path(name)
+    return configs_folder() / 'retrain' / f'{name}.py'
 
 
 def training_images(cfg: Any) -> Mapping[str, Any]:
@@ -138,7 +124,7 @@ def _root(images: Mapping[str, Any]) -> str | None:
     return None if root is None else os.path.realpath(root)
 
 
-def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
+def retraining_config(cfg: Any, shipped: Path, space: SearchSpace, genotype: Genotype) -> str:
     """A config that trains what a search found on the images of the search.
 
     It holds the genotype itself and writes beside itself, so that the work directory can be moved.
@@ -147,6 +133,7 @@ def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
     Args:
         cfg (Config): The search's, of images in class folders.
         shipped (Path): What it inherits.
+        space (SearchSpace): The space of the search.
         genotype (Genotype): What was found.
 
     Returns:
@@ -157,21 +144,22 @@ def retraining_config(cfg: Any, shipped: Path, genotype: Any) -> str:
     for images in (train, test):
         root = resolve_data_root(images.get('data_root'), 'image_folder')
         images.update(data_root=os.path.abspath(root), _delete_=True)
-    # that of the search, which the supernets of cells and of layers leave out for different ones
-    default = 'imagenet' if shipped.stem.startswith('mobilenet_like') else 'cifar'
-    stem = cfg.model.backbone.get('stem', default)
+    stem = cfg.model.backbone.get('stem', next(iter(space.stems), None))
     workers = {
         key: cfg['train_dataloader'][key]
         for key in ('num_workers', 'persistent_workers')
         if key in cfg['train_dataloader']
     }
+    backbone = dict(genotype=dict(genotype.to_dict(), _delete_=True))
+    if stem is not None:
+        backbone['stem'] = stem  # its networks' default may be another than the config's
     values = dict(
         # what follows from these keys follows other values of them, too
         data_root=train['data_root'],
         image_size=image_side(cfg),
         num_classes=cfg.model.head.num_classes,
         limit=train.get('limit'),
-        model=dict(backbone=dict(genotype=dict(genotype.to_dict(), _delete_=True), stem=stem)),
+        model=dict(backbone=backbone),
         data_preprocessor=dict(cfg['data_preprocessor'], _delete_=True),
         train_dataloader=dict(dataset=dict(dataset=train), **workers),
         val_dataloader=dict(dataset=test, **workers),

@@ -30,7 +30,7 @@ extra files of torch.export."""
 FORMAT = 1
 IN_TRAINING = ('auxiliary', 'drop_path', 'frozen_stages', 'norm_eval', 'init_cfg')
 """Arguments of backbones without effect on what they compute in evaluation."""
-IN_SEARCH = ('costs',)
+IN_SEARCH = ('costs', 'belongs')
 """Arguments of search spaces without effect on a network; they may name files."""
 MAX_BYTES = 2**24  # of the JSON
 MAX_CLASSES = 1_000_000

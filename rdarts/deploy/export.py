@@ -27,7 +27,8 @@ from torch import nn
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
-from rdarts.configuration.load import SUPERNETS, check_model, load_config, set_genotype
+from rdarts.configuration.load import check_model, load_config, set_genotype
+from rdarts.configuration.spaces import is_declared
 from rdarts.deploy.description import IN_SEARCH, IN_TRAINING, KEY, Description, import_networks
 from rdarts.deploy.image_input import input_of_pipeline
 from rdarts.deploy.inference import (
@@ -175,7 +176,7 @@ def _check_config(cfg: Config, name: str) -> None:
     """Raise a UserError for what is no classifier that was made of a genotype."""
     model = cfg.get('model') or {}
     backbone, head, neck = (model.get(key) or {} for key in ('backbone', 'head', 'neck'))
-    if backbone.get('type') in SUPERNETS:
+    if is_declared('supernet', backbone):
         raise UserError(
             f'{name} is a search: its network has all candidates; train the one that it found '
             '(tools/train.py configs/retrain/... --genotype WORK_DIR), and take that'

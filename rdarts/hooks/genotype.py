@@ -89,7 +89,7 @@ class GenotypeHook(Hook):
         self.current = genotype
         self._write(runner, Path('genotype.json'))
         if is_main_process():
-            write_retraining(runner.cfg, self.owner.space.name, genotype)
+            write_retraining(runner.cfg, self.owner.space, genotype)
 
     def _write(self, runner, name: Path) -> None:
         if not is_main_process():

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from mmengine.hooks import Hook
 
-from rdarts.benchmarks import NASBench201, open_table
+from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
-from rdarts.registry import HOOKS
-
-DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
+from rdarts.registry import BENCHMARKS, HOOKS, lookup
 
 
 @HOOKS.register_module()
@@ -40,7 +38,7 @@ class TabularBenchmarkHook(Hook):
             )
             return
         try:
-            self.table = open_table(self.path)
+            self.table = lookup(space.table, BENCHMARKS).find(self.path)
             reason = 'put nasbench201.csv.gz into data/nasbench201, or set RDARTS_DATA'
         except UserError as error:
             reason = str(error)
@@ -56,7 +54,7 @@ class TabularBenchmarkHook(Hook):
             name: dict(
                 valid=record.accuracy(name, 'valid', 200), test=record.accuracy(name, 'test', 200)
             )
-            for name in DATASETS
+            for name in self.table.datasets
         }
         text = ', '.join(f'{name} {value["test"]:.2f}' for name, value in found.items())
         runner.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')

@@ -69,9 +69,9 @@ def _table(space: SearchSpace) -> dict[str, Any]:
     data = dict(to_data(space), parameter_free=sorted(space.parameter_free))
     if space.genotype == 'layerwise':
         layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
-        keys = ('name', 'parameter_free')
+        keys = ('name', 'parameter_free', 'belongs')
         return dict(type='LayerwiseSpace', layers=layers, **{key: data[key] for key in keys})
-    keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free', 'table')
+    keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free', 'belongs')
     return dict(type='CellSpace', **{key: data[key] for key in keys})
 
 

@@ -9,7 +9,12 @@ from typing import Any
 from rdarts.errors import UserError
 from rdarts.registry import GENOTYPE_FORMS
 from rdarts.search_spaces.base import SearchSpace, Stage
+from rdarts.search_spaces.belongings import read_belongings, to_belongings
 from rdarts.search_spaces.tables import cell_space
+
+NOTHING = dict(
+    supernet=None, network=None, stems=(), config_name='', table=None, retraining={}, detection=()
+)
 
 
 def to_data(space: SearchSpace) -> dict[str, Any]:
@@ -25,7 +30,6 @@ def to_data(space: SearchSpace) -> dict[str, Any]:
         name=space.name,
         genotype=space.genotype,
         discretizer=space.discretizer,
-        table=space.table,
         cells={
             cell: dict(
                 num_inputs=topology.num_inputs,
@@ -40,6 +44,7 @@ def to_data(space: SearchSpace) -> dict[str, Any]:
         operation_args={name: dict(args) for name, args in space.operation_args.items()},
         repeated_edges=space.repeated_edges,
         stages=[[stage.width, stage.depth, stage.stride] for stage in space.stages],
+        belongs=to_belongings(space),
     )
 
 
@@ -75,19 +80,13 @@ def from_data(data: Any) -> SearchSpace:
     space = replace(
         space,
         genotype=form,
-        table=_table(data.get('table')),
         repeated_edges=data.get('repeated_edges') is True,
         stages=_stages(data.get('stages', [])),
+        **{**NOTHING, **read_belongings(space.name, data.get('belongs', {}))},
     )
     if data.get('groups') != {group.name: list(group.edges) for group in space.groups}:
         raise UserError("the space's groups are not those of its cells")
     return space
-
-
-def _table(name: Any) -> str | None:
-    if name is not None and not isinstance(name, str):
-        raise UserError("the space's table must be a name")
-    return name
 
 
 def _stages(rows: Any) -> tuple[Stage, ...]:

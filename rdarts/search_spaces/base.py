@@ -100,8 +100,6 @@ class SearchSpace:
         cells (dict[str, CellTopology]): Topology of each cell type.
         genotype (str): Form of what is found, a name in ``GENOTYPE_FORMS``.
         discretizer (str): Default rule from alpha to genotype, a name in ``DISCRETIZERS``.
-        table (str, optional): The benchmark that holds what each genotype reaches, a name in
-            ``BENCHMARKS``. Defaults to none.
         operation_args (dict[str, dict]): Further arguments of an operation's builder in this
             space. Defaults to none.
         parameter_free (frozenset[str]): Candidates that count as parameter-free.
@@ -110,18 +108,39 @@ class SearchSpace:
         stages (tuple[Stage, ...]): Of layers that differ in width. Defaults to none.
         costs (dict[str, tuple[tuple[float, ...], ...]], optional): Cell type -> for each edge the
             cost of each candidate, for :class:`ExpectedCost`. Defaults to none.
+        supernet (str, optional): The network that is searched, a name in ``MODELS``. Defaults to
+            none.
+        network (str, optional): The network that a genotype derives, a name in ``MODELS``. Defaults
+            to none.
+        stems (tuple[str, ...]): What its networks take as ``stem``, their default first. Defaults
+            to none.
+        config_name (str): Its name in those of configs: ``configs/search/<method>_<config_name>_
+            <data>.py``. Defaults to none.
+        table (str, optional): The benchmark that holds what each genotype reaches, a name in
+            ``BENCHMARKS``. Defaults to none.
+        retraining (dict[str, str]): Type of the training images -> the config that trains a
+            genotype on them: a name in ``configs/retrain``, or the path of a file. Defaults to
+            none.
+        detection (tuple[str, ...]): Configs of detectors with its network, names in
+            ``configs/detection``. Defaults to none.
     """
 
     name: str
     cells: Mapping[str, CellTopology]
     genotype: str = 'cell'
     discretizer: str = 'TopEdges'
-    table: str | None = None
     operation_args: Mapping[str, Mapping] = field(default_factory=dict)
     parameter_free: frozenset[str] = PARAMETER_FREE
     repeated_edges: bool = False
     stages: tuple[Stage, ...] = ()
     costs: Mapping[str, tuple[tuple[float, ...], ...]] | None = None
+    supernet: str | None = None
+    network: str | None = None
+    stems: tuple[str, ...] = ()
+    config_name: str = ''
+    table: str | None = None
+    retraining: Mapping[str, str] = field(default_factory=dict)
+    detection: tuple[str, ...] = ()
 
     @cached_property
     def groups(self) -> tuple[EdgeGroup, ...]:

@@ -16,9 +16,28 @@ CANDIDATES = (
     'dil_conv_5x5',
 )
 
+BELONGS = dict(
+    supernet='rdarts.DARTSSupernet',
+    network='rdarts.DARTSNet',
+    stems=('cifar', 'imagenet'),
+    config_name='darts',
+    retraining=dict(
+        CIFAR10='darts_c10',
+        CIFAR100='darts_c100',
+        ImageNetFolder='darts_imagenet',
+        ImageFolder='darts_image_folder',
+    ),
+    detection=tuple(
+        f'{detector}_darts_fpn_1x_{data}'
+        for detector in ('faster-rcnn', 'retinanet')
+        for data in ('coco', 'voc0712')
+    ),
+)
+"""What belongs to every space of normal and reduce cells."""
+
 
 @SEARCH_SPACES.register_module(name='darts')
 def darts() -> SearchSpace:
     """Normal and reduce cells of two inputs and four nodes, 14 edges, eight candidates each."""
     cells = {kind: dense_cell(2, 6, CANDIDATES, 'concat') for kind in ('normal', 'reduce')}
-    return SearchSpace(name='darts', cells=cells)
+    return SearchSpace(name='darts', cells=cells, **BELONGS)

@@ -19,6 +19,22 @@ DEPTHS = (4, 4, 4, 4, 4, 1)
 STRIDES = (2, 2, 2, 1, 2, 1)
 MBCONVS = tuple(f'mbconv_k{kernel}_e{expansion}' for kernel in (3, 5, 7) for expansion in (3, 6))
 
+BELONGS = dict(
+    supernet='rdarts.MobileNetLikeSupernet',
+    network='rdarts.MobileNetLikeNet',
+    stems=('imagenet', 'cifar'),
+    config_name='mobilenet_like',
+    detection=tuple(
+        f'{detector}_mobilenet_like_fpn_1x_{data}'
+        for detector in ('faster-rcnn', 'retinanet')
+        for data in ('coco', 'voc0712')
+    ),
+)
+"""What belongs to these layers, whatever their sizes."""
+RETRAINING = dict(
+    ImageNetFolder='mobilenet_like_imagenet', ImageFolder='mobilenet_like_image_folder'
+)
+
 
 @SEARCH_SPACES.register_module(name='mobilenet_like')
 def mobilenet_like(
@@ -69,5 +85,7 @@ def mobilenet_like(
         if tuple(values) != default:
             name += f'_{letter}' + '_'.join(map(str, values))
     stages = tuple(Stage(*stage) for stage in zip(widths, depths, strides, strict=True))
-    space = replace(layerwise_space(name, layers), stages=stages)
+    space = replace(layerwise_space(name, layers, belongs=BELONGS), stages=stages)
+    if name == 'mobilenet_like':  # the configs have these sizes
+        space = replace(space, retraining=RETRAINING)
     return space if costs is None else replace(space, costs=read_costs(costs, space))

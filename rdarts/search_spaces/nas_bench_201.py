@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from rdarts.benchmarks.nas_bench_201 import OPERATIONS
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
-CANDIDATES = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
+BELONGS = dict(
+    supernet='rdarts.NASBench201Supernet',
+    network='rdarts.NASBench201Net',
+    stems=('cifar', 'imagenet'),
+    config_name='nb201',
+)
+"""What belongs to every space of one cell type of one input."""
+OF_THE_BENCHMARK = dict(
+    table='nas_bench_201',
+    retraining=dict(
+        CIFAR10='nb201_c10',
+        CIFAR100='nb201_c100',
+        ImageNet16120='nb201_in16',
+        Digits='nb201_digits',
+        ImageFolder='nb201_image_folder',
+    ),
+    detection=tuple(
+        f'{detector}_nb201_fpn_1x_{data}'
+        for detector in ('faster-rcnn', 'retinanet')
+        for data in ('coco', 'voc0712')
+    ),
+)
 
 
 @SEARCH_SPACES.register_module(name='nas_bench_201')
@@ -13,9 +35,10 @@ def nas_bench_201() -> SearchSpace:
     """Four nodes, six edges, five candidates each; 15,625 cells. Pooling has no batch norm."""
     return SearchSpace(
         name='nas_bench_201',
-        cells={'cell': dense_cell(1, 4, CANDIDATES, output='last')},
+        cells={'cell': dense_cell(1, 4, OPERATIONS, output='last')},
         genotype='dense_cell',
         discretizer='Argmax',
-        table='nas_bench_201',
         operation_args={'avg_pool_3x3': dict(norm=False)},
+        **BELONGS,
+        **OF_THE_BENCHMARK,
     )

@@ -13,4 +13,4 @@ CANDIDATES = (*darts.CANDIDATES, 'sep_conv_7x7', 'conv_7x1_1x7')
 def nasnet() -> SearchSpace:
     """Normal and reduce cells of two inputs and five nodes, which may read one node twice."""
     cells = {kind: dense_cell(2, 7, CANDIDATES, 'concat') for kind in ('normal', 'reduce')}
-    return SearchSpace(name='nasnet', cells=cells, repeated_edges=True)
+    return SearchSpace(name='nasnet', cells=cells, repeated_edges=True, **darts.BELONGS)

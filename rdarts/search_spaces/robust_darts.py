@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces import darts
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 _SHORT = dict(
@@ -27,7 +28,10 @@ def _space(name: str, normal: Sequence, reduce: Sequence) -> SearchSpace:
         'normal': dense_cell(2, 6, normal, 'concat'),
         'reduce': dense_cell(2, 6, reduce, 'concat'),
     }
-    return SearchSpace(name=name, cells=cells)
+    retraining = dict(darts.BELONGS['retraining'])
+    retraining.update(CIFAR10='darts_c10_16x8', CIFAR100='darts_c100_16x8')
+    belongs = dict(darts.BELONGS, config_name=name, retraining=retraining)
+    return SearchSpace(name=name, cells=cells, **belongs)
 
 
 def _pairs(text: str) -> list[tuple[str, ...]]:

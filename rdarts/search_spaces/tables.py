@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rdarts.errors import UserError, nearest
 from rdarts.registry import SEARCH_SPACES
+from rdarts.search_spaces import darts, nas_bench_201
 from rdarts.search_spaces.base import PARAMETER_FREE, CellTopology, Edge, SearchSpace, dense_cell
+from rdarts.search_spaces.belongings import Belongings, read_belongings
 
 
 def _is_index(value: object) -> bool:
@@ -99,7 +101,7 @@ def cell_space(
     discretizer: str | None = None,
     operation_args: Mapping[str, Mapping] | None = None,
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
-    table: str | None = None,
+    belongs: Belongings | None = None,
 ) -> SearchSpace:
     """A space of one's own, from a table.
 
@@ -112,7 +114,8 @@ def cell_space(
             else to ``'Argmax'``.
         operation_args (dict[str, dict], optional): Arguments of single operations.
         parameter_free (Sequence[str]): Candidates without weights.
-        table (str, optional): The benchmark that holds what its genotypes reach. Defaults to none.
+        belongs (dict, optional): What belongs to it, :class:`Belongings`. What is left out is that
+            of the DARTS space for the cell types ``normal`` and ``reduce``, else NAS-Bench-201's.
 
     Raises:
         UserError: The table is not a cell's.
@@ -128,15 +131,18 @@ def cell_space(
                 f"space '{name}': operation_args has '{operation}', which is no candidate: "
                 f'{nearest(operation, known)}'
             )
+    defaults = nas_bench_201.BELONGS
+    if set(topologies) == {'normal', 'reduce'}:
+        defaults = darts.BELONGS
     concat = any(topology.output == 'concat' for topology in topologies.values())
     return SearchSpace(
         name=name,
         cells=topologies,
         genotype='cell',
-        table=table,
         discretizer=discretizer or ('TopEdges' if concat else 'Argmax'),
         operation_args=dict(operation_args or {}),
         parameter_free=frozenset(parameter_free),
+        **{**defaults, **read_belongings(name, belongs or {})},
     )
 
 
@@ -145,6 +151,7 @@ def layerwise_space(
     name: str,
     layers: Sequence[Sequence[str]],
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
+    belongs: Belongings | None = None,
 ) -> SearchSpace:
     """Layers one after another, each with candidates of its own: no cell at all.
 
@@ -152,6 +159,7 @@ def layerwise_space(
         name (str): Its name, written into genotypes.
         layers (Sequence[Sequence[str]]): The candidates of each layer.
         parameter_free (Sequence[str]): Candidates without weights.
+        belongs (dict, optional): What belongs to it, :class:`Belongings`. Defaults to nothing.
 
     Raises:
         UserError: A layer has no list of candidates.
@@ -167,4 +175,5 @@ def layerwise_space(
         genotype='layerwise',
         discretizer='Argmax',
         parameter_free=frozenset(parameter_free),
+        **read_belongings(name, belongs or {}),
     )

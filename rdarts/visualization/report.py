@@ -154,7 +154,7 @@ def _commands(run: SearchRun) -> list[str]:
     if not run.ended:
         return [command('train.py', folder / 'config.py', '--work-dir', folder, '--resume')]
     images = training_images(run.config)
-    following = retraining_command(folder, run.space.name, run.found, images)
+    following = retraining_command(folder, run.space, images)
     drawn = command('analysis/draw_genotype.py', folder)
     return [drawn] if following is None else [drawn, following]
 

@@ -66,9 +66,9 @@ MODELS = dict(nb201='nas_bench_201', darts='darts', mobilenet_like='mobilenet_li
 
 def next_command(cfg, genotype):
     """As at the end of a search."""
-    space = build_space(cfg.model.backbone.space).name
+    space = build_space(cfg.model.backbone.space)
     write_retraining(cfg, space, genotype)
-    return retraining_command(cfg.work_dir, space, genotype, training_images(cfg))
+    return retraining_command(cfg.work_dir, space, training_images(cfg))
 
 
 def write_search(tmp_path, space):

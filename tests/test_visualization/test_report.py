@@ -21,7 +21,7 @@ from test_visualization.logs import (
 )
 
 from rdarts.benchmarks import NASBench201
-from rdarts.configuration.retraining import OWN, SHIPPED
+from rdarts.configuration.retraining import OWN
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, dumps
 from rdarts.registry import OPERATIONS
@@ -547,6 +547,10 @@ def test_the_config_for_retraining_is_that_of_space_and_data(tmp_path):
         assert f'configs/retrain/{expected}.py --genotype {folder}' in command
 
 
+SPACES = ('nas_bench_201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
+SHIPPED = {
+    (space, data): name for space in SPACES for data, name in build_space(space).retraining.items()
+}
 NO_RETRAINING = {('mobilenet_like', 'CIFAR10')}  # the network of that space is ImageNet's
 
 
@@ -559,8 +563,9 @@ def test_every_search_config_has_one_for_retraining():
         cfg = Config.fromfile(path)
         supported.add((build_space(cfg.model.backbone.space).name, dataset_name(cfg)))
     assert supported - set(SHIPPED) == NO_RETRAINING
-    more = {*((space, OWN) for space in ('nas_bench_201', 'darts', 'mobilenet_like'))}
-    assert set(SHIPPED) - supported == {*more, ('darts', 'ImageNetFolder')}
+    more = {(space, OWN) for space in SPACES}
+    large = {(space, 'ImageNetFolder') for space in SPACES if space.startswith(('d', 's'))}
+    assert set(SHIPPED) - supported == more | large
 
 
 @pytest.mark.parametrize('pair', sorted(SHIPPED))
