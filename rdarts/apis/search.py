@@ -1,4 +1,4 @@
-"""A search without a config file: what ``rdarts.apis.search`` does."""
+"""A search without a config file, by one call."""
 
 from __future__ import annotations
 
@@ -8,67 +8,80 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mmengine.device.utils as mmengine_device
-import torch
-from mmengine.config import Config
-from torch.utils.data import Dataset
-
-from rdarts import apis
-from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.apis.networks import build_supernet
+from rdarts.apis.result import SearchResult
 from rdarts.configuration.folder import configs_folder
-from rdarts.configuration.load import load_config
-from rdarts.datasets.given import GivenDataset, give
-from rdarts.engine.runner import build_runner
-from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.errors import UserError, nearest
-from rdarts.genotypes import load_genotype
-from rdarts.models.alpha import find_alpha_owner
-from rdarts.results.search_run import read_search_log
-from rdarts.search_spaces import SearchSpace
-from rdarts.search_spaces.as_config import to_config
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.config import Config
+    from torch.utils.data import Dataset
+
+    from rdarts.apis.networks import Space
+    from rdarts.datasets.given import GivenDataset
+    from rdarts.search_spaces import SearchSpace
 
 METHODS = ('rdarts', 'darts', 'darts_2nd')
-NAMES = ('darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
-SPACES = {'nas_bench_201': 'nb201', **{name: name for name in NAMES}}
+OF_ANY = ('relaxation', 'mixed_op', 'execution', 'alpha_std')  # arguments of every supernet
 
 
-@contextmanager
-def _device(device: str | torch.device | None) -> Iterator[None]:
-    """Within, mmengine's runner uses this device."""
-    if device is None:
-        yield
-        return
-    try:
-        kind = torch.device(device)
-        torch.empty(0, device=kind)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f'device {device!r} is not there: {str(error).splitlines()[0]}') from None
-    before, mmengine_device.DEVICE = mmengine_device.DEVICE, str(kind)
-    try:
-        yield
-    finally:
-        mmengine_device.DEVICE = before
-
-
-def run_search(
-    space: SearchSpace,
+def search(
+    space: Space,
     dataset: Dataset,
     *,
-    method: str,
+    method: str = 'rdarts',
     epochs: int,
-    lambda_: float | None,
-    seed: int,
-    device: str | torch.device | None,
-    work_dir: str | os.PathLike | None,
-    num_classes: int | None,
-    batch_size: int,
-    supernet: Mapping[str, Any],
-) -> apis.SearchResult:
-    """See :func:`rdarts.apis.search`."""
-    if method not in METHODS:
-        raise UserError(f"unknown method '{method}': {nearest(str(method), METHODS)}")
+    lambda_: float | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    work_dir: str | os.PathLike | None = None,
+    num_classes: int | None = None,
+    batch_size: int = 64,
+    **kwargs: Any,
+) -> SearchResult:
+    """Search a cell on a data set of one's own.
+
+    The configs of ``configs/search`` without a config: half of the images train the weights, half
+    alpha; the learning rate falls over ``epochs``. Called again with the same ``work_dir``, a
+    search that was stopped goes on.
+
+    Args:
+        space (str | dict | SearchSpace): See :func:`~rdarts.apis.build_supernet`.
+        dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, normalised
+            and, where wanted, augmented by the data set; labels are counted from 0, whole numbers
+            of any type (3, 3.0, a tensor of one element), anything else is refused.
+        method (str): ``'rdarts'``, ``'darts'`` or, of cells, ``'darts_2nd'``. Defaults to
+            ``'rdarts'``.
+        epochs (int): Number of epochs.
+        lambda_ (float, optional): Of BER. Defaults to that of the method's config in this space.
+        seed (int): Of everything random. Defaults to 0.
+        device (str | torch.device, optional): Defaults to a GPU where there is one.
+        work_dir (str | PathLike, optional): Where log, checkpoints and genotypes go. Defaults to a
+            temporary folder, which is deleted.
+        num_classes (int, optional): Defaults to the number of ``dataset.classes``, else to one
+            more than the largest label.
+        batch_size (int): Of both parts. Defaults to 64.
+        **kwargs: Of the supernet: ``channels``, ``num_cells`` or ``cells_per_stage``, ...
+
+    Returns:
+        SearchResult: Genotype, alphas and history.
+
+    Raises:
+        UserError: An argument or a sample of the data set does not fit.
+    """
+    from rdarts.checkpoint.directory import find_checkpoint
+    from rdarts.datasets.given import GivenDataset, give
+    from rdarts.engine.runner import build_runner
+    from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
+    from rdarts.genotypes import load_genotype
+    from rdarts.models.alpha import find_alpha_owner
+    from rdarts.search_spaces import build_space
+
+    space = build_space(space)
+    _path(space, method)
     if lambda_ is not None and method != 'rdarts':
         raise UserError(f"lambda_ is of the method 'rdarts', not of '{method}'")
     for name, value in dict(epochs=epochs, batch_size=batch_size).items():
@@ -81,7 +94,7 @@ def run_search(
             'for alpha: a smaller batch_size'
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
-    cfg = _config(space, method, name, data, supernet)
+    cfg = _config(space, method, name, data, kwargs)
     cfg.train_cfg.max_epochs = epochs
     cfg.param_scheduler.update(T_max=epochs, end=epochs)
     cfg.train_dataloader.batch_size = cfg.arch_dataloader.batch_size = batch_size
@@ -99,11 +112,55 @@ def run_search(
             runner = build_runner(cfg)
             runner.train()
         alphas = find_alpha_owner(runner.model).arch_parameters
-        return apis.SearchResult(
+        return SearchResult(
             genotype=load_genotype(folder / 'genotype.json', space),
             alphas={key: value.detach().cpu().clone() for key, value in alphas.items()},
             history=_history(folder),
         )
+
+
+@contextmanager
+def _device(device: str | torch.device | None) -> Iterator[None]:
+    """Within, mmengine's runner uses this device."""
+    if device is None:
+        yield
+        return
+    import mmengine.device.utils as mmengine_device
+    import torch
+
+    try:
+        kind = torch.device(device)
+        torch.empty(0, device=kind)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'device {device!r} is not there: {str(error).splitlines()[0]}') from None
+    before, mmengine_device.DEVICE = mmengine_device.DEVICE, str(kind)
+    try:
+        yield
+    finally:
+        mmengine_device.DEVICE = before
+
+
+def _path(space: SearchSpace, method: str) -> Path:
+    """The config of a method in a space.
+
+    Raises:
+        UserError: The method is not known, or has none.
+    """
+    if method not in METHODS:
+        raise UserError(f"unknown method '{method}': {nearest(str(method), METHODS)}")
+    folder = configs_folder() / 'search'
+    paths = {m: folder / f'{m}_{space.config_name}_c10.py' for m in METHODS}
+    known = [m for m, path in paths.items() if space.config_name and path.is_file()]
+    if not known:
+        raise UserError(
+            f"the space '{space.name}' declares no config_name of one in configs/search"
+        )
+    if method not in known:
+        raise UserError(
+            f"the space '{space.name}' is searched by {' or '.join(map(repr, known))}, not by "
+            f'{method!r}'
+        )
+    return paths[method]
 
 
 def _config(
@@ -113,18 +170,29 @@ def _config(
     data: GivenDataset,
     supernet: Mapping[str, Any],
 ) -> Config:
-    """The method's config in this space, or in the one of the same form."""
-    form = 'nas_bench_201'
-    if set(space.cells) == {'normal', 'reduce'}:
-        form = 'darts'
-    elif space.genotype == 'layerwise':
-        form = 'mobilenet_like'
-    stem = SPACES.get(space.name, SPACES[form])
-    cfg = load_config(configs_folder() / 'search' / f'{method}_{stem}_c10.py')
+    """The method's config for a space's supernet, on images of one's own.
+
+    Args:
+        space (SearchSpace): The space.
+        method (str): One of ``METHODS``.
+        name (str): Under which the images are given.
+        data (GivenDataset): The images.
+        supernet (Mapping): Further arguments of the supernet.
+    """
+    import torch
+
+    from rdarts.configuration.load import load_config
+    from rdarts.search_spaces.as_config import to_config
+
+    cfg = load_config(_path(space, method))
     backbone = cfg.model.backbone
     args = dict(supernet, in_channels=data.shape[0], space=space)
     with torch.device('meta'):
-        net = apis.build_supernet(num_classes=data.num_classes, **args)
+        net = build_supernet(num_classes=data.num_classes, **args)
+    if backbone.type != space.supernet:
+        own = dict(type=space.supernet, **{key: backbone[key] for key in OF_ANY if key in backbone})
+        cfg.model.backbone = own
+        backbone = cfg.model.backbone
     backbone.update(args)
     backbone.space = to_config(space)
     cfg.model.head.update(num_classes=data.num_classes, in_channels=net.backbone.out_channels)
@@ -144,6 +212,8 @@ def _config(
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:
     """Rows of kind ``epoch``, each with the validation after it."""
+    from rdarts.results.search_run import read_search_log
+
     rows = {row['epoch']: dict(row) for row in read_search_log(work_dir, 'epoch')}
     for row in read_search_log(work_dir, 'val'):
         extra = {k: v for k, v in row.items() if k not in ('schema', 'kind', 'epoch', 'iter')}

@@ -1,0 +1,119 @@
+"""Networks as plain modules: the one that a genotype derives, and the supernet of a space."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rdarts.errors import UserError
+from rdarts.utils.signatures import misfit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rdarts.genotypes import Genotype
+    from rdarts.models.classifier import Classifier
+    from rdarts.search_spaces import SearchSpace
+
+    Space = str | Mapping[str, Any] | SearchSpace
+
+
+def build_net(
+    genotype: str | os.PathLike | Mapping[str, Any] | Genotype,
+    num_classes: int = 10,
+    *,
+    space: Space | None = None,
+    stem: str = 'cifar',
+    auxiliary: bool = False,
+    **kwargs: Any,
+) -> Classifier:
+    """The network that a genotype derives, which its space declares.
+
+    ``net.load_state_dict(checkpoint['state_dict'])`` takes the weights of our retraining.
+
+    Args:
+        genotype (str | PathLike | dict | Genotype): The name of a published one
+            (``'DARTS_V2'``), a JSON file, the work directory of a search, JSON data, an official
+            string, or a genotype.
+        num_classes (int): Number of classes. Defaults to 10.
+        space (str | dict | SearchSpace, optional): Its space. Defaults to the one that it names.
+        stem (str): ``'cifar'`` or ``'imagenet'``, where the space's networks have stems. Defaults
+            to ``'cifar'``.
+        auxiliary (bool): Whether training gives the scores of an auxiliary head too (DARTS's
+            networks). Defaults to False.
+        **kwargs: Of :class:`DARTSNet` (``channels``, ``num_cells``, ``drop_path``, ...),
+            :class:`NASBench201Net` (``channels``, ``cells_per_stage``, ...),
+            :class:`MobileNetLikeNet` (``stem_channels``, ``last_channels``, ...), or the network
+            of the space.
+
+    Raises:
+        UserError: The genotype cannot be read, or an argument does not fit.
+    """
+    from rdarts.genotypes import load_genotype
+    from rdarts.models.backbones.base_supernet import check_sizes
+    from rdarts.models.classifier import Classifier
+    from rdarts.models.heads import AuxiliaryHead
+    from rdarts.search_spaces import build_space
+
+    check_sizes(num_classes=num_classes)
+    genotype = load_genotype(genotype, space)
+    kwargs.update(space=genotype.space if space is None else space)
+    space = build_space(kwargs['space'])
+    kind = _declared(space, 'network')
+    if space.stems:
+        kwargs.update(stem=stem)
+    if not auxiliary:
+        return Classifier(_call(kind, genotype=genotype, **kwargs), num_classes)
+    if 'auxiliary' not in inspect.signature(kind).parameters:
+        raise UserError(
+            "auxiliary heads are for networks of the DARTS space, or others that take 'auxiliary', "
+            f'but not for {kind.__name__}'
+        )
+    net = _call(kind, genotype=genotype, auxiliary=True, **kwargs)
+    return Classifier(net, num_classes, AuxiliaryHead(net.auxiliary_channels, num_classes, stem))
+
+
+def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classifier:
+    """The supernet of a space; ``net.backbone.arch_parameters`` is alpha.
+
+    Args:
+        space (str | dict | SearchSpace): ``'nas_bench_201'``, ``'darts'``, ``'s1'`` to ``'s4'``,
+            ``'mobilenet_like'``, a space of your own, or a table.
+        num_classes (int): Number of classes. Defaults to 10.
+        **kwargs: Of :class:`DARTSSupernet`, :class:`NASBench201Supernet`,
+            :class:`MobileNetLikeSupernet`, or the supernet of the space.
+
+    Raises:
+        UserError: The space is not known or has no supernet, or an argument does not fit.
+    """
+    from rdarts.models.backbones.base_supernet import check_sizes
+    from rdarts.models.classifier import Classifier
+    from rdarts.search_spaces import build_space
+
+    check_sizes(num_classes=num_classes)
+    space = build_space(space)
+    return Classifier(_call(_declared(space, 'supernet'), space=space, **kwargs), num_classes)
+
+
+def _declared(space: SearchSpace, what: str) -> type[nn.Module]:
+    """The class that a space declares as its ``'supernet'`` or ``'network'``."""
+    import rdarts.models  # noqa: F401  (registers ours, without those that need mmpretrain)
+    from rdarts.registry import MODELS, lookup
+
+    name = getattr(space, what)
+    if name is None:
+        raise UserError(f"the space '{space.name}' declares no {what}")
+    found = MODELS.module_dict.get(name.removeprefix('rdarts.'))
+    return lookup(name, MODELS) if found is None else found
+
+
+def _call(kind: type[nn.Module], **kwargs: Any) -> nn.Module:
+    reason = misfit(kind, kwargs)
+    if reason is not None:
+        raise UserError(f'{kind.__name__} {reason}')
+    try:
+        return kind(**kwargs)
+    except TypeError as error:
+        raise UserError(f'{error}') from None
