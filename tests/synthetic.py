@@ -61,7 +61,7 @@ def write_search(
                     loss=2.0 / epoch + 0.1 * step,
                     arch_loss=2.1 / epoch + 0.1 * step,
                     arch_cosine_total=cosine,
-                    BatchEntropyDecay=dict(lambda_=lambda_, value=1.0),
+                    regularizers=dict(ber=dict(lambda_=lambda_, value=1.0)),
                     time=10.0 * epoch + step,
                     memory=100.0,
                 )

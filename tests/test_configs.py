@@ -28,6 +28,7 @@ from rdarts.registry import HOOKS
 from rdarts.search_spaces import build_space
 
 ROOT = Path(__file__).resolve().parent.parent
+BER = dict(type='rdarts.BatchEntropyDecay', lambda_=0)
 SEARCH = ROOT / 'configs' / 'search'
 ALL_NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
 LAYERWISE = [name for name in ALL_NAMES if 'mobilenet_like' in name]
@@ -126,7 +127,8 @@ def test_numbers(name):
         assert architect.lambda_ == (R_DARTS[data + suffix][0] if space == 'nb201' else 1.0)
     else:
         assert architect.type == 'rdarts.ArchitectHook'
-        assert not {'lambda_', 'regularizers'} & set(architect)
+        assert 'lambda_' not in architect
+    assert architect.regularizers == dict(ber=BER)
     assert architect.get('order', 1) == (2 if method == 'darts_2nd' else 1)
     assert architect.get('step_order', 'alpha_first') == 'alpha_first'
     assert architect.get('start_epoch', 0) == 0
@@ -222,7 +224,7 @@ def test_r_darts_differs_from_darts_by_its_architect_and_epochs_alone(name):
         keys += ['schedule_epochs', 'param_scheduler.T_max', 'param_scheduler.end']
     assert plain(base) != plain(name)
     assert without(plain(base), *keys) == without(plain(name), *keys)
-    assert set(load(name).default_hooks.architect) == {'type', 'lambda_'}
+    assert set(load(name).default_hooks.architect) == {'type', 'lambda_', 'regularizers'}
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('darts_2nd')])
@@ -323,10 +325,13 @@ def runner_of(cfg, work_dir: Path):
 @pytest.mark.slow
 def test_lambda_is_set_on_the_command_line(data, tmp_path):
     cfg = load('rdarts_darts_c10', {'default_hooks.architect.lambda_': 0.75})
-    assert cfg.default_hooks.architect == dict(type='rdarts.BERArchitectHook', lambda_=0.75)
+    assert cfg.default_hooks.architect == dict(
+        type='rdarts.BERArchitectHook', lambda_=0.75, regularizers=dict(ber=BER)
+    )
     runner = runner_of(shrink(cfg), tmp_path)
     architect = next(hook for hook in runner.hooks if type(hook).__name__ == 'BERArchitectHook')
-    assert [r.lambda_.at(30) for r in architect.regularizers] == [0.75]
+    (ber,) = architect.architect.regularizers.values()
+    assert ber.lambda_.at(30) == 0.75
 
 
 def test_the_length_of_a_search_and_of_its_schedule_are_apart():
@@ -413,7 +418,8 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         architect = HOOKS.build(mine.default_hooks.architect)
         network = MODELS.build(images.model)
-    assert [architect.regularizers[0].lambda_.at(e) for e in (0, 10, 25, 40)] == [0, 0.4, 1, 1]
+    factor = architect.architect.regularizers['ber'].lambda_
+    assert [factor.at(e) for e in (0, 10, 25, 40)] == [0, 0.4, 1, 1]
     assert [backend.type for backend in mine.visualizer.vis_backends][1] == 'TensorboardVisBackend'
     assert network.head.fc.out_features == images.data_preprocessor.num_classes == 3
     for loader in (cutout.train_dataloader, cutout.arch_dataloader):
@@ -711,7 +717,7 @@ def test_every_study_is_one_change():
         cfg = load_config(folder / f'{name}.py').to_dict()
         lambdas, rest, lr = change.get('lambda_', 0.75), change.get('start_epoch', 0), 3e-4
         architect = HOOKS.build(cfg['default_hooks'].pop('architect'))
-        factor = architect.regularizers[0].lambda_
+        factor = architect.architect.regularizers['ber'].lambda_
         if not isinstance(lambdas, list):
             lambdas = [lambdas] * 5
         assert [factor.at(epoch) for epoch in range(5)] == lambdas

@@ -116,7 +116,7 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     try:
         cfg = load_config('beta_darts_nb201_c10.py')
-        regularizer = build(cfg.default_hooks.architect.regularizers[0], REGULARIZERS)
+        regularizer = build(cfg.default_hooks.architect.regularizers.beta, REGULARIZERS)
     finally:
         sys.modules.pop('beta_decay', None)
         REGULARIZERS.module_dict.pop('BetaDecay', None)
@@ -175,7 +175,7 @@ def test_a_search_with_a_cost_as_the_page_on_configs_says(project):
     done = run_tool(['benchmarks/cost_table.py', base, '--out', project / 'costs.json', *size])
     assert done.code == 0, done.err
     cfg = load_config(path.name)
-    cost = cfg.default_hooks.architect.regularizers[0]
+    cost = cfg.default_hooks.architect.regularizers.cost
     assert (cost.type, cost.lambda_) == ('rdarts.ExpectedCost', 0.01)
     assert cfg.default_hooks.architect.type == 'rdarts.BERArchitectHook'
     cost.lambda_ = 1e6

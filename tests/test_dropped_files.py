@@ -64,7 +64,7 @@ model = dict(
 default_hooks = dict(
     architect=dict(
         type='rdarts.OwnArchitectHook',
-        regularizers=[dict(type='BetaDecay', lambda_=1.0)],
+        regularizers=dict(beta=dict(type='BetaDecay', lambda_=1.0)),
         _delete_=True,
     ),
     genotype=dict(type='rdarts.OwnGenotypeHook', discretizer='OwnArgmax'),

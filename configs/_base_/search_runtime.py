@@ -4,7 +4,11 @@ _base_ = ['./default_runtime.py']
 
 default_hooks = dict(
     # takes `arch_dataloader` and `arch_optimizer` of the config, unless it is given its own
-    architect=dict(type='rdarts.ArchitectHook'),
+    architect=dict(
+        type='rdarts.ArchitectHook',
+        # `default_hooks.architect.lambda_` is its factor
+        regularizers=dict(ber=dict(type='rdarts.BatchEntropyDecay', lambda_=0)),
+    ),
     genotype=dict(type='rdarts.GenotypeHook'),
     alpha_statistics=dict(type='rdarts.AlphaStatisticsHook'),
     search_log=dict(type='rdarts.SearchLogHook', interval=10),

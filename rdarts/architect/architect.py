@@ -371,9 +371,14 @@ class Architect:
         return grads
 
     def penalty_gradients(self, epoch: int) -> dict[str, Penalty]:
-        """What every regulariser adds in an epoch, counted from 0, by its name."""
+        """What every regulariser adds in an epoch, counted from 0, by its name.
+
+        One whose factor is 0 in every epoch is left out.
+        """
         found = {}
         for name, regularizer in self.regularizers.items():
+            if regularizer.lambda_.is_zero:
+                continue
             alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas]
             named = dict(zip(self.names, alphas, strict=True))
             value = regularizer(named, self.owner.space)

@@ -75,6 +75,11 @@ class Schedule:
                 raise UserError(f'{name}: the epochs of a schedule must increase')
             self.points.append((float(epoch), float(value)))
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is 0 in every epoch."""
+        return not any(value for _, value in self.points)
+
     def at(self, epoch: float) -> float:
         """The value in an epoch, counted from 0."""
         points = self.points

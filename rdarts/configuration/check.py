@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from rdarts import registry as rdarts_registry
 from rdarts.configuration.declarations import (
     Component,
+    Named,
     Opaque,
     describe,
     fits,
@@ -250,6 +251,13 @@ class _Checker:
         if default is not MISSING and type(value) is type(default) and value == default:
             return
         if any(isinstance(mark, Opaque) for mark in marks_of(kind)):
+            return
+        named = next((m for m in marks_of(kind) if isinstance(m, Named)), None)
+        if named is not None and isinstance(value, Mapping):
+            self.sections[path] = set(value)
+            for name, item in value.items():
+                if item is not None:
+                    self.component(item, f'{path}.{name}', named.registry)
             return
         component = next((m for m in marks_of(kind) if isinstance(m, Component)), None)
         registry = component.registry if component is not None else registry

@@ -42,6 +42,17 @@ class Component:
 
 
 @dataclass(frozen=True)
+class Named:
+    """A dict of components by names of one's own; None leaves one out.
+
+    Args:
+        registry (str): The name of a registry of rdarts or mmengine.
+    """
+
+    registry: str
+
+
+@dataclass(frozen=True)
 class Opaque:
     """Data that is handed on as it is: a ``type`` in it is no component of a registry."""
 

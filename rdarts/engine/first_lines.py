@@ -170,7 +170,8 @@ def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
     if plain is not None:
         parts.append(str(plain))
         for name, regularizer in plain.regularizers.items():
-            parts.append(f'{name} x {_schedule(regularizer.lambda_)}')
+            if not regularizer.lambda_.is_zero:
+                parts.append(f'{name} x {_schedule(regularizer.lambda_)}')
     relaxation = type(getattr(backbone, 'relaxation', None)).__name__
     if relaxation not in ('NoneType', 'Softmax'):
         parts.append(relaxation)

@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader
 
 from rdarts.architect.architect import AlphaStep, Architect, StepFailed
 from rdarts.architect.architects.unrolled import HESSIANS
-from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
+from rdarts.architect.regularizers import Regularizer
 from rdarts.architect.schedule import ScheduleSpec
 from rdarts.checkpoint.run_state import check_schedulers
 from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
-from rdarts.configuration.declarations import Among, Component, Count
+from rdarts.configuration.declarations import Among, Component, Count, Named
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader
 from rdarts.engine.checkpoint_hook import last_good_of
@@ -29,9 +29,9 @@ from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 
 STEP_ORDERS = ('alpha_first', 'weights_first')
-RegularizersSpec = Annotated[
-    Sequence[str | Mapping[str, Any] | Regularizer], Component('REGULARIZERS')
-]
+RegularizersSpec = Annotated[Mapping[str, Any], Named('REGULARIZERS')]
+BER = 'ber'
+"""The name of the regulariser that ``lambda_`` is the factor of."""
 
 
 @HOOKS.register_module()
@@ -46,7 +46,13 @@ class ArchitectHook(Hook):
             ``arch_dataloader``.
         arch_optimizer (dict, optional): Alpha's optimizer, without its parameters. Defaults to
             the config's ``arch_optimizer``.
-        regularizers (Sequence[dict]): Entries of ``REGULARIZERS``. Defaults to none.
+        regularizers (dict, optional): Entries of ``REGULARIZERS`` by name, under which the log
+            has them; None leaves one out. One whose factor is 0 costs nothing and is not logged.
+            Defaults to none.
+        lambda_ (float | dict, optional): The factor of the regulariser ``'ber'``, constant or a
+            schedule over epochs: see :class:`~rdarts.architect.schedule.Schedule`. Where there is
+            none of that name, it is BER. Defaults to the entry's own.
+        signed (bool): Allow a negative factor of that one (Eq. 12). Defaults to False.
         arch_param_scheduler (Sequence[dict]): Schedulers of alpha's optimizer, stepped each
             epoch. Defaults to none.
         order (int): 1 for ``rdarts.FirstOrder``, 2 for ``rdarts.Unrolled``. Defaults to 1.
@@ -73,11 +79,11 @@ class ArchitectHook(Hook):
         Args:
             arguments (dict): Those of the config, and the defaults of the others.
         """
-        if arguments.get('architect') is None:
-            return
-        for key, default in (('order', 1), ('hessian', HESSIANS[0])):
-            if arguments.get(key, default) != default:
-                yield key, 'does not go with architect=, which names how the gradient is taken'
+        given, ber = arguments.get('lambda_'), (arguments.get('regularizers') or {}).get(BER)
+        if given is not None:
+            signed = arguments.get('signed') or (isinstance(ber, Mapping) and ber.get('signed'))
+            yield from Regularizer.check_arguments(dict(lambda_=given, signed=signed))
+        yield from _at_odds(arguments)
 
     def __init__(
         self,
@@ -85,7 +91,9 @@ class ArchitectHook(Hook):
             Mapping[str, Any] | DataLoader | None, Component('DATA_LOADERS')
         ] = None,
         arch_optimizer: Annotated[Mapping[str, Any] | None, Component('OPTIMIZERS')] = None,
-        regularizers: RegularizersSpec = (),
+        regularizers: RegularizersSpec | None = None,
+        lambda_: ScheduleSpec | None = None,
+        signed: bool = False,
         arch_param_scheduler: Annotated[
             Sequence[Mapping[str, Any]], Component('PARAM_SCHEDULERS')
         ] = (),
@@ -101,9 +109,20 @@ class ArchitectHook(Hook):
             raise UserError(
                 f"hessian must be 'finite_difference' or 'autograd', but is {hessian!r}"
             )
-        for key, line in self.check_arguments(
-            dict(order=order, hessian=hessian, architect=architect)
-        ):
+        if not isinstance(regularizers, (Mapping, type(None))):
+            raise UserError(
+                "regularizers are a dict by name, such as dict(cost=dict(type='ExpectedCost')), "
+                f'but got {regularizers!r}'
+            )
+        arguments = dict(
+            order=order,
+            hessian=hessian,
+            architect=architect,
+            regularizers=regularizers,
+            lambda_=lambda_,
+            signed=signed,
+        )
+        for key, line in _at_odds(arguments):
             raise UserError(f'{key} {line}')
         if step_order not in STEP_ORDERS:
             raise UserError(f'step_order must be one of {STEP_ORDERS}, but is {step_order!r}')
@@ -115,7 +134,14 @@ class ArchitectHook(Hook):
         if architect is None:
             architect = 'FirstOrder' if order == 1 else dict(type='Unrolled', hessian=hessian)
         self.architect: Architect = build(architect, ARCHITECTS)
-        self.architect.regularizers = _by_name([build(r, REGULARIZERS) for r in regularizers])
+        specs = dict(regularizers or {})
+        if lambda_ is not None:
+            specs = _with_ber(specs, lambda_=lambda_)
+        if signed:
+            specs = _with_ber(specs, signed=True)
+        self.architect.regularizers = {
+            name: build(spec, REGULARIZERS) for name, spec in specs.items() if spec is not None
+        }
         self.step_order, self.start_epoch = step_order, start_epoch
         self._state: Mapping[str, Any] | None = None
 
@@ -238,14 +264,17 @@ class ArchitectHook(Hook):
         parts = self._by_cell(step.grads)
         row['arch_grad_norm'] = {cell: float(g.norm()) for cell, g in parts.items()}
         row['arch_cosine_total'] = _cosines(parts, self._by_cell(step.total))
+        penalties: dict[str, Any] = {}
         for name, penalty in step.penalties.items():
             gradient = self._by_cell([penalty.lambda_ * g for g in penalty.grads])
-            row[name] = dict(
+            penalties[name] = dict(
                 lambda_=penalty.lambda_,
                 value=float(penalty.value),
                 grad_norm={cell: float(g.norm()) for cell, g in gradient.items()},
                 cosine=_cosines(parts, gradient),
             )
+        if penalties:
+            row['regularizers'] = penalties
         log.update_iter(**row)
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -270,25 +299,40 @@ def _cosines(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[st
     return {cell: float(torch.cosine_similarity(left[cell], right[cell], dim=0)) for cell in left}
 
 
-def _by_name(regularizers: Sequence[Regularizer]) -> dict[str, Regularizer]:
-    """Regularisers by the names of their classes, a second of one class by ``..._2``."""
-    found: dict[str, Regularizer] = {}
-    for regularizer in regularizers:
-        name = type(regularizer).__name__
-        count = sum(type(other) is type(regularizer) for other in found.values())
-        found[f'{name}_{count + 1}' if count else name] = regularizer
-    return found
+def _with_ber(regularizers: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    """Regularisers, the first of which is BER with these arguments beside its own."""
+    ber = regularizers.get(BER) or 'BatchEntropyDecay'
+    if isinstance(ber, str):
+        ber = dict(type=ber)
+    others = {name: spec for name, spec in regularizers.items() if name != BER}
+    return {BER: {**ber, **arguments}, **others}
+
+
+def _at_odds(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Arguments of the hook that say one thing twice: the key and line of each fault."""
+    given, ber = arguments.get('lambda_'), (arguments.get('regularizers') or {}).get(BER)
+    if (given is not None or arguments.get('signed')) and not isinstance(
+        ber, (str, Mapping, type(None))
+    ):
+        yield 'lambda_', f'is {given}, but regularizers.{BER} is built already'
+    own = ber.get('lambda_') if isinstance(ber, Mapping) else None
+    if given is not None and own and own != given:
+        line = f'is {given}, but regularizers.{BER}.lambda_ is {own}: set one of them'
+        yield 'lambda_', line
+    for key, default in (('order', 1), ('hessian', HESSIANS[0])):
+        if arguments.get('architect') is not None and arguments.get(key, default) != default:
+            yield key, 'does not go with architect=, which names how the gradient is taken'
 
 
 @HOOKS.register_module()
 class BERArchitectHook(ArchitectHook):
     """The architect of r-DARTS: L_val + lambda x mean entropy over all edges (Eq. 15 to 20).
 
+    It is :class:`ArchitectHook` with a ``lambda_`` that must be given.
+
     Args:
         lambda_ (float | dict): The factor of BER, constant or a schedule over epochs; see
             :class:`~rdarts.architect.schedule.Schedule`.
-        regularizers (Sequence[dict]): Further regularisers beside BER. Defaults to none.
-        signed (bool): Allow a negative lambda (Eq. 12). Defaults to False.
         **kwargs: See :class:`ArchitectHook`.
 
     Raises:
@@ -296,19 +340,7 @@ class BERArchitectHook(ArchitectHook):
             not known.
     """
 
-    @staticmethod
-    def check_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """See :meth:`ArchitectHook.check_arguments`."""
-        if 'lambda_' in arguments:
-            yield from Regularizer.check_arguments(arguments)
-        yield from ArchitectHook.check_arguments(arguments)
-
-    def __init__(
-        self,
-        lambda_: ScheduleSpec,
-        regularizers: RegularizersSpec = (),
-        signed: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        ber = BatchEntropyDecay(lambda_, signed)
-        super().__init__(regularizers=[ber, *regularizers], **kwargs)
+    def __init__(self, lambda_: ScheduleSpec, **kwargs: Any) -> None:
+        if lambda_ is None:
+            raise UserError('lambda_ of BatchEntropyDecay must be a finite number, but is None')
+        super().__init__(lambda_=lambda_, **kwargs)

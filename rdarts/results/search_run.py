@@ -263,9 +263,9 @@ class SearchRun:
 
     @cached_property
     def lambdas(self) -> list[float]:
-        """The factor of BER in every logged iteration that has one; 0 of a search without."""
+        """The factor of the regulariser ``ber`` in each logged iteration; 0 of a search without."""
         rows = (row for row in self.rows if row['kind'] == 'iter')
-        found = (number(row, 'BatchEntropyDecay', 'lambda_') for row in rows)
+        found = (number(row, 'regularizers', 'ber', 'lambda_') for row in rows)
         return [value for value in found if value is not None] or [0.0]
 
     def means(self, *keys: str) -> dict[int, float]:

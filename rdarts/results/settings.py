@@ -92,10 +92,5 @@ def _of_hook(entry: Any) -> dict[str, Any]:
         return {}
     if kind not in ARCHITECTS:
         return hook
-    given = hook.get('regularizers') or []
-    others = [
-        regularizer
-        for regularizer in (given if isinstance(given, list) else [given])
-        if type_name(regularizer) != 'BatchEntropyDecay'
-    ]
+    others = {name: spec for name, spec in _less(hook.get('regularizers'), 'ber').items() if spec}
     return dict(_less(hook, 'type', 'lambda_', 'signed'), type='architect', regularizers=others)

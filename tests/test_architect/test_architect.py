@@ -42,7 +42,7 @@ def test_it_steps_alone_as_in_a_search(tmp_path, kind):
     runner = make_runner(
         tmp_path,
         architect=kind.__name__,
-        regularizers=[BatchEntropyDecay(0.75)],
+        regularizers=dict(ber=BatchEntropyDecay(0.75)),
         optimizer=dict(type='SGD', lr=0.1, momentum=0.9),
         model=make_model(),
         batches=1,

@@ -44,9 +44,7 @@ def test_a_search_says_what_it_computes(tmp_path):
         f'NASBench201Supernet, {size:,} parameters and 30 alphas, execution fused'
     )
     assert found['space'] == 'nas_bench_201: 6 edges (cell)'
-    assert found['method'] == (
-        'BERArchitectHook, first order, BatchEntropyDecay x 0.75, alpha rests for 1 epoch'
-    )
+    assert found['method'] == ('BERArchitectHook, first order, ber x 0.75, alpha rests for 1 epoch')
     assert found['epochs'] == '1 of 2 iterations, of a schedule of 100'
     assert found['device'] == 'cpu' and found['threads'].startswith('1 thread (')
     assert found['writes to'] == short_path(tmp_path)

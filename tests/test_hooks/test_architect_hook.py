@@ -25,7 +25,7 @@ from test_architect.tiny_search import (
 )
 
 from rdarts.architect.architect import average
-from rdarts.architect.regularizers import Regularizer
+from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import set_amp
 from rdarts.engine import SearchOptimWrapperConstructor
@@ -33,6 +33,7 @@ from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 
 TRAIN, VAL = make_batch(1), make_batch(2)
+BER = dict(type='rdarts.BatchEntropyDecay', lambda_=0)
 
 
 def rows(work_dir, kind='iter'):
@@ -223,7 +224,7 @@ def test_the_configs_numbers_reach_alphas_optimizer(tmp_path):
     assert group['params'] == list(architect.owner.arch_parameters.values())
     (weights,) = runner.optim_wrapper.optimizer.param_groups
     assert (weights['lr'], weights['momentum'], weights['weight_decay']) == (0.025, 0.9, 3e-4)
-    assert architect.regularizers['BatchEntropyDecay'].lambda_.at(0) == 0.75
+    assert architect.regularizers['ber'].lambda_.at(0) == 0.75
 
 
 def test_a_scheduler_of_alphas_learning_rate(tmp_path, recwarn):
@@ -244,7 +245,7 @@ def test_a_scheduler_of_alphas_learning_rate(tmp_path, recwarn):
 def test_lambda_is_that_of_the_epoch(tmp_path):
     schedule = dict(points=[(0, 1.0), (2, 3.0)])
     make_runner(tmp_path, BERArchitectHook, lambda_=schedule, epochs=4, batches=1).train()
-    used = [row['BatchEntropyDecay']['lambda_'] for row in rows(tmp_path)]
+    used = [row['regularizers']['ber']['lambda_'] for row in rows(tmp_path)]
     assert used == [1.0, 2.0, 3.0, 3.0]
 
 
@@ -293,7 +294,7 @@ class Square(Regularizer):
 
 def test_logged_norms_and_cosines_are_those_of_each_cell_type(tmp_path):
     runner = make_runner(
-        tmp_path, BERArchitectHook, lambda_=0.75, regularizers=[Square(0.1)], batches=1
+        tmp_path, BERArchitectHook, lambda_=0.75, regularizers=dict(square=Square(0.1)), batches=1
     )
     alphas = dict(runner.model.backbone.arch_parameters.items())
     alphas = {name: alpha.detach().clone() for name, alpha in alphas.items()}
@@ -322,30 +323,31 @@ def test_logged_norms_and_cosines_are_those_of_each_cell_type(tmp_path):
 
         assert row['arch_grad_norm'][cell] == pytest.approx(norm(g), rel=1e-10)
         assert row['arch_cosine_total'][cell] == pytest.approx(cosine(g, total), rel=1e-10)
-        assert row['BatchEntropyDecay']['grad_norm'][cell] == pytest.approx(norm(r), rel=1e-10)
-        assert row['BatchEntropyDecay']['cosine'][cell] == pytest.approx(cosine(g, r), rel=1e-10)
-        assert row['Square']['grad_norm'][cell] == pytest.approx(norm(s), rel=1e-10)
-        assert row['Square']['cosine'][cell] == pytest.approx(cosine(g, s), rel=1e-10)
+        for name, gradient in (('ber', r), ('square', s)):
+            entry = row['regularizers'][name]
+            assert entry['grad_norm'][cell] == pytest.approx(norm(gradient), rel=1e-10)
+            assert entry['cosine'][cell] == pytest.approx(cosine(g, gradient), rel=1e-10)
     mean = sum(float(h.sum()) for h in entropies.values()) / 4
     squares = sum(float((a**2).sum()) for a in alphas.values())
-    assert row['BatchEntropyDecay']['value'] == pytest.approx(mean, rel=1e-12)
-    assert row['Square']['value'] == pytest.approx(squares, rel=1e-12)
-    assert row['Square']['lambda_'] == 0.1
+    assert row['regularizers']['ber']['value'] == pytest.approx(mean, rel=1e-12)
+    assert row['regularizers']['square']['value'] == pytest.approx(squares, rel=1e-12)
+    assert row['regularizers']['square']['lambda_'] == 0.1
     assert list(row['arch_grad_norm']) == ['zeta', 'beta']
 
 
-def test_two_regularizers_of_one_class_are_logged_apart(tmp_path):
-    make_runner(tmp_path, regularizers=[Square(0.1), Square(0.2), Square(0.3)], batches=1).train()
+def test_two_regularizers_of_one_class_are_logged_by_their_names(tmp_path):
+    terms = dict(first=Square(0.1), second=Square(0.2), off=Square(0.0), none=None)
+    make_runner(tmp_path, regularizers=terms, batches=1).train()
     (row,) = rows(tmp_path)
-    found = {key: row[key]['lambda_'] for key in row if key.startswith('Square')}
-    assert found == dict(Square=0.1, Square_2=0.2, Square_3=0.3)
+    found = {name: entry['lambda_'] for name, entry in row['regularizers'].items()}
+    assert found == dict(first=0.1, second=0.2)
 
 
 def test_without_a_regularizer_the_total_is_the_loss(tmp_path):
     make_runner(tmp_path, batches=2).train()
     for row in rows(tmp_path):
         assert row['arch_cosine_total'] == pytest.approx(dict(zeta=1.0, beta=1.0), abs=1e-12)
-        assert 'BatchEntropyDecay' not in row
+        assert 'regularizers' not in row
 
 
 def test_lambda_0_moves_alpha_as_no_regularizer_does(tmp_path):
@@ -355,6 +357,33 @@ def test_lambda_0_moves_alpha_as_no_regularizer_does(tmp_path):
         runner.train()
         ends.append(alphas_of(runner))
     assert all(map(torch.equal, *ends))
+
+
+@pytest.mark.parametrize('kind', [ArchitectHook, BERArchitectHook])
+def test_lambda_is_the_factor_of_the_regularizer_ber(kind):
+    for regularizers in (None, dict(ber=BER), dict(ber=dict(BER, lambda_=0.5)), dict(ber=None)):
+        hook = kind(lambda_=0.5, regularizers=regularizers)
+        (name, ber), *others = hook.architect.regularizers.items()
+        assert (name, type(ber), ber.lambda_.at(0)) == ('ber', BatchEntropyDecay, 0.5)
+        assert not others
+    kept = dict(cost=Square(0.1), ber=dict(BER, signed=True))
+    hook = kind(lambda_=-0.5, regularizers=kept)
+    assert list(hook.architect.regularizers) == ['ber', 'cost']
+    assert hook.architect.regularizers['ber'].lambda_.at(0) == -0.5
+
+
+@pytest.mark.parametrize('order', [1, 2])
+def test_lambda_adds_ber_to_any_method(tmp_path, order):
+    ends = []
+    for name in ('ArchitectHook', 'BERArchitectHook'):
+        settings = dict(type=f'rdarts.{name}', lambda_=0.5, order=order)
+        options = {f'default_hooks.architect.{key}': value for key, value in settings.items()}
+        options['default_hooks.search_log.interval'] = 1
+        runner = digits_runner(tmp_path / name, options)
+        runner.train()
+        ends.append(runner.model.backbone.arch_parameters['cell'].clone())
+        assert rows(tmp_path / name)[0]['regularizers']['ber']['lambda_'] == 0.5
+    assert torch.equal(*ends)
 
 
 # Invariants
@@ -682,7 +711,7 @@ def test_a_gradient_that_is_lost_stops_the_run(tmp_path):
             # 0 at 0, with an infinite slope
             return sum((a - a.detach()).abs().sqrt().sum() for a in arch_parameters.values())
 
-    runner = make_runner(tmp_path, regularizers=[Broken(1.0)])
+    runner = make_runner(tmp_path, regularizers=dict(broken=Broken(1.0)))
     start = alphas_of(runner)
     with pytest.raises(RunFailed, match="alpha's gradient became NaN or infinite at iteration 1"):
         runner.train()
@@ -698,8 +727,17 @@ def test_a_gradient_that_is_lost_stops_the_run(tmp_path):
         (dict(step_order='alpha'), "'weights_first'), but is 'alpha'"),
         (dict(start_epoch=-1), 'start_epoch must be an epoch, 0 or later, but is -1'),
         (dict(start_epoch=1.5), 'start_epoch must be an epoch, 0 or later, but is 1.5'),
-        (dict(regularizers=['BatchEntropy']), "did you mean 'BatchEntropyDecay'"),
-        (dict(regularizers=[dict(type='BatchEntropyDecay', weight=1)]), "takes no 'weight'"),
+        (dict(regularizers=dict(ber='BatchEntropy')), "did you mean 'BatchEntropyDecay'"),
+        (dict(regularizers=dict(ber=dict(BER, weight=1))), "takes no 'weight'"),
+        (dict(regularizers=['BatchEntropyDecay']), 'regularizers are a dict by name, such as'),
+        (
+            dict(lambda_=0.5, regularizers=dict(ber=dict(BER, lambda_=0.75))),
+            'lambda_ is 0.5, but regularizers.ber.lambda_ is 0.75: set one of them',
+        ),
+        (
+            dict(lambda_=0.5, regularizers=dict(ber=BatchEntropyDecay(0.5))),
+            'lambda_ is 0.5, but regularizers.ber is built already',
+        ),
     ],
 )
 def test_options_that_are_not_known(options, message):

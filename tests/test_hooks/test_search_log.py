@@ -22,7 +22,7 @@ from rdarts.results.search_run import find_runs
 
 HEAD = ['schema', 'kind', 'epoch', 'iter']
 ITER = ['lr', 'loss', 'grad_norm', 'arch_loss', 'arch_grad_norm', 'arch_cosine_total',
-        'BatchEntropyDecay', 'time', 'memory']  # fmt: skip
+        'regularizers', 'time', 'memory']  # fmt: skip
 EPOCH = ['genotype', 'skip_connections', 'alpha', 'weights', 'entropy', 'mean_entropy', 'kinds']
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'en' / 'search_log.md'
 
@@ -91,9 +91,9 @@ def test_rows_of_a_real_search(tmp_path):
     # the cosine schedule of 100 epochs, after one of them
     assert two['lr'] == pytest.approx(1e-3 + 0.024 * (1 + math.cos(math.pi / 100)) / 2, rel=1e-9)
     assert 0 < one['time'] < two['time'] and one['memory'] > 50
-    assert list(one['BatchEntropyDecay']) == ['lambda_', 'value', 'grad_norm', 'cosine']
-    assert one['BatchEntropyDecay']['lambda_'] == 0.75
-    assert one['BatchEntropyDecay']['value'] == pytest.approx(math.log(5), abs=1e-4)
+    assert list(one['regularizers']['ber']) == ['lambda_', 'value', 'grad_norm', 'cosine']
+    assert one['regularizers']['ber']['lambda_'] == 0.75
+    assert one['regularizers']['ber']['value'] == pytest.approx(math.log(5), abs=1e-4)
     epoch = rows[3]
     assert [len(epoch['alpha']['cell']), len(epoch['alpha']['cell'][0])] == [6, 5]
     end = runner.model.backbone.arch_parameters['cell'].double().tolist()
@@ -112,7 +112,7 @@ def test_the_page_lists_every_key(tmp_path):
             for key, item in value.items():
                 keys.add(key)
                 # by group or by cell type: their names are the space's
-                collect(item, names and key in ('BatchEntropyDecay', 'kinds', *KINDS))
+                collect(item, names and key in ('regularizers', 'ber', 'kinds', *KINDS))
 
     for row in read(tmp_path):
         collect(row, True)

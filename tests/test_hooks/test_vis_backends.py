@@ -9,8 +9,8 @@ from helpers import digits_runner
 
 SCALARS = {
     'search/arch_loss', 'search/arch_grad_norm/cell', 'search/arch_cosine_total/cell',
-    'search/BatchEntropyDecay/lambda_', 'search/BatchEntropyDecay/value',
-    'search/BatchEntropyDecay/grad_norm/cell', 'search/BatchEntropyDecay/cosine/cell',
+    'search/regularizers/ber/lambda_', 'search/regularizers/ber/value',
+    'search/regularizers/ber/grad_norm/cell', 'search/regularizers/ber/cosine/cell',
     'search/mean_entropy', 'search/skip_connections',
     *(f'search/kinds/{kind}/{what}' for kind in ('parameter_free', 'parameterised')
       for what in ('weight', 'entropy')),

@@ -291,7 +291,7 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
 
     def grow(row):
         if row['kind'] == 'iter':
-            row['BatchEntropyDecay']['lambda_'] = 0.1 * row['epoch']
+            row['regularizers']['ber']['lambda_'] = 0.1 * row['epoch']
 
     change_log(ramp, grow)
     plot_runs(find_runs([nb201, other, ramp]), 'lambda', tmp_path / 'lambda.svg')
@@ -311,7 +311,7 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
         ('model["backbone"]["cells_per_stage"] = 1', True),
         ('model["head"]["loss"] = dict(type="LabelSmoothLoss")', True),
         ('default_hooks["architect"]["order"] = 2', True),
-        ('default_hooks["architect"]["regularizers"] = [dict(type="ExpectedCost")]', True),
+        ('default_hooks["architect"]["regularizers"] = dict(cost=dict(type="ExpectedCost"))', True),
         ('train_dataloader["dataset"]["fraction"] = 0.6', True),
         # other images of the same data set
         ('train_dataloader["dataset"]["dataset"]["pipeline"] = []', True),
@@ -325,7 +325,7 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
         ('default_hooks["architect"] = dict(type="ArchitectHook")', False),
         (
             'default_hooks["architect"] = dict(type="ArchitectHook", '
-            'regularizers=[dict(type="BatchEntropyDecay", lambda_=5.0)])',
+            'regularizers=dict(ber=dict(type="BatchEntropyDecay", lambda_=5.0)))',
             False,
         ),
     ],

@@ -505,8 +505,8 @@ def test_one_hostile_run_has_the_title(tmp_path, open_page):
     'change',
     [
         dict(loss=float('nan')), dict(loss='x'), dict(loss=10**400), dict(time=None),
-        dict(arch_cosine_total=[1]), dict(BatchEntropyDecay=None),
-        dict(BatchEntropyDecay=dict(lambda_='x')),
+        dict(arch_cosine_total=[1]), dict(regularizers=None),
+        dict(regularizers=dict(ber=dict(lambda_='x'))),
     ],
 )  # fmt: skip
 def test_odd_iterations_are_left_out(tmp_path, change):
