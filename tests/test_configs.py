@@ -21,6 +21,7 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.configuration.load import check_model, load_config
+from rdarts.engine.facts import Facts
 from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.hooks.genotype import GenotypeHook
@@ -368,9 +369,8 @@ def test_whether_none_may_be_derived_is_an_option(data, tmp_path, allow_none, fo
     runner = runner_of(shrink(load('rdarts_nb201_c10', options)), tmp_path)
     alpha = runner.model.backbone.arch_parameters['cell']
     alpha.data[:] = torch.tensor([2.0, 0.0, 0.0, 1.0, 0.0])
-    hook = GenotypeHook.of(runner)
-    hook.before_train(runner)
-    assert hook.current.to_string().startswith(found)
+    next(hook for hook in runner.hooks if isinstance(hook, GenotypeHook)).before_train(runner)
+    assert Facts.of(runner).genotype.to_string().startswith(found)
 
 
 # Bases

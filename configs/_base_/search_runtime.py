@@ -12,6 +12,7 @@ default_hooks = dict(
     genotype=dict(type='rdarts.GenotypeHook'),
     alpha_statistics=dict(type='rdarts.AlphaStatisticsHook'),
     search_log=dict(type='rdarts.SearchLogHook', interval=10),
+    time_to_go=dict(type='rdarts.TimeToGoHook'),
     report=dict(type='rdarts.ReportHook'),
     split_record=dict(type='rdarts.SplitRecordHook'),
 )

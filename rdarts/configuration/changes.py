@@ -17,7 +17,9 @@ FROM_CHECKPOINT = (
     'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'param_scheduler', 'arch_optimizer',
     'default_hooks.architect.arch_optimizer', 'default_hooks.architect.arch_param_scheduler',
 )  # fmt: skip
-HOOKS_WITHOUT = {'timer', 'logger', 'checkpoint', 'report', 'search_log', 'visualization'}
+HOOKS_WITHOUT = frozenset((
+    'timer', 'time_to_go', 'logger', 'checkpoint', 'report', 'search_log', 'visualization',
+))  # fmt: skip
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

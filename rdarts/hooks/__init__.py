@@ -1,6 +1,7 @@
 """What watches a search, one hook a file."""
 
 from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
+from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.image_check import ImageCheckHook
@@ -8,11 +9,14 @@ from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
+from rdarts.hooks.time_to_go import TimeToGoHook
 from rdarts.hooks.watchers.collapse import CollapseHook
 from rdarts.hooks.watchers.convergence import ConvergenceHook
 
 __all__ = [
     'AlphaStatisticsHook',
+    'ArchitectHook',
+    'BERArchitectHook',
     'CollapseHook',
     'ConvergenceHook',
     'DropPathHook',
@@ -22,4 +26,5 @@ __all__ = [
     'SearchLogHook',
     'SplitRecordHook',
     'TabularBenchmarkHook',
+    'TimeToGoHook',
 ]

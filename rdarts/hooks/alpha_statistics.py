@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.hooks.search_log import SearchLogHook
+from rdarts.engine.facts import Facts
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
@@ -84,9 +84,7 @@ class AlphaStatisticsHook(Hook):
     def after_train_epoch(self, runner) -> None:
         owner = find_alpha_owner(runner.model)
         values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation)
-        log = SearchLogHook.of(runner)
-        if log is not None:
-            log.update_epoch(**values)
+        Facts.of(runner).epoch.update(values)
         kinds = ', '.join(
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()

@@ -23,8 +23,8 @@ from rdarts.configuration.declarations import Among, Component, Count, Named
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader
 from rdarts.engine.checkpoint_hook import last_good_of
+from rdarts.engine.facts import Facts
 from rdarts.errors import RunFailed, UserError
-from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 
@@ -161,6 +161,7 @@ class ArchitectHook(Hook):
         self.architect.prepare(
             model, runner.optim_wrapper, self.arch_dataloader, lambda a: self._optimizer(runner, a)
         )
+        Facts.of(runner).architect = self.architect
         self.schedulers = self._schedulers(self.architect.optimizer)
         if self._state is not None:
             self.architect.load_state_dict(self._state)
@@ -257,9 +258,6 @@ class ArchitectHook(Hook):
     def _log(self, runner, step: AlphaStep) -> None:
         loss = float(step.loss)
         runner.message_hub.update_scalar('train/arch_loss', loss)
-        log = SearchLogHook.of(runner)
-        if log is None:
-            return
         row: dict[str, Any] = dict(arch_loss=loss)
         parts = self._by_cell(step.grads)
         row['arch_grad_norm'] = {cell: float(g.norm()) for cell, g in parts.items()}
@@ -275,7 +273,7 @@ class ArchitectHook(Hook):
             )
         if penalties:
             row['regularizers'] = penalties
-        log.update_iter(**row)
+        Facts.of(runner).iteration.update(row)
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
         """One flat gradient for each cell type."""

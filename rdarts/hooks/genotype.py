@@ -13,8 +13,8 @@ from mmengine.hooks import Hook
 
 from rdarts.configuration.declarations import Component
 from rdarts.configuration.retraining import write_retraining
+from rdarts.engine.facts import Facts
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
-from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import DISCRETIZERS, HOOKS, build
 from rdarts.utils.files import write_atomically
@@ -38,19 +38,13 @@ class GenotypeHook(Hook):
         discretizer: Annotated[str | Mapping[str, Any] | None, Component('DISCRETIZERS')] = None,
     ) -> None:
         self.discretizer = discretizer
-        self.current: Genotype | None = None
-
-    @staticmethod
-    def of(runner) -> GenotypeHook | None:
-        """The runner's genotype hook, if it has one."""
-        return next((hook for hook in runner.hooks if isinstance(hook, GenotypeHook)), None)
 
     def before_train(self, runner) -> None:
         self.owner = find_alpha_owner(runner.model)
         space = self.owner.space
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
         self.rule.relaxation = self.owner.relaxation
-        self.current = self.rule(self.owner.arch_parameters, space)
+        Facts.of(runner).derive = lambda: self.rule(self.owner.arch_parameters, space)
 
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():
@@ -70,30 +64,25 @@ class GenotypeHook(Hook):
         )
 
     def after_train_epoch(self, runner) -> None:
-        self.current = self.rule(self.owner.arch_parameters, self.owner.space)
-        skips = count_skips(self.current)
+        genotype = Facts.of(runner).genotype
+        skips = count_skips(genotype)
         runner.logger.info(
-            f'Genotype of epoch {runner.epoch + 1}: {short_form(self.current)} '
+            f'Genotype of epoch {runner.epoch + 1}: {short_form(genotype)} '
             f'({skips} skip connections)'
         )
-        log = SearchLogHook.of(runner)
-        if log is not None:
-            log.update_epoch(genotype=self.current.to_string(), skip_connections=skips)
-        self._write(runner, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
+        Facts.of(runner).epoch.update(genotype=genotype.to_string(), skip_connections=skips)
+        self._write(runner, genotype, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
 
     def after_train(self, runner) -> None:
-        self.keep(runner, self.rule(self.owner.arch_parameters, self.owner.space))
-
-    def keep(self, runner, genotype: Genotype) -> None:
-        """Make a genotype the one that the search has found."""
-        self.current = genotype
-        self._write(runner, Path('genotype.json'))
+        facts = Facts.of(runner)
+        genotype = facts.kept or facts.genotype
+        self._write(runner, genotype, Path('genotype.json'))
         if is_main_process():
             write_retraining(runner.cfg, self.owner.space, genotype)
 
-    def _write(self, runner, name: Path) -> None:
+    def _write(self, runner, genotype: Genotype, name: Path) -> None:
         if not is_main_process():
             return
         path = Path(runner.work_dir) / name
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, dumps(self.current).encode())
+        write_atomically(path, dumps(genotype).encode())

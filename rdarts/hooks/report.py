@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from rdarts.configuration.as_data import as_data
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
-from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.registry import HOOKS
 from rdarts.results.search_run import SearchRun, method_of
 from rdarts.visualization.report import write_report
@@ -43,11 +43,9 @@ class ReportHook(Hook):
         if not is_main_process():
             return
         folder = Path(runner.work_dir)
-        hooks = (hook for hook in runner.hooks if isinstance(hook, TabularBenchmarkHook))
-        table = getattr(next(hooks, None), 'table', None)
         try:
             run = SearchRun(folder, method_of(folder), as_data(runner.cfg.to_dict()), ended)
-            write_report([run], folder / 'report.html', table)
+            write_report([run], folder / 'report.html', Facts.of(runner).table)
         except Exception as error:  # what only shows a search must not end it
             reason = str(error) if isinstance(error, UserError) else repr(error)
             if reason != self._told:

@@ -15,13 +15,12 @@ import mmpretrain
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
 
 import rdarts
 from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
-from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
+from rdarts.engine.facts import Facts
 from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
@@ -64,45 +63,25 @@ class SearchLogHook(Hook):
     """Writes ``search_log.jsonl`` into the work directory.
 
     Every start of a run appends to the one file; a resumed one first cuts it back to the rows
-    that its checkpoint knew. Other hooks add to the rows by :meth:`update_iter` and
-    :meth:`update_epoch`. Keys and units: ``docs/en/search_log.md``.
-
-    It also corrects the ``eta`` of mmengine's log line, which leaves out validations and what
-    happens between epochs.
+    that its checkpoint knew. Other hooks add to the rows through
+    :class:`~rdarts.engine.facts.Facts`. Keys and units: ``docs/en/search_log.md``.
 
     Args:
         interval (int): Iterations between two rows. Defaults to 10.
     """
 
-    priority = 58  # after what adds to its rows, before mmengine's logger prints `eta`
+    priority = 'BELOW_NORMAL'  # after what adds to its rows
 
     def __init__(self, interval: Positive = 10) -> None:
         self.interval = interval
-        self._iter_row: dict[str, Any] = {}
-        self._epoch_row: dict[str, Any] = {}
         self._size: int | None = None
         self._started = 0.0
         self._seconds = 0.0
-        self._to_go: TimeToGo | None = None
-
-    @staticmethod
-    def of(runner) -> SearchLogHook | None:
-        """The runner's search log, if it has one."""
-        return next((hook for hook in runner.hooks if isinstance(hook, SearchLogHook)), None)
-
-    def update_iter(self, **values: Any) -> None:
-        """Add to the row of the running iteration."""
-        self._iter_row.update(values)
-
-    def update_epoch(self, **values: Any) -> None:
-        """Add to the row of the ending epoch."""
-        self._epoch_row.update(values)
 
     def before_train(self, runner) -> None:
         self.path = Path(runner.work_dir) / 'search_log.jsonl'
         # as if all earlier starts had been one with this
         self._started = time.perf_counter() - self._seconds
-        self._to_go = _time_to_go(runner)
         if not is_main_process():
             return
         if self._size is None:
@@ -142,17 +121,13 @@ class SearchLogHook(Hook):
             check_entry(saved, Table(dict(bytes=Whole(), seconds=Number(0))), 'search_log')
             self._size, self._seconds = saved['bytes'], saved['seconds']
 
-    def before_train_epoch(self, runner) -> None:
-        if self._to_go is not None:
-            self._to_go.epoch_begins()
-
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         # after the architect of this iteration, which has a higher priority
         self._lr = runner.optim_wrapper.get_lr()['lr'][0]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        self._update_eta(runner)
-        row, self._iter_row = self._iter_row, {}
+        facts = Facts.of(runner)
+        row, facts.iteration = facts.iteration, {}
         last = batch_idx + 1 == len(runner.train_dataloader)
         if (batch_idx + 1) % self.interval and not last:
             return
@@ -169,28 +144,13 @@ class SearchLogHook(Hook):
         self._write('iter', runner, runner.epoch + 1, runner.iter + 1, **values)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter + 1)
 
-    def _update_eta(self, runner) -> None:
-        if self._to_go is None:
-            return
-        self._to_go.iteration_ends()
-        seconds = self._to_go.seconds(runner.iter + 1)
-        if seconds is not None:
-            runner.message_hub.update_info('eta', seconds)
-
     def after_train_epoch(self, runner) -> None:
-        if self._to_go is not None:
-            self._to_go.epoch_ends()
-        row, self._epoch_row = self._epoch_row, {}
+        facts = Facts.of(runner)
+        row, facts.epoch = facts.epoch, {}
         self._write('epoch', runner, runner.epoch + 1, runner.iter, **row)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
 
-    def before_val_epoch(self, runner) -> None:
-        if self._to_go is not None:
-            self._to_go.validation_begins()
-
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        if self._to_go is not None:
-            self._to_go.validation_ends()
         if not hasattr(self, 'path'):
             return
         values = {key: float(value) for key, value in (metrics or {}).items()}
@@ -232,15 +192,6 @@ def _says_space(path: Path) -> bool:
             if '"kind": "start"' in line and '"space": {' in line:
                 return True
     return False
-
-
-def _time_to_go(runner) -> TimeToGo | None:
-    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-        return None
-    share = 1.0
-    if runner.val_loop is not None:
-        share = batch_size(runner.val_loop.dataloader) / batch_size(runner.train_loop.dataloader)
-    return TimeToGo(RunPlan.of(runner), share)
 
 
 def _flat(prefix: str, value: Any):

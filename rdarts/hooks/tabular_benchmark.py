@@ -5,9 +5,8 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 
 from rdarts.benchmarks import NASBench201
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
-from rdarts.hooks.genotype import GenotypeHook
-from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import BENCHMARKS, HOOKS, lookup
 
@@ -23,14 +22,14 @@ class TabularBenchmarkHook(Hook):
             to ``nasbench201`` under ``RDARTS_DATA`` or ``data``.
     """
 
-    # after the genotype hook, before the log writes the row
-    priority = 55
+    priority = 'NORMAL'
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path
         self.table: NASBench201 | None = None
 
     def before_train(self, runner) -> None:
+        Facts.of(runner).table = None
         space = find_alpha_owner(runner.model).space
         if space.table is None:
             runner.logger.info(
@@ -44,12 +43,13 @@ class TabularBenchmarkHook(Hook):
             reason = str(error)
         if self.table is None:
             runner.logger.info(f'No NAS-Bench-201 table, so no look-up: {reason}')
+        Facts.of(runner).table = self.table
 
     def after_train_epoch(self, runner) -> None:
-        genotypes = GenotypeHook.of(runner)
-        if self.table is None or genotypes is None:
+        facts = Facts.of(runner)
+        if self.table is None or facts.genotype is None:
             return
-        record = self.table.query(genotypes.current)
+        record = self.table.query(facts.genotype)
         found = {
             name: dict(
                 valid=record.accuracy(name, 'valid', 200), test=record.accuracy(name, 'test', 200)
@@ -58,6 +58,4 @@ class TabularBenchmarkHook(Hook):
         }
         text = ', '.join(f'{name} {value["test"]:.2f}' for name, value in found.items())
         runner.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
-        log = SearchLogHook.of(runner)
-        if log is not None:
-            log.update_epoch(benchmark=dict(index=record.index, **found))
+        facts.epoch['benchmark'] = dict(index=record.index, **found)

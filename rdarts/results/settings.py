@@ -21,7 +21,7 @@ NO_SETTINGS = frozenset((
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 WATCHING = frozenset((
     'AlphaStatisticsHook', 'AtomicCheckpointHook', 'IterTimerHook', 'LoggerHook', 'ReportHook',
-    'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook',
+    'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook', 'TimeToGoHook',
 ))  # fmt: skip
 STOPPING = ('CollapseHook', 'ConvergenceHook')  # if they are told to
 ARCHITECTS = ('ArchitectHook', 'BERArchitectHook')

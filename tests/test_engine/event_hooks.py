@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from rdarts.architect.relaxations import Relaxation
+from rdarts.engine.facts import Facts
 from rdarts.models import find_alpha_owner
 from rdarts.registry import RELAXATIONS
 
@@ -142,9 +143,7 @@ class RecordGenotype(Hook):
     priority = 'LOWEST'
 
     def after_train_epoch(self, runner) -> None:
-        from rdarts.hooks import GenotypeHook
-
-        text = GenotypeHook.of(runner).current.to_string()
+        text = Facts.of(runner).genotype.to_string()
         Path(runner.work_dir, f'genotype_{get_rank()}_{runner.epoch + 1}.txt').write_text(text)
 
 

@@ -14,9 +14,9 @@ from helpers import TOOLS, digits_runner, log_text
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import count_skips, load_genotype
-from rdarts.hooks import GenotypeHook
 
 NONE, SKIP, ONE, THREE, POOL = range(5)
 
@@ -131,7 +131,7 @@ def test_only_the_first_rank_writes(tmp_path, monkeypatch):
     runner = digits_runner(tmp_path)
     runner.train()
     assert not (tmp_path / 'genotype.json').exists() and not (tmp_path / 'genotypes').exists()
-    assert GenotypeHook.of(runner).current.space == 'nas_bench_201'
+    assert Facts.of(runner).genotype.space == 'nas_bench_201'
 
 
 @pytest.mark.slow

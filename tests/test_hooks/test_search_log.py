@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 
 from rdarts.engine.progress import RunPlan
 from rdarts.errors import UserError
-from rdarts.hooks import SearchLogHook
+from rdarts.hooks import SearchLogHook, TimeToGoHook
 from rdarts.hooks.search_log import KEEP_ALL, SCHEMA
 from rdarts.results.search_run import find_runs
 
@@ -321,7 +321,7 @@ def test_config_py_is_a_config_that_runs_again(tmp_path):
 
 
 class Etas(Hook):
-    """What mmengine's logger, of a lower priority than the search log, reads."""
+    """What mmengine's logger, of a lower priority than the time to go, reads."""
 
     priority = 'BELOW_NORMAL'
 
@@ -340,7 +340,7 @@ def test_the_time_to_go_knows_of_validations(tmp_path):
     runner = digits_runner(tmp_path, options, hooks=[etas])
     # a second between two looks at the clock
     ticks = iter(range(1000))
-    log = SearchLogHook.of(runner)
+    log = next(hook for hook in runner.hooks if isinstance(hook, TimeToGoHook))
     before_train = log.before_train
 
     def with_ticks(runner):

@@ -17,10 +17,12 @@ from test_architect.test_hessian import full_hessian
 from rdarts.architect.hessian import Eigenvalue
 from rdarts.configuration.load import set_amp
 from rdarts.datasets.loaders import loader_sampler
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
-from rdarts.hooks import CollapseHook, ConvergenceHook, GenotypeHook
+from rdarts.hooks import CollapseHook, ConvergenceHook
 from rdarts.hooks.architect_hook import ArchitectHook
+from rdarts.models import AlphaOwner
 
 NONE, SKIP, ONE, THREE, POOL = range(5)
 
@@ -143,15 +145,15 @@ class Given(CollapseHook):
 
 def judge(values, **kwargs) -> tuple[int, int] | None:
     """Epoch of the stop and epoch that is kept, from 1, of a search with these eigenvalues."""
-    hook, genotypes = Given(values, max_skips=9, stop=True, **kwargs), GenotypeHook()
-    genotypes.current = load_genotype('DARTS_V2')
+    hook = Given(values, max_skips=9, stop=True, **kwargs)
     runner = SimpleNamespace(
         epoch=0,
         max_epochs=len(values),
         logger=logging.getLogger('judge'),
-        hooks=[genotypes, hook],
+        model=AlphaOwner('darts'),
         train_loop=SimpleNamespace(stop_training=False),
     )
+    Facts.of(runner).derive = lambda: load_genotype('DARTS_V2')
     for runner.epoch in range(len(values)):
         hook.after_train_epoch(runner)
         if runner.train_loop.stop_training:
@@ -299,7 +301,7 @@ def test_a_rank_that_writes_nothing_keeps_the_same_genotype(tmp_path, monkeypatc
     )  # fmt: skip
     runner.train()
     assert not (tmp_path / 'genotypes').exists() and not (tmp_path / 'genotype.json').exists()
-    assert GenotypeHook.of(runner).current.ops == ('nor_conv_1x1',) * 6
+    assert Facts.of(runner).kept.ops == ('nor_conv_1x1',) * 6
 
 
 @pytest.mark.slow
@@ -468,7 +470,7 @@ class Whole(CollapseHook):
 
     def _measure(self, runner, epoch):
         value = super()._measure(runner, epoch)
-        architect = self._architect
+        architect = Facts.of(runner).architect
         with architect.training_alpha():
             data = architect.model.data_preprocessor(architect.last_batch, True)
             loss = sum(architect.model._run_forward(data, mode='loss').values())

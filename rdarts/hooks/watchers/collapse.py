@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from rdarts.architect.architect import average
+from rdarts.architect.architect import Architect, average
 from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
 from rdarts.checkpoint.schema import (
     EntryError,
@@ -22,11 +22,9 @@ from rdarts.checkpoint.schema import (
     check_entry,
 )
 from rdarts.configuration.declarations import AboveZero, Count, Positive
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
-from rdarts.hooks.architect_hook import ArchitectHook
-from rdarts.hooks.genotype import GenotypeHook
-from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
@@ -62,8 +60,7 @@ class CollapseHook(Hook):
         UserError: An argument is out of its range, or ``stop`` without ``eigenvalue``.
     """
 
-    # after the genotype hook (whose last genotype it may replace), before the log writes the row
-    priority = 55
+    priority = 'NORMAL'
 
     def __init__(
         self,
@@ -100,16 +97,18 @@ class CollapseHook(Hook):
         self._state: dict[str, Any] = dict(eigenvalues=[], genotypes=[], stopped=None)
 
     def before_train(self, runner) -> None:
-        if GenotypeHook.of(runner) is None:
-            raise UserError('CollapseHook needs a GenotypeHook in default_hooks')
-        hook = next((h for h in runner.hooks if isinstance(h, ArchitectHook)), None)
-        self._architect = None if hook is None else hook.architect
-        if self.eigenvalue and self._architect is None:
-            raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
         if not self.stop:
             self._state['stopped'] = None  # a search that had ended is to go on
         elif self._state['stopped'] is not None:
+            self._keep(runner)
             runner.train_loop.stop_training = True  # a search that had ended is resumed
+
+    def before_train_epoch(self, runner) -> None:
+        facts = Facts.of(runner)
+        if facts.derive is None:
+            raise UserError('CollapseHook needs a GenotypeHook in default_hooks')
+        if self.eigenvalue and facts.architect is None:
+            raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['collapse'] = copy.deepcopy(self._state)
@@ -120,7 +119,7 @@ class CollapseHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
-        genotype = GenotypeHook.of(runner).current
+        genotype = Facts.of(runner).genotype
         skips = skips_by_cell(genotype)
         row: dict[str, Any] = dict(skip_connections=skips)
         for cell, count in skips.items():
@@ -137,9 +136,7 @@ class CollapseHook(Hook):
             self._remember('eigenvalues', epoch, float(value) if known else None)
             self._remember('genotypes', epoch, genotype.to_dict())
             self._judge(runner, epoch)
-        log = SearchLogHook.of(runner)
-        if log is not None:
-            log.update_epoch(collapse=row)
+        Facts.of(runner).epoch['collapse'] = row
 
     def _remember(self, name: str, epoch: int, value: Any) -> None:
         values = self._state[name]
@@ -162,10 +159,9 @@ class CollapseHook(Hook):
         )
         if self.stop:
             self._state['stopped'] = kept
+            self._keep(runner)
             runner.train_loop.stop_training = True
-            log = SearchLogHook.of(runner)
-            if log is not None:
-                log.update_epoch(stopped=dict(by='collapse', kept_epoch=kept))
+            Facts.of(runner).epoch['stopped'] = dict(by='collapse', kept_epoch=kept)
 
     def _local_average(self, last: int) -> float | None:
         """The mean over the window that ends with an epoch, more than half of which is known."""
@@ -175,11 +171,11 @@ class CollapseHook(Hook):
 
     def _measure(self, runner, epoch: int) -> Eigenvalue | None:
         """The eigenvalue of an epoch, or None where there is no batch to take it on."""
-        missing = self._architect.restore_last_batch()
+        missing = Facts.of(runner).architect.restore_last_batch()
         if missing is not None:
             runner.logger.info(f'Eigenvalue of epoch {epoch} skipped: {missing}')
             return None
-        value = self._largest_eigenvalue(epoch)
+        value = self._largest_eigenvalue(Facts.of(runner).architect, epoch)
         runner.logger.info(f'Largest eigenvalue of the Hessian of L_val in alpha: {value:.4g}')
         if not value.converged:
             runner.logger.warning(
@@ -188,8 +184,7 @@ class CollapseHook(Hook):
             )
         return value
 
-    def _largest_eigenvalue(self, epoch: int) -> Eigenvalue:
-        architect = self._architect
+    def _largest_eigenvalue(self, architect: Architect, epoch: int) -> Eigenvalue:
         buffers = [(buffer, buffer.clone()) for buffer in architect.model.buffers()]
         with preserve_random_state(), architect.training_alpha():
             value = largest_eigenvalue(
@@ -205,12 +200,10 @@ class CollapseHook(Hook):
                 buffer.copy_(before)
         return value
 
-    def after_train(self, runner) -> None:
-        kept = self._state['stopped']
-        if kept is not None:
-            hook = GenotypeHook.of(runner)
-            data = self._state['genotypes'][kept - 1]
-            hook.keep(runner, load_genotype(data, hook.owner.space))
+    def _keep(self, runner) -> None:
+        """Make the genotype of the epoch that is kept the result of the search."""
+        data = self._state['genotypes'][self._state['stopped'] - 1]
+        Facts.of(runner).kept = load_genotype(data, find_alpha_owner(runner.model).space)
 
 
 def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from mmengine.hooks import Hook
 
 from rdarts.checkpoint.schema import Maybe, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Positive, Share
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
-from rdarts.hooks.genotype import GenotypeHook
-from rdarts.hooks.search_log import SearchLogHook
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 
@@ -35,8 +34,7 @@ class ConvergenceHook(Hook):
         UserError: An argument is out of its range.
     """
 
-    # after the genotype hook, before the log writes the row
-    priority = 55
+    priority = 'NORMAL'
 
     def __init__(self, patience: Positive = 3, entropy: Share = 0.5, stop: bool = False) -> None:
         if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
@@ -48,10 +46,12 @@ class ConvergenceHook(Hook):
         self._state: dict[str, Any] = dict(genotype=None, epochs=0, settled=None)
 
     def before_train(self, runner) -> None:
-        if GenotypeHook.of(runner) is None:
-            raise UserError('ConvergenceHook needs a GenotypeHook in default_hooks')
         if self.stop and self._state['settled'] is not None:
             runner.train_loop.stop_training = True  # a search that had ended is resumed
+
+    def before_train_epoch(self, runner) -> None:
+        if Facts.of(runner).derive is None:
+            raise UserError('ConvergenceHook needs a GenotypeHook in default_hooks')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['convergence'] = dict(self._state)
@@ -65,7 +65,8 @@ class ConvergenceHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         state, epoch = self._state, runner.epoch + 1
-        text = GenotypeHook.of(runner).current.to_string()
+        facts = Facts.of(runner)
+        text = facts.genotype.to_string()
         state['epochs'] = state['epochs'] + 1 if text == state['genotype'] else 1
         state['genotype'] = text
         entropy = relative_entropy(runner)
@@ -77,15 +78,11 @@ class ConvergenceHook(Hook):
                 + ('; it ends here' if self.stop else f' (epoch {epoch})')
             )
         state['settled'] = (state['settled'] or epoch) if settled else None
-        log = SearchLogHook.of(runner)
-        if log is not None:
-            log.update_epoch(
-                convergence=dict(
-                    settled=settled, same_genotype=state['epochs'], relative_entropy=entropy
-                )
-            )
-            if settled and self.stop and not runner.train_loop.stop_training:
-                log.update_epoch(stopped=dict(by='convergence', kept_epoch=epoch))
+        facts.epoch['convergence'] = dict(
+            settled=settled, same_genotype=state['epochs'], relative_entropy=entropy
+        )
+        if settled and self.stop and not runner.train_loop.stop_training:
+            facts.epoch['stopped'] = dict(by='convergence', kept_epoch=epoch)
         if settled and self.stop:
             runner.train_loop.stop_training = True
 
