@@ -22,9 +22,16 @@ FILES = {
     'architect/regularizers': BETA_DECAY,
     'architect/relaxations': ('architect.relaxations', 'Softmax', 'RELAXATIONS'),
     'architect/discretizers': ('architect.discretizers', 'Argmax', 'DISCRETIZERS'),
-    'architect': ('architect.hook', 'ArchitectHook', 'HOOKS'),
+    'architect/architects': ('architect.architects.first_order', 'FirstOrder', 'ARCHITECTS'),
     'hooks': ('hooks.genotype', 'GenotypeHook', 'HOOKS'),
-    'models': ('models.mixed_op', 'MixedOp', 'MIXED_OPS'),
+    'models/mixed_ops': ('models.mixed_ops.mixed_op', 'MixedOp', 'MIXED_OPS'),
+    'models': """
+from torch import nn
+
+from rdarts.registry import OPERATIONS
+
+OPERATIONS.register_module(name='own_operation', module=nn.Identity)
+""",
     'models/backbones': ('models.backbones', 'NASBench201Supernet', 'MODELS'),
     'models/heads': ('models.heads.auxiliary_cls_head', 'AuxiliaryClsHead', 'MODELS'),
     'datasets': ('datasets.digits', 'Digits', 'DATASETS'),
@@ -63,7 +70,8 @@ model = dict(
 )
 default_hooks = dict(
     architect=dict(
-        type='rdarts.OwnArchitectHook',
+        type='rdarts.ArchitectHook',
+        architect='OwnFirstOrder',
         regularizers=dict(beta=dict(type='BetaDecay', lambda_=1.0)),
         _delete_=True,
     ),
@@ -73,6 +81,7 @@ default_hooks = dict(
 SCRIPT = """
 import rdarts
 assert rdarts.__file__.startswith({clone!r}), rdarts.__file__
+from rdarts import registry
 from rdarts.configuration.load import load_config
 from rdarts.engine.runner import build_runner
 cfg = load_config('own.py')
@@ -80,7 +89,10 @@ cfg.work_dir = 'run'
 runner = build_runner(cfg, quiet=True)
 backbone = runner.model.backbone
 names = [type(hook).__name__ for hook in runner.hooks]
-assert 'OwnArchitectHook' in names and 'OwnGenotypeHook' in names, names
+assert 'OwnGenotypeHook' in names, names
+architect = next(hook for hook in runner.hooks if hasattr(hook, 'architect')).architect
+assert type(architect).__name__ == 'OwnFirstOrder' and set(architect.regularizers) == {{'beta'}}
+assert registry.lookup('own_operation', registry.OPERATIONS).__name__ == 'Identity'
 print(type(backbone).__name__, type(runner.model.head).__name__)
 print({{type(m).__name__ for m in backbone.modules()}} & {{'OwnMixedOp', 'OwnSoftmax'}})
 """
