@@ -6,7 +6,7 @@ How d L_val / d alpha is taken is its subclass's: see :mod:`rdarts.architect.arc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from rdarts.architect.gradients import average, gradient_of, only_training
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
 from rdarts.datasets.loaders import iterate_from, loader_sampler
 from rdarts.errors import RunFailed
@@ -26,43 +27,6 @@ from rdarts.utils.random_state import preserve_random_state
 
 if TYPE_CHECKING:
     from rdarts.architect.regularizers import Regularizer
-
-LossFunction = Callable[[], Tensor]
-
-
-@contextmanager
-def only_training(trainable: Sequence[Tensor], frozen: Sequence[Tensor]) -> Iterator[None]:
-    """Within, gradients are taken of ``trainable`` and not of ``frozen``."""
-    before = [(tensor, tensor.requires_grad) for tensor in (*trainable, *frozen)]
-    for tensor in trainable:
-        tensor.requires_grad_(True)
-    for tensor in frozen:
-        tensor.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for tensor, flag in before:
-            tensor.requires_grad_(flag)
-
-
-def gradient_of(
-    output: Tensor, inputs: Sequence[Tensor], create_graph: bool = False
-) -> list[Tensor]:
-    """d output / d input for each input; zeros for one that takes no part."""
-    grads = torch.autograd.grad(output, inputs, create_graph=create_graph, allow_unused=True)
-    return [
-        torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, grads, strict=True)
-    ]
-
-
-def average(grads: list[Tensor]) -> list[Tensor]:
-    """The mean over ranks of a list of gradients."""
-    if get_dist_info()[1] == 1:
-        return grads
-    flat = torch.cat([grad.flatten() for grad in grads])
-    all_reduce(flat, 'mean')
-    parts = flat.split([grad.numel() for grad in grads])
-    return [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)]
 
 
 class StepFailed(RunFailed):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model, unrolled_reference
 
-from rdarts.architect.architect import only_training
 from rdarts.architect.architects.first_order import first_order
 from rdarts.architect.architects.unrolled import sgd_step, unrolled
+from rdarts.architect.gradients import only_training
 from rdarts.errors import UserError
 
 TRAIN, VAL = make_batch(1), make_batch(2)

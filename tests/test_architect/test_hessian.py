@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_architect.tiny_search import make_batch, make_model
 
-from rdarts.architect.architect import only_training
+from rdarts.architect.gradients import only_training
 from rdarts.architect.hessian import largest_eigenvalue
 from rdarts.models import DARTSSupernet
 

@@ -57,7 +57,7 @@ class TinySupernet(BaseSupernet):
 
 
 class TinyModel(BaseModel):
-    """Supernet and classifier. It notes what was open whenever a loss was computed."""
+    """Supernet and classifier. It notes what was trainable whenever a loss was computed."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__()

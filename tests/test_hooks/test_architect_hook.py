@@ -24,7 +24,7 @@ from test_architect.tiny_search import (
     unrolled_reference,
 )
 
-from rdarts.architect.architect import average
+from rdarts.architect.gradients import average
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import set_amp
@@ -159,8 +159,8 @@ def test_the_gradient_is_the_mean_over_ranks(monkeypatch):
         assert op == 'mean'
         flat.copy_((flat + other) / 2)
 
-    monkeypatch.setattr('rdarts.architect.architect.get_dist_info', lambda: (0, 2))
-    monkeypatch.setattr('rdarts.architect.architect.all_reduce', all_reduce)
+    monkeypatch.setattr('rdarts.architect.gradients.get_dist_info', lambda: (0, 2))
+    monkeypatch.setattr('rdarts.architect.gradients.all_reduce', all_reduce)
     first, second = average(grads)
     assert torch.equal(first, torch.tensor([[5.5, 11.0]]))
     assert torch.equal(second, torch.tensor([[16.5], [22.0]]))

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rdarts.architect.architect import Architect, LossFunction, gradient_of, only_training
+from rdarts.architect.architect import Architect
+from rdarts.architect.gradients import LossFunction, gradient_of, only_training
 from rdarts.registry import ARCHITECTS
 
 

@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from rdarts.architect.architect import (
-    Architect,
-    LossFunction,
-    average,
-    gradient_of,
-    only_training,
-)
+from rdarts.architect.architect import Architect
+from rdarts.architect.gradients import LossFunction, average, gradient_of, only_training
 from rdarts.errors import UserError
 from rdarts.registry import ARCHITECTS
 from rdarts.utils.random_state import get_random_state, set_random_state

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from rdarts.architect.architect import Architect, average
+from rdarts.architect.architect import Architect
+from rdarts.architect.gradients import average
 from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
 from rdarts.checkpoint.schema import (
     EntryError,

@@ -1,0 +1,47 @@
+"""Gradients of alpha and of weights: of whom they are taken, and their mean over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from mmengine.dist import all_reduce, get_dist_info
+from torch import Tensor
+
+LossFunction = Callable[[], Tensor]
+
+
+@contextmanager
+def only_training(trainable: Sequence[Tensor], frozen: Sequence[Tensor]) -> Iterator[None]:
+    """Within, gradients are taken of ``trainable`` and not of ``frozen``."""
+    before = [(tensor, tensor.requires_grad) for tensor in (*trainable, *frozen)]
+    for tensor in trainable:
+        tensor.requires_grad_(True)
+    for tensor in frozen:
+        tensor.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for tensor, flag in before:
+            tensor.requires_grad_(flag)
+
+
+def gradient_of(
+    output: Tensor, inputs: Sequence[Tensor], create_graph: bool = False
+) -> list[Tensor]:
+    """d output / d input for each input; zeros for one that takes no part."""
+    grads = torch.autograd.grad(output, inputs, create_graph=create_graph, allow_unused=True)
+    return [
+        torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, grads, strict=True)
+    ]
+
+
+def average(grads: list[Tensor]) -> list[Tensor]:
+    """The mean over ranks of a list of gradients."""
+    if get_dist_info()[1] == 1:
+        return grads
+    flat = torch.cat([grad.flatten() for grad in grads])
+    all_reduce(flat, 'mean')
+    parts = flat.split([grad.numel() for grad in grads])
+    return [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)]
