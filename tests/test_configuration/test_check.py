@@ -217,7 +217,11 @@ def test_no_shipped_config_is_refused(configs):
 
 def test_every_number_of_a_config_has_a_declared_range(keys):
     """A sign that may be either is written as a float without a range, on purpose."""
-    either = {('rdarts.BERArchitectHook', 'lambda_'), ('default_hooks.architect.lambda_', 'points')}
+    factors = ('rdarts.BERArchitectHook', 'rdarts.BatchEntropyDecay')
+    either = {
+        *((owner, 'lambda_') for owner in factors),
+        ('default_hooks.architect.lambda_', 'points'),
+    }
     for (owner, key), (_, path, argument) in keys.items():
         kinds = plain_kinds(argument.kind)
         if kinds & {'int', 'float'} and (owner, key) not in either:

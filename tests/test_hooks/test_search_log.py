@@ -14,6 +14,7 @@ from helpers import digits_runner, log_text
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from rdarts.engine.facts import Facts
 from rdarts.engine.progress import RunPlan
 from rdarts.errors import UserError
 from rdarts.hooks import SearchLogHook, TimeToGoHook
@@ -63,7 +64,7 @@ def make_hook(work_dir, **options):
 def run_epoch(hook, runner, **outputs):
     for index in range(5):
         hook.before_train_iter(runner, index)
-        hook.update_iter(arch_loss=float(index))
+        Facts.of(runner).iteration.update(arch_loss=float(index))
         hook.after_train_iter(runner, index, outputs=dict(loss=1.5, **outputs))
         runner.iter += 1
     hook.after_train_epoch(runner)
@@ -145,7 +146,9 @@ def test_values_that_are_not_finite_become_null(tmp_path):
     hook, runner = make_hook(tmp_path, interval=1)
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
-    hook.update_iter(a=math.nan, b=dict(c=math.inf, d=[1.0, -math.inf, (math.nan, 2)]), e='NaN')
+    Facts.of(runner).iteration.update(
+        a=math.nan, b=dict(c=math.inf, d=[1.0, -math.inf, (math.nan, 2)]), e='NaN'
+    )
     hook.after_train_iter(runner, 0, outputs=dict(loss=math.nan))
     text = (tmp_path / 'search_log.jsonl').read_text()
     row = json.loads(text.splitlines()[-1], parse_constant=lambda name: pytest.fail(name))
@@ -157,8 +160,8 @@ def test_values_that_are_not_finite_become_null(tmp_path):
 def test_values_do_not_leak_into_the_next_row(tmp_path):
     hook, runner = make_hook(tmp_path, interval=1)
     hook.before_train(runner)
-    hook.update_iter(once=1)
-    hook.update_epoch(too=2)
+    Facts.of(runner).iteration.update(once=1)
+    Facts.of(runner).epoch.update(too=2)
     run_epoch(hook, runner)
     run_epoch(hook, runner)
     assert sum('once' in row for row in read(tmp_path)) == 1
@@ -169,7 +172,9 @@ def test_numbers_go_to_the_visualizer_by_their_path(tmp_path):
     hook, runner = make_hook(tmp_path, interval=1)
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)
-    hook.update_iter(arch_loss=2.0, BER=dict(value=1, cosine=dict(normal=0.5)), genotype='x')
+    Facts.of(runner).iteration.update(
+        arch_loss=2.0, BER=dict(value=1, cosine=dict(normal=0.5)), genotype='x'
+    )
     hook.after_train_iter(runner, 0, outputs=dict(loss=1.0))
     assert runner.scalars == [
         (1, {'search/arch_loss': 2.0, 'search/BER/value': 1, 'search/BER/cosine/normal': 0.5})
