@@ -35,6 +35,7 @@ ORDER = (
     'models.heads',
     'models.classifier',
     'models',
+    'architect.gradients',
     'architect.architect',
     'architect.schedule',
     'architect.hessian',
