@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
@@ -72,6 +72,13 @@ def cosines(space: SearchSpace) -> dict[str, Reader]:
         name: lambda run, cell=cell: run.means('arch_cosine_total', cell)
         for cell, name in cell_names(space).items()
     }
+
+
+def regularizers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
+    """R(alpha) of each regulariser that a run logged, by its name, without the factor."""
+    rows = (row.get('regularizers') for run in runs for row in run.rows if row['kind'] == 'iter')
+    names = dict.fromkeys(name for found in rows if isinstance(found, Mapping) for name in found)
+    return {name: lambda run, name=name: run.means('regularizers', name, 'value') for name in names}
 
 
 def skips(space: SearchSpace) -> dict[str, Reader]:

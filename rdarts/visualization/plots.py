@@ -178,7 +178,7 @@ def _plot_losses(runs: Sequence[SearchRun], table: NASBench201 | None):
 
 def _plot_cosine(runs: Sequence[SearchRun], table: NASBench201 | None):
     readers = series.cosines(runs[0].space)
-    label = 'cosine of ∇L_val and ∇(L_val + λr)'
+    label = 'cosine of ∇L_val and ∇(L_val + Σ λR)'
     figure, rows = _lines(runs, readers, label, missing='no step of alpha was logged')
     for axes in figure.axes:
         low, high = axes.get_ylim()

@@ -210,7 +210,13 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
         ),
         ('Mean weight of an operation', 'β', series.kind_weights(), None),
         ('Skip connections', 'number', series.skips(space), None),
-        ('Direction of BER', 'cosine of ∇L_val and ∇(L_val + λr)', series.cosines(space), None),
+        (
+            'Direction of the step',
+            'cosine of ∇L_val and ∇(L_val + Σ λR)',
+            series.cosines(space),
+            None,
+        ),
+        ('Regularisers', 'R(α), mean of an epoch', series.regularizers(runs), None),
     ]
     charts = []
     for title, unit, readers, mark in found:

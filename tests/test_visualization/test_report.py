@@ -75,6 +75,8 @@ def test_the_data_are_those_of_the_log(tmp_path, config, edges):
         assert run['facts'][-1]['entropy'] == last
     (line,) = charts['Entropy of an edge, all operations']['lines']
     assert line['points'] == [[r['epoch'], round(r['mean_entropy'], 4)] for r in rows]
+    assert [line['name'] for line in charts['Regularisers']['lines']] == ['ber']
+    assert charts['Regularisers']['lines'][0]['points'][0] == [1, 1.0]
     assert charts['Losses']['lines'][1]['points'][0] == [1, pytest.approx(2.25)]
     assert 'model = dict' in run['config'] and run['seconds'] == 52.0
     assert f'--genotype {folder}' in run['commands'][1]
