@@ -357,7 +357,9 @@ def test_memory_compares_fused():
     done = run_slowly(['benchmarks/memory.py', *options])
     assert (done.code, done.err) == (0, '')
     assert 'peak above idle, MB' in done.out and 'MB of 2^20 bytes' in done.out
-    rows = [line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fan'))]
+    rows = [
+        line.split()[0] for line in done.out.splitlines() if line.startswith(('plain', 'fused'))
+    ]
     assert rows == ['plain', 'fused']
 
 
