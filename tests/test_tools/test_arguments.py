@@ -12,7 +12,7 @@ from helpers import TOOLS
 
 FILES = sorted(TOOLS.rglob('*.py'))
 SCRIPTS = sorted(TOOLS.rglob('*.sh'))
-SHARED = ('arguments.py', 'common.py')  # imported by benchmarks, no tools themselves
+SHARED = ('arguments.py',)  # imported by benchmarks, no tool itself
 PROGRAMS = [path for path in FILES if path.name not in SHARED]
 # Loading any of these takes longer than all the rest of a start
 HEAVY = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'cv2', 'matplotlib', 'pandas')

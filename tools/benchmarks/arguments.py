@@ -6,9 +6,7 @@ import argparse
 from typing import NoReturn
 
 from rdarts.errors import UserError
-
-SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
-EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
+from rdarts.measure.settings import EXECUTIONS, SPACES
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,104 @@
+"""What a network or a step computes, counted; and how fast this machine could do it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rdarts.measure.search import Search, now
+from rdarts.measure.settings import StepSettings
+
+MATRIX_SIZES = (1024, 1536, 2048)
+
+
+def _convolution_backward(
+    grad_shape: Sequence[int],
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *args: Any,
+    out_shape: Any = None,
+    **kwargs: Any,
+) -> int:
+    """FLOP of the gradients that are asked for: each costs what the forward pass does.
+
+    PyTorch's own formula counts the weight gradient of a grouped convolution ``groups`` times.
+    """
+    output_mask = args[-1]
+    forward = 2 * grad_shape[0] * prod(grad_shape[2:]) * prod(weight_shape)
+    return forward * (bool(output_mask[0]) + bool(output_mask[1]))
+
+
+def count_flop(function: Callable[[], Any]) -> int:
+    """Floating-point operations of the convolutions and linear layers that run, both ways.
+
+    A multiply-add counts as two. What autograd leaves out (the gradient of the images, of what
+    is closed, of what reaches no alpha) is not counted.
+    """
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def count_work(settings: StepSettings) -> int:
+    """FLOP that a step cannot do without: those of the plain execution, nothing computed twice."""
+    return count_flop(Search(replace(settings, checkpoint=False), 'plain').step)
+
+
+def matrix_rate(repeats: int = 5) -> float:
+    """FLOP a second of float32 matrix products: the best of a few, with the threads that are set.
+
+    Args:
+        repeats (int): Products of each size. Defaults to 5.
+    """
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    best = 0.0
+    for size in MATRIX_SIZES:
+        left, right = torch.randn(2, size, size, device=device)
+        torch.mm(left, right)
+        for _ in range(repeats):
+            start = now()
+            torch.mm(left, right)
+            best = max(best, 2 * size**3 / (now() - start))
+    return best
+
+
+def count_activations(model: nn.Module, image: Tensor) -> int:
+    """Numbers in the outputs of all convolutions and linear layers."""
+    total = 0
+
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal total
+        total += output.numel()
+
+    handles = [
+        module.register_forward_hook(hook)
+        for module in model.modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        with torch.no_grad():
+            model(image[None])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total
+
+
+def count_all(model: nn.Module, image: Tensor) -> int | None:
+    """mmengine's count, which has norms and pooling too; None where it cannot trace."""
+    logging.getLogger('mmengine.analysis').setLevel(logging.ERROR)
+    try:
+        counter = FlopAnalyzer(model, (image[None],))
+        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        return int(counter.total())
+    except Exception:  # its tracer fails in any way on what it does not know
+        return None

@@ -1,0 +1,94 @@
+"""Error of a step's gradients in float32, in every execution: its distance to plain in float64."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rdarts.errors import UserError
+from rdarts.measure.describe import describe, divide, heading
+from rdarts.measure.search import Search
+from rdarts.measure.settings import StepSettings
+
+PARTS = ('weights', 'alpha')
+
+
+def images_of(search: Search) -> Tensor:
+    """The images of L_train as the network reads them."""
+    return search.model.data_preprocessor(search.batches['train'], True)['inputs']
+
+
+def gradients(search: Search, images: Tensor) -> list[Tensor]:
+    """Gradients of L_train in float64: of all weights in one vector, and of all of alpha."""
+    alphas = list(search.alphas.values())
+    for alpha in alphas:
+        alpha.requires_grad_(True)
+    losses = search.model(images, search.batches['train']['data_samples'], mode='loss')
+    found = torch.autograd.grad(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
+    flat = [grad.double().flatten() for grad in found]
+    return [torch.cat(flat[: len(search.weights)]), torch.cat(flat[len(search.weights) :])]
+
+
+def errors(settings: StepSettings, seed: int) -> dict[str, list[float]]:
+    """Execution -> relative distances of weights' gradients and of alpha's, for one seed."""
+    settings = replace(settings, seed=seed)
+    exact = Search(settings, 'plain')
+    images = images_of(exact)
+    state = {key: value.clone() for key, value in exact.model.state_dict().items()}
+    exact.model.double()
+    reference = gradients(exact, images.double())
+    result = {}
+    for execution in settings.executions:
+        search = Search(settings, execution, state=state)
+        found = gradients(search, images_of(search))
+        pairs = zip(found, reference, strict=True)
+        result[execution] = [float((one - other).norm() / other.norm()) for one, other in pairs]
+    return result
+
+
+def summarise(settings: StepSettings, found: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """Means over seeds, their ratio to plain's, and every seed's figures."""
+    result: dict[str, Any] = {}
+    for i, part in enumerate(PARTS):
+        for execution in settings.executions:
+            values = [seed[execution][i] for seed in found]
+            result[f'{execution}_{part}'] = statistics.fmean(values)
+            result[f'{execution}_{part}_seeds'] = values
+        ratio = divide(result.get(f'fused_{part}'), result.get(f'plain_{part}'))
+        result[f'ratio_{part}'] = ratio
+    return dict(result, seeds=len(found), **describe(settings))
+
+
+def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
+    """The same for people."""
+    print(f'{heading(settings)}, {result["seeds"]} seeds\n')
+    print(f'{"execution":<24}{"weights":>12}{"x plain":>9}{"alpha":>12}{"x plain":>9}')
+    for execution in settings.executions:
+        cells = ''
+        for part in PARTS:
+            ratio = divide(result[f'{execution}_{part}'], result.get(f'plain_{part}'))
+            cells += f'{result[f"{execution}_{part}"]:>12.3e}'
+            cells += '        -' if ratio is None else f'{ratio:>9.2f}'
+        print(f'{execution:<24}{cells}')
+    print('\nrelative L2 distance of float32 gradients to those of plain in float64')
+
+
+def float32_error(settings: StepSettings, seeds: int = 5) -> dict[str, Any]:
+    """The figures of :func:`summarise`.
+
+    Args:
+        settings (StepSettings): Prepared ones.
+        seeds (int): How many, from the settings' on. Defaults to 5.
+
+    Raises:
+        UserError: There is no seed, or the settings have no meaning for float32.
+    """
+    if seeds < 1:
+        raise UserError(f'--seeds must be 1 or more, but is {seeds}')
+    if settings.amp or settings.order != 1:
+        raise UserError('--amp and --order 2 have no meaning for the error of float32')
+    return summarise(settings, [errors(settings, settings.seed + i) for i in range(seeds)])

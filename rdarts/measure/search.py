@@ -1,0 +1,175 @@
+"""One search of a config, its batches in memory: what the benchmarks take steps of."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from rdarts.architect.architect import Architect, Penalty
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, set_amp
+from rdarts.errors import RunFailed
+from rdarts.measure.settings import StepSettings
+from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
+from rdarts.registry import HOOKS
+from rdarts.search_spaces.mobilenet_like import WIDTHS
+
+
+def to_channels_last(model: nn.Module) -> None:
+    """Convolution weights into channels_last; of stacked ones, [edges, ...], each edge's."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        elif parameter.dim() == 5:
+            data = parameter.data.permute(0, 1, 3, 4, 2).contiguous()
+            parameter.data = data.permute(0, 1, 4, 2, 3)
+
+
+def resize(backbone: dict[str, Any], settings: StepSettings) -> None:
+    """A supernet's config in the width and depth that are asked for."""
+    if settings.space == 'mobilenet_like':
+        layers = [settings.depth] * (len(WIDTHS) - 1) + [1]
+        widths = [max(1, width * settings.width // FIRST_CHANNELS) for width in WIDTHS]
+        backbone['space'] = dict(type='mobilenet_like', widths=widths, depths=layers)
+        for name in ('stem_channels', 'first_channels', 'last_channels'):
+            backbone[name] = max(1, backbone[name] * settings.width // FIRST_CHANNELS)
+        backbone['checkpoint'] = settings.checkpoint
+    else:
+        backbone['channels'] = settings.width
+        backbone['cells_per_stage' if settings.space == 'nb201' else 'num_cells'] = settings.depth
+
+
+class Batches(Dataset):
+    """The same batch again and again, as a data set of batches.
+
+    Args:
+        batches (dict): Batches by name, looked up at every turn.
+        name (str): Which.
+    """
+
+    metainfo: dict[str, Any] = {}
+
+    def __init__(self, batches: dict[str, dict[str, Any]], name: str) -> None:
+        self.batches, self.name = batches, name
+
+    def __len__(self) -> int:
+        return 1_000_000  # an epoch does not end
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.batches[self.name]
+
+
+class Search:
+    """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
+
+    Args:
+        settings (StepSettings): Prepared ones.
+        execution (str): One of ``EXECUTIONS``.
+        amp (bool): Whether forward passes are in bfloat16. Defaults to False.
+        state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
+
+    Attributes:
+        batches (dict): ``train`` and ``val``, as data loaders give them: images from 0 to 255.
+    """
+
+    def __init__(
+        self,
+        settings: StepSettings,
+        execution: str,
+        amp: bool = False,
+        state: dict[str, Tensor] | None = None,
+    ) -> None:
+        from mmpretrain.structures import DataSample  # warns unless run_guarded is there
+
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        cfg = load_config(configs_folder() / 'search' / f'rdarts_{settings.space}_c10.py')
+        backbone, head = cfg.model.backbone, cfg.model.head
+        resize(backbone, settings)
+        backbone.execution = execution.removesuffix('_channels_last')
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        if amp:
+            set_amp(cfg, 'bf16')
+        torch.manual_seed(settings.seed)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            cfg.model.backbone = MODELS.build(backbone)
+            head.in_channels = cfg.model.backbone.out_channels
+            self.model = MODELS.build(cfg.model)
+            if state is not None:
+                self.model.load_state_dict(state)
+            self.model.to(device).train()
+            if execution == 'plain_channels_last':
+                to_channels_last(self.model)
+            self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.supernet = self.model.backbone
+        self.alphas = dict(self.supernet.arch_parameters)
+        self.weights = [p for p in self.model.parameters() if p.requires_grad]
+        generator = torch.Generator().manual_seed(settings.seed)
+        shape = (settings.batch_size, 3, settings.image_size, settings.image_size)
+        self.batches: dict[str, dict[str, Any]] = {}
+        for name in ('train', 'val'):
+            images = torch.randint(256, shape, generator=generator, dtype=torch.uint8).to(device)
+            if execution == 'plain_channels_last':
+                images = images.to(memory_format=torch.channels_last)
+            labels = torch.randint(head.num_classes, shape[:1], generator=generator)
+            samples = [DataSample().set_gt_label(label).to(device) for label in labels]
+            self.batches[name] = dict(inputs=images, data_samples=samples)
+        self._start(cfg, settings.order)
+
+    def _start(self, cfg: Config, order: int) -> None:
+        """All that a run does before its first iteration."""
+        val = DataLoader(Batches(self.batches, 'val'), batch_size=None, collate_fn=_as_it_is)
+        self.architect: Architect = HOOKS.build(
+            dict(cfg.default_hooks.architect, order=order)
+        ).architect
+        self.architect.prepare(
+            self.model,
+            self.optim_wrapper,
+            val,
+            lambda alphas: OPTIMIZERS.build(dict(cfg.arch_optimizer, params=alphas)),
+        )
+        self.optim_wrapper.initialize_count_status(self.model, 0, len(val))
+        self._penalty_seconds = 0.0
+        penalty_gradients = self.architect.penalty_gradients
+
+        def timed(epoch: int) -> dict[str, Penalty]:
+            start = now()
+            found = penalty_gradients(epoch)
+            self._penalty_seconds += now() - start
+            return found
+
+        self.architect.penalty_gradients = timed
+
+    def step(self) -> tuple[float, float]:
+        """A search's own iteration: a step of alpha, with BER, and one of the weights.
+
+        Returns:
+            tuple[float, float]: Seconds of all of it, and of BER alone.
+
+        Raises:
+            RunFailed: A loss, or the gradient of alpha, is not finite.
+        """
+        self._penalty_seconds = 0.0
+        start = now()
+        self.architect.step(self.batches['train'], epoch=0)
+        losses = self.model.train_step(self.batches['train'], self.optim_wrapper)
+        if not torch.isfinite(losses['loss']):
+            raise RunFailed(f'the training loss became {float(losses["loss"])}')
+        return now() - start, self._penalty_seconds
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def now() -> float:
+    """Seconds; a GPU is waited for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,41 @@
+"""Figures of a step's time and memory: medians, and their quotients."""
+
+from __future__ import annotations
+
+import pytest
+from test_measure.tiny_settings import settings_of
+
+from rdarts.measure import memory, step
+
+
+def test_figures_are_medians_and_their_quotients():
+    settings = settings_of(amp=True)
+    times = dict(
+        plain=[(8.0, 0.1), (4.0, 0.02), (5.0, 0.04)],
+        plain_channels_last=[(3.0, 0.04)] * 3,
+        fused=[(2.04, 0.04), (2.0, 0.04), (9.0, 0.04)],
+        plain_amp=[(2.5, 5.0)] * 3,
+        fused_amp=[(1.02, 5.0)] * 3,
+    )
+    found = step.summarise(settings, times, work=6_000_000_000, rate=2e9)
+    assert (found['plain_s'], found['plain_channels_last_s'], found['fused_s']) == (5, 3, 2.04)
+    assert found['ratio'] == pytest.approx(5 / 2.04)
+    assert found['work_gflop'] == 6 and found['matrix_rate_gflops'] == 2
+    assert found['limit_ratio'] == pytest.approx(3 / 2.04)
+    assert found['plain_limit_ratio'] == pytest.approx(3 / 5)
+    assert found['images_per_s'] == pytest.approx(2 * 2 / 2.04)
+    assert found['ber_share'] == pytest.approx(0.04 / 2)
+    assert found['amp_ratio'] == pytest.approx(2) and found['plain_amp_ratio'] == 2
+    assert found['plain_channels_last_amp_s'] is None
+    del times['fused']
+    found = step.summarise(settings, times, work=6_000_000_000, rate=2e9)
+    for key in ('fused_s', 'ratio', 'limit_ratio', 'images_per_s', 'amp_ratio'):
+        assert found[key] is None
+
+
+def test_ratios_of_memory():
+    settings = settings_of(amp=True)
+    one = dict(idle_mb=500.0, mb=80.0, method='VmHWM')
+    found = memory.summarise(settings, dict(plain=one, fused=dict(one, mb=20.0, method='sampled')))
+    assert found['ratio'] == 0.25 and found['methods'] == ['VmHWM', 'sampled']
+    assert (found['plain_mb'], found['plain_idle_mb'], found['plain_amp_mb']) == (80, 500, None)
