@@ -20,6 +20,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from rdarts.apis.dry_run import dry_run
+from rdarts.configuration.composition import is_config
 from rdarts.configuration.load import check_model, load_config
 from rdarts.engine.facts import Facts
 from rdarts.engine.runner import build_runner
@@ -31,9 +32,8 @@ from rdarts.search_spaces import build_space
 ROOT = Path(__file__).resolve().parent.parent
 BER = dict(type='rdarts.BatchEntropyDecay', lambda_=0)
 SEARCH = ROOT / 'configs' / 'search'
-ALL_NAMES = sorted(path.stem for path in SEARCH.glob('*.py'))
-LAYERWISE = [name for name in ALL_NAMES if 'mobilenet_like' in name]
-NAMES = [name for name in ALL_NAMES if name not in LAYERWISE]
+BASE = ROOT / 'configs' / '_base_'
+LAYERWISE = [f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')]
 DARTS_SPACES = ('darts', 's1', 's2', 's3', 's4')
 CLASSES = dict(c10=10, c100=100, in16=120, digits=10)
 DATASETS = dict(
@@ -54,6 +54,9 @@ def expected_names() -> set[str]:
     nb201 = {f'{m}_nb201_{d}' for m in METHODS for d in ('c10', 'c100')}
     nb201 |= {'darts_nb201_in16', 'rdarts_nb201_in16', 'rdarts_nb201_c10_l050'}
     return names | nb201 | {f'{name}_short' for name in nb201} | {'rdarts_nb201_digits'}
+
+
+NAMES = sorted(expected_names())
 
 
 def parts(name: str) -> tuple[str, str, str, str, bool]:
@@ -82,37 +85,49 @@ def plain(name: str) -> dict:
 
 
 def test_there_are_the_configs_that_the_docs_list():
-    assert set(NAMES) == expected_names()
     text = (ROOT / 'docs' / 'en' / 'configs.md').read_text(encoding='utf-8')
     pattern = r'`(r?darts_\w+_(?:c10|c100|in16|digits|imagenet)(?:_\w+)?)`'
-    layerwise = {
-        f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')
-    }
-    assert set(LAYERWISE) == layerwise
-    assert set(re.findall(pattern, text)) == expected_names() | layerwise
+    assert set(re.findall(pattern, text)) == {*NAMES, *LAYERWISE}
+    written = {path.stem for path in SEARCH.glob('*.py')}
+    assert written <= {*NAMES, *LAYERWISE}
+    assert len(written) < 120
+    assert all(is_config(SEARCH / f'{name}.py') for name in (*NAMES, *LAYERWISE))
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', sorted(path.stem for path in SEARCH.glob('*.py')))
 def test_a_config_says_what_it_is(name):
     text = (SEARCH / f'{name}.py').read_text(encoding='utf-8')
     doc = text.split('"""')[1]
-    method, space, data, _, short = parts(name)
+    method, space, data = re.fullmatch(r'(r?darts)_(\w+)_([a-z]+\d*)', name).groups()
     assert len(text.splitlines()) <= 20
     assert doc.startswith('r-DARTS' if method == 'rdarts' else 'DARTS')
-    title = dict(c10='CIFAR-10', c100='CIFAR-100', in16='ImageNet16-120', digits='digits')[data]
-    assert re.search(rf'{title}\b(?!0)', doc)
-    if method == 'darts_2nd':
-        assert 'second order' in doc
-    if space.startswith('s'):
+    titles = dict(
+        c10='CIFAR-10',
+        c100='CIFAR-100',
+        in16='ImageNet16-120',
+        digits='digits',
+        imagenet='ImageNet-1k',
+    )
+    assert re.search(rf'{titles[data]}\b(?!0)', doc)
+    if re.fullmatch(r's\d', space):
         assert space.upper() in doc and 'cutout' in doc
-    if data != 'digits' and method == 'rdarts':
+
+
+def test_an_overlay_says_what_is_the_papers_and_what_is_ours():
+    text = (BASE / 'methods' / 'rdarts.py').read_text(encoding='utf-8')
+    doc = ' '.join(text.split('"""')[1].split())
+    for name, value in (('rdarts_darts_c10', '1'), ('rdarts_nb201_c10', '.75')):
         cfg = load(name)
-        lambda_ = f'{cfg.default_hooks.architect.lambda_:g}'.removeprefix('0')
-        assert f'lambda {lambda_}' in doc
-        assert str(cfg.train_cfg.max_epochs) in doc
-        assert short or 'appendix is not available' in ' '.join(doc.split())
-    if method == 'rdarts' and space != 'nb201' and (space, data) != ('darts', 'c10'):
-        assert 'our choice' in doc  # of lambda
+        assert f'{cfg.default_hooks.architect.lambda_:g}'.removeprefix('0') == value
+        assert f'lambda {value}' in doc
+    assert f'and {load("rdarts_nb201_c10").train_cfg.max_epochs} epochs' in doc
+    assert 'appendix is not available' in doc and 'our choice' in doc
+    doc = (BASE / 'methods' / 'darts_2nd.py').read_text(encoding='utf-8')
+    assert 'second order' in doc
+    doc = (BASE / 'variants' / 'l050.py').read_text(encoding='utf-8')
+    assert (
+        'lambda .5' in doc and f'{load("rdarts_nb201_c10_l050").train_cfg.max_epochs} epochs' in doc
+    )
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdarts.apis.networks import build_supernet
 from rdarts.apis.result import SearchResult
+from rdarts.configuration.composition import is_config
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError, nearest
 
@@ -150,7 +151,7 @@ def _path(space: SearchSpace, method: str) -> Path:
         raise UserError(f"unknown method '{method}': {nearest(str(method), METHODS)}")
     folder = configs_folder() / 'search'
     paths = {m: folder / f'{m}_{space.config_name}_c10.py' for m in METHODS}
-    known = [m for m, path in paths.items() if space.config_name and path.is_file()]
+    known = [m for m, path in paths.items() if space.config_name and is_config(path)]
     if not known:
         raise UserError(
             f"the space '{space.name}' declares no config_name of one in configs/search"

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from rdarts.configuration.byte_order_mark import byte_order_marks_skipped
+from rdarts.configuration.composition import composed
 from rdarts.errors import UserError
 from rdarts.utils.imports import folders_of, hidden_folder, import_by_name, importable
 
@@ -23,7 +24,8 @@ def read_with_imports(path: str) -> Config:
     found become ``import_from``, so that a run's own copy of its config finds them again.
 
     Args:
-        path (str): The file.
+        path (str): The file; one that is not written is composed, where it can be: see
+            :mod:`rdarts.configuration.composition`.
 
     Raises:
         UserError: A module is missing or fails, another of its name was imported before, or
@@ -32,8 +34,10 @@ def read_with_imports(path: str) -> Config:
     """
     folders = [os.path.dirname(os.path.realpath(path)), os.getcwd()]
     # a config may itself import, too
-    with importable(folders), byte_order_marks_skipped():
-        cfg = Config.fromfile(path, import_custom_modules=False)
+    # what is composed is no file, of which mmengine could ask how it is written
+    lazy = None if os.path.isfile(path) else False
+    with importable(folders), byte_order_marks_skipped(), composed():
+        cfg = Config.fromfile(path, import_custom_modules=False, lazy_import=lazy)
     given = cfg.get('custom_imports')
     if not given:
         return cfg

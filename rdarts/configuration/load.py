@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from rdarts.configuration.check import check_config
+from rdarts.configuration.composition import is_config
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.epochs import follow_epochs
 from rdarts.configuration.filling import (
@@ -42,7 +43,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             holds what its component does not take: see :mod:`rdarts.configuration.check`.
     """
     path = str(path)
-    if not os.path.isfile(path):  # unlike pathlib's, also of a name that is too long
+    if not is_config(path):
         raise UserError(f'config not found: {path}: {nearest_config(path)}')
     MMLogger.get_current_instance().addFilter(quiet_log)
     try:

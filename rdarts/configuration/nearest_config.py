@@ -6,11 +6,12 @@ import os
 import re
 from pathlib import Path
 
+from rdarts.configuration.composition import composed_configs
+from rdarts.configuration.folder import configs_folder
 from rdarts.errors import closest, likeness
 
 # of the first bytes of a Python file that is a config
 _ENTRY = re.compile(rb'^(_base_|model|train_cfg|train_dataloader|default_scope)\s*=', re.MULTILINE)
-_SHIPPED = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 
 
 def nearest_config(path: str | os.PathLike) -> str:
@@ -27,8 +28,10 @@ def nearest_config(path: str | os.PathLike) -> str:
     """
     path = Path(path)
     named = [file for file in _files(path.parent, '*.py') if _is_config(file)]
-    root = Path('configs') if Path('configs').is_dir() else _SHIPPED
+    named += composed_configs(path.parent)
+    root = Path('configs') if Path('configs').is_dir() else configs_folder()
     others = [file for file in _files(root, '*/*.py') if file.parent.name != '_base_']
+    others += composed_configs(root / 'search')
     for files in (named, others):
         close = closest(path.stem, {file.stem for file in files})
         found = [file for file in files if file.stem == close]

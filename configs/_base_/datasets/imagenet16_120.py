@@ -1,10 +1,11 @@
 """ImageNet16-120: half of the training images for the weights, half for alpha."""
 
+_base_ = ['./search_halves.py']
+
 # What follows from these is filled in: see docs/en/configs.md
 data_root = None  # $RDARTS_DATA/imagenet16_120, else data/imagenet16_120
 image_size = 16
 num_classes = 120
-limit = None  # images of each data set, for a try
 
 data_preprocessor = dict(
     # Mean and standard deviation of the training images, R, G, B in 0 .. 255.
@@ -18,49 +19,16 @@ train_pipeline = [
     dict(type='rdarts.BatchRandomFlip', prob=0.5, direction='horizontal'),
     dict(type='rdarts.BatchPackInputs'),
 ]
-test_pipeline = [dict(type='rdarts.BatchPackInputs')]
 
 train_set = dict(type='rdarts.ImageNet16120', split='train', pipeline=train_pipeline)
-search_split = dict(type='rdarts.SearchSplit', fraction=0.5, mode='stratified', seed=0)
-loader = dict(
-    num_workers=0,
-    persistent_workers=False,
-    collate_fn=dict(type='rdarts.batch_collate'),
-)
 
-train_dataloader = dict(
-    batch_size=64,
-    drop_last=True,
-    sampler=dict(type='rdarts.SeededSampler', name='train'),
-    dataset=dict(part='weights', dataset=train_set, **search_split),
-    **loader,
-)
-arch_dataloader = dict(
-    batch_size=64,
-    drop_last=True,
-    sampler=dict(type='rdarts.SeededSampler', name='arch'),
-    dataset=dict(part='alpha', dataset=train_set, **search_split),
-    **loader,
-)
-
+train_dataloader = dict(dataset=dict(dataset=train_set))
+arch_dataloader = dict(dataset=dict(dataset=train_set))
 val_dataloader = dict(
-    batch_size=256,
-    sampler=dict(type='rdarts.SeededSampler', name='val', shuffle=False, round_up=True),
     dataset=dict(
-        part='alpha',
-        dataset=dict(type='rdarts.ImageNet16120', split='train', pipeline=test_pipeline),
-        **search_split,
-    ),
-    **loader,
+        dataset=dict(type='rdarts.ImageNet16120', split='train', pipeline={{_base_.test_pipeline}})
+    )
 )
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
-val_cfg = dict()
-
 test_dataloader = dict(
-    batch_size=256,
-    sampler=dict(type='rdarts.SeededSampler', name='test', shuffle=False, round_up=True),
-    dataset=dict(type='rdarts.ImageNet16120', split='test', pipeline=test_pipeline),
-    **loader,
+    dataset=dict(type='rdarts.ImageNet16120', split='test', pipeline={{_base_.test_pipeline}})
 )
-test_evaluator = val_evaluator
-test_cfg = dict()

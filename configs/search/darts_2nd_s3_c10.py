@@ -1,8 +1,0 @@
-"""DARTS, second order, in S3 of RobustDARTS (Zela et al. 2020) on CIFAR-10: 50 epochs.
-
-DARTS's own settings; no cutout, which RobustDARTS's scripts have on (docs/en/configs.md).
-"""
-
-_base_ = ['./darts_s3_c10.py']
-
-default_hooks = dict(architect=dict(order=2))

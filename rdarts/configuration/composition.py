@@ -1,0 +1,180 @@
+"""Search configs that nobody wrote: composed of a written one and the overlays that its name says.
+
+``configs/search/<method>_<space>_<data>.py`` is ``darts_<space>_<data>.py`` under the overlay
+``configs/_base_/methods/<method>.py``; ``<config>_<variant>.py`` is that config under
+``configs/_base_/variants/<variant>.py``. A file that is written always wins.
+
+An overlay is a config without ``_base_``, which may read what it lies on as any config does
+(``{{_base_.train_cfg.max_epochs}}``). Its entry ``by`` says what differs: by space, data, method,
+or several of them, as in the name of a config (``nb201``, ``nb201_c10``, ``rdarts_nb201``); the
+longer names win. Two bases with the same key are an error in mmengine, so that overlays
+cannot be bases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from rdarts.configuration.folder import configs_folder
+from rdarts.errors import UserError
+
+FIRST = 'darts'  # the method whose configs are written, which the others lie on
+_READING = threading.RLock()
+
+
+class Composition(NamedTuple):
+    """What a config that is not written is made of.
+
+    Args:
+        base (Path): The config below, which may itself be composed.
+        overlay (Path): The file over it.
+        method (str): The method that the name says.
+        rest (str): Space and data of the name, and the variants below, as in ``nb201_c10``.
+    """
+
+    base: Path
+    overlay: Path
+    method: str
+    rest: str
+
+    def names(self) -> list[str]:
+        """What ``by`` may have for this config, in the order in which it is applied."""
+        space, _, data = _without_variants(self.base.parent, self.rest).rpartition('_')
+        parts = ((space,), (data,), (self.method,))
+        pairs = ((space, data), (self.method, space), (self.method, data))
+        return ['_'.join(names) for names in (*parts, *pairs, (self.method, space, data))]
+
+
+def composition_of(path: str | os.PathLike[str]) -> Composition | None:
+    """How a config that is not written is composed.
+
+    Args:
+        path (str | PathLike): Its path.
+
+    Returns:
+        Composition | None: None where it is written, or its name says no overlay and no config.
+    """
+    path = Path(path)
+    if path.suffix != '.py' or os.path.isfile(path):  # unlike pathlib's, of too long a name too
+        return None
+    folder, stem = path.parent, path.stem
+    below, _, variant = stem.rpartition('_')
+    if variant in overlays(folder, 'variants') and variant not in below.split('_'):
+        base = folder / f'{below}.py'
+        method, rest = _method_of(folder, below)
+        if is_config(base):
+            return Composition(base, _overlay(folder, 'variants', variant), method, rest)
+    for method in overlays(folder, 'methods'):
+        rest = stem.removeprefix(f'{method}_')
+        base = folder / f'{FIRST}_{rest}.py'
+        if rest != stem and os.path.isfile(base):
+            return Composition(base, _overlay(folder, 'methods', method), method, rest)
+    return None
+
+
+def is_config(path: str | os.PathLike[str]) -> bool:
+    """Whether a config is written, or can be composed."""
+    return os.path.isfile(path) or composition_of(path) is not None
+
+
+def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
+    """The configs of a folder that are not written: of every method, with up to two variants."""
+    folder = Path(folder)
+    methods, variants = overlays(folder, 'methods'), sorted(overlays(folder, 'variants'))
+    if not methods and not variants:
+        return []
+    written = {path.stem for path in folder.glob('*.py')}
+    plain = {stem for stem in written if stem.rpartition('_')[2] not in variants}
+    of_first = {stem.removeprefix(FIRST) for stem in plain if stem.startswith(f'{FIRST}_')}
+    plain |= {f'{method}{rest}' for method in methods for rest in of_first}
+    pairs = ['_'.join(pair) for pair in itertools.combinations(variants, 2)]
+    varied = {f'{stem}_{variant}' for stem in plain for variant in (*variants, *pairs)}
+    return sorted(folder / f'{stem}.py' for stem in (plain | varied) - written)
+
+
+def overlays(folder: Path, kind: str) -> list[str]:
+    """The names of the overlays beside a folder of configs, the longest first.
+
+    Args:
+        folder (Path): Such as ``configs/search``.
+        kind (str): ``'methods'`` or ``'variants'``.
+    """
+    try:
+        found = [path.stem for path in (folder.parent / '_base_' / kind).glob('*.py')]
+    except OSError:
+        return []
+    return sorted(found, key=lambda name: (-len(name), name))
+
+
+def _overlay(folder: Path, kind: str, name: str) -> Path:
+    return folder.parent / '_base_' / kind / f'{name}.py'
+
+
+def _method_of(folder: Path, stem: str) -> tuple[str, str]:
+    for method in (*overlays(folder, 'methods'), FIRST):
+        if stem.startswith(f'{method}_'):
+            return method, stem.removeprefix(f'{method}_')
+    return '', stem
+
+
+def _without_variants(folder: Path, rest: str) -> str:
+    variants = overlays(folder, 'variants')
+    while rest.rpartition('_')[2] in variants:
+        rest = rest.rpartition('_')[0]
+    return rest
+
+
+@contextlib.contextmanager
+def composed() -> Iterator[None]:
+    """Within, mmengine reads configs that are not written, and those that inherit them."""
+    with _READING:
+        read, find = Config._file2dict, Config._get_cfg_path
+
+        def file2dict(filename: str, *args: Any, **kwargs: Any) -> tuple[dict, str, dict]:
+            path = os.path.abspath(os.path.expanduser(filename))
+            found = composition_of(path)
+            if found is None:
+                return read(filename, *args, **kwargs)
+            return _read(found, read, args, kwargs)
+
+        def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+            package, _, name = cfg_path.partition('::')
+            if package == 'rdarts' and name:
+                path = configs_folder() / name
+                if composition_of(path) is not None:
+                    return str(path), package
+            return find(cfg_path, filename)
+
+        Config._file2dict = staticmethod(file2dict)
+        Config._get_cfg_path = staticmethod(get_cfg_path)
+        try:
+            yield
+        finally:
+            Config._file2dict = staticmethod(read)
+            Config._get_cfg_path = staticmethod(find)
+
+
+def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dict, str, dict]:
+    """What mmengine gives of a config that is written: its entries, text and environment."""
+    text = found.overlay.read_text(encoding='utf-8-sig')
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, found.overlay.name)
+        path.write_text(f'_base_ = [{str(found.base)!r}]\n{text}', encoding='utf-8')
+        entries, whole, environment = read(str(path), *args, **kwargs)
+    below = whole[: whole.rindex(f'{path}\n')]
+    by = entries.pop('by', {})
+    if not isinstance(by, dict):
+        raise UserError(f'{found.overlay}: by must be a dict of names and entries')
+    for name in found.names():
+        if name in by:
+            entries = Config._merge_a_into_b(by[name], entries)
+    return entries, f'{below}{found.overlay}\n{text}', environment

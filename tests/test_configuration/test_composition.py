@@ -1,0 +1,136 @@
+"""Search configs that nobody wrote."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from rdarts.configuration.composition import composed_configs, composition_of, is_config, overlays
+from rdarts.configuration.load import load_config
+from rdarts.configuration.nearest_config import nearest_config
+from rdarts.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = ROOT / 'configs' / 'search'
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A copy of the configs, to which overlays can be added."""
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
+    return tmp_path / 'configs' / 'search'
+
+
+def test_what_a_config_is_composed_of():
+    found = composition_of(SEARCH / 'rdarts_nb201_c10_l050_short.py')
+    assert (found.base.name, found.overlay.name) == ('rdarts_nb201_c10_l050.py', 'short.py')
+    found = composition_of(SEARCH / 'darts_2nd_mobilenet_like_imagenet.py')
+    assert found.base.name == 'darts_mobilenet_like_imagenet.py'
+    assert found.names() == [
+        *('mobilenet_like', 'imagenet', 'darts_2nd', 'mobilenet_like_imagenet'),
+        *('darts_2nd_mobilenet_like', 'darts_2nd_imagenet', 'darts_2nd_mobilenet_like_imagenet'),
+    ]
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('darts_darts_c10', 'rdarts_nb201_digits'),  # written
+        *('rdarts_nb201_c11', 'nb201_c10', 'short', 'rdarts', 'rdarts_', '_short', 'x' * 5000),
+        'rdarts_nb201_c10_short_short',
+        'rdarts_darts_2nd_nb201_c10',
+    ],
+)
+def test_what_is_not_composed(name):
+    assert composition_of(SEARCH / f'{name}.py') is None
+    assert composition_of(SEARCH / name) is None
+
+
+def test_what_is_listed_can_be_read():
+    names = {path.stem for path in composed_configs(SEARCH)}
+    assert {'rdarts_darts_c10', 'darts_nb201_c10_short', 'rdarts_nb201_c10_l050_short'} <= names
+    assert not names & {path.stem for path in SEARCH.glob('*.py')}
+    assert all(is_config(SEARCH / f'{name}.py') for name in names)
+    assert composed_configs(ROOT / 'configs' / 'retrain') != [SEARCH]
+    assert composed_configs(ROOT / 'tests') == []
+
+
+def test_a_written_file_wins(folder):
+    (folder / 'rdarts_darts_c10.py').write_text(
+        "_base_ = ['./darts_darts_c10.py']\ntrain_cfg = dict(max_epochs=7)\n"
+    )
+    assert load_config(folder / 'rdarts_darts_c10.py').train_cfg.max_epochs == 7
+
+
+def test_what_differs_by_space_data_and_method(folder):
+    (folder.parent / '_base_' / 'methods' / 'mine.py').write_text(
+        'work_dir = None\n'
+        'train_cfg = dict(max_epochs=1)\n'
+        'by = dict(\n'
+        '    nb201_c100=dict(train_cfg=dict(max_epochs=4)),\n'
+        '    c100=dict(train_cfg=dict(max_epochs=3)),\n'
+        '    nb201=dict(train_cfg=dict(max_epochs=2)),\n'
+        ')\n'
+    )
+    lengths = {
+        name: load_config(folder / f'mine_{name}.py').train_cfg.max_epochs
+        for name in ('darts_c10', 'nb201_c10', 'darts_c100', 'nb201_c100')
+    }
+    assert lengths == dict(darts_c10=1, nb201_c10=2, darts_c100=3, nb201_c100=4)
+    cfg = load_config(folder / 'mine_nb201_c10.py')
+    assert 'by' not in cfg
+    assert cfg.filename == str(folder / 'mine_nb201_c10.py')
+
+
+def test_by_is_a_dict(folder):
+    (folder.parent / '_base_' / 'methods' / 'mine.py').write_text("by = ['nb201']\n")
+    with pytest.raises(UserError, match=r'mine\.py: by must be a dict'):
+        load_config(folder / 'mine_nb201_c10.py')
+
+
+@pytest.mark.parametrize('base', ['rdarts::search/', f'{SEARCH}/', 'configs/search/'])
+def test_a_users_config_inherits_one(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if base.startswith('configs'):
+        (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    Path('mine.py').write_text(
+        f"_base_ = ['{base}rdarts_nb201_c10_l050_short.py']\n"
+        'default_hooks = dict(architect=dict(lambda_=0.25))\n'
+    )
+    cfg = load_config('mine.py')
+    assert cfg.default_hooks.architect.lambda_ == 0.25
+    assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs, cfg.param_scheduler.T_max) == (15,) * 3
+
+
+def test_epochs_of_a_user_are_over_the_composed_ones(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = ['{SEARCH}/rdarts_nb201_c10.py']\nepochs = 3\n")
+    cfg = load_config(path)
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler.T_max) == (3, 60)
+
+
+def test_mmengine_is_as_before():
+    before = Config._file2dict, Config._get_cfg_path
+    load_config(SEARCH / 'rdarts_darts_c10.py')
+    with pytest.raises(UserError):
+        load_config(SEARCH / 'rdarts_darts_c11.py')
+    assert (Config._file2dict, Config._get_cfg_path) == before
+
+
+def test_a_mistyped_name_may_mean_a_composed_one(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = 'configs/search/rdarts_nb201_c10_l050.py'
+    assert nearest_config(path.replace('l050', 'l05')) == f"did you mean '{path}'?"
+
+
+@pytest.mark.parametrize('kind', ['methods', 'variants'])
+def test_overlays_name_what_there_is(kind, folder):
+    """A name in ``by`` that means nothing would change nothing, in silence."""
+    known = {name for path in composed_configs(SEARCH) for name in composition_of(path).names()}
+    for name in overlays(SEARCH, kind):
+        path = folder.parent / '_base_' / kind / f'{name}.py'
+        path.write_text(f"_base_ = ['{SEARCH}/darts_nb201_c10.py']\n{path.read_text()}")
+        assert set(Config.fromfile(path).get('by', {})) <= known
