@@ -65,7 +65,6 @@ REASON = 'Longer than 400 lines:'
 LONG = {
     'rdarts/benchmarks/nas_bench_201.py',
     'rdarts/deploy/export.py',
-    'rdarts/engine/checkpoint_hook.py',
     'rdarts/models/fused/function.py',
     'rdarts/models/kernels/csrc/fused.cpp',
     'rdarts/models/operations.py',

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from mmengine.dist import all_gather_object, all_reduce, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import is_model_wrapper
@@ -32,12 +29,13 @@ from rdarts.checkpoint.run_state import (
 )
 from rdarts.checkpoint.schema import EntryError, Flag, Items, Spec, Table, check_entry, like
 from rdarts.configuration.declarations import Count, NotNegative, Positive
+from rdarts.engine.stop_signals import StopRequest, agreed
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.registry import HOOKS
 from rdarts.utils.files import sync_folder, write_atomically
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.random_state import get_random_state
-from rdarts.utils.stop_signals import catch_signals, signal_name
+from rdarts.utils.stop_signals import signal_name
 
 
 @HOOKS.register_module()
@@ -99,13 +97,9 @@ class AtomicCheckpointHook(CheckpointHook):
         self.asked = max_keep_ckpts
         self.keep = None if max_keep_ckpts == -1 else max(2, max_keep_ckpts)
         self.dry_run = False  # True: signals stop at once, and nothing is saved
-        self._signal = 0
-        self._doing = ''  # what a signal waits for
+        self.stop = StopRequest()
         self._epoch_saved = 0
         self._val_batches: int | None = None
-        self._speaks = True
-        self._pid = os.getpid()
-        self._handlers: dict[int, Any] = {}
         self._saved_at = time.monotonic()
 
     def before_train(self, runner) -> None:
@@ -125,11 +119,8 @@ class AtomicCheckpointHook(CheckpointHook):
             )
         if is_main_process():
             self._clear(runner)
-        self._pid = os.getpid()
-        self._speaks = is_main_process()
-        self._doing = 'what comes before the first iteration'
-        if not self.dry_run and threading.current_thread() is threading.main_thread():
-            self._handlers = catch_signals(self._note_signal)
+        if not self.dry_run:
+            self.stop.listen(is_main_process(), 'what comes before the first iteration')
 
     def _clear(self, runner) -> None:
         """Half-written files of a killed run, and checkpoints past the one that is resumed."""
@@ -149,7 +140,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 old.unlink()
 
     def after_train(self, runner) -> None:
-        self._restore_handlers()
+        self.stop.release()
         super().after_train(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -258,20 +249,20 @@ class AtomicCheckpointHook(CheckpointHook):
         add_layout(checkpoint)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        self._doing = f'iteration {runner.iter + 1}'
+        self.stop.doing = f'iteration {runner.iter + 1}'
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        stop = self._stop_agreed()
+        stop = self.stop.of_any_rank()
         due = self.iter_interval and (runner.iter + 1) % self.iter_interval == 0
         if self.minutes:
             elapsed = torch.tensor(time.monotonic() - self._saved_at)
-            due = due or self._agreed(elapsed >= 60 * self.minutes)
+            due = due or bool(agreed((elapsed >= 60 * self.minutes).int()))
         if due or stop:
             self._save(runner, epoch=runner.epoch, iteration=runner.iter + 1, epoch_end=False)
         if stop:
             self._stop(stop, f'after iteration {runner.iter + 1}')
         ends = (runner.iter + 1) % len(runner.train_dataloader) == 0
-        self._doing = f'epoch {runner.epoch + 1}' if ends else f'iteration {runner.iter + 2}'
+        self.stop.doing = f'epoch {runner.epoch + 1}' if ends else f'iteration {runner.iter + 2}'
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (
@@ -281,12 +272,9 @@ class AtomicCheckpointHook(CheckpointHook):
             self._epoch_saved = runner.epoch + 1
 
     def before_val(self, runner) -> None:
-        self._doing = f'a batch of the validation of epoch {runner.epoch}'
-        batches = torch.tensor(len(runner.val_dataloader))
-        if get_dist_info()[1] > 1:  # a process may have fewer than another
-            batches = batches.to(_dist_device())
-            all_reduce(batches, 'min')
-        self._val_batches = int(batches)
+        self.stop.doing = f'a batch of the validation of epoch {runner.epoch}'
+        # a process may have fewer than another
+        self._val_batches = int(agreed(torch.tensor(len(runner.val_dataloader)), 'min'))
         self._stop_validation(runner)
 
     def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -294,7 +282,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self._stop_validation(runner, begun=True)
 
     def after_val(self, runner) -> None:
-        self._doing = f'iteration {runner.iter + 1}'
+        self.stop.doing = f'iteration {runner.iter + 1}'
 
     def _stop_validation(self, runner, begun: bool = False) -> None:
         """Stop at a validation, which the resumed run makes up.
@@ -304,7 +292,7 @@ class AtomicCheckpointHook(CheckpointHook):
             begun (bool): Whether the validation has begun, and averaged weights with it.
                 Defaults to False.
         """
-        stop = self._stop_agreed() if hasattr(runner.train_loop, 'validated') else 0
+        stop = self.stop.of_any_rank() if hasattr(runner.train_loop, 'validated') else 0
         if not stop:
             return
         if self._epoch_saved != runner.epoch:
@@ -320,7 +308,7 @@ class AtomicCheckpointHook(CheckpointHook):
         Raises:
             Interrupted: Always.
         """
-        self._restore_handlers()
+        self.stop.release()
         raise Interrupted(
             f'stopped by {signal_name(number)} {where}; '
             'saved: start the same command with --resume to go on',
@@ -375,41 +363,6 @@ class AtomicCheckpointHook(CheckpointHook):
             self._of_ranks = []
         self._saved_at = time.monotonic()
 
-    def _note_signal(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._pid:
-            return  # a forked worker: Ctrl-C is its parent's matter
-        if self._signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        first, self._signal = not self._signal, number
-        if first and self._speaks:
-            line = (
-                f'{signal_name(number)}: stops after {self._doing}, with a checkpoint; '
-                'Ctrl-C again stops at once\n'
-            )
-            with suppress(OSError):  # nobody reads it; `print` is not for handlers of signals
-                os.write(2, (b'\n' if os.isatty(2) else b'') + line.encode())
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
-
-    def _stop_agreed(self) -> int:
-        """The signal that any rank got."""
-        flag = torch.tensor(self._signal)
-        if get_dist_info()[1] > 1:
-            flag = flag.to(_dist_device())
-            all_reduce(flag, 'max')
-        return int(flag)
-
-    def _agreed(self, condition: torch.Tensor) -> bool:
-        """What rank 0 and all others say alike: true where any says so."""
-        flag = condition.int()
-        if get_dist_info()[1] > 1:
-            flag = flag.to(_dist_device())
-            all_reduce(flag, 'max')
-        return bool(flag)
-
 
 def _training_state(runner) -> dict[str, Any]:
     """The random state of this process, as training will need it next."""
@@ -428,43 +381,9 @@ def _gather_ranks(runner) -> list[dict[str, Any]]:
     return all_gather_object(dict(random_state=_training_state(runner), buffers=buffers))
 
 
-def _dist_device() -> torch.device:
-    backend = torch.distributed.get_backend()
-    return torch.device('cuda') if backend == 'nccl' else torch.device('cpu')
-
-
 def last_good_of(runner) -> str:
     """:func:`last_good` of the folder where a run saves its checkpoints, if it does."""
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
     if getattr(hook, 'dry_run', False):
         return 'A dry run saves nothing.'
     return last_good(getattr(hook, 'out_dir', None) or runner.work_dir)
-
-
-# A forked worker, such as mmdet's at VOC's evaluation, is ended by SIGTERM at once. A handler in
-# Python would not do: it may never run where the worker waits for a lock. The signal is held back
-# until the worker has put the handler off, so that none is lost in between.
-_held = threading.local()
-
-
-def _before_fork() -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    if getattr(handler, '__func__', None) is AtomicCheckpointHook._note_signal:
-        _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-
-def _after_fork(child: bool) -> None:
-    mask = getattr(_held, 'mask', None)
-    if mask is not None:
-        _held.mask = None
-        if child:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-if hasattr(os, 'register_at_fork'):  # not on Windows
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=partial(_after_fork, False),
-        after_in_child=partial(_after_fork, True),
-    )

@@ -28,6 +28,7 @@ from rdarts.checkpoint.hub_codec import pack_message_hub, unpack_message_hub
 from rdarts.checkpoint.reading import read_checkpoint, read_named, safe_loaders
 from rdarts.checkpoint.run_state import check_resumable
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
+from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.utils.files import write_atomically
 
@@ -496,8 +497,7 @@ def test_failed_write_keeps_the_old(function, tmp_path, monkeypatch):
     assert [path.name for path in list_checkpoints(tmp_path)] == ['iter_1.pth']
     assert read_checkpoint(tmp_path / 'iter_1.pth')['meta']['iter'] == 1
     assert not list(tmp_path.glob('.*.tmp'))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hook._handlers.get(number, signal.getsignal(number)))
+    hook.stop.release()
 
 
 def test_interrupted_exit_codes():
@@ -557,22 +557,22 @@ def test_no_other_attribute_can_be_had(args, tmp_path):
 
 
 def test_a_second_ctrl_c_stops_while_the_first_is_answered(monkeypatch):
-    hook, said = AtomicCheckpointHook(), []
+    stop, said = StopRequest(), []
 
     def write(number, line):
         said.append(line)
-        hook._note_signal(signal.SIGINT, None)
+        stop.note(signal.SIGINT, None)
 
     monkeypatch.setattr(os, 'write', write)
     with pytest.raises(KeyboardInterrupt):
-        hook._note_signal(signal.SIGINT, None)
+        stop.note(signal.SIGINT, None)
     assert len(said) == 1
 
 
 @pytest.mark.slow
 def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
-    hook = AtomicCheckpointHook()
-    before = {n: signal.signal(n, hook._note_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    stop = StopRequest()
+    before = {n: signal.signal(n, stop.note) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         context = multiprocessing.get_context('fork')
         worker = context.Process(target=time.sleep, args=(60,))
@@ -593,7 +593,7 @@ def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
         with context.Pool(1) as pool:
             assert pool.apply(signal.getsignal, (signal.SIGTERM,)) == signal.SIG_DFL
         os.kill(os.getpid(), signal.SIGTERM)
-        assert hook._signal == signal.SIGTERM
+        assert stop.number == signal.SIGTERM
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
