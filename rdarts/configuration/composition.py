@@ -22,8 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.config import Config
-
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 
@@ -136,6 +134,8 @@ def _without_variants(folder: Path, rest: str) -> str:
 @contextlib.contextmanager
 def composed() -> Iterator[None]:
     """Within, mmengine reads configs that are not written, and those that inherit them."""
+    from mmengine.config import Config  # slow, and dist_train.sh asks for a name alone
+
     with _READING:
         read, find = Config._file2dict, Config._get_cfg_path
 
@@ -165,6 +165,8 @@ def composed() -> Iterator[None]:
 
 def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dict, str, dict]:
     """What mmengine gives of a config that is written: its entries, text and environment."""
+    from mmengine.config import Config
+
     text = found.overlay.read_text(encoding='utf-8-sig')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, found.overlay.name)
