@@ -83,3 +83,12 @@ def test_a_malformed_schedule_is_a_users_error(spec, message):
         Schedule(spec, 'lambda_')
     assert message in str(caught.value) and str(caught.value).startswith('lambda_')
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'zero'),
+    [(0, True), (0.0, True), (0.1, False), (dict(points=[(0, 0), (3, 0.0)]), True),
+     (dict(points=[(0, 0), (3, 1.0)]), False)],
+)  # fmt: skip
+def test_a_schedule_of_zeros_is_zero(spec, zero):
+    assert Schedule(spec, 'x').is_zero is zero
