@@ -211,9 +211,9 @@ class ArchitectHook(Hook):
         check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
         check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')
         optimizer = self._optimizer(runner, alphas)
+        schedulers = self._schedulers(optimizer)  # which add to the optimizer's groups
         self.architect.check_state(state, optimizer, alphas[0].device)
         done = (meta['epoch'], meta['iter'])
-        schedulers = self._schedulers(optimizer)
         check_schedulers(state['schedulers'], schedulers, *done, 'arch.schedulers')
 
     # The step
