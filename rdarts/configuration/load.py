@@ -26,7 +26,7 @@ from rdarts.configuration.type_names import complete_type_names
 from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, published_names
-from rdarts.utils.quiet_log import quiet_log
+from rdarts.utils.logging import quiet_log
 
 VECTOR_HEADS = ('LinearClsHead',)  # ours pools by itself
 

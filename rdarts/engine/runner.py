@@ -29,8 +29,8 @@ from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.utils.files import write_atomically
+from rdarts.utils.logging import quiet_log
 from rdarts.utils.machine_errors import explain_machine
-from rdarts.utils.quiet_log import quiet_log
 from rdarts.utils.ranks import is_main_rank
 
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')

@@ -14,7 +14,7 @@ from rdarts.configuration.notes import add_note
 from rdarts.engine.first_lines import align
 from rdarts.engine.runner import build_runner
 from rdarts.utils.commands import short_path
-from rdarts.utils.quiet_log import quiet_log
+from rdarts.utils.logging import quiet_log
 
 
 def block(text: str) -> dict[str, str]:
