@@ -94,6 +94,8 @@ SEARCH_SPACES = _own('search space', 'rdarts.search_spaces')
 MIXED_OPS = _own('mixed operation', 'rdarts.models.mixed_ops')
 # Candidate operations
 OPERATIONS = _own('operation', 'rdarts.models')
+# How candidate operations run on all edges of a node at once
+FUSED_CANDIDATES = _own('fused candidate', 'rdarts.models.fused.candidates')
 # alpha -> mixing weights
 RELAXATIONS = _own('relaxation', 'rdarts.architect.relaxations')
 # How the gradient of alpha is taken

@@ -28,28 +28,28 @@ from rdarts.models import (
 )
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.fused import function as fused_module
-from rdarts.models.fused.function import recognise
+from rdarts.models.fused.candidates import inverted
 from rdarts.models.kernels import precision, standard_normal
 from rdarts.models.operations import StackedBatchNorm2d
 from rdarts.registry import DISCRETIZERS, MIXED_OPS, OPERATIONS, RELAXATIONS, build
 
 NB201 = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
 FUSED = {
-    'skip_connect': ('identity', 'factorized'),
-    'noise': ('noise', 'noise'),
-    'max_pool_3x3': ('pool', 'pool'),
-    'avg_pool_3x3': ('pool', 'pool'),
-    'nor_conv_1x1': ('matrix', 'factorized'),
-    'nor_conv_3x3': ('dense', 'dense'),
-    'sep_conv_3x3': ('separable', 'separable'),
-    'sep_conv_5x5': ('separable', 'separable'),
-    'sep_conv_7x7': ('separable', 'separable'),
-    'dil_conv_3x3': ('separable', 'separable'),
-    'dil_conv_5x5': ('separable', 'separable'),
-    'dil_conv_7x7': ('separable', 'separable'),
-    'mbconv_k3_e3': ('inverted', 'inverted'),
-    'mbconv_k5_e6': ('inverted', 'inverted'),
-    'mbconv_k7_e3': ('inverted', 'inverted'),
+    'skip_connect': ('Identity', 'Factorized'),
+    'noise': ('Noise', 'Noise'),
+    'max_pool_3x3': ('Pool', 'Pool'),
+    'avg_pool_3x3': ('Pool', 'Pool'),
+    'nor_conv_1x1': ('Folded1x1', 'Factorized'),
+    'nor_conv_3x3': ('Dense', 'Dense'),
+    'sep_conv_3x3': ('Separable', 'Separable'),
+    'sep_conv_5x5': ('Separable', 'Separable'),
+    'sep_conv_7x7': ('Separable', 'Separable'),
+    'dil_conv_3x3': ('Separable', 'Separable'),
+    'dil_conv_5x5': ('Separable', 'Separable'),
+    'dil_conv_7x7': ('Separable', 'Separable'),
+    'mbconv_k3_e3': ('Inverted', 'Inverted'),
+    'mbconv_k5_e6': ('Inverted', 'Inverted'),
+    'mbconv_k7_e3': ('Inverted', 'Inverted'),
 }
 EVERY = (*FUSED, 'none')
 
@@ -220,10 +220,8 @@ def test_every_space_gives_what_plain_gives(path, name, mode):
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input', 'mobilenet_like'])
 def test_a_step_computes_what_it_asks_for(path, recorder, name, opened, monkeypatch):
     products = []
-    product = fused_module._product  # the weight gradients of a bottleneck's 1x1 convolutions
-    monkeypatch.setattr(
-        fused_module, '_product', lambda *args: products.append(1) or product(*args)
-    )
+    product = inverted.weight_grad  # the weight gradients of a bottleneck's 1x1 convolutions
+    monkeypatch.setattr(inverted, 'weight_grad', lambda *args: products.append(1) or product(*args))
     net = make(space_of(name), affine=True)
     found = assert_executions_agree(net, image(4, 8), opened)
     alphas = {f'arch_parameters.{group}.grad' for group in net.arch_parameters}
@@ -362,7 +360,7 @@ def test_every_operation_of_other_channels(path, outputs, stride, affine, mode):
 @pytest.mark.parametrize(('stride', 'column'), [(1, 0), (2, 1)])
 def test_which_operations_are_fused(stride, column):
     mixed = MixedOp([*FUSED], 8, stride=stride)
-    kinds = {name: recognise(name, mixed.operations[name]).kind for name in FUSED}
+    kinds = {name: type(mixed.fused_candidates[name]).__name__ for name in FUSED}
     assert kinds == {name: kinds[column] for name, kinds in FUSED.items()}
 
 
@@ -1201,7 +1199,7 @@ def test_a_subclass_that_mixes_as_usual_is_fanned_out(path, told, monkeypatch):
     assert calls == [1] and not told
 
 
-@pytest.mark.parametrize('execution', ['fused', 'PLAIN', None, 1])
+@pytest.mark.parametrize('execution', ['together', 'PLAIN', None, 1])
 def test_an_unknown_execution(execution):
     message = r"execution must be one of \('plain', 'fused'\), but is "
     with pytest.raises(UserError, match=message) as error:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
-from rdarts.models.fused.function import Plan, fused
+from rdarts.models.fused.candidates.base import find_candidate
+from rdarts.models.fused.function import fused
+from rdarts.models.fused.plan import Plan
 from rdarts.models.operations import (
     EdgeCopies,
     EdgeFunction,
@@ -93,6 +95,9 @@ class MixedOp(nn.Module):
                 for name, edges in count.items()
             }
         )
+        self.fused_candidates = {
+            name: find_candidate(operation) for name, operation in self.operations.items()
+        }
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Mix the candidates of a lone edge.

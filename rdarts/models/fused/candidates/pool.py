@@ -1,0 +1,57 @@
+"""3x3 pooling, with or without a batch norm: one image for all edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from rdarts.models.fused.candidates.base import FusedCandidate, Terms
+from rdarts.models.operations import Parameterless, Pool3x3, StackedBatchNorm2d, StackedSequence
+from rdarts.registry import FUSED_CANDIDATES
+
+
+@FUSED_CANDIDATES.register_module()
+class Pool(FusedCandidate):
+    """y = pool(x), which the edges share.
+
+    Args:
+        pool (Pool3x3): The pool.
+        norms (Sequence[StackedBatchNorm2d]): The batch norm after it, or nothing.
+    """
+
+    def __init__(self, pool: Pool3x3, norms: Sequence[StackedBatchNorm2d]) -> None:
+        self.pool, self.norms = pool, norms
+
+    @classmethod
+    def match(cls, operation: nn.Module) -> Pool | None:
+        layers = list(operation) if type(operation) is StackedSequence else [operation]
+        pool = getattr(layers[0], 'function', None)
+        if not isinstance(layers[0], Parameterless) or not isinstance(pool, Pool3x3):
+            return None
+        norms = layers[1:]
+        fits = len(norms) < 2 and all(isinstance(norm, StackedBatchNorm2d) for norm in norms)
+        return cls(pool, norms) if fits else None
+
+    def forward(self, node, part, params, save) -> Terms:
+        y, moments = node.backend.pool_forward(node.image, self.pool.maximum, self.pool.stride)
+        save(y)
+        return Terms([y] * len(part.edges), moments)
+
+    def recall(self, node, part, params, saved) -> Terms:
+        return Terms([saved.tensors[0]] * len(part.edges))
+
+    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list:
+        (y,) = saved.tensors
+        a, b, c = grad.coefficients.unbind(0)
+        dy = node.like(y)  # of all edges together
+        scales = torch.cat([a, b.sum(0, keepdim=True)])
+        terms = [*grad.images, y]
+        node.backend.mix([dy], [False], terms, [0] * len(terms), scales, c.sum(0, keepdim=True))
+
+        def spread(dx):
+            node.backend.pool_backward(dy, node.image, y, self.pool.maximum, self.pool.stride, dx)
+
+        sink.defer(spread)
+        return []

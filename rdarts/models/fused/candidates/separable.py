@@ -1,0 +1,114 @@
+"""ReLU, depthwise and pointwise convolution, batch norm, any number of times in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from rdarts.models.fused.candidates.base import (
+    FusedCandidate,
+    Terms,
+    conv_args,
+    is_square_conv,
+)
+from rdarts.models.fused.node import cast
+from rdarts.models.kernels import batch_norm_backward
+from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
+from rdarts.registry import FUSED_CANDIDATES
+
+Unit = tuple[StackedConv2d, StackedConv2d, StackedBatchNorm2d]
+
+
+def _is_unit(layers: Sequence[nn.Module]) -> bool:
+    """Whether they are ReLU, depthwise convolution, pointwise convolution and batch norm."""
+    relu, depthwise, pointwise, norm = layers
+    if not is_relu(relu) or not isinstance(norm, StackedBatchNorm2d):
+        return False
+    if not is_square_conv(depthwise) or not is_square_conv(pointwise, 1):
+        return False
+    _, width, depth, size, _ = depthwise.weight.shape
+    point = pointwise.weight.shape[-1] == 1 and conv_args(pointwise)[:2] == (1, 0)
+    single = depth == 1 and depthwise.args['groups'] == width
+    return point and single and size in (3, 5, 7) and width == pointwise.weight.shape[2]
+
+
+@FUSED_CANDIDATES.register_module()
+class Separable(FusedCandidate):
+    """y = P_u D_u relu(norm(... P_1 D_1 relu(x))). What is kept is y of each unit.
+
+    Args:
+        units (Sequence[Unit]): Depthwise and pointwise convolution and batch norm of each.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units, self.norms = units, [norm for _, _, norm in units]
+
+    @classmethod
+    def match(cls, operation: nn.Module) -> Separable | None:
+        if type(operation) is not StackedSequence or len(operation) == 0 or len(operation) % 4:
+            return None
+        layers = list(operation)
+        units = [layers[start : start + 4] for start in range(0, len(layers), 4)]
+        return cls([tuple(unit[1:]) for unit in units]) if all(map(_is_unit, units)) else None
+
+    def parameters(self) -> list[Tensor]:
+        found = []
+        for depthwise, pointwise, norm in self.units:
+            found += [depthwise.weight, pointwise.weight]
+            if norm is not self.norms[-1] and norm.weight is not None:
+                found += [norm.weight, norm.bias]
+        return found
+
+    def _by_unit(self, params: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+        """Depthwise, pointwise and, of a norm within, weight and bias: of each unit."""
+        found, start = [], 0
+        for norm in self.norms:
+            inner = norm is not self.norms[-1] and norm.weight is not None
+            found.append(params[start : start + (4 if inner else 2)])
+            start += len(found[-1])
+        return found
+
+    def forward(self, node, part, params, save) -> Terms:
+        y, scale, shift = node.image, None, None
+        for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
+            conv, _, norm = self.units[unit]
+            weights = (cast(weight, y.dtype) for weight in (depthwise, pointwise))
+            args = (*weights, conv_args(conv))
+            y, moments = node.backend.separable_forward(y, scale, shift, *args)
+            save(y)
+            if norm is not self.norms[-1]:
+                found = node.normalise(part, norm, moments, affine, y[0, ..., 0].numel())
+                scale, shift = found[2:].to(node.dtype)
+                save(found)
+        return Terms(y.unbind(0), moments)
+
+    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+        found: list[Tensor | None] = []
+        g, coefficients, affine_grads = grad.images, grad.coefficients, []
+        params = self._by_unit(params)
+        ys, norms = saved.tensors[::2], saved.tensors[1::2]
+        for unit in reversed(range(len(self.units))):
+            before = norms[unit - 1] if unit else None
+            x = ys[unit - 1] if unit else node.image
+            scales = (None, None) if before is None else before[2:].to(node.dtype)
+            weights = [cast(weight, x.dtype) for weight in params[unit][:2]]
+            args = (x, *scales, *weights, conv_args(self.units[unit][0]))
+            args = (g, ys[unit], cast(coefficients, node.dtype).transpose(0, 1), *args)
+            if before is None:
+
+                def run(into, accumulate, args=args):
+                    return node.backend.separable_backward(*args, into, accumulate, want_weights)
+
+                _, _, *grads = sink.add_before_relu(run)
+                return [*grads, *affine_grads, *found]
+            dx, sums, *grads = node.backend.separable_backward(*args, None, False, want_weights)
+            found = [*grads, *affine_grads, *found]
+            total, product = sums.unbind(1)
+            coefficients, weight_grad = batch_norm_backward(
+                before, saved.batch[unit - 1], x[0, ..., 0].numel(), total, product
+            )
+            is_affine = self.norms[unit - 1].weight is not None
+            affine_grads = [weight_grad, total] if is_affine else []
+            g = dx.unbind(0)
+        raise AssertionError('a separable convolution has a unit')

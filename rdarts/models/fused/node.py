@@ -1,0 +1,118 @@
+"""A node as the candidates of its edges see it: what they read, and facts computed once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rdarts.models.kernels import Backend, standard_normal, to_nchw, to_nhwc
+from rdarts.models.operations import StackedBatchNorm2d
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.plan import Part, Plan
+
+
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """``tensor.to(dtype)``, at no cost where there is nothing to do."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
+
+
+def wide_type(dtype: torch.dtype) -> torch.dtype:
+    """The type of scales and shifts of images of a type."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+class Node:
+    """One forward or backward of the edges that leave a node.
+
+    Args:
+        plan (Plan): What runs.
+        backend (Backend): Whose kernels run.
+        image (Tensor): What the edges read, [N, H, W, C].
+
+    Attributes:
+        dtype (torch.dtype): Of scales, shifts and coefficients.
+        channels (int): Channels O of what the edges give.
+        size (list[int]): Height h and width w of what the edges give.
+        count (int): The number of its pixels, N h w.
+        facts (dict): What the candidates' ``needs`` name, in the forward.
+    """
+
+    def __init__(self, plan: Plan, backend: Backend, image: Tensor) -> None:
+        self.backend, self.image = backend, image
+        self.dtype, self.channels = wide_type(image.dtype), plan.channels
+        self.size = [-(-side // plan.stride) for side in image.shape[1:3]]
+        self.count = image.shape[0] * self.size[0] * self.size[1]
+        self.facts = {}
+
+    def empty(self, channels: int, size: Sequence[int]) -> Tensor:
+        """An uninitialised [N, h, w, channels] of the image's type."""
+        return to_nhwc(self.backend.empty_images(self.image, channels, *size))
+
+    def like(self, image: Tensor) -> Tensor:
+        """An uninitialised tensor of the shape of ``image``, [N, h, w, C]."""
+        return self.empty(image.shape[-1], image.shape[1:3])
+
+    def normalise(
+        self,
+        part: Part,
+        norm: StackedBatchNorm2d,
+        moments: Tensor,
+        affine: Sequence[Tensor],
+        count: int,
+    ) -> Tensor:
+        """What a stacked batch norm does to y, with its running statistics moved in training.
+
+        Args:
+            part (Part): The edges that run.
+            norm (StackedBatchNorm2d): The batch norm.
+            moments (Tensor): Mean and biased variance of y, [E, 2, C] or, where the edges share
+                y, [2, C], in float64.
+            affine (Sequence[Tensor]): Weight and bias, [E, C], or nothing.
+            count (int): The number of pixels of y.
+
+        Returns:
+            Tensor: [4, E, C] in float64: mean, 1 / sqrt(var + eps), scale and shift.
+
+        Raises:
+            ValueError: A channel of a batch has one value, which has no variance.
+        """
+        batch = norm.takes_batch
+        if batch and count == 1:
+            raise ValueError('Expected more than 1 value per channel when training')
+        running = None if norm.running_mean is None else (norm.running_mean, norm.running_var)
+        chosen = range(norm.edges) if part.chosen is None else part.chosen
+        moments = moments if moments.dim() == 3 else moments[None]
+        return self.backend.batch_norm(
+            moments, count, running, affine, norm.momentum, norm.eps, batch, chosen
+        )
+
+
+def _draw_noise(node: Node, plan: Plan) -> dict[int, Tensor]:
+    """N(0, 1) by place, [N, h, w, O] each, drawn in edge order as the plain execution draws it."""
+    places = sorted(
+        place for part in plan.parts if 'noise' in part.candidate.needs for place in part.places
+    )
+    found: dict[int, Tensor] = {}
+    # drawn in NCHW, as plain does
+    scratch = node.empty(node.channels, node.size)
+    scratch = scratch.view(len(scratch), node.channels, *node.size)
+    for place in places:
+        found[place] = node.empty(node.channels, node.size)
+        to_nchw(found[place]).copy_(standard_normal(scratch))
+    return found
+
+
+def _relu_covariance(node: Node, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Mean [C] and covariance [C, C] of relu(x) over pixels, in float64."""
+    return node.backend.relu_covariance(node.image)
+
+
+# What `needs` of a candidate may name
+FACTS: dict[str, Callable[[Node, Plan], object]] = {
+    'noise': _draw_noise,
+    'relu_covariance': _relu_covariance,
+}

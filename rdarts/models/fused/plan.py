@@ -1,0 +1,151 @@
+"""Which candidates of the edges that leave a node run together, and where their rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rdarts.models.fused.candidates.base import FusedCandidate
+
+if TYPE_CHECKING:
+    from rdarts.models.mixed_ops.mixed_op import MixedOp
+
+
+@dataclass
+class Part:
+    """One candidate on the E edges of a node that run it.
+
+    Args:
+        name (str): Of the operation.
+        candidate (FusedCandidate): How it runs.
+        edges (list[int]): Edges of the node.
+        places (list[int]): Place of each edge's mixing weight among those of all edges.
+        chosen (list[int] | None): Rows of the stacked parameters, or None for all.
+        is_extra (bool): Whether it is a term that another part's operation holds, such as its
+            shortcut: the mixing weights are that one's.
+
+    Attributes:
+        rows (slice): Its rows, one an edge, among those of the plan.
+        tensors (slice): Its parameters among those of the plan.
+    """
+
+    name: str
+    candidate: FusedCandidate
+    edges: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    chosen: list[int] | None = None
+    is_extra: bool = False
+
+    def __post_init__(self) -> None:
+        self.rows = self.tensors = slice(0)
+        self.norm = self.candidate.norms[-1] if self.candidate.norms else None
+        self.is_affine = self.norm is not None and self.norm.weight is not None
+        self.num_own = len(self.candidate.parameters())
+
+    def stacked(self) -> list[Tensor]:
+        """The whole stacked parameters: the candidate's, then its last batch norm's."""
+        affine = [self.norm.weight, self.norm.bias] if self.is_affine else []
+        return [*self.candidate.parameters(), *affine]
+
+    def parameters(self) -> list[Tensor]:
+        """The same of the edges that run."""
+        found = self.stacked()
+        return found if self.chosen is None else [tensor[self.chosen] for tensor in found]
+
+
+class Tables(NamedTuple):
+    """What a plan has for each row, on a device.
+
+    Args:
+        places (Tensor): The place of its mixing weight, long.
+        edges (Tensor): Its edge, long.
+        with_norm (Tensor): Whether a batch norm follows, [rows, 1] in float64.
+        unit (Tensor): What stands for the batch norm of a row without one, [4, 1, O].
+    """
+
+    places: Tensor
+    edges: Tensor
+    with_norm: Tensor
+    unit: Tensor
+
+
+class Plan:
+    """How the edges of a mixed operation run together.
+
+    Args:
+        mixed (MixedOp): All edges that leave one node.
+        active (Sequence[Sequence[int]], optional): The candidates of each edge that run.
+            Defaults to all.
+
+    Attributes:
+        parts (list[Part]): What runs fused; candidates that fold come last, as no image of them
+            is among the terms.
+        rest (list[tuple[int, int, str, int]]): What runs edge by edge: edge, place, operation,
+            row.
+    """
+
+    def __init__(self, mixed: MixedOp, active: Sequence[Sequence[int]] | None = None) -> None:
+        self.stride, self.channels = mixed.stride, mixed.out_channels
+        self.num_edges = len(mixed.slots)
+        parts: dict[str, Part] = {}
+        self.rest: list[tuple[int, int, str, int]] = []
+        place = 0
+        for edge, slots in enumerate(mixed.slots):
+            for index, (name, row) in enumerate(slots):
+                if name != 'none' and (active is None or index in active[edge]):
+                    candidate = mixed.fused_candidates[name]
+                    if candidate is None:
+                        self.rest.append((edge, place, name, row))
+                    else:
+                        part = parts.setdefault(name, Part(name, candidate, chosen=[]))
+                        part.edges.append(edge)
+                        part.places.append(place)
+                        part.chosen.append(row)
+                place += 1
+        for name, part in parts.items():
+            if len(part.chosen) == sum(name == n for slots in mixed.slots for n, _ in slots):
+                part.chosen = None
+        extras = [
+            Part(part.name, candidate, part.edges, part.places, is_extra=True)
+            for part in parts.values()
+            for candidate in part.candidate.extras()
+        ]
+        self.parts = sorted([*parts.values(), *extras], key=lambda part: part.candidate.folds)
+        self.needs = sorted({need for part in self.parts for need in part.candidate.needs})
+        self.unfused = sorted({name for _, _, name, _ in self.rest})
+        row = tensor = 0
+        for part in self.parts:
+            ends = row + len(part.edges), tensor + len(part.stacked())
+            part.rows, part.tensors = slice(row, ends[0]), slice(tensor, ends[1])
+            row, tensor = ends
+        self.edge_of = [edge for part in self.parts for edge in part.edges]
+        self.num_images = sum(len(part.edges) for part in self.parts if not part.candidate.folds)
+        self.has_shift = any(part.norm is not None for part in self.parts)
+        self._tables: dict[torch.device, Tables] = {}
+
+    @property
+    def folds(self) -> bool:
+        """Whether there are candidates that fold into a matrix."""
+        return self.num_images < len(self.edge_of)
+
+    def parameters(self) -> list[Tensor]:
+        """The parameters of all parts in order."""
+        return [tensor for part in self.parts for tensor in part.parameters()]
+
+    def tables(self, device: torch.device) -> Tables:
+        """What it has for each row, made once on each device."""
+        if device not in self._tables:
+            places = [place for part in self.parts for place in part.places]
+            normed = [[float(part.norm is not None)] for part in self.parts for _ in part.edges]
+            one = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64, device=device)
+            self._tables[device] = Tables(
+                torch.tensor(places, dtype=torch.long, device=device),
+                torch.tensor(self.edge_of, dtype=torch.long, device=device),
+                torch.tensor(normed, dtype=torch.float64, device=device).view(-1, 1),
+                one[:, None, None].expand(-1, 1, self.channels),
+            )
+        return self._tables[device]

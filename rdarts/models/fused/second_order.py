@@ -1,0 +1,129 @@
+"""Gradients of gradients: the fused function has none of its own, so plain runs once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rdarts.models.fused.plan import Part, Plan
+from rdarts.models.kernels import precision
+from rdarts.utils.logging import tell_once
+
+if TYPE_CHECKING:
+    from rdarts.models.mixed_ops.mixed_op import MixedOp
+
+
+class _Plain(nn.Module):
+    """What the fused function computes, operation by operation, of tensors given to it.
+
+    Args:
+        mixed (MixedOp): The mixed operation; its parameters are replaced by functional_call.
+        plan (Plan): What runs.
+        constants (dict[int, Tensor]): What candidates that depend on nothing gave, by place.
+    """
+
+    def __init__(self, mixed: MixedOp, plan: Plan, constants: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.mixed, self.plan, self.constants = mixed, plan, constants
+        self.train(mixed.training)
+
+    def forward(self, x: Tensor, betas: Tensor) -> list[Tensor]:
+        size = [-(-s // self.plan.stride) for s in x.shape[2:]]
+        outputs = [x.new_zeros(x.shape[0], self.plan.channels, *size)] * self.plan.num_edges
+        for part in self.plan.parts:
+            if part.is_extra:
+                continue  # the operation itself adds it
+            bound = self.mixed.operations[part.name].unbind()
+            chosen = range(len(part.edges)) if part.chosen is None else part.chosen
+            for edge, place, row in zip(part.edges, part.places, chosen, strict=True):
+                constant = self.constants.get(place)
+                term = bound[row](x) if constant is None else constant
+                outputs[edge] = outputs[edge] + betas[place] * term
+        return outputs
+
+
+class _PlainGradient(torch.autograd.Function):
+    """The gradients of :class:`_Plain` as a function that has gradients itself."""
+
+    @staticmethod
+    def forward(ctx, module: _Plain, count: int, *tensors):
+        with torch.enable_grad():
+            leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+            x, betas, *rest = leaves
+            given, grads = rest[:count], rest[count:]
+            with precision.autocast_of(x):
+                outputs = torch.func.functional_call(module, _state(module, given), (x, betas))
+            # The output of an edge on which nothing runs is a constant
+            pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
+            inputs = [x, betas, *given]
+            found = [None] * len(inputs)
+            if pairs:
+                outputs, grads = zip(*pairs, strict=True)
+                found = torch.autograd.grad(
+                    outputs, inputs, grads, create_graph=True, allow_unused=True
+                )
+            found = [
+                torch.zeros_like(tensor) if grad is None else grad
+                for grad, tensor in zip(found, leaves, strict=False)
+            ]
+        ctx.leaves, ctx.found = leaves, found
+        return tuple(grad.detach() for grad in found)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *grads):
+        pairs = [(f, g) for f, g in zip(ctx.found, grads, strict=True) if f.requires_grad]
+        if not pairs:
+            return (None,) * (2 + len(ctx.leaves))
+        outputs, given = zip(*pairs, strict=True)
+        found = torch.autograd.grad(
+            outputs, ctx.leaves, given, retain_graph=True, allow_unused=True
+        )
+        return (None, None, *found)
+
+
+def _state(module: _Plain, given: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The state of a module with the parameters of the plan's rows replaced by ``given``."""
+    names = {id(p): f'mixed.{name}' for name, p in module.mixed.named_parameters()}
+    state = {f'mixed.{k}': b.clone() for k, b in module.mixed.named_buffers()}
+    pairs = [(part, whole) for part in module.plan.parts for whole in part.stacked()]
+    for (part, whole), value in zip(pairs, given, strict=True):
+        state[names[id(whole)]] = _on_rows(part, whole, value)
+    return state
+
+
+def _on_rows(part: Part, whole: Tensor, value: Tensor) -> Tensor:
+    """``value`` on the rows of a part, the stacked parameter on the others."""
+    if part.chosen is None:
+        return value
+    index = (torch.tensor(part.chosen, device=value.device),)
+    return whole.detach().index_put(index, value)
+
+
+def plain_gradients(
+    mixed: MixedOp,
+    plan: Plan,
+    constants: dict[int, Tensor],
+    x: Tensor,
+    betas: Tensor,
+    parameters: Sequence[Tensor],
+    grads: Sequence[Tensor],
+) -> Sequence[Tensor]:
+    """The gradients of x, betas and parameters, as a graph: the plain execution, once more.
+
+    Args:
+        mixed (MixedOp): The mixed operation.
+        plan (Plan): What ran.
+        constants (dict[int, Tensor]): What candidates that depend on nothing gave, [N, O, h, w] by
+            place.
+        x (Tensor): [N, C, H, W].
+        betas (Tensor): The mixing weights of all edges, [places].
+        parameters (Sequence[Tensor]): As :meth:`Plan.parameters` gave them.
+        grads (Sequence[Tensor]): The gradient of each edge's result, [N, O, h, w].
+    """
+    tell_once('gradients of gradients: plain runs for them, as fused has no second derivative')
+    module = _Plain(mixed, plan, constants)
+    return _PlainGradient.apply(module, len(parameters), x, betas, *parameters, *grads)
