@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from helpers import TOOLS, digits_runner
+from helpers import TOOLS, digits_config, digits_runner
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.tiny_search import (
@@ -27,10 +27,12 @@ from test_architect.tiny_search import (
 from rdarts.architect.gradients import average
 from rdarts.architect.regularizers import BatchEntropyDecay, Regularizer
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.check import check_config
 from rdarts.configuration.load import set_amp
 from rdarts.engine import SearchOptimWrapperConstructor
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
+from rdarts.registry import HOOKS
 
 TRAIN, VAL = make_batch(1), make_batch(2)
 BER = dict(type='rdarts.BatchEntropyDecay', lambda_=0)
@@ -384,6 +386,41 @@ def test_lambda_adds_ber_to_any_method(tmp_path, order):
         ends.append(runner.model.backbone.arch_parameters['cell'].clone())
         assert rows(tmp_path / name)[0]['regularizers']['ber']['lambda_'] == 0.5
     assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize(
+    ('options', 'line'),
+    [
+        (dict(lambda_=-0.5), 'lambda_ must be at least 0 unless signed=True, but is -0.5'),
+        (
+            {'lambda_': 0.5, 'regularizers.ber.lambda_': 0.75},
+            'lambda_ is 0.5, but regularizers.ber.lambda_ is 0.75: set one of them',
+        ),
+        (
+            dict(order=2, architect=dict(type='rdarts.Unrolled')),
+            'order does not go with architect=, which names how the gradient is taken',
+        ),
+        ({'regularizers.ber.lambda': 1}, "takes no 'lambda': did you mean 'lambda_'"),
+        ({'regularizers.cost': dict(type='rdarts.ExpectedCosts')}, "did you mean 'ExpectedCost'"),
+        (dict(regularizers=['rdarts.ExpectedCost']), 'regularizers must be a dict'),
+    ],
+)
+def test_a_config_that_says_two_things_is_refused_in_one_line(tmp_path, options, line):
+    settings = {f'default_hooks.architect.{key}': value for key, value in options.items()}
+    with pytest.raises(UserError) as caught:
+        check_config(digits_config(tmp_path, settings).to_dict())
+    assert line in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_config_may_add_to_alphas_loss_by_either_way(tmp_path):
+    for key in ('lambda_', 'regularizers.ber.lambda_'):
+        settings = {'default_hooks.architect.type': 'rdarts.ArchitectHook'}
+        cfg = digits_config(tmp_path, settings)
+        del cfg.default_hooks.architect['lambda_']
+        cfg.merge_from_dict({f'default_hooks.architect.{key}': 0.5})
+        check_config(cfg.to_dict())
+        hook = HOOKS.build(cfg.default_hooks.architect)
+        assert hook.architect.regularizers['ber'].lambda_.at(0) == 0.5
 
 
 # Invariants
@@ -753,6 +790,20 @@ def test_a_lambda_that_is_no_number_from_zero(value):
 
 
 # Checkpoints
+
+
+def test_a_schedule_of_alpha_goes_on_where_the_run_is_resumed(tmp_path):
+    schedule = [dict(type='MultiStepLR', milestones=[1], gamma=0.1)]
+    whole = make_runner(tmp_path / 'whole', arch_param_scheduler=schedule, epochs=2)
+    whole.train()
+    make_runner(tmp_path / 'part', arch_param_scheduler=schedule, epochs=1).train()
+    (path,) = (tmp_path / 'part').glob('*.pth')
+    part = make_runner(tmp_path / 'part', arch_param_scheduler=schedule, epochs=2, resume=str(path))
+    part.train()
+    assert part.iter == 6 and architect_of(part).steps == 6
+    assert all(map(torch.equal, alphas_of(whole), alphas_of(part)))
+    (group,) = architect_of(part).optimizer.param_groups
+    assert group['lr'] == pytest.approx(3e-5) and group['initial_lr'] == 3e-4
 
 
 def test_the_checkpoint_entry_holds_plain_data(tmp_path):
