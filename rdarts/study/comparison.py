@@ -17,6 +17,7 @@ from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
+from rdarts.search_spaces import build_space
 from rdarts.study.figures import (
     Figures,
     look_up,
@@ -115,7 +116,7 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
     for config, space in spaces.items():
         if space is None:
             raise UserError(f'{config} is no search: its backbone has no space')
-    with_table = [str(space) == 'nas_bench_201' for space in spaces.values()]
+    with_table = [build_space(space).table is not None for space in spaces.values()]
     if any(with_table) and not all(with_table):
         raise UserError(
             'runs of different spaces cannot be compared: NAS-Bench-201 is looked up in a table, '

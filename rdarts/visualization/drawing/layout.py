@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype, LayerwiseGenotype, is_text, read_genotype
+from rdarts.genotypes import Genotype, Graph, is_text, read_genotype
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.search_spaces.base import PARAMETER_FREE as FREE_BY_DEFAULT
@@ -96,10 +96,14 @@ def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
     """
     space = space or _registered(genotype.space)
     free = FREE_BY_DEFAULT if space is None else space.parameter_free
-    if isinstance(genotype, LayerwiseGenotype):
-        return _paginate([_layers(genotype, free)])
-    graphs = _graphs(genotype, space)
-    return _paginate([_cell(graph, free, titled=len(graphs) > 1) for graph in graphs])
+    graphs = genotype.graphs(space)
+    titled = len(graphs) > 1
+    return _paginate(
+        [
+            _rows(graph, free) if graph.in_rows else _cell(_plan(graph), free, titled)
+            for graph in graphs
+        ]
+    )
 
 
 def _registered(name: str) -> SearchSpace | None:
@@ -109,48 +113,21 @@ def _registered(name: str) -> SearchSpace | None:
 # From a genotype to graphs
 
 
-def _graphs(genotype: Genotype, space: SearchSpace | None) -> list[_Graph]:
-    if isinstance(genotype, CellGenotype):
-        return [_cell_graph(genotype, name, space) for name in genotype.nodes]
-    edges, node, source = [], 1, 0
-    for operation in genotype.ops:
-        edges.append(_Edge(source, node, operation))
-        source += 1
-        if source == node:
-            node, source = node + 1, 0
-    return [_graph('cell', 1, node, edges, (node - 1,))]
+def _plan(graph: Graph) -> _Graph:
+    """What of a graph is drawn: edges with ``none`` are left out.
 
-
-def _cell_graph(genotype: CellGenotype, name: str, space: SearchSpace | None) -> _Graph:
-    nodes, concat = genotype.nodes[name], genotype.concat[name]
-    if space is not None and name in space.cells:
-        num_inputs = space.cells[name].num_inputs
-    else:
-        # the last node is always part of the output
-        num_inputs = max(concat, default=0) + 1 - len(nodes)
-    last = num_inputs + len(nodes) - 1
-    if not nodes or not concat or min(concat) < 0 or max(concat) > last or num_inputs < 1:
-        raise UserError(f"genotype, cell '{name}': nodes and output do not fit: {list(concat)}")
-    edges = [
-        _Edge(source, target, operation)
-        for target, pairs in enumerate(nodes, num_inputs)
-        for operation, source in pairs
-    ]
-    return _graph(name, num_inputs, num_inputs + len(nodes), edges, concat)
-
-
-def _graph(
-    name: str, num_inputs: int, num_nodes: int, edges: list[_Edge], concat: tuple[int, ...]
-) -> _Graph:
-    for edge in edges:
-        if not 0 <= edge.source < edge.target:
+    Raises:
+        UserError: An edge does not lead from an earlier node to a later one.
+    """
+    for source, target, _ in graph.edges:
+        if not 0 <= source < target:
             raise UserError(
-                f"genotype, cell '{name}': edge {edge.source} -> {edge.target} does not lead "
+                f"genotype, cell '{graph.name}': edge {source} -> {target} does not lead "
                 'from an earlier node to a later one'
             )
-    absent = [(edge.source, edge.target) for edge in edges if edge.operation == 'none']
-    kept = [edge for edge in edges if edge.operation != 'none']
-    return _Graph(name, num_inputs, num_nodes, kept, concat, absent)
+    absent = [(source, target) for source, target, name in graph.edges if name == 'none']
+    kept = [_Edge(*edge) for edge in graph.edges if edge[2] != 'none']
+    return _Graph(graph.name, graph.num_inputs, graph.num_nodes, kept, graph.output, absent)
 
 
 def _look(operation: str, free: Iterable[str]) -> Mapping[str, Any]:
@@ -319,10 +296,10 @@ def _add_bus(
     panel.labels.append(Label((x[columns[max(graph.concat)]] + out) / 2, floor, 'concat', look))
 
 
-def _layers(genotype: LayerwiseGenotype, free: Iterable[str]) -> Panel:
+def _rows(graph: Graph, free: Iterable[str]) -> Panel:
     """Rows of nodes from left to right; the edge between two rows runs back between them."""
     panel = Panel('')
-    layers = genotype.layers
+    layers = [operation for _, _, operation in graph.edges]
     names = ['in 0', *(str(i) for i in range(1, len(layers))), f'out {len(layers)}']
     widths = [max(text_width(name) + 0.2, 0.36) for name in names]
     x, y, row_height = widths[0] / 2, 0.0, NODE_HEIGHT + 2 * LANE
