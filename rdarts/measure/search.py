@@ -17,7 +17,7 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed
 from rdarts.measure.settings import StepSettings
-from rdarts.models.backbones.mobilenet_like_supernet import FIRST_CHANNELS
+from rdarts.models.backbones.mobilenet_like_skeleton import FIRST_CHANNELS
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.mobilenet_like import WIDTHS
 

@@ -11,12 +11,13 @@ from rdarts.configuration.declarations import AboveZero, Among, Count, Index, Po
 from rdarts.genotypes import GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
-from rdarts.models.backbones.mobilenet_like_supernet import (
+from rdarts.models.backbones.mobilenet_like_skeleton import (
     FIRST_CHANNELS,
     LAST_CHANNELS,
     STEM_CHANNELS,
     STEMS,
     check_layerwise,
+    layers,
     stage_strides,
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
@@ -83,30 +84,30 @@ class MobileNetLikeNet(DerivedNet):
         check_layerwise('MobileNetLikeNet', space, stem)
         self.genotype = load_genotype(genotype, space)
         self.stem_type, self.channels = stem, stem_channels
-        first, *strides = stage_strides(space.stages, stem)
+        stages = space.stages
+        first, *strides = stage_strides(stages, stem)
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, norm_eps)
-        names = iter(self.genotype.layers)
         make = PlainLayers()
-        self.stages = nn.ModuleList()
-        width, total = first_channels, first
+        kept: list[list[nn.Module]] = [[] for _ in stages]
+        planned = layers(stages, stem, first_channels)
+        for name, layer in zip(self.genotype.layers, planned, strict=True):
+            number, width, out_width, stride = layer
+            if name != 'skip_connect':
+                kept[number].append(
+                    build_operation(name, make, width, out_width, stride, eps=norm_eps)
+                )
+        self.stages = nn.ModuleList(nn.Sequential(*operations) for operations in kept)
+        total = first
         out_strides, out_widths = [], []
         self._ends = []  # the stage after which each output but the last is ready
-        for number, (stage, stride) in enumerate(zip(space.stages, strides, strict=True)):
+        for number, stride in enumerate(strides):
             if stride == 2 and number:
                 self._ends.append(number - 1)
                 out_strides.append(total)
-                out_widths.append(width)
-            layers = []
-            for index in range(stage.depth):
-                name, step = next(names), 1 if index else stride
-                if name != 'skip_connect':
-                    layers.append(
-                        build_operation(name, make, width, stage.width, step, eps=norm_eps)
-                    )
-                width = stage.width
-            self.stages.append(nn.Sequential(*layers))
+                out_widths.append(stages[number - 1].width)
             total *= stride
-        self._ends.append(len(space.stages) - 1)
+        self._ends.append(len(stages) - 1)
+        width = stages[-1].width
         self.last = conv_bn_relu6(width, last_channels, 1, eps=norm_eps)
         self._set_outputs(
             [*out_strides, total, total],

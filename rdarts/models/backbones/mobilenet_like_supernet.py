@@ -10,45 +10,20 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from rdarts.configuration.declarations import Among, Positive
-from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.mobilenet_like_skeleton import (
+    FIRST_CHANNELS,
+    LAST_CHANNELS,
+    STEM_CHANNELS,
+    STEMS,
+    check_layerwise,
+    layers,
+    stage_strides,
+)
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SearchSpace, SpaceSpec, Stage
+from rdarts.search_spaces import SpaceSpec
 from rdarts.search_spaces.costs import CostTable
-
-STEMS = ('imagenet', 'cifar')
-STEM_CHANNELS, FIRST_CHANNELS, LAST_CHANNELS = 32, 16, 1280
-"""ProxylessNAS's: after the first convolution, the first block, and the last convolution."""
-
-
-def stage_strides(stages: tuple[Stage, ...], stem: str) -> tuple[int, ...]:
-    """Strides of the first convolution and of every stage.
-
-    With ``stem='cifar'`` the first convolution and the first stage of stride 2 have stride 1: a
-    quarter of the whole stride.
-    """
-    strides = [2, *(stage.stride for stage in stages)]
-    if stem == 'cifar':
-        strides[0] = 1
-        if 2 in strides:
-            strides[strides.index(2)] = 1
-    return tuple(strides)
-
-
-def check_layerwise(name: str, space: SearchSpace, stem: str) -> None:
-    """Stages of layers and a known stem.
-
-    Raises:
-        UserError: They are not.
-    """
-    if not space.stages or set(space.cells) != {'layerwise'}:
-        raise UserError(
-            f"space '{space.name}' does not fit {name}: it needs stages of layers "
-            "('mobilenet_like', or a table of that type)"
-        )
-    if stem not in STEMS:
-        raise UserError(f"stem must be 'imagenet' or 'cifar', but is {stem!r}")
 
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
@@ -123,26 +98,23 @@ class MobileNetLikeSupernet(BaseSupernet):
         self._check_costs(stem=stem, first_channels=first_channels)
         self.checkpoint, self.stem_type = checkpoint, stem
         self.channels, self.out_channels = stem_channels, last_channels
-        first, *strides = stage_strides(self.space.stages, stem)
+        stages = self.space.stages
+        first = stage_strides(stages, stem)[0]
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, 1e-5)
-        edges = iter(self.space.cells['layerwise'].edges)
+        edges = self.space.cells['layerwise'].edges
         self.layers = nn.ModuleList()
-        width = first_channels
-        for stage, stride in zip(self.space.stages, strides, strict=True):
-            for index in range(stage.depth):
-                edge = next(edges)
-                mixed = self.build_mixed_op(
-                    edge.candidates,
-                    width,
-                    stage.width,
-                    stride=1 if index else stride,
-                    affine=affine,
-                    track_running_stats=track_running_stats,
-                    labels=[f'{edge.source}_{edge.target}'],
-                )
-                self.layers.append(mixed)
-                width = stage.width
-        self.last = conv_bn_relu6(width, last_channels, 1)
+        for edge, layer in zip(edges, layers(stages, stem, first_channels), strict=True):
+            mixed = self.build_mixed_op(
+                edge.candidates,
+                layer.in_channels,
+                layer.out_channels,
+                stride=layer.stride,
+                affine=affine,
+                track_running_stats=track_running_stats,
+                labels=[f'{edge.source}_{edge.target}'],
+            )
+            self.layers.append(mixed)
+        self.last = conv_bn_relu6(stages[-1].width, last_channels, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features of a batch.
