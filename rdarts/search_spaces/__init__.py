@@ -20,6 +20,7 @@ from rdarts.search_spaces.base import (
     SearchSpace,
     SpaceSpec,
     Stage,
+    dense_cell,
 )
 from rdarts.search_spaces.tables import cell_space, layerwise_space
 
@@ -32,6 +33,7 @@ __all__ = [
     'Stage',
     'build_space',
     'cell_space',
+    'dense_cell',
     'layerwise_space',
 ]
 
