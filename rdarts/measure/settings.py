@@ -9,6 +9,7 @@ from rdarts.errors import UserError, nearest
 
 SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
 EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
+IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
 DEPTHS = dict(nb201=5, mobilenet_like=4)
 DEPTH = 8  # of the other spaces
 

@@ -14,6 +14,7 @@ from helpers import TOOLS, run_tool
 
 from rdarts.cli import run_guarded
 from rdarts.errors import UserError
+from rdarts.measure import cost_table
 from rdarts.models import MobileNetLikeSupernet
 from rdarts.search_spaces import build_space
 
@@ -113,16 +114,16 @@ def test_layers_whose_last_stage_has_layers(run, tmp_path):
     assert code == 0 and 'skip_connect' in printed
 
 
-def test_each_candidate_runs_alone_in_the_format_of_a_network(tool, run, tmp_path, monkeypatch):
+def test_each_candidate_runs_alone_in_the_format_of_a_network(run, tmp_path, monkeypatch):
     seen = []
-    measure = tool.measure
+    measure = cost_table.measure
 
     def note(module, images, args):
         contiguous = images.is_contiguous(memory_format=torch.channels_last)
         seen.append((tuple(images.shape), contiguous or images.is_cuda, module.training))
         return measure(module, images, args)
 
-    monkeypatch.setattr(tool, 'measure', note)
+    monkeypatch.setattr(cost_table, 'measure', note)
     options = ['--repeats', 1, '--batch-size', 2]
     code, data, _ = run(write(tmp_path, (4, 4), (2, 2), (1, 1)), *options)
     assert code == 0 and data['unit'] == 'ms'
@@ -183,10 +184,8 @@ def test_a_pipeline_that_names_no_size(run, tmp_path):
     assert code == 2 and 'gives no size of an image: give --shape C H W' in line
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_measurement(
-    run, tool, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(tool, 'measure', lambda *args: pytest.fail('measured'))
+def test_a_file_that_cannot_be_written_is_told_before_the_measurement(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost_table, 'measure', lambda *args: pytest.fail('measured'))
     (tmp_path / 'folder').mkdir()
     code, _, line = run(write(tmp_path), out='folder')
     assert code == 2 and 'folder cannot be written: it is a folder' in line

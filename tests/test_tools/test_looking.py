@@ -17,6 +17,7 @@ from test_visualization.logs import change_config, change_space
 from rdarts.cli import run_guarded
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.study.cells import read_found
 from rdarts.study.figures import read_evaluation, read_retraining, read_search
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -100,7 +101,7 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
     again = read_evaluation(evaluated, trained)
     assert again['parameters'] == row['parameters']
     assert again['genotype'] == load_genotype('DARTS_V2').to_string()
-    found = runpy.run_path(str(TOOLS / 'analysis' / 'compare_cells.py'))['read_found'](searched)
+    found = read_found(searched)
     assert found == load_genotype(searched)
     command = dict(type='os.system', command=f'touch {marker}')
     for code in (

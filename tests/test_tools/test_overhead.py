@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
-from helpers import TOOLS, digits_runner, run_tool, write_small_search
+from helpers import digits_runner, run_tool, write_small_search
 from mmengine.hooks import Hook
 
-spec = importlib.util.spec_from_file_location('overhead', TOOLS / 'benchmarks' / 'overhead.py')
-overhead = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(overhead)
+from rdarts.measure import overhead
 
 TOOL = 'benchmarks/overhead.py'
 

@@ -11,6 +11,7 @@ from synthetic import write_search
 
 from rdarts.cli import run_guarded
 from rdarts.results.search_run import find_runs
+from rdarts.visualization.plot_files import pictures
 from rdarts.visualization.plots import PLOTS
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -55,7 +56,6 @@ def test_pictures_are_named_by_method_and_seed(tmp_path):
     write_search(tmp_path / 'all' / 'rdarts' / 'seed_11', seed=10, epochs=1)  # by its log
     log = write_search(tmp_path / 'all' / 'old', epochs=1) / 'search_log.jsonl'
     log.write_text(log.read_text().replace('"seed": 0, ', ''))  # of an unknown seed
-    pictures = runpy.run_path(str(TOOLS / 'analysis' / 'plot_search.py'))['pictures']
     named = pictures('edges', find_runs([tmp_path / 'all']), tmp_path, '.png', None)
     assert {file.name: str(run.folder.relative_to(tmp_path / 'all')) for (run,), file in named} == {
         'edges_darts_seed_3.png': 'darts/seed_3',
