@@ -35,16 +35,15 @@ if __name__ == '__main__':
 from rdarts.configuration.options import parse_options
 from rdarts.deploy import export
 from rdarts.deploy.inference import printable
+from rdarts.deploy.trained import Trained, find_run, load_trained
 from rdarts.utils.commands import command
 
 
 def main() -> int:
     args = parse_args()
     export.check_outputs(args.out)
-    config, checkpoint = export.find_run(args.source, args.checkpoint)
-    trained = export.load_trained(
-        config, checkpoint, args.genotype, parse_options(args.cfg_options)
-    )
+    config, checkpoint = find_run(args.source, args.checkpoint)
+    trained = load_trained(config, checkpoint, args.genotype, parse_options(args.cfg_options))
     print(summary(trained), flush=True)
     written = export.export_net(trained.net, trained.description, args.out)
     names = [printable(file.path) for file in written]
@@ -60,7 +59,7 @@ def main() -> int:
     return 0
 
 
-def summary(trained: export.Trained) -> str:
+def summary(trained: Trained) -> str:
     net, description = trained.net, trained.description
     parameters = sum(parameter.numel() for parameter in net.parameters())
     height, width = description.input.size

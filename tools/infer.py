@@ -39,7 +39,6 @@ if __name__ == '__main__':
 import cv2
 
 from rdarts.configuration.options import parse_options
-from rdarts.deploy.export import check_output, find_run, load_trained
 from rdarts.deploy.inference import (
     READERS,
     Prediction,
@@ -49,8 +48,9 @@ from rdarts.deploy.inference import (
     load_exported,
     printable,
 )
+from rdarts.deploy.trained import find_run, load_trained
 from rdarts.errors import UserError
-from rdarts.utils.files import write_atomically
+from rdarts.utils.files import check_output, write_atomically
 
 COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
 

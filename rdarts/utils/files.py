@@ -48,6 +48,26 @@ def read_text(path: str | os.PathLike, max_bytes: int, what: str = '') -> str:
         raise UserError(f'cannot read {named}: not a text file') from None
 
 
+def check_output(path: str | os.PathLike) -> Path:
+    """Make the folder of a file that is to be written, and see that it can be.
+
+    Raises:
+        UserError: It cannot.
+    """
+    path = Path(path)
+    probe = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'')
+        probe.unlink()
+        reason = 'it is a folder' if path.is_dir() else None
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise UserError(f'{path} cannot be written: {reason}')
+    return path
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file whole or not at all.
 

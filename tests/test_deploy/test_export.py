@@ -28,6 +28,7 @@ from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
 from rdarts.configuration.load import load_config
 from rdarts.deploy import export, inference
+from rdarts.deploy import trained as trained_nets
 from rdarts.deploy.description import KEY, Description
 from rdarts.deploy.inference import (
     classify,
@@ -117,8 +118,10 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope='module')
-def trained(runs) -> dict[str, export.Trained]:
-    return {name: export.load_trained(*export.find_run(run)) for name, run in runs.items()}
+def trained(runs) -> dict[str, trained_nets.Trained]:
+    return {
+        name: trained_nets.load_trained(*trained_nets.find_run(run)) for name, run in runs.items()
+    }
 
 
 @pytest.fixture(scope='module')
@@ -283,7 +286,7 @@ def test_a_space_of_ones_own_is_rebuilt(tmp_path):
     genotype = dict(space='own', kind='cell', cells=dict(cell=dict(nodes=nodes, concat=[2])))
     options = {**RUNS['nb201']['options'], 'model.backbone.space': table}
     run = write_retrained(tmp_path / 'run', 'nb201_c100', json.dumps(genotype), options)
-    one, path = export.load_trained(*export.find_run(run)), tmp_path / 'net.safetensors'
+    one, path = trained_nets.load_trained(*trained_nets.find_run(run)), tmp_path / 'net.safetensors'
     export.export_net(one.net, one.description, [path])
     assert json.loads(text_of(path))['network']['space'] == table
     images = images_of('nb201', 2)
@@ -310,7 +313,7 @@ def test_a_cost_table_stays_behind(trained, tmp_path):
     run = write_retrained(tmp_path / 'run', **{**args, 'options': options})
     assert str(costs) in (run / 'config.py').read_text()
     costs.unlink()
-    one = export.load_trained(*export.find_run(run), genotype=args['genotype'])
+    one = trained_nets.load_trained(*trained_nets.find_run(run), genotype=args['genotype'])
     assert one.description == trained['layerwise'].description
     assert one.description.network['space'] == LAYERWISE_SPACE
     path = tmp_path / 'net.safetensors'
@@ -395,7 +398,7 @@ def names_of(folder: Path, options: dict, meta: dict | None = None) -> tuple[str
     args = dict(RUNS['nb201'], config='darts_image_folder', genotype='DARTS_V2')
     args['options'] = {**RUNS['imagenet']['options'], **options}
     run = write_retrained(folder, **args, meta=meta)
-    return export.load_trained(*export.find_run(run)).description.classes
+    return trained_nets.load_trained(*trained_nets.find_run(run)).description.classes
 
 
 @pytest.mark.slow
@@ -436,11 +439,11 @@ def test_a_run_is_found(runs, tmp_path):
     run = runs['nb201']
     config, checkpoint = run / 'config.py', run / 'epoch_1_iter_1.pth'
     for source in (run, config):
-        assert export.find_run(source) == (config, checkpoint)
-        assert export.find_run(source, checkpoint) == (config, checkpoint)
+        assert trained_nets.find_run(source) == (config, checkpoint)
+        assert trained_nets.find_run(source, checkpoint) == (config, checkpoint)
     other = tmp_path / 'other.py'
     other.write_text('')
-    assert export.find_run(other, run) == (other, checkpoint)
+    assert trained_nets.find_run(other, run) == (other, checkpoint)
     for source, text in (
         (tmp_path / 'gone', 'gone: not found'),
         (tmp_path / 'gone.py', 'config not found'),
@@ -449,20 +452,20 @@ def test_a_run_is_found(runs, tmp_path):
         (other, f'no checkpoint in {tmp_path}'),
     ):
         with pytest.raises(UserError, match=text):
-            export.find_run(source)
+            trained_nets.find_run(source)
     with pytest.raises(UserError, match='checkpoint not found'):
-        export.find_run(run, run / 'gone.pth')
+        trained_nets.find_run(run, run / 'gone.pth')
 
 
 def refused(runs: dict, name: str, options: dict, text: str) -> None:
     with pytest.raises(UserError, match=text):
-        export.load_trained(*export.find_run(runs[name]), options=options)
+        trained_nets.load_trained(*trained_nets.find_run(runs[name]), options=options)
 
 
 def test_configs_that_cannot_be_exported(runs, tmp_path):
-    search, (_, checkpoint) = write_small_search(tmp_path), export.find_run(runs['nb201'])
+    search, (_, checkpoint) = write_small_search(tmp_path), trained_nets.find_run(runs['nb201'])
     with pytest.raises(UserError, match=r'small.py is a search: .*train the one that it found'):
-        export.load_trained(search, checkpoint)
+        trained_nets.load_trained(search, checkpoint)
     stacked = {'model.head.type': 'StackedLinearClsHead', 'model.head.mid_channels': [8]}
     refused(runs, 'nb201', stacked, 'over averaged features')
     refused(runs, 'nb201', {'model.neck.type': 'GeneralizedMeanPooling'}, 'GeneralizedMeanPooling')
@@ -483,7 +486,7 @@ def test_noise_has_no_fixed_output(tmp_path):
         cell['nodes'] = [[['noise', 0], ['sep_conv_3x3', 1]] for _ in cell['nodes']]
     run = write_retrained(tmp_path, 'darts_c10', json.dumps(genotype), RUNS['darts']['options'])
     with pytest.raises(UserError, match="the operation 'noise': such a network has no fixed"):
-        export.load_trained(*export.find_run(run))
+        trained_nets.load_trained(*trained_nets.find_run(run))
 
 
 # Files from elsewhere

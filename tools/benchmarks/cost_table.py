@@ -42,8 +42,8 @@ if __name__ == '__main__':
 
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
-from rdarts.deploy.export import check_output
 from rdarts.measure.cost_table import CostSettings, cost_table
+from rdarts.utils.files import check_output
 
 
 def main() -> None:
