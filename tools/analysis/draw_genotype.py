@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 
 from rdarts import cli
-from rdarts.genotypes import is_text
-from rdarts.visualization.drawing.layout import load_drawable
-from rdarts.visualization.drawing.matplotlib import draw_genotype
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +26,11 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    cli.start(parse_args)
+    cli.start(parse_args)  # before the imports below, which take seconds
+
+from rdarts.genotypes import is_text
+from rdarts.visualization.drawing.layout import load_drawable
+from rdarts.visualization.drawing.matplotlib import draw_genotype
 
 
 def main() -> None:
