@@ -9,14 +9,11 @@ from torch import nn
 
 from rdarts.errors import UserError
 from rdarts.models import (
-    AlphaOwner,
     BaseSupernet,
     DARTSSupernet,
     NASBench201Supernet,
-    find_alpha_owner,
 )
 from rdarts.models.kernels import standard_normal
-from rdarts.registry import RELAXATIONS
 
 
 def weight_count(supernet: BaseSupernet) -> int:
@@ -72,7 +69,7 @@ def test_alpha_of_s1_has_a_tensor_for_each_candidate_list():
     assert {a.shape[1] for a in net.arch_parameters.values()} == {2}
 
 
-def test_alpha_starts_at_a_thousandth_of_a_normal_sample_and_closed():
+def test_alpha_starts_at_a_thousandth_of_a_normal_sample_and_frozen():
     torch.manual_seed(4)
     net = NASBench201Supernet(channels=2, cells_per_stage=1)
     torch.manual_seed(4)
@@ -104,7 +101,7 @@ def test_the_weight_step_computes_no_gradient_of_alpha():
     assert all(alpha.grad is None for alpha in net.arch_parameters.values())
 
 
-def test_every_alpha_has_a_gradient_when_it_is_open():
+def test_every_alpha_has_a_gradient_when_it_is_trainable():
     torch.manual_seed(0)
     net = DARTSSupernet('s1', channels=2, num_cells=3)
     alphas = [alpha.requires_grad_() for alpha in net.arch_parameters.values()]
@@ -163,54 +160,6 @@ def test_errors(build, message):
     with pytest.raises(UserError, match=message) as error:
         build()
     assert '\n' not in str(error.value)
-
-
-def test_find_alpha_owner():
-    net = NASBench201Supernet(channels=2, cells_per_stage=1)
-    assert find_alpha_owner(nn.ModuleDict(dict(backbone=net))) is net
-    own = AlphaOwner('nas_bench_201')
-    assert find_alpha_owner(nn.ModuleDict(dict(network=nn.Linear(1, 1), alpha=own))) is own
-    weights = own.expected_weights()['cell']
-    assert weights.shape == (6, 5) and weights.dtype == torch.float64
-    with pytest.raises(UserError, match='needs one owner of alpha.* Linear has 0'):
-        find_alpha_owner(nn.Linear(1, 1))
-    with pytest.raises(UserError, match='ModuleList has 2'):
-        find_alpha_owner(nn.ModuleList([net, NASBench201Supernet(channels=2)]))
-
-
-# The phase of a relaxation
-
-
-@pytest.fixture
-def recorded():
-    phases = []
-
-    class Record(RELAXATIONS.get('Softmax')):
-        def forward(self, arch_parameters, space, phase):
-            phases.append(phase)
-            return super().forward(arch_parameters, space, phase)
-
-    RELAXATIONS.register_module(name='Record', module=Record)
-    yield phases
-    RELAXATIONS.module_dict.pop('Record')
-
-
-def test_relaxations_are_told_the_phase(recorded):
-    net = NASBench201Supernet(channels=2, cells_per_stage=1, relaxation='rdarts.Record')
-    x = torch.randn(2, 3, 8, 8)
-    net(x)
-    with net.alpha_phase():
-        net(x)
-    net(x)
-    net.eval()
-    net(x)
-    with net.alpha_phase():
-        net(x)
-    net.train()
-    with pytest.raises(ZeroDivisionError), net.alpha_phase():
-        raise ZeroDivisionError
-    net(x)
-    assert recorded == ['weights', 'alpha', 'weights', 'eval', 'eval', 'weights']
 
 
 # An independent reference: functions of the entries of the edge state dict
