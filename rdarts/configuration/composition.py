@@ -99,6 +99,24 @@ def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(folder / f'{stem}.py' for stem in (plain | varied) - written)
 
 
+def choices(folder: str | os.PathLike[str]) -> str:
+    """What the names of a folder's configs are made of, in one line; empty without overlays."""
+    folder = Path(folder)
+    methods, variants = overlays(folder, 'methods'), overlays(folder, 'variants')
+    if not methods:
+        return ''
+    stems = {path.stem for path in folder.glob(f'{FIRST}_*.py')}
+    pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in stems]
+    said = dict(
+        methods={FIRST, *methods},
+        spaces={space for space, _, data in pairs if data not in variants},
+        data={data for space, _, data in pairs if data not in variants},
+        variants=set(variants),
+    )
+    lists = '; '.join(f'{key} {", ".join(sorted(names))}' for key, names in said.items() if names)
+    return f'a name is <method>_<space>_<data>[_<variant>]: {lists}'
+
+
 def overlays(folder: Path, kind: str) -> list[str]:
     """The names of the overlays beside a folder of configs, the longest first.
 

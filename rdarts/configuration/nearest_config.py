@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from rdarts.configuration.composition import composed_configs
+from rdarts.configuration.composition import choices, composed_configs
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import closest, likeness
 
@@ -24,7 +24,8 @@ def nearest_config(path: str | os.PathLike) -> str:
         path (str | PathLike): What was given.
 
     Returns:
-        str: ``did you mean 'configs/search/x.py'?``, or where configs are.
+        str: ``did you mean 'configs/search/x.py'?``, what names are made of,
+            or where configs are.
     """
     path = Path(path)
     named = [file for file in _files(path.parent, '*.py') if _is_config(file)]
@@ -39,6 +40,9 @@ def nearest_config(path: str | os.PathLike) -> str:
             # of two folders that hold the name, the one more like the folder that was named
             best = max(found, key=lambda f: likeness(str(f.parent), str(path.parent)))
             return f"did you mean '{best}'?"
+    names = choices(path.parent)
+    if names:
+        return names
     folders = sorted({str(file.parent) for file in (others or named)})
     return f'configs are in {", ".join(folders)}' if folders else 'no configs are near'
 

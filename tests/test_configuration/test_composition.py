@@ -126,6 +126,15 @@ def test_a_mistyped_name_may_mean_a_composed_one(monkeypatch):
     assert nearest_config(path.replace('l050', 'l05')) == f"did you mean '{path}'?"
 
 
+def test_a_name_that_is_like_none_is_told_what_names_are_made_of(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert nearest_config('configs/search/qqq.py') == (
+        'a name is <method>_<space>_<data>[_<variant>]: methods darts, darts_2nd, rdarts; '
+        'spaces darts, mobilenet_like, nb201, s1, s2, s3, s4; data c10, c100, imagenet, in16; '
+        'variants l050, short'
+    )
+
+
 @pytest.mark.parametrize('kind', ['methods', 'variants'])
 def test_overlays_name_what_there_is(kind, folder):
     """A name in ``by`` that means nothing would change nothing, in silence."""
