@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from rdarts.benchmarks.nas_bench_201 import _REQUIRED, _SIZES, OPERATIONS
+from rdarts.benchmarks.nas_bench_201_file import OPERATIONS, REQUIRED, SIZES
 from rdarts.genotypes import DenseCellGenotype
 
 CELLS = [DenseCellGenotype('', ops).to_string() for ops in itertools.product(OPERATIONS, repeat=6)]
@@ -24,12 +24,12 @@ def accuracy_of(index: int, name: str, split: str = 'test', epochs: int = 200) -
 
 def table_lines() -> list[str]:
     """Its lines: the names of the columns, and one cell each."""
-    lines = [','.join(_REQUIRED)]
+    lines = [','.join(REQUIRED)]
     for index, text in enumerate(CELLS):
         row = [str(index), text]
-        for column in _REQUIRED[2:]:
-            if column in _SIZES:
-                base, pointwise, dense = _SIZES[column]
+        for column in REQUIRED[2:]:
+            if column in SIZES:
+                base, pointwise, dense = SIZES[column]
                 counts = [text.count(f'nor_conv_{k}') for k in ('1x1', '3x3')]
                 row.append(f'{base + pointwise * counts[0] + dense * counts[1]:.6f}')
             else:

@@ -14,7 +14,7 @@ def declared(field: str, *more: Any) -> set[str]:
     """What search spaces name in a field of theirs.
 
     Args:
-        field (str): ``'supernet'`` or ``'network'``.
+        field (str): ``'supernet'``, ``'network'`` or ``'config_name'``.
         *more (str | dict | SearchSpace): Spaces beside the registered ones; what is none is left
             out.
     """
@@ -23,7 +23,7 @@ def declared(field: str, *more: Any) -> set[str]:
     for space in (*SEARCH_SPACES.module_dict, *more):
         with contextlib.suppress(UserError):  # one that needs arguments
             names.add(getattr(find_space(space), field))
-    return names - {None}
+    return names - {None, ''}
 
 
 def is_declared(field: str, backbone: Any) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 
 from rdarts.errors import UserError, nearest
 
-SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
 EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
 DEPTHS = dict(nb201=5, mobilenet_like=4)
@@ -19,7 +18,7 @@ class StepSettings:
     """A search step: its space, sizes, and how often it is taken.
 
     Args:
-        space (str): One of ``SPACES``. Defaults to ``'nb201'``.
+        space (str): The ``config_name`` of a registered space. Defaults to ``'nb201'``.
         batch_size (int): Images. Defaults to 64.
         width (int): Channels C; of ``mobilenet_like``, of the first block. Defaults to 16.
         depth (int, optional): Cells a stage, cells, or layers a stage. Defaults to the space's.
@@ -56,8 +55,11 @@ class StepSettings:
         """
         import torch  # slow
 
-        if self.space not in SPACES:
-            raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, SPACES)}")
+        from rdarts.configuration.spaces import declared
+
+        spaces = declared('config_name')
+        if self.space not in spaces:
+            raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, spaces)}")
         depth = DEPTHS.get(self.space, DEPTH) if self.depth is None else self.depth
         threads = torch.get_num_threads() if self.threads is None else self.threads
         found = replace(self, depth=depth, threads=threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rdarts.benchmarks.nas_bench_201 import OPERATIONS
+from rdarts.benchmarks.nas_bench_201_file import OPERATIONS
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 

@@ -14,7 +14,7 @@ import pytest
 from synthetic_table import CELLS, accuracy_of, table_lines
 
 from rdarts.benchmarks import NASBench201, find_table
-from rdarts.benchmarks.nas_bench_201 import _SIZES
+from rdarts.benchmarks.nas_bench_201_file import SIZES
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype
 
@@ -198,7 +198,7 @@ class OfficialAPI:
         counts = [1, *(self.cells[index].count(f'nor_conv_{k}') for k in ('1x1', '3x3'))]
 
         def million(column):
-            return sum(a * b for a, b in zip(counts, _SIZES[column], strict=True))
+            return sum(a * b for a, b in zip(counts, SIZES[column], strict=True))
 
         # as in the official API: with the classifier of that data set
         more = {'cifar10': 0, 'cifar100': 0.00585, 'imagenet16_120': 0.00715}[name]

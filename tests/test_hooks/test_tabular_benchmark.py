@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from synthetic_table import accuracy_of, table_lines
 
 from rdarts.benchmarks import NASBench201
-from rdarts.benchmarks.nas_bench_201 import OPERATIONS
+from rdarts.benchmarks.nas_bench_201_file import OPERATIONS
 from rdarts.errors import UserError
 
 HOOK = dict(type='rdarts.TabularBenchmarkHook')

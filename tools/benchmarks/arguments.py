@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from rdarts.errors import UserError
-from rdarts.measure.settings import EXECUTIONS, SPACES
+from rdarts.measure.settings import EXECUTIONS
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,7 +27,10 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
     """
     parser = Parser(description=description)
     parser.add_argument(
-        '--space', default='nb201', metavar='NAME', help=f'{", ".join(SPACES)} (default: nb201)'
+        '--space',
+        default='nb201',
+        metavar='NAME',
+        help='a space as configs/search names it: darts, s1, mobilenet_like (default: nb201)',
     )
     parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
     parser.add_argument(
