@@ -65,7 +65,7 @@ def test_best_of_each_column(table):
 
 
 def test_lookup_by_string_index_and_genotype_agree(table):
-    genotype = DenseCellGenotype.from_string(CELL)
+    genotype = DenseCellGenotype.from_string(CELL, 'nas_bench_201')
     records = [table.query(key) for key in (CELL, 9930, np.int64(9930), genotype)]
     assert {record.index for record in records} == {9930}
     assert {record.arch_str for record in records} == {CELL}

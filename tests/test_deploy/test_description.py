@@ -10,7 +10,7 @@ from rdarts.deploy.description import FORMAT, Description, planned_network
 from rdarts.errors import UserError
 
 CELL = '|none~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|'
-GENOTYPE = dict(space='nas_bench_201', kind='nas_bench_201', cell=CELL)
+GENOTYPE = dict(space='nas_bench_201', kind='dense_cell', cell=CELL)
 NETWORK = dict(type='NASBench201Net', genotype=GENOTYPE, channels=4, cells_per_stage=1)
 STEPS = [dict(type='resize', size=[32, 32], interpolation='area', library='opencv')]
 INPUT = dict(steps=STEPS, size=[32, 32], channel_order='RGB', mean=[0.0] * 3, std=[1.0] * 3)

@@ -231,7 +231,7 @@ def test_a_space_of_another_form():
 def test_a_genotype_object_or_its_data_or_its_file(tmp_path):
     from rdarts.genotypes import dumps
 
-    genotype = DenseCellGenotype.from_string(CELL)
+    genotype = DenseCellGenotype.from_string(CELL, 'nas_bench_201')
     path = tmp_path / 'genotype.json'
     path.write_text(dumps(genotype))
     for source in (genotype, genotype.to_dict(), path, str(path)):
