@@ -61,7 +61,7 @@ def build_net(
     genotype = load_genotype(genotype, space)
     kwargs.update(space=genotype.space if space is None else space)
     space = build_space(kwargs['space'])
-    kind = _declared(space, 'network')
+    kind = declared_class(space, 'network')
     if space.stems:
         kwargs.update(stem=stem)
     if not auxiliary:
@@ -94,11 +94,19 @@ def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classi
 
     check_sizes(num_classes=num_classes)
     space = build_space(space)
-    return Classifier(_call(_declared(space, 'supernet'), space=space, **kwargs), num_classes)
+    return Classifier(_call(declared_class(space, 'supernet'), space=space, **kwargs), num_classes)
 
 
-def _declared(space: SearchSpace, what: str) -> type[nn.Module]:
-    """The class that a space declares as its ``'supernet'`` or ``'network'``."""
+def declared_class(space: SearchSpace, what: str) -> type[nn.Module]:
+    """The class that a space declares.
+
+    Args:
+        space (SearchSpace): The space.
+        what (str): ``'supernet'`` or ``'network'``.
+
+    Raises:
+        UserError: It declares none, or one that is not known.
+    """
     import rdarts.models  # noqa: F401  (registers ours, without those that need mmpretrain)
     from rdarts.registry import MODELS, lookup
 

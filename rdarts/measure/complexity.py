@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import statistics
 import subprocess
 import time
@@ -16,15 +17,17 @@ from torch import Tensor, nn
 
 from rdarts.apis import build_net
 from rdarts.apis.dry_run import count_macs
+from rdarts.apis.networks import declared_class
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
 from rdarts.errors import RunFailed, UserError
-from rdarts.genotypes import CellGenotype, LayerwiseGenotype, load_genotype
+from rdarts.genotypes import load_genotype
 from rdarts.measure.counts import count_activations, count_all
 from rdarts.measure.describe import cpu_model
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
 from rdarts.registry import MODELS
+from rdarts.search_spaces import build_space
 
 
 @dataclass(frozen=True)
@@ -148,11 +151,11 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
     large = min(settings.shape[1:]) >= IMAGENET_FROM
     stem = 'imagenet' if large else 'cifar'
     classes = settings.num_classes or (1000 if large else 10)
-    layers = isinstance(genotype, LayerwiseGenotype)
-    if layers and (settings.width or settings.depth):
+    takes = inspect.signature(declared_class(build_space(genotype.space), 'network')).parameters
+    depth = next((name for name in ('num_cells', 'cells_per_stage') if name in takes), None)
+    if depth is None and (settings.width or settings.depth):
         raise UserError("--width and --depth are of cells: those of layers are its space's")
-    depth = 'num_cells' if isinstance(genotype, CellGenotype) else 'cells_per_stage'
-    sizes = {} if layers else {'channels': settings.width, depth: settings.depth}
+    sizes = {} if depth is None else {'channels': settings.width, depth: settings.depth}
     net = build_net(
         genotype,
         classes,
@@ -162,7 +165,7 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
     )
     backbone = net.backbone
     what = f'{len(genotype.operations())} layers'
-    if not layers:
+    if depth is not None:
         what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
 

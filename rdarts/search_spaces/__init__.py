@@ -21,6 +21,7 @@ from rdarts.search_spaces.base import (
     SpaceSpec,
     Stage,
     dense_cell,
+    has_normal_and_reduce,
 )
 from rdarts.search_spaces.tables import cell_space, layerwise_space
 
@@ -34,6 +35,7 @@ __all__ = [
     'build_space',
     'cell_space',
     'dense_cell',
+    'has_normal_and_reduce',
     'layerwise_space',
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -184,6 +184,11 @@ class SearchSpace:
             if group.cell == cell and group.kind == 'op':
                 place.update({edge: (group.name, row) for row, edge in enumerate(group.edges)})
         return [place[edge] for edge in range(len(self.cells[cell].edges))]
+
+
+def has_normal_and_reduce(cells: Collection[str]) -> bool:
+    """Whether the cell types are those of the DARTS space."""
+    return set(cells) == {'normal', 'reduce'}
 
 
 def dense_cell(

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from rdarts.errors import UserError, nearest
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces import darts, nas_bench_201
-from rdarts.search_spaces.base import PARAMETER_FREE, CellTopology, Edge, SearchSpace, dense_cell
+from rdarts.search_spaces.base import (
+    PARAMETER_FREE,
+    CellTopology,
+    Edge,
+    SearchSpace,
+    dense_cell,
+    has_normal_and_reduce,
+)
 from rdarts.search_spaces.belongings import Belongings, read_belongings
 
 
@@ -132,7 +139,7 @@ def cell_space(
                 f'{nearest(operation, known)}'
             )
     defaults = nas_bench_201.BELONGS
-    if set(topologies) == {'normal', 'reduce'}:
+    if has_normal_and_reduce(topologies):
         defaults = darts.BELONGS
     concat = any(topology.output == 'concat' for topology in topologies.values())
     return SearchSpace(

@@ -24,7 +24,7 @@ from rdarts.models.operations import (
     relu_conv_bn,
 )
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SpaceSpec, build_space
+from rdarts.search_spaces import SpaceSpec, build_space, has_normal_and_reduce
 
 SIZES = {'cifar': (36, 20), 'imagenet': (48, 14)}
 """Published channels and cells of each stem."""
@@ -153,10 +153,8 @@ class DARTSNet(DerivedNet):
             raise UserError(f'drop_path must be from 0 to below 1, but is {drop_path!r}')
         self.genotype = load_genotype(genotype, space)
         space = build_space(self.genotype.space if space is None else space)
-        if not isinstance(self.genotype, CellGenotype) or set(self.genotype.nodes) != {
-            'normal',
-            'reduce',
-        }:
+        cells = self.genotype.operations_by_cell()
+        if not isinstance(self.genotype, CellGenotype) or not has_normal_and_reduce(cells):
             raise UserError(
                 f"DARTSNet needs a genotype of the cell types 'normal' and 'reduce', but this is "
                 f"of the space '{self.genotype.space}'"

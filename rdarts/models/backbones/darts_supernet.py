@@ -15,7 +15,7 @@ from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imag
 from rdarts.models.fused.preprocess import preprocess, takes_nodes
 from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SpaceSpec
+from rdarts.search_spaces import SpaceSpec, has_normal_and_reduce
 
 STEM_MULTIPLIER = 3
 
@@ -56,7 +56,7 @@ class DARTSSupernet(BaseSupernet):
         super().__init__(space, **kwargs)
         check_sizes(in_channels=in_channels, channels=channels, num_cells=num_cells)
         cells = self.space.cells
-        fits = set(cells) == {'normal', 'reduce'} and all(
+        fits = has_normal_and_reduce(cells) and all(
             cell.num_inputs == 2 and cell.output == 'concat' for cell in cells.values()
         )
         if not fits:
