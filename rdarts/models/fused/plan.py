@@ -138,14 +138,17 @@ class Plan:
 
     def tables(self, device: torch.device) -> Tables:
         """What it has for each row, made once on each device."""
-        if device not in self._tables:
-            places = [place for part in self.parts for place in part.places]
-            normed = [[float(part.norm is not None)] for part in self.parts for _ in part.edges]
-            one = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64, device=device)
-            self._tables[device] = Tables(
-                torch.tensor(places, dtype=torch.long, device=device),
-                torch.tensor(self.edge_of, dtype=torch.long, device=device),
-                torch.tensor(normed, dtype=torch.float64, device=device).view(-1, 1),
-                one[:, None, None].expand(-1, 1, self.channels),
-            )
-        return self._tables[device]
+        if device in self._tables:
+            return self._tables[device]
+        places = [place for part in self.parts for place in part.places]
+        normed = [[float(part.norm is not None)] for part in self.parts for _ in part.edges]
+        one = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64, device=device)
+        tables = Tables(
+            torch.tensor(places, dtype=torch.long, device=device),
+            torch.tensor(self.edge_of, dtype=torch.long, device=device),
+            torch.tensor(normed, dtype=torch.float64, device=device).view(-1, 1),
+            one[:, None, None].expand(-1, 1, self.channels),
+        )
+        if not torch.compiler.is_compiling():  # what is traced must not leave its graph
+            self._tables[device] = tables
+        return tables

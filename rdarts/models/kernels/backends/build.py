@@ -1,6 +1,6 @@
 """Compiling the C++ kernels, and where the result is kept.
 
-``csrc/fused.cpp`` is compiled at its first use where a compiler is there. ``RDARTS_NATIVE=0``
+``csrc/`` is compiled, as one unit, at its first use where a compiler is there. ``RDARTS_NATIVE=0``
 leaves it out; nothing needs it.
 """
 
@@ -20,7 +20,10 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
-SOURCE = Path(__file__).resolve().parent.parent / 'csrc' / 'fused.cpp'
+from rdarts.models.kernels.backends import fake
+
+SOURCES = Path(__file__).resolve().parent.parent / 'csrc'
+UNIT = SOURCES / 'register.cpp'  # includes the others
 
 
 def cache_folder() -> Path:
@@ -57,7 +60,7 @@ def _compile(compiler: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         output = Path(folder) / target.name
-        places = [f'-I{package / "include"}', str(SOURCE), '-o', str(output)]
+        places = [f'-I{package / "include"}', str(UNIT), '-o', str(output)]
         # the libraries come last: a linker looks for what stands before them
         command = [compiler, *places, f'-L{package / "lib"}', *_flags()]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
@@ -85,7 +88,8 @@ def _library(compiler: str | None) -> Path:
     Its name says source, PyTorch and CPU, and then compiler, its version and its flags. Without a
     compiler that works, the newest of this source, PyTorch and CPU is taken, if there is one.
     """
-    source = SOURCE.read_text(encoding='utf-8')
+    files = sorted(path for path in SOURCES.iterdir() if path.suffix in ('.cpp', '.h'))
+    source = '\n'.join(path.read_text(encoding='utf-8') for path in files)
     name = f'fused_{_digest(source, torch.__version__, _cpu(), sys.platform)}'
     suffix = importlib.machinery.EXTENSION_SUFFIXES[-1]
     version = None if compiler is None else _version(compiler)
@@ -118,6 +122,7 @@ def load_library() -> str | None:
             print_log('compiling the kernels of fused: about half a minute, once', 'current')
             _compile(compiler, library)
         torch.ops.load_library(str(library))
+        fake.register()
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         lines = (getattr(error, 'stderr', None) or str(error)).strip().splitlines() or [repr(error)]
         return next((line for line in lines if 'error' in line), lines[0])

@@ -95,9 +95,12 @@ class CppBackend(TorchBackend):
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         layer = (x, scale, shift, depthwise, pointwise, *conv)
-        return torch.ops.rdarts.separable_backward(
+        dx, sums, *grads = torch.ops.rdarts.separable_backward(
             list(g), y, coefficients, *layer, into, accumulate, weights
         )
+        if into is not None:
+            dx, sums = into, None
+        return dx, sums, *(grads if weights else (None, None))
 
     def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         return torch.ops.rdarts.relu6_forward(x, scale, shift)
@@ -151,7 +154,10 @@ class CppBackend(TorchBackend):
     def mix_sums(
         self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        return torch.ops.rdarts.mix_sums(list(g), list(terms), list(edge_of), x)
+        products, totals, matrices = torch.ops.rdarts.mix_sums(
+            list(g), list(terms), list(edge_of), x
+        )
+        return products, totals, None if x is None else matrices
 
     def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ops.rdarts.relu_covariance(x)

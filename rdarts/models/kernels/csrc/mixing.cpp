@@ -1,0 +1,362 @@
+// The mixture of the candidates of an edge, its sums for the backward, and the gradient of what
+// the edges read.
+
+#include "tensors.h"
+
+namespace {
+
+// Terms of one edge in a block of pixels.
+template <typename T>
+struct Terms {
+  std::vector<const T*> from;
+  std::vector<int64_t> pixel;
+  std::vector<const T*> scale;
+  std::vector<T*> product;
+};
+
+// out (+)= shift + sum of NT terms, scaled.
+template <typename T, int NT>
+void mix_block(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumulate, const T* shift,
+               const Terms<T>& terms, size_t first, int64_t offset) {
+  constexpr int64_t L = Lanes<T>::count;
+  for (int64_t i = 0; i < c; i += L) {
+    Vec<T> scale[NT];
+    const T* from[NT];
+    int64_t step[NT];
+#pragma GCC unroll 4
+    for (int t = 0; t < NT; t++) {
+      scale[t] = load(terms.scale[first + t] + i);
+      step[t] = terms.pixel[first + t];
+      from[t] = terms.from[first + t] + offset * step[t] + i;
+    }
+    const Vec<T> base = shift ? load(shift + i) : Vec<T>{};
+    T* to = out + i;
+    for (int64_t p = 0; p < pixels; p++) {
+      Vec<T> sum = accumulate ? base + load(to) : base;
+#pragma GCC unroll 4
+      for (int t = 0; t < NT; t++) {
+        sum += scale[t] * load(from[t]);
+        from[t] += step[t];
+      }
+      store(to, sum);
+      to += out_pixel;
+    }
+  }
+}
+
+template <typename T>
+void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumulate, const T* shift,
+              const Terms<T>& terms, int64_t offset) {
+  size_t first = 0;
+  do {
+    const size_t count = std::min<size_t>(4, terms.from.size() - first);
+    auto* run = count == 4   ? mix_block<T, 4>
+                : count == 3 ? mix_block<T, 3>
+                : count == 2 ? mix_block<T, 2>
+                : count == 1 ? mix_block<T, 1>
+                             : mix_block<T, 0>;
+    run(pixels, c, out, out_pixel, accumulate, shift, terms, first, offset);
+    first += count;
+    accumulate = true;
+    shift = nullptr;
+  } while (first < terms.from.size());
+}
+
+// total += sum_p g[p], product[t] += sum_p g[p] term[t][p], for NT terms.
+template <typename T, int NT>
+void sums_block(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms,
+                size_t first, int64_t offset) {
+  constexpr int64_t L = Lanes<T>::count;
+  for (int64_t i = 0; i < c; i += L) {
+    Vec<T> sum[NT + 1], other[NT + 1];
+    const T* from[NT + 1];
+    int64_t step[NT + 1];
+    sum[NT] = other[NT] = Vec<T>{};
+#pragma GCC unroll 4
+    for (int t = 0; t < NT; t++) {
+      sum[t] = other[t] = Vec<T>{};
+      step[t] = terms.pixel[first + t];
+      from[t] = terms.from[first + t] + offset * step[t] + i;
+    }
+    const T* at = g + i;
+    int64_t p = 0;
+    for (; p + 2 <= pixels; p += 2) {  // two sums each: additions do not wait for each other
+      const Vec<T> g0 = load(at), g1 = load(at + g_pixel);
+      at += 2 * g_pixel;
+      sum[NT] += g0;
+      other[NT] += g1;
+#pragma GCC unroll 4
+      for (int t = 0; t < NT; t++) {
+        sum[t] += g0 * load(from[t]);
+        other[t] += g1 * load(from[t] + step[t]);
+        from[t] += 2 * step[t];
+      }
+    }
+    if (p < pixels) {
+      const Vec<T> g0 = load(at);
+      sum[NT] += g0;
+#pragma GCC unroll 4
+      for (int t = 0; t < NT; t++) sum[t] += g0 * load(from[t]);
+    }
+    if (total) store(total + i, load(total + i) + sum[NT] + other[NT]);
+#pragma GCC unroll 4
+    for (int t = 0; t < NT; t++) {
+      T* product = terms.product[first + t] + i;
+      store(product, load(product) + sum[t] + other[t]);
+    }
+  }
+}
+
+template <typename T>
+void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms,
+               int64_t offset) {
+  size_t first = 0;
+  do {
+    const size_t count = std::min<size_t>(4, terms.from.size() - first);
+    auto* run = count == 4   ? sums_block<T, 4>
+                : count == 3 ? sums_block<T, 3>
+                : count == 2 ? sums_block<T, 2>
+                : count == 1 ? sums_block<T, 1>
+                             : sums_block<T, 0>;
+    run(pixels, c, g, g_pixel, total, terms, first, offset);
+    first += count;
+    total = nullptr;
+  } while (first < terms.from.size());
+}
+
+// outs[j] = sum over terms t of edge j of scales[t] * terms[t] + shifts[j]
+//           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j].
+void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntArrayRef edge_of, const Tensor& scales_,
+         const optional<Tensor>& shifts_, const optional<Tensor>& x, const optional<Tensor>& matrices_) {
+  const Tensor scales = whole(scales_);
+  const auto shifts = whole(shifts_), matrices = whole(matrices_);
+  const Image shape = shape_of(outs[0]);
+  const int64_t c = shape.c, size = shape.h * shape.w;
+  over_real(outs[0], [&](auto real) {
+    using T = decltype(real);
+    constexpr int64_t L = Lanes<T>::count;
+    const T* s = scales.const_data_ptr<T>();
+    const T* b = shifts ? shifts->const_data_ptr<T>() : nullptr;
+    std::vector<Buffer<T>> right;
+    if (matrices)
+      for (size_t j = 0; j < outs.size(); j++)
+        right.push_back(transposed(matrices->const_data_ptr<T>() + j * c * c, c, c));
+    std::vector<Terms<T>> of(outs.size());
+    for (size_t t = 0; t < terms.size(); t++) {
+      of[edge_of[t]].from.push_back(terms[t].const_data_ptr<T>());
+      of[edge_of[t]].pixel.push_back(shape_of(terms[t]).pixel);
+      of[edge_of[t]].scale.push_back(s + t * c);
+    }
+    std::vector<T*> to;
+    std::vector<int64_t> to_pixel;
+    for (const Tensor& t : outs) {
+      to.push_back(t.mutable_data_ptr<T>());
+      to_pixel.push_back(shape_of(t).pixel);
+    }
+    const T* xs = x ? x->const_data_ptr<T>() : nullptr;
+    const int64_t block = block_of(c);
+    const int64_t blocks = (size + block - 1) / block;
+    at::parallel_for(0, shape.n * blocks, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> active(matrices ? block * c : 0);
+      for (int64_t task = begin; task < end; task++) {
+        const int64_t first = task / blocks * size + task % blocks * block;
+        const int64_t pixels = std::min(block, size - task % blocks * block);
+        if (matrices) {
+          const T* at = xs + first * c;
+          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(at + i)));
+        }
+        for (size_t j = 0; j < outs.size(); j++) {
+          T* out = to[j] + first * to_pixel[j];
+          mix_edge<T>(pixels, c, out, to_pixel[j], accumulate[j], b ? b + j * c : nullptr, of[j], first);
+          if (matrices) gemm<T>(pixels, c, c, active.data(), c, right[j].data(), out, to_pixel[j], true);
+        }
+      }
+    });
+  });
+}
+
+// The gradients of mix for its scales, shifts and matrices: sums over pixels of g[j] terms[t],
+// [T, C]; of g[j], [J, C]; and g[j]' relu(x), [J, C, C]. Sums are in float64.
+std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::IntArrayRef edge_of,
+                                            const optional<Tensor>& x) {
+  const Image shape = shape_of(g[0]);
+  const int64_t c = shape.c, size = shape.h * shape.w;
+  const int64_t count = terms.size(), edges = g.size();
+  const int threads = at::get_num_threads();
+  std::vector<std::vector<double>> products(threads, std::vector<double>(count * c, 0.0)),
+      plain(threads, std::vector<double>(edges * c, 0.0)),
+      matrices(threads, std::vector<double>(x ? edges * c * c : 0, 0.0));
+  over_real(g[0], [&](auto real) {
+    using T = decltype(real);
+    constexpr int64_t L = Lanes<T>::count;
+    std::vector<const T*> gs;
+    std::vector<int64_t> g_pixel;
+    for (const Tensor& t : g) {
+      gs.push_back(t.const_data_ptr<T>());
+      g_pixel.push_back(shape_of(t).pixel);
+    }
+    std::vector<Terms<T>> given(edges);
+    for (int64_t t = 0; t < count; t++) {
+      given[edge_of[t]].from.push_back(terms[t].const_data_ptr<T>());
+      given[edge_of[t]].pixel.push_back(shape_of(terms[t]).pixel);
+    }
+    const T* xs = x ? x->const_data_ptr<T>() : nullptr;
+    const int64_t block = block_of(c);
+    at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
+      const int me = at::get_thread_num();
+      Buffer<T> active(x ? block * c : 0), part_t(count * c), part_g(edges * c);
+      Buffer<T> part_m(x ? edges * c * c : 0);
+      std::vector<Terms<T>> of = given;
+      for (int64_t t = 0; t < count; t++) of[edge_of[t]].product.push_back(part_t.data() + t * c);
+      for (int64_t n = begin; n < end; n++) {
+        std::fill(part_t.begin(), part_t.end(), T(0));
+        std::fill(part_g.begin(), part_g.end(), T(0));
+        std::fill(part_m.begin(), part_m.end(), T(0));
+        for (int64_t top = 0; top < size; top += block) {
+          const int64_t first = n * size + top, pixels = std::min(block, size - top);
+          if (x)
+            for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first * c + i)));
+          for (int64_t j = 0; j < edges; j++) {
+            const T* at = gs[j] + first * g_pixel[j];
+            sums_edge<T>(pixels, c, at, g_pixel[j], part_g.data() + j * c, of[j], first);
+            if (x) gram<T>(pixels, at, g_pixel[j], c, active.data(), c, c, part_m.data() + j * c * c);
+          }
+        }
+        add_to(products[me].data(), part_t.data(), count * c);
+        add_to(plain[me].data(), part_g.data(), edges * c);
+        if (x) add_to(matrices[me].data(), part_m.data(), edges * c * c);
+      }
+    });
+  });
+  return {reduced(products, {count, c}, g[0], true), reduced(plain, {edges, c}, g[0], true),
+          x ? reduced(matrices, {edges, c, c}, g[0], true) : nothing(g[0])};
+}
+
+// Mean [C] and covariance [C, C] over pixels of relu(x), in float64.
+std::tuple<Tensor, Tensor> relu_covariance(const Tensor& x) {
+  const Image shape = shape_of(x);
+  const int64_t c = shape.c, size = shape.h * shape.w, count = shape.n * size;
+  const int threads = at::get_num_threads();
+  std::vector<std::vector<double>> total(threads, std::vector<double>(c, 0.0)),
+      products(threads, std::vector<double>(c * c, 0.0));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    constexpr int64_t L = Lanes<T>::count;
+    const T* xs = x.const_data_ptr<T>();
+    const int64_t block = block_of(c);
+    at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
+      const int me = at::get_thread_num();
+      Buffer<T> active(block * c), part(c), part_m(c * c);
+      for (int64_t n = begin; n < end; n++) {
+        std::fill(part.begin(), part.end(), T(0));
+        std::fill(part_m.begin(), part_m.end(), T(0));
+        for (int64_t top = 0; top < size; top += block) {
+          const int64_t first = (n * size + top) * c, pixels = std::min(block, size - top);
+          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first + i)));
+          sums<T>(pixels, c, active.data(), c, active.data(), c, part.data(), nullptr);
+          gram<T>(pixels, active.data(), c, c, active.data(), c, c, part_m.data());
+        }
+        add_to(total[me].data(), part.data(), c);
+        add_to(products[me].data(), part_m.data(), c * c);
+      }
+    });
+  });
+  Tensor mean = reduced(total, {c}, x, true), covariance = reduced(products, {c, c}, x, true);
+  double* m = mean.mutable_data_ptr<double>();
+  double* s = covariance.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < c; i++) m[i] /= count;
+  for (int64_t i = 0; i < c; i++)
+    for (int64_t j = 0; j < c; j++) s[i * c + j] = s[i * c + j] / count - m[i] * m[j];
+  return {mean, covariance};
+}
+
+// Mean and biased variance of y's channels, [2, C], in float64.
+Tensor moments(const Tensor& y) {
+  const Image shape = shape_of(y);
+  const int64_t c = shape.c, size = shape.h * shape.w;
+  const int threads = at::get_num_threads();
+  std::vector<std::vector<double>> total(threads, std::vector<double>(2 * c, 0.0));
+  over_real(y, [&](auto real) {
+    using T = decltype(real);
+    const T* ys = y.const_data_ptr<T>();
+    at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> part(2 * c);
+      const int64_t block = block_of(c);
+      for (int64_t n = begin; n < end; n++) {
+        std::fill(part.begin(), part.end(), T(0));
+        for (int64_t top = 0; top < size; top += block) {
+          const T* at = ys + (n * size + top) * shape.pixel;
+          sums<T>(std::min(block, size - top), c, at, shape.pixel, at, shape.pixel, part.data(),
+                  part.data() + c);
+        }
+        add_to(total[at::get_thread_num()].data(), part.data(), 2 * c);
+      }
+    });
+  });
+  return moments_of(total, {2, c}, shape.n * size, y);
+}
+
+// dx = sum_j skips[j] g[j] + [x > 0] * (dr + sum_j g[j] left[j] + relu(x) right + row), where each
+// part may be missing; skips is [J], left [J, C, C], right [C, C], row [C].
+void input_grad(const Tensor& x, TensorList g, const optional<Tensor>& skips_, const optional<Tensor>& dr,
+                  const optional<Tensor>& left_, const optional<Tensor>& right_,
+                  const optional<Tensor>& row_, Tensor dx) {
+  const auto skips = whole(skips_), left = whole(left_), right = whole(right_), row = whole(row_);
+  TORCH_CHECK(!dr || dr->is_contiguous(), "dr must be contiguous");
+  const Image shape = shape_of(x);
+  const int64_t c = shape.c, size = shape.h * shape.w;
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    constexpr int64_t L = Lanes<T>::count;
+    const T* xs = x.const_data_ptr<T>();
+    T* out = dx.mutable_data_ptr<T>();
+    std::vector<const T*> gs;
+    std::vector<int64_t> g_pixel;
+    for (const Tensor& t : g) {
+      gs.push_back(t.const_data_ptr<T>());
+      g_pixel.push_back(shape_of(t).pixel);
+    }
+    const T* scale = skips ? skips->const_data_ptr<T>() : nullptr;
+    const T* drs = dr ? dr->const_data_ptr<T>() : nullptr;
+    const T* lefts = left ? left->const_data_ptr<T>() : nullptr;
+    const T* rights = right ? right->const_data_ptr<T>() : nullptr;
+    const T* rows = row ? row->const_data_ptr<T>() : nullptr;
+    const int64_t block = block_of(c), blocks = (size + block - 1) / block;
+    at::parallel_for(0, shape.n * blocks, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> active(block * c), sum(block * c);
+      for (int64_t task = begin; task < end; task++) {
+        const int64_t first = task / blocks * size + task % blocks * block;
+        const int64_t pixels = std::min(block, size - task % blocks * block);
+        for (int64_t p = 0; p < pixels; p++)
+          for (int64_t i = 0; i < c; i += L) {
+            Vec<T> v = rows ? load(rows + i) : Vec<T>{};
+            if (drs) v += load(drs + (first + p) * c + i);
+            store(&sum[p * c + i], v);
+          }
+        if (lefts)
+          for (size_t j = 0; j < gs.size(); j++)
+            gemm<T>(pixels, c, c, gs[j] + first * g_pixel[j], g_pixel[j], lefts + j * c * c, sum.data(), c,
+                    true);
+        if (rights) {
+          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first * c + i)));
+          gemm<T>(pixels, c, c, active.data(), c, rights, sum.data(), c, true);
+        }
+        T* to = out + first * c;
+        for (int64_t i = 0; i < pixels * c; i += L) {
+          const Vec<T> v = load(xs + first * c + i);
+          store(to + i, v <= Vec<T>{} ? Vec<T>{} : load(&sum[i]));
+        }
+        if (scale)
+          for (size_t j = 0; j < gs.size(); j++) {
+            if (scale[j] == T(0)) continue;
+            const T* from = gs[j] + first * g_pixel[j];
+            for (int64_t p = 0; p < pixels; p++)
+              for (int64_t i = 0; i < c; i += L)
+                store(to + p * c + i, load(to + p * c + i) + fill(scale[j]) * load(from + p * g_pixel[j] + i));
+          }
+      }
+    });
+  });
+}
+
+}  // namespace

@@ -1,0 +1,80 @@
+// The operators of torch.ops.rdarts, for CPUs, float32 and float64: one unit, so that the compiler
+// inlines across files. Images are [N, H, W, C] in memory (channels_last), C a multiple of 8. Batch
+// norm statistics need a pass over the whole batch, so each operator is what can be done between two
+// of them while an image's rows are in the cache. backends/torch.py holds the same functions in
+// PyTorch: they are the reference, and the fallback.
+
+#include "batch_norm.cpp"
+#include "dense.cpp"
+#include "inverted.cpp"
+#include "mixing.cpp"
+#include "noise.cpp"
+#include "pointwise.cpp"
+#include "pool.cpp"
+#include "separable.cpp"
+
+TORCH_LIBRARY(rdarts, m) {
+  m.def(
+      "separable_forward(Tensor x, Tensor? scale, Tensor? shift, Tensor depthwise, Tensor pointwise, "
+      "int stride, int padding, int dilation) -> (Tensor, Tensor)");
+  m.def(
+      "separable_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor? scale, "
+      "Tensor? shift, Tensor depthwise, Tensor pointwise, int stride, int padding, int dilation, "
+      "Tensor(a!)? into, bool accumulate, bool weights) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
+      "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
+  m.def("relu6_forward(Tensor x, Tensor scale, Tensor shift) -> Tensor");
+  m.def("relu6_backward(Tensor(a!) d, Tensor x, Tensor scale, Tensor shift) -> Tensor");
+  m.def(
+      "depthwise_forward(Tensor x, Tensor scale, Tensor shift, Tensor weight, int stride, int padding) -> "
+      "(Tensor, Tensor)");
+  m.def(
+      "depthwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor scale, Tensor shift, "
+      "Tensor weight, int stride, int padding, bool weights) -> (Tensor, Tensor, Tensor)");
+  m.def("mix_sums(Tensor[] g, Tensor[] terms, int[] edge_of, Tensor? x) -> (Tensor, Tensor, Tensor)");
+  m.def("relu_covariance(Tensor x) -> (Tensor, Tensor)");
+  m.def("conv3x3_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
+  m.def(
+      "conv3x3_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor weight, "
+      "Tensor(a!) into, bool accumulate, bool weights) -> Tensor");
+  m.def("moments(Tensor y) -> Tensor");
+  m.def("pointwise_forward(Tensor[] x, Tensor[] weights, int stride) -> (Tensor, Tensor)");
+  m.def(
+      "pointwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor[] x, Tensor[] weights, "
+      "int stride, bool want_images, bool want_weights) -> (Tensor[], Tensor[])");
+  m.def("pool_forward(Tensor x, bool maximum, int stride) -> (Tensor, Tensor)");
+  m.def(
+      "pool_backward(Tensor dy, Tensor x, Tensor y, bool maximum, int stride, Tensor(a!) dx) -> ()");
+  m.def(
+      "input_grad(Tensor x, Tensor[] g, Tensor? skips, Tensor? dr, Tensor? left, Tensor? right, "
+      "Tensor? row, Tensor(a!) dx) -> ()");
+  m.def("standard_normal(Tensor(a!) out, int seed, int piece) -> ()");
+  m.def("empty_images(int[] sizes, Tensor like) -> Tensor");
+  m.def(
+      "batch_norm(Tensor moments, int count, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
+      "Tensor? weight, Tensor? bias, float momentum, float eps, bool batch, int[] chosen) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
+  m.impl("separable_forward", separable_forward);
+  m.impl("separable_backward", separable_backward);
+  m.impl("relu6_forward", relu6_forward);
+  m.impl("relu6_backward", relu6_backward);
+  m.impl("depthwise_forward", depthwise_forward);
+  m.impl("depthwise_backward", depthwise_backward);
+  m.impl("mix", mix);
+  m.impl("mix_sums", mix_sums);
+  m.impl("relu_covariance", relu_covariance);
+  m.impl("conv3x3_forward", conv3x3_forward);
+  m.impl("conv3x3_backward", conv3x3_backward);
+  m.impl("moments", moments);
+  m.impl("pointwise_forward", pointwise_forward);
+  m.impl("pointwise_backward", pointwise_backward);
+  m.impl("pool_forward", pool_forward);
+  m.impl("pool_backward", pool_backward);
+  m.impl("input_grad", input_grad);
+  m.impl("standard_normal", standard_normal);
+  m.impl("empty_images", empty_images);
+  m.impl("batch_norm", batch_norm);
+}

@@ -1,0 +1,192 @@
+// Tensors as the kernels take and make them: images [N, H, W, C], sums over threads, memory.
+
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <tuple>
+
+#include "vectors.h"
+
+namespace {
+
+using at::Tensor;
+using at::TensorList;
+using std::optional;
+
+// Memory of large results is kept for the next step: a page of fresh memory costs more than the
+// arithmetic on it. A block goes back when its tensor dies.
+class Pool {
+ public:
+  Tensor take(at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options) {
+    int64_t bytes = options.dtype().itemsize();
+    for (int64_t size : sizes) bytes *= size;
+    if (bytes < kSmall) return at::empty_strided(sizes, strides, options);
+    void* block = nullptr;
+    {
+      std::lock_guard<std::mutex> guard(mutex_);
+      auto found = free_.lower_bound(bytes);
+      if (found != free_.end() && found->first <= bytes + bytes / 4) {
+        block = found->second;
+        bytes = found->first;
+        kept_ -= bytes;
+        free_.erase(found);
+      }
+    }
+    if (block == nullptr) {
+      trim();
+      block = ::operator new(bytes, std::align_val_t(64));
+    }
+    auto give_back = [this, bytes](void* data) {
+      std::lock_guard<std::mutex> guard(mutex_);
+      free_.emplace(bytes, data);
+      kept_ += bytes;
+    };
+    return at::from_blob(block, sizes, strides, give_back, options);
+  }
+
+ private:
+  static constexpr int64_t kSmall = 1 << 16;
+  static constexpr int64_t kMost = int64_t(1) << 30;
+
+  // Sizes change with the task: what is kept for another one must not pile up.
+  void trim() {
+    std::lock_guard<std::mutex> guard(mutex_);
+    while (kept_ > kMost && !free_.empty()) {
+      auto largest = std::prev(free_.end());
+      kept_ -= largest->first;
+      ::operator delete(largest->second, std::align_val_t(64));
+      free_.erase(largest);
+    }
+  }
+
+  std::mutex mutex_;
+  std::multimap<int64_t, void*> free_;
+  int64_t kept_ = 0;
+};
+
+Pool& pool() {
+  static Pool* instance = new Pool;  // outlives every tensor
+  return *instance;
+}
+
+Tensor fresh(at::IntArrayRef sizes, const Tensor& like) {
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (int64_t i = int64_t(sizes.size()) - 2; i >= 0; i--) strides[i] = strides[i + 1] * sizes[i + 1];
+  return pool().take(sizes, strides, like.options());
+}
+
+struct Image {  // a view [N, H, W, C] whose pixels are `pixel` elements apart
+  int64_t n, h, w, c, pixel;
+};
+
+// Small tensors, which may be views.
+Tensor whole(const Tensor& t) { return t.contiguous(); }
+optional<Tensor> whole(const optional<Tensor>& t) {
+  return t ? optional<Tensor>(t->contiguous()) : t;
+}
+
+// Vectors of float32 hold 8 channels: beyond others lies somebody else's memory.
+constexpr int64_t kLanes = 8;
+inline void check_channels(int64_t channels) {
+  TORCH_CHECK(channels % kLanes == 0, channels, " channels are no multiple of ", kLanes);
+}
+
+// What is not asked for: an operator's results are tensors, always.
+Tensor nothing(const Tensor& like) { return at::empty({0}, like.options()); }
+
+Image shape_of(const Tensor& t) {
+  TORCH_CHECK(t.dim() == 4 && t.stride(3) == 1, "an image tensor must be [N, H, W, C]");
+  const int64_t pixel = t.stride(2);
+  TORCH_CHECK((t.size(1) == 1 || t.stride(1) == pixel * t.size(2)) &&
+                  (t.size(0) == 1 || t.stride(0) == pixel * t.size(2) * t.size(1)),
+              "an image tensor's pixels must be equally far apart");
+  check_channels(t.size(3));
+  return {t.size(0), t.size(1), t.size(2), t.size(3), pixel};
+}
+
+template <typename T>
+Buffer<T> transposed(const T* w, int64_t rows, int64_t columns, bool reversed = false) {
+  Buffer<T> result(rows * columns);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++)
+      result[(reversed ? columns - 1 - c : c) * rows + r] = w[r * columns + c];
+  return result;
+}
+
+int64_t rows_at_once(int64_t width, int64_t channels) {
+  return std::max<int64_t>(1, 2048 / (width * channels));
+}
+
+// Pixels whose channels stay in the first cache.
+int64_t block_of(int64_t channels) { return std::max<int64_t>(8, 1024 / channels); }
+
+template <typename F>
+void over_real(const Tensor& like, F&& f) {
+  if (like.scalar_type() == at::kFloat) f(float());
+  else if (like.scalar_type() == at::kDouble) f(double());
+  else TORCH_CHECK(false, "float32 or float64 is needed, but it is ", like.scalar_type());
+}
+
+// relu(scale * image + shift), or relu(image), into the interior of a padded image; with SIX relu6.
+template <typename T, bool SIX = false>
+void activate(const T* image, int64_t h, int64_t w, int64_t c, const T* scale, const T* shift, T* padded,
+              int64_t pad) {
+  constexpr int64_t L = Lanes<T>::count;
+  const int64_t row = (w + 2 * pad) * c;
+  for (int64_t y = 0; y < h; y++) {
+    const T* from = image + y * w * c;
+    T* to = padded + (y + pad) * row + pad * c;
+    if (scale == nullptr) {
+      for (int64_t i = 0; i < w * c; i += L) store(to + i, relu<T>(load(from + i)));
+    } else {
+      for (int64_t x = 0; x < w; x++)
+        for (int64_t i = 0; i < c; i += L) {
+          const Vec<T> v = load(from + x * c + i) * load(scale + i) + load(shift + i);
+          store(to + x * c + i, SIX ? relu6<T>(v) : relu<T>(v));
+        }
+    }
+  }
+}
+
+template <typename T>
+void add_to(double* total, const T* part, int64_t count) {
+  for (int64_t i = 0; i < count; i++) total[i] += part[i];
+}
+
+Tensor reduced(const std::vector<std::vector<double>>& parts, at::IntArrayRef sizes, const Tensor& like,
+               bool keep_double = false) {
+  Tensor result = at::zeros(sizes, like.options().dtype(at::kDouble));
+  double* data = result.data_ptr<double>();
+  for (const auto& part : parts)
+    for (size_t i = 0; i < part.size(); i++) data[i] += part[i];
+  return keep_double ? result : result.to(like.scalar_type());
+}
+
+// Mean and biased variance [E, 2, C] (float64) from the sums of y and y^2 over pixels.
+Tensor moments_of(const std::vector<std::vector<double>>& parts, at::IntArrayRef sizes, int64_t pixels,
+                  const Tensor& like) {
+  Tensor result = reduced(parts, sizes, like, true);
+  const int64_t c = sizes[sizes.size() - 1], edges = result.numel() / (2 * c);
+  double* data = result.mutable_data_ptr<double>();
+  for (int64_t e = 0; e < edges; e++)
+    for (int64_t i = 0; i < c; i++) {
+      double& mean = data[e * 2 * c + i];
+      double& var = data[e * 2 * c + c + i];
+      mean /= pixels;
+      var = std::max(0.0, var / pixels - mean * mean);
+    }
+  return result;
+}
+
+}  // namespace
