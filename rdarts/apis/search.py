@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdarts.apis.networks import build_supernet
 from rdarts.apis.result import SearchResult
-from rdarts.configuration.composition import is_config
+from rdarts.configuration.composition import is_config, methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError, nearest
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rdarts.datasets.given import GivenDataset
     from rdarts.search_spaces import SearchSpace
 
-METHODS = ('rdarts', 'darts', 'darts_2nd')
 OF_ANY = ('relaxation', 'mixed_op', 'execution', 'alpha_std')  # arguments of every supernet
 
 
@@ -54,8 +53,8 @@ def search(
         dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, normalised
             and, where wanted, augmented by the data set; labels are counted from 0, whole numbers
             of any type (3, 3.0, a tensor of one element), anything else is refused.
-        method (str): ``'rdarts'``, ``'darts'`` or, of cells, ``'darts_2nd'``. Defaults to
-            ``'rdarts'``.
+        method (str): ``'rdarts'``, ``'darts'``, ``'darts_2nd'`` or another one that has an overlay
+            in ``configs/_base_/methods``. Defaults to ``'rdarts'``.
         epochs (int): Number of epochs.
         lambda_ (float, optional): Of BER. Defaults to that of the method's config in this space.
         seed (int): Of everything random. Defaults to 0.
@@ -145,23 +144,18 @@ def _path(space: SearchSpace, method: str) -> Path:
     """The config of a method in a space.
 
     Raises:
-        UserError: The method is not known, or has none.
+        UserError: The method is not known, or the space has none.
     """
-    if method not in METHODS:
-        raise UserError(f"unknown method '{method}': {nearest(str(method), METHODS)}")
     folder = configs_folder() / 'search'
-    paths = {m: folder / f'{m}_{space.config_name}_c10.py' for m in METHODS}
-    known = [m for m, path in paths.items() if space.config_name and is_config(path)]
-    if not known:
+    known = methods(folder)
+    if method not in known:
+        raise UserError(f"unknown method '{method}': {nearest(str(method), known)}")
+    path = folder / f'{method}_{space.config_name}_c10.py'
+    if not space.config_name or not is_config(path):
         raise UserError(
             f"the space '{space.name}' declares no config_name of one in configs/search"
         )
-    if method not in known:
-        raise UserError(
-            f"the space '{space.name}' is searched by {' or '.join(map(repr, known))}, not by "
-            f'{method!r}'
-        )
-    return paths[method]
+    return path
 
 
 def _config(
@@ -175,7 +169,7 @@ def _config(
 
     Args:
         space (SearchSpace): The space.
-        method (str): One of ``METHODS``.
+        method (str): Its name.
         name (str): Under which the images are given.
         data (GivenDataset): The images.
         supernet (Mapping): Further arguments of the supernet.

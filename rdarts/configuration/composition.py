@@ -87,28 +87,33 @@ def is_config(path: str | os.PathLike[str]) -> bool:
 def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
     """The configs of a folder that are not written: of every method, with up to two variants."""
     folder = Path(folder)
-    methods, variants = overlays(folder, 'methods'), sorted(overlays(folder, 'variants'))
-    if not methods and not variants:
+    over, variants = overlays(folder, 'methods'), sorted(overlays(folder, 'variants'))
+    if not over and not variants:
         return []
     written = {path.stem for path in folder.glob('*.py')}
     plain = {stem for stem in written if stem.rpartition('_')[2] not in variants}
     of_first = {stem.removeprefix(FIRST) for stem in plain if stem.startswith(f'{FIRST}_')}
-    plain |= {f'{method}{rest}' for method in methods for rest in of_first}
+    plain |= {f'{method}{rest}' for method in over for rest in of_first}
     pairs = ['_'.join(pair) for pair in itertools.combinations(variants, 2)]
     varied = {f'{stem}_{variant}' for stem in plain for variant in (*variants, *pairs)}
     return sorted(folder / f'{stem}.py' for stem in (plain | varied) - written)
 
 
+def methods(folder: Path) -> list[str]:
+    """The names of the methods of a folder's configs, sorted."""
+    return sorted({FIRST, *overlays(folder, 'methods')})
+
+
 def choices(folder: str | os.PathLike[str]) -> str:
     """What the names of a folder's configs are made of, in one line; empty without overlays."""
     folder = Path(folder)
-    methods, variants = overlays(folder, 'methods'), overlays(folder, 'variants')
-    if not methods:
+    variants = overlays(folder, 'variants')
+    if not overlays(folder, 'methods'):
         return ''
     stems = {path.stem for path in folder.glob(f'{FIRST}_*.py')}
     pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in stems]
     said = dict(
-        methods={FIRST, *methods},
+        methods=set(methods(folder)),
         spaces={space for space, _, data in pairs if data not in variants},
         data={data for space, _, data in pairs if data not in variants},
         variants=set(variants),

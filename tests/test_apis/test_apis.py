@@ -222,13 +222,14 @@ def test_a_method_that_is_not_known():
         search('mobilenet_like', images(), method='dart', epochs=1)
 
 
-def test_a_search_of_layers():
+@pytest.mark.parametrize('method', ['rdarts', 'darts_2nd'])
+def test_a_search_of_layers(method):
     sizes = dict(stem='cifar', stem_channels=8, first_channels=8, last_channels=16)
     space = dict(type='mobilenet_like', widths=(8, 16), depths=(1, 2), strides=(2, 1))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(64, 3, 16, 16, generator=generator)
     dataset = TensorDataset(images, torch.arange(64) % 4)
-    found = search(space, dataset, epochs=1, batch_size=16, **sizes)
+    found = search(space, dataset, method=method, epochs=1, batch_size=16, **sizes)
     assert found.genotype.kind == 'layerwise' and len(found.genotype.layers) == 3
     assert {name: tuple(a.shape) for name, a in found.alphas.items()} == dict(
         layerwise_0=(2, 6), layerwise_1=(1, 7)
