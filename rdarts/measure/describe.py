@@ -54,10 +54,10 @@ def describe(settings: StepSettings) -> dict[str, Any]:
 def heading(settings: StepSettings) -> str:
     """One line that says what was measured."""
     depth = {
-        'nb201': f'N {settings.depth}',
-        'mobilenet_like': f'{settings.depth} layers a stage'
+        'dense_cell': f'N {settings.depth}',
+        'layerwise': f'{settings.depth} layers a stage'
         + (', each computed anew' if settings.checkpoint else ''),
-    }.get(settings.space, f'{settings.depth} cells')
+    }.get(settings.form, f'{settings.depth} cells')
     size = settings.image_size
     return (
         f'{settings.space}, C {settings.width}, {depth}, batch {settings.batch_size}, '

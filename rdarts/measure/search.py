@@ -34,7 +34,7 @@ def to_channels_last(model: nn.Module) -> None:
 
 def resize(backbone: dict[str, Any], settings: StepSettings) -> None:
     """A supernet's config in the width and depth that are asked for."""
-    if settings.space == 'mobilenet_like':
+    if settings.form == 'layerwise':
         layers = [settings.depth] * (len(WIDTHS) - 1) + [1]
         widths = [max(1, width * settings.width // FIRST_CHANNELS) for width in WIDTHS]
         backbone['space'] = dict(type='mobilenet_like', widths=widths, depths=layers)
@@ -43,7 +43,9 @@ def resize(backbone: dict[str, Any], settings: StepSettings) -> None:
         backbone['checkpoint'] = settings.checkpoint
     else:
         backbone['channels'] = settings.width
-        backbone['cells_per_stage' if settings.space == 'nb201' else 'num_cells'] = settings.depth
+        backbone['cells_per_stage' if settings.form == 'dense_cell' else 'num_cells'] = (
+            settings.depth
+        )
 
 
 class Batches(Dataset):

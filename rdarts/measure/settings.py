@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from rdarts.errors import UserError, nearest
 
+if TYPE_CHECKING:
+    from rdarts.search_spaces import SearchSpace
+
 EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
-DEPTHS = dict(nb201=5, mobilenet_like=4)
-DEPTH = 8  # of the other spaces
+DEPTHS = dict(dense_cell=5, layerwise=4, cell=8)  # by form of genotype
+
+
+def searched_spaces() -> dict[str, SearchSpace]:
+    """The registered spaces that have a supernet, by their names in those of configs."""
+    # slow to load
+    from rdarts.registry import SEARCH_SPACES
+    from rdarts.search_spaces import build_space
+
+    found = {}
+    for name in SEARCH_SPACES.module_dict:
+        with contextlib.suppress(UserError):  # one that needs arguments
+            space = build_space(name)
+            if space.supernet is not None:
+                found[space.config_name] = space
+    return found
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,7 @@ class StepSettings:
     """A search step: its space, sizes, and how often it is taken.
 
     Args:
-        space (str): The ``config_name`` of a registered space. Defaults to ``'nb201'``.
+        space (str): A key of :func:`searched_spaces`. Defaults to ``'nb201'``.
         batch_size (int): Images. Defaults to 64.
         width (int): Channels C; of ``mobilenet_like``, of the first block. Defaults to 16.
         depth (int, optional): Cells a stage, cells, or layers a stage. Defaults to the space's.
@@ -47,6 +66,11 @@ class StepSettings:
     seed: int = 0
     executions: Sequence[str] = EXECUTIONS
 
+    @property
+    def form(self) -> str:
+        """The form of what is found in the space: ``'cell'``, ``'dense_cell'``, ``'layerwise'``."""
+        return searched_spaces()[self.space].genotype
+
     def prepare(self) -> StepSettings:
         """Complete the settings, and set the number of threads.
 
@@ -55,12 +79,10 @@ class StepSettings:
         """
         import torch  # slow
 
-        from rdarts.configuration.spaces import declared
-
-        spaces = declared('config_name')
+        spaces = searched_spaces()
         if self.space not in spaces:
             raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, spaces)}")
-        depth = DEPTHS.get(self.space, DEPTH) if self.depth is None else self.depth
+        depth = DEPTHS.get(self.form, 1) if self.depth is None else self.depth
         threads = torch.get_num_threads() if self.threads is None else self.threads
         found = replace(self, depth=depth, threads=threads)
         for name in ('batch_size', 'width', 'depth', 'image_size', 'steps', 'threads'):
@@ -69,7 +91,7 @@ class StepSettings:
                 raise UserError(f'--{option} must be 1 or more, but is {getattr(found, name)}')
         if self.warmup < 0:
             raise UserError(f'--warmup must be 0 or more, but is {self.warmup}')
-        if self.checkpoint and self.space != 'mobilenet_like':
+        if self.checkpoint and self.form != 'layerwise':
             raise UserError(f'--checkpoint is for --space mobilenet_like, not {self.space}')
         if self.order not in (1, 2):
             raise UserError(f'--order must be 1 or 2, but is {self.order}')

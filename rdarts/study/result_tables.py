@@ -122,12 +122,13 @@ def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]])
 
 def group_of(config: str, cfg: Any) -> tuple[str, str]:
     """The space and data set of a config, and its name without them: the method."""
-    space = build_space(cfg.model.backbone.space).name
+    built = build_space(cfg.model.backbone.space)
+    space = built.name
     dataset = dataset_name(cfg)
     token, name = DATA.get(dataset, (dataset, dataset))
     method = f'_{Path(config).stem}'
     # from the end: in `darts_darts_c10` the first is the method
-    for word in (token, space):
+    for word in (token, built.config_name or space):
         at = [m.start() for m in re.finditer(rf'_{re.escape(word)}(?=_|$)', method)]
         if at and at[-1] > 0:
             method = method[: at[-1]] + method[at[-1] + len(word) + 1 :]
