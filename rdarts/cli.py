@@ -151,10 +151,21 @@ def _of_no_caller(found: Any) -> None:
 def _leave_out_warnings() -> None:
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+    # of PyTorch before 2.5 at what it does itself
+    warnings.filterwarnings('ignore', message='You are using `torch.load`', module='torch')
     # of mmcv's adjust_color by pillow, whatever it is given
     warnings.filterwarnings('ignore', message="Only use 'alpha' for pillow backend")
     # of 1x1 weights in channels_last, which DDP then copies: a matter of microseconds
     warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
+    if warnings.showwarning is not _show_warning:
+        _show_warning.others = warnings.showwarning
+        warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Any, *args: Any, **kwargs: Any) -> None:
+    """Leaves out what PyTorch before 2.5 says of itself when it is loaded, whatever the filters."""
+    if not str(message).startswith('`TorchScript` support for functional optimizers'):
+        _show_warning.others(message, *args, **kwargs)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
