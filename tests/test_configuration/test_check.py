@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 
 from rdarts.configuration import check as check_module
 from rdarts.configuration.check import check_config
+from rdarts.configuration.composition import composed
 from rdarts.configuration.declarations import describe, fits, marks_of, members
 from rdarts.configuration.filling import fill_in
 from rdarts.configuration.load import _drop_scope, load_config
@@ -32,7 +33,8 @@ def plain_configs(folder: str) -> dict[str, dict[str, Any]]:
     """Configs as they are checked, without the networks that loading one builds."""
     found = {}
     for path in sorted((CONFIGS / folder).glob('*.py')):
-        cfg = Config.fromfile(path)
+        with composed():  # a base may be a config that nobody wrote
+            cfg = Config.fromfile(path)
         _drop_scope(cfg._cfg_dict)
         fill_in(cfg)
         found[f'{folder}/{path.stem}'] = cfg.to_dict()
@@ -210,7 +212,7 @@ def check_names(keys) -> int:
 
 
 def test_no_shipped_config_is_refused(configs):
-    assert len(configs) > 60
+    assert len(configs) > 40
     for cfg in configs.values():
         check_config(cfg)
 
