@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,7 +42,7 @@ class Graph:
     in_rows: bool = False
 
 
-class Genotype:
+class Genotype(ABC):
     """What a search found, as plain data; each form is a subclass in ``GENOTYPE_FORMS``.
 
     A form says how it is checked, written, read, built of chosen operations, drawn and encoded. It
@@ -59,30 +60,31 @@ class Genotype:
     space: str
 
     @classmethod
+    @abstractmethod
     def fits(cls, cells: Mapping[str, CellTopology]) -> bool:
         """Whether a space of these cells can have this form."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def takes(cls, text: str) -> bool:
         """Whether a text is meant to be of this form, right or wrong in the rest."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_string(cls, text: str, space: str) -> Self:
         """Parse what :meth:`to_string` writes; nothing of it is evaluated.
 
         Raises:
             UserError: The text is not of that form.
         """
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_dict`."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str]]) -> Self:
         """The genotype that keeps every edge.
 
@@ -90,8 +92,8 @@ class Genotype:
             space (SearchSpace): Its space.
             operations (Mapping[str, list[str]]): For each cell type the operation of each edge.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self, space: str | Mapping | SearchSpace) -> Self:
         """Check against its space.
 
@@ -101,20 +103,20 @@ class Genotype:
         Raises:
             UserError: It is of another space, or has an operation or edge that is not in it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def operations_by_cell(self) -> dict[str, list[str]]:
         """Every operation of each cell type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_string(self) -> str:
         """As one line of text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """JSON data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def graphs(self, space: SearchSpace | None = None) -> list[Graph]:
         """What is drawn, one a cell type.
 
@@ -122,7 +124,6 @@ class Genotype:
             space (SearchSpace, optional): Its space, which says how many inputs a cell has.
                 Defaults to what the genotype itself tells.
         """
-        raise NotImplementedError
 
     def operations(self) -> list[str]:
         """Every operation, cell by cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rdarts.utils.files import write_atomically
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
-class RecordHook(Hook):
+class RecordHook(Hook, ABC):
     """Writes what tells a training's images from others, and compares it where the run is resumed.
 
     A subclass says what is recorded, by :meth:`record`, and why a run cannot go on with another
@@ -28,10 +29,11 @@ class RecordHook(Hook):
     recorded: str  # what the file is the record of
     unchecked: str  # what cannot be checked where the file is missing
 
+    @abstractmethod
     def record(self, dataset: Any) -> dict[str, Any] | None:
         """What the file holds of the training images; None where that is another hook's matter."""
-        raise NotImplementedError
 
+    @abstractmethod
     def difference(self, path: Path, before: Any, record: dict[str, Any]) -> str | None:
         """Why a training that wrote a file does not go on with these images; None where it does.
 
@@ -40,7 +42,6 @@ class RecordHook(Hook):
             before (Any): What it holds; whatever it lacks may raise.
             record (dict): That of now.
         """
-        raise NotImplementedError
 
     def before_train(self, runner) -> None:
         """See mmengine.

@@ -83,6 +83,14 @@ def test_a_text_without_a_space_is_of_the_first_space_of_its_form():
     assert parse_genotype('skip_connect - mbconv_k3_e3').space == 'mobilenet_like'
 
 
+def test_a_form_that_does_not_say_everything_cannot_be_made():
+    class Some(Genotype):
+        kind = 'some'
+
+    with pytest.raises(TypeError, match='abstract'):
+        Some()
+
+
 def test_a_form_of_ones_own():
     @GENOTYPE_FORMS.register_module(name='choices')
     @dataclass(frozen=True)
@@ -95,8 +103,28 @@ def test_a_form_of_ones_own():
         blocks: tuple[int, ...]
 
         @classmethod
+        def fits(cls, cells):
+            return list(cells) == ['choices']
+
+        @classmethod
         def takes(cls, text):
             return text.startswith('choose(')
+
+        @classmethod
+        def of_edges(cls, space, operations):
+            return cls(space.name, tuple(map(int, operations['choices'])))
+
+        def validate(self, space):
+            return self
+
+        def operations_by_cell(self):
+            return dict(choices=[str(count) for count in self.blocks])
+
+        def to_string(self):
+            return f'choose({",".join(map(str, self.blocks))})'
+
+        def graphs(self, space=None):
+            return []
 
         @classmethod
         def from_string(cls, text, space):
@@ -113,6 +141,8 @@ def test_a_form_of_ones_own():
         found = parse_genotype('best = choose(1,2)', 'mine')
         assert found == Choices('mine', (1, 2))
         assert from_dict(json.loads(dumps(found))) == found
+        assert parse_genotype(found.to_string(), 'mine') == found
+        assert found.operations() == ['1', '2']
         with pytest.raises(UserError, match="no space is registered for texts of the form 'choic"):
             parse_genotype('choose(1,2)')
     finally:

@@ -6,6 +6,7 @@ around it does both, and beta's gradient. A candidate gives y before its last ba
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -65,7 +66,7 @@ class Grad(NamedTuple):
     cross: Tensor | None
 
 
-class FusedCandidate:
+class FusedCandidate(ABC):
     """One operation on the edges of a node. A subclass is registered in ``FUSED_CANDIDATES``.
 
     Attributes:
@@ -85,13 +86,13 @@ class FusedCandidate:
     tolerance: ClassVar[float] = 1e-10
 
     @classmethod
+    @abstractmethod
     def match(cls, operation: nn.Module) -> FusedCandidate | None:
         """The candidate of an operation that it can run; None for any other.
 
         Args:
             operation (nn.Module): As its builder in ``OPERATIONS`` made it, with stacked layers.
         """
-        raise NotImplementedError
 
     def parameters(self) -> list[Tensor]:
         """Its stacked parameters, [edges, ...], without those of its last batch norm."""
@@ -101,6 +102,7 @@ class FusedCandidate:
         """Further candidates whose terms belong to the operation, such as a shortcut."""
         return []
 
+    @abstractmethod
     def forward(
         self, node: Node, part: Part, params: Sequence[Tensor], save: Callable[[Tensor], Any]
     ) -> Terms:
@@ -112,12 +114,12 @@ class FusedCandidate:
             params (Sequence[Tensor]): The parameters of these edges, [E, ...].
             save (Callable): Keeps a tensor for the backward.
         """
-        raise NotImplementedError
 
     def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
         """The terms again, without moments. Defaults to y [E, N, h, w, O], saved last."""
         return Terms(saved.tensors[-1].unbind(0))
 
+    @abstractmethod
     def backward(
         self,
         node: Node,
@@ -141,7 +143,6 @@ class FusedCandidate:
         Returns:
             list[Tensor | None]: The gradient of each of ``params``, or None.
         """
-        raise NotImplementedError
 
 
 def find_candidate(operation: nn.Module) -> FusedCandidate | None:
