@@ -67,6 +67,7 @@ while True:  # saves
 """
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_reaches_the_processes(tmp_path):
     script, heard = tmp_path / 'saves.py', tmp_path / 'heard'
     script.write_text(SAVES)

@@ -311,6 +311,7 @@ def test_data_sets_of_mmengine_are_limited_by_their_indices():
     assert cfg.train_dataloader.dataset.indices == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet_darts_fpn_1x_coco', 'retinanet_darts_fpn_1x_voc0712'])
 def test_detection_is_limited(name):
     pytest.importorskip('mmcv.ops', reason='mmcv has no compiled operators')

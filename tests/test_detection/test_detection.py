@@ -171,6 +171,7 @@ def newest(folder: Path) -> dict:
     return read_checkpoint((folder / 'last_checkpoint').read_text().strip())
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize('name', ['retinanet_darts', 'faster-rcnn_nb201'])
 def test_coco_trains_resumes_and_evaluates(name, data_root, tmp_path):
@@ -198,6 +199,7 @@ def _log(folder: Path) -> str:
     return next(folder.glob('*/vis_data/scalars.json')).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize('name', ['retinanet_nb201', 'faster-rcnn_darts'])
 def test_voc_trains_and_evaluates(name, data_root, tmp_path):
@@ -226,6 +228,7 @@ def test_voc_trains_and_evaluates(name, data_root, tmp_path):
     assert 'pascal_voc/mAP' in _log(tmp_path / 'run')
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_backbone_takes_the_weights_of_a_retraining(data_root, tmp_path):
     torch.manual_seed(0)
@@ -283,6 +286,7 @@ Runner.from_cfg(cfg).train()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_an_mmdet_config_names_the_backbone_without_our_tools(data_root, tmp_path):
     import subprocess

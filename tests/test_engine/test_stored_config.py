@@ -65,6 +65,7 @@ def test_rates_and_schedules_that_changed_have_no_effect_and_that_is_said(tmp_pa
     assert architect.architect.optimizer.param_groups[0]['lr'] == 3e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('runner_type', [None, 'Runner'])
 def test_resumed_unchanged_it_is_stored_as_it_began(runner_type, tmp_path):
     """Else what starts by it would resume."""

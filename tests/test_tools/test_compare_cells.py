@@ -50,6 +50,7 @@ def test_three_cells_are_trained_alike_and_only_once(tmp_path):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*.pth')} == stamps
 
 
+@pytest.mark.slow
 def test_it_says_on_which_images_and_that_the_search_was_on_others(tmp_path):
     found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))
@@ -63,6 +64,7 @@ def test_it_says_on_which_images_and_that_the_search_was_on_others(tmp_path):
     assert "my own'" in other and how.endswith(f'--config {tmp_path / "retrain.py"}')
 
 
+@pytest.mark.slow
 def test_a_found_cell_that_is_a_baseline_is_trained_once(tmp_path):
     found = DenseCellGenotype('nas_bench_201', ('skip_connect',) * 6)
     (tmp_path / 'genotype.json').write_text(dumps(found))
@@ -94,6 +96,7 @@ def test_a_lost_table_is_read_from_the_checkpoints_and_another_seed_trains_anew(
         assert len(list((folder / name / 'previous_1').glob('*.pth'))) == 1
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line(tmp_path):
     done = compare(tmp_path)
     assert done.code == 2 and 'no genotype.json in' in done.err and 'run python' in done.err

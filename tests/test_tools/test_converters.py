@@ -29,6 +29,7 @@ def official(net) -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stem', ['cifar', 'imagenet'])
 @pytest.mark.parametrize('auxiliary', [True, False])
 def test_there_and_back(stem, auxiliary, tmp_path):
@@ -47,6 +48,7 @@ def test_there_and_back(stem, auxiliary, tmp_path):
     assert all(torch.equal(found[key], value) for key, value in net.state_dict().items())
 
 
+@pytest.mark.slow
 def test_what_does_not_fit(tmp_path):
     net = build_net('DARTS_V2', channels=4, num_cells=6)
     torch.save(official(net), tmp_path / 'theirs.pt')

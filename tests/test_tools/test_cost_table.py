@@ -194,6 +194,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_measurement(run, tmp_p
     assert code == 2 and 'costs.json cannot be written: ' in line
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(tmp_path):
     done = run_tool(
         [

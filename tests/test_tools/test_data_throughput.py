@@ -9,6 +9,7 @@ TOOL = 'benchmarks/data_throughput.py'
 SMALL = ['--images', 192, '--epochs', 1]
 
 
+@pytest.mark.slow
 def test_json():
     done = run_tool([TOOL, *SMALL, '--json'])
     assert done.code == 0, done.err
@@ -19,6 +20,7 @@ def test_json():
     assert (result['images'], result['batch_size'], result['threads']) == (192, 64, 1)
 
 
+@pytest.mark.slow
 def test_table():
     done = run_tool([TOOL, *SMALL, '--batch-size', 32])
     assert done.code == 0, done.err

@@ -113,6 +113,7 @@ def test_kill_and_resume(config, reference, tmp_path):
     assert (tmp_path / 'run' / name).read_bytes() == (reference / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_signal_to_one_rank_stops_all(tmp_path):
     stop = dict(type='SignalAt', event='iter', number=4, signum=int(signal.SIGTERM), rank=1)
     small = write_small_search(tmp_path, stop, **SMALL)
@@ -123,6 +124,7 @@ def test_signal_to_one_rank_stops_all(tmp_path):
     assert (tmp_path / 'run' / 'iter_4.pth').exists()
 
 
+@pytest.mark.slow
 def test_resume_with_another_number_of_processes(config, reference, tmp_path):
     work_dir = Path(shutil.copytree(reference, tmp_path / 'run'))
     refused = run_tool(['train.py', config, '--work-dir', work_dir, '--resume'])
@@ -159,6 +161,7 @@ def test_sampled_operations_on_two_ranks(tmp_path):
         assert torch.equal(one['cell'], two['cell']), iteration
 
 
+@pytest.mark.slow
 def test_ranks_that_draw_apart(tmp_path):
     relaxation = dict(type='HardDraw', apart=4)
     small = write_small_search(tmp_path, **SMALL, relaxation=relaxation)
@@ -168,6 +171,7 @@ def test_ranks_that_draw_apart(tmp_path):
         assert 'the ranks drew different candidates at iteration ' in done.err
 
 
+@pytest.mark.slow
 def test_ranks_that_are_seeded_apart(tmp_path):
     small = write_small_search(tmp_path, **SMALL, relaxation=dict(type='HardDraw'))
     refused = run_tool(
@@ -205,6 +209,7 @@ def alpha_gradients(world_size: int, order: int, hessian: str) -> list[torch.Ten
     return [torch.tensor(grad, dtype=torch.float64) for step in results[0] for grad in step]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('order', 'hessian', 'tolerance'),
     [
@@ -250,6 +255,7 @@ def test_dist_train(config, reference, tmp_path):
     assert torch.equal(alphas(tmp_path / 'run', 0, 6)['cell'], alphas(reference, 0, 6)['cell'])
 
 
+@pytest.mark.slow
 def test_port_in_use(config, tmp_path):
     with socket.create_server(('', 0)) as server:
         port = server.getsockname()[1]
@@ -270,6 +276,7 @@ def test_port_in_use(config, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_launcher_without_its_environment(config, tmp_path):
     refused = run_tool(
         ['train.py', config, '--work-dir', tmp_path / 'run', '--launcher', 'pytorch']

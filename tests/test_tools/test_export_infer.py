@@ -131,6 +131,7 @@ def test_what_an_export_prints(run, exported):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('source', ['.onnx', '.pt2', '.safetensors', 'work dir', 'checkpoint'])
 def test_the_table_is_torchs_topk(source, run, exported, digits, tmp_path):
     folder, images = digits
@@ -192,6 +193,7 @@ def test_every_opencv_is_silenced(infer, monkeypatch):
     assert found == [0, 'silent']
 
 
+@pytest.mark.slow
 def test_layers_leave_as_cells_do(digits, tmp_path):
     """A MobileNet-like network whose search had a cost table that is gone."""
     space = dict(type='mobilenet_like', widths=[8, 16], depths=[2, 1], strides=[2, 2])
@@ -275,6 +277,7 @@ def test_names_that_are_no_utf_8(run, digits, tmp_path):
     assert exported.out.splitlines()[3].startswith(f'{tmp_path}/\\xff/net.safetensors  ')
 
 
+@pytest.mark.slow
 def test_a_config_and_a_checkpoint(run, tmp_path):
     config = TOOLS.parent / 'configs' / 'retrain' / 'nb201_digits.py'
     out = tmp_path / 'net.safetensors'
@@ -286,6 +289,7 @@ def test_a_config_and_a_checkpoint(run, tmp_path):
     assert out.read_bytes() == again.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read(exported, digits, tmp_path):
     folder, _ = digits
     broken, cut = tmp_path / 'broken.png', tmp_path / 'cut.jpg'
@@ -303,6 +307,7 @@ def test_an_image_that_cannot_be_read(exported, digits, tmp_path):
     assert len(done.out.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_fewer_classes_than_asked_for(exported, digits):
     image = digits[0] / '0.png'
     done = run_tool(['infer.py', exported[0]['.safetensors'], image, '--top', 99])
@@ -311,6 +316,7 @@ def test_fewer_classes_than_asked_for(exported, digits):
     assert len(done.out.splitlines()) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_photographs_as_the_test_pipeline_sees_them(data_root, tmp_path):
     """An ImageNet network on JPEG files: what mmpretrain's transforms and network give."""
@@ -368,6 +374,7 @@ def programs() -> dict[str, str]:
     return dict(re.findall(r'<!-- example: (\S+) -->\n```python\n(.*?)```', text, re.DOTALL))
 
 
+@pytest.mark.slow
 def test_programs_as_the_page_says(exported, digits, tmp_path, monkeypatch, capsys):
     large = tmp_path / 'more_photos' / '0.png'
     large.parent.mkdir()
@@ -425,6 +432,7 @@ def test_the_program_knows_every_resize(
 # What does not fit
 
 
+@pytest.mark.slow
 def test_exports_that_are_refused(run, tmp_path):
     out = ['--out', tmp_path / 'net.safetensors']
     refused(run_tool(['export.py', run, '--out', 'net.tflite']), 'net.tflite: the format follows')
@@ -445,6 +453,7 @@ def test_exports_that_are_refused(run, tmp_path):
     assert not (tmp_path / 'net.safetensors').exists()
 
 
+@pytest.mark.slow
 def test_classifications_that_are_refused(run, exported, digits, tmp_path):
     net, image = exported[0]['.safetensors'], digits[0] / '0.png'
     empty = tmp_path / 'empty'
@@ -477,6 +486,7 @@ def test_classifications_that_are_refused(run, exported, digits, tmp_path):
     refused(run_tool(['infer.py', tmp_path / 'net.pb', image]), 'net.pb: not found')
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_failed_export(run, tmp_path):
     net = tmp_path / 'net.safetensors'
     net.mkdir()

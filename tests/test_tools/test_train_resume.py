@@ -300,6 +300,7 @@ def empty(data: bytes) -> bytes:
     return b''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damage', [cut, flip, garbage, empty])
 def test_damaged_newest(damage, config, reference, copied):
     for name in (LAST, 'iter_18.pth'):
@@ -321,6 +322,7 @@ def test_all_damaged(config, copied):
     assert snapshot(copied) == before
 
 
+@pytest.mark.slow
 def test_resume_a_file(config, reference, copied):
     resumed = train(config, copied, '--resume', copied / 'iter_15.pth')
     assert resumed.code == 0, resumed.err

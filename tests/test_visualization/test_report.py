@@ -413,6 +413,7 @@ def test_the_optimum_is_readable(tmp_path, open_page, data_root):
         assert mark['bottom'] <= mark['lines'][0]
 
 
+@pytest.mark.slow
 def test_lines_of_many_runs_differ(tmp_path, open_page):
     folders = [write_search(tmp_path / f'{i}', seed=i, epochs=2) for i in range(len(LINES) + 2)]
     write_report(find_runs(folders), tmp_path / 'report.html')
