@@ -224,6 +224,20 @@ def run_tool(
     return ToolProcess(args, env, cwd).wait(timeout)
 
 
+DIGITS = Path('configs/search/rdarts_nb201_digits.py')
+
+
+def start_fails(tmp_path: Path, *args: Any, config: Path = DIGITS) -> str:
+    """The one line of a start that must fail; it leaves no run behind."""
+    done = run_tool(['train.py', config, '--work-dir', tmp_path / 'run', *args])
+    assert done.code == 2, done.out + done.err
+    assert 'Traceback' not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1, done.err
+    assert not (tmp_path / 'run' / 'search_log.jsonl').exists()
+    return lines[0]
+
+
 # Small searches for the tools
 
 SMALL_SEARCH = """

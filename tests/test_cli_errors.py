@@ -5,35 +5,21 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import run_tool
+from helpers import start_fails
 
 from rdarts import cli
 from rdarts.configuration.options import parse_options
 from rdarts.errors import Interrupted, RunFailed, UserError
 
-CONFIG = Path('configs/search/rdarts_nb201_digits.py')
-
-
-def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
-    """The one line of a start that must fail; it leaves no run behind."""
-    done = run_tool(['train.py', config, '--work-dir', tmp_path / 'run', *args])
-    assert done.code == 2, done.out + done.err
-    assert 'Traceback' not in done.err
-    lines = [line for line in done.err.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1, done.err
-    assert not (tmp_path / 'run' / 'search_log.jsonl').exists()
-    return lines[0]
-
 
 def test_mistakes_in_arguments(tmp_path):
     if not torch.cuda.is_available():
-        assert '--amp fp16 needs a GPU: use --amp bf16' in fails(tmp_path, '--amp', 'fp16')
-        assert 'slurm needs GPUs' in fails(tmp_path, '--launcher', 'slurm')
-    assert 'fit' in fails(tmp_path, '--cfg-options', 'train_cfg.max_epochs.x=1')
+        assert '--amp fp16 needs a GPU: use --amp bf16' in start_fails(tmp_path, '--amp', 'fp16')
+        assert 'slurm needs GPUs' in start_fails(tmp_path, '--launcher', 'slurm')
+    assert 'fit' in start_fails(tmp_path, '--cfg-options', 'train_cfg.max_epochs.x=1')
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forged_pickles import ForgedArray, ForgedDType
 from helpers import digits_runner
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MessageHub
@@ -65,26 +66,6 @@ def test_bare_pickle_is_refused(tmp_path):
     with pytest.raises(UserError):
         read_checkpoint(path)
     assert not (tmp_path / 'pwned').exists()
-
-
-class ForgedDType:
-    """Pickles as a dtype of any code and state."""
-
-    def __init__(self, code, state):
-        self.code, self.state = code, state
-
-    def __reduce__(self):
-        return np.dtype, (self.code, False, True), self.state
-
-
-class ForgedArray:
-    """Pickles as an array of a dtype."""
-
-    def __init__(self, dtype):
-        self.state = (1, (1,), dtype, False, b'AAAAAAAA')
-
-    def __reduce__(self):
-        return np.zeros(1).__reduce__()[0], (np.ndarray, (0,), b'b'), self.state
 
 
 @pytest.mark.parametrize(

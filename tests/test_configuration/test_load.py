@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from helpers import run_tool
+from helpers import DIGITS, start_fails
 
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import merge_options, parse_options
 from rdarts.errors import UserError
 
-CONFIG = Path('configs/search/rdarts_nb201_digits.py')
-
-
 BACKBONE = 'model.backbone'
-
-
-def fails(tmp_path: Path, *args, config: Path = CONFIG) -> str:
-    """The one line of a start that must fail; it leaves no run behind."""
-    done = run_tool(['train.py', config, '--work-dir', tmp_path / 'run', *args])
-    assert done.code == 2, done.out + done.err
-    assert 'Traceback' not in done.err
-    lines = [line for line in done.err.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1, done.err
-    assert not (tmp_path / 'run' / 'search_log.jsonl').exists()
-    return lines[0]
 
 
 MISTAKES = [
@@ -146,14 +130,14 @@ MISTAKES = [
 @pytest.mark.parametrize(('option', 'says'), MISTAKES)
 def test_mistakes_in_options(option, says):
     with pytest.raises(UserError) as error:
-        load_config(CONFIG, parse_options(option.split()))
+        load_config(DIGITS, parse_options(option.split()))
     assert says in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_elements_of_lists_are_set():
     options = ['data_preprocessor.mean=[1,2,3]', 'custom_hooks=[dict(type=EMAHook)]']
-    cfg = load_config(CONFIG, parse_options(options))
+    cfg = load_config(DIGITS, parse_options(options))
     merge_options(
         cfg,
         {
@@ -184,21 +168,21 @@ def test_elements_of_lists_are_set():
     ],
 )
 def test_mistakes_at_a_start(option, says, tmp_path):
-    assert says in fails(tmp_path, '--cfg-options', option)
+    assert says in start_fails(tmp_path, '--cfg-options', option)
 
 
 @pytest.mark.slow
 def test_forty_mistakes_at_starts(tmp_path):
     for option, says in MISTAKES[-40:]:
-        assert says in fails(tmp_path, '--dry-run', '--cfg-options', *option.split()), option
+        assert says in start_fails(tmp_path, '--dry-run', '--cfg-options', *option.split()), option
 
 
 def test_mistakes_in_the_config_file(tmp_path):
-    line = fails(tmp_path, config=CONFIG.with_name('rdarts_nb201_digit.py'))
+    line = start_fails(tmp_path, config=DIGITS.with_name('rdarts_nb201_digit.py'))
     assert 'config not found' in line
     assert "did you mean 'configs/search/rdarts_nb201_digits.py'?" in line
     broken = tmp_path / 'broken.py'
     broken.write_text('model = dict(\n')
-    assert f'config {broken} cannot be read' in fails(tmp_path, config=broken)
+    assert f'config {broken} cannot be read' in start_fails(tmp_path, config=broken)
     broken.write_text("_base_ = ['./nothing.py']\n")
-    assert 'nothing.py' in fails(tmp_path, config=broken)
+    assert 'nothing.py' in start_fails(tmp_path, config=broken)

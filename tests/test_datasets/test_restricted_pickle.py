@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from forged_pickles import ForgedArray, ForgedDType
 
 from rdarts.datasets import load_pickle
 from rdarts.errors import UserError
@@ -161,28 +162,6 @@ FORGED = {
     'text': ('U4', (3, '<', None, None, None, 16, 4, 8)),
     'dates': ('M8', (4, '<', None, None, None, -1, -1, 0, (b'ns', 1, 1, 1))),
 }
-
-
-class ForgedDType:
-    """Pickles as a dtype of any code and state."""
-
-    def __init__(self, code, state):
-        self.code, self.state = code, state
-
-    def __reduce__(self):
-        return np.dtype, (self.code, False, True), self.state
-
-
-class ForgedArray:
-    """Pickles as an array of a forged dtype: 8 bytes that may be taken for an address."""
-
-    def __init__(self, dtype, shape=(1,), data=b'AAAAAAAA', start=(0,)):
-        self.state = (1, shape, dtype, False, data)
-        self.start = start
-
-    def __reduce__(self):
-        reconstruct = np.zeros(1).__reduce__()[0]
-        return reconstruct, (np.ndarray, self.start, b'b'), self.state
 
 
 @pytest.mark.parametrize('what', FORGED)
