@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from test_models.fused_nets import Swish
 
 from rdarts.models.kernels.backends import Backend, get_backend, has_cpp, use_backend
+from rdarts.registry import OPERATIONS
 from rdarts.utils import logging
+
+NO_COMPILER = 'no C++ compiler: the C++ back end does not run'
 
 
 @pytest.fixture(params=['cpp', 'torch'])
@@ -20,7 +24,7 @@ def path(request) -> Iterator[str]:
     elif has_cpp():
         yield 'cpp'
     else:
-        pytest.skip('no C++ compiler: the C++ back end does not run')
+        pytest.skip(NO_COMPILER)
 
 
 @pytest.fixture
@@ -63,3 +67,11 @@ def recorder(request) -> Iterator[Recorder]:
     name = request.getfixturevalue('path') if 'path' in request.fixturenames else 'cpp'
     with use_backend(Recorder(get_backend(name))) as found:
         yield found
+
+
+@pytest.fixture
+def swish() -> Iterator[None]:
+    """An operation of one's own, by its name."""
+    OPERATIONS.register_module(name='swish', module=Swish)
+    yield
+    OPERATIONS.module_dict.pop('swish')
