@@ -28,6 +28,20 @@ def path(request) -> Iterator[str]:
 
 
 @pytest.fixture
+def cpp() -> Backend:
+    """The back end in C++."""
+    if not has_cpp():
+        pytest.skip(NO_COMPILER)
+    return get_backend('cpp')
+
+
+@pytest.fixture(params=['cpp', 'torch'])
+def backend(request) -> Backend:
+    """Either back end, asked directly."""
+    return request.getfixturevalue('cpp') if request.param == 'cpp' else get_backend('torch')
+
+
+@pytest.fixture
 def told(monkeypatch) -> list[str]:
     """The lines logged from now on, as if the process were new."""
     lines: list[str] = []

@@ -1,0 +1,285 @@
+"""Which back end a node takes, the memory that it reads, the compiled library, and noise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_models.kernel_images import Called, assert_close, images
+
+from rdarts.models import kernels
+from rdarts.models.kernels import to_nchw, to_nhwc
+from rdarts.models.kernels.backends import build
+from rdarts.models.kernels.noise import PIECE
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'dtype', 'native'),
+    [
+        ((2, 3, 3, 8), torch.float32, True),
+        ((2, 3, 3, 24), torch.float64, True),
+        ((2, 3, 3, 12), torch.float32, False),
+        ((2, 3, 3, 8), torch.bfloat16, False),
+        ((2, 3, 3, 8), torch.float16, False),
+    ],
+)
+def test_what_goes_to_cpp(cpp, sizes, dtype, native):
+    x = torch.ones(sizes, dtype=dtype)
+    reasons = cpp.unsupported_reasons(x.device, dtype, [sizes[-1]])
+    assert bool(reasons) is not native
+    with Called() as called:
+        moments = kernels.choose_backend(x.device, dtype, sizes[-1]).moments(x)
+    assert called.names == ({'moments'} if native else set())
+    assert_close(moments, torch.stack([torch.ones(sizes[-1]), torch.zeros(sizes[-1])]).double())
+    with kernels.use_backend('torch') as backend:
+        assert kernels.choose_backend(x.device, dtype, sizes[-1]) is backend
+
+
+def test_a_back_end_that_declines_says_why_once(cpp, told):
+    device = torch.device('cpu')
+    for _ in range(2):
+        assert kernels.choose_backend(device, torch.float32, 8, 12, told=True).name == 'torch'
+    assert kernels.choose_backend(device, torch.float16, 6).name == 'torch'
+    kernels.choose_backend(torch.device('meta'), torch.float32, 8, told=True)
+    start = 'fused runs in PyTorch, not in C++: '
+    assert told == [
+        f'{start}8 and 12 channels are no multiple of 8',
+        f'{start}images are on meta, and it runs on CPUs',
+    ]
+    reasons = cpp.unsupported_reasons(device, torch.bfloat16, [8, 6])
+    assert reasons == ['it has no bfloat16', '8 and 6 channels are no multiple of 8']
+    assert kernels.choose_backend(device, torch.float32, 8, 16, told=True) is cpp
+    assert len(told) == 2
+
+
+def test_rows_are_the_same_memory_where_that_fits():
+    x = to_nchw(images(2, 3, 4, 8))
+    assert to_nhwc(x).data_ptr() == x.data_ptr()
+    other = to_nhwc(x.contiguous())
+    assert torch.equal(other, to_nhwc(x)) and other.data_ptr() != x.data_ptr()
+    # sizes of 1 have the strides that C++ goes by, whatever PyTorch made of them
+    for given in (
+        images(5, 8, 1, 1),
+        images(5, 8, 1, 1).expand(5, 8, 1, 1).permute(0, 1, 3, 2),
+        images(5, 8)[..., None, None].expand(-1, -1, 1, 1),
+        images(5, 8, 3, 1),
+        images(5, 8, 1, 3),
+    ):
+        found = to_nhwc(given)
+        assert torch.equal(found, given.permute(0, 2, 3, 1))
+        _, h, w, c = found.shape
+        assert found.stride() == (h * w * c, w * c, c, 1)
+
+
+def test_gradients_are_read_where_they_are(backend):
+    """Channels of a concatenation are no copy for C++; anything else is."""
+    wide = to_nchw(images(2, 3, 4, 24))
+    part = wide[:, 8:16]
+    found = backend.gradient_to_nhwc(part)
+    assert torch.equal(found, part.permute(0, 2, 3, 1))
+    assert (found.data_ptr() == part.data_ptr()) is (backend.name == 'cpp')
+    for given in (
+        wide[:, :16:2],  # channels that are apart
+        part[..., :3],  # pixels that are not equally far apart
+        images(2, 8)[..., None, None].expand(-1, -1, 3, 4),  # of a mean over pixels
+        images(1, 8, 1, 1).expand(2, 8, 3, 4),
+        images(2, 8, 3, 4),
+        images(5, 8, 1, 1),
+    ):
+        found = backend.gradient_to_nhwc(given)
+        assert torch.equal(found, given.permute(0, 2, 3, 1))
+        assert found.is_contiguous()
+        sums = backend.mix_sums([found], [found.contiguous()], [0], None)
+        assert_close(sums[:2], ((found**2).sum((0, 1, 2))[None], found.sum((0, 1, 2))[None]))
+
+
+def test_memory_that_is_used_again_is_not_shared(cpp):
+    """Large results live in blocks that go round: never two in one at a time."""
+    like = torch.zeros(4, 32, 32, 16)
+    cpp.empty_images(like, 16, 32, 32)  # comes back at once
+    first, second = (cpp.empty_images(like, 16, 32, 32) for _ in range(2))
+    assert first.data_ptr() != second.data_ptr()
+    first.fill_(1), second.fill_(2)
+    part = first[0]
+    del first
+    third = cpp.empty_images(like, 16, 32, 32).fill_(3)
+    assert (part == 1).all() and (second == 2).all() and (third == 3).all()
+    assert third.is_contiguous(memory_format=torch.channels_last)
+
+
+# The library
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path / 'mine'))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+    assert build.cache_folder() == tmp_path / 'mine'
+    monkeypatch.delenv('RDARTS_CACHE')
+    assert build.cache_folder() == tmp_path / 'xdg' / 'rdarts'
+    monkeypatch.setenv('XDG_CACHE_HOME', '')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert build.cache_folder() == tmp_path / '.cache' / 'rdarts'
+
+
+# One process for all cases, as importing torch takes seconds: each case forks.
+SCRIPT = """
+import os, sys
+import torch
+from rdarts.models.kernels.backends import has_cpp
+from rdarts.models.mixed_ops.mixed_op import MixedOp
+
+for case in sys.argv[1:]:
+    print(f'== {case}', flush=True)
+    pid = os.fork()
+    if not pid:
+        for pair in case.split(','):
+            name, _, value = pair.partition('=')
+            os.environ[name] = value
+        mixed = MixedOp(['skip_connect', 'nor_conv_3x3'], 8)
+        mixed.execution = 'fused'
+        out = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
+        again = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
+        print('native', has_cpp(), 'finite', bool(out.isfinite().all()), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    print('exit code', os.waitstatus_to_exitcode(status), flush=True)
+"""
+FALLBACK = 'fused runs in PyTorch, not in C++: '
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == 'win32', reason='forks')
+def test_where_the_library_cannot_be_had(tmp_path):
+    blocked, file = tmp_path / 'blocked', tmp_path / 'file'
+    file.write_text('')
+    failing = tmp_path / 'failing'
+    failing.write_text('#!/bin/sh\necho "a note" >&2\necho "x.cpp:1: error: broken" >&2\nexit 1\n')
+    failing.chmod(0o755)
+    cases = {
+        f'RDARTS_CACHE={tmp_path / "a"},CXX=/bin/false': ('returned non-zero exit status 1', 1),
+        f'RDARTS_CACHE={tmp_path / "b"},CXX={failing}': ('x.cpp:1: error: broken', 1),
+        f'RDARTS_CACHE={tmp_path / "c"},CXX=none,PATH=/nowhere': ('no C++ compiler was found', 0),
+        f'RDARTS_CACHE={file}': ('exists', 1),
+        f'RDARTS_CACHE={file / "d"}': ('Not a directory', 1),
+        f'RDARTS_CACHE={blocked},RDARTS_NATIVE=0': (None, 0),
+    }
+    done = subprocess.run(
+        [sys.executable, '-c', SCRIPT, *cases],
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', RDARTS_NATIVE='1'),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Traceback' not in done.stdout + done.stderr
+    parts = done.stdout.split('== ')[1:]
+    assert len(parts) == len(cases)
+    for part, (case, (reason, compiling)) in zip(parts, cases.items(), strict=True):
+        assert part.startswith(case)
+        assert 'native False finite True' in part, part
+        assert 'exit code 0' in part, part
+        said = [line for line in part.splitlines() if FALLBACK in line]
+        if reason is None:
+            assert not said
+        else:
+            assert len(said) == 1, part
+            assert reason in said[0]
+        assert part.count('compiling the kernels of fused') == compiling
+    assert not blocked.exists()
+    assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']
+
+
+@pytest.mark.slow
+def test_a_compiled_library_is_loaded_and_not_compiled_again(cpp, monkeypatch, tmp_path):
+    """The file that is there is taken, without any compiler."""
+    (tmp_path / 'cache').symlink_to(build.cache_folder())
+    case = f'RDARTS_CACHE={tmp_path / "cache"},CXX=/bin/false'
+    done = subprocess.run(
+        [sys.executable, '-c', SCRIPT, case],
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert 'native True finite True' in done.stdout, done.stdout + done.stderr
+    assert 'compiling' not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='a shell script stands for the compiler')
+def test_a_library_is_of_its_compiler_and_flags(monkeypatch, tmp_path):
+    """Another compiler, version, flag, PyTorch or CPU makes another file."""
+    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path))
+
+    def compiler(name, version):
+        path = tmp_path / name
+        path.write_text(f'#!/bin/sh\necho "{version}"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    def change(target, name, value):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, value)
+            return build._library(first)
+
+    first = compiler('first', '12.2')
+    names = [build._library(first), build._library(compiler('second', '12.2'))]
+    assert build._library(first) == names[0]
+    compiler('first', '13.1')
+    names.append(build._library(first))
+    flags = build._flags()
+    assert '-O3' in flags
+    names.append(change(build, '_flags', lambda: [*flags, '-g']))
+    names.append(change(build.torch, '__version__', '9.9'))
+    names.append(change(build, '_cpu', lambda: 'another'))
+    assert len(set(names)) == len(names)
+    # without a compiler, or with one that does not work, what is there is taken
+    broken = str(tmp_path / 'missing')
+    assert build._library(None) not in names
+    names[0].write_bytes(b'')
+    assert build._library(None) == build._library(broken) == names[0]
+    assert change(build, '_cpu', lambda: 'another') != names[0]
+
+
+# noise
+
+
+@pytest.mark.parametrize('size', [3, 40, PIECE, PIECE + 1, 5 * PIECE])
+def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(cpp, size):
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            torch.manual_seed(4)
+            found.append(kernels.standard_normal(torch.empty(size)))
+            found.append(torch.rand(2))  # the state that it leaves
+    finally:
+        torch.set_num_threads(threads)
+    with kernels.use_backend('torch'):
+        torch.manual_seed(4)
+        found += [kernels.standard_normal(torch.empty(size)), torch.rand(2)]
+    for noise, after in zip(found[::2], found[1::2], strict=True):
+        assert torch.equal(noise, found[0])
+        assert torch.equal(after, found[1])
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_noise_is_standard_normal(path, dtype):
+    torch.manual_seed(0)
+    noise = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
+    again = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
+    bound = 5 / noise.numel() ** 0.5  # of standard errors, five
+    assert abs(noise.mean()) < bound
+    assert abs(noise.var() - 1) < 1.5 * bound + (0.01 if dtype == torch.bfloat16 else 0)
+    assert abs((noise**3).mean()) < 4 * bound
+    pieces = torch.cat([noise, again])
+    correlation = torch.corrcoef(pieces) - torch.eye(16, dtype=torch.float64)
+    assert correlation.abs().max() < 5 / PIECE**0.5

@@ -1,0 +1,255 @@
+"""Each kernel gives the same in C++ and in PyTorch."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from test_models.kernel_images import (
+    assert_close,
+    assert_twins,
+    images,
+    out_size,
+    slice_of_channels,
+    strewn,
+)
+
+SEPARABLE = [
+    # channels, outputs, kernel, conv, edges, shared, size
+    (8, 8, 3, (1, 1, 1), 2, True, (8, 8)),
+    (16, 16, 5, (1, 2, 1), 3, True, (9, 11)),
+    (32, 32, 3, (1, 2, 2), 1, False, (7, 10)),
+    (64, 64, 5, (1, 4, 2), 1, True, (5, 9)),
+    (16, 24, 7, (1, 3, 1), 2, False, (9, 17)),
+    (24, 8, 5, (2, 4, 2), 2, True, (10, 7)),
+    (16, 16, 3, (2, 1, 1), 2, True, (11, 9)),
+    (32, 16, 7, (2, 3, 1), 1, True, (8, 18)),
+    (64, 8, 3, (1, 1, 1), 2, False, (3, 2)),
+    (8, 40, 7, (2, 6, 2), 1, True, (1, 1)),
+]
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ('channels', 'outputs', 'kernel', 'conv', 'edges', 'shared', 'size'), SEPARABLE
+)
+def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, size, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    lead = () if shared else (edges,)
+    x = images(*lead, 3, *size, channels, dtype=dtype)
+    scale = shift = None
+    if not shared:
+        scale = strewn(images(edges, channels, seed=1, dtype=dtype))
+        shift = images(channels, edges, seed=2, dtype=dtype).t()
+    depthwise = images(channels, edges, 1, kernel, kernel, seed=3, dtype=dtype).transpose(0, 1)
+    pointwise = strewn(images(edges, outputs, channels, 1, 1, seed=4, dtype=dtype))
+    layer = (scale, shift, depthwise, pointwise, conv)
+    assert_twins('separable_forward', 'separable_forward', x, *layer, tolerance=tolerance)
+    out = [out_size(s, kernel, conv) for s in size]
+    y = images(edges, 3, *out, outputs, seed=5, dtype=dtype)
+    g = [slice_of_channels(3, *out, outputs, seed=6 + e, dtype=dtype) for e in range(edges)]
+    coefficients = images(3, edges, outputs, seed=9, dtype=dtype).transpose(0, 1)
+
+    def backward(backend, accumulate, weights):
+        into = images(*x.shape, seed=10, dtype=dtype) if shared else None
+        rest = (x, *layer, into, accumulate, weights)
+        found = backend.separable_backward(g, y, coefficients, *rest)
+        return found if weights else found[: 1 if shared else 2]
+
+    for accumulate, weights in ((False, True), (True, True), (True, False)):
+        assert_twins('separable_backward', backward, accumulate, weights, tolerance=tolerance)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ('channels', 'kernel', 'stride', 'size'),
+    [(24, 3, 1, (9, 11)), (16, 5, 2, (8, 7)), (72, 7, 1, (1, 1)), (64, 3, 2, (17, 4))],
+)
+def test_inverted_twins(cpp, channels, kernel, stride, size, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    x = images(3, *size, channels, dtype=dtype)
+    norm = [strewn(images(channels, seed=s, dtype=dtype) * 2) for s in (1, 2)]
+    weight = strewn(images(channels, 1, kernel, kernel, seed=3, dtype=dtype))
+    layer, padding = (x, *norm, weight, stride), kernel // 2
+    twins = partial(assert_twins, tolerance=tolerance)
+    twins('depthwise_forward', 'depthwise_forward', *layer, padding)
+    out = [out_size(s, kernel, (stride, padding, 1)) for s in size]
+    g, y = (images(3, *out, channels, seed=s, dtype=dtype) for s in (4, 5))
+    back = strewn(images(3, channels, seed=6, dtype=dtype))
+    for weights in (True, False):
+
+        def backward(backend, weights):
+            found = backend.depthwise_backward(g, y, back, *layer, padding, weights)
+            return found if weights else found[:2]
+
+        twins('depthwise_backward', backward, weights)
+    twins('relu6_forward', 'relu6', x, *norm)
+    d = images(3, *size, channels, seed=7, dtype=dtype)
+    twins('relu6_backward', lambda backend: backend.relu6_backward(d.clone(), x, *norm))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ('inputs', 'outputs', 'edges', 'size'),
+    [
+        (8, 8, 2, (8, 8)),
+        (16, 16, 3, (9, 11)),
+        (32, 32, 1, (7, 10)),
+        (64, 64, 1, (4, 5)),
+        (24, 8, 2, (1, 1)),
+        (8, 40, 1, (3, 34)),
+        (16, 32, 2, (2, 1)),
+    ],
+)
+def test_dense_twins(cpp, inputs, outputs, edges, size, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    x = images(3, *size, inputs, dtype=dtype)
+    weight = strewn(images(edges, outputs, inputs, 3, 3, seed=1, dtype=dtype))
+    conv = (1, 1, 1)
+    assert_twins('conv3x3_forward', 'dense_forward', x, weight, conv, tolerance=tolerance)
+    y = images(edges, 3, *size, outputs, seed=2, dtype=dtype)
+    g = [slice_of_channels(3, *size, outputs, seed=3 + e, dtype=dtype) for e in range(edges)]
+    coefficients = images(3, edges, outputs, seed=9, dtype=dtype).transpose(0, 1)
+
+    def backward(backend, accumulate, weights):
+        into = images(*x.shape, seed=10, dtype=dtype)
+        rest = (x, weight, conv, into, accumulate, weights)
+        return into, backend.dense_backward(g, y, coefficients, *rest)
+
+    for accumulate, weights in ((False, True), (True, True), (True, False)):
+        assert_twins('conv3x3_backward', backward, accumulate, weights, tolerance=tolerance)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('branches', [1, 2])
+@pytest.mark.parametrize('size', [(8, 8), (9, 11), (1, 3)])
+def test_factorized_twins(cpp, branches, size, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    x = images(3, *size, 16, dtype=dtype)
+    weights = [images(2, 8, 16, 1, 1, seed=s, dtype=dtype) for s in range(branches)]
+    assert_twins('moments', 'factorized_forward', x, weights, tolerance=tolerance)
+    half = [-(-s // 2) for s in size]
+    y = images(2, 3, *half, 8 * branches, seed=3, dtype=dtype)
+    g = [slice_of_channels(3, *half, 8 * branches, seed=4 + e, dtype=dtype) for e in range(2)]
+    coefficients = images(3, 2, 8 * branches, seed=6, dtype=dtype).transpose(0, 1)
+
+    def backward(backend):
+        into = images(*x.shape, seed=7, dtype=dtype)
+        return into, backend.factorized_backward(g, y, coefficients, x, weights, into, True)
+
+    assert_twins('mix', backward, tolerance=tolerance)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('channels', [8, 16, 24, 64])
+@pytest.mark.parametrize('matrix', [True, False])
+def test_mixing_twins(cpp, channels, matrix, dtype):
+    """0 to 9 terms an edge, images that are parts of a concatenation."""
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    size, edge_of = (3, 9, 11, channels), [0, 2, 2, 3, 2, 3, 2, 3, 2, *[4] * 9]
+    terms = [
+        (images if t % 2 else slice_of_channels)(*size, seed=t, dtype=dtype)
+        for t in range(len(edge_of))
+    ]
+    g = [slice_of_channels(*size, seed=20 + j, dtype=dtype) for j in range(5)]
+    scales = images(channels, len(terms), seed=30, dtype=dtype).t()
+    shifts = strewn(images(5, channels, seed=31, dtype=dtype))
+    x = images(*size, seed=32, dtype=dtype)
+    matrices = images(5, channels, channels, seed=33, dtype=dtype).transpose(1, 2)
+    extra = (x, matrices) if matrix else (None, None)
+
+    def mix(backend, accumulate, shifts):
+        outs = [slice_of_channels(*size, seed=40 + j, dtype=dtype) for j in range(5)]
+        backend.mix(outs, accumulate, terms, edge_of, scales, shifts, *extra)
+        return outs
+
+    for accumulate in ([False] * 5, [True, False, True, False, True]):
+        assert_twins('mix', mix, accumulate, shifts, tolerance=tolerance)
+    assert_twins('mix', mix, accumulate, None, tolerance=tolerance)
+    assert_twins('mix_sums', 'mix_sums', g, terms, edge_of, extra[0], tolerance=tolerance)
+    skips = torch.tensor([1.5, 0.0, -2.0, 0.0, 0.25], dtype=dtype)
+    right = strewn(images(channels, channels, seed=50, dtype=dtype))
+    row = strewn(images(channels, seed=51, dtype=dtype))
+    dr = images(*size, seed=52, dtype=dtype)
+    x[0] = 0
+    for given in (
+        (skips, dr, matrices, right, row),
+        (skips, None, None, None, None),
+        (None, dr, None, None, None),
+        (None, None, matrices, right, row),
+    ):
+        assert_twins('input_grad', 'input_grad', x, g, *given, tolerance=tolerance)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('channels', [8, 16, 24, 64])
+@pytest.mark.parametrize('stride', [1, 2])
+def test_pool_and_moments_twins(cpp, channels, stride, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    x = images(3, 9, 12, channels, dtype=dtype).round(decimals=1)  # some are equal
+
+    def backward(backend, *args):
+        dx = images(*x.shape, seed=2, dtype=dtype)
+        backend.pool_backward(*args, dx)
+        return dx
+
+    for maximum in (True, False):
+        y, _ = cpp.pool_forward(x, maximum, stride)
+        dy = images(*y.shape, seed=1, dtype=dtype)
+
+        assert_twins(
+            'pool_forward',
+            'pool_forward',
+            x,
+            maximum,
+            stride,
+            tolerance=tolerance,
+        )
+        assert_twins('pool_backward', backward, dy, x, y, maximum, stride, tolerance=tolerance)
+    y = slice_of_channels(3, 9, 12, channels, dtype=dtype)
+    assert_twins('moments', 'moments', y, tolerance=tolerance)
+    assert_twins('relu_covariance', 'relu_covariance', x, tolerance=tolerance)
+
+
+def test_batch_norm_twins(cpp):
+    moments = strewn(images(3, 2, 8).abs())
+    running = [images(4, 8, seed=s).abs() for s in (1, 2)]
+    affine = [strewn(images(3, 8, seed=s)) for s in (3, 4)]
+
+    def run(backend, batch, tracked):
+        moved = tuple(t.clone() for t in running) if tracked else None
+        norm = backend.batch_norm(moments, 90, moved, affine, 0.2, 1e-5, batch, [2, 1, 3])
+        return norm, moved
+
+    for batch, tracked in ((True, True), (True, False), (False, True)):
+        assert_twins('batch_norm', run, batch, tracked)
+
+
+def test_a_thread_more_or_less(cpp):
+    """What threads sum is one sum; images are shared out, whatever their number."""
+    before = torch.get_num_threads()
+    x = images(5, 7, 9, 16)
+    weights = images(2, 16, 1, 3, 3, seed=1), images(2, 16, 16, 1, 1, seed=2)
+    dense = images(2, 16, 16, 3, 3, seed=3)
+    g = [images(5, 7, 9, 16, seed=s) for s in (4, 5)]
+    coefficients = images(2, 3, 16, seed=6)
+
+    def run():
+        y, moments = cpp.separable_forward(x, None, None, *weights, (1, 1, 1))
+        into = torch.empty_like(x)
+        rest = (x, None, None, *weights, (1, 1, 1), into, False, True)
+        _, _, *grads = cpp.separable_backward(g, y, coefficients, *rest)
+        z, more = cpp.dense_forward(x, dense, (1, 1, 1))
+        grad = cpp.dense_backward(g, z, coefficients, x, dense, (1, 1, 1), into, True, True)
+        pooled = cpp.pool_forward(x, True, 2)
+        sums = cpp.mix_sums(g, [x, z[0]], [0, 1], x)
+        return [y, moments, *grads, z, more, grad, into, *pooled, *sums, cpp.moments(x)]
+
+    try:
+        torch.set_num_threads(1)
+        one = run()
+        torch.set_num_threads(3)
+        assert_close(run(), one)
+    finally:
+        torch.set_num_threads(before)
