@@ -3,38 +3,19 @@
 Both are drawn class by class; `$RDARTS_DATA/imagenet` holds `train/<class>/` and `val/<class>/`.
 """
 
-_base_ = ['./imagenet.py']
+_base_ = ['./image_folder.py']
 
-train_pipeline = [step for step in _base_.train_pipeline if step.type != 'ColorJitter']
-train_set = dict(
-    type='rdarts.ImageNetFolder',
-    split='train',
-    pipeline=train_pipeline,
-)
+# What follows from it is filled in: see docs/en/configs.md
+num_classes = 1000
+
+train_set = dict(type='rdarts.ImageNetFolder')
 # of 12.5 % of the images, four fifths are the weights'
-search_split = dict(
-    type='rdarts.SearchSplit', subset=0.125, fraction=0.8, mode='stratified', seed=0
-)
+search_split = dict(subset=0.125, fraction=0.8)
+loader = dict(num_workers=4)
 
-train_dataloader = dict(
-    batch_size=256,
-    drop_last=True,
-    dataset=dict(_delete_=True, part='weights', dataset=train_set, **search_split),
-)
-arch_dataloader = dict(
-    batch_size=256,
-    drop_last=True,
-    sampler=dict(type='rdarts.SeededSampler', name='arch'),
-    dataset=dict(part='alpha', dataset=train_set, **search_split),
-    **_base_.loader,
-)
-val_dataloader = dict(
-    batch_size=256,
-    dataset=dict(
-        _delete_=True,
-        part='alpha',
-        dataset=dict(train_set, pipeline=_base_.test_pipeline),
-        **search_split,
-    ),
-)
-test_dataloader = dict(batch_size=256, sampler=dict(name='test'))
+train_dataloader = dict(batch_size=256, dataset=dict(dataset=train_set, **search_split), **loader)
+arch_dataloader = train_dataloader
+val_dataloader = train_dataloader
+test_dataloader = dict(batch_size=256, dataset=train_set, **loader)
+val_evaluator = dict(topk=(1, 5))
+test_evaluator = val_evaluator
