@@ -38,7 +38,7 @@ def test_what_a_config_is_composed_of():
 @pytest.mark.parametrize(
     'name',
     [
-        *('darts_darts_c10', 'rdarts_nb201_digits'),  # written
+        *('darts_darts_c10', 'darts_nb201_digits'),  # written
         *('rdarts_nb201_c11', 'nb201_c10', 'short', 'rdarts', 'rdarts_', '_short', 'x' * 5000),
         'rdarts_nb201_c10_short_short',
         'rdarts_darts_2nd_nb201_c10',
@@ -130,7 +130,8 @@ def test_a_name_that_is_like_none_is_told_what_names_are_made_of(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert nearest_config('configs/search/qqq.py') == (
         'a name is <method>_<space>_<data>[_<variant>]: methods darts, darts_2nd, rdarts; '
-        'spaces darts, mobilenet_like, nb201, s1, s2, s3, s4; data c10, c100, imagenet, in16; '
+        'spaces darts, mobilenet_like, nb201, s1, s2, s3, s4; '
+        'data c10, c100, digits, imagenet, in16; '
         'variants l050, short'
     )
 

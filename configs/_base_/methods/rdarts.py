@@ -12,4 +12,6 @@ default_hooks = dict(architect=dict(type='rdarts.BERArchitectHook', lambda_=1.0)
 
 by = dict(
     nb201=dict(default_hooks=dict(architect=dict(lambda_=0.75)), train_cfg=dict(max_epochs=5)),
+    # as long as the config below
+    nb201_digits=dict(train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}})),  # noqa: F821
 )
