@@ -105,18 +105,21 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     """By its command, too, in a folder that no path names."""
     texts = examples('docs/en/adding_a_method.md')
     for name, text in texts.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
     write_cifar(project / 'data' / 'cifar10', 'cifar10', 20, 10)
     tiny = ['model.backbone.channels=2', 'model.backbone.cells_per_stage=1']
     loaders = ('train_dataloader', 'arch_dataloader', 'val_dataloader')
     tiny += ['model.head.in_channels=8', *(f'{loader}.batch_size=5' for loader in loaders)]
-    args = ['train.py', 'beta_darts_nb201_c10.py', '--dry-run', '--cfg-options', *tiny]
-    done = run_tool(args, cwd=project)
-    assert done.code == 0, done.err
-    assert 'expected:' in done.out
+    for name in ('beta_darts_nb201_c10.py', 'mine/search/beta_darts_nb201_c10.py'):
+        done = run_tool(['train.py', name, '--dry-run', '--cfg-options', *tiny], cwd=project)
+        assert done.code == 0, done.err
+        assert 'expected:' in done.out
     monkeypatch.setattr(sys, 'path', list(sys.path))
     try:
         cfg = load_config('beta_darts_nb201_c10.py')
+        composed = load_config('mine/search/beta_darts_nb201_c10.py')
+        elsewhere = load_config('mine/search/beta_darts_s2_c100.py')
         regularizer = build(cfg.default_hooks.architect.regularizers.beta, REGULARIZERS)
     finally:
         sys.modules.pop('beta_decay', None)
@@ -125,6 +128,10 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     assert regularizer({'cell': torch.zeros(6, 5)}, space).item() == pytest.approx(math.log(5))
     assert regularizer.lambda_.at(50) == pytest.approx(25.0)
     assert cfg.default_hooks.architect.type == 'rdarts.ArchitectHook'
+    assert composed.default_hooks == cfg.default_hooks
+    assert (elsewhere.arch_optimizer.lr, elsewhere.model.backbone.space) == (1e-4, 's2')
+    beta = elsewhere.default_hooks.architect.regularizers.beta
+    assert beta.lambda_.points == [(0, 0.0), (50, 50.0)]
 
 
 def test_ranges_as_the_page_on_methods_says(project):

@@ -2,13 +2,18 @@
 
 ``configs/search/<method>_<space>_<data>.py`` is ``darts_<space>_<data>.py`` under the overlay
 ``configs/_base_/methods/<method>.py``; ``<config>_<variant>.py`` is that config under
-``configs/_base_/variants/<variant>.py``. A file that is written always wins.
+``configs/_base_/variants/<variant>.py``. A file that is written always wins. A folder beside
+``_base_/methods`` or ``_base_/variants`` of one's own has these, and below them the package's.
 
-An overlay is a config without ``_base_``, which may read what it lies on as any config does
+An overlay is a config, which may read what it lies on as any config does
 (``{{_base_.train_cfg.max_epochs}}``). Its entry ``by`` says what differs: by space, data, method,
 or several of them, as in the name of a config (``nb201``, ``nb201_c10``, ``rdarts_nb201``); the
 longer names win. Two bases with the same key are an error in mmengine, so that overlays
 cannot be bases.
+
+The overlay of a method that samples has a ``_base_`` of its own: how it runs, instead of schedule
+and hooks of a gradient's. Of ``darts_<space>_<data>.py`` it gets the keys that the bases in
+``models`` and ``datasets`` have, the space and the images, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 
 FIRST = 'darts'  # the method whose configs are written, which the others lie on
+OF_SPACE_AND_DATA = ('models', 'datasets')  # the folders of bases that every method has
 _READING = threading.RLock()
 
 
@@ -66,16 +72,17 @@ def composition_of(path: str | os.PathLike[str]) -> Composition | None:
         return None
     folder, stem = path.parent, path.stem
     below, _, variant = stem.rpartition('_')
-    if variant in overlays(folder, 'variants') and variant not in below.split('_'):
-        base = folder / f'{below}.py'
+    variants = overlays(folder, 'variants')
+    if variant in variants and variant not in below.split('_'):
+        base = _written(folder, below) or folder / f'{below}.py'
         method, rest = _method_of(folder, below)
         if is_config(base):
-            return Composition(base, _overlay(folder, 'variants', variant), method, rest)
-    for method in overlays(folder, 'methods'):
+            return Composition(base, variants[variant], method, rest)
+    for method, overlay in overlays(folder, 'methods').items():
         rest = stem.removeprefix(f'{method}_')
-        base = folder / f'{FIRST}_{rest}.py'
-        if rest != stem and os.path.isfile(base):
-            return Composition(base, _overlay(folder, 'methods', method), method, rest)
+        base = _written(folder, f'{FIRST}_{rest}')
+        if rest != stem and base is not None:
+            return Composition(base, overlay, method, rest)
     return None
 
 
@@ -91,12 +98,14 @@ def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
     if not over and not variants:
         return []
     written = {path.stem for path in folder.glob('*.py')}
-    plain = {stem for stem in written if stem.rpartition('_')[2] not in variants}
+    below = {path.stem for home in _homes(folder) for path in home.glob('*.py')}
+    plain = {stem for stem in below if stem.rpartition('_')[2] not in variants}
     of_first = {stem.removeprefix(FIRST) for stem in plain if stem.startswith(f'{FIRST}_')}
     plain |= {f'{method}{rest}' for method in over for rest in of_first}
     pairs = ['_'.join(pair) for pair in itertools.combinations(variants, 2)]
     varied = {f'{stem}_{variant}' for stem in plain for variant in (*variants, *pairs)}
-    return sorted(folder / f'{stem}.py' for stem in (plain | varied) - written)
+    made = ((plain - below) | varied) - written
+    return sorted(folder / f'{stem}.py' for stem in made)
 
 
 def methods(folder: Path) -> list[str]:
@@ -110,7 +119,7 @@ def choices(folder: str | os.PathLike[str]) -> str:
     variants = overlays(folder, 'variants')
     if not overlays(folder, 'methods'):
         return ''
-    stems = {path.stem for path in folder.glob(f'{FIRST}_*.py')}
+    stems = {path.stem for home in _homes(folder) for path in home.glob(f'{FIRST}_*.py')}
     pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in stems]
     said = dict(
         methods=set(methods(folder)),
@@ -122,22 +131,39 @@ def choices(folder: str | os.PathLike[str]) -> str:
     return f'a name is <method>_<space>_<data>[_<variant>]: {lists}'
 
 
-def overlays(folder: Path, kind: str) -> list[str]:
-    """The names of the overlays beside a folder of configs, the longest first.
+def overlays(folder: Path, kind: str) -> dict[str, Path]:
+    """The overlays of a folder of configs by name, the longest name first.
 
     Args:
-        folder (Path): Such as ``configs/search``.
+        folder (Path): Such as ``configs/search``; it need not be there.
         kind (str): ``'methods'`` or ``'variants'``.
     """
+    found: dict[str, Path] = {}
+    for home in _homes(folder):
+        for path in _files(home.parent / '_base_' / kind):
+            found.setdefault(path.stem, path)
+    return {name: found[name] for name in sorted(found, key=lambda name: (-len(name), name))}
+
+
+def _homes(folder: Path) -> list[Path]:
+    """Where configs of a folder and their overlays are looked for, one after the other."""
+    own = folder.parent / '_base_'
+    if not _files(own / 'methods') and not _files(own / 'variants'):
+        return [folder]
+    ours = configs_folder() / 'search'
+    return [folder] if folder.resolve() == ours.resolve() else [folder, ours]
+
+
+def _files(folder: Path) -> list[Path]:
     try:
-        found = [path.stem for path in (folder.parent / '_base_' / kind).glob('*.py')]
+        return list(folder.glob('*.py'))
     except OSError:
         return []
-    return sorted(found, key=lambda name: (-len(name), name))
 
 
-def _overlay(folder: Path, kind: str, name: str) -> Path:
-    return folder.parent / '_base_' / kind / f'{name}.py'
+def _written(folder: Path, stem: str) -> Path | None:
+    paths = (home / f'{stem}.py' for home in _homes(folder))
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _method_of(folder: Path, stem: str) -> tuple[str, str]:
@@ -191,9 +217,15 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
     from mmengine.config import Config
 
     text = found.overlay.read_text(encoding='utf-8-sig')
+    own = _bases(found.overlay)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, found.overlay.name)
-        path.write_text(f'_base_ = [{str(found.base)!r}]\n{text}', encoding='utf-8')
+        path, base = Path(folder, found.overlay.name), found.base
+        if own:
+            base = Path(folder, 'space_and_data.py')
+            entries = _of_space_and_data(found.base, args, kwargs)
+            base.write_text(''.join(f'{key} = {entries[key]!r}\n' for key in entries), 'utf-8')
+        bases = [str(one) for one in (base, *own)]
+        path.write_text(f'_base_ = {bases!r}\n{text}', encoding='utf-8')
         entries, whole, environment = read(str(path), *args, **kwargs)
     below = whole[: whole.rindex(f'{path}\n')]
     by = entries.pop('by', {})
@@ -203,3 +235,35 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
         if name in by:
             entries = Config._merge_a_into_b(by[name], entries)
     return entries, f'{below}{found.overlay}\n{text}', environment
+
+
+def _of_space_and_data(path: Path, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """Those entries of a config whose keys its bases in ``models`` and ``datasets`` have."""
+    from mmengine.config import Config
+
+    def keys(config: Path) -> Iterator[str]:
+        for base in _bases(config):
+            if base.parent.name in OF_SPACE_AND_DATA:
+                yield from Config._file2dict(str(base), *args, **kwargs)[0]
+            else:
+                yield from keys(base)
+
+    kept = set(keys(path))
+    entries = Config._file2dict(str(path), *args, **kwargs)[0]
+    return {key: _plain(value) for key, value in entries.items() if key in kept}
+
+
+def _bases(path: Path) -> list[Path]:
+    from mmengine.config import Config
+
+    names = Config._get_base_files(str(path))
+    return [Path(Config._get_cfg_path(name, str(path))[0]).resolve() for name in names]
+
+
+def _plain(value: Any) -> Any:
+    """Without the classes of mmengine, so that its text can be read again."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value

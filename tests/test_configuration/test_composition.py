@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from rdarts.configuration.composition import composed_configs, composition_of, is_config, overlays
+from rdarts.configuration.composition import (
+    composed,
+    composed_configs,
+    composition_of,
+    is_config,
+    overlays,
+)
 from rdarts.configuration.load import load_config
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.errors import UserError
@@ -89,6 +95,69 @@ def test_by_is_a_dict(folder):
     (folder.parent / '_base_' / 'methods' / 'mine.py').write_text("by = ['nb201']\n")
     with pytest.raises(UserError, match=r'mine\.py: by must be a dict'):
         load_config(folder / 'mine_nb201_c10.py')
+
+
+SAMPLES = """
+_base_ = ['../default_runtime.py']
+runner_type = 'rdarts.QuerySearch'
+budget = 100
+searched = {{_base_.model.backbone.space}}
+by = dict(nb201=dict(budget=200), c100=dict(default_hooks=dict(logger=dict(interval=1))))
+"""
+
+
+def test_a_method_that_samples_has_the_space_and_the_data_alone(folder):
+    """And what its own overlay says of how it runs, instead of a gradient's schedule and hooks."""
+    (folder.parent / '_base_' / 'methods' / 'mine.py').write_text(SAMPLES)
+    with composed():
+        cfgs = {
+            name: Config.fromfile(folder / f'mine_{name}.py', lazy_import=False)
+            for name in ('nb201_c10', 's1_c100', 'mobilenet_like_c10')
+        }
+        whole = Config.fromfile(folder / 'darts_s1_c100.py', lazy_import=False)
+        runtime = Config.fromfile(folder.parent / '_base_' / 'default_runtime.py')
+    assert [cfg.budget for cfg in cfgs.values()] == [200, 100, 100]
+    cfg = cfgs['s1_c100']
+    assert cfg.searched == cfg.model.backbone.space == 's1'
+    assert cfg.model == whole.model and cfg.train_dataloader == whole.train_dataloader
+    assert cfg.val_evaluator.topk == (1, 5)
+    gradient = {'optim_wrapper', 'param_scheduler', 'arch_optimizer', 'train_cfg'}
+    assert not gradient & set(cfg) and gradient <= set(whole)
+    assert set(cfg.default_hooks) == set(runtime.default_hooks)
+    assert cfg.default_hooks.logger.interval == 1
+    # what a written config says of its space itself
+    assert cfgs['mobilenet_like_c10'].model.backbone.stem == 'cifar'
+
+
+def test_a_method_that_samples_may_be_of_ones_own(tmp_path):
+    overlay = tmp_path / '_base_' / 'methods' / 'mine.py'
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text("_base_ = ['rdarts::_base_/default_runtime.py']\n")
+    with composed():
+        cfg = Config.fromfile(tmp_path / 'search' / 'mine_nb201_c10.py', lazy_import=False)
+    assert cfg.model.backbone.space == 'nas_bench_201'
+    assert 'train_cfg' not in cfg and 'architect' not in cfg.default_hooks
+
+
+def test_overlays_of_ones_own_need_no_other_file(tmp_path):
+    overlay = tmp_path / '_base_' / 'methods' / 'mine.py'
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text(
+        'by = dict(nb201=dict(train_cfg=dict(max_epochs=7)))\n'
+        'by["c100"] = dict(train_cfg=dict(max_epochs=8))'
+    )
+    (tmp_path / '_base_' / 'variants').mkdir()
+    (tmp_path / '_base_' / 'variants' / 'slow.py').write_text('arch_optimizer = dict(lr=1e-5)')
+    search = tmp_path / 'search'
+    cfg = load_config(search / 'mine_nb201_c10_slow_short.py')
+    assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs, cfg.arch_optimizer.lr) == (7, 7, 1e-5)
+    assert load_config(search / 'mine_nb201_c100.py').train_cfg.max_epochs == 8
+    assert load_config(search / 'rdarts_nb201_c10_slow.py').train_cfg.max_epochs == 5
+    assert not is_config(search / 'darts_nb201_c10.py')
+    listed = composed_configs(search)
+    assert search / 'mine_s1_c10.py' in listed and all(is_config(path) for path in listed)
+    with pytest.raises(UserError, match=r"did you mean '.*mine_nb201_c10\.py'"):
+        load_config(search / 'mine_nb201_c1.py')
 
 
 @pytest.mark.parametrize('base', ['rdarts::search/', f'{SEARCH}/', 'configs/search/'])
