@@ -27,6 +27,7 @@ ORDER = (
     'datasets',
     'models.kernels',
     'models.batch_norm',
+    'models.layers',
     'models.operations',
     'models.fused',
     'models.mixed_ops',
@@ -62,9 +63,7 @@ KNOWN: set[tuple[str, str]] = set()
 MOST_LINES = 400
 REASON = 'Longer than 400 lines:'
 # Files that are still to be split, or to say why not. One that is mended is to be taken out.
-LONG = {
-    'rdarts/models/operations.py',
-}
+LONG: set[str] = set()
 
 
 def module_of(path: Path) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 
 from rdarts import registry
 from rdarts.errors import UserError
-from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import build_operation
 from rdarts.registry import (
     BENCHMARKS,
     DISCRETIZERS,

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.models import MobileNetLikeSupernet
-from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS
 from rdarts.utils.files import write_atomically
 

@@ -15,7 +15,7 @@ from rdarts.models import (
     MobileNetLikeSupernet,
     NASBench201Supernet,
 )
-from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.models.layers import StackedBatchNorm2d
 
 FUSED = {
     'skip_connect': ('Identity', 'Factorized'),

@@ -15,7 +15,8 @@ from rdarts.configuration.load import load_config
 from rdarts.engine.runner import build_runner
 from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
-from rdarts.models.operations import EdgeCopies, PlainLayers, StackedLayers, build_operation
+from rdarts.models.layers import EdgeCopies, PlainLayers, StackedLayers
+from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS, OPERATIONS, lookup
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from rdarts.models.layers import PlainLayers, StackedLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
-from rdarts.models.operations import PlainLayers, StackedLayers, build_operation
+from rdarts.models.operations import build_operation
 from rdarts.registry import FUSED_CANDIDATES, OPERATIONS
 
 EXAMPLE = Path(__file__).parents[2] / 'docs' / 'en' / 'examples' / 'fused_1x7_7x1.py'

@@ -9,8 +9,9 @@ from torch import nn
 from rdarts.errors import UserError
 from rdarts.models import MixedOp
 from rdarts.models.kernels import standard_normal
+from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import from_edge_state_dict, to_edge_state_dict
-from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.models.operations import build_operation
 from rdarts.registry import OPERATIONS
 from rdarts.search_spaces import build_space
 

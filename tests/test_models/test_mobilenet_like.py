@@ -16,7 +16,7 @@ from rdarts.architect.architects.unrolled import unrolled
 from rdarts.errors import UserError
 from rdarts.genotypes import LayerwiseGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet
-from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.models.layers import StackedBatchNorm2d
 from rdarts.registry import OPERATIONS
 from rdarts.search_spaces import build_space
 

@@ -9,14 +9,14 @@ from torch import nn
 
 from rdarts.errors import UserError
 from rdarts.models.kernels import standard_normal
-from rdarts.models.operations import (
+from rdarts.models.layers import (
     EdgeCopies,
     PlainLayers,
     StackedBatchNorm2d,
     StackedConv2d,
     StackedLayers,
-    build_operation,
 )
+from rdarts.models.operations import build_operation
 from rdarts.registry import OPERATIONS, lookup
 
 lookup('none', OPERATIONS)  # registers them

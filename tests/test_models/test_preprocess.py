@@ -14,7 +14,8 @@ from rdarts.models.backbones import DARTSSupernet
 from rdarts.models.fused import preprocess
 from rdarts.models.kernels import precision, use_backend
 from rdarts.models.kernels.backends import has_cpp
-from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
+from rdarts.models.layers import FactorizedReduce, PlainLayers
+from rdarts.models.operations import relu_conv_bn
 
 pytestmark = pytest.mark.skipif(
     not has_cpp(), reason='the C++ operators are not there: no compiler'

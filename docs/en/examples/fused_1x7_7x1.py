@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from rdarts.models.fused.candidates.base import FusedCandidate, Terms
 from rdarts.models.fused.node import cast
 from rdarts.models.kernels import to_nchw, to_nhwc
-from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
 
 

@@ -15,14 +15,8 @@ from rdarts.models.backbones.base_supernet import check_sizes
 from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
 from rdarts.models.backbones.derived_net import DerivedNet, drop_path
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
-from rdarts.models.operations import (
-    FactorizedReduce,
-    Parameterless,
-    PlainLayers,
-    build_operation,
-    identity,
-    relu_conv_bn,
-)
+from rdarts.models.layers import FactorizedReduce, Parameterless, PlainLayers
+from rdarts.models.operations import build_operation, identity, relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, build_space, has_normal_and_reduce
 

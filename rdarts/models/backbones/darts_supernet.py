@@ -13,7 +13,8 @@ from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.fused.preprocess import preprocess, takes_nodes
-from rdarts.models.operations import FactorizedReduce, PlainLayers, relu_conv_bn
+from rdarts.models.layers import FactorizedReduce, PlainLayers
+from rdarts.models.operations import relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, has_normal_and_reduce
 

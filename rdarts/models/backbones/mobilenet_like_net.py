@@ -21,7 +21,8 @@ from rdarts.models.backbones.mobilenet_like_skeleton import (
     stage_strides,
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
-from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, build_space
 

@@ -15,7 +15,8 @@ from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
 from rdarts.models.batch_norm import BatchNorm2d
-from rdarts.models.operations import PlainLayers, build_operation
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
 

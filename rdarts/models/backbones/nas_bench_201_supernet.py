@@ -12,7 +12,8 @@ from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.backbones.stems import cifar_stem
 from rdarts.models.batch_norm import BatchNorm2d
-from rdarts.models.operations import PlainLayers, relu_conv_bn
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec
 

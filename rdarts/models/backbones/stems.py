@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from rdarts.models.batch_norm import BatchNorm2d
-from rdarts.models.operations import PlainLayers, inverted_bottleneck
+from rdarts.models.layers import PlainLayers
+from rdarts.models.operations import inverted_bottleneck
 
 
 def cifar_stem(in_channels: int, channels: int) -> nn.Sequential:

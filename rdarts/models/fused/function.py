@@ -36,7 +36,7 @@ from rdarts.models.kernels import (
     to_nchw,
     to_nhwc,
 )
-from rdarts.models.operations import safe_format
+from rdarts.models.layers import safe_format
 from rdarts.utils.logging import tell_once
 
 if TYPE_CHECKING:

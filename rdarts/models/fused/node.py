@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.kernels import Backend, standard_normal, to_nchw, to_nhwc
-from rdarts.models.operations import StackedBatchNorm2d
+from rdarts.models.layers import StackedBatchNorm2d
 
 if TYPE_CHECKING:
     from rdarts.models.fused.plan import Part, Plan

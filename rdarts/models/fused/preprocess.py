@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rdarts.models.batch_norm import BatchNorm2d, gradient
 from rdarts.models.kernels import Backend, choose_backend, precision, to_nchw, to_nhwc
-from rdarts.models.operations import FactorizedReduce, factorized_reduce, is_relu
+from rdarts.models.layers import FactorizedReduce, factorized_reduce, is_relu
 
 
 @dataclass(frozen=True)

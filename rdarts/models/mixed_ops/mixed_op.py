@@ -11,13 +11,8 @@ from rdarts.errors import UserError
 from rdarts.models.fused.candidates.base import find_candidate
 from rdarts.models.fused.function import fused
 from rdarts.models.fused.plan import Plan
-from rdarts.models.operations import (
-    EdgeCopies,
-    EdgeFunction,
-    StackedLayers,
-    build_operation,
-    zero,
-)
+from rdarts.models.layers import EdgeCopies, EdgeFunction, StackedLayers
+from rdarts.models.operations import build_operation, zero
 from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
 

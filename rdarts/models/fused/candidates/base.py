@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from rdarts.models.kernels import Conv
-from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
 
 if TYPE_CHECKING:

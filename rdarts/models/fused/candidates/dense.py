@@ -12,7 +12,7 @@ from rdarts.models.fused.candidates.base import (
     relu_conv_norm,
 )
 from rdarts.models.fused.node import cast
-from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d
 from rdarts.registry import FUSED_CANDIDATES
 
 

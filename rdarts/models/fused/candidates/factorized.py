@@ -13,11 +13,7 @@ from rdarts.models.fused.candidates.base import (
     relu_conv_norm,
 )
 from rdarts.models.fused.node import cast
-from rdarts.models.operations import (
-    StackedBatchNorm2d,
-    StackedConv2d,
-    StackedFactorizedReduce,
-)
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedFactorizedReduce
 from rdarts.registry import FUSED_CANDIDATES
 
 

@@ -15,7 +15,7 @@ from rdarts.models.fused.candidates.base import (
     is_unpadded_1x1,
     relu_conv_norm,
 )
-from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d
 from rdarts.registry import FUSED_CANDIDATES
 
 

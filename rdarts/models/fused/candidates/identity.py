@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from rdarts.models.fused.candidates.base import FusedCandidate, Terms
-from rdarts.models.operations import Parameterless, identity
+from rdarts.models.layers import Parameterless
+from rdarts.models.operations import identity
 from rdarts.registry import FUSED_CANDIDATES
 
 

@@ -17,7 +17,7 @@ from rdarts.models.fused.candidates.base import (
 from rdarts.models.fused.candidates.identity import Identity
 from rdarts.models.fused.node import Node, cast
 from rdarts.models.kernels import batch_norm_backward
-from rdarts.models.operations import (
+from rdarts.models.layers import (
     Parameterless,
     StackedBatchNorm2d,
     StackedConv2d,

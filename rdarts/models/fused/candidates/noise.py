@@ -7,7 +7,8 @@ from functools import partial
 from torch import nn
 
 from rdarts.models.fused.candidates.base import FusedCandidate, Terms
-from rdarts.models.operations import Parameterless, noise
+from rdarts.models.layers import Parameterless
+from rdarts.models.operations import noise
 from rdarts.registry import FUSED_CANDIDATES
 
 

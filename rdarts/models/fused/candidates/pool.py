@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from rdarts.models.fused.candidates.base import FusedCandidate, Terms
-from rdarts.models.operations import Parameterless, Pool3x3, StackedBatchNorm2d, StackedSequence
+from rdarts.models.layers import Parameterless, StackedBatchNorm2d, StackedSequence
+from rdarts.models.operations import Pool3x3
 from rdarts.registry import FUSED_CANDIDATES
 
 

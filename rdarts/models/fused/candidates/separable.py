@@ -14,7 +14,7 @@ from rdarts.models.fused.candidates.base import (
 )
 from rdarts.models.fused.node import cast
 from rdarts.models.kernels import batch_norm_backward
-from rdarts.models.operations import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
+from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
 
 Unit = tuple[StackedConv2d, StackedConv2d, StackedBatchNorm2d]
