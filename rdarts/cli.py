@@ -26,11 +26,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError
 from rdarts.utils.machine import prepare_threads
 from rdarts.utils.ranks import is_main_rank
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 INTERRUPTED = 128 + signal.SIGINT
 OUTPUT_GONE = 128 + 13  # SIGPIPE
@@ -282,3 +285,51 @@ def add_cfg_options(parser: argparse.ArgumentParser, text: str | None = None) ->
         text (str, optional): The option's help.
     """
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=text)
+
+
+# Several processes
+
+
+def set_launcher(cfg: Config, launcher: str) -> None:
+    """Join the process group; on a CPU by gloo, which mmengine would not do.
+
+    Args:
+        cfg (Config): Of the run; it is told what launched it.
+        launcher (str): Of :func:`add_launcher`.
+
+    Raises:
+        UserError: The launcher's environment is missing, or its port is not free.
+    """
+    import torch  # slow
+    from mmengine.dist import is_distributed
+
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available() or is_distributed():
+        return
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh')
+    missing = [key for key in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR') if key not in os.environ]
+    if missing:
+        raise UserError(
+            f'--launcher pytorch: {missing[0]} is not set; start by tools/dist_train.sh CONFIG N'
+        )
+    try:
+        torch.distributed.init_process_group('gloo')
+    except Exception as error:
+        port = os.environ.get('MASTER_PORT')
+        line = (str(error).splitlines() or [''])[0]
+        raise UserError(
+            f'cannot join the process group at port {port}: {line}; choose a free port with PORT='
+        ) from None
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )
+
+
+def leave_group() -> None:
+    """End a distributed run together: a process that ends before the others may abort."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

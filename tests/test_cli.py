@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from helpers import digits_config
 
 from rdarts import cli
+from rdarts.errors import UserError
 
 START = """
 import sys
@@ -174,3 +177,17 @@ def test_another_error_of_the_output_is_not_hidden():
 
     with pytest.raises(OSError, match='No space'):
         cli._Outlived(Full()).write('x')
+
+
+def test_a_run_that_nothing_launched_joins_no_group(tmp_path):
+    cfg = digits_config(tmp_path)
+    cli.set_launcher(cfg, 'none')
+    assert cfg.launcher == 'none'
+    assert cfg.get('model_wrapper_cfg') is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='GPUs are joined by mmengine')
+def test_a_launcher_whose_environment_is_missing(tmp_path, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(UserError, match='--launcher pytorch: RANK is not set; start by tools/dist'):
+        cli.set_launcher(digits_config(tmp_path), 'pytorch')

@@ -31,7 +31,6 @@ if __name__ == '__main__':
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
-from rdarts.engine.launch import leave_group, set_launcher
 from rdarts.engine.runner import TEST_HOOKS, build_runner
 from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.errors import UserError
@@ -57,7 +56,7 @@ def main() -> int:
     check_model(cfg, starts=False)
     if cfg.get('test_dataloader') is None:
         raise UserError(f'{args.config} has no test_dataloader')
-    set_launcher(cfg, args.launcher)
+    cli.set_launcher(cfg, args.launcher)
     cfg.work_dir = str(prepare_work_dir(args.work_dir or path.parent / 'test', keep=True))
     cfg.load_from, cfg.resume = str(path), False
     # What trains is not built
@@ -75,7 +74,7 @@ def main() -> int:
             print(f'{key}: {value:.4f}')
         if args.out:
             write_atomically(Path(args.out), (json.dumps(figures, indent=1) + '\n').encode())
-    leave_group()
+    cli.leave_group()
     return 0
 
 

@@ -62,7 +62,6 @@ from rdarts.apis.dry_run import dry_run
 from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.retraining import retraining_command, training_images
-from rdarts.engine.launch import leave_group, set_launcher
 from rdarts.engine.runner import build_runner
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.genotypes import parse_genotype
@@ -89,7 +88,7 @@ def main() -> int:
         set_genotype(cfg, args.genotype)
     check_model(cfg, starts=not args.resume)
     cfg.new_head = args.new_head
-    set_launcher(cfg, args.launcher)
+    cli.set_launcher(cfg, args.launcher)
     if args.dry_run:
         dry_run(cfg)
         return 0
@@ -111,7 +110,7 @@ def main() -> int:
         following = retraining_command(cfg.work_dir, space, images)
         drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
         print(f'next:     {following or drawn}')
-    leave_group()
+    cli.leave_group()
     return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from helpers import DIGITS, start_fails
+from helpers import DIGITS, digits_config, start_fails
 
-from rdarts.configuration.load import load_config
+from rdarts.configuration.load import load_config, set_amp
 from rdarts.configuration.options import merge_options, parse_options
 from rdarts.errors import UserError
 
@@ -186,3 +186,9 @@ def test_mistakes_in_the_config_file(tmp_path):
     assert f'config {broken} cannot be read' in start_fails(tmp_path, config=broken)
     broken.write_text("_base_ = ['./nothing.py']\n")
     assert 'nothing.py' in start_fails(tmp_path, config=broken)
+
+
+def test_mixed_precision(tmp_path):
+    cfg = digits_config(tmp_path)
+    set_amp(cfg, 'bf16')
+    assert cfg.optim_wrapper.type == 'rdarts.BFloat16OptimWrapper'

@@ -86,7 +86,7 @@ def test_an_error_of_the_machine_names_the_last_checkpoint(tmp_path):
         runner.train()
 
 
-# What mmengine is asked to wrap a model with: on a GPU, and on a CPU by set_launcher
+# What mmengine is asked to wrap a model with: on a GPU, and on a CPU by cli.set_launcher
 WRAPPERS = (None, dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False))
 
 
