@@ -1,8 +1,7 @@
-"""``tools/install_detection.py``: what it says is missing, and the compiler it makes."""
+"""What detection needs, installed: what is said to be missing, and the compiler that is made."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -12,22 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import TOOLS
+
+from rdarts.errors import RunFailed
+from rdarts.utils import install_detection
 
 
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location('install', TOOLS / 'install_detection.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_compiler_takes_c_plus_plus_20_for_17_and_keeps_the_rest(tool, tmp_path):
+def test_the_compiler_takes_c_plus_plus_20_for_17_and_keeps_the_rest(tmp_path):
     echo = tmp_path / 'echo'
     echo.write_text('#!/bin/sh\nfor a do echo "<$a>"; done\n')
     echo.chmod(0o755)
-    compiler = tool.wrap_compiler(f'{echo} first', tmp_path)
+    compiler = install_detection.wrap_compiler(f'{echo} first', tmp_path)
     args = ['-std=c++17', '-DNAME="a b"', '-O3', '-std=c++14', '-std=gnu++17']
     done = subprocess.run([compiler, *args], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
@@ -35,16 +28,16 @@ def test_the_compiler_takes_c_plus_plus_20_for_17_and_keeps_the_rest(tool, tmp_p
     ]  # fmt: skip
 
 
-def test_what_is_missing_is_named(tool, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tool.shutil, 'which', lambda name: None)
-    with pytest.raises(tool.Failed, match='no C\\+\\+ compiler .* apt-get install g\\+\\+'):
-        tool.find_compiler()
-    monkeypatch.setattr(tool.sysconfig, 'get_path', lambda name: str(tmp_path))
-    with pytest.raises(tool.Failed, match='Python.h is missing, .*-dev'):
-        tool.check_headers()
+def test_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(install_detection.shutil, 'which', lambda name: None)
+    with pytest.raises(RunFailed, match='no C\\+\\+ compiler .* apt-get install g\\+\\+'):
+        install_detection.find_compiler()
+    monkeypatch.setattr(install_detection.sysconfig, 'get_path', lambda name: str(tmp_path))
+    with pytest.raises(RunFailed, match='Python.h is missing, .*-dev'):
+        install_detection.check_headers()
 
 
-def test_a_failed_build_leaves_a_log_and_says_why(tool, tmp_path, monkeypatch):
+def test_a_failed_build_leaves_a_log_and_says_why(tmp_path, monkeypatch):
     class Done:
         returncode, stdout = 1, 'x.cpp:3: Error: no such thing\nmake: *** failed\n'
         stderr = ''
@@ -54,24 +47,24 @@ def test_a_failed_build_leaves_a_log_and_says_why(tool, tmp_path, monkeypatch):
         done.returncode = int('wheel' in command and '--wheel-dir' in command)
         return done
 
-    monkeypatch.setattr(tool, 'run', run)
-    with pytest.raises(tool.Failed, match='x.cpp:3: Error: no such thing .*build.log'):
-        tool.build('2.3.6', tmp_path / 'wheels')
+    monkeypatch.setattr(install_detection, 'run', run)
+    with pytest.raises(RunFailed, match='x.cpp:3: Error: no such thing .*build.log'):
+        install_detection.build('2.3.6', tmp_path / 'wheels')
     assert 'make: *** failed' in (tmp_path / 'wheels' / 'build.log').read_text()
 
 
-def test_a_wheel_is_of_its_pytorch_and_python(tool, tmp_path, monkeypatch):
+def test_a_wheel_is_of_its_pytorch_and_python(tmp_path, monkeypatch):
     monkeypatch.setenv('RDARTS_CACHE', str(tmp_path))
-    monkeypatch.setattr(tool, 'torch_version', lambda: '2.9.0+cu126')
-    folder = tool.wheel_folder('2.3.6')
+    monkeypatch.setattr(install_detection, 'torch_version', lambda: '2.9.0+cu126')
+    folder = install_detection.wheel_folder('2.3.6')
     assert folder.parent == Path(tmp_path, 'wheels')
     assert folder.name.startswith('mmcv2.3.6-torch2.9.0+cu126-cp3')
 
 
-def test_the_requirements_are_those_of_the_extra(tool, monkeypatch):
+def test_the_requirements_are_those_of_the_extra(monkeypatch):
     found = ['torch>=2.4', 'onedl-mmdetection>=3.5.1; extra == "detection"', 'ruff; extra == "x"']
-    monkeypatch.setattr(tool.importlib.metadata, 'requires', lambda name: found)
-    assert tool.requirements() == ['onedl-mmdetection>=3.5.1']
+    monkeypatch.setattr(install_detection.importlib.metadata, 'requires', lambda name: found)
+    assert install_detection.requirements() == ['onedl-mmdetection>=3.5.1']
 
 
 # What it would do, and what it leaves behind
@@ -83,15 +76,13 @@ class Done:
 
 
 @pytest.fixture
-def plan(tool, tmp_path, monkeypatch):
+def plan(tmp_path, monkeypatch):
     """Let pip plan some releases over others; gives the commands that are run."""
     monkeypatch.setenv('RDARTS_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr(tool, 'torch_version', lambda: '2.9.0')
-    monkeypatch.setattr(tool, 'requirements', lambda: ['onedl-mmdetection>=3.5.1'])
-    monkeypatch.setattr(sys, 'argv', ['install_detection.py', '--dry-run'])
+    monkeypatch.setattr(install_detection, 'torch_version', lambda: '2.9.0')
+    monkeypatch.setattr(install_detection, 'requirements', lambda: ['onedl-mmdetection>=3.5.1'])
     before = {'numpy': '2.10.1', 'opencv-python': '4.13.0.1', 'scipy': '1.9', 'onedl-mmcv': '2.3.6'}
-    monkeypatch.setattr(tool, 'installed', before.get)
-    monkeypatch.setattr(tool, 'stop_on_signals', lambda: None)
+    monkeypatch.setattr(install_detection, 'installed', before.get)
 
     def use(found, operators=False):
         commands = []
@@ -103,18 +94,18 @@ def plan(tool, tmp_path, monkeypatch):
             entries = [dict(metadata=dict(name=n, version=v)) for n, v in found.items()]
             return Done(json.dumps(dict(install=entries)))
 
-        monkeypatch.setattr(tool, 'run', run)
+        monkeypatch.setattr(install_detection, 'run', run)
         return commands
 
     return use
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(tool, plan, tmp_path, capsys):
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(plan, tmp_path, capsys):
     commands = plan(
         {'onedl-mmdetection': '3.5.1', 'Numpy': '2.9.9', 'opencv-python': '4.12.0.88',
          'scipy': '1.10'}
     )  # fmt: skip
-    assert tool.main() == 0
+    install_detection.install_detection(dry_run=True)
     out = capsys.readouterr().out
     assert 'install:   onedl-mmdetection 3.5.1\n' in out
     assert 'update:    scipy 1.9 -> 1.10\n' in out
@@ -126,33 +117,29 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(tool, plan, tmp_path, 
     assert not (tmp_path / 'cache').exists()
 
 
-def test_a_dry_run_where_all_is_there(tool, plan, capsys):
+def test_a_dry_run_where_all_is_there(plan, capsys):
     plan({}, operators=True)
-    assert tool.main() == 0
+    install_detection.install_detection(dry_run=True)
     assert capsys.readouterr().out == (
         'install:   nothing: all requirements are there\n'
         'build:     nothing: the operators of mmcv are there\n'
     )
 
 
-def test_a_wheel_that_was_built_before_is_named(tool, plan, capsys):
+def test_a_wheel_that_was_built_before_is_named(plan, capsys):
     plan({})
-    folder = tool.wheel_folder('2.3.6')
+    folder = install_detection.wheel_folder('2.3.6')
     folder.mkdir(parents=True)
     (folder / 'mmcv.whl').touch()
-    assert tool.main() == 0
+    install_detection.install_detection(dry_run=True)
     assert f'build:     nothing: the operators of mmcv are in {folder}/mmcv.whl' in (
         capsys.readouterr().out
     )
 
 
 BUILD = """
-import importlib.util, sys, time
-from pathlib import Path
+from rdarts.utils import install_detection as tool
 
-spec = importlib.util.spec_from_file_location('install', {tool!r})
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 real = tool.run
 
 def run(*command, env=None):
@@ -180,7 +167,7 @@ tool.build('2.3.6', tool.wheel_folder('2.3.6'))
 def test_a_stopped_build_leaves_nothing(signum, tmp_path):
     started, temporary = tmp_path / 'started', tmp_path / 'tmp'
     temporary.mkdir()
-    code = BUILD.format(tool=str(TOOLS / 'install_detection.py'), started=str(started))
+    code = BUILD.format(started=str(started))
     process = subprocess.Popen(
         [sys.executable, '-c', code],
         env=dict(os.environ, RDARTS_CACHE=str(tmp_path / 'cache'), TMPDIR=str(temporary)),
