@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -36,31 +34,11 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-import cv2
+from functools import partial
 
 from rdarts.configuration.options import parse_options
-from rdarts.deploy.inference import (
-    READERS,
-    Prediction,
-    Predictor,
-    classify,
-    find_images,
-    load_exported,
-    printable,
-)
-from rdarts.deploy.trained import find_run, load_trained
+from rdarts.deploy.classification import load_predictor, print_classes
 from rdarts.errors import UserError
-from rdarts.utils.files import check_output, write_atomically
-
-COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
-
-
-def load(args: argparse.Namespace) -> Predictor:
-    if Path(args.net).suffix in READERS and not Path(args.net).is_dir():
-        return load_exported(args.net, args.trust)
-    config, checkpoint = find_run(args.net, args.checkpoint)
-    options = parse_options(args.cfg_options)
-    return load_trained(config, checkpoint, args.genotype, options).predictor
 
 
 def main() -> int:
@@ -71,45 +49,10 @@ def main() -> int:
             raise UserError(f'{option} must be 1 or more, but is {getattr(args, name)}')
     if args.out and Path(args.out).suffix.lower() != '.csv':
         raise UserError(f'--out {args.out}: the table is written as CSV: give a name in .csv')
-    images = find_images(args.images)
-    if args.out:
-        check_output(args.out)
-    silence_opencv()  # images that it cannot read are named below
-    predictor = load(args)
-    names = predictor.description.classes
-    width = max(len(printable(path)) for path in images)
-    print(f'{"image":<{width}}  probability  class')
-    buffer = io.StringIO()
-    table = csv.writer(buffer)
-    table.writerow(COLUMNS)
-    failed = 0
-    for found in classify(predictor, images, args.top, args.batch_size):
-        if found.error is not None:
-            failed += 1
-            print(printable(found.error), file=sys.stderr, flush=True)
-            continue
-        for row in rows(found, names):
-            table.writerow(row)
-            label = row[0] if row[1] == 1 else ''
-            print(f'{label:<{width}}  {100 * row[4]:9.2f} %  {row[3]}', flush=True)
-    if args.out:
-        write_atomically(Path(args.out), buffer.getvalue().encode())
+    options = parse_options(args.cfg_options)
+    load = partial(load_predictor, args.net, args.trust, args.checkpoint, args.genotype, options)
+    failed = print_classes(args.images, load, args.top, args.batch_size, args.out)
     return 1 if failed else 0
-
-
-def silence_opencv() -> None:
-    if hasattr(cv2, 'setLogLevel'):
-        cv2.setLogLevel(0)
-    else:  # OpenCV 5
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-def rows(found: Prediction, names: tuple[str, ...]) -> list[tuple[str, int, int, str, float]]:
-    pairs = zip(found.classes, found.probabilities, strict=True)
-    return [
-        (printable(found.path), rank, index, names[index], probability)
-        for rank, (index, probability) in enumerate(pairs, 1)
-    ]
 
 
 if __name__ == '__main__':

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -172,25 +170,6 @@ def test_the_table_is_torchs_topk(source, run, exported, digits, tmp_path):
     assert lines[1].split() == first and lines[2].split() == [
         *(f'{100 * found[1]:.2f}', '%', rows[1]['name'])
     ]
-
-
-@pytest.fixture(scope='module')
-def infer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('infer', TOOLS / 'infer.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_opencv_is_silenced(infer, monkeypatch):
-    """4.12 has no cv2.utils.logging, 5 no cv2.setLogLevel."""
-    found = []
-    old = SimpleNamespace(setLogLevel=found.append, utils=SimpleNamespace())
-    levels = SimpleNamespace(LOG_LEVEL_SILENT='silent', setLogLevel=found.append)
-    for version in (old, SimpleNamespace(utils=SimpleNamespace(logging=levels))):
-        monkeypatch.setattr(infer, 'cv2', version)
-        infer.silence_opencv()
-    assert found == [0, 'silent']
 
 
 @pytest.mark.slow
