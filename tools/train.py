@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from rdarts import cli
 
@@ -59,59 +58,31 @@ if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
 from rdarts.apis.dry_run import dry_run
-from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
+from rdarts.apis.runs import configure_training, train
 from rdarts.configuration.options import parse_options
-from rdarts.configuration.retraining import retraining_command, training_images
-from rdarts.engine.runner import build_runner
-from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
-from rdarts.genotypes import parse_genotype
-from rdarts.models.alpha import find_alpha_owner
-from rdarts.utils.commands import command, shown_path
-from rdarts.utils.ranks import is_main_rank
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
     if not args.dry_run:
         cli.outlive_output()
-    cfg = load_config(args.config, parse_options(args.cfg_options))
-    cfg.work_dir = str(
-        args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
+    cfg = configure_training(
+        args.config,
+        parse_options(args.cfg_options),
+        work_dir=args.work_dir,
+        genotype=args.genotype,
+        amp=args.amp,
+        seed=args.seed,
+        deterministic=args.deterministic,
+        new_head=args.new_head,
+        starts=not args.resume,
     )
-    if args.seed is not None:
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
-    if args.deterministic:
-        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
-    if args.amp:
-        set_amp(cfg, args.amp)
-    if args.genotype is not None:
-        set_genotype(cfg, args.genotype)
-    check_model(cfg, starts=not args.resume)
-    cfg.new_head = args.new_head
     cli.set_launcher(cfg, args.launcher)
     if args.dry_run:
         dry_run(cfg)
-        return 0
-    lock_work_dir(cfg.work_dir)
-    prepare_work_dir(cfg.work_dir, keep=bool(args.resume))
-    if args.resume:
-        set_resume(cfg, args.resume)
-    runner = build_runner(cfg)
-    runner.train()
-    path = Path(cfg.work_dir) / 'genotype.json'
-    if is_main_rank() and (cfg.get('default_hooks') or {}).get('genotype'):
-        genotype = parse_genotype(path.read_text(encoding='utf-8'))
-        print(f'\ngenotype: {genotype.to_string()}')
-        print(f'saved in: {shown_path(path)}')
-        report = path.with_name('report.html')
-        if report.is_file():
-            print(f'report:   {shown_path(report)}')
-        space, images = find_alpha_owner(runner.model).space, training_images(cfg)
-        following = retraining_command(cfg.work_dir, space, images)
-        drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
-        print(f'next:     {following or drawn}')
+        return
+    train(cfg, args.resume)
     cli.leave_group()
-    return 0
 
 
 if __name__ == '__main__':

@@ -1,0 +1,180 @@
+"""Runs of configs as the tools start them: a search or a training, and the test of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
+from rdarts.configuration.retraining import retraining_command, training_images
+from rdarts.engine.runner import TEST_HOOKS, build_runner
+from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
+from rdarts.errors import UserError
+from rdarts.genotypes import parse_genotype
+from rdarts.models.alpha import find_alpha_owner
+from rdarts.search_spaces import SearchSpace
+from rdarts.utils.commands import command, shown_path
+from rdarts.utils.files import write_atomically
+from rdarts.utils.ranks import is_main_rank
+
+ONLY_TRAINING = (
+    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
+)
+"""Keys of a config that a test does not build."""
+
+
+def configure_training(
+    config: str | os.PathLike,
+    options: Mapping[str, Any] | None = None,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    genotype: str | None = None,
+    amp: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    new_head: bool = False,
+    starts: bool = True,
+) -> Config:
+    """The checked config of a run that trains; nothing is written yet.
+
+    Args:
+        config (str | PathLike): The config's file.
+        options (dict, optional): Dotted keys of the config and their values.
+        work_dir (str | PathLike, optional): Where the run writes. Defaults to the config's, else to
+            ``work_dirs/<config>``.
+        genotype (str, optional): What a derived network is made of, see
+            :func:`rdarts.genotypes.load_genotype`. Defaults to the config's.
+        amp (str, optional): ``'bf16'`` or ``'fp16'``. Defaults to float32.
+        seed (int, optional): Defaults to the config's.
+        deterministic (bool): Whether algorithms are deterministic. Defaults to the config's.
+        new_head (bool): Whether ``load_from`` loads no head. Defaults to False.
+        starts (bool): Whether the run begins anew. Defaults to True.
+
+    Raises:
+        UserError: The config cannot be read, or something in it is wrong.
+    """
+    cfg = load_config(os.fspath(config), dict(options or {}))
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(config).stem)
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    if deterministic:
+        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=True)
+    if amp:
+        set_amp(cfg, amp)
+    if genotype is not None:
+        set_genotype(cfg, genotype)
+    check_model(cfg, starts=starts)
+    cfg.new_head = new_head
+    return cfg
+
+
+def train(cfg: Config, resume: bool | str | None = None) -> None:
+    """Run what a config describes in its work directory; prints what a search found.
+
+    Args:
+        cfg (Config): What :func:`configure_training` gives.
+        resume (bool | str, optional): Whether it goes on from the newest checkpoint of its work
+            directory, or the checkpoint that it goes on from. Defaults to a run that begins anew.
+
+    Raises:
+        UserError: Another run works in the directory, or it, a checkpoint or the data do not fit.
+        RunFailed: It cannot go on.
+    """
+    with lock_work_dir(cfg.work_dir):
+        prepare_work_dir(cfg.work_dir, keep=bool(resume))
+        if resume:
+            set_resume(cfg, resume)
+        runner = build_runner(cfg)
+        runner.train()
+        if is_main_rank() and (cfg.get('default_hooks') or {}).get('genotype'):
+            _print_found(cfg, find_alpha_owner(runner.model).space)
+
+
+def _print_found(cfg: Config, space: SearchSpace) -> None:
+    """Where the genotype of a search and its report are, and what comes next."""
+    path = Path(cfg.work_dir) / 'genotype.json'
+    genotype = parse_genotype(path.read_text(encoding='utf-8'))
+    print(f'\ngenotype: {genotype.to_string()}')
+    print(f'saved in: {shown_path(path)}')
+    report = path.with_name('report.html')
+    if report.is_file():
+        print(f'report:   {shown_path(report)}')
+    following = retraining_command(cfg.work_dir, space, training_images(cfg))
+    drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
+    print(f'next:     {following or drawn}')
+
+
+def configure_test(
+    config: str | os.PathLike,
+    checkpoint: str | os.PathLike,
+    options: Mapping[str, Any] | None = None,
+    *,
+    work_dir: str | os.PathLike | None = None,
+    genotype: str | None = None,
+) -> Config:
+    """The checked config of the test of a checkpoint; nothing is written yet.
+
+    Args:
+        config (str | PathLike): The config's file.
+        checkpoint (str | PathLike): A file, or a work directory for its newest.
+        options (dict, optional): Dotted keys of the config and their values.
+        work_dir (str | PathLike, optional): Where it writes. Defaults to ``test`` beside the
+            checkpoint.
+        genotype (str, optional): See :func:`configure_training`.
+
+    Raises:
+        UserError: Something in the config is wrong, it has no test images, or there is no
+            checkpoint.
+    """
+    cfg = load_config(os.fspath(config), dict(options or {}))
+    path = Path(checkpoint)
+    if path.is_dir():
+        found = find_checkpoint(path)
+        if found is None:
+            raise UserError(f'no checkpoint in {path}')
+        path = found
+    elif not path.is_file():
+        raise UserError(f'checkpoint not found: {path}')
+    if genotype is not None:
+        set_genotype(cfg, genotype)
+    check_model(cfg, starts=False)
+    if cfg.get('test_dataloader') is None:
+        raise UserError(f'{config} has no test_dataloader')
+    cfg.work_dir = str(work_dir or path.parent / 'test')
+    cfg.load_from, cfg.resume = str(path), False
+    cfg.default_hooks = {
+        key: value for key, value in cfg.default_hooks.items() if key in TEST_HOOKS
+    }
+    for key in ONLY_TRAINING:
+        cfg[key] = None
+    return cfg
+
+
+def evaluate(cfg: Config, out: str | os.PathLike | None = None) -> dict[str, float]:
+    """Test a checkpoint; prints the figures, such as the accuracy in %.
+
+    Args:
+        cfg (Config): What :func:`configure_test` gives.
+        out (str | PathLike, optional): Where the figures are written as JSON.
+
+    Returns:
+        dict[str, float]: The figures by name.
+
+    Raises:
+        UserError: The checkpoint or the data do not fit.
+    """
+    prepare_work_dir(cfg.work_dir, keep=True)
+    figures = {key: float(value) for key, value in build_runner(cfg).test().items()}
+    if is_main_rank():
+        for key, value in figures.items():
+            print(f'{key}: {value:.4f}')
+        if out:
+            write_atomically(Path(out), (json.dumps(figures, indent=1) + '\n').encode())
+    return figures
