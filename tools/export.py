@@ -34,42 +34,15 @@ if __name__ == '__main__':
 
 from rdarts.configuration.options import parse_options
 from rdarts.deploy import export
-from rdarts.deploy.inference import printable
-from rdarts.deploy.trained import Trained, find_run, load_trained
-from rdarts.utils.commands import command
+from rdarts.deploy.trained import find_run, load_trained
 
 
-def main() -> int:
+def main() -> None:
     args = parse_args()
     export.check_outputs(args.out)
     config, checkpoint = find_run(args.source, args.checkpoint)
     trained = load_trained(config, checkpoint, args.genotype, parse_options(args.cfg_options))
-    print(summary(trained), flush=True)
-    written = export.export_net(trained.net, trained.description, args.out)
-    names = [printable(file.path) for file in written]
-    width = max(map(len, names))
-    for file, name in zip(written, names, strict=True):
-        if file.difference is None:
-            check = 'not checked: pip install onnxruntime'
-        else:
-            check = f'read back: scores within {file.difference:.1e} of the network'
-        print(f'{name:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
-    trust = ' --trust' if written[0].path.suffix == '.pt2' else ''
-    print(f'next:   {command("infer.py", written[0].path)} IMAGES{trust}')
-    return 0
-
-
-def summary(trained: Trained) -> str:
-    net, description = trained.net, trained.description
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    height, width = description.input.size
-    count, names = len(description.classes), ', '.join(description.classes[:3])
-    return (
-        f'net:    {type(net.backbone).__name__}, {parameters:,} parameters, '
-        f'{printable(trained.checkpoint)}\n'
-        f'input:  images [N, 3, {height}, {width}], {description.input.channel_order}\n'
-        f'output: logits [N, {count}]: {names}{", ..." if count > 3 else ""}'
-    )
+    export.export_trained(trained, args.out)
 
 
 if __name__ == '__main__':

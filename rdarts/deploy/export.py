@@ -21,8 +21,17 @@ import torch
 from torch import nn
 
 from rdarts.deploy.description import KEY, Description
-from rdarts.deploy.inference import Scores, first_line, read_exported, require, scores_of_net
+from rdarts.deploy.inference import (
+    Scores,
+    first_line,
+    printable,
+    read_exported,
+    require,
+    scores_of_net,
+)
+from rdarts.deploy.trained import Trained
 from rdarts.errors import RunFailed, UserError
+from rdarts.utils.commands import command
 from rdarts.utils.files import check_output, write_atomically
 
 TOLERANCE = 1e-4
@@ -67,6 +76,45 @@ def check_outputs(paths: Sequence[str | os.PathLike]) -> list[Path]:
     for path in paths:
         check_output(path)
     return paths
+
+
+def export_trained(trained: Trained, paths: Sequence[str | os.PathLike]) -> None:
+    """Write a trained network; prints what it is, the files, and the command that runs one.
+
+    Args:
+        trained (Trained): The network.
+        paths (Sequence[str | PathLike]): See :func:`export_net`.
+
+    Raises:
+        UserError: See :func:`export_net`.
+        RunFailed: See :func:`export_net`.
+    """
+    print(summary(trained), flush=True)
+    written = export_net(trained.net, trained.description, paths)
+    names = [printable(file.path) for file in written]
+    width = max(map(len, names))
+    for file, name in zip(written, names, strict=True):
+        if file.difference is None:
+            check = 'not checked: pip install onnxruntime'
+        else:
+            check = f'read back: scores within {file.difference:.1e} of the network'
+        print(f'{name:<{width}}  {file.size / 1e6:6.2f} MB  {check}')
+    trust = ' --trust' if written[0].path.suffix == '.pt2' else ''
+    print(f'next:   {command("infer.py", written[0].path)} IMAGES{trust}')
+
+
+def summary(trained: Trained) -> str:
+    """Three lines: the network, its input and its output."""
+    net, description = trained.net, trained.description
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    height, width = description.input.size
+    count, names = len(description.classes), ', '.join(description.classes[:3])
+    return (
+        f'net:    {type(net.backbone).__name__}, {parameters:,} parameters, '
+        f'{printable(trained.checkpoint)}\n'
+        f'input:  images [N, 3, {height}, {width}], {description.input.channel_order}\n'
+        f'output: logits [N, {count}]: {names}{", ..." if count > 3 else ""}'
+    )
 
 
 def export_net(

@@ -364,13 +364,21 @@ def test_a_file_is_written_whole_or_not_at_all(trained, tmp_path, monkeypatch):
     assert path.read_bytes() == b'before'
 
 
-def test_without_onnxruntime_it_is_not_compared(trained, tmp_path, monkeypatch):
+def test_without_onnxruntime_it_is_not_compared(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     monkeypatch.setattr(export, 'trace', lambda net, size: None)
     monkeypatch.setattr(export, 'to_onnx', lambda program, description: b'onnx')
     one = trained['nb201']
     (file,) = export.export_net(one.net, one.description, [tmp_path / 'net.onnx'])
     assert file.difference is None and file.path.read_bytes() == b'onnx'
+    export.export_trained(one, [tmp_path / 'other.onnx'])
+    *about, written, following = capsys.readouterr().out.splitlines()
+    assert about == export.summary(one).splitlines()
+    assert written.split() == [
+        *(f'{tmp_path}/other.onnx', '0.00', 'MB', 'not', 'checked:', 'pip', 'install'),
+        'onnxruntime',
+    ]
+    assert following.startswith('next:   python ') and following.endswith('other.onnx IMAGES')
 
 
 @pytest.mark.parametrize(

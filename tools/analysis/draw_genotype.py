@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from rdarts import cli
 
@@ -28,24 +27,12 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.genotypes import is_text
-from rdarts.visualization.drawing.layout import load_drawable
-from rdarts.visualization.drawing.matplotlib import draw_genotype
+from rdarts.visualization.drawing.matplotlib import draw_files
 
 
 def main() -> None:
     args = parse_args()
-    genotype = load_drawable(args.genotype)
-    if args.out:
-        paths = [Path(args.out)]
-    else:
-        source = Path('genotype')
-        if not is_text(args.genotype):
-            source = Path(args.genotype)
-            source = source / 'genotype' if source.is_dir() else source
-        paths = [source.with_suffix(suffix) for suffix in ('.svg', '.png')]
-    for path in paths:
-        draw_genotype(genotype, path)
+    for path in draw_files(args.genotype, args.out):
         print(path)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype
-from rdarts.visualization.drawing.layout import lay_out
+from rdarts.genotypes import Genotype, is_text
+from rdarts.visualization.drawing.layout import lay_out, load_drawable
 from rdarts.visualization.drawing.page import (
     FONT,
     INK,
@@ -34,6 +35,35 @@ if TYPE_CHECKING:
 
 DPI = 150
 MAX_PIXELS = 2**16 - 1  # of a side of a PNG, matplotlib's limit
+
+
+def draw_files(source: str, out: str | os.PathLike | None = None) -> Iterator[Path]:
+    """Draw what names a genotype.
+
+    Args:
+        source (str): See :func:`~rdarts.genotypes.load_genotype`.
+        out (str | PathLike, optional): The picture. Defaults to ``genotype.svg`` and
+            ``genotype.png`` in a work directory, beside a file under its name, or, of a text, in
+            the working directory.
+
+    Yields:
+        Path: A picture that was written.
+
+    Raises:
+        UserError: The genotype cannot be read; see also :func:`draw_genotype`.
+    """
+    genotype = load_drawable(source)
+    if out:
+        paths = [Path(out)]
+    else:
+        stem = Path('genotype')
+        if not is_text(source):
+            stem = Path(source)
+            stem = stem / 'genotype' if stem.is_dir() else stem
+        paths = [stem.with_suffix(suffix) for suffix in ('.svg', '.png')]
+    for path in paths:
+        draw_genotype(genotype, path)
+        yield path
 
 
 def draw_genotype(
