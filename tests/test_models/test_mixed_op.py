@@ -173,6 +173,13 @@ def test_no_candidate(candidates):
         MixedOp(candidates, 2)
 
 
+@pytest.mark.parametrize('twice', [('skip_connect',) * 2, ('nor_conv_1x1', 'none', 'nor_conv_1x1')])
+def test_a_candidate_twice_on_an_edge_is_refused(twice):
+    """Plain would run one row of its weights twice, fused two rows."""
+    with pytest.raises(UserError, match=f'names a candidate twice: {", ".join(twice)}'):
+        MixedOp([('skip_connect',), twice], 2)
+
+
 def test_an_unknown_candidate():
     with pytest.raises(UserError, match="unknown operation 'skip': .*'skip_connect'"):
         MixedOp(('skip', 'none'), 2)

@@ -45,7 +45,7 @@ class MixedOp(nn.Module):
             ``sampled``.
 
     Raises:
-        UserError: There is no candidate, or one is not known.
+        UserError: There is no candidate, one is not known, or an edge names one twice.
     """
 
     execution = 'plain'
@@ -74,6 +74,8 @@ class MixedOp(nn.Module):
         count: dict[str, int] = {}
         self.slots: list[list[tuple[str, int]]] = []
         for names in self.candidates:
+            if len(set(names)) != len(names):  # they would share what an edge state dict calls one
+                raise UserError(f'an edge of a MixedOp names a candidate twice: {", ".join(names)}')
             self.slots.append([(name, count.get(name, 0)) for name in names])
             for name in names:
                 count[name] = count.get(name, 0) + 1
