@@ -35,7 +35,8 @@ def flops(net: nn.Module, x: Tensor, backward: bool = False) -> int:
 
 
 @pytest.mark.parametrize(
-    ('name', 'backward'), [('darts', False), ('darts', True), ('mobilenet_like', False)]
+    ('name', 'backward'),
+    [('darts', False), ('darts', True), ('mobilenet_like', False), ('mobilenet_like', True)],
 )
 def test_fused_is_counted_as_plain_is(path, name, backward):
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 
 def _out(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
@@ -228,11 +229,26 @@ def _work() -> dict[str, Any]:
     )
 
 
+def _count_sums_in_place() -> None:
+    """Have PyTorch count ``addmm_`` too, of which it knows the form that makes a new tensor.
+
+    Either back end adds products to a gradient where it is.
+    """
+
+    def product(into: Shape, left: Shape, right: Shape, *args: Any, **kwargs: Any) -> int:
+        return 2 * math.prod(left) * right[1]
+
+    operator = torch.ops.aten.addmm_
+    if operator not in flop_registry:
+        register_flop_formula(operator)(product)
+
+
+_count_sums_in_place()
+
+
 @functools.cache
 def register() -> None:
     """Tell PyTorch, once the operators are there."""
-    from torch.utils.flop_counter import flop_registry, register_flop_formula
-
     for kernel in KERNELS:
         torch.library.register_fake(f'rdarts::{kernel.__name__}', kernel)
     formulas = {getattr(torch.ops.rdarts, name): work for name, work in _work().items()}
