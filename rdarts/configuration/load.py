@@ -21,7 +21,7 @@ from rdarts.configuration.filling import (
 )
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
-from rdarts.configuration.spaces import is_declared
+from rdarts.configuration.spaces import check_network, is_declared
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
@@ -99,7 +99,7 @@ def set_genotype(cfg: Config, genotype: str) -> None:
         genotype (str): See :func:`rdarts.genotypes.load_genotype`.
 
     Raises:
-        UserError: It cannot be read, or the config's backbone takes none.
+        UserError: It cannot be read, or the config's backbone takes none, or none of its form.
     """
     backbone = (cfg.get('model') or {}).get('backbone') or {}
     if 'genotype' not in backbone:
@@ -108,8 +108,12 @@ def set_genotype(cfg: Config, genotype: str) -> None:
             'of configs/retrain or configs/detection'
         )
     space = backbone.get('space')
+    found = load_genotype(genotype, space)
+    if space is None:
+        folder = 'retrain' if cfg.model.get('head') else 'detection'
+        check_network(str(backbone.get('type')), found, folder)
     # As data, so that the dumped config says it all
-    backbone['genotype'] = load_genotype(genotype, space).to_dict()
+    backbone['genotype'] = found.to_dict()
     if cfg.model.get('head'):  # a detector has none to fill in
         fill_widths(cfg)
 

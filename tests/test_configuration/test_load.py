@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from helpers import DIGITS, digits_config, start_fails
+from mmengine.config import Config
 
-from rdarts.configuration.load import load_config, set_amp
+from rdarts.configuration.load import load_config, set_amp, set_genotype
 from rdarts.configuration.options import merge_options, parse_options
 from rdarts.errors import UserError
 
@@ -192,3 +193,31 @@ def test_mixed_precision(tmp_path):
     cfg = digits_config(tmp_path)
     set_amp(cfg, 'bf16')
     assert cfg.optim_wrapper.type == 'rdarts.BFloat16OptimWrapper'
+
+
+NB201 = '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
+
+
+@pytest.mark.parametrize(
+    ('config', 'genotype', 'says'),
+    [
+        ('darts_c10', NB201, 'use one of configs/retrain: nb201_c10, nb201_c100, nb201_digits'),
+        ('nb201_c10', 'DARTS_V2', "of the space 'darts', of which rdarts.NASBench201Net makes"),
+    ],
+)
+def test_a_genotype_of_another_form_than_the_networks(config, genotype, says):
+    cfg = load_config(DIGITS.parents[1] / 'retrain' / f'{config}.py')
+    with pytest.raises(UserError, match=says):
+        set_genotype(cfg, genotype)
+    assert cfg.model.backbone.genotype is None
+
+
+def test_detectors_of_a_genotype_are_those_of_its_space():
+    """Without mmdetection: what makes a config a detector's is that its model has no head."""
+    backbone = dict(type='rdarts.DARTSNet', genotype=None)
+    cfg = Config(dict(model=dict(type='RetinaNet', backbone=backbone)))
+    names = 'faster-rcnn_nb201_fpn_1x_coco, faster-rcnn_nb201_fpn_1x_voc0712, retinanet_nb201_fpn'
+    with pytest.raises(UserError, match=f'use one of configs/detection: {names}'):
+        set_genotype(cfg, NB201)
+    set_genotype(cfg, 'DARTS_V2')
+    assert cfg.model.backbone.genotype.space == 'darts'
