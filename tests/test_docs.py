@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 from helpers import run_tool, write_cifar
+from mmengine.registry import Registry
 from PIL import Image
 from torch.utils.data import TensorDataset
 
+import rdarts
+from rdarts import registry
 from rdarts.apis.dry_run import dry_run
 from rdarts.architect.regularizers import ExpectedCost
 from rdarts.benchmarks import NASBench201
@@ -60,6 +64,56 @@ def test_commands_name_files_that_exist(page):
     for name in found:
         if not set(name) & set('{}*'):
             assert (ROOT / name).exists() or is_config(ROOT / name), f'{page.name}: {name}'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_files_of_the_package_are_there(page):
+    """But for what an example of the page puts there."""
+    text = page.read_text(encoding='utf-8')
+    own = {name for name, _ in EXAMPLE.findall(text)}
+    for name in re.findall(r'(?<![\w./-])rdarts/[\w/.-]*', text):
+        name = name.rstrip('.')
+        assert (ROOT / name).exists() or Path(name).name in own, f'{page.name}: {name}'
+
+
+def test_the_page_on_architecture_names_files_that_are_there():
+    """From the root, or from a folder of the package or of the configs."""
+    places = [ROOT / 'rdarts', ROOT / 'configs' / '_base_']
+    text = (ROOT / 'docs' / 'en' / 'architecture.md').read_text(encoding='utf-8')
+    for name in re.findall(r'`(?!work_dirs)([\w./-]+(?:\.py|\.cpp|\.h|\.html|/))`', text):
+        found = (ROOT / name).exists() or any(any(one.glob(f'**/{name}')) for one in places)
+        assert found, name
+
+
+def is_registered(name: str) -> bool:
+    """Whether a registry holds what configs call ``rdarts.<name>``."""
+    found = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    for one in found:
+        one.import_from_location()
+    return any(name in one.module_dict for one in found)
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one."""
+    module, parts = rdarts, name.split('.')[1:]
+    for place, part in enumerate(parts):
+        if hasattr(module, part):
+            module = getattr(module, part)
+            continue
+        try:
+            module = importlib.import_module('.'.join(['rdarts', *parts[: place + 1]]))
+        except ModuleNotFoundError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_names_of_the_package_are_there(page):
+    text = page.read_text(encoding='utf-8')
+    own = set(re.findall(r'^(?:class|def) (\w+)', text, re.MULTILINE)) | {'X'}  # X: any
+    for name in sorted(set(re.findall(r'(?<![\w./-])rdarts\.\w+(?:\.\w+)*', text))):
+        last = name.removeprefix('rdarts.')
+        assert last in own or is_there(name) or is_registered(last), f'{page.name}: {name}'
 
 
 def test_the_readme_shows_both_commands():
