@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,7 +75,14 @@ class Stopwatch(Hook):
         ends = ends[min(WARMUP, len(ends) - 2) :]
         return (ends[-1] - ends[0]) / (len(ends) - 1)
 
-    def _after_iter(self, runner, batch_idx, data_batch=None, outputs=None, mode='train') -> None:
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+        mode: str = 'train',
+    ) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         ends = self._ends[mode]

@@ -13,6 +13,7 @@ from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
 from rdarts.checkpoint.directory import iteration_of, last_good, list_checkpoints, set_aside
@@ -323,7 +324,7 @@ class AtomicCheckpointHook(CheckpointHook):
         finally:
             self._validated = False
 
-    def _save(self, runner, epoch: int, iteration: int, epoch_end: bool) -> None:
+    def _save(self, runner: Runner, epoch: int, iteration: int, epoch_end: bool) -> None:
         name = f'iter_{iteration}.pth'
         if epoch_end:
             name = f'epoch_{epoch}_{name}'

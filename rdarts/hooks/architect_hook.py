@@ -9,6 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -206,7 +207,7 @@ class ArchitectHook(Hook):
         self._check(runner, state, checkpoint.get('meta'), list(owner.arch_parameters.values()))
         self._state = state
 
-    def _check(self, runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
+    def _check(self, runner: Runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
         """What is to be restored must be what this architect would save."""
         check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
         check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')

@@ -141,27 +141,28 @@ class SearchLogHook(Hook):
         values.update(row)
         values['time'] = round(now - self._started, 3)
         values['memory'] = round(peak_memory_mb(), 1)
-        self._write('iter', runner, runner.epoch + 1, runner.iter + 1, **values)
+        self._write('iter', runner.epoch + 1, runner.iter + 1, **values)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)
         row, facts.epoch = facts.epoch, {}
-        self._write('epoch', runner, runner.epoch + 1, runner.iter, **row)
+        self._write('epoch', runner.epoch + 1, runner.iter, **row)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         if not hasattr(self, 'path'):
             return
         values = {key: float(value) for key, value in (metrics or {}).items()}
-        self._write('val', runner, runner.epoch, runner.iter, **values)
+        self._write('val', runner.epoch, runner.iter, **values)
 
     def _write_start(self, runner) -> None:
         """What is shown of a search is made of this row, never of a config that would be run."""
         known = _searched(runner)
-        self._write('start', runner, 0, 0, seed=runner.seed, versions=versions(), **known)
+        self._write('start', 0, 0, seed=runner.seed, versions=versions(), **known)
 
-    def _write(self, kind: str, runner, epoch: int, iteration: int, **values: Any) -> None:
+    def _write(self, kind: str, epoch: int, iteration: int, **values: Any) -> None:
+        """Add a row to the log, on the first rank."""
         if not is_main_process():
             return
         row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))

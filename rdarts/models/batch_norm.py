@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,10 @@ class _Normalise(torch.autograd.Function):
     """Batch norm by the statistics of the batch, which are summed in float64."""
 
     @staticmethod
-    def forward(ctx, module: BatchNorm2d, x, weight, bias):
+    def forward(
+        ctx: Any, module: BatchNorm2d, x: Tensor, weight: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        """x [N, C, H, W] normalised; weight and bias are [C]."""
         image = to_nhwc(x)
         affine = () if weight is None else (weight, bias)
         ctx.backend = backend = choose_backend(x.device, x.dtype, x.shape[1])
@@ -100,7 +104,7 @@ class _Normalise(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[1:])
         if torch.is_grad_enabled():  # this one has gradients itself

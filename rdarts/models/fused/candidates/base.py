@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from rdarts.models.fused.sink import Sink
 
 
+Save = Callable[[Tensor], Any]
+"""Keeps a tensor for the backward."""
+
+
 class Terms(NamedTuple):
     """What a candidate adds to the mixture of its E edges, before its last batch norm.
 
@@ -103,9 +107,7 @@ class FusedCandidate(ABC):
         return []
 
     @abstractmethod
-    def forward(
-        self, node: Node, part: Part, params: Sequence[Tensor], save: Callable[[Tensor], Any]
-    ) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         """y of E edges.
 
         Args:

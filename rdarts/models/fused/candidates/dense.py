@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
+    Grad,
+    Save,
+    Saved,
     Terms,
     conv_args,
     is_unpadded_1x1,
@@ -14,6 +20,11 @@ from rdarts.models.fused.candidates.base import (
 from rdarts.models.fused.node import cast
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -42,13 +53,22 @@ class Dense(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [self.conv.weight]
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         weight = cast(params[0], node.image.dtype)
         y, moments = node.backend.dense_forward(node.image, weight, conv_args(self.conv))
         save(y)
         return Terms(y.unbind(0), moments)
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         weight = cast(params[0], node.image.dtype)
         coefficients = grad.coefficients.transpose(0, 1)
         args = (grad.images, saved.tensors[0], coefficients, node.image, weight)

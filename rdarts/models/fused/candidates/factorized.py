@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
+    Grad,
+    Save,
+    Saved,
     Terms,
     is_unpadded_1x1,
     relu_conv_norm,
@@ -15,6 +19,11 @@ from rdarts.models.fused.candidates.base import (
 from rdarts.models.fused.node import cast
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedFactorizedReduce
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -41,13 +50,22 @@ class Factorized(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [conv.weight for conv in self.convs]
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         weights = [cast(weight, node.image.dtype) for weight in params]
         y, moments = node.backend.factorized_forward(node.image, weights)
         save(y)
         return Terms(y.unbind(0), moments)
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         weights = [cast(weight, node.image.dtype) for weight in params]
         coefficients = grad.coefficients.transpose(0, 1)
         args = (grad.images, saved.tensors[0], coefficients, node.image, weights)

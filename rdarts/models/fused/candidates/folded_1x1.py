@@ -6,17 +6,28 @@ of r: scale and shift fold into W, and W into the mixture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
+    Grad,
+    Save,
+    Saved,
     Terms,
     is_unpadded_1x1,
     relu_conv_norm,
 )
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -45,17 +56,26 @@ class Folded1x1(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [self.conv.weight]
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         mean, covariance = node.facts['relu_covariance']
         save(mean), save(covariance)
         weight = params[0].flatten(2).double()
         var = ((weight @ covariance) * weight).sum(-1).clamp_(min=0)
         return Terms(moments=torch.stack([weight @ mean, var], 1), matrices=weight)
 
-    def recall(self, node, part, params, saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
         return Terms(matrices=params[0].flatten(2).double())
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         """dy = a g + b y + c by r alone: g is multiplied with a W, r with W' b W, 1 with c W."""
         weight = params[0].flatten(2).double()
         mean, covariance = saved.tensors

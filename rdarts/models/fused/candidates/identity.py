@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rdarts.models.fused.candidates.base import FusedCandidate, Terms
+from torch import Tensor, nn
+
+from rdarts.models.fused.candidates.base import (
+    FusedCandidate,
+    Grad,
+    Save,
+    Saved,
+    Terms,
+)
 from rdarts.models.layers import Parameterless
 from rdarts.models.operations import identity
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -19,12 +33,21 @@ class Identity(FusedCandidate):
         fits = isinstance(operation, Parameterless) and operation.function is identity
         return cls() if fits else None
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         return Terms([node.image] * len(part.edges))
 
-    def recall(self, node, part, params, saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
         return Terms([node.image] * len(part.edges))
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         sink.add_skip(part, grad.exact[0, :, 0])  # a: the mixing weight, for all channels
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
+    Grad,
+    Save,
+    Saved,
     Terms,
     conv_args,
     is_square_conv,
@@ -25,6 +29,10 @@ from rdarts.models.layers import (
     StackedSequence,
 )
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 def _is_bottleneck(layers: Sequence[nn.Module]) -> bool:
@@ -87,7 +95,7 @@ class Inverted(FusedCandidate):
             start += len(found[-1])
         return found
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         edges, backend = len(part.edges), node.backend
         stride, padding, _ = conv_args(self.convs[1])
         sources, before = [node.image] * edges, None
@@ -116,13 +124,31 @@ class Inverted(FusedCandidate):
         save(torch.stack(images) if edges > 1 else images[0][None])
         return Terms(images, moments)
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         def run(into: Tensor) -> list[Tensor | None]:
             return self._backward(node, len(part.edges), params, saved, grad, into, want_weights)
 
         return sink.add_to_input(run)
 
-    def _backward(self, node, edges, params, saved, grad, into, want_weights) -> list:
+    def _backward(
+        self,
+        node: Node,
+        edges: int,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        into: Tensor,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         """Adds the gradient of x to ``into``, [N, H, W, C]; the gradients of ``params``."""
         backend, dtype = node.backend, node.dtype
         expand, depthwise, project = (

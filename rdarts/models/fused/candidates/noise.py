@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
-from rdarts.models.fused.candidates.base import FusedCandidate, Terms
+from rdarts.models.fused.candidates.base import (
+    FusedCandidate,
+    Grad,
+    Save,
+    Saved,
+    Terms,
+)
 from rdarts.models.layers import Parameterless
 from rdarts.models.operations import noise
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -25,14 +38,23 @@ class Noise(FusedCandidate):
         fits = isinstance(operation, Parameterless) and isinstance(function, partial)
         return cls() if fits and function.func is noise else None
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         images = [node.facts['noise'][place] for place in part.places]
         for image in images:
             save(image)
         return Terms(images)
 
-    def recall(self, node, part, params, saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
         return Terms(saved.tensors)
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         return []

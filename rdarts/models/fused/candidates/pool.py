@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from rdarts.models.fused.candidates.base import FusedCandidate, Terms
+from rdarts.models.fused.candidates.base import (
+    FusedCandidate,
+    Grad,
+    Save,
+    Saved,
+    Terms,
+)
 from rdarts.models.layers import Parameterless, StackedBatchNorm2d, StackedSequence
 from rdarts.models.operations import Pool3x3
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 
 @FUSED_CANDIDATES.register_module()
@@ -35,15 +47,24 @@ class Pool(FusedCandidate):
         fits = len(norms) < 2 and all(isinstance(norm, StackedBatchNorm2d) for norm in norms)
         return cls(pool, norms) if fits else None
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         y, moments = node.backend.pool_forward(node.image, self.pool.maximum, self.pool.stride)
         save(y)
         return Terms([y] * len(part.edges), moments)
 
-    def recall(self, node, part, params, saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
         return Terms([saved.tensors[0]] * len(part.edges))
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         (y,) = saved.tensors
         a, b, c = grad.coefficients.unbind(0)
         dy = node.like(y)  # of all edges together

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
+    Grad,
+    Save,
+    Saved,
     Terms,
     conv_args,
     is_square_conv,
@@ -16,6 +20,11 @@ from rdarts.models.fused.node import cast
 from rdarts.models.kernels import batch_norm_backward
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
+
+if TYPE_CHECKING:
+    from rdarts.models.fused.node import Node
+    from rdarts.models.fused.plan import Part
+    from rdarts.models.fused.sink import Sink
 
 Unit = tuple[StackedConv2d, StackedConv2d, StackedBatchNorm2d]
 
@@ -69,7 +78,7 @@ class Separable(FusedCandidate):
             start += len(found[-1])
         return found
 
-    def forward(self, node, part, params, save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
         y, scale, shift = node.image, None, None
         for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
             conv, _, norm = self.units[unit]
@@ -83,7 +92,16 @@ class Separable(FusedCandidate):
                 save(found)
         return Terms(y.unbind(0), moments)
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights) -> list[Tensor | None]:
+    def backward(
+        self,
+        node: Node,
+        part: Part,
+        params: Sequence[Tensor],
+        saved: Saved,
+        grad: Grad,
+        sink: Sink,
+        want_weights: bool,
+    ) -> list[Tensor | None]:
         found: list[Tensor | None] = []
         g, coefficients, affine_grads = grad.images, grad.coefficients, []
         params = self._by_unit(params)
