@@ -1,0 +1,109 @@
+"""The work of the C++ operators, for ``FlopCounterMode``.
+
+Multiplications and additions of convolutions and of products of matrices, as PyTorch counts its own
+(Winograd's as those of the plain convolution, and nothing that is computed again). A convolution
+and each of its two gradients cost alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+Shape = Sequence[int]
+
+
+def _separable(y: Shape, depthwise: Shape, pointwise: Shape) -> int:
+    """Of y [E, N, h, w, O]: a depthwise product of k k taps and a pointwise one a pixel."""
+    taps, channels = math.prod(depthwise[3:]), depthwise[1]
+    return 2 * math.prod(y[:4]) * channels * (taps + pointwise[1])
+
+
+def formulas() -> dict[str, Any]:
+    """The formula of each operator that has one, by its name; arguments are shapes."""
+
+    def separable(x, scale, shift, depthwise, pointwise, *args, out_shape):
+        return _separable(out_shape[0], depthwise, pointwise)
+
+    def separable_back(g, y, coefficients, x, scale, shift, depthwise, pointwise, *args, **kwargs):
+        return _separable(y, depthwise, pointwise) * (2 if args[-1] else 1)
+
+    def depthwise(x, scale, shift, weight, *args, out_shape):
+        return 2 * math.prod(out_shape[0]) * math.prod(weight[2:])
+
+    def depthwise_back(g, y, coefficients, x, scale, shift, weight, *args, **kwargs):
+        return 2 * math.prod(y) * math.prod(weight[2:]) * (2 if args[-1] else 1)
+
+    def conv3x3(x, weight, out_shape):
+        return 2 * math.prod(x[:3]) * math.prod(weight)
+
+    def conv3x3_back(g, y, coefficients, x, weight, into, accumulate, weights, **kwargs):
+        return 2 * math.prod(x[:3]) * math.prod(weight) * (2 if weights else 1)
+
+    def pointwise(x, weights, stride, out_shape):
+        return 2 * math.prod(out_shape[0]) * sum(one[-1] for one in x)
+
+    def pointwise_back(g, y, coefficients, x, weights, stride, want_images, want_weights, **kwargs):
+        return 2 * math.prod(y) * sum(one[-1] for one in x) * (want_images + want_weights)
+
+    def mixture(outs, accumulate, terms, edge_of, scales, shifts, x, matrices, **kwargs):
+        return 0 if matrices is None else 2 * math.prod(x[:3]) * math.prod(matrices)
+
+    def mixture_sums(g, terms, edge_of, x, **kwargs):
+        return 0 if x is None else 2 * len(g) * math.prod(x) * x[-1]
+
+    def covariance(x, **kwargs):
+        return 2 * math.prod(x) * x[-1]
+
+    def through_matrices(x, g, skips, dr, left, right, row, dx, **kwargs):
+        matrices = [matrix for matrix in (left, right) if matrix is not None]
+        return sum(2 * math.prod(x[:3]) * math.prod(matrix) for matrix in matrices)
+
+    return dict(
+        separable_forward=separable,
+        separable_backward=separable_back,
+        depthwise_forward=depthwise,
+        depthwise_backward=depthwise_back,
+        conv3x3_forward=conv3x3,
+        conv3x3_backward=conv3x3_back,
+        pointwise_forward=pointwise,
+        pointwise_backward=pointwise_back,
+        mix=mixture,
+        mix_sums=mixture_sums,
+        relu_covariance=covariance,
+        input_grad=through_matrices,
+    )
+
+
+def _count_sums_in_place() -> None:
+    """Have PyTorch count ``addmm_`` too, of which it knows the form that makes a new tensor.
+
+    Either back end adds products to a gradient where it is.
+    """
+
+    def product(into: Shape, left: Shape, right: Shape, *args: Any, **kwargs: Any) -> int:
+        return 2 * math.prod(left) * right[1]
+
+    operator = torch.ops.aten.addmm_
+    if operator not in flop_registry:
+        register_flop_formula(operator)(product)
+
+
+_count_sums_in_place()
+
+
+def register() -> None:
+    """Tell PyTorch, once the operators are there."""
+    found = {getattr(torch.ops.rdarts, name): work for name, work in formulas().items()}
+    for operator, formula in found.items():
+        register_flop_formula(operator)(formula)
+    # A counter that is open already has its own copy of the registry
+    for mode in _get_current_dispatch_mode_stack():
+        counter = getattr(mode, 'counter', None)
+        if hasattr(counter, 'flop_registry'):
+            counter.flop_registry.update({one: flop_registry[one] for one in found})
