@@ -8,6 +8,7 @@ fused execution. What each operator takes and gives is said where a back end cal
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +29,16 @@ def _nothing(like: Tensor) -> Tensor:
     return like.new_empty(0)
 
 
-def separable_forward(x, scale, shift, depthwise, pointwise, stride, padding, dilation):
+def separable_forward(
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    depthwise: Tensor,
+    pointwise: Tensor,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> tuple[Tensor, Tensor]:
     edges, _, _, kernel, _ = depthwise.shape
     outputs = pointwise.shape[1]
     images, height, width = x.shape[-4:-1]
@@ -37,21 +47,21 @@ def separable_forward(x, scale, shift, depthwise, pointwise, stride, padding, di
 
 
 def separable_backward(
-    g,
-    y,
-    coefficients,
-    x,
-    scale,
-    shift,
-    depthwise,
-    pointwise,
-    stride,
-    padding,
-    dilation,
-    into,
-    accumulate,
-    weights,
-):
+    g: Sequence[Tensor],
+    y: Tensor,
+    coefficients: Tensor,
+    x: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    depthwise: Tensor,
+    pointwise: Tensor,
+    stride: int,
+    padding: int,
+    dilation: int,
+    into: Tensor | None,
+    accumulate: bool,
+    weights: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     edges, channels = depthwise.shape[:2]
     grads = [
         torch.empty_like(weight) if weights else _nothing(x) for weight in (depthwise, pointwise)
@@ -61,92 +71,154 @@ def separable_backward(
     return torch.empty_like(x), _exact(x, edges, 2, channels), *grads
 
 
-def mix(outs, accumulate, terms, edge_of, scales, shifts, x, matrices):
+def mix(
+    outs: Sequence[Tensor],
+    accumulate: Sequence[int],
+    terms: Sequence[Tensor],
+    edge_of: Sequence[int],
+    scales: Tensor,
+    shifts: Tensor | None,
+    x: Tensor | None,
+    matrices: Tensor | None,
+) -> None:
     return None
 
 
-def mix_sums(g, terms, edge_of, x):
+def mix_sums(
+    g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     edges, channels = len(g), g[0].shape[-1]
     matrices = _nothing(g[0]) if x is None else _exact(x, edges, channels, channels)
     return _exact(g[0], len(terms), channels), _exact(g[0], edges, channels), matrices
 
 
-def relu_covariance(x):
+def relu_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
     channels = x.shape[-1]
     return _exact(x, channels), _exact(x, channels, channels)
 
 
-def input_grad(x, g, skips, dr, left, right, row, dx):
+def input_grad(
+    x: Tensor,
+    g: Sequence[Tensor],
+    skips: Tensor | None,
+    dr: Tensor | None,
+    left: Tensor | None,
+    right: Tensor | None,
+    row: Tensor | None,
+    dx: Tensor,
+) -> None:
     return None
 
 
-def relu6_forward(x, scale, shift):
+def relu6_forward(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def relu6_backward(d, x, scale, shift):
+def relu6_backward(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return _exact(x, 2, x.shape[-1])
 
 
-def depthwise_forward(x, scale, shift, weight, stride, padding):
+def depthwise_forward(
+    x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+) -> tuple[Tensor, Tensor]:
     images, height, width, channels = x.shape
     size = [_out(side, weight.shape[-1], stride, padding) for side in (height, width)]
     return x.new_empty(images, *size, channels), _exact(x, 2, channels)
 
 
-def depthwise_backward(g, y, coefficients, x, scale, shift, weight, stride, padding, weights):
+def depthwise_backward(
+    g: Tensor,
+    y: Tensor,
+    coefficients: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    weights: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     dw = torch.empty_like(weight) if weights else _nothing(x)
     return torch.empty_like(x), _exact(x, 2, x.shape[-1]), dw
 
 
-def conv3x3_forward(x, weight):
+def conv3x3_forward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     edges, outputs = weight.shape[:2]
     return x.new_empty(edges, *x.shape[:3], outputs), _exact(x, edges, 2, outputs)
 
 
-def conv3x3_backward(g, y, coefficients, x, weight, into, accumulate, weights):
+def conv3x3_backward(
+    g: Sequence[Tensor],
+    y: Tensor,
+    coefficients: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    into: Tensor,
+    accumulate: bool,
+    weights: bool,
+) -> Tensor:
     return torch.empty_like(weight) if weights else _nothing(x)
 
 
-def moments(y):
+def moments(y: Tensor) -> Tensor:
     return _exact(y, 2, y.shape[-1])
 
 
-def pointwise_forward(x, weights, stride):
+def pointwise_forward(
+    x: Sequence[Tensor], weights: Sequence[Tensor], stride: int
+) -> tuple[Tensor, Tensor]:
     images, height, width, _ = x[0].shape
     outputs = sum(weight.shape[0] for weight in weights)
     size = [_out(side, 1, stride, 0) for side in (height, width)]
     return x[0].new_empty(images, *size, outputs), _exact(x[0], 2, outputs)
 
 
-def pointwise_backward(g, y, coefficients, x, weights, stride, want_images, want_weights):
+def pointwise_backward(
+    g: Tensor,
+    y: Tensor,
+    coefficients: Tensor,
+    x: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    stride: int,
+    want_images: bool,
+    want_weights: bool,
+) -> tuple[list[Tensor], list[Tensor]]:
     images = [one.new_empty(one.shape) for one in x] if want_images else []
     return images, [torch.empty_like(weight) for weight in weights] if want_weights else []
 
 
-def pool_forward(x, maximum, stride):
+def pool_forward(x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
     images, height, width, channels = x.shape
     size = [_out(side, 3, stride, 1) for side in (height, width)]
     return x.new_empty(images, *size, channels), _exact(x, 2, channels)
 
 
-def pool_backward(dy, x, y, maximum, stride, dx):
+def pool_backward(dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, dx: Tensor) -> None:
     return None
 
 
-def standard_normal(out, seed, piece):
+def standard_normal(out: Tensor, seed: int, piece: int) -> None:
     return None
 
 
-def empty_images(sizes, like):
+def empty_images(sizes: Sequence[int], like: Tensor) -> Tensor:
     _, channels, height, width = sizes
     strides = (height * width * channels, 1, width * channels, channels)
     return like.new_empty_strided(sizes, strides)
 
 
 def batch_norm(
-    moments, count, running_mean, running_var, weight, bias, momentum, eps, batch, chosen
-):
+    moments: Tensor,
+    count: int,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float,
+    eps: float,
+    batch: bool,
+    chosen: Sequence[int],
+) -> Tensor:
     return _exact(moments, 4, len(chosen), moments.shape[-1])
 
 

@@ -27,40 +27,117 @@ def _separable(y: Shape, depthwise: Shape, pointwise: Shape) -> int:
 def formulas() -> dict[str, Any]:
     """The formula of each operator that has one, by its name; arguments are shapes."""
 
-    def separable(x, scale, shift, depthwise, pointwise, *args, out_shape):
+    def separable(
+        x: Shape,
+        scale: Shape | None,
+        shift: Shape | None,
+        depthwise: Shape,
+        pointwise: Shape,
+        *args: Any,
+        out_shape: Any,
+    ) -> int:
         return _separable(out_shape[0], depthwise, pointwise)
 
-    def separable_back(g, y, coefficients, x, scale, shift, depthwise, pointwise, *args, **kwargs):
+    def separable_back(
+        g: Sequence[Shape],
+        y: Shape,
+        coefficients: Shape,
+        x: Shape,
+        scale: Shape | None,
+        shift: Shape | None,
+        depthwise: Shape,
+        pointwise: Shape,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
         return _separable(y, depthwise, pointwise) * (2 if args[-1] else 1)
 
-    def depthwise(x, scale, shift, weight, *args, out_shape):
+    def depthwise(
+        x: Shape, scale: Shape, shift: Shape, weight: Shape, *args: Any, out_shape: Any
+    ) -> int:
         return 2 * math.prod(out_shape[0]) * math.prod(weight[2:])
 
-    def depthwise_back(g, y, coefficients, x, scale, shift, weight, *args, **kwargs):
+    def depthwise_back(
+        g: Shape,
+        y: Shape,
+        coefficients: Shape,
+        x: Shape,
+        scale: Shape,
+        shift: Shape,
+        weight: Shape,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
         return 2 * math.prod(y) * math.prod(weight[2:]) * (2 if args[-1] else 1)
 
-    def conv3x3(x, weight, out_shape):
+    def conv3x3(x: Shape, weight: Shape, out_shape: Any) -> int:
         return 2 * math.prod(x[:3]) * math.prod(weight)
 
-    def conv3x3_back(g, y, coefficients, x, weight, into, accumulate, weights, **kwargs):
+    def conv3x3_back(
+        g: Sequence[Shape],
+        y: Shape,
+        coefficients: Shape,
+        x: Shape,
+        weight: Shape,
+        into: Shape,
+        accumulate: bool,
+        weights: bool,
+        **kwargs: Any,
+    ) -> int:
         return 2 * math.prod(x[:3]) * math.prod(weight) * (2 if weights else 1)
 
-    def pointwise(x, weights, stride, out_shape):
+    def pointwise(x: Sequence[Shape], weights: Sequence[Shape], stride: int, out_shape: Any) -> int:
         return 2 * math.prod(out_shape[0]) * sum(one[-1] for one in x)
 
-    def pointwise_back(g, y, coefficients, x, weights, stride, want_images, want_weights, **kwargs):
+    def pointwise_back(
+        g: Shape,
+        y: Shape,
+        coefficients: Shape,
+        x: Sequence[Shape],
+        weights: Sequence[Shape],
+        stride: int,
+        want_images: bool,
+        want_weights: bool,
+        **kwargs: Any,
+    ) -> int:
         return 2 * math.prod(y) * sum(one[-1] for one in x) * (want_images + want_weights)
 
-    def mixture(outs, accumulate, terms, edge_of, scales, shifts, x, matrices, **kwargs):
+    def mixture(
+        outs: Sequence[Shape],
+        accumulate: Sequence[int],
+        terms: Sequence[Shape],
+        edge_of: Sequence[int],
+        scales: Shape,
+        shifts: Shape | None,
+        x: Shape | None,
+        matrices: Shape | None,
+        **kwargs: Any,
+    ) -> int:
         return 0 if matrices is None else 2 * math.prod(x[:3]) * math.prod(matrices)
 
-    def mixture_sums(g, terms, edge_of, x, **kwargs):
+    def mixture_sums(
+        g: Sequence[Shape],
+        terms: Sequence[Shape],
+        edge_of: Sequence[int],
+        x: Shape | None,
+        **kwargs: Any,
+    ) -> int:
         return 0 if x is None else 2 * len(g) * math.prod(x) * x[-1]
 
-    def covariance(x, **kwargs):
+    def covariance(x: Shape, **kwargs: Any) -> int:
         return 2 * math.prod(x) * x[-1]
 
-    def through_matrices(x, g, skips, dr, left, right, row, dx, **kwargs):
+    def through_matrices(
+        x: Shape,
+        g: Sequence[Shape],
+        skips: Shape | None,
+        dr: Shape | None,
+        left: Shape | None,
+        right: Shape | None,
+        row: Shape | None,
+        dx: Shape,
+        **kwargs: Any,
+    ) -> int:
         matrices = [matrix for matrix in (left, right) if matrix is not None]
         return sum(2 * math.prod(x[:3]) * math.prod(matrix) for matrix in matrices)
 
