@@ -7,6 +7,7 @@ import os
 import pickle
 import runpy
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -147,10 +148,15 @@ class ToolProcess:
         args: The tool's name under ``tools/`` and its arguments.
         env: Environment variables to set.
         cwd: Working directory. Defaults to the clone.
+        forks: Whether the tools that it starts are forks of it, which need not load torch anew.
     """
 
     def __init__(
-        self, args: Sequence[Any], env: dict[str, str] | None = None, cwd: Path | None = None
+        self,
+        args: Sequence[Any],
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        forks: bool = False,
     ) -> None:
         context = multiprocessing.get_context('forkserver')
         context.set_forkserver_preload(PRELOAD)
@@ -158,7 +164,8 @@ class ToolProcess:
         env = dict(OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'), **(env or {}))
         names = [file.name for file in self._files]
         self.process = context.Process(
-            target=_run_tool, args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent))
+            target=_run_tool,
+            args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent), forks),
         )
         self.process.start()
 
@@ -181,19 +188,28 @@ class ToolProcess:
         return Finished(self.process.exitcode, out, err)
 
 
-def _run_tool(args: list[str], files: list[str], env: dict[str, str], cwd: str) -> None:
+def _run_tool(
+    args: list[str], files: list[str], env: dict[str, str], cwd: str, forks: bool
+) -> None:
     for number, name in enumerate(files, 1):
         handle = os.open(name, os.O_WRONLY)
         os.dup2(handle, number)
         os.close(handle)
+    os.environ.update(env)
+    os.chdir(cwd)
+    if forks:
+        subprocess.Popen = ForkedTool
+    _run_main(args)
+
+
+def _run_main(args: list[str]) -> None:
+    """Run a tool as the main program of this process; raises SystemExit."""
     sys.stdout = os.fdopen(1, 'w', buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, 'w', buffering=1, closefd=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
-    os.environ.update(env)
-    os.chdir(cwd)
     import torch
 
-    torch.set_num_threads(int(env['OMP_NUM_THREADS']))
+    torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     multiprocessing.set_start_method('fork', force=True)
     path = TOOLS / args[0]
     sys.argv = [str(path), *args[1:]]
@@ -214,14 +230,42 @@ def _run_tool(args: list[str], files: list[str], env: dict[str, str], cwd: str) 
             current.save()
 
 
+class ForkedTool(subprocess.Popen):
+    """Where the command is one of our tools, a fork of this process instead of a new Python."""
+
+    def __init__(self, args: Any, env: Any = None, **keys: Any) -> None:
+        if isinstance(args, list) and args[0] == sys.executable and args[1].startswith(str(TOOLS)):
+            keys['preexec_fn'] = lambda: _end_as_tool(args[1:], env or os.environ)
+        super().__init__(args, env=env, **keys)
+
+
+def _end_as_tool(args: list[str], env: Any) -> None:
+    """Be the tool until its end: a new program has no handlers of signals and no open files."""
+    code = 1
+    try:
+        os.closerange(3, os.sysconf('SC_OPEN_MAX'))  # Popen also waits until one of them is closed
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        env = dict(env)
+        os.environ.clear()
+        os.environ.update(env)
+        _run_main(args)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    finally:
+        os._exit(code)
+
+
 def run_tool(
     args: Sequence[Any],
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 120,
+    forks: bool = False,
 ) -> Finished:
     """Run a tool to its end: see :class:`ToolProcess`."""
-    return ToolProcess(args, env, cwd).wait(timeout)
+    return ToolProcess(args, env, cwd, forks).wait(timeout)
 
 
 DIGITS = Path('configs/search/rdarts_nb201_digits.py')

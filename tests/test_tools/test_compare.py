@@ -32,8 +32,8 @@ def unwrapped(text: str) -> str:
     return ' '.join(text.split())
 
 
-def compare(env: dict[str, str], *args: object) -> Finished:
-    return run_tool(['analysis/compare.py', *args], env=env, timeout=300)
+def compare(env: dict[str, str], *args: object, forks: bool = True) -> Finished:
+    return run_tool(['analysis/compare.py', *args], env=env, timeout=300, forks=forks)
 
 
 def one_line(done: Finished) -> str:
@@ -121,7 +121,8 @@ def test_two_methods_over_two_seeds(env, tmp_path):
 def test_the_same_alphas_without_none(env, tmp_path):
     config = write_small_search(tmp_path, name='ours.py', images=16)
     work = tmp_path / 'work'
-    done = compare(env, config, '--seeds', 1, '--work-dir', work, '--without-none')
+    # the search in a new Python, as a user has it
+    done = compare(env, config, '--seeds', 1, '--work-dir', work, '--without-none', forks=False)
     assert done.code == 0, done.out + done.err
     methods = json.loads((work / 'compare.json').read_text())['methods']
     assert list(methods) == ['ours', 'ours, without none']
@@ -158,10 +159,10 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_rest(env, tmp_path):
 @pytest.mark.data
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_killed_comparison_goes_on(env, tmp_path, number):
-    config = write_small_search(tmp_path, name='ours.py', images=160)
+    config = write_small_search(tmp_path, name='ours.py', images=80)
     work = tmp_path / 'work'
     args = ['analysis/compare.py', config, '--seeds', 2, '--work-dir', work]
-    process = ToolProcess(args, env=env)
+    process = ToolProcess(args, env=env, forks=True)
     deadline = time.monotonic() + 120
     while not list(work.glob('ours/seed_0/*.pth')) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -169,7 +170,7 @@ def test_a_killed_comparison_goes_on(env, tmp_path, number):
     os.kill(process.pid, number)
     stopped = process.wait(120)
     assert stopped.code != 0
-    assert not any(child.is_running() and 'train.py' in child.cmdline() for child in children)
+    assert children and not any(child.is_running() for child in children)
     first = list(work.glob('ours/seed_0/*.pth'))
     done = compare(env, *args[1:])
     assert done.code == 0, done.out + done.err
