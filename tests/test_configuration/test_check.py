@@ -291,17 +291,17 @@ TAKEN = {
 
 @pytest.mark.parametrize(('path', 'value'), [(k, v) for k, some in TAKEN.items() for v in some])
 def test_what_frameworks_and_users_take_is_not_refused(path, value, configs):
-    check_config(changed(configs['search/rdarts_nb201_digits'], path, value))
+    check_config(changed(configs['search/darts_nb201_digits'], path, value))
 
 
 def test_a_name_that_is_no_component_is_refused_where_it_is_almost_one(configs):
-    cfg = configs['search/rdarts_nb201_digits']
+    cfg = configs['search/darts_nb201_digits']
     line = one_line(changed(cfg, 'model.head.loss.type', 'CrossEntropyLos'))
     assert "did you mean 'CrossEntropyLoss'?" in line
 
 
 def test_a_name_of_checkpoints_would_change_nothing(configs):
-    cfg = configs['search/rdarts_nb201_digits']
+    cfg = configs['search/darts_nb201_digits']
     line = one_line(changed(cfg, 'default_hooks.checkpoint.filename_tmpl', 'epoch_{}.pth'))
     assert 'default_hooks.checkpoint.filename_tmpl' in line
 
