@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 import rdarts
-from rdarts.measure.settings import StepSettings
+from rdarts.measure.settings import StepSettings, supernet_of
+from rdarts.utils.wording import plural
 
 
 def divide(left: float | None, right: float | None) -> float | None:
@@ -53,15 +54,13 @@ def describe(settings: StepSettings) -> dict[str, Any]:
 
 def heading(settings: StepSettings) -> str:
     """One line that says what was measured."""
-    depth = {
-        'dense_cell': f'N {settings.depth}',
-        'layerwise': f'{settings.depth} layers a stage'
-        + (', each computed anew' if settings.checkpoint else ''),
-    }.get(settings.form, f'{settings.depth} cells')
+    depth = supernet_of(settings.config()).describe_depth(settings.depth)
+    depth += ', each computed anew' if settings.checkpoint else ''
     size = settings.image_size
     return (
         f'{settings.space}, C {settings.width}, {depth}, batch {settings.batch_size}, '
-        f'{size} x {size} pixels, order {settings.order}, {settings.threads} threads'
+        f'{size} x {size} pixels, order {settings.order}, '
+        f'{plural(settings.threads, "thread")}'
     )
 
 

@@ -13,13 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rdarts.architect.architect import Architect, Penalty
-from rdarts.configuration.folder import configs_folder
-from rdarts.configuration.load import load_config, set_amp
+from rdarts.configuration.load import set_amp
 from rdarts.errors import RunFailed
-from rdarts.measure.settings import StepSettings
-from rdarts.models.backbones.mobilenet_like_skeleton import FIRST_CHANNELS
+from rdarts.measure.settings import StepSettings, supernet_of
 from rdarts.registry import HOOKS
-from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 
 def to_channels_last(model: nn.Module) -> None:
@@ -30,22 +27,6 @@ def to_channels_last(model: nn.Module) -> None:
         elif parameter.dim() == 5:
             data = parameter.data.permute(0, 1, 3, 4, 2).contiguous()
             parameter.data = data.permute(0, 1, 4, 2, 3)
-
-
-def resize(backbone: dict[str, Any], settings: StepSettings) -> None:
-    """A supernet's config in the width and depth that are asked for."""
-    if settings.form == 'layerwise':
-        layers = [settings.depth] * (len(WIDTHS) - 1) + [1]
-        widths = [max(1, width * settings.width // FIRST_CHANNELS) for width in WIDTHS]
-        backbone['space'] = dict(type='mobilenet_like', widths=widths, depths=layers)
-        for name in ('stem_channels', 'first_channels', 'last_channels'):
-            backbone[name] = max(1, backbone[name] * settings.width // FIRST_CHANNELS)
-        backbone['checkpoint'] = settings.checkpoint
-    else:
-        backbone['channels'] = settings.width
-        backbone['cells_per_stage' if settings.form == 'dense_cell' else 'num_cells'] = (
-            settings.depth
-        )
 
 
 class Batches(Dataset):
@@ -69,7 +50,7 @@ class Batches(Dataset):
 
 
 class Search:
-    """A supernet as the config of r-DARTS on CIFAR-10 builds it, its optimizers, two batches.
+    """A supernet as the settings' config builds it, its optimizers, two batches.
 
     Args:
         settings (StepSettings): Prepared ones.
@@ -91,9 +72,11 @@ class Search:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        cfg = load_config(configs_folder() / 'search' / f'rdarts_{settings.space}_c10.py')
+        cfg = settings.config()
         backbone, head = cfg.model.backbone, cfg.model.head
-        resize(backbone, settings)
+        supernet_of(cfg).resize(backbone, settings.width, settings.depth)
+        if settings.checkpoint:
+            backbone.checkpoint = True
         backbone.execution = execution.removesuffix('_channels_last')
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
         if amp:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdarts.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from rdarts.search_spaces import SearchSpace
+    from mmengine.config import Config
+
+    from rdarts.models.backbones import BaseSupernet
 
 EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
-DEPTHS = dict(dense_cell=5, layerwise=4, cell=8)  # by form of genotype
 
 
-def searched_spaces() -> dict[str, SearchSpace]:
-    """The registered spaces that have a supernet, by their names in those of configs."""
+def supernet_of(cfg: Config) -> type[BaseSupernet]:
+    """The class of a config's supernet, which says what its width and depth are.
+
+    Raises:
+        UserError: It is no supernet, or one that does not say it.
+    """
     # slow to load
-    from rdarts.registry import SEARCH_SPACES
-    from rdarts.search_spaces import build_space
+    from rdarts.models.backbones import BaseSupernet
+    from rdarts.registry import MODELS, lookup
 
-    found = {}
-    for name in SEARCH_SPACES.module_dict:
-        with contextlib.suppress(UserError):  # one that needs arguments
-            space = build_space(name)
-            if space.supernet is not None:
-                found[space.config_name] = space
+    name = cfg.model.backbone.type
+    found = lookup(name, MODELS)
+    if not issubclass(found, BaseSupernet) or not found.DEPTH:
+        raise UserError(f'--space: {name} has no DEPTH, the argument that is its depth')
     return found
 
 
@@ -37,10 +40,12 @@ class StepSettings:
     """A search step: its space, sizes, and how often it is taken.
 
     Args:
-        space (str): A key of :func:`searched_spaces`. Defaults to ``'nb201'``.
+        space (str): Its name in those of configs, or the path of a config that searches it.
+            Defaults to ``'nb201'``.
         batch_size (int): Images. Defaults to 64.
-        width (int): Channels C; of ``mobilenet_like``, of the first block. Defaults to 16.
-        depth (int, optional): Cells a stage, cells, or layers a stage. Defaults to the space's.
+        width (int): Channels that the supernet's follow: see
+            :meth:`~rdarts.models.backbones.BaseSupernet.resize`. Defaults to 16.
+        depth (int, optional): Cells a stage, cells, or layers a stage. Defaults to the supernet's.
         image_size (int): Pixels a side. Defaults to 32.
         order (int): 1, or 2 (unrolled). Defaults to 1.
         amp (bool): Whether bfloat16 is measured beside float32. Defaults to False.
@@ -66,10 +71,28 @@ class StepSettings:
     seed: int = 0
     executions: Sequence[str] = EXECUTIONS
 
-    @property
-    def form(self) -> str:
-        """The form of what is found in the space: ``'cell'``, ``'dense_cell'``, ``'layerwise'``."""
-        return searched_spaces()[self.space].genotype
+    def config(self) -> Config:
+        """The config whose steps are taken: r-DARTS's on CIFAR-10, or the one that was named.
+
+        Raises:
+            UserError: The space is not known, or it is no config of a search.
+        """
+        # slow to load
+        from rdarts.configuration.folder import configs_folder
+        from rdarts.configuration.load import load_config
+
+        folder, before, after = configs_folder() / 'search', 'darts_', '_c10'
+        known = [path.stem for path in folder.glob(f'{before}*{after}.py')]
+        known = [stem.removeprefix(before).removesuffix(after) for stem in known]
+        if self.space in known:
+            return load_config(folder / f'rdarts_{self.space}_c10.py')
+        if Path(self.space).suffix != '.py':
+            raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, known)}")
+        cfg = load_config(self.space)
+        for key in ('arch_optimizer', 'arch_dataloader'):
+            if not cfg.get(key):
+                raise UserError(f'--space: {self.space} is no config of a search: no {key}')
+        return cfg
 
     def prepare(self) -> StepSettings:
         """Complete the settings, and set the number of threads.
@@ -79,10 +102,9 @@ class StepSettings:
         """
         import torch  # slow
 
-        spaces = searched_spaces()
-        if self.space not in spaces:
-            raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, spaces)}")
-        depth = DEPTHS.get(self.form, 1) if self.depth is None else self.depth
+        cfg = self.config()
+        supernet = supernet_of(cfg)
+        depth = supernet.depth_of(cfg.model.backbone) if self.depth is None else self.depth
         threads = torch.get_num_threads() if self.threads is None else self.threads
         found = replace(self, depth=depth, threads=threads)
         for name in ('batch_size', 'width', 'depth', 'image_size', 'steps', 'threads'):
@@ -91,8 +113,8 @@ class StepSettings:
                 raise UserError(f'--{option} must be 1 or more, but is {getattr(found, name)}')
         if self.warmup < 0:
             raise UserError(f'--warmup must be 0 or more, but is {self.warmup}')
-        if self.checkpoint and self.form != 'layerwise':
-            raise UserError(f'--checkpoint is for --space mobilenet_like, not {self.space}')
+        if self.checkpoint and not supernet.takes('checkpoint'):
+            raise UserError(f"--checkpoint: {supernet.__name__} takes no 'checkpoint'")
         if self.order not in (1, 2):
             raise UserError(f'--order must be 1 or 2, but is {self.order}')
         for name in self.executions:

@@ -19,6 +19,7 @@ from rdarts.measure.counts import count_work
 from rdarts.measure.describe import heading
 from rdarts.measure.memory import measure_apart
 from rdarts.measure.search import Search
+from rdarts.registry import SEARCH_SPACES
 
 
 class Iteration(Hook):
@@ -123,6 +124,21 @@ def test_every_execution_takes_the_same_step(space):
     }
     assert {f'backbone.arch_parameters.{name}' for name in plain.alphas} <= changed
     assert {'backbone.stem.0.weight', 'head.fc.weight'} <= changed
+
+
+def test_a_space_of_ones_own_is_named_by_a_config_that_searches_it():
+    folder = TOOLS.parent / 'docs' / 'en' / 'examples' / 'three_nodes'
+    try:
+        settings = settings_of(space=str(folder / 'search.py'), depth=None)
+        assert settings.depth == 1  # the config's
+        search = Search(settings, 'plain')
+        assert search.supernet.space.name == 'three_nodes'
+        assert search.supernet.stem[0].out_channels == settings.width
+        search.step()
+        assert 'search.py, C 4, N 1, batch 2' in heading(settings)
+    finally:
+        sys.modules.pop('three_nodes', None)
+        SEARCH_SPACES.module_dict.pop('three_nodes', None)
 
 
 def test_layers_computed_anew_are_the_same_step():

@@ -30,7 +30,8 @@ def test_depth_and_threads_are_completed():
         (dict(batch_size=0), '--batch-size must be 1 or more, but is 0'),
         (dict(warmup=-1), '--warmup must be 0 or more, but is -1'),
         (dict(order=3), '--order must be 1 or 2, but is 3'),
-        (dict(checkpoint=True), '--checkpoint is for --space mobilenet_like, not nb201'),
+        (dict(checkpoint=True), "--checkpoint: NASBench201Supernet takes no 'checkpoint'"),
+        (dict(space='configs/retrain/nb201_digits.py'), 'is no config of a search: no arch_opt'),
         (dict(executions=['plane']), "unknown execution 'plane': did you mean 'plain'?"),
     ],
 )

@@ -30,7 +30,8 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
         '--space',
         default='nb201',
         metavar='NAME',
-        help='a space as configs/search names it: darts, s1, mobilenet_like (default: nb201)',
+        help='a space as configs/search names it (darts, s1, mobilenet_like), or the path of a '
+        'config that searches one (default: nb201)',
     )
     parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
     parser.add_argument(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+import inspect
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule
@@ -51,6 +52,9 @@ class BaseSupernet(AlphaOwner, BaseModule):
             ``alpha_std`` is negative.
     """
 
+    DEPTH: ClassVar[str] = ''  # the argument that says how many cells or layers
+    DEPTH_READS: ClassVar[str] = '{} cells'
+
     def __init__(
         self,
         space: SpaceSpec,
@@ -63,6 +67,35 @@ class BaseSupernet(AlphaOwner, BaseModule):
         super().__init__(space, relaxation, alpha_std, init_cfg=init_cfg)
         self.execution = execution
         self._mixed_op = mixed_op
+
+    @classmethod
+    def takes(cls, argument: str) -> bool:
+        """Whether it has an argument of its own of this name."""
+        return argument in inspect.signature(cls).parameters
+
+    @classmethod
+    def depth_of(cls, config: Mapping[str, Any]) -> int | None:
+        """How deep a config makes it; None where it has no ``DEPTH``."""
+        if not cls.DEPTH:
+            return None
+        return config.get(cls.DEPTH, inspect.signature(cls).parameters[cls.DEPTH].default)
+
+    @classmethod
+    def describe_depth(cls, depth: int) -> str:
+        """Such as ``8 cells``."""
+        text = cls.DEPTH_READS.format(depth)
+        return text.replace('cells', 'cell').replace('layers', 'layer') if depth == 1 else text
+
+    @classmethod
+    def resize(cls, config: MutableMapping[str, Any], width: int, depth: int) -> None:
+        """Give a config of it another size, as benchmarks do.
+
+        Args:
+            config (MutableMapping): Its arguments, changed in place.
+            width (int): Channels C of the first cells.
+            depth (int): See ``DEPTH``.
+        """
+        config.update({'channels': width, cls.DEPTH: depth})
 
     @property
     def execution(self) -> str:

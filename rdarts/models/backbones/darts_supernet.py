@@ -43,6 +43,8 @@ class DARTSSupernet(BaseSupernet):
             stem is not known.
     """
 
+    DEPTH = 'num_cells'
+
     def __init__(
         self,
         space: SpaceSpec = 'darts',

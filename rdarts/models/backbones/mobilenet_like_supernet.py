@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Annotated, Any
@@ -22,8 +24,9 @@ from rdarts.models.backbones.mobilenet_like_skeleton import (
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.registry import MODELS
-from rdarts.search_spaces import SpaceSpec
+from rdarts.search_spaces import SpaceSpec, build_space
 from rdarts.search_spaces.costs import CostTable
+from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
@@ -77,6 +80,29 @@ class MobileNetLikeSupernet(BaseSupernet):
         UserError: The space has no stages of layers, its cost table was measured for another
             network, or an argument is out of its range.
     """
+
+    DEPTH, DEPTH_READS = 'space', '{} layers a stage'
+
+    @classmethod
+    def depth_of(cls, config: Mapping[str, Any]) -> int:
+        """Layers of the first stage, and of each other but the last."""
+        return build_space(config.get('space', 'mobilenet_like')).stages[0].depth
+
+    @classmethod
+    def resize(cls, config: MutableMapping[str, Any], width: int, depth: int) -> None:
+        """See the base class; all widths are in proportion to the first block's.
+
+        Args:
+            config (MutableMapping): Its arguments, changed in place.
+            width (int): Channels of the first block.
+            depth (int): Layers of each stage but the last, which has one.
+        """
+        widths = [max(1, channels * width // FIRST_CHANNELS) for channels in WIDTHS]
+        depths = [depth] * (len(WIDTHS) - 1) + [1]
+        config['space'] = dict(type='mobilenet_like', widths=widths, depths=depths)
+        for name in ('stem_channels', 'first_channels', 'last_channels'):
+            default = inspect.signature(cls).parameters[name].default
+            config[name] = max(1, config.get(name, default) * width // FIRST_CHANNELS)
 
     def __init__(
         self,

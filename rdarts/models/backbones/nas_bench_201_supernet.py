@@ -60,6 +60,8 @@ class NASBench201Supernet(BaseSupernet):
         UserError: The space has more than one cell type or a cell of another form.
     """
 
+    DEPTH, DEPTH_READS = 'cells_per_stage', 'N {}'
+
     def __init__(
         self,
         space: SpaceSpec = 'nas_bench_201',
