@@ -93,7 +93,11 @@ def _hessian_product(
     reduce: Callable[[list[Tensor]], list[Tensor]],
     scale: float,
 ) -> tuple[Callable[[Tensor], Tensor], int]:
-    """The product of d^2 loss / d alpha^2 with a float64 vector on the CPU, and its length."""
+    """The product of d^2 loss / d alpha^2 with a vector, and the vector's length.
+
+    The loss is a scalar, each alpha [edges, candidates]; a vector is [length] in float64, on the
+    CPU.
+    """
     grads = torch.autograd.grad(scale * loss, alphas, create_graph=True, allow_unused=True)
     pairs = [(g, a) for g, a in zip(grads, alphas, strict=True) if g is not None and g.grad_fn]
     sizes = [alpha.numel() for alpha in alphas]

@@ -102,6 +102,7 @@ def relu_conv_bn(
 def _separable(
     make: PlainLayers, in_channels: int, out_channels: int, stride: int, kernel: int, dilation: int
 ) -> list[nn.Module]:
+    """ReLU, depthwise and pointwise convolution, batch norm."""
     depthwise = make.conv(
         in_channels,
         in_channels,
@@ -145,6 +146,7 @@ def _pool(
     name: str,
     norm: bool,
 ) -> nn.Module:
+    """A pooling, after a 1x1 convolution where channels change, and a batch norm if asked for."""
     layers = [make.function(function, name)]
     if in_channels != out_channels:
         layers.insert(0, relu_conv_bn(make, in_channels, out_channels))

@@ -149,7 +149,7 @@ def test_a_found_genotype_is_retrained_from_its_work_directory(tmp_path):
     ('genotype', 'texts'),
     [
         ('DARTS_V3', ["no file is named 'DARTS_V3'", "did you mean 'DARTS_V"]),
-        (NB201, ["needs a genotype of the cell types 'normal' and 'reduce'"]),
+        (NB201, ['rdarts.DARTSNet makes none: use one of configs/retrain: nb201_c10']),
         ('NASNet', ['model.head.in_channels=48', 'model.head.auxiliary.in_channels=48']),
         ('missing.json', ['cannot read the genotype missing.json']),
         (None, ['needs a genotype: --genotype FILE', 'DARTS_V2']),

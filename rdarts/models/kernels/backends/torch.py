@@ -30,6 +30,10 @@ def _activated(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
 def _conv_backward(
     g: Tensor, x: Tensor, weight: Tensor, conv: Conv, groups: int, wanted: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of x [N, C, H, W] and weight [O, C / groups, k, k] that are wanted.
+
+    g is that of the result, [N, O, h, w].
+    """
     stride, padding, dilation = conv
     sizes = ([stride] * 2, [padding] * 2, [dilation] * 2)
     dx, dw, _ = torch.ops.aten.convolution_backward(
@@ -39,6 +43,7 @@ def _conv_backward(
 
 
 def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> Tensor:
+    """The gradient of x [N, C, H, W] by the result's, g [N, C, h, w]; weight: [C, 1, k, k]."""
     stride, padding, dilation = conv
     size = weight.shape[-1]
     if stride == 1 and g.device.type == 'cpu':
