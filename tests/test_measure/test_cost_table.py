@@ -1,18 +1,15 @@
-"""``tools/benchmarks/cost_table.py``: what it measures, what it writes, what it refuses."""
+"""What every candidate of every layer costs: counts by hand, and what is measured."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import re
-import sys
 
 import pytest
 import torch
-from helpers import TOOLS, run_tool
+from helpers import TOOLS
 
-from rdarts.cli import run_guarded
+from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.measure import cost_table
 from rdarts.models import MobileNetLikeSupernet
@@ -33,23 +30,16 @@ model = dict(
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(str(TOOLS / 'benchmarks'))
-    return importlib.import_module('cost_table')
+def run(tmp_path, capsys):
+    """Measure a config: the data of the file, and what is printed."""
 
-
-@pytest.fixture
-def run(tool, tmp_path, monkeypatch, capsys):
-    """Run it in this process: exit code, its table's data, what it printed."""
-
-    def call(config, *args, out='costs.json'):
-        out = tmp_path / out
-        argv = ['cost_table.py', config, '--out', out, *args]
-        monkeypatch.setattr(sys, 'argv', [str(arg) for arg in argv])
-        code = run_guarded(tool.main)
-        printed = capsys.readouterr()
-        data = json.loads(out.read_text()) if code == 0 else None
-        return code, data, printed.out if code == 0 else printed.err
+    def call(config, **settings):
+        table = cost_table.cost_table(
+            load_config(config), str(config), cost_table.CostSettings(**settings)
+        )
+        table.write(tmp_path / 'costs.json')
+        table.print()
+        return json.loads((tmp_path / 'costs.json').read_text()), capsys.readouterr().out
 
     return call
 
@@ -69,8 +59,7 @@ def macs(channels, out, kernel, expansion, pixels, out_pixels):
 
 
 def test_macs_by_hand(run, tmp_path):
-    code, data, printed = run(write(tmp_path), '--what', 'macs')
-    assert code == 0
+    data, printed = run(write(tmp_path), what='macs')
     assert data['unit'] == 'millions of multiply-adds'
     # the stem of CIFAR's config; 32 pixels by its train pipeline; the one stride of 2 is left out
     assert (data['stem'], data['first_channels'], data['shape']) == ('cifar', 4, [3, 32, 32])
@@ -93,25 +82,25 @@ def test_macs_by_hand(run, tmp_path):
 
 def test_strides_and_shapes_of_the_imagenet_stem(run, tmp_path):
     config = write(tmp_path, base='darts_mobilenet_like_imagenet')
-    code, data, _ = run(config, '--what', 'macs')
-    assert (code, data['stem'], data['shape']) == (0, 'imagenet', [3, 224, 224])
+    data, _ = run(config, what='macs')
+    assert (data['stem'], data['shape']) == ('imagenet', [3, 224, 224])
     found = data['costs']['layerwise'][2]['mbconv_k5_e6']
     assert found == pytest.approx(macs(6, 8, 5, 6, 112**2, 56**2), rel=1e-12)
-    code, data, _ = run(config, '--what', 'macs', '--shape', 3, 33, 20)
-    assert (code, data['shape']) == (0, [3, 33, 20])
+    data, _ = run(config, what='macs', shape=(3, 33, 20))
+    assert data['shape'] == [3, 33, 20]
     found = data['costs']['layerwise'][2]['mbconv_k5_e6']
     assert found == pytest.approx(macs(6, 8, 5, 6, 17 * 10, 9 * 5), rel=1e-12)
 
 
 def test_one_layer(run, tmp_path):
-    code, data, printed = run(write(tmp_path, (8,), (1,), (1,)), '--what', 'macs')
-    assert code == 0 and len(data['costs']['layerwise']) == 1
+    data, printed = run(write(tmp_path, (8,), (1,), (1,)), what='macs')
+    assert len(data['costs']['layerwise']) == 1
     assert 'skip_connect' not in printed
 
 
 def test_layers_whose_last_stage_has_layers(run, tmp_path):
-    code, _, printed = run(write(tmp_path, (6, 8), (1, 2), (1, 2)), '--what', 'macs')
-    assert code == 0 and 'skip_connect' in printed
+    _, printed = run(write(tmp_path, (6, 8), (1, 2), (1, 2)), what='macs')
+    assert 'skip_connect' in printed
 
 
 def test_each_candidate_runs_alone_in_the_format_of_a_network(run, tmp_path, monkeypatch):
@@ -124,9 +113,8 @@ def test_each_candidate_runs_alone_in_the_format_of_a_network(run, tmp_path, mon
         return measure(module, images, args)
 
     monkeypatch.setattr(cost_table, 'measure', note)
-    options = ['--repeats', 1, '--batch-size', 2]
-    code, data, _ = run(write(tmp_path, (4, 4), (2, 2), (1, 1)), *options)
-    assert code == 0 and data['unit'] == 'ms'
+    data, _ = run(write(tmp_path, (4, 4), (2, 2), (1, 1)), repeats=1, batch_size=2)
+    assert data['unit'] == 'ms'
     assert (data['batch_size'], data['threads']) == (2, torch.get_num_threads())
     costs = data['costs']['layerwise']
     assert all(math.isfinite(v) and v >= 0 for entry in costs for v in entry.values())
@@ -137,8 +125,7 @@ def test_each_candidate_runs_alone_in_the_format_of_a_network(run, tmp_path, mon
 
 
 def test_a_search_takes_the_table(run, tmp_path):
-    code, data, _ = run(write(tmp_path), '--what', 'macs')
-    assert code == 0
+    data, _ = run(write(tmp_path), what='macs')
     table = dict(type='mobilenet_like', widths=(6, 8), depths=(2, 1), strides=(1, 2))
     table['costs'] = str(tmp_path / 'costs.json')
     space = build_space(table)
@@ -157,54 +144,11 @@ def test_a_search_takes_the_table(run, tmp_path):
     net.eval()(torch.zeros(2, 3, 16, 16))
 
 
-@pytest.mark.parametrize(
-    ('config', 'args', 'message'),
-    [
-        ('retrain/darts_c10.py', (), 'made of a MobileNetLikeSupernet, .* is rdarts.DARTSNet'),
-        ('retrain/mobilenet_like_imagenet.py', (), 'the backbone is rdarts.MobileNetLikeNet'),
-        ('search/darts_darts_c10.py', (), 'the backbone is rdarts.DARTSSupernet'),
-        (None, ('--shape', 1, 8, 8), '--shape has 1 channels, but the network reads 3'),
-        (None, ('--shape', 3, 0, 8), '--shape, --batch-size and --repeats must be 1 or more'),
-        (None, ('--repeats', 0), '--shape, --batch-size and --repeats must be 1 or more'),
-    ],
-)
-def test_what_is_refused(run, tmp_path, config, args, message):
-    code, _, line = run(CONFIGS / config if config else write(tmp_path), *args)
-    assert code == 2 and len(line.splitlines()) == 1
-    assert re.search(message, line), line
-
-
 def test_a_pipeline_that_names_no_size(run, tmp_path):
     config = write(tmp_path)
     pipeline = (
         "train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[dict(type='PackInputs')])))"
     )
     config.write_text(config.read_text() + pipeline)
-    code, _, line = run(config)
-    assert code == 2 and 'gives no size of an image: give --shape C H W' in line
-
-
-def test_a_file_that_cannot_be_written_is_told_before_the_measurement(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost_table, 'measure', lambda *args: pytest.fail('measured'))
-    (tmp_path / 'folder').mkdir()
-    code, _, line = run(write(tmp_path), out='folder')
-    assert code == 2 and 'folder cannot be written: it is a folder' in line
-    (tmp_path / 'file').write_text('')
-    code, _, line = run(write(tmp_path), out='file/costs.json')
-    assert code == 2 and 'costs.json cannot be written: ' in line
-
-
-@pytest.mark.slow
-def test_in_a_process_of_its_own(tmp_path):
-    done = run_tool(
-        [
-            'benchmarks/cost_table.py',
-            write(tmp_path),
-            '--what',
-            'macs',
-            '--out',
-            tmp_path / 'c.json',
-        ]
-    )
-    assert done.code == 0, done.err
-    assert done.out.splitlines()[-1] == f'{tmp_path / "c.json"}: millions of multiply-adds'
+    with pytest.raises(UserError, match='gives no size of an image: give --shape C H W'):
+        run(config)
