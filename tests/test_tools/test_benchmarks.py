@@ -47,7 +47,7 @@ def test_step_time_prints_a_table_with_units():
         ['benchmarks/step_time.py', *TINY, '--space', 's1', '--amp', '--executions', 'plain']
     )
     assert (done.code, done.err) == (0, '')
-    assert 's1, C 4, 1 cells, batch 2, 8 x 8 pixels, order 1, 1 threads' in done.out
+    assert 's1, C 4, 1 cell, batch 2, 8 x 8 pixels, order 1, 1 thread' in done.out
     for word in ('s a step', 'images/s', 'x plain', 'GFLOP/s', 'BER adds'):
         assert word in done.out
     rows = [line.split() for line in done.out.splitlines() if line.startswith('plain')]
