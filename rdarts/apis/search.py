@@ -15,6 +15,7 @@ from rdarts.apis.result import SearchResult
 from rdarts.configuration.composition import is_config, methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError, nearest
+from rdarts.utils.commands import command
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,8 @@ def search(
         method (str): ``'rdarts'``, ``'darts'``, ``'darts_2nd'`` or another one that has an overlay
             in ``configs/_base_/methods``. Defaults to ``'rdarts'``.
         epochs (int): Number of epochs.
-        lambda_ (float, optional): Of BER. Defaults to that of the method's config in this space.
+        lambda_ (float, optional): Of BER, which any method can have. Defaults to that of the
+            method's config in this space.
         seed (int): Of everything random. Defaults to 0.
         device (str | torch.device, optional): Defaults to a GPU where there is one.
         work_dir (str | PathLike, optional): Where log, checkpoints and genotypes go. Defaults to a
@@ -70,7 +72,8 @@ def search(
         SearchResult: Genotype, alphas and history.
 
     Raises:
-        UserError: An argument or a sample of the data set does not fit.
+        UserError: An argument or a sample of the data set does not fit, or the method takes no
+            step of alpha.
     """
     from rdarts.checkpoint.directory import find_checkpoint
     from rdarts.datasets.given import GivenDataset, give
@@ -82,8 +85,6 @@ def search(
 
     space = build_space(space)
     _path(space, method)
-    if lambda_ is not None and method != 'rdarts':
-        raise UserError(f"lambda_ is of the method 'rdarts', not of '{method}'")
     for name, value in dict(epochs=epochs, batch_size=batch_size).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f'{name} must be a positive integer, but is {value!r}')
@@ -179,7 +180,13 @@ def _config(
     from rdarts.configuration.load import load_config
     from rdarts.search_spaces.as_config import to_config
 
-    cfg = load_config(_path(space, method))
+    path = _path(space, method)
+    cfg = load_config(path)
+    if not (cfg.get('default_hooks') or {}).get('architect'):
+        raise UserError(
+            f"the method '{method}' takes no step of alpha, and no lambda_: start it by "
+            + command('train.py', path)
+        )
     backbone = cfg.model.backbone
     args = dict(supernet, in_channels=data.shape[0], space=space)
     with torch.device('meta'):

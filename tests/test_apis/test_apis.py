@@ -12,6 +12,8 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from rdarts.apis import build_net, build_supernet, search
+from rdarts.configuration.composition import methods
+from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.models import DARTSSupernet, NASBench201Supernet
@@ -123,6 +125,25 @@ def test_seeds_and_lambda_decide(tmp_path):
     darts = alphas(seed=3, method='darts')
     none = alphas(seed=3, lambda_=0.0)
     assert all(torch.equal(a, none.alphas[g]) for g, a in darts.alphas.items())
+    added = alphas(seed=3, method='darts', lambda_=50.0)
+    assert all(torch.equal(a, strong.alphas[g]) for g, a in added.alphas.items())
+
+
+@pytest.mark.parametrize('method', methods(configs_folder() / 'search'))
+def test_every_method_that_has_an_overlay_takes_a_lambda(method):
+    """Far enough to see that its config is one of a search with it."""
+    with pytest.raises(UserError, match='lambda_ of BatchEntropyDecay must be at least 0'):
+        search('nas_bench_201', images(), method=method, epochs=1, lambda_=-1.0, **SMALL)
+
+
+def test_a_method_without_a_step_of_alpha_is_refused(tmp_path, monkeypatch):
+    overlay = tmp_path / '_base_' / 'methods' / 'mine.py'
+    overlay.parent.mkdir(parents=True)
+    text = "_base_ = ['rdarts::_base_/default_runtime.py']\ntrain_dataloader = None\n"
+    overlay.write_text(text + 'arch_dataloader = None\n')
+    monkeypatch.setattr(sys.modules['rdarts.apis.search'], 'configs_folder', lambda: tmp_path)
+    with pytest.raises(UserError, match="'mine' takes no step of alpha, and no lambda_: start it"):
+        search('nas_bench_201', images(), method='mine', epochs=1, **SMALL)
 
 
 @pytest.mark.slow
@@ -169,7 +190,6 @@ def test_samples_that_do_not_fit(wrong, message):
     ('kwargs', 'message'),
     [
         (dict(method='r-darts'), "unknown method 'r-darts': did you mean 'rdarts'"),
-        (dict(method='darts', lambda_=1.0), "lambda_ is of the method 'rdarts', not of 'darts'"),
         (dict(epochs=0), 'epochs must be a positive integer, but is 0'),
         (dict(lambda_=-1.0), 'lambda'),
         (dict(batch_size=64), '48 images make no batch of 64 for the weights and one for alpha'),
