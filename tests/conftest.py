@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -11,6 +12,21 @@ import pytest
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 # Where there are two, they do not wait busily: the next test's process needs the core.
 os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+
+# Tools and ranks fork from a server, which has these loaded. A worker has one, and what the server
+# loads is said before any test starts it: else every tool that follows would load torch anew.
+PRELOAD = [
+    'mmpretrain.datasets',
+    'mmpretrain.evaluation',
+    'mmpretrain.models',
+    'sklearn.datasets',
+    'rdarts.architect',
+    'rdarts.datasets',
+    'rdarts.apis.dry_run',
+    'rdarts.hooks',
+    'rdarts.models',
+]
+multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOAD)
 
 pytest_plugins = ['tests.data_skips']
 

@@ -113,17 +113,6 @@ def write_imagenet16(folder: Path, n_train: int, n_val: int) -> dict[str, Arrays
 # Tools as processes
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
-PRELOAD = [
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'sklearn.datasets',
-    'rdarts.architect',
-    'rdarts.datasets',
-    'rdarts.apis.dry_run',
-    'rdarts.hooks',
-    'rdarts.models',
-]
 
 
 @dataclass
@@ -159,7 +148,6 @@ class ToolProcess:
         forks: bool = False,
     ) -> None:
         context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload(PRELOAD)
         self._files = [tempfile.NamedTemporaryFile('r', suffix=name) for name in ('out', 'err')]
         env = dict(OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'), **(env or {}))
         names = [file.name for file in self._files]
