@@ -16,6 +16,7 @@ from rdarts.configuration.composition import is_config, methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError, nearest
 from rdarts.utils.commands import command
+from rdarts.utils.wording import plural
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +92,9 @@ def search(
     data = GivenDataset(dataset, num_classes)
     if len(data) < 2 * batch_size:
         raise UserError(
-            f'dataset: {len(data)} images make no batch of {batch_size} for the weights and one '
-            'for alpha: a smaller batch_size'
+            f'dataset: only {plural(len(data), "image")} for a batch of {batch_size} of '
+            'the weights '
+            'and one of alpha: a smaller batch_size'
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
     cfg = _config(space, method, name, data, kwargs)

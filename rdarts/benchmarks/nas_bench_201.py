@@ -30,6 +30,7 @@ from rdarts.benchmarks.nas_bench_201_file import (
     rows_by_index,
 )
 from rdarts.errors import UserError, nearest
+from rdarts.utils.wording import plural
 
 _OP = '(?:' + '|'.join(OPERATIONS) + ')'
 _CELL = re.compile(
@@ -269,7 +270,7 @@ def _why_unknown(text: str) -> str:
     form = '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'
     nodes = text.split('+')
     if len(nodes) != 3:
-        return f'cell {text!r} has {len(nodes)} nodes instead of 3: it must read {form}'
+        return f'cell {text!r} has {plural(len(nodes), "node")} instead of 3: it must read {form}'
     for node, part in enumerate(nodes, 1):
         edges = part.split('|')
         if len(edges) != node + 2 or edges[0] or edges[-1]:

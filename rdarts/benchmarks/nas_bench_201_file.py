@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
 DATASETS = ('cifar10', 'cifar100', 'imagenet16_120')
@@ -92,7 +93,8 @@ def read_table(path: Path, required: tuple[str, ...]) -> tuple[list[str], np.nda
         fields = line.split(',')
         if len(fields) != len(header):
             raise UserError(
-                f'table {path}, line {row + 2}: {len(fields)} fields instead of {len(header)} '
+                f'table {path}, line {row + 2}: {plural(len(fields), "field")} instead '
+                f'of {len(header)} '
                 '(is the file cut off?)'
             )
         if text_column is not None:

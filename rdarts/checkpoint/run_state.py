@@ -34,6 +34,7 @@ from rdarts.checkpoint.schema import (
 )
 from rdarts.checkpoint.weights import first_difference
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 # Of an optimizer's state, what no step makes negative
 NOT_NEGATIVE = ('step', 'exp_avg_sq', 'max_exp_avg_sq', 'square_avg', 'sum', 'exp_inf')
@@ -97,7 +98,7 @@ def check_meta(meta: Mapping[str, Any], epoch_length: Any, own_length: int) -> N
         raise EntryError(
             'meta.iter',
             f'is {meta["iter"]}, but {first} to {first + own_length} belong to epoch '
-            f'{meta["epoch"]} of {own_length} iterations each',
+            f'{meta["epoch"]} of {plural(own_length, "iteration")} each',
         )
 
 
@@ -139,7 +140,7 @@ def check_optimizer(saved: Any, optimizer: Optimizer, path: str) -> None:
     groups = f'{path}.param_groups'
     if len(saved['param_groups']) != len(own):
         raise EntryError(
-            groups, f'has {len(saved["param_groups"])} groups, but must have {len(own)}'
+            groups, f'has {plural(len(saved["param_groups"]), "group")}, but must have {len(own)}'
         )
     for index, (group, right) in enumerate(zip(saved['param_groups'], own, strict=True)):
         needs = {k: like(v) for k, v in right.items() if not _optional(v)}

@@ -23,6 +23,7 @@ from rdarts.errors import UserError
 from rdarts.utils.commands import short_path
 from rdarts.utils.data_root import resolve_data_root
 from rdarts.utils.signatures import takes
+from rdarts.utils.wording import plural
 
 KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
 
@@ -263,7 +264,10 @@ def _fill_classes(cfg: Config, before: Mapping[str, Any], options: Collection[st
         open_ += _sets_of_classes(cfg, old, given)
     for _, entry in open_:
         entry['num_classes'] = value
-    add_note(cfg, f'{value} classes{source}: {", ".join(dict.fromkeys(name for name, _ in open_))}')
+    add_note(
+        cfg,
+        f'{plural(value, "class")}{source}: {", ".join(dict.fromkeys(name for name, _ in open_))}',
+    )
     return True
 
 

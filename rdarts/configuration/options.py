@@ -16,6 +16,7 @@ from rdarts.configuration.epochs import scale_epochs
 from rdarts.configuration.option_values import read_options
 from rdarts.configuration.sections import PLAIN, SECTIONS
 from rdarts.errors import UserError, closest, likeness, nearest
+from rdarts.utils.wording import plural
 
 # read by us, by mmengine, or by its runner
 READ = {*inspect.signature(Runner).parameters, *PLAIN, *SECTIONS, 'runner_type', 'import_from'}
@@ -314,7 +315,8 @@ def _reschedule(cfg: Config, epochs: Any) -> None:
     last = max(ends, default=0)
     if last - before not in (0, 1):  # PolyLR is at its minimum an epoch before `end`
         raise UserError(
-            f'schedule_epochs: no scheduler of the config ends after its {before} epochs: set '
+            'schedule_epochs: no scheduler of the config ends after its '
+            f'{plural(before, "epoch")}: set '
             'param_scheduler itself'
         )
     for one, end in zip(schedulers, ends, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook
 
 from rdarts.configuration.sections import LOADERS, innermost
+from rdarts.utils.wording import plural
 
 # the three keys of each run that mmengine wants together
 _TOGETHER = (
@@ -156,7 +157,7 @@ def _classes(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tu
                     also = ' data_preprocessor.num_classes' if given is not None else ''
                     yield (
                         f'{path}.num_classes',
-                        f'is {number}, but {name} ({place}) has {found} classes: set it'
+                        f'is {number}, but {name} ({place}) has {plural(found, "class")}: set it'
                         + (f' and{also}' if also else '')
                         + f' to {found}',
                     )

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from rdarts.datasets.restricted_pickle import load_pickle
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 _warned: set[tuple[Path, ...]] = set()
 
@@ -87,7 +88,7 @@ def read_batch(
         raise UserError(f"{path}: 'data' is {found} where uint8 [N, {length}] is expected")
     labels = check_labels(content[label_key], num_classes, str(path), first)
     if len(labels) != len(data):
-        raise UserError(f'{path}: {len(data)} images but {len(labels)} labels')
+        raise UserError(f'{path}: {plural(len(data), "image")} but {plural(len(labels), "label")}')
     return data.reshape(-1, 3, size, size).transpose(0, 2, 3, 1), labels
 
 

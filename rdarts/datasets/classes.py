@@ -9,6 +9,7 @@ from torch import nn
 
 from rdarts.datasets.seeded import dataset_labels
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 HEADS = ('head', 'bbox_head', 'data_preprocessor')
 
@@ -97,12 +98,12 @@ def _check_labels(dataset: Any, given: dict[str, int]) -> None:
 
 def _describe(dataset: Any, classes: Sequence[str] | int) -> str:
     if isinstance(classes, int):
-        return f'{_name(dataset)} has {classes} classes'
+        return f'{_name(dataset)} has {plural(classes, "class")}'
     shown = ', '.join(map(str, classes[:10])) + (', ...' if len(classes) > 10 else '')
     folder = str(getattr(_unwrapped(dataset), 'img_prefix', '') or '')
     if folder:
-        return f'{len(classes)} class folders in {folder.rstrip("/")} ({shown})'
-    return f'{_name(dataset)} has {len(classes)} classes ({shown})'
+        return f'{plural(len(classes), "class folder")} in {folder.rstrip("/")} ({shown})'
+    return f'{_name(dataset)} has {plural(len(classes), "class")} ({shown})'
 
 
 def _name(dataset: Any) -> str:

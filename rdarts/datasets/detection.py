@@ -22,6 +22,7 @@ from mmdet.evaluation import CocoMetric
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS, METRICS
 from rdarts.utils.files import read_text
+from rdarts.utils.wording import plural
 
 MAX_BYTES = 2**32  # of a file of annotations
 
@@ -134,7 +135,8 @@ class _WithBoxes:
             least = (self.filter_cfg or {}).get('min_size', 0)
             sides = f' and {least} pixels a side' if least else ''
             raise UserError(
-                f'{self.ann_file}: none of its {len(self.data_list)} images has a box{sides}'
+                f'{self.ann_file}: {plural(len(self.data_list), "image")}, none of which has a '
+                f'box{sides}'
             )
         return left
 

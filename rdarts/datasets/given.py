@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
+from rdarts.utils.wording import plural
 
 _given: dict[str, GivenDataset] = {}
 
@@ -77,7 +78,9 @@ class GivenDataset(torch.utils.data.Dataset):
         if not whole:
             raise UserError(f'{where}: the label is no integer: {value!r}')
         if label < 0 or (self.num_classes is not None and label >= self.num_classes):
-            known = 'labels' if self.num_classes is None else f'the {self.num_classes} classes'
+            known = (
+                'labels' if self.num_classes is None else f'the {plural(self.num_classes, "class")}'
+            )
             raise UserError(f'{where}: the label is {label}, but {known} are counted from 0')
         return label
 

@@ -22,6 +22,7 @@ from rdarts.datasets.no_refetch import NoRefetch
 from rdarts.errors import SampleError, UserError
 from rdarts.registry import DATASETS
 from rdarts.utils.data_root import resolve_data_root
+from rdarts.utils.wording import plural
 
 # Endings of the formats that OpenCV reads in every build; a file's content says which it is.
 EXTENSIONS = (
@@ -141,8 +142,9 @@ class ImageFolder(NoRefetch, CustomDataset):
         given = self.metainfo.get('classes')
         if given is not None and len(given) != len(classes):
             raise UserError(
-                f'{folder}: {len(classes)} class folders ({_some(classes)}), but metainfo names '
-                f'{len(given)} classes'
+                f'{folder}: {plural(len(classes), "class folder")} ({_some(classes)}), '
+                'but metainfo names '
+                f'{plural(len(given), "class")}'
             )
         if given is None:
             self._metainfo['classes'] = tuple(classes)

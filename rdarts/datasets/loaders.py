@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from rdarts.errors import UserError
 from rdarts.utils.random_state import iterate
+from rdarts.utils.wording import plural
 
 
 def loader_sampler(dataloader: DataLoader) -> Any:
@@ -53,6 +54,6 @@ def check_loader(dataloader: DataLoader, name: str, others: Sequence[str] = ()) 
     if len(dataloader) == 0:
         keys = ' and '.join(f'{key}.batch_size' for key in (name, *others))
         raise UserError(
-            f'{name}: {len(dataloader.dataset)} images are fewer than a batch of '
+            f'{name}: only {plural(len(dataloader.dataset), "image")} for a batch of '
             f'{dataloader.batch_size} on each process: set {keys} lower'
         )

@@ -14,6 +14,7 @@ from rdarts.datasets.hashing import hash_permutation, hash_stream
 from rdarts.datasets.seeded import SeededIndex
 from rdarts.errors import UserError
 from rdarts.registry import DATA_SAMPLERS
+from rdarts.utils.wording import plural
 
 
 @DATA_SAMPLERS.register_module()
@@ -67,7 +68,8 @@ class SeededSampler(torch.utils.data.Sampler):
         self.num_samples = math.ceil(share) if round_up else math.floor(share)
         if not self.num_samples:
             raise UserError(
-                f"loader '{name}': {len(dataset)} samples for {self.world_size} processes: "
+                f"loader '{name}': {plural(len(dataset), 'sample')} for "
+                f'{self.world_size} processes: '
                 'every process needs one at least'
             )
         self.total_size = self.num_samples * self.world_size

@@ -37,6 +37,7 @@ from rdarts.utils.files import sync_folder, write_atomically
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.random_state import get_random_state
 from rdarts.utils.stop_signals import signal_name
+from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
@@ -159,7 +160,8 @@ class AtomicCheckpointHook(CheckpointHook):
             )
         if length is not None and length != own:
             raise UserError(
-                f'cannot resume: an epoch had {length} iterations and now has {own} (another '
+                f'cannot resume: an epoch had {plural(length, "iteration")} and now has '
+                f'{own} (another '
                 'batch size, data set or number of processes?); resume with what began the run'
             )
         for key in ('random_state', 'message_hub', 'optimizer'):
@@ -225,7 +227,7 @@ class AtomicCheckpointHook(CheckpointHook):
         count = 0 if world_size == 1 else world_size
         if len(ranks) != count:
             raise UserError(
-                f'cannot resume: the run was begun on {max(1, len(ranks))} processes, not '
+                f'cannot resume: the run was begun on {plural(max(1, len(ranks)), "process")}, not '
                 f'{world_size}; resume with what began the run'
             )
         buffers = Table({key: like(value) for key, value in model.named_buffers()})

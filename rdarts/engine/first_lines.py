@@ -111,7 +111,7 @@ def _data(runner) -> str:
         parts.append(f'in {short_path(root)}')
     classes = (getattr(source, 'metainfo', None) or {}).get('classes') or ()
     text = ' '.join(parts)
-    return f'{text}, {len(classes):,} classes' if classes else text
+    return f'{text}, {plural(len(classes), "class")}' if classes else text
 
 
 def _images(runner, architect: Any) -> str:
@@ -150,13 +150,13 @@ def _network(model: Any, backbone: Any) -> Iterator[tuple[str, str]]:
     name = type(backbone or model).__name__
     text = f'{name}, {size:,} parameters'
     if alphas:
-        text += f' and {alphas:,} alphas, execution {backbone.execution}'
+        text += f' and {plural(alphas, "alpha")}, execution {backbone.execution}'
     yield 'network', text
     space = getattr(backbone, 'space', None)
     if alphas:
         edges = sum(len(topology.edges) for topology in space.cells.values())
         cells = ', '.join(space.cells)
-        yield 'space', f'{space.name}: {edges} edges ({cells})'
+        yield 'space', f'{space.name}: {plural(edges, "edge")} ({cells})'
     genotype = getattr(backbone, 'genotype', None)
     if not alphas and genotype is not None:
         yield 'genotype', short_form(genotype)

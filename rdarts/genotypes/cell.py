@@ -19,6 +19,7 @@ from rdarts.genotypes.form import (
     find_space,
 )
 from rdarts.registry import GENOTYPE_FORMS
+from rdarts.utils.wording import plural
 
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
@@ -83,7 +84,8 @@ class CellGenotype(Genotype):
             expected = topology.num_nodes - topology.num_inputs
             if len(nodes) != expected:
                 raise UserError(
-                    f"genotype, cell '{cell}': it has {len(nodes)} nodes, but needs {expected}"
+                    f"genotype, cell '{cell}': it has {plural(len(nodes), 'node')}, but "
+                    f'needs {expected}'
                 )
             for target, edges in enumerate(nodes, topology.num_inputs):
                 if not edges:
@@ -158,7 +160,8 @@ class CellGenotype(Genotype):
                 pairs = [(as_name(op), as_index(source)) for op, source in values[cell]]
                 if len(pairs) % 2:
                     raise UserError(
-                        f"genotype, cell '{cell}': two edges a node, but it has {len(pairs)} edges"
+                        f"genotype, cell '{cell}': two edges a node, but it has "
+                        f'{plural(len(pairs), "edge")}'
                     )
                 nodes[cell] = tuple(zip(pairs[::2], pairs[1::2], strict=True))
                 concat[cell] = tuple(as_index(i) for i in values[f'{cell}_concat'])

@@ -18,6 +18,7 @@ from rdarts.genotypes.form import (
     find_space,
 )
 from rdarts.registry import GENOTYPE_FORMS
+from rdarts.utils.wording import plural
 
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
@@ -66,7 +67,7 @@ class DenseCellGenotype(Genotype):
         ((cell, topology),) = space.cells.items()
         if len(self.ops) != len(topology.edges):
             raise UserError(
-                f'genotype: it has {len(self.ops)} edges, but the cell of '
+                f'genotype: it has {plural(len(self.ops), "edge")}, but the cell of '
                 f"'{space.name}' has {len(topology.edges)}"
             )
         for operation, edge in zip(self.ops, topology.edges, strict=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rdarts.errors import UserError
 from rdarts.genotypes.form import Genotype, Graph, as_name, check_edge, check_space, find_space
 from rdarts.registry import GENOTYPE_FORMS
+from rdarts.utils.wording import plural
 
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
@@ -57,7 +58,8 @@ class LayerwiseGenotype(Genotype):
         edges = space.cells[CELL].edges if CELL in space.cells else ()
         if len(self.layers) != len(edges):
             raise UserError(
-                f"genotype: it has {len(self.layers)} layers, but space '{space.name}' has "
+                f'genotype: it has {plural(len(self.layers), "layer")}, but space '
+                f"'{space.name}' has "
                 f'{len(edges)}'
             )
         for operation, edge in zip(self.layers, edges, strict=True):

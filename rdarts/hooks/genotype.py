@@ -18,6 +18,7 @@ from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import DISCRETIZERS, HOOKS, build
 from rdarts.utils.files import write_atomically
+from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
@@ -68,7 +69,7 @@ class GenotypeHook(Hook):
         skips = count_skips(genotype)
         runner.logger.info(
             f'Genotype of epoch {runner.epoch + 1}: {short_form(genotype)} '
-            f'({skips} skip connections)'
+            f'({plural(skips, "skip connection")})'
         )
         Facts.of(runner).epoch.update(genotype=genotype.to_string(), skip_connections=skips)
         self._write(runner, genotype, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')

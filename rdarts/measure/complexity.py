@@ -28,6 +28,7 @@ from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
 from rdarts.registry import MODELS
 from rdarts.search_spaces import build_space
+from rdarts.utils.wording import plural
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
         **{key: value for key, value in sizes.items() if value is not None},
     )
     backbone = net.backbone
-    what = f'{len(genotype.operations())} layers'
+    what = f'{plural(len(genotype.operations()), "layer")}'
     if depth is not None:
         what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
@@ -229,6 +230,6 @@ def table(result: dict[str, Any]) -> str:
         rows += [
             (f'latency, batch {result["batch_size"]}', f'{result["latency_ms"]:.1f} ms'),
             ('peak memory above idle', f'{result["peak_memory_mb"]:.0f} MB'),
-            ('measured on', f'{result["device"]}, {result["threads"]} threads'),
+            ('measured on', f'{result["device"]}, {plural(result["threads"], "thread")}'),
         ]
     return '\n'.join(f'{key:<38}{value}' for key, value in rows)

@@ -25,6 +25,7 @@ from rdarts.models.layers import PlainLayers
 from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS
 from rdarts.utils.files import write_atomically
+from rdarts.utils.wording import plural
 
 WARMUP = 3
 
@@ -70,7 +71,9 @@ def cost_table(cfg: Config, name: str, settings: CostSettings) -> CostTable:
     channels = supernet.stem[0][0].in_channels
     shape = list(settings.shape or (channels, *image_size(cfg)))
     if shape[0] != channels:
-        raise UserError(f'--shape has {shape[0]} channels, but the network reads {channels}')
+        raise UserError(
+            f'--shape has {plural(shape[0], "channel")}, but the network reads {channels}'
+        )
     layers = layer_shapes(supernet, shape)
     costs = layer_costs(supernet, layers, settings)
     data: dict[str, Any] = dict(

@@ -13,6 +13,7 @@ from rdarts.errors import UserError
 from rdarts.measure.describe import describe, divide, heading
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
+from rdarts.utils.wording import plural
 
 PARTS = ('weights', 'alpha')
 
@@ -65,7 +66,7 @@ def summarise(settings: StepSettings, found: list[dict[str, list[float]]]) -> di
 
 def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
     """The same for people."""
-    print(f'{heading(settings)}, {result["seeds"]} seeds\n')
+    print(f'{heading(settings)}, {plural(result["seeds"], "seed")}\n')
     print(f'{"execution":<24}{"weights":>12}{"x plain":>9}{"alpha":>12}{"x plain":>9}')
     for execution in settings.executions:
         cells = ''

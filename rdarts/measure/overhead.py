@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.hooks.architect_hook import ArchitectHook
+from rdarts.utils.wording import plural
 
 SECTIONS = dict(
     data='data: loaders, data preprocessor',
@@ -170,7 +171,8 @@ def shorten(cfg: Config, iterations: int, warmup: int) -> dict[str, int]:
         lengths[name] = len(Runner.build_dataloader(loader, seed=0))
         if name == 'train' and lengths[name] < wanted:
             raise UserError(
-                f'an epoch has {lengths[name]} iterations, fewer than --warmup {warmup} and '
+                f'an epoch has {plural(lengths[name], "iteration")}, fewer than '
+                f'--warmup {warmup} and '
                 f'--iterations {iterations} together: set them, or the batch size, lower'
             )
         if lengths[name] > wanted:

@@ -12,6 +12,7 @@ from typing import Any
 from rdarts.errors import UserError
 from rdarts.search_spaces.base import SearchSpace
 from rdarts.utils.files import read_text
+from rdarts.utils.wording import plural
 
 MAX_BYTES = 2**26  # of a file
 CONDITIONS = ('stem', 'first_channels', 'shape')
@@ -91,7 +92,9 @@ def read_costs(source: str | os.PathLike | Mapping[str, Any], space: SearchSpace
     for cell, topology in space.cells.items():
         edges = source['costs'].get(cell)
         if not isinstance(edges, (list, tuple)) or len(edges) != len(topology.edges):
-            raise UserError(f"{where}: '{cell}' needs {len(topology.edges)} entries, one an edge")
+            raise UserError(
+                f"{where}: '{cell}' needs {plural(len(topology.edges), 'entry')}, one an edge"
+            )
         rows = []
         for edge, entry in zip(topology.edges, edges, strict=True):
             name = f'{where}: {cell}, edge {edge.source} -> {edge.target}'

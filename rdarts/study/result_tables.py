@@ -15,6 +15,7 @@ from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
 from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
 from rdarts.study.tables import Table, percent
+from rdarts.utils.wording import plural
 
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
 TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
@@ -216,6 +217,7 @@ def about(found: Sequence[Mapping[str, Any]]) -> str:
     if not count:
         return ''
     return (
-        f'\nOf {count} differences, chance alone puts about {0.05 * count:.1f} outside of a 95 % '
+        f'\nOf {plural(count, "difference")}, chance alone puts about '
+        f'{0.05 * count:.1f} outside of a 95 % '
         'interval.\n'
     )

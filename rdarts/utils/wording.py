@@ -8,6 +8,10 @@ def plural(number: int, word: str) -> str:
 
     Args:
         number (int): How many.
-        word (str): The singular of a noun that takes an s.
+        word (str): The singular of a regular noun: ``'epoch'``, ``'class'``, ``'entry'``.
     """
-    return f'{number:,} {word}{"" if number == 1 else "s"}'
+    if number == 1:
+        return f'1 {word}'
+    if word.endswith('y') and word[-2] not in 'aeiou':
+        return f'{number:,} {word[:-1]}ies'
+    return f'{number:,} {word}{"es" if word.endswith("s") else "s"}'

@@ -192,7 +192,7 @@ def test_samples_that_do_not_fit(wrong, message):
         (dict(method='r-darts'), "unknown method 'r-darts': did you mean 'rdarts'"),
         (dict(epochs=0), 'epochs must be a positive integer, but is 0'),
         (dict(lambda_=-1.0), 'lambda'),
-        (dict(batch_size=64), '48 images make no batch of 64 for the weights and one for alpha'),
+        (dict(batch_size=64), 'only 48 images for a batch of 64 of the weights and one of alpha'),
         (dict(device='gpu'), "device 'gpu' is not there"),
         (dict(dataset=TensorDataset(torch.zeros(0, 3, 8, 8), torch.zeros(0))), 'holds no image'),
         (dict(dataset=3), 'it must be a torch Dataset'),

@@ -386,13 +386,13 @@ def test_a_missing_or_cut_off_file(tmp_path, synthetic):
         (CELL.replace('nor_conv_3x3~2', 'nor_conv_3x4~2'), "did you mean 'nor_conv_3x3'"),
         (CELL.replace('nor_conv_3x3~2', 'nor_conv_3x3~1'), 'must end in ~2'),
         (CELL[:-20], 'node 3'),
-        ('|none~0|', 'has 1 nodes instead of 3'),
+        ('|none~0|', 'has 1 node instead of 3'),
         (15625, 'index 15625 is not within 0 .. 15624'),
         (-1, 'index -1'),
         (1.5, '1.5 is no cell'),
         (float('nan'), 'nan is no cell'),
         (None, 'None is no cell'),
-        ('', 'has 1 nodes instead of 3'),
+        ('', 'has 1 node instead of 3'),
     ],
 )
 def test_an_unknown_cell(tmp_path, synthetic, cell, message):

@@ -164,8 +164,8 @@ def test_elements_of_lists_are_set():
         ('optim_wrapper.type=AmpOptimWrapper', 'needs a GPU: on a CPU, --amp computes in bf'),
         ('activation_checkpointing=[x]', "the model has no module 'x', but data_preprocessor, "),
         ('efficient_conv_bn_eval=backbne', "has no module 'backbne', but data_preprocessor, "),
-        ('train_dataloader.batch_size=5000', 'train_dataloader: 719 images are fewer than a'),
-        ('arch_dataloader.batch_size=5000', 'arch_dataloader: 719 images are fewer than a'),
+        ('train_dataloader.batch_size=5000', 'train_dataloader: only 719 images for a'),
+        ('arch_dataloader.batch_size=5000', 'arch_dataloader: only 719 images for a'),
     ],
 )
 def test_mistakes_at_a_start(option, says, tmp_path):

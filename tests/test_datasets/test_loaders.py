@@ -24,6 +24,6 @@ def test_iterate_from():
 
 def test_fewer_images_than_a_batch():
     few = DataLoader(TensorDataset(torch.arange(3)), batch_size=4, drop_last=True)
-    says = 'train_dataloader: 3 images are fewer than a batch of 4 on each process'
+    says = 'train_dataloader: only 3 images for a batch of 4 on each process'
     with pytest.raises(UserError, match=says):
         check_loader(few, 'train_dataloader')

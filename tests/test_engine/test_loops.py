@@ -163,10 +163,10 @@ def test_max_epochs(max_epochs):
 def test_fewer_images_than_a_batch(tmp_path):
     for name in ('train', 'arch'):
         runner = digits_runner(tmp_path / name, {f'{name}_dataloader.batch_size': 64})
-        with pytest.raises(UserError, match=f'{name}_dataloader: 16 images are fewer than a'):
+        with pytest.raises(UserError, match=f'{name}_dataloader: only 16 images for a'):
             runner.train()
     # one correction for both
     options = {f'{name}_dataloader.batch_size': 64 for name in ('train', 'arch')}
     keys = r'train_dataloader\.batch_size and arch_dataloader\.batch_size lower'
-    with pytest.raises(UserError, match=f'train_dataloader: 16 images .* set {keys}'):
+    with pytest.raises(UserError, match=f'train_dataloader: only 16 images .* set {keys}'):
         digits_runner(tmp_path / 'both', options).train()

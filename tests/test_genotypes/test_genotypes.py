@@ -281,7 +281,7 @@ def test_a_node_without_an_edge():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('|none~0|', 'it has 1 edges, but the cell of .* has 6'),
+        ('|none~0|', 'it has 1 edge, but the cell of .* has 6'),
         (
             NB201.replace('nor_conv_1x1', 'nor_conv_1'),
             "'nor_conv_1' is no candidate of edge 1 -> 3",
@@ -434,7 +434,7 @@ def test_wrong_json(data, message):
 def test_wrong_layers():
     good = dict(space='row', kind='layerwise', layers=['none', 'nor_conv_1x1'])
     assert load_genotype(good, LAYERWISE).layers == ('none', 'nor_conv_1x1')
-    refused(dict(good, layers=['none']), "it has 1 layers, but space 'row' has 2", LAYERWISE)
+    refused(dict(good, layers=['none']), "it has 1 layer, but space 'row' has 2", LAYERWISE)
     refused(
         dict(good, layers=['none', 'none']),
         "'none' is no candidate of edge 1 -> 2: known: nor_conv_1x1",

@@ -603,7 +603,7 @@ def test_loaders_that_split_differently_are_refused(tmp_path):
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path):
-    with pytest.raises(UserError, match='arch_dataloader: 16 images are fewer than a batch of 64'):
+    with pytest.raises(UserError, match='arch_dataloader: only 16 images for a batch of 64'):
         digits_runner(tmp_path, {'arch_dataloader.batch_size': 64}).train()
 
 

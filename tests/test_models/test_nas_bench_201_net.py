@@ -202,7 +202,7 @@ def test_a_genotype_of_a_table_goes_by_its_edges_not_by_their_order():
             dict(genotype=None),
             'genotype: give a JSON file, the work directory of a search',
         ),
-        (dict(genotype='|none~0|'), 'it has 1 edges, but the cell of .* has 6'),
+        (dict(genotype='|none~0|'), 'it has 1 edge, but the cell of .* has 6'),
         (dict(genotype=CELL.replace('none', 'nonne')), "operation 'nonne' .* mean 'none'"),
         (dict(genotype='no_such_file.json'), 'cannot read the genotype no_such_file.json: No such'),
         (dict(genotype=CELL, out_indices=(3,)), r'out_indices must be among 0 to 2, .*\(3,\)'),

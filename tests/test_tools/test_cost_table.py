@@ -41,7 +41,7 @@ def run(tool, tmp_path, monkeypatch, capsys):
         ('retrain/darts_c10.py', (), 'made of a MobileNetLikeSupernet, .* is rdarts.DARTSNet'),
         ('retrain/mobilenet_like_imagenet.py', (), 'the backbone is rdarts.MobileNetLikeNet'),
         ('search/darts_darts_c10.py', (), 'the backbone is rdarts.DARTSSupernet'),
-        (None, ('--shape', 1, 8, 8), '--shape has 1 channels, but the network reads 3'),
+        (None, ('--shape', 1, 8, 8), '--shape has 1 channel, but the network reads 3'),
         (None, ('--shape', 3, 0, 8), '--shape, --batch-size and --repeats must be 1 or more'),
         (None, ('--repeats', 0), '--shape, --batch-size and --repeats must be 1 or more'),
     ],

@@ -56,7 +56,7 @@ def test_errors_are_one_line(draw, tmp_path):
         ([tmp_path], f'error: {tmp_path} holds no genotype.json: give the work dir'),
         (['missing.json'], 'error: cannot read the genotype missing.json: No such file'),
         ([CELL, '--out', 'x.gif'], 'error: x.gif: a picture ends in'),
-        (['|nor_conv_3x3~0|'], 'error: genotype: it has 1 edges, but the cell'),
+        (['|nor_conv_3x3~0|'], 'error: genotype: it has 1 edge, but the cell'),
         (['Genotype(__import__)'], "error: genotype 'Genotype(__import__)': expected"),
     ):
         code, out, err = draw(*args)

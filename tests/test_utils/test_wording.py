@@ -10,3 +10,9 @@ def test_plural():
         '2 epochs',
         '1,500 epochs',
     ]
+    for word, many in (
+        ('class', 'classes'),
+        ('entry', 'entries'),
+        ('class folder', 'class folders'),
+    ):
+        assert [plural(1, word), plural(2, word)] == [f'1 {word}', f'2 {many}']

@@ -30,6 +30,7 @@ from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
 from rdarts.utils.random_state import preserve_random_state
+from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
@@ -126,7 +127,8 @@ class CollapseHook(Hook):
         for cell, count in skips.items():
             if count > self.max_skips:
                 runner.logger.warning(
-                    f'Sign of collapse: {count} skip connections in the cell type {cell!r} '
+                    f'Sign of collapse: {plural(count, "skip connection")} in the cell '
+                    f'type {cell!r} '
                     f'(epoch {epoch})'
                 )
         if self.eigenvalue:
@@ -155,7 +157,7 @@ class CollapseHook(Hook):
             return
         runner.logger.warning(
             f'Sign of collapse: the largest eigenvalue has grown {now / before:.2f} times in '
-            f'{self.delta} epochs; RobustDARTS keeps the genotype of epoch {kept}, '
+            f'{plural(self.delta, "epoch")}; RobustDARTS keeps the genotype of epoch {kept}, '
             f'genotypes/epoch_{kept}.json' + ('; the search ends here' if self.stop else '')
         )
         if self.stop:
@@ -215,7 +217,7 @@ def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:
     if len(state['eigenvalues']) != len(state['genotypes']):
         raise EntryError(
             'collapse.genotypes',
-            f'are of {len(state["genotypes"])} epochs, but the eigenvalues of '
+            f'are of {plural(len(state["genotypes"]), "epoch")}, but the eigenvalues of '
             f'{len(state["eigenvalues"])}',
         )
     for index, data in enumerate(state['genotypes']):

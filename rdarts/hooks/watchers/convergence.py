@@ -14,6 +14,7 @@ from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
+from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
@@ -73,7 +74,8 @@ class ConvergenceHook(Hook):
         settled = state['epochs'] >= self.patience and entropy <= self.entropy
         if settled and state['settled'] is None:
             runner.logger.info(
-                f'The search has settled: the same genotype for {state["epochs"]} epochs, entropy '
+                'The search has settled: the same genotype for '
+                f'{plural(state["epochs"], "epoch")}, entropy '
                 f'{entropy:.1%} of its largest'
                 + ('; it ends here' if self.stop else f' (epoch {epoch})')
             )
