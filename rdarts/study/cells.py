@@ -21,10 +21,10 @@ from rdarts.engine.runner import build_runner
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import DenseCellGenotype, count_skips, load_genotype
+from rdarts.search_spaces import build_space
 from rdarts.utils.commands import command, shown_path
 from rdarts.utils.files import write_atomically
 
-SPACE = 'nas_bench_201'
 BASELINES = dict(all_skip='skip_connect', all_3x3='nor_conv_3x3')
 ACCURACY = 'val/accuracy/top1'
 
@@ -33,7 +33,7 @@ def read_found(search_dir: Path) -> DenseCellGenotype:
     """The genotype of a search.
 
     Raises:
-        UserError: There is none, or it is of another space.
+        UserError: There is none, or it is of another form than NAS-Bench-201's.
     """
     path = search_dir / 'genotype.json'
     if not path.is_file():
@@ -42,7 +42,27 @@ def read_found(search_dir: Path) -> DenseCellGenotype:
             + command('train.py', configs_folder().resolve() / 'search' / 'rdarts_nb201_digits.py')
             + f' --work-dir {shown_path(search_dir)}'
         )
-    return load_genotype(path, SPACE)
+    found = load_genotype(path)
+    if not isinstance(found, DenseCellGenotype):
+        raise UserError(
+            f"{path}: a genotype of the space '{found.space}', but cells are compared that have "
+            "one operation on each edge, as NAS-Bench-201's"
+        )
+    return found
+
+
+def baselines_of(found: DenseCellGenotype) -> dict[str, DenseCellGenotype]:
+    """The cells of one operation alone that its space has, by their names in ``BASELINES``."""
+    cells = {
+        name: DenseCellGenotype(found.space, (operation,) * len(found.ops))
+        for name, operation in BASELINES.items()
+    }
+    edges = [edge for cell in build_space(found.space).cells.values() for edge in cell.edges]
+    return {
+        name: cell
+        for name, cell in cells.items()
+        if all(op in edge.candidates for op, edge in zip(cell.ops, edges, strict=True))
+    }
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -173,7 +193,7 @@ def compare_cells(
     """Train the cell that a search found beside the all-skip and the all-3x3 cell, all alike.
 
     Args:
-        search_dir (Path): Work directory of a search in NAS-Bench-201's space.
+        search_dir (Path): Work directory of a search in NAS-Bench-201's space, or one of its form.
         config (str): How to train.
         seed (int): Of every training. Defaults to 0.
         work_dir (str, optional): Where to write. Defaults to ``compare`` in ``search_dir``.
@@ -183,10 +203,11 @@ def compare_cells(
         UserError: There is no found cell, or the config does not train one.
         Interrupted: It was stopped; the same call again goes on.
     """
+    if (search_dir / 'genotype.json').is_file():
+        load_config(config, parse_options(cfg_options))  # imports a space of one's own
     cells = dict(found=read_found(search_dir))
     labels = {name: name.replace('_', ' ') for name in ('found', *BASELINES)}
-    for name, operation in BASELINES.items():
-        baseline = DenseCellGenotype(SPACE, (operation,) * len(cells['found'].ops))
+    for name, baseline in baselines_of(cells['found']).items():
         if baseline == cells['found']:
             labels['found'] = f'found = {labels[name]}'
             print(f'the found cell is the {labels[name]} cell: it is trained once')

@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(tmp_path):
         dumps(LayerwiseGenotype('my_layers', ('nor_conv_3x3',)))
     )
     done = compare(tmp_path)
-    assert done.code == 2 and "of the space 'my_layers'" in done.err
+    assert done.code == 2 and "unknown search space 'my_layers'" in done.err
     assert len(done.err.strip().splitlines()) == 1
     (tmp_path / 'genotype.json').write_text(dumps(parse_genotype(CELL)))
     done = compare(tmp_path, '--config', 'configs/search/rdarts_nb201_digits.py')
