@@ -252,19 +252,26 @@ def test_a_runner_type_that_is_not_known(tmp_path):
         digits_runner(tmp_path, runner_type='Runer')
 
 
-@pytest.mark.parametrize(
-    ('content', 'says'),
-    [
-        (b'', 'damaged'),
-        (b'text', 'damaged'),
-        (b'PK\x03\x04' + bytes(200), 'damaged'),
-    ],
-)
-def test_damaged(content, says, tmp_path):
+# What is wrong with a file, and the line that says so. None: there is no file.
+DAMAGE = [
+    (None, 'checkpoint not found'),
+    (b'', 'is damaged'),
+    (b'text', 'is damaged'),
+    (b'PK\x03\x04' + bytes(200), 'is damaged'),
+    ([torch.zeros(1)], 'holds no dict, but list'),
+]
+
+
+@pytest.mark.parametrize(('content', 'message'), DAMAGE, ids=lambda value: repr(value)[:24])
+def test_a_damaged_file_is_one_line(content, message, tmp_path):
     path = tmp_path / 'a.pth'
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f'checkpoint {path} is {says}'):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=message) as error:
         read_checkpoint(path)
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
 
 
 def test_every_flipped_byte_of_the_tensors_is_noticed(tmp_path):
@@ -278,12 +285,7 @@ def test_every_flipped_byte_of_the_tensors_is_noticed(tmp_path):
             read_checkpoint(path)
 
 
-def test_no_dict_and_no_file(tmp_path):
-    torch.save([torch.zeros(1)], tmp_path / 'list.pth')
-    with pytest.raises(UserError, match='holds no dict, but list'):
-        read_checkpoint(tmp_path / 'list.pth')
-    with pytest.raises(UserError, match='checkpoint not found'):
-        read_checkpoint(tmp_path / 'none.pth')
+def test_names_that_are_no_files():
     with pytest.raises(UserError, match='copy it to a local file first'):
         read_named('petrel://bucket/a.pth')
     with pytest.raises(UserError, match='no model of that name'):
