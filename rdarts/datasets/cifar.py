@@ -46,6 +46,7 @@ class CIFAR10(ArrayDataset):
     """
 
     METAINFO: ClassVar[dict[str, Any]] = dict(classes=CIFAR10_CATEGORIES)
+    config_name, title = 'c10', 'CIFAR-10'
     default_folder = 'cifar10'
     image_size = IMAGE_SIZE
     base_folder = OfficialCIFAR10.base_folder
@@ -114,6 +115,7 @@ class CIFAR100(CIFAR10):
     """
 
     METAINFO: ClassVar[dict[str, Any]] = dict(classes=CIFAR100_CATEGORIES)
+    config_name, title = 'c100', 'CIFAR-100'
     default_folder = 'cifar100'
     base_folder = OfficialCIFAR100.base_folder
     files: ClassVar[dict[str, list[list[str]]]] = dict(

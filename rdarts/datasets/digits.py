@@ -37,6 +37,7 @@ class Digits(ArrayDataset):
     """
 
     METAINFO: ClassVar[dict[str, Any]] = dict(classes=tuple(str(digit) for digit in range(10)))
+    config_name, title = 'digits', 'digits'
     image_size = IMAGE_SIZE
 
     def __init__(

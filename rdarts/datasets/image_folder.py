@@ -241,6 +241,7 @@ class ImageNetFolder(ImageFolder):
     """ImageNet-1k as :class:`ImageFolder`, in ``$RDARTS_DATA/imagenet`` or ``data/imagenet``."""
 
     default_folder = 'imagenet'
+    config_name, title = 'imagenet', 'ImageNet'
 
 
 def readable_extensions() -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class ImageNet16120(ArrayDataset):
     default_folder = 'imagenet16_120'
     image_size = IMAGE_SIZE
     METAINFO: ClassVar[dict[str, Any]] = dict()
+    config_name, title = 'in16', 'ImageNet16-120'
 
     def __init__(
         self,

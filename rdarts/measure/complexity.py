@@ -165,7 +165,7 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
         **{key: value for key, value in sizes.items() if value is not None},
     )
     backbone = net.backbone
-    what = f'{plural(len(genotype.operations()), "layer")}'
+    what = plural(len(genotype.operations()), 'layer')
     if depth is not None:
         what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.errors import UserError
+from rdarts.registry import DATASETS
 from rdarts.results.search_run import dataset_name
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
@@ -19,14 +20,6 @@ from rdarts.utils.wording import plural
 
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
 TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
-# What stands for a data set in the name of a config, and its name
-DATA = {
-    'CIFAR10': ('c10', 'CIFAR-10'),
-    'CIFAR100': ('c100', 'CIFAR-100'),
-    'ImageNet16120': ('in16', 'ImageNet16-120'),
-    'ImageNetFolder': ('imagenet', 'ImageNet'),
-    'Digits': ('digits', 'digits'),
-}
 
 
 def accuracy_table(
@@ -121,12 +114,23 @@ def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]])
     return [Table(name, title, header, rows)]
 
 
+def data_names(kind: str) -> tuple[str, str]:
+    """How names of configs and tables call a data set, as its class says: or by its type.
+
+    Args:
+        kind (str): The class in ``DATASETS``; a subclass does not take over what its parent says.
+    """
+    DATASETS.import_from_location()
+    said = vars(DATASETS.module_dict.get(kind, object))
+    return said.get('config_name', kind), said.get('title', kind)
+
+
 def group_of(config: str, cfg: Any) -> tuple[str, str]:
     """The space and data set of a config, and its name without them: the method."""
     built = build_space(cfg.model.backbone.space)
     space = built.name
     dataset = dataset_name(cfg)
-    token, name = DATA.get(dataset, (dataset, dataset))
+    token, name = data_names(dataset)
     method = f'_{Path(config).stem}'
     # from the end: in `darts_darts_c10` the first is the method
     for word in (token, built.config_name or space):

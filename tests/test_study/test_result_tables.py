@@ -9,6 +9,7 @@ import pytest
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.study.result_tables import (
+    data_names,
     error_table,
     group_of,
     groups_of,
@@ -32,6 +33,12 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 )
 def test_spaces_and_data_sets_are_rows_and_methods_columns(path, expected):
     assert group_of(path, load_config(CONFIGS / path)) == expected
+
+
+def test_a_data_set_says_how_it_is_called():
+    assert data_names('ImageNet16120') == ('in16', 'ImageNet16-120')
+    assert data_names('ImageFolder') == ('ImageFolder', 'ImageFolder')
+    assert data_names('Unknown') == ('Unknown', 'Unknown')
 
 
 def test_two_configs_of_one_place_in_the_table():
