@@ -141,6 +141,7 @@ def test_a_space_of_ones_own_is_named_by_a_config_that_searches_it():
         SEARCH_SPACES.module_dict.pop('three_nodes', None)
 
 
+@pytest.mark.slow
 def test_layers_computed_anew_are_the_same_step():
     settings = settings_of(space='mobilenet_like', width=8, depth=2)
     again = replace(settings, checkpoint=True)

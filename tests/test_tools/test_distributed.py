@@ -80,6 +80,7 @@ def reference(config, tmp_path_factory) -> Path:
     return work_dir
 
 
+@pytest.mark.slow
 def test_alpha_is_bit_equal_on_every_rank(reference):
     assert_ranks_equal(reference)
     # the ranks read different images, so that equality is the all-reduce's work

@@ -113,6 +113,7 @@ def digits(tmp_path_factory) -> tuple[Path, np.ndarray]:
     return folder, arrays.images
 
 
+@pytest.mark.slow
 def test_what_an_export_prints(run, exported):
     paths, done = exported
     assert done.code == 0 and done.err == '', done.err
@@ -375,6 +376,7 @@ def test_programs_as_the_page_says(exported, digits, tmp_path, monkeypatch, caps
     assert capsys.readouterr().out == f'more_photos/0.png {names[0]}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('library', 'interpolation'),
     [(library, name) for library, known in LIBRARIES.items() for name in known],

@@ -98,6 +98,7 @@ def test_the_stored_config_evaluates_the_newest_checkpoint(reference, tmp_path):
     assert f'accuracy/top1: {figures["accuracy/top1"]:.4f}' in done.out
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_not(config, reference, tmp_path):
     for path in reference.glob('*.pth'):
         if path.name == 'iter_4.pth':
