@@ -8,6 +8,7 @@ import re
 import pytest
 from helpers import digits_runner, log_text
 
+from rdarts.hooks import report
 from rdarts.visualization.report import write_report
 
 HOOK = {'default_hooks.report': dict(type='rdarts.ReportHook')}
@@ -18,19 +19,16 @@ def runs_of(folder):
     return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])['runs']
 
 
-def test_it_is_rewritten_every_epoch(tmp_path):
+def test_it_is_rewritten_every_epoch(tmp_path, monkeypatch):
     runner = digits_runner(tmp_path, {**HOOK, 'train_cfg.max_epochs': 2})
     seen = []
 
-    hook = next(h for h in runner.hooks if type(h).__name__ == 'ReportHook')
-    write = hook._write
-
-    def spy(*args, **kwargs):
-        write(*args, **kwargs)
+    def write(*args, **kwargs):
+        write_report(*args, **kwargs)
         (run,) = runs_of(tmp_path)
         seen.append((run['epochs'], run['ended']))
 
-    hook._write = spy
+    monkeypatch.setattr(report, 'write_report', write)
     runner.train()
     # after each epoch, after its validation, and at the end
     assert seen == [([1], False)] * 2 + [([1, 2], False)] * 2 + [([1, 2], True)]
