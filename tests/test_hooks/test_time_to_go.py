@@ -6,8 +6,8 @@ import pytest
 from helpers import digits_runner
 from mmengine.hooks import Hook
 
-from rdarts.engine.progress import RunPlan
-from rdarts.hooks import TimeToGoHook
+from rdarts.engine.progress import RunPlan, TimeToGo
+from rdarts.hooks import time_to_go
 
 
 class Etas(Hook):
@@ -23,23 +23,21 @@ class Etas(Hook):
 
 
 @pytest.mark.slow
-def test_the_time_to_go_knows_of_validations(tmp_path):
+def test_the_time_to_go_knows_of_validations(tmp_path, monkeypatch):
     etas = Etas()
     options = {'train_cfg.max_epochs': 5, 'train_cfg.val_interval': 2}
     options['val_dataloader.batch_size'] = 4
     runner = digits_runner(tmp_path, options, hooks=[etas])
     # a second between two looks at the clock
-    ticks = iter(range(1000))
-    to_go = next(hook for hook in runner.hooks if isinstance(hook, TimeToGoHook))
-    before_train = to_go.before_train
+    ticks, made = iter(range(1000)), []
 
-    def with_ticks(runner):
-        before_train(runner)
-        to_go._to_go._clock = lambda: next(ticks)
+    def with_ticks(plan, val_images):
+        made.append(TimeToGo(plan, val_images, clock=lambda: next(ticks)))
+        return made[-1]
 
-    to_go.before_train = with_ticks
+    monkeypatch.setattr(time_to_go, 'TimeToGo', with_ticks)
     runner.train()
-    assert to_go._to_go.plan == RunPlan(
+    assert made[0].plan == RunPlan(
         epochs=5, iterations=2, val_batches=4, val_interval=2, val_begin=1
     )
     # The clock is looked at when an epoch begins, after each iteration, and when a validation
