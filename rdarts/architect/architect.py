@@ -130,6 +130,7 @@ class Architect:
         """
         self.model, self.optim_wrapper, self.loader = model, optim_wrapper, loader
         self.owner = find_alpha_owner(model)
+        self._parameters = list(model.parameters())  # to go through all modules takes milliseconds
         for regularizer in self.regularizers.values():
             regularizer.relaxation = self.owner.relaxation
         self.names = list(self.owner.arch_parameters)
@@ -266,7 +267,7 @@ class Architect:
     @property
     def weights(self) -> list[nn.Parameter]:
         """The parameters that the weight step moves."""
-        return [p for p in self.model.parameters() if p.requires_grad]
+        return [p for p in self._parameters if p.requires_grad]
 
     @property
     def loss_scale(self) -> float:

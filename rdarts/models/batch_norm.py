@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rdarts.models.kernels import Backend, batch_norm_backward, choose_backend, to_nhwc
+from rdarts.models.kernels import Backend, choose_backend, to_nhwc
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -83,8 +83,8 @@ def gradient(
         gradients of weight and bias. All are of y's type.
     """
     product, total, _ = backend.mix_sums([g], [y], [0], None)
-    found, weight = batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
-    return found[:, 0].to(y.dtype), [weight[0].to(y.dtype), total[0].to(y.dtype)]
+    found, *affine, _ = backend.batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
+    return found[:, 0].to(y.dtype), [one[0].to(y.dtype) for one in affine]
 
 
 class _Normalise(torch.autograd.Function):

@@ -73,3 +73,8 @@ def strewn(tensor: Tensor) -> Tensor:
 def out_size(size: int, kernel: int, conv: Conv) -> int:
     stride, padding, dilation = conv
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def norm_of(scale: Tensor, shift: Tensor) -> Tensor:
+    """A batch norm of this scale and shift [E, C], as ``batch_norm`` gives one."""
+    return torch.stack([torch.zeros_like(scale), torch.ones_like(scale), scale, shift]).double()

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from test_models.kernel_images import assert_close, images
+from test_models.kernel_images import assert_close, images, norm_of
 
 from rdarts.models.kernels import to_nchw, to_nhwc
 
@@ -66,7 +66,7 @@ def test_nan_goes_through_relu(backend):
     eye = torch.eye(8, dtype=torch.float64)
     taps = torch.zeros(1, 8, 1, 3, 3, dtype=torch.float64)
     taps[..., 1, 1] = 1
-    y, _ = backend.separable_forward(x, None, None, taps, eye[None, :, :, None, None], (1, 1, 1))
+    y, _ = backend.separable_forward(x, None, taps, eye[None, :, :, None, None], (1, 1, 1))
     assert y[0, 0, 2, 2, 3].isnan()
     y, _ = backend.dense_forward(x, eye[None, :, :, None, None] * taps[0, 0, 0], (1, 1, 1))
     assert y[0, 0, 2, 2, 3].isnan()
@@ -123,10 +123,57 @@ def test_batch_norm(backend, affine, batch, shared, dtype):
 # Either path: backward against autograd
 
 
+@pytest.mark.parametrize('affine', [False, True])
+@pytest.mark.parametrize('batch', [True, False])
+def test_backward_of_a_mixed_batch_norm(backend, affine, batch):
+    """beta (weight (y - mean) / std + bias), and the coefficients of its gradient for y."""
+    y = images(3, 5, 4, 8).requires_grad_()
+    beta, weight, bias = images(1, seed=1), images(8, seed=2), images(8, seed=3)
+    leaves = [beta, weight, bias] if affine else [beta]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    running = images(8, seed=4), images(8, seed=5).square() + 1
+    out = F.batch_norm(
+        to_nchw(y),
+        *(running if not batch else (None, None)),
+        *(leaves[1:] or (None, None)),
+        batch,
+    )
+    g = images(3, 5, 4, 8, seed=6)
+    dy, *expected = torch.autograd.grad((to_nhwc(out) * beta * g).sum(), [y, *leaves])
+
+    given = [tensor.detach()[None] for tensor in leaves[1:]]
+    rows = [tensor[None].clone() for tensor in running]
+    moments = backend.moments(y.detach())[None]
+    norm = backend.batch_norm(moments, 60, rows, given, 0.1, 1e-5, batch, [0])
+    sums = [(g * factor).sum((0, 1, 2))[None] for factor in (1, y.detach())]
+    found = backend.batch_norm_backward(norm, batch, 60, *sums, beta.detach())
+    a, b, c = found[0][:, 0]
+    assert_close(a * g + b * y.detach() + c, dy)
+    assert_close(found[3], expected[0])
+    if affine:
+        assert_close([found[1][0], found[2][0]], expected[1:])
+    alone = backend.batch_norm_backward(norm, batch, 60, *sums)
+    assert alone[3] is None
+    assert_close(alone[0] * beta.detach(), found[0])
+
+
+def test_mixed_norms(backend):
+    norms, beta = [images(4, 2, 8), images(4, 1, 8, seed=1)], images(3, seed=2)
+    edges = torch.tensor([1, 0, 1])
+    norm, scale, shift = backend.mixed_norms(norms, beta, edges, 3, images(1, 2, 2, 8))
+    rows = torch.cat(norms, 1)
+    assert torch.equal(norm, rows)
+    assert_close(scale, beta[:, None] * rows[2])
+    each = beta[:, None] * rows[3]
+    assert_close(shift, torch.stack([each[1], each[0] + each[2], 0 * each[0]]))
+
+
 class Separable(torch.autograd.Function):
     @staticmethod
     def forward(ctx, backend, x, scale, shift, depthwise, pointwise, conv):
-        y, moments = backend.separable_forward(x, scale, shift, depthwise, pointwise, conv)
+        norm = None if scale is None else norm_of(scale, shift)
+        y, moments = backend.separable_forward(x, norm, depthwise, pointwise, conv)
         ctx.backend = backend
         ctx.save_for_backward(x, scale, shift, depthwise, pointwise, y)
         ctx.conv = conv
@@ -139,7 +186,8 @@ class Separable(torch.autograd.Function):
         one = y.new_tensor([1.0, 0.0, 0.0])[None, :, None].expand(len(y), 3, y.shape[-1])
         shared = x.dim() == 4
         into = torch.full_like(x, torch.nan) if shared else None
-        given = (x, scale, shift, depthwise, pointwise, ctx.conv, into, False, True)
+        norm = None if scale is None else norm_of(scale, shift)
+        given = (x, norm, depthwise, pointwise, ctx.conv, into, False, True)
         dx, sums, *grads = backend.separable_backward(g.contiguous().unbind(0), y, one, *given)
         if shared:
             return (None, dx * (x > 0), None, None, *grads, None)
@@ -386,14 +434,14 @@ def test_coefficients_are_the_gradient_of_y(backend):
     x, e = images(2, 5, 6, 8), images(2, 3, 8, seed=9)
     one = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)[None, :, None].expand(2, 3, 8)
     depthwise, pointwise = images(2, 8, 1, 3, 3, seed=1), images(2, 8, 8, 1, 1, seed=2)
-    y, _ = backend.separable_forward(x, None, None, depthwise, pointwise, (2, 1, 1))
+    y, _ = backend.separable_forward(x, None, depthwise, pointwise, (2, 1, 1))
     g = images(*y.shape, seed=3)
     a, b, c = e[:, :, None, None, None].unbind(1)
     dy = a * g + b * y + c
 
     def separable(g, coefficients, accumulate):
         into = images(*x.shape, seed=4) if accumulate else torch.full_like(x, torch.nan)
-        rest = (x, None, None, depthwise, pointwise, (2, 1, 1), into, accumulate, True)
+        rest = (x, None, depthwise, pointwise, (2, 1, 1), into, accumulate, True)
         dx, _, *grads = backend.separable_backward(g.unbind(0), y, coefficients, *rest)
         return dx.clone(), *grads
 
@@ -425,8 +473,8 @@ def test_no_weight_gradient_where_none_is_wanted(backend, kind):
     into = torch.zeros_like(x)
     if kind == 'separable':
         weights = images(1, 8, 1, 3, 3, seed=1), images(1, 8, 8, 1, 1, seed=2)
-        y, _ = backend.separable_forward(x, None, None, *weights, (1, 1, 1))
-        rest = (x, None, None, *weights, (1, 1, 1), into, False, False)
+        y, _ = backend.separable_forward(x, None, *weights, (1, 1, 1))
+        rest = (x, None, *weights, (1, 1, 1), into, False, False)
         _, _, *found = backend.separable_backward([images(*y.shape[1:])], y, one, *rest)
     elif kind == 'dense':
         weight = images(1, 8, 8, 3, 3, seed=1)

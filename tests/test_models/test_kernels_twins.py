@@ -10,6 +10,7 @@ from test_models.kernel_images import (
     assert_close,
     assert_twins,
     images,
+    norm_of,
     out_size,
     slice_of_channels,
     strewn,
@@ -38,13 +39,12 @@ def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, si
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     lead = () if shared else (edges,)
     x = images(*lead, 3, *size, channels, dtype=dtype)
-    scale = shift = None
+    norm = None
     if not shared:
-        scale = strewn(images(edges, channels, seed=1, dtype=dtype))
-        shift = images(channels, edges, seed=2, dtype=dtype).t()
+        norm = norm_of(images(edges, channels, seed=1), images(channels, edges, seed=2).t())
     depthwise = images(channels, edges, 1, kernel, kernel, seed=3, dtype=dtype).transpose(0, 1)
     pointwise = strewn(images(edges, outputs, channels, 1, 1, seed=4, dtype=dtype))
-    layer = (scale, shift, depthwise, pointwise, conv)
+    layer = (norm, depthwise, pointwise, conv)
     assert_twins('separable_forward', 'separable_forward', x, *layer, tolerance=tolerance)
     out = [out_size(s, kernel, conv) for s in size]
     y = images(edges, 3, *out, outputs, seed=5, dtype=dtype)
@@ -226,6 +226,33 @@ def test_batch_norm_twins(cpp):
         assert_twins('batch_norm', run, batch, tracked)
 
 
+@pytest.mark.parametrize('mixed', [False, True])
+@pytest.mark.parametrize('batch', [True, False, None])
+def test_batch_norm_backward_twins(cpp, mixed, batch):
+    norm = strewn(images(4, 3, 24))
+    total, product = images(24, 3, seed=1).t(), strewn(images(3, 24, seed=2))
+    beta = images(3, seed=3) if mixed else None
+    if batch is None:  # of each edge
+        batch = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+
+    def run(backend):
+        *found, grad = backend.batch_norm_backward(norm, batch, 90, total, product, beta)
+        assert (grad is None) is (not mixed)
+        return [*found, *([grad] if mixed else [])]
+
+    assert_twins('batch_norm_backward', run)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_mixed_norms_twins(cpp, dtype):
+    norms = [images(4, 2, 8), strewn(images(4, 1, 8, seed=1)), images(4, 1, 8, seed=2)]
+    edges = torch.tensor([0, 2, 2, 0])
+    args = (norms, images(4, seed=3), edges, 4, images(1, 2, 2, 8, dtype=dtype))
+    assert_twins(
+        'mixed_norms', 'mixed_norms', *args, tolerance=1e-12 if dtype.itemsize > 4 else 1e-6
+    )
+
+
 def test_a_thread_more_or_less(cpp):
     """What threads sum is one sum; images are shared out, whatever their number."""
     before = torch.get_num_threads()
@@ -236,9 +263,9 @@ def test_a_thread_more_or_less(cpp):
     coefficients = images(2, 3, 16, seed=6)
 
     def run():
-        y, moments = cpp.separable_forward(x, None, None, *weights, (1, 1, 1))
+        y, moments = cpp.separable_forward(x, None, *weights, (1, 1, 1))
         into = torch.empty_like(x)
-        rest = (x, None, None, *weights, (1, 1, 1), into, False, True)
+        rest = (x, None, *weights, (1, 1, 1), into, False, True)
         _, _, *grads = cpp.separable_backward(g, y, coefficients, *rest)
         z, more = cpp.dense_forward(x, dense, (1, 1, 1))
         grad = cpp.dense_backward(g, z, coefficients, x, dense, (1, 1, 1), into, True, True)

@@ -114,7 +114,7 @@ def test_every_operator_has_a_fake_kernel():
     x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
     taps, points = torch.randn(2, 8, 1, 5, 5).double(), torch.randn(2, 16, 8, 1, 1).double()
     pairs = [
-        lambda x: backend.separable_forward(x, None, None, taps, points, (2, 4, 2)),
+        lambda x: backend.separable_forward(x, None, taps, points, (2, 4, 2)),
         lambda x: backend.pool_forward(x, True, 2),
         lambda x: backend.relu_covariance(x),
         lambda x: backend.pointwise_forward([x], [points[0]]),
@@ -133,7 +133,7 @@ def test_channels_that_vectors_do_not_hold_are_refused():
     x, taps = torch.randn(1, 4, 4, 12), torch.randn(1, 12, 1, 3, 3)
     backend, points = get_backend('cpp'), torch.randn(1, 8, 12, 1, 1)
     for run in (
-        lambda: backend.separable_forward(x, None, None, taps, points, (1, 1, 1)),
+        lambda: backend.separable_forward(x, None, taps, points, (1, 1, 1)),
         lambda: backend.moments(x),
         lambda: backend.pool_forward(x, True, 1),
         lambda: backend.relu6(x, x[0, 0, 0], x[0, 0, 0]),

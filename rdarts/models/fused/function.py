@@ -30,7 +30,6 @@ from rdarts.models.fused.second_order import plain_gradients
 from rdarts.models.fused.sink import Sink
 from rdarts.models.kernels import (
     Backend,
-    batch_norm_backward,
     choose_backend,
     precision,
     to_nchw,
@@ -52,7 +51,7 @@ class _Fused(torch.autograd.Function):
         channels, tables = plan.channels, plan.tables(x.device)
         backend = choose_backend(x.device, x.dtype, x.shape[1], channels, told=True)
         node = Node(plan, backend, to_nhwc(x))
-        image, dtype = node.image, node.dtype
+        image = node.image
         beta = betas.double()[tables.places]
         outputs = [
             backend.empty_images(image, channels, *node.size) if one is None else one
@@ -75,24 +74,22 @@ class _Fused(torch.autograd.Function):
             else:
                 affine = own[part.num_own :]
                 norms.append(node.normalise(part, part.norm, terms.moments, affine, node.count))
-        norm = torch.cat(norms, 1) if norms else tables.unit[:, :0]
-        scale = beta[:, None] * norm[2]
-        shift = matrices = None
-        if plan.has_shift:
-            shift = scale.new_zeros(plan.num_edges, channels)
-            shift = shift.index_add_(0, tables.edges, beta[:, None] * norm[3]).to(dtype)
+        norm, scale, shift = backend.mixed_norms(
+            norms or [tables.unit[:, :0]], beta, tables.edges, plan.num_edges, image
+        )
+        matrices = None
         end = len(images)
         if folded:  # their rows are the last
-            matrices = scale.new_zeros(plan.num_edges, channels, channels)
-            each = scale[end:, :, None] * torch.cat(folded)
-            matrices = matrices.index_add_(0, tables.edges[end:], each).to(dtype)
+            matrices = norm.new_zeros(plan.num_edges, channels, channels)
+            each = (beta[end:, None] * norm[2, end:])[..., None] * torch.cat(folded)
+            matrices = matrices.index_add_(0, tables.edges[end:], each).to(node.dtype)
         backend.mix(
             [to_nhwc(out) for out in outputs],
             [one is not None for one in into],
             images,
             plan.edge_of[:end],
-            scale[:end].to(dtype),
-            shift,
+            scale[:end],
+            shift if plan.has_shift else None,
             image if folded else None,
             matrices,
         )
@@ -139,17 +136,14 @@ class _Fused(torch.autograd.Function):
         product, totals, cross = backend.mix_sums(
             g, images, plan.edge_of[:end], image if plan.folds else None
         )
-        total = totals[edges]
         if plan.folds:
             cross = cross[edges[end:]]
             folded = torch.cat([term.matrices for term in terms if term.matrices is not None])
             product = torch.cat([product, (cross * folded).sum(-1)])
-        beta_grad = (ctx.norm[2] * product + ctx.norm[3] * total).sum(-1)
         batch = _batch_by_row(plan, ctx.batch, with_norm)
-        each = beta[:, None]
-        total, product = each * total, each * product
-        exact, gamma = batch_norm_backward(ctx.norm, batch, node.count, total, product)
-        exact[0] *= each
+        exact, gamma, total, beta_grad = backend.batch_norm_backward(
+            ctx.norm, batch, node.count, totals[edges], product, beta
+        )
         coefficients = cast(exact, node.dtype)
 
         # Gradients of images
@@ -178,7 +172,7 @@ class _Fused(torch.autograd.Function):
             all_grads.to(betas.dtype),
             *into_grads,
             *(
-                grad.to(p.dtype).view_as(p) if need and grad is not None else None
+                cast(grad, p.dtype).view_as(p) if need and grad is not None else None
                 for grad, p, need in pairs
             ),
         )
@@ -197,7 +191,7 @@ def _constants(node: Node, parts: Sequence[tuple]) -> dict[int, Tensor]:
 
 
 def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor) -> Tensor | bool:
-    """Whether the last batch norm of each row took the statistics of the batch, [rows, 1]."""
+    """Whether the last batch norm of each row took the statistics of the batch, [rows]."""
     last = [norms[-1] for norms in flags if norms]
     if len(set(last)) <= 1:
         return with_norm if last and last[0] else False
@@ -206,7 +200,7 @@ def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor
         for norms, part in zip(flags, plan.parts, strict=True)
         for _ in part.edges
     ]
-    return torch.tensor(each, device=with_norm.device)[:, None]
+    return torch.tensor(each, dtype=with_norm.dtype, device=with_norm.device)
 
 
 def fused(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.kernels import Backend, standard_normal, to_nchw, to_nhwc
+from rdarts.models.kernels.precision import wide_type
 from rdarts.models.layers import StackedBatchNorm2d
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """``tensor.to(dtype)``, at no cost where there is nothing to do."""
     return tensor if tensor.dtype == dtype else tensor.to(dtype)
-
-
-def wide_type(dtype: torch.dtype) -> torch.dtype:
-    """The type of scales and shifts of images of a type."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 class Node:

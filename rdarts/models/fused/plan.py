@@ -63,7 +63,7 @@ class Tables(NamedTuple):
     Args:
         places (Tensor): The place of its mixing weight, long.
         edges (Tensor): Its edge, long.
-        with_norm (Tensor): Whether a batch norm follows, [rows, 1] in float64.
+        with_norm (Tensor): Whether a batch norm follows, [rows] in float64.
         unit (Tensor): What stands for the batch norm of a row without one, [4, 1, O].
     """
 
@@ -141,12 +141,12 @@ class Plan:
         if device in self._tables:
             return self._tables[device]
         places = [place for part in self.parts for place in part.places]
-        normed = [[float(part.norm is not None)] for part in self.parts for _ in part.edges]
+        normed = [float(part.norm is not None) for part in self.parts for _ in part.edges]
         one = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64, device=device)
         tables = Tables(
             torch.tensor(places, dtype=torch.long, device=device),
             torch.tensor(self.edge_of, dtype=torch.long, device=device),
-            torch.tensor(normed, dtype=torch.float64, device=device).view(-1, 1),
+            torch.tensor(normed, dtype=torch.float64, device=device),
             one[:, None, None].expand(-1, 1, self.channels),
         )
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph

@@ -1,14 +1,17 @@
 """What fused execution is made of: kernels by back end, layout, noise, precision."""
 
-from rdarts.models.kernels.backends import Backend, Conv, choose_backend, use_backend
+from rdarts.models.kernels.backends import (
+    Backend,
+    Conv,
+    choose_backend,
+    use_backend,
+)
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
 from rdarts.models.kernels.noise import standard_normal
-from rdarts.models.kernels.norms import batch_norm_backward
 
 __all__ = [
     'Backend',
     'Conv',
-    'batch_norm_backward',
     'choose_backend',
     'standard_normal',
     'to_nchw',

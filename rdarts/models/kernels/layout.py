@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
 def to_nhwc(image: Tensor) -> Tensor:
     """[N, C, H, W] as [N, H, W, C], contiguous: a view where memory is in channels_last."""
-    image = image.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).contiguous()
+    image = image.permute(0, 2, 3, 1)
     _, height, width, channels = image.shape
     strides = (height * width * channels, width * channels, channels, 1)
+    if image.stride() == strides:
+        return image
     # PyTorch does not look at the strides of sizes of 1, but C++ goes by them
-    return image if image.stride() == strides else image.as_strided(image.shape, strides)
+    return image.contiguous().as_strided(image.shape, strides)
 
 
 def to_nchw(image: Tensor) -> Tensor:

@@ -1,29 +1,66 @@
-"""The algebra of a batch norm's gradient, the same on every back end."""
+"""The algebra of batch norms in a mixture, in PyTorch."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
+def batch_norm(
+    moments: Tensor,
+    count: int,
+    running: tuple[Tensor, Tensor] | None,
+    affine: Sequence[Tensor],
+    momentum: float,
+    eps: float,
+    batch: bool,
+    chosen: Sequence[int],
+) -> Tensor:
+    """See :meth:`~rdarts.models.kernels.backends.base.Backend.batch_norm`."""
+    index = torch.tensor(chosen, device=moments.device)
+    if batch:
+        mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
+        if running is not None:
+            for buffer, new in zip(running, (mean, var * (count / (count - 1))), strict=True):
+                buffer[index] = torch.lerp(buffer[index].double(), new, momentum).to(buffer.dtype)
+    else:
+        mean, var = (buffer[index].double() for buffer in running)
+    inverse = torch.rsqrt(var + eps)
+    scale = inverse * affine[0] if affine else inverse
+    shift = affine[1] - mean * scale if affine else -mean * scale
+    return torch.stack([mean, inverse, scale, shift])
+
+
 def batch_norm_backward(
-    norm: Tensor, batch: Tensor | bool, count: int, total: Tensor, product: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of batch norms.
-
-    Args:
-        norm (Tensor): What :meth:`Backend.batch_norm` returned, [4, E, C].
-        batch (Tensor | bool): Whether each took the batch's statistics, [E, 1] or one for all.
-        count (int): Number of pixels of y.
-        total, product (Tensor): Sums over pixels of G and of G y, [E, C] in float64, where G is
-            the gradient of the output.
-
-    Returns:
-        tuple[Tensor, Tensor]: [3, E, C] of a, b, c with the input's gradient a G + b y + c; the
-        weight's gradient, [E, C]. (The bias's is ``total``.)
-    """
-    mean, inverse, scale, _ = norm.unbind(0)
+    norm: Tensor,
+    batch: Tensor | bool,
+    count: int,
+    total: Tensor,
+    product: Tensor,
+    beta: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """See :meth:`~rdarts.models.kernels.backends.base.Backend.batch_norm_backward`."""
+    mean, inverse, scale, shift = norm.unbind(0)
+    beta_grad, factor = None, 1
+    if beta is not None:
+        beta_grad, factor = (scale * product + shift * total).sum(-1), beta[:, None]
+        total, product = factor * total, factor * product
     weight = inverse * torch.addcmul(product, mean, total, value=-1)
-    factor = scale * batch / count
-    slope = factor * inverse * weight
-    return torch.stack([scale, -slope, mean * slope - factor * total]), weight
+    if isinstance(batch, Tensor):
+        batch = batch[:, None]
+    share = scale * batch / count
+    slope = share * inverse * weight
+    found = torch.stack([scale * factor, -slope, mean * slope - share * total])
+    return found, weight, total, beta_grad
+
+
+def mixed_norms(
+    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See :meth:`~rdarts.models.kernels.backends.base.Backend.mixed_norms`."""
+    norm = torch.cat(list(norms), 1)
+    each = beta[:, None] * norm[2:]
+    shift = norm.new_zeros(num_edges, norm.shape[2]).index_add_(0, edges, each[1])
+    return norm, each[0].to(dtype), shift.to(dtype)

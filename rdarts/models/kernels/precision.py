@@ -24,3 +24,8 @@ def autocast_of(x: Tensor) -> torch.autocast:
     """
     half = x.dtype in (torch.float16, torch.bfloat16)
     return torch.autocast(x.device.type, x.dtype if half else None, enabled=half)
+
+
+def wide_type(dtype: torch.dtype) -> torch.dtype:
+    """The type of scales and shifts of images of a type."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -20,7 +20,6 @@ from rdarts.models.fused.candidates.base import (
 )
 from rdarts.models.fused.candidates.identity import Identity
 from rdarts.models.fused.node import Node, cast
-from rdarts.models.kernels import batch_norm_backward
 from rdarts.models.layers import (
     Parameterless,
     StackedBatchNorm2d,
@@ -166,7 +165,7 @@ class Inverted(FusedCandidate):
             d = _through_coefficients(node, grad.images[edge], y, grad.coefficients[:, edge])
             project_grad = weight_grad(d, backend.relu6(deep, *second)) if want_weights else None
             d, sums = backend.relu6_backward(d @ project[edge].flatten(1), deep, *second)
-            back, deep_affine = _through_norm(norm_2[:, edge], saved.batch[1], deep, sums)
+            back, deep_affine = _through_norm(node, norm_2[:, edge], saved.batch[1], deep, sums)
             d, sums, depthwise_grad = backend.depthwise_backward(
                 d,
                 deep,
@@ -178,7 +177,7 @@ class Inverted(FusedCandidate):
                 padding,
                 want_weights,
             )
-            back, wide_affine = _through_norm(norm_1[:, edge], saved.batch[0], wide, sums)
+            back, wide_affine = _through_norm(node, norm_1[:, edge], saved.batch[0], wide, sums)
             d = _through_coefficients(node, d, wide, back.to(dtype))
             expand_grad = weight_grad(d, node.image) if want_weights else None
             flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
@@ -209,7 +208,7 @@ def _through_coefficients(node: Node, g: Tensor, y: Tensor, coefficients: Tensor
 
 
 def _through_norm(
-    norm: Tensor, batch: bool, y: Tensor, sums: Tensor
+    node: Node, norm: Tensor, batch: bool, y: Tensor, sums: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """Back through a batch norm of y: the coefficients [3, C]; its weight's and bias's gradient.
 
@@ -217,5 +216,7 @@ def _through_norm(
     times y.
     """
     total, product = sums[:, None]
-    found, weight = batch_norm_backward(norm[:, None], batch, y[..., 0].numel(), total, product)
-    return found[:, 0], [weight[0], total[0]]
+    found, *affine, _ = node.backend.batch_norm_backward(
+        norm[:, None], batch, y[..., 0].numel(), total, product
+    )
+    return found[:, 0], [one[0] for one in affine]

@@ -17,7 +17,6 @@ from rdarts.models.fused.candidates.base import (
     is_square_conv,
 )
 from rdarts.models.fused.node import cast
-from rdarts.models.kernels import batch_norm_backward
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
 
@@ -79,17 +78,16 @@ class Separable(FusedCandidate):
         return found
 
     def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
-        y, scale, shift = node.image, None, None
+        y, before = node.image, None
         for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
             conv, _, norm = self.units[unit]
             weights = (cast(weight, y.dtype) for weight in (depthwise, pointwise))
             args = (*weights, conv_args(conv))
-            y, moments = node.backend.separable_forward(y, scale, shift, *args)
+            y, moments = node.backend.separable_forward(y, before, *args)
             save(y)
             if norm is not self.norms[-1]:
-                found = node.normalise(part, norm, moments, affine, y[0, ..., 0].numel())
-                scale, shift = found[2:].to(node.dtype)
-                save(found)
+                before = node.normalise(part, norm, moments, affine, y[0, ..., 0].numel())
+                save(before)
         return Terms(y.unbind(0), moments)
 
     def backward(
@@ -109,10 +107,9 @@ class Separable(FusedCandidate):
         for unit in reversed(range(len(self.units))):
             before = norms[unit - 1] if unit else None
             x = ys[unit - 1] if unit else node.image
-            scales = (None, None) if before is None else before[2:].to(node.dtype)
             weights = [cast(weight, x.dtype) for weight in params[unit][:2]]
-            args = (x, *scales, *weights, conv_args(self.units[unit][0]))
-            args = (g, ys[unit], cast(coefficients, node.dtype).transpose(0, 1), *args)
+            args = (x, before, *weights, conv_args(self.units[unit][0]))
+            args = (g, ys[unit], coefficients.transpose(0, 1), *args)
             if before is None:
 
                 def run(into, accumulate, args=args):
@@ -122,11 +119,11 @@ class Separable(FusedCandidate):
                 return [*grads, *affine_grads, *found]
             dx, sums, *grads = node.backend.separable_backward(*args, None, False, want_weights)
             found = [*grads, *affine_grads, *found]
-            total, product = sums.unbind(1)
-            coefficients, weight_grad = batch_norm_backward(
-                before, saved.batch[unit - 1], x[0, ..., 0].numel(), total, product
+            count = x[0, ..., 0].numel()
+            coefficients, *affine_grads, _ = node.backend.batch_norm_backward(
+                before, saved.batch[unit - 1], count, *sums.unbind(1)
             )
-            is_affine = self.norms[unit - 1].weight is not None
-            affine_grads = [weight_grad, total] if is_affine else []
+            if self.norms[unit - 1].weight is None:
+                affine_grads = []
             g = dx.unbind(0)
         raise AssertionError('a separable convolution has a unit')

@@ -2,6 +2,8 @@
 
 Images are tensors of shape [N, H, W, C] whose memory is in that order: see
 :func:`~rdarts.models.kernels.layout.to_nhwc`.
+
+Longer than 400 lines: one protocol, most of it the shapes of what its kernels take and give.
 """
 
 from __future__ import annotations
@@ -77,20 +79,65 @@ class Backend(Protocol):
             normalise y.
         """
 
+    def batch_norm_backward(
+        self,
+        norm: Tensor,
+        batch: Tensor | bool,
+        count: int,
+        total: Tensor,
+        product: Tensor,
+        beta: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Backward of batch norms, and of the mixing weights that their results are times.
+
+        Args:
+            norm (Tensor): What :meth:`batch_norm` returned, [4, E, C].
+            batch (Tensor | bool): Whether each took the batch's statistics, [E] in float64 or one
+                for all.
+            count (int): Number of pixels of y.
+            total, product (Tensor): Sums over pixels of G and of G y, [E, C] in float64, where G is
+                the gradient of the result.
+            beta (Tensor | None): What the result is multiplied by, [E] in float64; G is then the
+                gradient of the product.
+
+        Returns:
+            tuple: [3, E, C] of a, b, c with the gradient a G + b y + c of y; the gradients of
+            weight and bias, [E, C]; that of beta, [E], or None. All are in float64.
+        """
+
+    def mixed_norms(
+        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the rows of a mixture are scaled by, and what is added to each edge.
+
+        Args:
+            norms (Sequence[Tensor]): Batch norms as :meth:`batch_norm` returned them, [4, E_i, C],
+                of R rows together.
+            beta (Tensor): The mixing weight of each row, [R] in float64.
+            edges (Tensor): The edge of each row, [R], long.
+            num_edges (int): The number J of edges.
+            like (Tensor): An image.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: The norms as one, [4, R, C]; beta times the scale of each
+            row, [R, C]; the sum of beta times the shift over the rows of each edge, [J, C]. The
+            latter two have the image's type (float32 for float16 and bfloat16).
+        """
+
     def separable_forward(
         self,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
     ) -> tuple[Tensor, Tensor]:
-        """y[e] = pointwise[e] depthwise[e] relu(scale[e] x[e] + shift[e]), for E edges.
+        """y[e] = pointwise[e] depthwise[e] relu(norm[e] x[e]), for E edges.
 
         Args:
             x (Tensor): [N, H, W, C], the same for all edges, or [E, N, H, W, C].
-            scale, shift (Tensor | None): [E, C], or None for 1 and 0.
+            norm (Tensor | None): The batch norms before the ReLU, [4, E, C] as :meth:`batch_norm`
+                gave them, or None for no norm.
             depthwise (Tensor): [E, C, 1, k, k].
             pointwise (Tensor): [E, O, C, 1, 1].
             conv (Conv): Of the depthwise convolution.
@@ -106,8 +153,7 @@ class Backend(Protocol):
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
@@ -121,16 +167,16 @@ class Backend(Protocol):
 
         Args:
             g (Sequence[Tensor]): For each edge the gradient of the normalised y, [N, h, w, O].
-            y, x, scale, shift, depthwise, pointwise, conv: See :meth:`separable_forward`.
-            coefficients (Tensor): [E, 3, O].
+            y, x, norm, depthwise, pointwise, conv: See :meth:`separable_forward`.
+            coefficients (Tensor): [E, 3, O], in float64 or in the type of the images.
             into (Tensor | None): For a shared x, [N, H, W, C]: takes the gradient of relu(x).
             accumulate (bool): Whether that is added to what ``into`` holds.
             weights (bool): Whether the convolutions' gradients are wanted.
 
         Returns:
-            tuple: ``into``, or the gradient of scale x + shift, [E, N, H, W, C]; for the latter its
-            sums over pixels and those of its product with x, [E, 2, C] in float64, else None; the
-            gradients of ``depthwise`` and ``pointwise``, or None.
+            tuple: ``into``, or the gradient of the normalised x, [E, N, H, W, C]; for the latter
+            its sums over pixels and those of its product with x, [E, 2, C] in float64, else None;
+            the gradients of ``depthwise`` and ``pointwise``, or None.
         """
 
     def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

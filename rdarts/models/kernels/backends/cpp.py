@@ -68,16 +68,35 @@ class CppBackend(TorchBackend):
             moments, count, mean, var, weight, bias, momentum, eps, batch, list(chosen)
         )
 
+    def batch_norm_backward(
+        self,
+        norm: Tensor,
+        batch: Tensor | bool,
+        count: int,
+        total: Tensor,
+        product: Tensor,
+        beta: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        flags = (False, batch) if isinstance(batch, Tensor) else (batch, None)
+        *found, grad = torch.ops.rdarts.batch_norm_backward(
+            norm, *flags, count, total, product, beta
+        )
+        return *found, None if beta is None else grad
+
+    def mixed_norms(
+        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.ops.rdarts.mixed_norms(list(norms), beta, edges, num_edges, like)
+
     def separable_forward(
         self,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
     ) -> tuple[Tensor, Tensor]:
-        return torch.ops.rdarts.separable_forward(x, scale, shift, depthwise, pointwise, *conv)
+        return torch.ops.rdarts.separable_forward(x, norm, depthwise, pointwise, *conv)
 
     def separable_backward(
         self,
@@ -85,8 +104,7 @@ class CppBackend(TorchBackend):
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
@@ -94,7 +112,7 @@ class CppBackend(TorchBackend):
         accumulate: bool,
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        layer = (x, scale, shift, depthwise, pointwise, *conv)
+        layer = (x, norm, depthwise, pointwise, *conv)
         dx, sums, *grads = torch.ops.rdarts.separable_backward(
             list(g), y, coefficients, *layer, into, accumulate, weights
         )

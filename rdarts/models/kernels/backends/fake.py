@@ -31,8 +31,7 @@ def _nothing(like: Tensor) -> Tensor:
 
 def separable_forward(
     x: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
+    norm: Tensor | None,
     depthwise: Tensor,
     pointwise: Tensor,
     stride: int,
@@ -51,8 +50,7 @@ def separable_backward(
     y: Tensor,
     coefficients: Tensor,
     x: Tensor,
-    scale: Tensor | None,
-    shift: Tensor | None,
+    norm: Tensor | None,
     depthwise: Tensor,
     pointwise: Tensor,
     stride: int,
@@ -222,11 +220,37 @@ def batch_norm(
     return _exact(moments, 4, len(chosen), moments.shape[-1])
 
 
+def batch_norm_backward(
+    norm: Tensor,
+    batch: bool,
+    by_edge: Tensor | None,
+    count: int,
+    total: Tensor,
+    product: Tensor,
+    beta: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, edges, channels = norm.shape
+    grad = _nothing(norm) if beta is None else _exact(norm, edges)
+    return (
+        _exact(norm, 3, edges, channels),
+        *(_exact(norm, edges, channels) for _ in range(2)),
+        grad,
+    )
+
+
+def mixed_norms(
+    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows, channels = sum(norm.shape[1] for norm in norms), norms[0].shape[2]
+    scale, shift = like.new_empty(rows, channels), like.new_empty(num_edges, channels)
+    return _exact(norms[0], 4, rows, channels), scale, shift
+
+
 KERNELS = (
     *(separable_forward, separable_backward, mix, mix_sums, relu_covariance, input_grad),
     *(relu6_forward, relu6_backward, depthwise_forward, depthwise_backward, conv3x3_forward),
     *(conv3x3_backward, moments, pointwise_forward, pointwise_backward, pool_forward),
-    *(pool_backward, standard_normal, empty_images, batch_norm),
+    *(pool_backward, standard_normal, empty_images, batch_norm, batch_norm_backward, mixed_norms),
 )
 
 

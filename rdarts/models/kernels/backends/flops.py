@@ -29,8 +29,7 @@ def formulas() -> dict[str, Any]:
 
     def separable(
         x: Shape,
-        scale: Shape | None,
-        shift: Shape | None,
+        norm: Shape | None,
         depthwise: Shape,
         pointwise: Shape,
         *args: Any,
@@ -43,8 +42,7 @@ def formulas() -> dict[str, Any]:
         y: Shape,
         coefficients: Shape,
         x: Shape,
-        scale: Shape | None,
-        shift: Shape | None,
+        norm: Shape | None,
         depthwise: Shape,
         pointwise: Shape,
         *args: Any,

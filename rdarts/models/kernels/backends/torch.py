@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rdarts.models.kernels.backends.base import Backend, Conv
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
+from rdarts.models.kernels.norms import batch_norm, batch_norm_backward, mixed_norms
+from rdarts.models.kernels.precision import wide_type
 
 
 def _moments(y: Tensor, dims: Sequence[int]) -> Tensor:
@@ -99,31 +101,34 @@ class TorchBackend(Backend):
         batch: bool,
         chosen: Sequence[int],
     ) -> Tensor:
-        index = torch.tensor(chosen, device=moments.device)
-        if batch:
-            mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
-            if running is not None:
-                for buffer, new in zip(running, (mean, var * (count / (count - 1))), strict=True):
-                    buffer[index] = torch.lerp(buffer[index].double(), new, momentum).to(
-                        buffer.dtype
-                    )
-        else:
-            mean, var = (buffer[index].double() for buffer in running)
-        inverse = torch.rsqrt(var + eps)
-        scale = inverse * affine[0] if affine else inverse
-        shift = affine[1] - mean * scale if affine else -mean * scale
-        return torch.stack([mean, inverse, scale, shift])
+        return batch_norm(moments, count, running, affine, momentum, eps, batch, chosen)
+
+    def batch_norm_backward(
+        self,
+        norm: Tensor,
+        batch: Tensor | bool,
+        count: int,
+        total: Tensor,
+        product: Tensor,
+        beta: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        return batch_norm_backward(norm, batch, count, total, product, beta)
+
+    def mixed_norms(
+        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return mixed_norms(norms, beta, edges, num_edges, wide_type(like.dtype))
 
     def separable_forward(
         self,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
     ) -> tuple[Tensor, Tensor]:
         stride, padding, dilation = conv
+        scale, shift = (None, None) if norm is None else norm[2:].to(wide_type(x.dtype))
         parts = []
         shared = to_nchw(_activated(x, None, None)) if x.dim() == 4 else None
         for e, (d, p) in enumerate(zip(depthwise, pointwise, strict=True)):
@@ -141,8 +146,7 @@ class TorchBackend(Backend):
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor | None,
-        shift: Tensor | None,
+        norm: Tensor | None,
         depthwise: Tensor,
         pointwise: Tensor,
         conv: Conv,
@@ -151,6 +155,8 @@ class TorchBackend(Backend):
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
         stride, padding, dilation = conv
+        scale, shift = (None, None) if norm is None else norm[2:].to(wide_type(x.dtype))
+        coefficients = coefficients.to(wide_type(x.dtype))
         shared = x.dim() == 4
         result = into if shared else torch.empty_like(x)
         sums, depthwise_grads, pointwise_grads = [], [], []

@@ -15,11 +15,11 @@
 
 TORCH_LIBRARY(rdarts, m) {
   m.def(
-      "separable_forward(Tensor x, Tensor? scale, Tensor? shift, Tensor depthwise, Tensor pointwise, "
-      "int stride, int padding, int dilation) -> (Tensor, Tensor)");
+      "separable_forward(Tensor x, Tensor? norm, Tensor depthwise, Tensor pointwise, int stride, "
+      "int padding, int dilation) -> (Tensor, Tensor)");
   m.def(
-      "separable_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor? scale, "
-      "Tensor? shift, Tensor depthwise, Tensor pointwise, int stride, int padding, int dilation, "
+      "separable_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor? norm, "
+      "Tensor depthwise, Tensor pointwise, int stride, int padding, int dilation, "
       "Tensor(a!)? into, bool accumulate, bool weights) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
@@ -54,6 +54,12 @@ TORCH_LIBRARY(rdarts, m) {
   m.def(
       "batch_norm(Tensor moments, int count, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
       "Tensor? weight, Tensor? bias, float momentum, float eps, bool batch, int[] chosen) -> Tensor");
+  m.def(
+      "batch_norm_backward(Tensor norm, bool batch, Tensor? by_edge, int count, Tensor total, "
+      "Tensor product, Tensor? beta) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "mixed_norms(Tensor[] norms, Tensor beta, Tensor edges, int num_edges, Tensor like) -> "
+      "(Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
@@ -77,4 +83,6 @@ TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("standard_normal", standard_normal);
   m.impl("empty_images", empty_images);
   m.impl("batch_norm", batch_norm);
+  m.impl("batch_norm_backward", batch_norm_backward);
+  m.impl("mixed_norms", mixed_norms);
 }

@@ -4,13 +4,13 @@
 
 namespace {
 
-// y[e] = pointwise[e](depthwise[e](relu(scale[e] x[e] + shift[e]))) for E edges, with the moments
-// of y [E, 2, O]. x is [N, H, W, C], the same for all edges, or [E, N, H, W, C].
-std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Tensor>& scale_,
-                                             const optional<Tensor>& shift_, const Tensor& depthwise_,
-                                             const Tensor& pointwise_, int64_t stride, int64_t padding,
-                                             int64_t dilation) {
-  const auto scale = whole(scale_), shift = whole(shift_);
+// y[e] = pointwise[e](depthwise[e](relu(norm[e](x[e])))) for E edges, with the moments of y
+// [E, 2, O]. x is [N, H, W, C], the same for all edges, or [E, N, H, W, C]; the norm before the
+// relu, if there is one, is what batch_norm gave.
+std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Tensor>& norm,
+                                             const Tensor& depthwise_, const Tensor& pointwise_,
+                                             int64_t stride, int64_t padding, int64_t dilation) {
+  const auto scale = scale_of(norm, x), shift = shift_of(norm, x);
   const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
   TORCH_CHECK(x.is_contiguous(), "x must be contiguous");
   const bool shared = x.dim() == 4;
@@ -68,16 +68,15 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
 // Backward of separable_forward and the batch norm after it. The gradient of y is
 // coefficients[e, 0] g[e] + coefficients[e, 1] y[e] + coefficients[e, 2].
 // x shared: the gradient of relu(x), over edges, is put or added into `into` [N, H, W, C]. x per edge:
-// returns the gradient of scale x + shift, [E, N, H, W, C], and its sums and those of its
+// returns the gradient of the normalised x, [E, N, H, W, C], and its sums and those of its
 // product with x, [E, 2, C]. With `weights` the gradients of both convolutions are returned.
 std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
     TensorList g, const Tensor& y, const Tensor& coefficients_, const Tensor& x,
-    const optional<Tensor>& scale_, const optional<Tensor>& shift_, const Tensor& depthwise_,
-    const Tensor& pointwise_, int64_t stride, int64_t padding, int64_t dilation,
-    const optional<Tensor>& into, bool accumulate, bool weights) {
-  const auto scale = whole(scale_), shift = whole(shift_);
+    const optional<Tensor>& norm, const Tensor& depthwise_, const Tensor& pointwise_, int64_t stride,
+    int64_t padding, int64_t dilation, const optional<Tensor>& into, bool accumulate, bool weights) {
+  const auto scale = scale_of(norm, x), shift = shift_of(norm, x);
   const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
-  const Tensor coefficients = whole(coefficients_);
+  const Tensor coefficients = whole_as(coefficients_, x);
   TORCH_CHECK(x.is_contiguous() && y.is_contiguous(), "x and y must be contiguous");
   const bool shared = x.dim() == 4;
   TORCH_CHECK(shared == into.has_value(), "`into` goes with an x that edges share");
