@@ -153,9 +153,10 @@ class OwnRunner:
 
 
 def _samples(model: torch.nn.Module) -> bool:
-    from rdarts.models.mixed_ops.mixed_op import MixedOp  # with all models, mmpretrain's among them
+    from rdarts.models.alpha import AlphaOwner  # with all models, mmpretrain's among them
 
-    return any(isinstance(module, MixedOp) and module.sampled for module in model.modules())
+    owners = [module for module in model.modules() if isinstance(module, AlphaOwner)]
+    return any(owner.relaxation.sampled for owner in owners)
 
 
 class _Runner(OwnRunner, Runner):

@@ -11,6 +11,7 @@ from rdarts.models.backbones import (
     NASBench201Supernet,
 )
 from rdarts.models.mixed_ops.mixed_op import MixedOp
+from rdarts.models.mixed_ops.mixing import Mixing
 
 __all__ = [
     'AlphaOwner',
@@ -18,6 +19,7 @@ __all__ = [
     'DARTSNet',
     'DARTSSupernet',
     'MixedOp',
+    'Mixing',
     'MobileNetLikeNet',
     'MobileNetLikeSupernet',
     'NASBench201Net',

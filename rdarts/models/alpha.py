@@ -12,8 +12,65 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import Component, NotNegative
 from rdarts.errors import UserError
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.registry import RELAXATIONS, build
-from rdarts.search_spaces import SpaceSpec, build_space
+from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
+
+
+class AlphaWay:
+    """The way from the groups of a cell type to its nodes: one gather, the same in every forward.
+
+    Args:
+        space (SearchSpace): Describes the groups.
+        cell (str): The cell type.
+
+    Attributes:
+        groups (list[str]): The groups of the cell type, whose entries are gathered.
+        nodes (dict[int, list[int]]): Node -> the number of candidates of each edge that leaves it.
+    """
+
+    def __init__(self, space: SearchSpace, cell: str) -> None:
+        topology = space.cells[cell]
+        slots = space.slots(cell)
+        sizes = {group.name: (len(group.edges), len(group.candidates)) for group in space.groups}
+        self.groups = list(dict.fromkeys(name for name, _ in slots))
+        starts, start = {}, 0
+        for name in self.groups:
+            starts[name] = start
+            start += math.prod(sizes[name])
+        self.nodes: dict[int, list[int]] = {}
+        order: list[int] = []
+        for node in range(topology.num_nodes):
+            for edge in topology.edges_from(node):
+                name, row = slots[edge]
+                width = sizes[name][1]
+                first = starts[name] + row * width
+                order += range(first, first + width)
+                self.nodes.setdefault(node, []).append(width)
+        self._order = torch.tensor(order)
+        self._totals = [sum(widths) for widths in self.nodes.values()]
+
+    def order(self, device: torch.device) -> Tensor:
+        """Where each weight of each node stands among the groups' entries, [T] on a device."""
+        order = self._order.to(device)
+        if not torch.compiler.is_compiling():  # what is traced must not leave its graph
+            self._order = order
+        return order
+
+    def split(self, weights: Tensor, runs: Iterator[bool] | None) -> dict[int, Mixing]:
+        """The mixing of each node.
+
+        Args:
+            weights (Tensor): [T] in the order of :meth:`order`.
+            runs (Iterator[bool], optional): Whether each of them runs. Defaults to all.
+        """
+        parts = weights.split(self._totals)
+        if runs is None:
+            return {node: Mixing(part) for node, part in zip(self.nodes, parts, strict=True)}
+        return {
+            node: Mixing(part, [[k for k in range(width) if next(runs)] for width in widths])
+            for (node, widths), part in zip(self.nodes.items(), parts, strict=True)
+        }
 
 
 class AlphaOwner(nn.Module):
@@ -54,6 +111,7 @@ class AlphaOwner(nn.Module):
         self._phase = 'weights'
         self.drawn: list[Tensor] = []
         self.relaxation = build(relaxation, RELAXATIONS)
+        self._ways = {cell: AlphaWay(self.space, cell) for cell in self.space.cells}
         self.arch_parameters = nn.ParameterDict(
             {
                 group.name: nn.Parameter(
@@ -87,13 +145,22 @@ class AlphaOwner(nn.Module):
             self.drawn += [beta.detach() != 0 for beta in weights.values()]
         return weights
 
-    def edge_weights(self) -> dict[str, list[Tensor]]:
-        """The same by cell type: one [candidates] for each edge of the cell."""
-        rows = {name: weights.unbind(0) for name, weights in self.mixing_weights().items()}
-        return {
-            cell: [rows[group][row] for group, row in self.space.slots(cell)]
-            for cell in self.space.cells
+    def mixing(self) -> dict[str, dict[int, Mixing]]:
+        """The same for mixed operations: by cell type, and by the node that the edges leave.
+
+        The cells of a type share it. Where the relaxation is ``sampled``, which candidates run is
+        read on the host, once.
+        """
+        weights = self.mixing_weights()
+        device = next(iter(weights.values())).device
+        flat = {
+            cell: torch.cat([weights[name].flatten() for name in way.groups])[way.order(device)]
+            for cell, way in self._ways.items()
         }
+        runs = None
+        if self.relaxation.sampled:
+            runs = iter((torch.cat(list(flat.values())) != 0).tolist())
+        return {cell: way.split(flat[cell], runs) for cell, way in self._ways.items()}
 
     def expected_weights(self) -> dict[str, Tensor]:
         """The weights that alpha stands for, without noise: group name -> [edges, candidates].

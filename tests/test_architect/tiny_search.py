@@ -49,11 +49,12 @@ class TinySupernet(BaseSupernet):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self.edge_weights()
-        first, second, third = weights['zeta']
+        mixing = self.mixing()
+        first, second = mixing['zeta'][0].by_edge([len(THREE), len(TWO)])
+        third = mixing['zeta'][1].weights
         one = self.edge(x, first, self.wide[0])
         two = self.edge(x, second, self.wide[1]) + self.edge(one, third, self.wide[2])
-        return self.edge(self.norm(two), weights['beta'][0], self.wide[3])
+        return self.edge(self.norm(two), mixing['beta'][0].weights, self.wide[3])
 
 
 class TinyModel(BaseModel):

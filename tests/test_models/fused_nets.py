@@ -16,6 +16,7 @@ from rdarts.models import (
     NASBench201Supernet,
 )
 from rdarts.models.layers import StackedBatchNorm2d
+from rdarts.models.mixed_ops.mixing import Mixing
 
 FUSED = {
     'skip_connect': ('Identity', 'Factorized'),
@@ -193,7 +194,7 @@ def mixed_results(
     held = [image(2, out_size, mixed.out_channels, seed=7 + i) for i in range(len(weights))]
     held = [h.contiguous(memory_format=torch.channels_last).requires_grad_() for h in held]
     torch.manual_seed(6)
-    outs = mixed.forward_edges(x, weights, [h * 2 for h in held] if into else None)
+    outs = mixed.forward_edges(x, Mixing.of(weights), [h * 2 for h in held] if into else None)
     sum(loss_of(out * (1 + i)) for i, out in enumerate(outs)).backward()
     found = {f'out.{i}': out.detach() for i, out in enumerate(outs)}
     found['x.grad'] = torch.zeros_like(x) if x.grad is None else x.grad

@@ -175,8 +175,8 @@ class Layers(BaseSupernet):
         )
 
     def forward(self, x):
-        for layer, weights in zip(self.layers, self.edge_weights()['layerwise'], strict=True):
-            x = layer(x, weights)
+        for layer, own in zip(self.layers, self.mixing()['layerwise'].values(), strict=True):
+            x = layer(x, own)
         return (x,)
 
 
@@ -190,7 +190,7 @@ def test_layers_in_a_network_of_ones_own():
     assert set(net.layers[0].state_dict()) >= {'operations.nor_conv_3x3.1.weight'}
     net.arch_parameters['layerwise_0'].copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
     net.arch_parameters['layerwise_1'].copy_(torch.tensor([[0.0, 5.0, 1.0]]))
-    rows = net.edge_weights()['layerwise']
+    rows = [own.weights for own in net.mixing()['layerwise'].values()]
     torch.testing.assert_close(rows[0], torch.tensor([0.0, 1.0]).double().softmax(0))
     torch.testing.assert_close(rows[1], torch.tensor([0.0, 5.0, 1.0]).double().softmax(0))
     torch.testing.assert_close(rows[2], torch.tensor([2.0, 0.0]).double().softmax(0))

@@ -26,6 +26,7 @@ from rdarts.errors import UserError
 from rdarts.models import MixedOp, NASBench201Supernet
 from rdarts.models.fused.candidates import inverted
 from rdarts.models.kernels import standard_normal
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.registry import MIXED_OPS, OPERATIONS
 
 pytestmark = pytest.mark.usefixtures('swish')
@@ -129,7 +130,7 @@ def test_images_of_hardly_a_pixel(path, size):
         twin.execution = execution
         x = image(4, size, 8).requires_grad_()
         torch.manual_seed(1)
-        outs = twin.forward_edges(x, betas)
+        outs = twin.forward_edges(x, Mixing.of(betas))
         pooled = torch.cat([out.mean((2, 3)) for out in outs])
         loss_of(pooled).backward()
         found = {f'{n}.grad': p.grad for n, p in twin.named_parameters()}
@@ -178,7 +179,7 @@ def test_two_candidates_of_one_kind_on_an_edge(path, aliases):
         x = image(2, 4, 8).requires_grad_()
         betas = [torch.full((len(e),), 0.5).double().requires_grad_() for e in aliases]
         torch.manual_seed(1)
-        loss = sum(loss_of(out.tanh()) for out in mixed.forward_edges(x, betas))
+        loss = sum(loss_of(out.tanh()) for out in mixed.forward_edges(x, Mixing.of(betas)))
         grads = torch.autograd.grad(loss, [x, *betas], create_graph=True)
         results.append(torch.autograd.grad(sum(g.square().sum() for g in grads), [x, *betas]))
     for expected, found in zip(*results, strict=True):
@@ -229,7 +230,7 @@ def test_noise_is_drawn_edge_by_edge(path, stride):
     for edge, place in ((0, 0), (1, 1), (3, 0)):
         weights[edge][place] = 1
     torch.manual_seed(3)
-    outs = mixed.forward_edges(x, weights)
+    outs = mixed.forward_edges(x, Mixing.of(weights))
     after = torch.rand(1)
     torch.manual_seed(3)
     for edge in (0, 1, 3):

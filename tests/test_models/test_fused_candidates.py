@@ -10,6 +10,7 @@ import torch
 
 from rdarts.models.layers import PlainLayers, StackedLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.operations import build_operation
 from rdarts.registry import FUSED_CANDIDATES, OPERATIONS
 
@@ -39,7 +40,7 @@ def results(mixed: MixedOp, execution: str) -> dict[str, torch.Tensor]:
     ]
     state = {name: buffer.clone() for name, buffer in mixed.named_buffers()}
     torch.manual_seed(2)
-    outs = mixed.forward_edges(x, betas)
+    outs = mixed.forward_edges(x, Mixing.of(betas))
     loss = sum((out * (i + 1)).sin().sum() for i, out in enumerate(outs))
     inputs = [x, *betas, *mixed.parameters()]
     grads = torch.autograd.grad(loss, inputs, allow_unused=True)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rdarts.architect.architects.unrolled import unrolled
 from rdarts.models import BaseSupernet, MixedOp
+from rdarts.models.mixed_ops.mixing import Mixing
 
 pytestmark = pytest.mark.usefixtures('swish')
 
@@ -62,7 +63,7 @@ class Edges(nn.Module):
         self.mixed = mixed
 
     def forward(self, x: Tensor, betas: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(self.mixed.forward_edges(x, betas))
+        return tuple(self.mixed.forward_edges(x, Mixing.of(betas)))
 
 
 # Gradients of gradients
@@ -132,7 +133,7 @@ def test_a_second_derivative_where_an_edge_runs_nothing(path, candidates):
         mixed.execution = execution
         x = image(2, 4, 8).requires_grad_()
         betas = [torch.full((1,), 0.5, dtype=torch.float64).requires_grad_() for _ in candidates]
-        outs = mixed.forward_edges(x, betas)
+        outs = mixed.forward_edges(x, Mixing.of(betas))
         loss = sum(loss_of(out + x) for out in outs)
         grads = torch.autograd.grad(loss, [x, *betas], create_graph=True, allow_unused=True)
         grads = [grad for grad in grads if grad is not None]
@@ -200,11 +201,11 @@ def test_what_is_added_to_is_written_over_where_it_may_be(path):
     x = image(2, 6, 8)
     before = x.clone()
     weights = [torch.tensor(w, dtype=torch.float64) for w in ([0.5, 2.0], [3.0])]
-    alone = mixed.forward_edges(x, weights)
+    alone = mixed.forward_edges(x, Mixing.of(weights))
     assert torch.equal(x, before)
     held = image(2, 6, 8, seed=4).contiguous(memory_format=torch.channels_last)
     expected = held.clone() + alone[1]
-    outs = mixed.forward_edges(x, weights, [None, held])
+    outs = mixed.forward_edges(x, Mixing.of(weights), [None, held])
     assert outs[1].data_ptr() == held.data_ptr()
     assert (outs[1] - expected).abs().max() < 1e-12
     assert (outs[0] - alone[0]).abs().max() < 1e-12
@@ -215,7 +216,7 @@ def test_what_is_added_to_is_written_over_where_it_may_be(path):
         image(2, 6, 8, seed=4).float().contiguous(memory_format=torch.channels_last),
     ):
         kept = held.detach().clone()
-        outs = mixed.forward_edges(x, weights, [None, held])
+        outs = mixed.forward_edges(x, Mixing.of(weights), [None, held])
         assert torch.equal(held, kept)
         assert (outs[1] - kept - alone[1]).abs().max() < 1e-12
 
@@ -226,16 +227,16 @@ def test_autograd_sees_what_is_written_over(path):
     mixed.execution = 'fused'
     weights = [torch.ones(2, dtype=torch.float64)]
     x = image(2, 6, 8).requires_grad_()
-    (first,) = mixed.forward_edges(x, weights)
+    (first,) = mixed.forward_edges(x, Mixing.of(weights))
     version = first._version
     square = first.square()
-    (second,) = mixed.forward_edges(image(2, 6, 8, seed=3), weights, [first])
+    (second,) = mixed.forward_edges(image(2, 6, 8, seed=3), Mixing.of(weights), [first])
     assert second._version > version
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         square.sum().backward()
     # and its own input
-    (held,) = mixed.forward_edges(x, weights)
-    (outer,) = mixed.forward_edges(held, weights)
-    mixed.forward_edges(image(2, 6, 8, seed=3), weights, [held])
+    (held,) = mixed.forward_edges(x, Mixing.of(weights))
+    (outer,) = mixed.forward_edges(held, Mixing.of(weights))
+    mixed.forward_edges(image(2, 6, 8, seed=3), Mixing.of(weights), [held])
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         outer.sum().backward()

@@ -20,6 +20,7 @@ from rdarts.architect.architects.first_order import first_order
 from rdarts.architect.relaxations import Relaxation
 from rdarts.models import BaseSupernet
 from rdarts.models.kernels import precision
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.registry import RELAXATIONS
 
 pytestmark = pytest.mark.usefixtures('swish')
@@ -63,13 +64,13 @@ def test_only_the_sampled_operation_runs(path, recorder):
     def ran():
         kernels = ('separable_forward', 'dense_forward', 'pool_forward', 'relu_covariance')
         return [
-            (name, len(args[3]) if name == 'separable_forward' else 1)
+            (name, len(args[2]) if name == 'separable_forward' else 1)
             for name, args in recorder.of(*kernels)
         ]
 
     names = ['sep_conv_3x3', 'nor_conv_3x3', 'max_pool_3x3', 'nor_conv_1x1', 'swish']
     mixed = make_mixed([names] * 3)
-    mixed.execution, mixed.sampled = 'fused', True
+    mixed.execution = 'fused'
     before = {n: b.clone() for n, b in mixed.named_buffers()}
     calls = []
     for copy_ in mixed.operations['swish']:
@@ -77,7 +78,7 @@ def test_only_the_sampled_operation_runs(path, recorder):
     weights = torch.zeros(3, 5, dtype=torch.float64)
     weights[0, 0], weights[1, 2], weights[2, 0] = 1.0, 1.0, 0.5
     weights.requires_grad_()
-    outs = mixed.forward_edges(image(2, 6, 8), weights.unbind(0))
+    outs = mixed.forward_edges(image(2, 6, 8), Mixing.of(weights, sampled=True))
     assert ran() == [('separable_forward', 2)] * 2 + [('pool_forward', 1)]
     assert not calls
     sum(loss_of(out) for out in outs).backward()
@@ -99,7 +100,7 @@ def test_only_the_sampled_operation_runs(path, recorder):
     weights = torch.zeros(3, 5, dtype=torch.float64)
     weights[0, 4] = 1.0
     recorder.calls.clear()
-    outs = mixed.forward_edges(image(2, 6, 8), weights.unbind(0))
+    outs = mixed.forward_edges(image(2, 6, 8), Mixing.of(weights, sampled=True))
     assert len(calls) == 1
     assert not ran()
     assert outs[0].any() and not outs[1].any() and not outs[2].any()

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rdarts.architect.architects.first_order import first_order
 from rdarts.architect.regularizers import BatchEntropyDecay
-from rdarts.models import BaseSupernet, DARTSSupernet, MixedOp
+from rdarts.models import BaseSupernet, DARTSSupernet, MixedOp, Mixing
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.registry import DISCRETIZERS, build
 
@@ -44,7 +44,7 @@ class OneCell(BaseSupernet):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(self.image_format(x))
-        nodes = self.cell([x], self.edge_weights()[self.name])
+        nodes = self.cell([x], self.mixing()[self.name])
         return self.head(torch.cat(nodes, 1).mean((2, 3)))
 
 
@@ -153,12 +153,14 @@ def test_activation_checkpointing(path, name, reentrant):
     def wrap(cell: SearchCell) -> None:
         forward = cell.forward
 
-        def checkpointed(inputs, weights):
+        def checkpointed(inputs, mixing):
             def run(*tensors):
                 calls.append(1)
                 count = len(inputs)
-                return tuple(forward(tensors[:count], tensors[count:]))
+                told = zip(mixing, map(Mixing, tensors[count:]), strict=True)
+                return tuple(forward(tensors[:count], dict(told)))
 
+            weights = [one.weights for one in mixing.values()]
             return checkpoint(run, *inputs, *weights, use_reentrant=reentrant)
 
         cell.forward = checkpointed

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rdarts.errors import UserError
-from rdarts.models import MixedOp
+from rdarts.models import MixedOp, Mixing
 from rdarts.models.kernels import standard_normal
 from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import from_edge_state_dict, to_edge_state_dict
@@ -88,17 +88,18 @@ def test_an_edge_that_has_none_only_is_zero():
 @pytest.mark.parametrize('drawn', [(1.0, 0.0), (0.0, 0.0)])
 def test_where_nothing_runs_the_zero_keeps_the_graph(execution, drawn):
     mixed = MixedOp(('none', 'nor_conv_1x1'), 2, 3, stride=2)
-    mixed.execution, mixed.sampled = execution, True
+    mixed.execution = execution
     x = torch.full((2, 2, 5, 5), float('inf'), requires_grad=True)
     weights = torch.tensor(drawn, requires_grad=True)
-    out = mixed(x, weights)
+    out = mixed(x, Mixing.of([weights], sampled=True))
     assert torch.equal(out, torch.zeros(2, 3, 3, 3))
     (out + 1).square().sum().backward()
     assert torch.equal(x.grad, torch.zeros_like(x))
     assert torch.equal(weights.grad, torch.zeros(2))
     assert all(p.grad is None for p in mixed.parameters())
     # a weight alone that learns, as in alpha's step
-    (grad,) = torch.autograd.grad(mixed(x.detach(), weights).sum(), weights)
+    out = mixed(x.detach(), Mixing.of([weights], sampled=True))
+    (grad,) = torch.autograd.grad(out.sum(), weights)
     assert torch.equal(grad, torch.zeros(2))
 
 
@@ -108,9 +109,9 @@ def test_a_mix_of_ones_own_is_not_asked_where_nothing_runs():
             return torch.stack([operation(x) for operation in operations]).sum(0)
 
     mixed = Own([('skip_connect', 'nor_conv_1x1'), ('skip_connect',)], 2)
-    mixed.sampled = True
     x = torch.ones(1, 2, 4, 4)
-    nothing, one = mixed.forward_edges(x, [torch.zeros(2), torch.ones(1)])
+    drawn = Mixing.of([torch.zeros(2), torch.ones(1)], sampled=True)
+    nothing, one = mixed.forward_edges(x, drawn)
     assert torch.equal(nothing, torch.zeros_like(x)) and torch.equal(one, x)
 
 
@@ -118,7 +119,7 @@ def test_no_weight_no_gradient_for_the_others_edge():
     torch.manual_seed(0)
     mixed = MixedOp(TWO, 2)
     x = torch.randn(2, 2, 4, 4)
-    first, _ = mixed.forward_edges(x, [torch.ones(2), torch.ones(3)])
+    first, _ = mixed.forward_edges(x, Mixing(torch.ones(5)))
     first.square().sum().backward()
     gradient = mixed.operations['sep_conv_3x3'][1].weight.grad
     assert gradient[0].any() and not gradient[1].any()
@@ -154,7 +155,7 @@ def test_noise_is_drawn_edge_by_edge():
     x = torch.randn(3, 2, 4, 4)
     weights = [torch.tensor([0.5, 2.0]), torch.tensor([3.0, 0.25]), torch.tensor([1.0])]
     torch.manual_seed(7)
-    outs = mixed.forward_edges(x, weights)
+    outs = mixed.forward_edges(x, Mixing.of(weights))
     torch.manual_seed(7)
     noises = [standard_normal(torch.empty(3, 2, 4, 4)) for _ in range(3)]
     torch.testing.assert_close(outs[0], 0.5 * noises[0] + 2 * x)

@@ -239,7 +239,7 @@ def test_a_darts_cell_against_the_reference(space, stride):
     topology = net.space.cells[kind]
     width = 4 * stride
     inputs = [torch.randn(3, width, 8, 8, dtype=torch.float64) for _ in range(2)]
-    out = torch.cat(net.cells[index](inputs, net.edge_weights()[kind]), 1)
+    out = torch.cat(net.cells[index](inputs, net.mixing()[kind]), 1)
 
     state = {
         key: value.clone().requires_grad_(value.is_floating_point())
@@ -281,7 +281,7 @@ def test_a_nas_bench_201_cell_against_the_reference():
     net = NASBench201Supernet(channels=4, cells_per_stage=1).double()
     net.arch_parameters['cell'].copy_(torch.randn(6, 5))
     x = torch.randn(3, 4, 7, 6, dtype=torch.float64)
-    (out,) = net.cells[0]([x], net.edge_weights()['cell'])
+    (out,) = net.cells[0]([x], net.mixing()['cell'])
     state = net.to_edge_state_dict()
     beta = net.arch_parameters['cell'].softmax(1)
     nodes = Reference(state).cell('cells.0', net.space.cells['cell'], [x], beta, 1, False)
@@ -324,12 +324,12 @@ def test_noise_of_a_cell_is_drawn_per_edge_from_the_generator():
     net.arch_parameters['normal'].fill_(0)
     net.arch_parameters['normal'][:, 0] = 200.0  # all weight is the noise's
     kind = net.cell_types[0]
-    weights = net.edge_weights()['normal']
+    mixing = net.mixing()['normal']
     x = [torch.randn(2, 2 * (1 + (kind == 'reduce')), 6, 6) for _ in range(2)]
     cell = net.cells[0]
     topology = net.space.cells['normal']
     torch.manual_seed(9)
-    out = torch.cat(cell(x, weights), 1)
+    out = torch.cat(cell(x, mixing), 1)
     torch.manual_seed(9)
     totals = {}
     for source in range(5):
@@ -340,5 +340,5 @@ def test_noise_of_a_cell_is_drawn_per_edge_from_the_generator():
                 totals[edge.target] = totals.get(edge.target, 0) + noise
     torch.testing.assert_close(out, torch.cat([totals[node] for node in range(2, 6)], 1))
     torch.manual_seed(9)
-    assert torch.equal(torch.cat(cell(x, weights), 1), out)
-    assert not torch.equal(torch.cat(cell(x, weights), 1), out)
+    assert torch.equal(torch.cat(cell(x, mixing), 1), out)
+    assert not torch.equal(torch.cat(cell(x, mixing), 1), out)

@@ -43,10 +43,10 @@ class OwnCNN(BaseSupernet):
         self.op3 = self.build_mixed_op(third, 2 * channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        weights = self.edge_weights()['layerwise']
-        x = self.op1(self.stem(x), weights[0])
-        x = self.op2(x, weights[1])
-        return (x + self.op3(x, weights[2]),)
+        mixing = self.mixing()['layerwise']
+        x = self.op1(self.stem(x), mixing[0])
+        x = self.op2(x, mixing[1])
+        return (x + self.op3(x, mixing[2]),)
 
 
 def search(work_dir: str, channels: int = 16, **options) -> Runner:

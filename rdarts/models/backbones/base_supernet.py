@@ -34,8 +34,8 @@ def check_sizes(**sizes: int) -> None:
 class BaseSupernet(AlphaOwner, BaseModule):
     """A network whose edges mix their candidates by alpha.
 
-    A subclass builds its mixed operations with :meth:`build_mixed_op` and reads their weights with
-    :meth:`mixing_weights` or :meth:`edge_weights` in its forward.
+    A subclass builds its mixed operations with :meth:`build_mixed_op` and reads what they are told
+    with :meth:`mixing` in its forward.
 
     Args:
         space (str | dict | SearchSpace): The search space.
@@ -136,7 +136,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
             operation_args=self.space.operation_args,
             **kwargs,
         )
-        mixed.execution, mixed.sampled = self.execution, self.relaxation.sampled
+        mixed.execution = self.execution
         return mixed
 
     def to_edge_state_dict(self) -> dict[str, Tensor]:

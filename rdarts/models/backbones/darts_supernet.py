@@ -122,7 +122,7 @@ class DARTSSupernet(BaseSupernet):
             tuple[Tensor]: One [N, out_channels, h, w]: a quarter of the input's resolution with
             the CIFAR stem, a thirty-second with the ImageNet stem.
         """
-        weights = self.edge_weights()
+        mixing = self.mixing()
         x = self.image_format(x)
         fused = self.execution == 'fused'
         if self.stem_type == 'cifar':
@@ -136,7 +136,7 @@ class DARTSSupernet(BaseSupernet):
                 inputs = [preprocess(preprocess0, first), preprocess(preprocess1, second)]
             else:
                 inputs = [preprocess0(first[0]), preprocess1(second[0])]
-            first, second = second, cell(inputs, weights[kind])
+            first, second = second, cell(inputs, mixing[kind])
             if not fused or not takes_nodes(second):
                 second = [torch.cat(second, dim=1)]
         return (second[0] if len(second) == 1 else torch.cat(second, dim=1),)

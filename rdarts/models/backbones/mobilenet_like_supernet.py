@@ -157,14 +157,14 @@ class MobileNetLikeSupernet(BaseSupernet):
         """
         if self.training:
             self._check_costs(shape=list(x.shape[1:]))
-        weights = self.edge_weights()['layerwise']
+        mixing = self.mixing()['layerwise'].values()
         x = self.stem(self.image_format(x))
-        for layer, beta in zip(self.layers, weights, strict=True):
+        for layer, own in zip(self.layers, mixing, strict=True):
             if self.checkpoint and self.training:
                 contexts = partial(_contexts, layer)
-                x = recompute(layer, x, beta, use_reentrant=False, context_fn=contexts)
+                x = recompute(layer, x, own, use_reentrant=False, context_fn=contexts)
             else:
-                x = layer(x, beta)
+                x = layer(x, own)
         return (self.last(x),)
 
     def _check_costs(self, **actual: Any) -> None:

@@ -110,8 +110,8 @@ class NASBench201Supernet(BaseSupernet):
         Returns:
             tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)].
         """
-        weights = self.edge_weights()[self.cell_type]
+        mixing = self.mixing()[self.cell_type]
         x = self.stem(self.image_format(x))
         for cell in self.cells:
-            x = cell([x], weights)[0] if isinstance(cell, SearchCell) else cell(x)
+            x = cell([x], mixing)[0] if isinstance(cell, SearchCell) else cell(x)
         return (self.lastact(x),)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
 from rdarts.models.backbones.base_supernet import BaseSupernet
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.search_spaces import CellTopology
 
 
@@ -46,14 +47,17 @@ class SearchCell(nn.Module):
                 track_running_stats=track_running_stats,
                 labels=[f'{edge.source}_{edge.target}' for edge in edges],
             )
-        self._leaving = [topology.edges_from(node) for node in range(topology.num_nodes)]
+        self._targets = {
+            node: [topology.edges[i].target for i in topology.edges_from(int(node))]
+            for node in self.mixed
+        }
 
-    def forward(self, inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, inputs: Sequence[Tensor], mixing: Mapping[int, Mixing]) -> list[Tensor]:
         """Run the cell.
 
         Args:
             inputs (Sequence[Tensor]): The input nodes, each [N, C, H, W].
-            weights (Sequence[Tensor]): One [candidates] for each edge.
+            mixing (dict[int, Mixing]): Of the edges that leave each node.
 
         Returns:
             list[Tensor]: The last node, or all nodes that are no inputs (whose concatenation is
@@ -62,13 +66,9 @@ class SearchCell(nn.Module):
         topology = self.topology
         nodes: list[Tensor | None] = [*inputs]
         nodes += [None] * (topology.num_nodes - len(inputs))
-        for node, leaving in enumerate(self._leaving):
-            if not leaving:
-                continue
-            targets = [topology.edges[i].target for i in leaving]
-            outputs = self.mixed[str(node)].forward_edges(
-                nodes[node], [weights[i] for i in leaving], [nodes[t] for t in targets]
-            )
+        for key, mixed in self.mixed.items():
+            node, targets = int(key), self._targets[key]
+            outputs = mixed.forward_edges(nodes[node], mixing[node], [nodes[t] for t in targets])
             for target, output in zip(targets, outputs, strict=True):
                 nodes[target] = output
         if topology.output == 'last':

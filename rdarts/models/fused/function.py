@@ -40,6 +40,7 @@ from rdarts.utils.logging import tell_once
 
 if TYPE_CHECKING:
     from rdarts.models.mixed_ops.mixed_op import MixedOp
+    from rdarts.models.mixed_ops.mixing import Mixing
 
 
 class _Fused(torch.autograd.Function):
@@ -206,24 +207,22 @@ def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor
 def fused(
     mixed: MixedOp,
     x: Tensor,
-    weights: Sequence[Tensor],
+    mixing: Mixing,
     into: Sequence[Tensor | None] | None = None,
-    active: Sequence[Sequence[int]] | None = None,
 ) -> list[Tensor]:
     """Mix the candidates of all edges that leave one node.
 
     Args:
         mixed (MixedOp): The edges' operations.
         x (Tensor): [N, C, H, W]. Taken to channels_last memory format where it is not.
-        weights (Sequence[Tensor]): One [candidates] for each edge.
+        mixing (Mixing): Of all edges.
         into (Sequence[Tensor | None], optional): What each edge's result is added to, in place
             where memory allows it.
-        active (Sequence[Sequence[int]], optional): The candidates of each edge that run.
-            Defaults to all.
 
     Returns:
         list[Tensor]: One [N, out_channels, ceil(H / stride), ceil(W / stride)] for each edge.
     """
+    betas, active = mixing
     if active is None:
         if mixed.plan is None:
             mixed.plan = Plan(mixed)
@@ -233,7 +232,6 @@ def fused(
     if plan.unfused:
         tell_once(f'fused runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
     into = [None] * plan.num_edges if into is None else list(into)
-    betas = torch.cat(list(weights))
     dtype = precision.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with torch.autocast(x.device.type, enabled=False):

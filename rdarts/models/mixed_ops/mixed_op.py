@@ -12,6 +12,7 @@ from rdarts.models.fused.candidates.base import find_candidate
 from rdarts.models.fused.function import fused
 from rdarts.models.fused.plan import Plan
 from rdarts.models.layers import EdgeCopies, EdgeFunction, StackedLayers
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.operations import build_operation, zero
 from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
@@ -40,16 +41,12 @@ class MixedOp(nn.Module):
     Attributes:
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges together. A
             supernet sets it.
-        sampled (bool): Whether only the candidates whose weight is not 0 run, as methods want
-            that sample; an edge of zeros gives zeros. A supernet sets it to its relaxation's
-            ``sampled``.
 
     Raises:
         UserError: There is no candidate, one is not known, or an edge names one twice.
     """
 
     execution = 'plain'
-    sampled = False
 
     def __init__(
         self,
@@ -96,53 +93,52 @@ class MixedOp(nn.Module):
             name: find_candidate(operation) for name, operation in self.operations.items()
         }
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mixing: Tensor | Mixing) -> Tensor:
         """Mix the candidates of a lone edge.
 
         Args:
             x (Tensor): [N, in_channels, H, W].
-            weights (Tensor): Mixing weights beta, [candidates].
+            mixing (Tensor | Mixing): Mixing weights beta, [candidates], of candidates that all
+                run; or which of them run as well.
 
         Returns:
             Tensor: [N, out_channels, H / stride, W / stride].
         """
         if len(self.candidates) != 1:
             raise ValueError(f'{len(self.candidates)} edges: call forward_edges instead')
-        return self.forward_edges(x, [weights])[0]
+        mixing = mixing if isinstance(mixing, Mixing) else Mixing(mixing)
+        return self.forward_edges(x, mixing)[0]
 
     def forward_edges(
-        self,
-        x: Tensor,
-        weights: Sequence[Tensor],
-        into: Sequence[Tensor | None] | None = None,
+        self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
     ) -> list[Tensor]:
         """Mix the candidates of every edge.
 
+        An edge on which no candidate runs gives zeros.
+
         Args:
             x (Tensor): What the edges read, [N, in_channels, H, W].
-            weights (Sequence[Tensor]): One [candidates] for each edge.
+            mixing (Mixing): Of all edges.
             into (Sequence[Tensor | None], optional): What each edge's result is added to; it may
                 be written over. Defaults to nothing.
 
         Returns:
             list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
         """
-        active = None
-        if self.sampled:
-            values = [beta.tolist() for beta in weights]
-            active = [[k for k, value in enumerate(row) if value] for row in values]
         if self.execution == 'fused':
             if type(self).mix is MixedOp.mix:
-                return fused(self, x, weights, into, active)
+                return fused(self, x, mixing, into)
             tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
         bound = {name: operation.unbind() for name, operation in self.operations.items()}
+        betas = mixing.by_edge([len(slots) for slots in self.slots])
         mixed = []
-        for edge, (beta, slots) in enumerate(zip(weights, self.slots, strict=True)):
-            if active is not None:
-                if not active[edge]:
+        for edge, (beta, slots) in enumerate(zip(betas, self.slots, strict=True)):
+            if mixing.active is not None:
+                active = mixing.active[edge]
+                if not active:
                     mixed.append(self._nothing(x, beta))
                     continue
-                beta, slots = beta[active[edge]], [slots[k] for k in active[edge]]
+                beta, slots = beta[active], [slots[k] for k in active]
             operations = [bound[name][row] for name, row in slots]
             mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
         if into is None:
