@@ -313,11 +313,12 @@ def write_small_search(
     """
     configs = TOOLS.parent / 'configs'
     base = [str(configs / 'search' / 'rdarts_nb201_digits.py')]
-    backbone, features = dict(channels=2), 8
+    # not timed, so that two runs are the same in every bit
+    backbone, features = dict(channels=2, execution='fused'), 8
     if space != 'nas_bench_201':
         parts = ('models/darts_supernet', 'datasets/digits', 'schedules/search_d0')
         base = [str(configs / '_base_' / f'{p}.py') for p in (*parts, 'search_runtime')]
-        backbone, features = dict(channels=2, num_cells=3, space=space), 32
+        backbone, features = dict(backbone, num_cells=3, space=space), 32
         architect = dict(type='rdarts.BERArchitectHook', lambda_=1, **(architect or {}))
     if relaxation is not None:
         backbone['relaxation'] = relaxation
@@ -400,6 +401,7 @@ def digits_config(work_dir: Path, options: dict[str, Any] | None = None, images:
 
     shrunken = {
         'model.backbone.channels': 2,
+        'model.backbone.execution': 'fused',
         'model.head.in_channels': 8,
         'train_cfg.max_epochs': 1,
     }

@@ -9,6 +9,7 @@ default_hooks = dict(
         # `default_hooks.architect.lambda_` is its factor
         regularizers=dict(ber=dict(type='rdarts.BatchEntropyDecay', lambda_=0)),
     ),
+    execution=dict(type='rdarts.ExecutionHook'),
     genotype=dict(type='rdarts.GenotypeHook'),
     alpha_statistics=dict(type='rdarts.AlphaStatisticsHook'),
     search_log=dict(type='rdarts.SearchLogHook', interval=10),

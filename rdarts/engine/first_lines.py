@@ -151,6 +151,8 @@ def _network(model: Any, backbone: Any) -> Iterator[tuple[str, str]]:
     text = f'{name}, {size:,} parameters'
     if alphas:
         text += f' and {plural(alphas, "alpha")}, execution {backbone.execution}'
+        if backbone.execution == 'auto':
+            text += ' (decided in the first iteration)'
     yield 'network', text
     space = getattr(backbone, 'space', None)
     if alphas:

@@ -3,6 +3,7 @@
 from rdarts.hooks.alpha_statistics import AlphaStatisticsHook
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 from rdarts.hooks.drop_path import DropPathHook
+from rdarts.hooks.execution import ExecutionHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.image_check import ImageCheckHook
 from rdarts.hooks.report import ReportHook
@@ -20,6 +21,7 @@ __all__ = [
     'CollapseHook',
     'ConvergenceHook',
     'DropPathHook',
+    'ExecutionHook',
     'GenotypeHook',
     'ImageCheckHook',
     'ReportHook',

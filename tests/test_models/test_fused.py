@@ -281,12 +281,12 @@ def test_a_subclass_that_mixes_as_usual_is_fused(path, told, recorder):
 
 @pytest.mark.parametrize('execution', ['together', 'PLAIN', None, 1])
 def test_an_unknown_execution(execution):
-    message = r"execution must be one of \('plain', 'fused'\), but is "
+    message = r"execution must be one of \('auto', 'plain', 'fused'\), but is "
     with pytest.raises(UserError, match=message) as error:
         NASBench201Supernet(channels=2, cells_per_stage=1, execution=execution)
     assert '\n' not in str(error.value)
     net = NASBench201Supernet(channels=2, cells_per_stage=1)
-    assert net.execution == 'fused'
+    assert net.execution == 'auto' and net.runs_fused
     with pytest.raises(UserError, match=message):
         net.execution = execution
-    assert net.execution == 'fused'
+    assert net.execution == 'auto' and net.runs_fused

@@ -25,7 +25,7 @@ from rdarts.search_spaces.as_data import from_data, to_data
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'docs' / 'en' / 'examples' / 'three_nodes'
-SMALL = ['model.backbone.channels=4', 'train_cfg.max_epochs=1']
+SMALL = ['model.backbone.channels=4', 'model.backbone.execution=fused', 'train_cfg.max_epochs=1']
 CELL = '|dil_conv_3x3~0|+|none~0|skip_connect~1|'
 
 

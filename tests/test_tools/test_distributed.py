@@ -163,6 +163,16 @@ def test_sampled_operations_on_two_ranks(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_rank_decides_on_the_execution(tmp_path):
+    small = write_small_search(tmp_path, dict(type='ClockOfRank'), **SMALL)
+    options = ['train_cfg.max_epochs=1', 'model.backbone.execution=auto']
+    for done in train_on_two(small, tmp_path / 'run', '--cfg-options', *options):
+        assert done.code == 0, done.err
+    for rank in range(2):
+        assert (tmp_path / 'run' / f'execution_{rank}.txt').read_text() == 'plain'
+
+
+@pytest.mark.slow
 def test_ranks_that_draw_apart(tmp_path):
     relaxation = dict(type='HardDraw', apart=4)
     small = write_small_search(tmp_path, **SMALL, relaxation=relaxation)

@@ -15,7 +15,7 @@ model = dict(
         checkpoint=False,
         relaxation=dict(type='rdarts.Softmax'),
         mixed_op=dict(type='rdarts.MixedOp'),
-        execution='fused',
+        execution='auto',
         alpha_std=1e-3,
     ),
     neck=dict(type='GlobalAveragePooling'),

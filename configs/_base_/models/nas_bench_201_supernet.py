@@ -12,7 +12,7 @@ model = dict(
         track_running_stats=True,
         relaxation=dict(type='rdarts.Softmax'),
         mixed_op=dict(type='rdarts.MixedOp'),
-        execution='fused',
+        execution='auto',
         alpha_std=1e-3,
     ),
     neck=dict(type='GlobalAveragePooling'),

@@ -13,11 +13,12 @@ from torch import Tensor
 from rdarts.configuration.declarations import Among, Component, NotNegative
 from rdarts.errors import UserError
 from rdarts.models.alpha import AlphaOwner
+from rdarts.models.kernels import declined_by_native
 from rdarts.models.mixed_ops.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
 from rdarts.registry import MIXED_OPS, build
 from rdarts.search_spaces import SpaceSpec
 
-EXECUTIONS = ('plain', 'fused')
+EXECUTIONS = ('auto', 'plain', 'fused')
 
 
 def check_sizes(**sizes: int) -> None:
@@ -42,8 +43,10 @@ class BaseSupernet(AlphaOwner, BaseModule):
         relaxation (str | dict): From alpha to mixing weights. Defaults to ``'Softmax'``.
         mixed_op (str | dict): The mutable of every edge. Defaults to ``'rdarts.MixedOp'``.
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges that leave a
-            node together, with the same numbers in less time and memory. May be changed at any
-            time. Defaults to ``'fused'``.
+            node together, with the same numbers in less time and memory where native kernels take
+            the images. ``'auto'`` runs fused too, until
+            :class:`~rdarts.hooks.execution.ExecutionHook` has set the quicker one. May be changed
+            at any time. Defaults to ``'auto'``.
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
@@ -60,7 +63,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
         space: SpaceSpec,
         relaxation: Annotated[str | Mapping[str, Any], Component('RELAXATIONS')] = 'rdarts.Softmax',
         mixed_op: Annotated[str | Mapping[str, Any], Component('MIXED_OPS')] = 'rdarts.MixedOp',
-        execution: Annotated[str, Among(EXECUTIONS)] = 'fused',
+        execution: Annotated[str, Among(EXECUTIONS)] = 'auto',
         alpha_std: NotNegative = 1e-3,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -99,7 +102,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
 
     @property
     def execution(self) -> str:
-        """How edges run; setting it applies to every mixed operation inside."""
+        """How edges run, as asked; setting it applies to every mixed operation inside."""
         return self._execution
 
     @execution.setter
@@ -109,11 +112,30 @@ class BaseSupernet(AlphaOwner, BaseModule):
         self._execution = execution
         for module in self.modules():
             if isinstance(module, MixedOp):
-                module.execution = execution
+                module.execution = 'fused' if self.runs_fused else 'plain'
+
+    @property
+    def runs_fused(self) -> bool:
+        """Whether all edges that leave a node run together."""
+        return self._execution != 'plain'
+
+    def native_kernel_reasons(self, dtype: torch.dtype) -> list[str]:
+        """Why fused execution has no native kernels for some mixed operation; empty where it has.
+
+        Args:
+            dtype (torch.dtype): What images are computed in.
+        """
+        device = next(iter(self.arch_parameters.values())).device
+        reasons: dict[str, None] = {}
+        for module in self.modules():
+            if isinstance(module, MixedOp):
+                channels = (module.in_channels, module.out_channels)
+                reasons.update(dict.fromkeys(declined_by_native(device, dtype, *channels)))
+        return list(reasons)
 
     def image_format(self, x: Tensor) -> Tensor:
         """The image in the memory format that the execution wants, [N, C, H, W]."""
-        if self.execution == 'fused':
+        if self.runs_fused:
             return x.contiguous(memory_format=torch.channels_last)
         return x
 
@@ -136,7 +158,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
             operation_args=self.space.operation_args,
             **kwargs,
         )
-        mixed.execution = self.execution
+        mixed.execution = 'fused' if self.runs_fused else 'plain'
         return mixed
 
     def to_edge_state_dict(self) -> dict[str, Tensor]:

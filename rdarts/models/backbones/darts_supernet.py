@@ -124,7 +124,7 @@ class DARTSSupernet(BaseSupernet):
         """
         mixing = self.mixing()
         x = self.image_format(x)
-        fused = self.execution == 'fused'
+        fused = self.runs_fused
         if self.stem_type == 'cifar':
             first = second = [self.stem(x)]
         else:

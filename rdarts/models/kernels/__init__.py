@@ -4,6 +4,7 @@ from rdarts.models.kernels.backends import (
     Backend,
     Conv,
     choose_backend,
+    declined_by_native,
     use_backend,
 )
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
@@ -13,6 +14,7 @@ __all__ = [
     'Backend',
     'Conv',
     'choose_backend',
+    'declined_by_native',
     'standard_normal',
     'to_nchw',
     'to_nhwc',

@@ -65,7 +65,7 @@ class MixedOp(nn.Module):
         edges = [candidates] if isinstance(candidates[0], str) else candidates
         self.candidates = tuple(tuple(names) for names in edges)
         self.labels = tuple(labels or (str(i) for i in range(len(self.candidates))))
-        self.out_channels = out_channels or in_channels
+        self.in_channels, self.out_channels = in_channels, out_channels or in_channels
         self.stride = stride
         self.plan: Plan | None = None
         count: dict[str, int] = {}

@@ -4,9 +4,19 @@ from rdarts.models.kernels.backends.base import Backend, Conv
 from rdarts.models.kernels.backends.choose import (
     BACKENDS,
     choose_backend,
+    declined_by_native,
     get_backend,
     has_cpp,
     use_backend,
 )
 
-__all__ = ['BACKENDS', 'Backend', 'Conv', 'choose_backend', 'get_backend', 'has_cpp', 'use_backend']
+__all__ = [
+    'BACKENDS',
+    'Backend',
+    'Conv',
+    'choose_backend',
+    'declined_by_native',
+    'get_backend',
+    'has_cpp',
+    'use_backend',
+]

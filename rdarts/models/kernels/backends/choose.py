@@ -55,6 +55,18 @@ def choose_backend(
     return backend
 
 
+def declined_by_native(device: torch.device, dtype: torch.dtype, *channels: int) -> list[str]:
+    """Why no back end but PyTorch's takes images of this kind; empty where one does.
+
+    Args:
+        device, dtype, *channels: See :func:`choose_backend`.
+    """
+    if choose_backend(device, dtype, *channels).name != 'torch':
+        return []
+    reasons = _chosen.get((device, dtype, channels), (None, []))[1]
+    return reasons or ['none is wanted, by RDARTS_NATIVE=0 or on this system']
+
+
 @contextmanager
 def use_backend(backend: str | Backend) -> Iterator[Backend]:
     """Within, nodes take this back end where it takes their images; for tests and comparisons.

@@ -1,0 +1,132 @@
+"""Which execution a search takes that leaves it open."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import digits_runner
+
+from rdarts.errors import UserError
+from rdarts.hooks import ExecutionHook
+from rdarts.hooks.execution import choose_execution
+from rdarts.models.kernels.backends import has_cpp
+from rdarts.utils.random_state import get_random_state
+
+AUTO = {'model.backbone.execution': 'auto'}
+NATIVE = {**AUTO, 'model.backbone.channels': 8, 'model.head.in_channels': 32}
+
+
+def clock_of(plain: float, fused: float):
+    """A clock by which an iteration of each takes so long; they take turns."""
+    now = itertools.accumulate(itertools.cycle((0.0, plain, 0.0, fused)))
+    return lambda: next(now)
+
+
+def first_batch(runner):
+    return next(iter(runner.build_dataloader(copy.deepcopy(runner.cfg.train_dataloader))))
+
+
+def flat(value):
+    if isinstance(value, dict):
+        return [leaf for item in value.values() for leaf in flat(item)]
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flat(item)]
+    return [value]
+
+
+@pytest.mark.parametrize(('seconds', 'expected'), [((2.0, 3.0), 'plain'), ((3.0, 2.0), 'fused')])
+def test_the_quicker_is_taken_and_nothing_of_the_search_is_spent(tmp_path, seconds, expected):
+    runner = digits_runner(tmp_path, AUTO)
+    model = runner.model
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    batch = first_batch(runner)
+    given, state = copy.deepcopy(batch), copy.deepcopy(model.state_dict())
+    before = get_random_state()
+    found, why = choose_execution(model, model.backbone, batch, wrapper, clock_of(*seconds))
+    assert found == expected
+    line = f'plain {seconds[0]:g} s an iteration, fused {seconds[1]:g} s an iteration (native '
+    assert why.startswith(f'{line}kernels decline: ')
+    if has_cpp():
+        assert why.endswith(': 2 channels are no multiple of 8)')
+    for one, other in zip(flat(get_random_state()), flat(before), strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    assert torch.equal(batch['inputs'], given['inputs'])
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+    assert all(p.grad is None for p in model.parameters())
+    assert model.backbone.execution == 'auto' and model.backbone.phase == 'weights'
+    assert not any(a.requires_grad for a in model.backbone.arch_parameters.values())
+
+
+@pytest.mark.skipif(not has_cpp(), reason='there are no native kernels here')
+def test_where_native_kernels_fit_nothing_is_timed(tmp_path):
+    runner = digits_runner(tmp_path, NATIVE)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    args = (runner.model, runner.model.backbone, None, wrapper)
+    assert choose_execution(*args) == ('fused', 'native kernels take every node')
+
+
+def test_what_does_not_fit_into_memory_is_not_taken(tmp_path, monkeypatch):
+    runner = digits_runner(tmp_path, AUTO)
+    supernet = type(runner.model.backbone)
+    forward = supernet.forward
+
+    def narrow(self, x):
+        if self.execution == 'plain':
+            raise torch.OutOfMemoryError('CUDA out of memory')
+        return forward(self, x)
+
+    monkeypatch.setattr(supernet, 'forward', narrow)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    args = (runner.model, runner.model.backbone, first_batch(runner), wrapper)
+    found, why = choose_execution(*args)
+    assert found == 'fused' and why.startswith('plain out of memory, fused ')
+
+
+def run(work_dir, options, clock, monkeypatch, **keys) -> tuple[str, list[str]]:
+    """Search: the execution at its end, and what the logs say of it."""
+    monkeypatch.setattr(ExecutionHook, 'clock', staticmethod(clock))
+    runner = digits_runner(work_dir, {**AUTO, **options}, **keys)
+    runner.train()
+    lines = [
+        line.partition('INFO - ')[2]
+        for log in sorted(work_dir.rglob('*.log'))
+        for line in log.read_text().splitlines()
+        if 'INFO - execution ' in line
+    ]
+    return runner.model.backbone.execution, lines
+
+
+def last(work_dir: Path) -> Path:
+    return Path((work_dir / 'last_checkpoint').read_text().strip())
+
+
+def test_a_resumed_run_keeps_the_choice(tmp_path, monkeypatch):
+    choice, lines = run(tmp_path, {}, clock_of(1, 2), monkeypatch)
+    assert choice == 'plain'
+    assert len(lines) == 1
+    assert lines[0].startswith('execution plain: plain 1 s an iteration, fused 2 s an iteration (')
+    assert torch.load(last(tmp_path), weights_only=True)['execution'] == 'plain'
+    longer = {'train_cfg.max_epochs': 2}
+    assert run(tmp_path, longer, clock_of(2, 1), monkeypatch, resume=True) == ('plain', lines)
+    own = {'train_cfg.max_epochs': 3, 'model.backbone.execution': 'fused'}
+    assert run(tmp_path, own, clock_of(1, 2), monkeypatch, resume=True) == ('fused', lines)
+
+
+def test_runs_that_must_not_differ_are_not_timed(tmp_path, monkeypatch):
+    options = {'randomness.deterministic': True}
+    choice, lines = run(tmp_path, options, clock_of(1, 2), monkeypatch)
+    assert choice == 'fused'
+    assert lines == ['execution fused: not timed, as randomness.deterministic is set']
+
+
+def test_a_checkpoint_of_no_execution_is_refused(tmp_path, monkeypatch):
+    run(tmp_path, {}, clock_of(1, 2), monkeypatch)
+    checkpoint = torch.load(last(tmp_path), weights_only=True)
+    torch.save({**checkpoint, 'execution': 'quick'}, last(tmp_path))
+    longer = {'train_cfg.max_epochs': 2}
+    with pytest.raises(UserError, match=r"execution is 'quick', but must be 'auto' or 'plain' or"):
+        run(tmp_path, longer, clock_of(1, 2), monkeypatch, resume=True)
