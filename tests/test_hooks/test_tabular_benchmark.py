@@ -136,5 +136,5 @@ def test_the_real_table(tmp_path, data_root):
 
 
 def test_the_table_knows_no_text_that_is_no_cell(table):
-    with pytest.raises(UserError, match='nodes instead of 3'):
+    with pytest.raises(UserError, match='has 1 node instead of 3'):
         NASBench201(table).query('|none~0|')
