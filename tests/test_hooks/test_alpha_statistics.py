@@ -116,6 +116,7 @@ def test_extreme_alphas():
     assert found['kinds']['parameter_free']['weight'] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_the_hook_logs_them_and_leaves_alpha_alone(tmp_path):
     class SetAlpha(Hook):
         priority = 'ABOVE_NORMAL'

@@ -374,6 +374,7 @@ def test_lambda_is_the_factor_of_the_regularizer_ber(kind):
     assert hook.architect.regularizers['ber'].lambda_.at(0) == -0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', [1, 2])
 def test_lambda_adds_ber_to_any_method(tmp_path, order):
     ends = []

@@ -41,6 +41,7 @@ def test_it_is_rewritten_every_epoch(tmp_path, monkeypatch):
     assert not list(tmp_path.glob('.report*'))
 
 
+@pytest.mark.slow
 def test_a_search_whose_report_cannot_be_made_goes_on(tmp_path):
     options = {**HOOK, 'default_hooks.alpha_statistics': None, 'train_cfg.max_epochs': 2}
     digits_runner(tmp_path, options).train()

@@ -149,6 +149,7 @@ def test_operations_beside_a_config(project):
     assert ' and 6 alphas' in done.out
 
 
+@pytest.mark.slow
 def test_the_cnn_of_ones_own_is_searched(project):
     path = ROOT / 'docs' / 'en' / 'examples' / 'own_cnn.py'
     spec = importlib.util.spec_from_file_location('own_cnn', path)
