@@ -138,7 +138,7 @@ def test_only_the_first_rank_writes(tmp_path, monkeypatch):
 def test_a_darts_space_has_its_own_rule(tmp_path):
     base = Config.fromfile(TOOLS.parent / 'configs/_base_/models/darts_supernet.py')
     model = base.model
-    model.backbone.update(channels=2, num_cells=3)
+    model.backbone.update(channels=2, num_cells=3, execution='fused')
     model.head.update(in_channels=32, num_classes=10)
     digits_runner(tmp_path, model=model).train()
     genotype = load_genotype(tmp_path / 'genotype.json', 'darts')

@@ -447,7 +447,7 @@ def model_of(space: str) -> Config:
             space=SMALL, stem='cifar', stem_channels=4, first_channels=4, last_channels=16
         )
         model.head.update(in_channels=16, num_classes=10)
-    model.backbone.alpha_std = 1.0
+    model.backbone.update(alpha_std=1.0, execution='fused')
     return model
 
 
