@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
-from rdarts.engine.first_lines import align, can_recompute
+from rdarts.engine.first_lines import align, alpha_owner, can_recompute, num_alphas
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.runner import build_runner
 from rdarts.errors import Interrupted
@@ -192,8 +192,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
         batch = next(iter(runner.train_dataloader))
         image = model.data_preprocessor(batch, False)['inputs'][0]
         macs = count_macs(model, image)
-    alpha = getattr(getattr(model, 'backbone', None), 'arch_parameters', {})
-    alphas = sum(p.numel() for p in alpha.values())
+    alphas = num_alphas(alpha_owner(model))
     mean = (rest * at_rest + (max_epochs - rest) * train) / max_epochs if rest else train
     expected = plan.seconds(mean, validation, epoch_end)
     result = dict(

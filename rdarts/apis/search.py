@@ -61,7 +61,8 @@ def search(
         lambda_ (float, optional): Of BER, which any method can have. Defaults to that of the
             method's config in this space.
         seed (int): Of everything random. Equal seeds give equal searches where the execution is not
-            timed: on a CPU with ``channels`` a multiple of 8, or with ``execution`` set. Defaults to 0.
+            timed: on a CPU with ``channels`` a multiple of 8, or with ``execution`` set. Defaults
+            to 0.
         device (str | torch.device, optional): Defaults to a GPU where there is one.
         work_dir (str | PathLike, optional): Where log, checkpoints and genotypes go. Defaults to a
             temporary folder, which is deleted.

@@ -6,18 +6,22 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch import nn
 
 from rdarts.configuration.notes import note_lines
 from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
 from rdarts.utils.commands import short_path
 from rdarts.utils.wording import plural
+
+if TYPE_CHECKING:
+    from rdarts.models.alpha import AlphaOwner
 
 
 class FirstLinesHook(Hook):
@@ -49,24 +53,37 @@ def first_lines(runner) -> str:
         runner (Runner): A runner whose training is about to begin.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    backbone = getattr(model, 'backbone', None)
+    owner = alpha_owner(model)
     architect = _architect(runner)
     lines = [
         ('data', _data(runner)),
         ('images', _images(runner, architect)),
-        *_network(model, backbone),
-        *_method(backbone, architect),
+        *_network(model, owner),
+        *_method(owner, architect),
         ('epochs', _epochs(runner)),
         ('device', _device(model)),
         ('threads', machine.threads_line(torch.get_num_threads())),
     ]
     lines.append(('memory', memory.memory_line()))
-    warning = memory.tight_memory(known_peak_mb(runner.work_dir), can_recompute(backbone))
+    recomputes = can_recompute(getattr(model, 'backbone', None))
+    warning = memory.tight_memory(known_peak_mb(runner.work_dir), recomputes)
     if warning:
         lines.append(('', warning))
     lines.append(('writes to', short_path(runner.work_dir)))
     lines += note_lines(runner.cfg)
     return align(lines)
+
+
+def alpha_owner(model: nn.Module) -> AlphaOwner | None:
+    """What owns alpha in a model without a wrapper; None of a network that is not searched."""
+    from rdarts.models.alpha import AlphaOwner  # with all models, mmpretrain's among them
+
+    return next((module for module in model.modules() if isinstance(module, AlphaOwner)), None)
+
+
+def num_alphas(owner: AlphaOwner | None) -> int:
+    """How many numbers are alpha."""
+    return 0 if owner is None else sum(p.numel() for p in owner.arch_parameters.values())
 
 
 def known_peak_mb(work_dir: str | os.PathLike[str]) -> float:
@@ -144,18 +161,20 @@ def _batch_size(loader: Any) -> int:
     return loader.batch_size or loader.batch_sampler.batch_size
 
 
-def _network(model: Any, backbone: Any) -> Iterator[tuple[str, str]]:
-    alphas = sum(p.numel() for p in getattr(backbone, 'arch_parameters', {}).values())
+def _network(model: nn.Module, owner: AlphaOwner | None) -> Iterator[tuple[str, str]]:
+    alphas = num_alphas(owner)
+    backbone = getattr(model, 'backbone', None)
     size = sum(p.numel() for p in model.parameters()) - alphas
-    name = type(backbone or model).__name__
-    text = f'{name}, {size:,} parameters'
+    text = f'{type(backbone or model).__name__}, {size:,} parameters'
     if alphas:
-        text += f' and {plural(alphas, "alpha")}, execution {backbone.execution}'
-        if backbone.execution == 'auto':
+        text += f' and {plural(alphas, "alpha")}'
+        execution = getattr(owner, 'execution', None)  # a supernet has one
+        text += '' if execution is None else f', execution {execution}'
+        if execution == 'auto':
             text += ' (decided in the first iteration)'
     yield 'network', text
-    space = getattr(backbone, 'space', None)
     if alphas:
+        space = owner.space
         edges = sum(len(topology.edges) for topology in space.cells.values())
         cells = ', '.join(space.cells)
         yield 'space', f'{space.name}: {plural(edges, "edge")} ({cells})'
@@ -164,7 +183,7 @@ def _network(model: Any, backbone: Any) -> Iterator[tuple[str, str]]:
         yield 'genotype', short_form(genotype)
 
 
-def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
+def _method(owner: AlphaOwner | None, architect: Any) -> Iterator[tuple[str, str]]:
     if architect is None:
         return
     parts = [type(architect).__name__]
@@ -174,7 +193,7 @@ def _method(backbone: Any, architect: Any) -> Iterator[tuple[str, str]]:
         for name, regularizer in plain.regularizers.items():
             if not regularizer.lambda_.is_zero:
                 parts.append(f'{name} x {_schedule(regularizer.lambda_)}')
-    relaxation = type(getattr(backbone, 'relaxation', None)).__name__
+    relaxation = type(getattr(owner, 'relaxation', None)).__name__
     if relaxation not in ('NoneType', 'Softmax'):
         parts.append(relaxation)
     rest = getattr(architect, 'start_epoch', 0)

@@ -7,12 +7,17 @@ import logging
 import re
 
 import pytest
-from helpers import TOOLS, digits_runner, log_text
+from helpers import TOOLS, digits_config, digits_runner, log_text
+from test_engine.alpha_owners import KINDS, SPACE, model_with
 
+from rdarts.apis.dry_run import dry_run
 from rdarts.configuration.load import load_config, set_genotype
 from rdarts.configuration.notes import add_note
 from rdarts.engine.first_lines import align
 from rdarts.engine.runner import build_runner
+from rdarts.genotypes import load_genotype
+from rdarts.models import find_alpha_owner
+from rdarts.results.search_run import read_search_log
 from rdarts.utils.commands import short_path
 from rdarts.utils.logging import quiet_log
 
@@ -53,6 +58,32 @@ def test_a_search_says_what_it_computes(tmp_path):
     assert re.fullmatch(r'.* - INFO - The search \w+ begins', head)
     # once, however many epochs and checkpoints
     assert 'Exp name' not in text and 'Loads checkpoint by' not in text
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_search_whose_alpha_is_no_supernet_s(tmp_path, kind):
+    with model_with(kind) as model:
+        runner = digits_runner(tmp_path, model=model)
+        (before,) = [a.clone() for a in find_alpha_owner(runner.model).arch_parameters.values()]
+        runner.train()
+    (alpha,) = find_alpha_owner(runner.model).arch_parameters.values()
+    assert alpha.shape == (1, 2) and (alpha != before).all()
+    found = block(log_text(tmp_path))
+    size = sum(p.numel() for p in runner.model.parameters()) - 2
+    assert found['network'] == f'{kind.__name__}, {size:,} parameters and 2 alphas'
+    assert found['space'] == 'one: 1 edge (layerwise)'
+    assert len(load_genotype(tmp_path, SPACE).layers) == 1
+    (row,) = read_search_log(tmp_path, 'epoch')
+    assert len(row['weights']['layerwise']) == 1 and 'execution' not in row
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_dry_run_counts_alpha_wherever_it_is(tmp_path, kind):
+    cfg = digits_config(tmp_path)
+    with model_with(kind) as model:
+        cfg.model = model
+        found = dry_run(cfg)
+    assert found['alphas'] == 2 and found['parameters'] == 8 * (3 + 27) + 16 + 90
 
 
 def test_a_retraining_and_what_was_filled_in(tmp_path):
