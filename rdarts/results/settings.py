@@ -20,8 +20,8 @@ NO_SETTINGS = frozenset((
 ))  # fmt: skip
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 WATCHING = frozenset((
-    'AlphaStatisticsHook', 'AtomicCheckpointHook', 'IterTimerHook', 'LoggerHook', 'ReportHook',
-    'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook', 'TimeToGoHook',
+    'AlphaStatisticsHook', 'AtomicCheckpointHook', 'ExecutionHook', 'IterTimerHook', 'LoggerHook',
+    'ReportHook', 'SearchLogHook', 'SplitRecordHook', 'TabularBenchmarkHook', 'TimeToGoHook',
 ))  # fmt: skip
 STOPPING = ('CollapseHook', 'ConvergenceHook')  # if they are told to
 ARCHITECTS = ('ArchitectHook', 'BERArchitectHook')
@@ -64,6 +64,7 @@ def _settings(run: SearchRun) -> tuple[str, str]:
     hooks = map(_of_hook, custom if isinstance(custom, list) else [custom])
     config['custom_hooks'] = [hook for hook in hooks if hook]
     model = config['model'] = _less(config.get('model'))
+    model['backbone'] = _less(model.get('backbone'), 'execution')
     data = [config.pop('data_preprocessor', None), model.pop('data_preprocessor', None)]
     head = model['head'] = _less(model.get('head'))
     data.append(head.pop('num_classes', None))

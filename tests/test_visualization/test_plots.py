@@ -321,6 +321,7 @@ def test_runs_that_differ_in_more_than_lambda_are_left_out(nb201, tmp_path):
         ('val_dataloader["batch_size"] = 32; train_cfg["val_interval"] = 5', False),
         ('work_dir = "elsewhere"; log_level = "ERROR"; resume = True', False),
         ('randomness["seed"] = 7; default_hooks["report"] = None', False),
+        ('model["backbone"]["execution"] = "plain"; del default_hooks["execution"]', False),
         ('default_hooks["collapse"] = dict(type="rdarts.CollapseHook", max_skips=1)', False),
         ('default_hooks["architect"] = dict(type="ArchitectHook")', False),
         (
