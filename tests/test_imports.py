@@ -7,6 +7,7 @@ by its registry key. See docs/en/architecture.md.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,10 +89,8 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield from imported(child)
 
 
-GRAPH = {
-    module: set(imported(ast.parse(path.read_text(encoding='utf-8')))) - {module}
-    for module, path in FILES.items()
-}
+TREES = {name: ast.parse(path.read_text(encoding='utf-8')) for name, path in FILES.items()}
+GRAPH = {module: set(imported(tree)) - {module} for module, tree in TREES.items()}
 
 
 def place(module: str) -> int:
@@ -126,6 +125,26 @@ def circles(known: set[tuple[str, str]]) -> set[tuple[str, str]]:
     graph = {a: {b for b in others if (a, b) not in known} for a, others in GRAPH.items()}
     beyond = {module: reached(graph, module) for module in graph}
     return {(a, b) for a, others in graph.items() for b in others if a in beyond[b]}
+
+
+def test_no_import_is_relative():
+    """The others here would pass over it."""
+    found = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    }
+    assert sorted(found) == []
+
+
+def test_the_page_on_the_architecture_has_the_same_order():
+    page = (ROOT / 'docs' / 'en' / 'architecture.md').read_text(encoding='utf-8')
+    text = re.search(r'^errors, utils, .*?\.$', page, re.DOTALL | re.MULTILINE)[0]
+    found = ['']
+    for entry, inner in re.findall(r'(\w+)(?:\s+\(([^)]*)\))?', text):
+        found += [f'{entry}.{name}' for name in re.findall(r'\w+', inner)] + [entry]
+    assert found == list(ORDER)
 
 
 def test_a_file_imports_only_what_stands_above_it():
