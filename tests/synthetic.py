@@ -73,6 +73,7 @@ def write_search(
                 iter=2 * epoch,
                 genotype=genotype.to_string(),
                 skip_connections=count_skips(genotype),
+                execution='fused',
                 **alpha_statistics(alphas, space),
             )
         )

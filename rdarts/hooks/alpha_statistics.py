@@ -77,7 +77,7 @@ def alpha_statistics(
 
 @HOOKS.register_module()
 class AlphaStatisticsHook(Hook):
-    """Logs :func:`alpha_statistics` at the end of every epoch."""
+    """Logs :func:`alpha_statistics` at the end of every epoch, and which execution runs."""
 
     priority = 'NORMAL'
 
@@ -85,6 +85,9 @@ class AlphaStatisticsHook(Hook):
         owner = find_alpha_owner(runner.model)
         values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation)
         Facts.of(runner).epoch.update(values)
+        execution = getattr(owner, 'execution', None)
+        if execution is not None:  # a supernet's
+            Facts.of(runner).epoch['execution'] = execution
         kinds = ', '.join(
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()

@@ -109,6 +109,7 @@ def _run(
         drawing=[place[row['genotype']] for row in rows],
         facts=[_facts(run, row, table) for row in rows],
         cells=_weights(run, rows),
+        execution=last['execution'] if isinstance(last.get('execution'), str) else None,
         versions=_versions(run),
         seconds=max(
             (t for row in run.rows if (t := number(row, 'time')) is not None), default=None

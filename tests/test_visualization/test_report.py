@@ -79,6 +79,7 @@ def test_the_data_are_those_of_the_log(tmp_path, config, edges):
     assert charts['Regularisers']['lines'][0]['points'][0] == [1, 1.0]
     assert charts['Losses']['lines'][1]['points'][0] == [1, pytest.approx(2.25)]
     assert 'model = dict' in run['config'] and run['seconds'] == 52.0
+    assert run['execution'] == 'fused'
     assert f'--genotype {folder}' in run['commands'][1]
 
 
@@ -450,7 +451,7 @@ def hostile_search(folder):
         (folder / 'genotypes' / f'epoch_{epoch}.json').write_text(dumps(genotype))
         change_epoch(folder, epoch, genotype=genotype.to_string())
     keep(folder, 1)
-    change_epoch(folder, 2, stopped=dict(by=f'hook{NASTY}', kept_epoch=1))
+    change_epoch(folder, 2, stopped=dict(by=f'hook{NASTY}', kept_epoch=1), execution=NASTY)
 
     def name_versions(row):
         if row['kind'] == 'start':
@@ -523,11 +524,12 @@ def test_odd_iterations_are_left_out(tmp_path, change):
         if row['kind'] == 'val':
             row['accuracy/top1'] = [1]
         if row['kind'] == 'epoch':
-            row['benchmark'] = 5
+            row.update(benchmark=5, execution=5)
     (folder / 'search_log.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
     write_report(find_runs([folder]), tmp_path / 'report.html')
     (run,) = data_of(tmp_path / 'report.html')['runs']
     assert run['epochs'] == [1, 2] and run['seed'] is None and run['versions'] == {}
+    assert run['execution'] is None
 
 
 @pytest.mark.parametrize('config', ['model = 5', 'train_cfg = [1]', 'train_dataloader = 3'])
