@@ -21,8 +21,9 @@ class Facts:
     hands their numbers to the visualizer, and empties them; the report reads its file.
 
     Attributes:
-        iteration (dict): Of the row of the running iteration.
-        epoch (dict): Of the row of the ending epoch.
+        iteration (dict): Of the row of the running iteration: numbers, texts, tensors, and dicts of
+            these. Tensors become numbers where the row is written, in one of ten iterations.
+        epoch (dict): Of the row of the ending epoch, likewise.
         kept (Genotype | None): What a hook that has ended the search has chosen as its result, in
             place of the last genotype.
         architect (Architect | None): What moves alpha.

@@ -257,19 +257,21 @@ class ArchitectHook(Hook):
             )
 
     def _log(self, runner, step: AlphaStep) -> None:
+        # but for the loss, which message hubs keep of every iteration, all stay where they were
+        # computed: a GPU is waited for in iterations alone whose row is written
         loss = float(step.loss)
         runner.message_hub.update_scalar('train/arch_loss', loss)
         row: dict[str, Any] = dict(arch_loss=loss)
         parts = self._by_cell(step.grads)
-        row['arch_grad_norm'] = {cell: float(g.norm()) for cell, g in parts.items()}
+        row['arch_grad_norm'] = {cell: g.norm() for cell, g in parts.items()}
         row['arch_cosine_total'] = _cosines(parts, self._by_cell(step.total))
         penalties: dict[str, Any] = {}
         for name, penalty in step.penalties.items():
             gradient = self._by_cell([penalty.lambda_ * g for g in penalty.grads])
             penalties[name] = dict(
                 lambda_=penalty.lambda_,
-                value=float(penalty.value),
-                grad_norm={cell: float(g.norm()) for cell, g in gradient.items()},
+                value=penalty.value,
+                grad_norm={cell: g.norm() for cell, g in gradient.items()},
                 cosine=_cosines(parts, gradient),
             )
         if penalties:
@@ -294,8 +296,8 @@ def _of_config(runner, name: str) -> Any:
     return value
 
 
-def _cosines(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[str, float]:
-    return {cell: float(torch.cosine_similarity(left[cell], right[cell], dim=0)) for cell in left}
+def _cosines(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {cell: torch.cosine_similarity(left[cell], right[cell], dim=0) for cell in left}
 
 
 def _with_ber(regularizers: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:

@@ -47,6 +47,13 @@ def versions() -> dict[str, str]:
     return dict(found, python=platform.python_version())
 
 
+def _numbers(value: Any) -> Any:
+    """A row in which tensors are numbers: here, and not before, the device is waited for."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return value.detach().tolist() if isinstance(value, torch.Tensor) else value
+
+
 def _finite(value: Any) -> Any:
     """JSON has no NaN."""
     if isinstance(value, dict):
@@ -136,6 +143,7 @@ class SearchLogHook(Hook):
         values: dict[str, Any] = dict(lr=float(self._lr))
         for key, value in (outputs or {}).items():
             values[key] = float(value.detach() if isinstance(value, torch.Tensor) else value)
+        row = _numbers(row)
         if 'train/grad_norm' in scalars:
             values['grad_norm'] = float(scalars['train/grad_norm'].current())
         values.update(row)
@@ -146,7 +154,7 @@ class SearchLogHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)
-        row, facts.epoch = facts.epoch, {}
+        row, facts.epoch = _numbers(facts.epoch), {}
         self._write('epoch', runner.epoch + 1, runner.iter, **row)
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
 

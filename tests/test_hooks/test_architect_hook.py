@@ -30,6 +30,7 @@ from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.check import check_config
 from rdarts.configuration.load import set_amp
 from rdarts.engine import SearchOptimWrapperConstructor
+from rdarts.engine.facts import Facts
 from rdarts.errors import RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook, BERArchitectHook
 from rdarts.registry import HOOKS
@@ -304,9 +305,9 @@ def test_logged_norms_and_cosines_are_those_of_each_cell_type(tmp_path):
     runner.train()
     (row,) = rows(tmp_path)
 
-    opened = {name: a.requires_grad_() for name, a in twin.backbone.arch_parameters.items()}
+    trainable = {name: a.requires_grad_() for name, a in twin.backbone.arch_parameters.items()}
     loss = twin.loss(**make_batch(100))
-    grads = dict(zip(opened, torch.autograd.grad(loss, list(opened.values())), strict=True))
+    grads = dict(zip(trainable, torch.autograd.grad(loss, list(trainable.values())), strict=True))
     assert row['arch_loss'] == pytest.approx(float(loss.detach()), rel=1e-12)
     betas = {name: alpha.softmax(-1) for name, alpha in alphas.items()}
     entropies = {name: -(b * b.log()).sum(-1, keepdim=True) for name, b in betas.items()}
@@ -335,6 +336,22 @@ def test_logged_norms_and_cosines_are_those_of_each_cell_type(tmp_path):
     assert row['regularizers']['square']['value'] == pytest.approx(squares, rel=1e-12)
     assert row['regularizers']['square']['lambda_'] == 0.1
     assert list(row['arch_grad_norm']) == ['zeta', 'beta']
+
+
+def test_no_number_of_an_iteration_is_read_before_its_row_is_written(tmp_path):
+    class Look(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            self.row = Facts.of(runner).iteration
+
+    runner, look = make_runner(tmp_path, BERArchitectHook, lambda_=0.75, batches=1), Look()
+    runner.register_hook(look)
+    runner.train()
+    ber = look.row['regularizers']['ber']
+    for values in (look.row['arch_grad_norm'], look.row['arch_cosine_total'], ber['cosine']):
+        assert all(isinstance(value, torch.Tensor) for value in values.values())
+    assert isinstance(ber['value'], torch.Tensor)
+    (row,) = rows(tmp_path)
+    assert row['regularizers']['ber']['value'] == float(ber['value'])
 
 
 def test_two_regularizers_of_one_class_are_logged_by_their_names(tmp_path):

@@ -182,6 +182,23 @@ def test_numbers_go_to_the_visualizer_by_their_path(tmp_path):
     ]
 
 
+def test_tensors_become_numbers_where_a_row_is_written(tmp_path):
+    hook, runner = make_hook(tmp_path, interval=3)
+    hook.before_train(runner)
+    for index in range(3):
+        hook.before_train_iter(runner, index)
+        value = torch.tensor(index + 0.1, requires_grad=True)
+        Facts.of(runner).iteration.update(a=dict(b=value, c=torch.tensor(math.nan)))
+        hook.after_train_iter(runner, index, outputs=dict(loss=1.0))
+    Facts.of(runner).epoch.update(whole=torch.tensor(3))
+    hook.after_train_epoch(runner)
+    *_, step, epoch = read(tmp_path)
+    number = float(torch.tensor(2.1))
+    assert step['a'] == dict(b=number, c=None) and epoch['whole'] == 3
+    (_, scalars), (_, whole) = runner.scalars
+    assert scalars['search/a/b'] == number and whole == {'search/whole': 3}
+
+
 def test_a_start_empties_what_was_there_and_a_resumed_one_appends(tmp_path):
     hook, runner = make_hook(tmp_path)
     (tmp_path / 'search_log.jsonl').write_text('old\n')
