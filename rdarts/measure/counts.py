@@ -40,7 +40,7 @@ def count_flop(function: Callable[[], Any]) -> int:
     """Floating-point operations of the convolutions and linear layers that run, both ways.
 
     A multiply-add counts as two. What autograd leaves out (the gradient of the images, of what
-    is closed, of what reaches no alpha) is not counted.
+    is frozen, of what reaches no alpha) is not counted.
     """
     formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:

@@ -132,10 +132,10 @@ class Search:
         self.architect.penalty_gradients = timed
 
     def step(self) -> tuple[float, float]:
-        """A search's own iteration: a step of alpha, with BER, and one of the weights.
+        """A search's own iteration: a step of alpha, with its regularisers, and one of the weights.
 
         Returns:
-            tuple[float, float]: Seconds of all of it, and of BER alone.
+            tuple[float, float]: Seconds of all of it, and of the regularisers alone.
 
         Raises:
             RunFailed: A loss, or the gradient of alpha, is not finite.

@@ -1,4 +1,4 @@
-"""Seconds of a search step in every execution, and of BER in it."""
+"""Seconds of a search step in every execution, and of the regularisers in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(settings: StepSettings) -> tuple[dict[str, list[tuple[float, float]]
 
     Returns:
         tuple[dict, float]: Execution, with ``_amp`` after it in bfloat16 -> of each step the
-        seconds, and those of BER; and the best rate of the products, FLOP a second.
+        seconds, and those of all regularisers; and the best rate of the products, FLOP a second.
     """
     rate = matrix_rate()
     first = Search(settings, 'plain')
@@ -65,11 +65,11 @@ def summarise(
     """
     seconds = {name: statistics.median(step for step, _ in rows) for name, rows in times.items()}
     plain, fused = seconds.get('plain'), seconds.get('fused')
-    ber = [
+    shares = [
         (step, part) for name, rows in times.items() if '_amp' not in name for step, part in rows
     ]
-    part = statistics.median(part for _, part in ber)
-    # BER costs the same in every execution, so it weighs most in the fastest
+    part = statistics.median(part for _, part in shares)
+    # they cost the same in every execution, so they weigh most in the fastest
     fastest = min(value for name, value in seconds.items() if '_amp' not in name)
     result = {f'{name}_s': seconds.get(name) for name in EXECUTIONS}
     if settings.amp:
@@ -84,7 +84,7 @@ def summarise(
         plain_limit_ratio=divide(limit, plain),
         images_per_s=divide(2 * settings.batch_size, fused),
         plain_images_per_s=divide(2 * settings.batch_size, plain),
-        ber_share=part / (fastest - part),
+        regularizers_share=part / (fastest - part),
         work_gflop=work / 1e9,
         matrix_rate_gflops=rate / 1e9,
         **describe(settings),
@@ -111,7 +111,8 @@ def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
         print(f'{name:<24}{seconds:>10.4f}{images:>10.1f}{ratio:>9}{share:>8.3f}')
     print(
         f'\nimages/s: of L_train and of L_val together; limit: the work at the rate of matrix '
-        f'products, over the time\nBER adds {result["ber_share"]:.2%} to a step of the fastest'
+        'products, over the time\n'
+        f'regularisers add {result["regularizers_share"]:.2%} to a step of the fastest'
     )
     if settings.amp and not result['bf16_instructions']:
         print('This CPU has no bfloat16 instructions: PyTorch emulates them')

@@ -62,9 +62,9 @@ def test_first_order_is_the_gradient_of_the_validation_loss():
     grads, loss = first_order(losses(model)[1], alphas, weights)
 
     other = copy.deepcopy(model)
-    opened = [alpha.requires_grad_() for alpha in other.split()[0]]
+    trainable = [alpha.requires_grad_() for alpha in other.split()[0]]
     value = other.loss(**VAL)
-    for found, expected in zip(grads, torch.autograd.grad(value, opened), strict=True):
+    for found, expected in zip(grads, torch.autograd.grad(value, trainable), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-15)
         assert float(found.abs().max()) > 1e-4
     assert float(loss) == pytest.approx(float(value.detach()), rel=1e-14)

@@ -24,7 +24,7 @@ def test_figures_are_medians_and_their_quotients():
     assert found['limit_ratio'] == pytest.approx(3 / 2.04)
     assert found['plain_limit_ratio'] == pytest.approx(3 / 5)
     assert found['images_per_s'] == pytest.approx(2 * 2 / 2.04)
-    assert found['ber_share'] == pytest.approx(0.04 / 2)
+    assert found['regularizers_share'] == pytest.approx(0.04 / 2)
     assert found['amp_ratio'] == pytest.approx(2) and found['plain_amp_ratio'] == 2
     assert found['plain_channels_last_amp_s'] is None
     del times['fused']

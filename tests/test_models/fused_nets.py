@@ -126,13 +126,13 @@ def loss_of(out: Tensor) -> Tensor:
     return (out * (weight * 37).sin().to(out.dtype)).sum() + out.square().mean()
 
 
-def collect(net: BaseSupernet, x: Tensor, opened: str = 'both') -> dict[str, Tensor]:
+def collect(net: BaseSupernet, x: Tensor, trainable: str = 'both') -> dict[str, Tensor]:
     """All that a step computes: output, gradients by name, buffers after it."""
     net = copy.deepcopy(net)
     alphas = {id(alpha) for alpha in net.arch_parameters.values()}
     for parameter in net.parameters():
         kind = 'alpha' if id(parameter) in alphas else 'weights'
-        parameter.requires_grad_(opened in ('both', kind))
+        parameter.requires_grad_(trainable in ('both', kind))
     x = x.clone().requires_grad_()
     torch.manual_seed(3)
     (out,) = net(x)
@@ -160,11 +160,11 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance
         assert found[name].shape == tensor.shape
 
 
-def assert_executions_agree(net: BaseSupernet, x: Tensor, opened: str = 'both') -> dict:
+def assert_executions_agree(net: BaseSupernet, x: Tensor, trainable: str = 'both') -> dict:
     results = []
     for execution in ('plain', 'fused'):
         net.execution = execution
-        results.append(collect(net, x, opened))
+        results.append(collect(net, x, trainable))
     expected, found = results
     assert_same(found, expected)
     return found

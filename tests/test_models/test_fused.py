@@ -45,22 +45,22 @@ def test_every_space_gives_what_plain_gives(path, name, mode):
     assert bool(moved) is (mode == 'train')
 
 
-@pytest.mark.parametrize('opened', ['alpha', 'weights'])
+@pytest.mark.parametrize('trainable', ['alpha', 'weights'])
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input', 'mobilenet_like'])
-def test_a_step_computes_what_it_asks_for(path, recorder, name, opened, monkeypatch):
+def test_a_step_computes_what_it_asks_for(path, recorder, name, trainable, monkeypatch):
     products = []
     product = inverted.weight_grad  # the weight gradients of a bottleneck's 1x1 convolutions
     monkeypatch.setattr(inverted, 'weight_grad', lambda *args: products.append(1) or product(*args))
     net = make(space_of(name), affine=True)
-    found = assert_executions_agree(net, image(4, 8), opened)
+    found = assert_executions_agree(net, image(4, 8), trainable)
     alphas = {f'arch_parameters.{group}.grad' for group in net.arch_parameters}
     grads = {name for name in found if name.endswith('.grad') and name != 'x.grad'}
-    assert grads & alphas == (alphas if opened == 'alpha' else set())
-    assert bool(grads - alphas) is (opened == 'weights')
+    assert grads & alphas == (alphas if trainable == 'alpha' else set())
+    assert bool(grads - alphas) is (trainable == 'weights')
     calls = recorder.of('separable_backward', 'dense_backward', 'depthwise_backward')
-    assert calls and {args[-1] for _, args in calls} == {opened == 'weights'}
+    assert calls and {args[-1] for _, args in calls} == {trainable == 'weights'}
     bottlenecks = len(net.layers) * 6 if name == 'mobilenet_like' else 0
-    assert len(products) == 2 * bottlenecks * (opened == 'weights')
+    assert len(products) == 2 * bottlenecks * (trainable == 'weights')
 
 
 @pytest.mark.slow

@@ -151,10 +151,10 @@ def with_nothing_at_the_end(name: str, what: str) -> BaseSupernet:
 def test_where_nothing_runs_gradients_are_zeros(path, name, what):
     net = with_nothing_at_the_end(name, what)
     x = image(2, 8)
-    for opened in ('both', 'weights', 'alpha'):
-        found = assert_executions_agree(net, x, opened)
+    for trainable in ('both', 'weights', 'alpha'):
+        found = assert_executions_agree(net, x, trainable)
         assert not found['x.grad'].any()
-        if opened != 'weights':
+        if trainable != 'weights':
             assert all(not found[f'arch_parameters.{g.name}.grad'].any() for g in net.space.groups)
     alphas = list(net.arch_parameters.values())
     weights = [p for p in net.parameters() if p.requires_grad]

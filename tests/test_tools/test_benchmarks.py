@@ -20,10 +20,10 @@ run_slowly = functools.partial(run_tool, timeout=400)  # matrix products on a bu
 
 KEYS = {
     'plain_s', 'plain_channels_last_s', 'fused_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
-    'images_per_s', 'plain_images_per_s', 'ber_share', 'work_gflop', 'matrix_rate_gflops', 'space',
-    'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup', 'threads',
-    'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch', 'rdarts',
-    'python',
+    'images_per_s', 'plain_images_per_s', 'regularizers_share', 'work_gflop', 'matrix_rate_gflops',
+    'space', 'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup',
+    'threads', 'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch',
+    'rdarts', 'python',
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_step_time_prints_a_table_with_units():
     )
     assert (done.code, done.err) == (0, '')
     assert 's1, C 4, 1 cell, batch 2, 8 x 8 pixels, order 1, 1 thread' in done.out
-    for word in ('s a step', 'images/s', 'x plain', 'GFLOP/s', 'BER adds'):
+    for word in ('s a step', 'images/s', 'x plain', 'GFLOP/s', 'regularisers add'):
         assert word in done.out
     rows = [line.split() for line in done.out.splitlines() if line.startswith('plain')]
     assert [row[0] for row in rows] == ['plain', 'plain_amp'] and rows[0][3] == '1.00'

@@ -40,7 +40,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
 
     Args:
         space (str | dict | SearchSpace): The search space.
-        relaxation (str | dict): From alpha to mixing weights. Defaults to ``'Softmax'``.
+        relaxation (str | dict): From alpha to mixing weights. Defaults to ``'rdarts.Softmax'``.
         mixed_op (str | dict): The mutable of every edge. Defaults to ``'rdarts.MixedOp'``.
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges that leave a
             node together, with the same numbers in less time and memory where native kernels take
