@@ -13,7 +13,7 @@ from test_models.kernel_images import Called, assert_close, images
 
 from rdarts.models import kernels
 from rdarts.models.kernels import to_nchw, to_nhwc
-from rdarts.models.kernels.backends import build
+from rdarts.models.kernels.backends import build, choose
 from rdarts.models.kernels.noise import PIECE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -127,6 +127,20 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     assert build.cache_folder() == tmp_path / '.cache' / 'rdarts'
 
 
+def test_why_no_native_back_end_takes_a_node(cpp, monkeypatch):
+    kind = (torch.device('cpu'), torch.float32)
+    assert kernels.declined_by_native(*kind, 8, 16) == []
+    assert kernels.declined_by_native(*kind, 12) == ['12 channels are no multiple of 8']
+    monkeypatch.setenv('RDARTS_NATIVE', '0')
+    with kernels.use_backend('torch'):
+        assert kernels.declined_by_native(*kind, 8) == ["use_backend asks for 'torch'"]
+    left_out = ['RDARTS_NATIVE=0 leaves it out']
+    assert cpp.unsupported_reasons(*kind, [12]) == left_out
+    monkeypatch.setattr(choose, '_chosen', {})  # as in a new process
+    assert kernels.choose_backend(*kind, 8).is_reference
+    assert kernels.declined_by_native(*kind, 8) == left_out
+
+
 # One process for all cases, as importing torch takes seconds: each case forks.
 SCRIPT = """
 import os, sys
@@ -167,7 +181,7 @@ def test_where_the_library_cannot_be_had(tmp_path):
         f'RDARTS_CACHE={tmp_path / "c"},CXX=none,PATH=/nowhere': ('no C++ compiler was found', 0),
         f'RDARTS_CACHE={file}': ('exists', 1),
         f'RDARTS_CACHE={file / "d"}': ('Not a directory', 1),
-        f'RDARTS_CACHE={blocked},RDARTS_NATIVE=0': (None, 0),
+        f'RDARTS_CACHE={blocked},RDARTS_NATIVE=0': ('RDARTS_NATIVE=0 leaves it out', 0),
     }
     done = subprocess.run(
         [sys.executable, '-c', SCRIPT, *cases],
@@ -186,11 +200,8 @@ def test_where_the_library_cannot_be_had(tmp_path):
         assert 'native False finite True' in part, part
         assert 'exit code 0' in part, part
         said = [line for line in part.splitlines() if FALLBACK in line]
-        if reason is None:
-            assert not said
-        else:
-            assert len(said) == 1, part
-            assert reason in said[0]
+        assert len(said) == 1, part
+        assert reason in said[0]
         assert part.count('compiling the kernels of fused') == compiling
     assert not blocked.exists()
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']

@@ -22,12 +22,16 @@ class Backend(Protocol):
     """The kernels of fused execution.
 
     Attributes:
-        name (str): By which tests and logs name it.
+        name (str): By which callers name it.
+        title (str): What its kernels are written in, as the log names it.
+        is_reference (bool): Whether it takes any image, and is what the others are held against.
         has_pointwise (bool): Whether it has :meth:`pointwise_forward` and its backward: without
             them the layers before a cell run as they are.
     """
 
     name: str
+    title: str
+    is_reference: bool
     has_pointwise: bool
 
     def unsupported_reasons(

@@ -101,9 +101,11 @@ def _library(compiler: str | None) -> Path:
     return cache_folder() / f'{name}_{build}{suffix}'
 
 
-def wanted() -> bool:
-    """Whether the C++ kernels are looked for at all."""
-    return os.environ.get('RDARTS_NATIVE', '1') != '0' and sys.platform != 'win32'
+def why_left_out() -> str | None:
+    """Why the C++ kernels are not looked for at all; None where they are."""
+    if os.environ.get('RDARTS_NATIVE') == '0':
+        return 'RDARTS_NATIVE=0 leaves it out'
+    return 'it is not compiled on Windows' if sys.platform == 'win32' else None
 
 
 @functools.cache

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 import torch
 
-from rdarts.models.kernels.backends import build
 from rdarts.models.kernels.backends.base import Backend
 from rdarts.models.kernels.backends.cpp import CppBackend
 from rdarts.models.kernels.backends.torch import TorchBackend
 from rdarts.utils.logging import tell_once
 
-# The first that takes the images runs
+# The first that takes the images runs; the last is the reference, which takes any
 BACKENDS: tuple[Backend, ...] = (CppBackend(), TorchBackend())
 
 _chosen: dict[tuple, tuple[Backend, list[str]]] = {}
@@ -42,8 +41,6 @@ def choose_backend(
     if key not in _chosen:
         declined = []
         for backend in BACKENDS:
-            if backend.name == 'cpp' and not build.wanted():
-                continue
             reasons = backend.unsupported_reasons(device, dtype, channels)
             if not reasons:
                 _chosen[key] = backend, declined
@@ -51,20 +48,23 @@ def choose_backend(
             declined += reasons
     backend, declined = _chosen[key]
     if told and declined:
-        tell_once(f'fused runs in PyTorch, not in C++: {"; ".join(declined)}')
+        quicker = ' or '.join(one.title for one in BACKENDS[: BACKENDS.index(backend)])
+        tell_once(f'fused runs in {backend.title}, not in {quicker}: {"; ".join(declined)}')
     return backend
 
 
 def declined_by_native(device: torch.device, dtype: torch.dtype, *channels: int) -> list[str]:
-    """Why no back end but PyTorch's takes images of this kind; empty where one does.
+    """Why no back end but the reference takes images of this kind; empty where one does.
 
     Args:
         device, dtype, *channels: See :func:`choose_backend`.
     """
-    if choose_backend(device, dtype, *channels).name != 'torch':
+    backend = choose_backend(device, dtype, *channels)
+    if not backend.is_reference:
         return []
-    reasons = _chosen.get((device, dtype, channels), (None, []))[1]
-    return reasons or ['none is wanted, by RDARTS_NATIVE=0 or on this system']
+    if _forced and backend is _forced[-1]:
+        return [f"use_backend asks for '{backend.name}'"]
+    return _chosen[device, dtype, channels][1]
 
 
 @contextmanager
@@ -83,4 +83,4 @@ def use_backend(backend: str | Backend) -> Iterator[Backend]:
 
 def has_cpp() -> bool:
     """Whether the C++ back end runs on this machine."""
-    return choose_backend(torch.device('cpu'), torch.float32).name == 'cpp'
+    return not get_backend('cpp').unsupported_reasons(torch.device('cpu'), torch.float32, ())

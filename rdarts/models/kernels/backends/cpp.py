@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.kernels.backends.base import Conv
-from rdarts.models.kernels.backends.build import load_library
+from rdarts.models.kernels.backends.build import load_library, why_left_out
 from rdarts.models.kernels.backends.torch import TorchBackend
 from rdarts.models.kernels.layout import to_nhwc
 
@@ -18,12 +18,16 @@ LANES = 8  # the channels of a pixel are read in vectors
 class CppBackend(TorchBackend):
     """Operators of ``torch.ops.rdarts``; what has none is made of PyTorch's functions."""
 
-    name = 'cpp'
+    name, title = 'cpp', 'C++'
+    is_reference = False
     has_pointwise = True
 
     def unsupported_reasons(
         self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]
     ) -> list[str]:
+        left_out = why_left_out()
+        if left_out is not None:
+            return [left_out]
         reasons = []
         if device.type != 'cpu':
             reasons.append(f'images are on {device.type}, and it runs on CPUs')

@@ -72,7 +72,8 @@ def _shifted(active: Tensor) -> tuple[Tensor, Tensor]:
 class TorchBackend(Backend):
     """PyTorch's functions: any device, type and number of channels."""
 
-    name = 'torch'
+    name, title = 'torch', 'PyTorch'
+    is_reference = True
     has_pointwise = False
 
     def unsupported_reasons(
