@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from rdarts.errors import UserError
 from rdarts.models.layers import PlainLayers, StackedLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing
@@ -91,3 +93,55 @@ def test_a_candidate_outside_of_the_package(path, example, told):
     assert operations_of(example, 1, 8) == operations_of(example, 2, 8) == ['conv_7x1_1x7']
     assert check(example) == 3
     assert not told
+
+
+@pytest.fixture
+def wrong():
+    """Registers what a test makes of the candidate of dense convolutions, for as long as it runs."""
+
+    def register(**attributes):
+        cls = type('Wrong', (FUSED_CANDIDATES.get('Dense'),), attributes)
+        return FUSED_CANDIDATES.register_module(module=cls)
+
+    yield register
+    FUSED_CANDIDATES.module_dict.pop('Wrong')
+
+
+@pytest.mark.parametrize(
+    ('needs', 'message'),
+    [
+        (('relu_covarianze',), "Wrong needs 'relu_covarianze': did you mean 'relu_covariance'?"),
+        (('noise', 'x'), "Wrong needs 'x': known: noise, relu_covariance"),
+        ('noise', 'Wrong: needs must be a tuple of names'),
+    ],
+)
+def test_what_no_node_has_is_refused_when_the_operation_is_built(wrong, needs, message):
+    wrong(needs=needs)
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        MixedOp(['nor_conv_3x3'], 8)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (lambda moments: moments.float(), '[3, 2, 8] in float32'),
+        (lambda moments: moments[:2], '[2, 2, 8] in float64'),
+        (lambda moments: moments[..., :4], '[3, 2, 4] in float64'),
+        (lambda moments: moments.transpose(0, 1), '[2, 3, 8] in float64'),
+        (lambda moments: None, 'NoneType'),
+    ],
+)
+def test_moments_of_another_form_are_refused(path, wrong, change, found):
+    dense = FUSED_CANDIDATES.get('Dense')
+
+    def forward(self, *args):
+        terms = dense.forward(self, *args)
+        return terms._replace(moments=change(terms.moments))
+
+    wrong(forward=forward)
+    mixed = MixedOp([['nor_conv_3x3']] * 3, 8)
+    mixed.execution = 'fused'
+    message = f'Wrong: the moments of 3 edges must be [3, 2, channels] in float64, but are {found}'
+    with pytest.raises(UserError, match=re.escape(message)):
+        mixed.forward_edges(torch.randn(2, 8, 4, 4), Mixing(torch.ones(3)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rdarts.errors import UserError
 from rdarts.models.kernels import Backend, standard_normal, to_nchw, to_nhwc
 from rdarts.models.kernels.precision import wide_type
 from rdarts.models.layers import StackedBatchNorm2d
@@ -75,16 +76,37 @@ class Node:
 
         Raises:
             ValueError: A channel of a batch has one value, which has no variance.
+            UserError: The moments are of another shape or type.
         """
         batch = norm.takes_batch
         if batch and count == 1:
             raise ValueError('Expected more than 1 value per channel when training')
         running = None if norm.running_mean is None else (norm.running_mean, norm.running_var)
         chosen = range(norm.edges) if part.chosen is None else part.chosen
-        moments = moments if moments.dim() == 3 else moments[None]
+        moments = _checked(part, norm, moments, len(chosen))
         return self.backend.batch_norm(
             moments, count, running, affine, norm.momentum, norm.eps, batch, chosen
         )
+
+
+def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) -> Tensor:
+    """The moments [E or 1, 2, C] that a candidate gave: kernels read them as they lie."""
+    known = norm.weight if norm.running_mean is None else norm.running_mean
+    fits = isinstance(moments, Tensor) and moments.dtype == torch.float64
+    if fits and moments.dim() == 2:
+        moments = moments[None]
+    if fits:
+        fits = moments.dim() == 3 and moments.shape[0] in (1, edges) and moments.shape[1] == 2
+        fits = fits and (known is None or moments.shape[2] == known.shape[1])
+    if not fits:
+        found = type(moments).__name__
+        if isinstance(moments, Tensor):
+            found = f'{list(moments.shape)} in {str(moments.dtype).removeprefix("torch.")}'
+        raise UserError(
+            f'fused candidate {type(part.candidate).__name__}: the moments of {edges} edges must '
+            f'be [{edges}, 2, channels] in float64, but are {found}'
+        )
+    return moments
 
 
 def _draw_noise(node: Node, plan: Plan) -> dict[int, Tensor]:

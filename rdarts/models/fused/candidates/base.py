@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from rdarts.errors import UserError, nearest
+from rdarts.models.fused.node import FACTS, Node
 from rdarts.models.kernels import Conv
 from rdarts.models.layers import StackedBatchNorm2d, StackedConv2d, StackedSequence, is_relu
 from rdarts.registry import FUSED_CANDIDATES
 
 if TYPE_CHECKING:
-    from rdarts.models.fused.node import Node
     from rdarts.models.fused.plan import Part
     from rdarts.models.fused.sink import Sink
 
@@ -148,13 +149,28 @@ class FusedCandidate(ABC):
 
 
 def find_candidate(operation: nn.Module) -> FusedCandidate | None:
-    """The fused candidate of an operation, or None; what was registered last is asked first."""
+    """The fused candidate of an operation, or None; what was registered last is asked first.
+
+    Raises:
+        UserError: It needs what is no fact of a node.
+    """
     FUSED_CANDIDATES.import_from_location()
     for cls in reversed(FUSED_CANDIDATES.module_dict.values()):
         candidate = cls.match(operation)
         if candidate is not None:
+            for one in (candidate, *candidate.extras()):
+                _check_needs(one)
             return candidate
     return None
+
+
+def _check_needs(candidate: FusedCandidate) -> None:
+    name = type(candidate).__name__
+    if isinstance(candidate.needs, str):
+        raise UserError(f'fused candidate {name}: needs must be a tuple of names, but is a text')
+    for need in candidate.needs:
+        if need not in FACTS:
+            raise UserError(f"fused candidate {name} needs '{need}': {nearest(need, FACTS)}")
 
 
 # What several `match` look for
