@@ -44,10 +44,17 @@ if TYPE_CHECKING:
 
 
 class _Fused(torch.autograd.Function):
-    """outputs_j (+)= sum_k beta_jk o_k(x)."""
+    """outputs_j (+)= sum_k beta_jk o_k(x).
+
+    Of x [N, C, H, W], the mixing weights of all edges [T], for each edge what its result is added
+    to, [N, O, h, w] or None, and the parameters of the edges that run, [E, ...] each, as
+    :meth:`Plan.parameters` lists them. It returns the result of each edge, [N, O, h, w].
+    """
 
     @staticmethod
-    def forward(ctx, plan: Plan, mixed: MixedOp, x: Tensor, betas: Tensor, *tensors):
+    def forward(
+        ctx, plan: Plan, mixed: MixedOp, x: Tensor, betas: Tensor, *tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
         into, parameters = tensors[: plan.num_edges], tensors[plan.num_edges :]
         channels, tables = plan.channels, plan.tables(x.device)
         backend = choose_backend(x.device, x.dtype, x.shape[1], channels, told=True)
@@ -103,7 +110,7 @@ class _Fused(torch.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
-    def backward(ctx, *grads):
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
         backend: Backend = ctx.backend
         x, betas, *rest = ctx.saved_tensors

@@ -94,8 +94,14 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
 
 
 class _Preprocess(torch.autograd.Function):
+    """:func:`preprocess` of recognised layers.
+
+    Of the weight of each convolution, [O_i, C, 1, 1]; gamma and beta, [O], where the norm has them;
+    and the nodes, [N, C_i, H, W], whose channels are C together. It returns [N, O, h, w].
+    """
+
     @staticmethod
-    def forward(ctx, backend: Backend, pointwise: Pointwise, *tensors):
+    def forward(ctx, backend: Backend, pointwise: Pointwise, *tensors: Tensor) -> Tensor:
         norm, branches = pointwise.norm, len(pointwise.convs)
         ctx.backend = backend
         ctx.pointwise, ctx.batch = pointwise, norm.takes_batch
@@ -108,7 +114,7 @@ class _Preprocess(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, *tensors = ctx.saved_tensors
         count, branches = ctx.num_parameters, len(ctx.pointwise.convs)
         wanted = ctx.needs_input_grad[2:]

@@ -46,10 +46,15 @@ class _Plain(nn.Module):
 
 
 class _PlainGradient(torch.autograd.Function):
-    """The gradients of :class:`_Plain` as a function that has gradients itself."""
+    """The gradients of :class:`_Plain` as a function that has gradients itself.
+
+    Of x [N, C, H, W], the mixing weights of all edges [T], the ``count`` parameters of the edges
+    that run, [E, ...] each, and the gradient of each edge's result, [N, O, h, w]. It returns the
+    gradients of all but the last.
+    """
 
     @staticmethod
-    def forward(ctx, module: _Plain, count: int, *tensors):
+    def forward(ctx, module: _Plain, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             leaves = [tensor.detach().requires_grad_() for tensor in tensors]
             x, betas, *rest = leaves
@@ -74,7 +79,7 @@ class _PlainGradient(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *grads):
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         pairs = [(f, g) for f, g in zip(ctx.found, grads, strict=True) if f.requires_grad]
         if not pairs:
             return (None,) * (2 + len(ctx.leaves))
