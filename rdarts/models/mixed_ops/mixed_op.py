@@ -22,9 +22,11 @@ from rdarts.utils.logging import tell_once
 class MixedOp(nn.Module):
     """The candidates of one edge, mixed; or of all edges that leave one node.
 
-    It owns no alpha: :class:`~rdarts.models.backbones.base_supernet.BaseSupernet` does.
+    It owns no alpha: an :class:`~rdarts.models.alpha.AlphaOwner` does, such as a supernet.
     Parameters are stacked over the edges, [edges, ...] per operation. A method that mixes
-    otherwise (partial channels, an auxiliary skip) overrides :meth:`mix`.
+    otherwise (partial channels, an auxiliary skip) overrides :meth:`forward_edges` and calls this
+    one's on a part of the channels or with another :class:`~rdarts.models.mixed_ops.mixing.Mixing`;
+    :meth:`mix` is for what cannot run fused, whose edges then run one by one in any execution.
 
     Args:
         candidates (Sequence[str] | Sequence[Sequence[str]]): Names from ``OPERATIONS``: one
