@@ -1,4 +1,7 @@
-"""Search spaces: data tables of nodes, edges and candidates, one file a space."""
+"""Search spaces: data tables of nodes, edges and candidates, one file a space.
+
+The registry finds the files.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,6 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES, build
-from rdarts.search_spaces import (  # noqa: F401
-    darts,
-    mobilenet_like,
-    nas_bench_201,
-    nasnet,
-    robust_darts,
-)
 from rdarts.search_spaces.base import (
     CellTopology,
     Edge,

@@ -107,6 +107,7 @@ def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
 
 
 def _registered(name: str) -> SearchSpace | None:
+    SEARCH_SPACES.import_from_location()
     return build_space(name) if name in SEARCH_SPACES.module_dict else None
 
 
