@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, fields
+from dataclasses import fields
 from typing import Any
 
 from rdarts.errors import UserError
@@ -61,16 +61,13 @@ def _conditions(costs: Any) -> Any:
 
 
 def _table(space: SearchSpace) -> dict[str, Any]:
-    costs = None if space.costs is None else _costs(space)
-    if space.stages:
-        widths, depths, strides = zip(*map(astuple, space.stages), strict=True)
-        sizes = dict(widths=list(widths), depths=list(depths), strides=list(strides))
-        return dict(type='mobilenet_like', **sizes, costs=costs)
     data = dict(to_data(space), parameter_free=sorted(space.parameter_free))
     if space.genotype == 'layerwise':
         layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
-        keys = ('name', 'parameter_free', 'belongs')
-        return dict(type='LayerwiseSpace', layers=layers, **{key: data[key] for key in keys})
+        keys = ('name', 'parameter_free', 'belongs', 'stages')
+        costs = {} if space.costs is None else dict(costs=_costs(space))
+        kept = {key: data[key] for key in keys}
+        return dict(type='LayerwiseSpace', layers=layers, **kept, **costs)
     keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free', 'belongs')
     return dict(type='CellSpace', **{key: data[key] for key in keys})
 

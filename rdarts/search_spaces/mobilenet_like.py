@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES
-from rdarts.search_spaces.base import SearchSpace, Stage
-from rdarts.search_spaces.costs import read_costs
+from rdarts.search_spaces.base import SearchSpace
 from rdarts.search_spaces.tables import layerwise_space
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
@@ -84,8 +82,7 @@ def mobilenet_like(
     ):  # fmt: skip
         if tuple(values) != default:
             name += f'_{letter}' + '_'.join(map(str, values))
-    stages = tuple(Stage(*stage) for stage in zip(widths, depths, strides, strict=True))
-    space = replace(layerwise_space(name, layers, belongs=BELONGS), stages=stages)
-    if name == 'mobilenet_like':  # the configs have these sizes
-        space = replace(space, retraining=RETRAINING)
-    return space if costs is None else replace(space, costs=read_costs(costs, space))
+    usual = name == 'mobilenet_like'  # the configs have these sizes
+    belongs = dict(BELONGS, retraining=RETRAINING) if usual else BELONGS
+    stages = tuple(zip(widths, depths, strides, strict=True))
+    return layerwise_space(name, layers, belongs=belongs, stages=stages, costs=costs)

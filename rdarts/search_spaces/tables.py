@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from rdarts.errors import UserError, nearest
 from rdarts.registry import SEARCH_SPACES
@@ -12,10 +15,13 @@ from rdarts.search_spaces.base import (
     CellTopology,
     Edge,
     SearchSpace,
+    Stage,
     dense_cell,
     has_normal_and_reduce,
 )
 from rdarts.search_spaces.belongings import Belongings, read_belongings
+from rdarts.search_spaces.costs import read_costs
+from rdarts.utils.wording import plural
 
 
 def _is_index(value: object) -> bool:
@@ -159,6 +165,8 @@ def layerwise_space(
     layers: Sequence[Sequence[str]],
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
     belongs: Belongings | None = None,
+    stages: Sequence[Sequence[int]] = (),
+    costs: str | os.PathLike | Mapping[str, Any] | None = None,
 ) -> SearchSpace:
     """Layers one after another, each with candidates of its own: no cell at all.
 
@@ -167,20 +175,43 @@ def layerwise_space(
         layers (Sequence[Sequence[str]]): The candidates of each layer.
         parameter_free (Sequence[str]): Candidates without weights.
         belongs (dict, optional): What belongs to it, :class:`Belongings`. Defaults to nothing.
+        stages (Sequence[Sequence[int]]): Width, depth and stride of each :class:`Stage` of the
+            layers. Defaults to none.
+        costs (str | PathLike | dict, optional): A cost table: see
+            :func:`~rdarts.search_spaces.costs.read_costs`. Defaults to none.
 
     Raises:
-        UserError: A layer has no list of candidates.
+        UserError: A layer has no list of candidates, the stages are not of these layers, or the
+            cost table does not fit.
     """
     _check_name(name)
     if not isinstance(layers, (list, tuple)) or not layers:
         raise UserError(f"space '{name}': layers must be a list of one candidate list or more")
     edges = [(i, i + 1, candidates) for i, candidates in enumerate(layers)]
     table = dict(num_inputs=1, num_nodes=len(edges) + 1, edges=edges, output='last')
-    return SearchSpace(
+    space = SearchSpace(
         name=name,
         cells={'layerwise': _topology('layerwise', table)},
         genotype='layerwise',
         discretizer='Argmax',
         parameter_free=frozenset(parameter_free),
+        stages=_stages(name, stages, len(layers)),
         **read_belongings(name, belongs or {}),
     )
+    return space if costs is None else replace(space, costs=read_costs(costs, space))
+
+
+def _stages(name: str, rows: Sequence[Sequence[int]], layers: int) -> tuple[Stage, ...]:
+    listed = isinstance(rows, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in rows)
+    if not listed or not all(
+        len(row) == 3 and all(_is_index(value) and value > 0 for value in row) for row in rows
+    ):
+        raise UserError(
+            f"space '{name}': stages must be lists of width, depth and stride, but are {rows!r:.80}"
+        )
+    depth = sum(row[1] for row in rows)
+    if rows and depth != layers:
+        raise UserError(
+            f"space '{name}': the stages have {plural(depth, 'layer')}, but layers lists {layers}"
+        )
+    return tuple(Stage(*row) for row in rows)

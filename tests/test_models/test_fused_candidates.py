@@ -97,7 +97,7 @@ def test_a_candidate_outside_of_the_package(path, example, told):
 
 @pytest.fixture
 def wrong():
-    """Registers what a test makes of the candidate of dense convolutions, for as long as it runs."""
+    """Registers what a test makes of the candidate of dense convolutions."""
 
     def register(**attributes):
         cls = type('Wrong', (FUSED_CANDIDATES.get('Dense'),), attributes)

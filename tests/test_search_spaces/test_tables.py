@@ -261,6 +261,23 @@ def test_errors_of_layers(layers, message):
 
 
 @pytest.mark.parametrize(
+    ('stages', 'message'),
+    [
+        ([[8, 1, 2]], 'the stages have 1 layer, but layers lists 2'),
+        ([[8, 2]], r'stages must be lists of width, depth and stride, but are \[\[8, 2\]\]'),
+        ([[8, 2, 0]], 'stages must be lists of width, depth and stride'),
+        ([[8.0, 2, 1]], 'stages must be lists of width, depth and stride'),
+        ([8, 2, 1], 'stages must be lists of width, depth and stride'),
+        (8, 'stages must be lists of width, depth and stride'),
+    ],
+)
+def test_errors_of_stages(stages, message):
+    layers = [['nor_conv_1x1', 'nor_conv_3x3']] * 2
+    with pytest.raises(UserError, match=message):
+        build_space(dict(type='LayerwiseSpace', name='x', layers=layers, stages=stages))
+
+
+@pytest.mark.parametrize(
     ('space', 'message'),
     [
         ('dart', "unknown search space 'dart': did you mean 'darts'?"),

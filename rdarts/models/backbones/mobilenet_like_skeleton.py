@@ -37,7 +37,7 @@ def check_layerwise(name: str, space: SearchSpace, stem: str) -> None:
     if not space.stages or set(space.cells) != {'layerwise'}:
         raise UserError(
             f"space '{space.name}' does not fit {name}: it needs stages of layers "
-            "('mobilenet_like', or a table of that type)"
+            "('mobilenet_like', or a table with stages)"
         )
     if stem not in STEMS:
         raise UserError(f"stem must be 'imagenet' or 'cifar', but is {stem!r}")
