@@ -26,8 +26,9 @@ from rdarts.measure.counts import count_activations, count_all
 from rdarts.measure.describe import cpu_model
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
+from rdarts.models.backbones import BaseSupernet
 from rdarts.registry import MODELS
-from rdarts.search_spaces import build_space
+from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.utils.wording import plural
 
 
@@ -152,11 +153,12 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
     large = min(settings.shape[1:]) >= IMAGENET_FROM
     stem = 'imagenet' if large else 'cifar'
     classes = settings.num_classes or (1000 if large else 10)
-    takes = inspect.signature(declared_class(build_space(genotype.space), 'network')).parameters
-    depth = next((name for name in ('num_cells', 'cells_per_stage') if name in takes), None)
-    if depth is None and (settings.width or settings.depth):
+    supernet = _resized_as(build_space(genotype.space))
+    if supernet is None and (settings.width or settings.depth):
         raise UserError("--width and --depth are of cells: those of layers are its space's")
-    sizes = {} if depth is None else {'channels': settings.width, depth: settings.depth}
+    sizes = {}
+    if supernet is not None:
+        sizes = {'channels': settings.width, supernet.DEPTH: settings.depth}
     net = build_net(
         genotype,
         classes,
@@ -166,9 +168,19 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
     )
     backbone = net.backbone
     what = plural(len(genotype.operations()), 'layer')
-    if depth is not None:
-        what = f'{backbone.channels} channels, {getattr(backbone, depth)} {depth.replace("_", " ")}'
+    if supernet is not None:
+        depth = supernet.describe_depth(getattr(backbone, supernet.DEPTH))
+        what = f'{backbone.channels} channels, {depth}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
+
+
+def _resized_as(space: SearchSpace) -> type[BaseSupernet] | None:
+    """The supernet whose width and depth the space's network has, too; None of layers."""
+    takes = inspect.signature(declared_class(space, 'network')).parameters
+    if space.supernet is None or 'channels' not in takes:
+        return None
+    supernet = declared_class(space, 'supernet')
+    return supernet if getattr(supernet, 'DEPTH', None) in takes else None
 
 
 def build_from_config(cfg: Config, settings: NetworkSettings) -> tuple[nn.Module, str]:

@@ -11,6 +11,7 @@ from rdarts.genotypes import Genotype, skips_by_cell
 from rdarts.results.search_run import SearchRun, number
 from rdarts.search_spaces import SearchSpace
 
+# as the data sets' classes say: to import these takes seconds, so a test compares them
 DATASET_NAMES = {
     'cifar10': 'CIFAR-10',
     'cifar100': 'CIFAR-100',

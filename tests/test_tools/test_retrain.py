@@ -250,8 +250,8 @@ def test_complexity_of_layers():
 @pytest.mark.parametrize(
     ('args', 'parameters', 'macs', 'stem'),
     [
-        (['--shape', 3, 224, 224], 4_718_752, 529_911_552, 'imagenet stem, 48 channels, 14 num'),
-        (['--shape', 3, 32, 32], 3_349_342, 528_359_040, 'cifar stem, 36 channels, 20 num cells'),
+        (['--shape', 3, 224, 224], 4_718_752, 529_911_552, 'imagenet stem, 48 channels, 14 cells'),
+        (['--shape', 3, 32, 32], 3_349_342, 528_359_040, 'cifar stem, 36 channels, 20 cells'),
         ([], 3_349_342, 528_359_040, '10 classes'),
     ],
 )
@@ -291,6 +291,7 @@ def test_complexity_of_a_config(config):
         *('--genotype', 'DARTS_V2', '--width', 4, '--depth', 3, '--no-latency', '--json')
     )
     by_sizes = json.loads(done.out.splitlines()[-1])
+    assert '4 channels, 3 cells,' in by_sizes['network']
     for key in ('parameters', 'macs', 'activations'):
         assert by_config[key] == by_sizes[key], key
 
