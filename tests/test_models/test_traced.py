@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
+from test_models.kernel_calls import operator_calls
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.models import DARTSSupernet, MobileNetLikeSupernet, NASBench201Supernet
@@ -110,22 +114,28 @@ def test_every_operator_has_a_fake_kernel():
     }
     assert {kernel.__name__ for kernel in fake.KERNELS} == names
     assert set(flops.formulas()) < names
-    backend = get_backend('cpp')
-    x = torch.randn(2, 5, 6, 8, dtype=torch.float64)
-    taps, points = torch.randn(2, 8, 1, 5, 5).double(), torch.randn(2, 16, 8, 1, 1).double()
-    pairs = [
-        lambda x: backend.separable_forward(x, None, taps, points, (2, 4, 2)),
-        lambda x: backend.pool_forward(x, True, 2),
-        lambda x: backend.relu_covariance(x),
-        lambda x: backend.pointwise_forward([x], [points[0]]),
-        lambda x: [backend.empty_images(x, 16, 3, 4)],
-    ]
-    for kernel in pairs:
-        with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            expected = kernel(mode.from_tensor(x))
-        for one, other in zip(kernel(x), expected, strict=True):
-            assert one.shape == other.shape and one.dtype == other.dtype
-            assert one.stride() == other.stride()
+    assert operator_calls().keys() == names
+
+
+def form(found: Any) -> tuple[Any, list[Any]]:
+    """The structure of results, and of each tensor its type, sizes and strides."""
+    leaves, structure = tree_flatten(found)
+    return structure, [_of_tensor(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    pairs = zip(tensor.stride(), tensor.shape, strict=True)
+    return tensor.dtype, tuple(tensor.shape), [hop for hop, size in pairs if size > 1]
+
+
+@pytest.mark.skipif(not has_cpp(), reason='the C++ operators are not there: no compiler')
+@pytest.mark.parametrize('name', [kernel.__name__ for kernel in fake.KERNELS])
+def test_fake_kernels_give_what_the_operators_give(name):
+    operator = getattr(torch.ops.rdarts, name)
+    for args in operator_calls()[name]:
+        with FakeTensorMode() as mode:
+            expected = form(operator(*tree_map_only(Tensor, mode.from_tensor, args)))
+        assert form(operator(*args)) == expected
 
 
 @pytest.mark.skipif(not has_cpp(), reason='the C++ operators are not there: no compiler')

@@ -1,0 +1,87 @@
+"""A call or more of every C++ operator, with each of its arguments given and left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IMAGE = (2, 5, 6, 8)  # N, H, W, C; there are two edges, and O is 16
+EPS = 1e-5
+
+
+def real(*sizes: int) -> Tensor:
+    return torch.randn(*sizes, dtype=torch.float64)
+
+
+def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
+    """Operator -> the arguments of each call."""
+    x, each = real(*IMAGE), real(2, *IMAGE)
+    scale, shift = real(8), real(8)
+    # half the resolution, 3 x 3; a separable 5x5 convolution of dilation 2 gives that, too
+    taps, points, conv = real(2, 8, 1, 5, 5), real(2, 16, 8, 1, 1), (2, 4, 2)
+    separable = ([real(2, 3, 3, 16), real(2, 3, 3, 16)], real(2, 2, 3, 3, 16), real(2, 3, 16))
+    of_x, of_each = (x, None, taps, points, *conv), (each, real(4, 2, 8), taps, points, *conv)
+    half = real(2, 3, 3, 8)
+    relu6_conv = (x, scale, shift, real(8, 1, 3, 3), 2, 1)
+    dense = real(2, 16, 8, 3, 3)
+    of_dense = ([real(2, 5, 6, 16), real(2, 5, 6, 16)], real(2, 2, 5, 6, 16), real(2, 3, 16))
+    nodes, whole = [x, real(2, 5, 6, 16)], [real(8, 24, 1, 1)]
+    branches = [real(8, 24, 1, 1), real(16, 24, 1, 1)]
+    moments, sums = real(2, 2, 8).abs(), (60, real(2, 8), real(2, 8))
+    running = (real(3, 8), real(3, 8).abs())
+    norm, edges = real(4, 2, 8), torch.tensor([0, 1, 1])
+    return dict(
+        separable_forward=[of_x, of_each],
+        separable_backward=[
+            (*separable, *of_x, real(*IMAGE), True, True),
+            (*separable, *of_x, real(*IMAGE), False, False),
+            (*separable, *of_each, None, False, True),
+            (*separable, *of_each, None, False, False),
+        ],
+        mix=[
+            ([each[0], each[1]], [1, 0], [x, x], [0, 1], real(2, 8), real(2, 8), x, real(2, 8, 8)),
+            ([each[0], each[1]], [0, 0], [x], [1], real(1, 8), None, None, None),
+        ],
+        mix_sums=[([x, x], [x, x, x], [0, 1, 1], x), ([x, x], [x], [0], None)],
+        relu_covariance=[(x,)],
+        input_grad=[
+            (x, [x, x], real(2), x, real(2, 8, 8), real(8, 8), real(8), real(*IMAGE)),
+            (x, [], None, None, None, None, None, real(*IMAGE)),
+        ],
+        relu6_forward=[(x, scale, shift)],
+        relu6_backward=[(real(*IMAGE), x, scale, shift)],
+        depthwise_forward=[relu6_conv],
+        depthwise_backward=[
+            (half, half, real(3, 8), *relu6_conv, weights) for weights in (True, False)
+        ],
+        conv3x3_forward=[(x, dense)],
+        conv3x3_backward=[
+            (*of_dense, x, dense, real(*IMAGE), weights, weights) for weights in (True, False)
+        ],
+        moments=[(x,)],
+        pointwise_forward=[(nodes, whole, 1), (nodes, branches, 2)],
+        pointwise_backward=[
+            (x, x, real(3, 8), nodes, whole, 1, True, True),
+            (real(2, 3, 3, 24), real(2, 3, 3, 24), real(3, 24), nodes, branches, 2, True, False),
+            (real(2, 3, 3, 24), real(2, 3, 3, 24), real(3, 24), nodes, branches, 2, False, True),
+        ],
+        pool_forward=[(x, True, 2), (x, False, 1)],
+        pool_backward=[(half, x, half, maximum, 2, real(*IMAGE)) for maximum in (True, False)],
+        standard_normal=[(torch.empty(40), 3, 16)],
+        empty_images=[((2, 16, 3, 4), x)],
+        batch_norm=[
+            (moments, 60, *running, real(2, 8), real(2, 8), 0.1, EPS, True, [0, 2]),
+            (moments[:1], 60, None, None, None, None, 0.1, EPS, True, [0, 1, 2]),
+            (moments, 60, *running, None, None, 0.1, EPS, False, [2, 1]),
+        ],
+        batch_norm_backward=[
+            (norm, True, None, *sums, real(2)),
+            (norm, False, real(2).abs(), *sums, None),
+        ],
+        mixed_norms=[
+            ([norm, real(4, 1, 8)], real(3), edges, 2, x),
+            ([norm], real(2), edges[:2], 3, x.float()),
+        ],
+    )
