@@ -279,6 +279,38 @@ def test_a_subclass_that_mixes_as_usual_is_fused(path, told, recorder):
     assert len(recorder.of('mix')) == 1 and not told
 
 
+class Partial(MixedOp):
+    """Mixes the first half of the channels with halved weights; the others pass by."""
+
+    def __init__(self, candidates, in_channels, out_channels=None, stride=1, **kwargs):
+        outputs = (out_channels or in_channels) // 2
+        super().__init__(candidates, in_channels // 2, outputs, stride, **kwargs)
+
+    def forward_edges(self, x, mixing, into=None):
+        half = x.shape[1] // 2
+        mixing = mixing._replace(weights=mixing.weights / 2)
+        mixed = super().forward_edges(x[:, :half], mixing)
+        return [torch.cat([one, x[:, half:]], 1) for one in mixed]
+
+
+def test_a_method_that_overrides_forward_edges_runs_fused(path, told, recorder):
+    torch.manual_seed(0)
+    mixed = Partial([['nor_conv_3x3', 'skip_connect'], ['sep_conv_3x3']], 16).double()
+    x, weights = torch.randn(2, 16, 4, 4).double(), torch.rand(3).double()
+    results = []
+    for execution in ('plain', 'fused'):
+        mixed.execution = execution
+        assert not recorder.of('mix')
+        x.requires_grad_()
+        outs = mixed.forward_edges(x, Mixing(weights))
+        grads = torch.autograd.grad(sum(out.square().sum() for out in outs), x)
+        results.append([*outs, *grads])
+    assert len(recorder.of('mix')) == 1 and not told
+    for plain, fused in zip(*results, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-12)
+        assert plain.shape == (2, 16, 4, 4)
+
+
 @pytest.mark.parametrize('execution', ['together', 'PLAIN', None, 1])
 def test_an_unknown_execution(execution):
     message = r"execution must be one of \('auto', 'plain', 'fused'\), but is "
