@@ -112,7 +112,8 @@ def count_macs(model: nn.Module, image: torch.Tensor) -> int:
     model.eval()
     try:
         for supernet in supernets:
-            supernet.execution = 'plain'  # others run operators that the counter does not know
+            # what fused saves by folding, and adds for it, is no work of the network
+            supernet.execution = 'plain'
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(image[None])
     finally:

@@ -6,6 +6,7 @@ How d L_val / d alpha is taken is its subclass's: see :mod:`rdarts.architect.arc
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,6 +143,20 @@ class Architect:
         if getattr(optim_wrapper, 'loss_scaler', None) is not None:
             self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
         self._iterator = None
+
+    def of_copy(self, model: nn.Module, optim_wrapper: OptimWrapper) -> Architect:
+        """This architect of a copy of the model, for :meth:`gradient` alone.
+
+        Args:
+            model (Module): The copy.
+            optim_wrapper (OptimWrapper): That of its weights.
+        """
+        found = copy.copy(self)
+        found.model, found.optim_wrapper = model, optim_wrapper
+        found.owner = find_alpha_owner(model)
+        found.alphas = [found.owner.arch_parameters[name] for name in self.names]
+        found._parameters = list(model.parameters())
+        return found
 
     # State
 

@@ -15,15 +15,21 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from rdarts.architect.gradients import only_training
+from rdarts.architect.architect import Architect
 from rdarts.checkpoint.schema import Text, check_entry
 from rdarts.models.backbones.base_supernet import EXECUTIONS, BaseSupernet
+from rdarts.engine.facts import Facts
 from rdarts.models.kernels import precision
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import HOOKS
+from rdarts.utils.logging import untold
+from rdarts.utils.machine_errors import is_out_of_memory
+from rdarts.utils.memory import forget_peak, main_memory, peak_memory, resident_memory
 from rdarts.utils.random_state import preserve_random_state
 
-TIMED = ('plain', 'fused')
+TIMED = ('fused', 'plain')  # what takes less memory first
 ITERATIONS = 3  # of each, after one that warms up
+PLAIN_TAKES = 4  # times the memory of fused, at most (docs/en/performance.md)
 KEY = 'execution'
 
 
@@ -33,11 +39,13 @@ class ExecutionHook(Hook):
 
     Where native kernels take what every node reads, it runs ``'fused'``. Elsewhere (on a GPU, for
     numbers of channels that are no multiple of 8, without a compiler) both executions are timed
-    for a few iterations and the quicker one runs. A copy of the model is timed on a copy of the
-    batch: no random number, statistic of a batch norm or batch of the search is spent. The first
+    for a few iterations (alpha's gradient as the search takes it, and the weights' step) and the
+    quicker one that fits into memory runs. Copies of the model, the optimizer and the batch are
+    timed: no random number, statistic of a batch norm or batch of the search is spent. The first
     rank decides for all, and checkpoints hold the choice, so that a resumed run keeps it. With
     ``randomness.deterministic``, where two runs must not differ, nothing is timed: it is
-    ``'fused'``.
+    ``'fused'``. So it is where a module's ``forward`` was replaced, as activation checkpointing
+    does it: a copy would run the search's own modules.
 
     Attributes:
         clock (Callable): Seconds, for what is timed.
@@ -56,7 +64,7 @@ class ExecutionHook(Hook):
             choice, why = 'fused', 'not timed, as randomness.deterministic is set'
         else:
             args = (model, supernet, data_batch, runner.optim_wrapper)
-            choice, why = choose_execution(*args, self.clock)
+            choice, why = choose_execution(*args, Facts.of(runner).architect, self.clock)
         decided = [choice, why]
         broadcast_object_list(decided)
         supernet.execution, why = decided
@@ -87,6 +95,7 @@ def choose_execution(
     supernet: BaseSupernet,
     batch: Any,
     optim_wrapper: OptimWrapper,
+    architect: Architect | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[str, str]:
     """The execution that suits a model, and why.
@@ -95,66 +104,86 @@ def choose_execution(
         model (nn.Module): Of mmengine, without a wrapper; left as it is.
         supernet (BaseSupernet): Its supernet.
         batch (dict): Of the training loader; left as it is.
-        optim_wrapper (OptimWrapper): Of the weights, for the precision.
+        optim_wrapper (OptimWrapper): Of the weights.
+        architect (Architect, optional): Of the search; without one, the weights' step alone is
+            timed. Defaults to none.
         clock (Callable): Seconds.
 
     Returns:
         tuple[str, str]: ``'plain'`` or ``'fused'``, and a few words for the log.
     """
+    if not any(isinstance(module, MixedOp) for module in supernet.modules()):
+        return 'fused', 'there is no mixed operation that it could change'
     with optim_wrapper.optim_context(model):
         weight = next(p for p in supernet.parameters() if p.dim() > 1)
         reasons = supernet.native_kernel_reasons(precision.compute_dtype(weight))
     if not reasons:
-        return 'fused', 'native kernels take every node'
-    seconds = _time(model, batch, optim_wrapper, clock)
+        return 'fused', 'native kernels take the images of every node'
+    declined = f'native kernels decline: {reasons[0]}'
+    if any('forward' in vars(module) for module in model.modules()):
+        return 'fused', f'not timed, as a module has a forward of its own, no copy ({declined})'
+    seconds = _time(model, batch, optim_wrapper, architect, clock)
     choice = min(TIMED, key=lambda name: seconds.get(name, float('inf')))
     timed = ', '.join(
-        f'{name} {seconds[name]:.3g} s an iteration' if name in seconds else f'{name} out of memory'
+        f'{name} {seconds[name]:.3g} s an iteration' if name in seconds else f'{name} needs more memory than there is'
         for name in TIMED
     )
-    return choice, f'{timed} (native kernels decline: {reasons[0]})'
+    return choice, f'{timed} ({declined})'
 
 
 def _time(
-    model: nn.Module, batch: Any, optim_wrapper: OptimWrapper, clock: Callable[[], float]
+    model: nn.Module,
+    batch: Any,
+    optim_wrapper: OptimWrapper,
+    architect: Architect | None,
+    clock: Callable[[], float],
 ) -> Mapping[str, float]:
     """Seconds of an iteration of each execution whose memory suffices; they take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in TIMED}
-    with preserve_random_state():
-        twin = copy.deepcopy(model)
+    need = 0  # bytes of a fused iteration
+    with preserve_random_state(), untold():
+        # together, so that the copied optimizer has the copied weights
+        twin, wrapper = copy.deepcopy((model, optim_wrapper))
         supernet = _find_supernet(twin)
-        for _ in range(1 + ITERATIONS):
+        own = None if architect is None else architect.of_copy(twin, wrapper)
+        for turn in range(1 + ITERATIONS):
             for name in list(seconds):
+                if name == 'plain' and turn == 0 and not _fits(need):
+                    del seconds[name]
+                    continue
                 supernet.execution = name
+                data = copy.deepcopy(batch)
+                resident = resident_memory()
+                begin = _now(twin, clock)
                 try:
-                    begin = _now(twin, clock)
-                    _iterate(twin, supernet, batch, optim_wrapper)
-                    seconds[name].append(_now(twin, clock) - begin)
-                except torch.OutOfMemoryError:
-                    if len(seconds) == 1:
+                    _iterate(twin, wrapper, own, data)
+                except (RuntimeError, MemoryError) as error:
+                    if len(seconds) == 1 or not is_out_of_memory(error):
                         raise
                     del seconds[name]
+                    continue
+                seconds[name].append(_now(twin, clock) - begin)
+                if name == 'fused':
+                    need = max(0, peak_memory() - resident)
+    del twin, wrapper, own
+    forget_peak()
     return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
 
 
+def _fits(need: int) -> bool:
+    """Whether plain has room where fused took so many bytes: it takes up to four times as much."""
+    memory = main_memory()
+    return torch.cuda.is_available() or memory is None or PLAIN_TAKES * need <= memory.free
+
+
 def _iterate(
-    model: nn.Module, supernet: BaseSupernet, batch: Any, optim_wrapper: OptimWrapper
+    model: nn.Module, wrapper: OptimWrapper, architect: Architect | None, batch: Any
 ) -> None:
-    """The passes of one iteration: of alpha's step (first order) and of the weights'."""
-    alphas = list(supernet.arch_parameters.values())
-    weights = [p for p in model.parameters() if p.requires_grad]
-    with only_training(alphas, weights), supernet.alpha_phase():
-        _backward(model, batch, optim_wrapper, alphas)
-    _backward(model, batch, optim_wrapper, weights)
-
-
-def _backward(
-    model: nn.Module, batch: Any, optim_wrapper: OptimWrapper, inputs: list[nn.Parameter]
-) -> None:
-    with optim_wrapper.optim_context(model):
-        data = model.data_preprocessor(copy.deepcopy(batch), True)
-        losses = model._run_forward(data, mode='loss')
-    torch.autograd.grad(model.parse_losses(losses)[0], inputs, allow_unused=True)
+    """An iteration of a search on a copy: alpha's gradient, and a step of the weights."""
+    if architect is not None:
+        with architect.owner.alpha_phase():
+            architect.gradient(batch, batch)
+    model.train_step(batch, wrapper)
 
 
 def _now(model: nn.Module, clock: Callable[[], float]) -> float:

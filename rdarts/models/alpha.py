@@ -47,12 +47,15 @@ class AlphaWay:
                 first = starts[name] + row * width
                 order += range(first, first + width)
                 self.nodes.setdefault(node, []).append(width)
-        self._order = torch.tensor(order)
+        self._places = order
+        self._order: Tensor | None = None
         self._totals = [sum(widths) for widths in self.nodes.values()]
 
     def order(self, device: torch.device) -> Tensor:
         """Where each weight of each node stands among the groups' entries, [T] on a device."""
-        order = self._order.to(device)
+        if self._order is not None and self._order.device == device:
+            return self._order
+        order = torch.tensor(self._places, device=device)
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph
             self._order = order
         return order

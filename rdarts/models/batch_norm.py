@@ -58,7 +58,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.momentum,
             self.eps,
             self.takes_batch,
-            (0,),
+            range(1),
         )
         out = backend.empty_images(y, y.shape[-1], *y.shape[1:3])
         scale, shift = norm[2:].to(y.dtype)

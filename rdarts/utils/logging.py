@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmengine.logging import print_log
 
 _told: set[str] = set()
+_silent = False
 
 
 def tell_once(message: str) -> None:
     """Log a line, the first time in this process."""
-    if message not in _told:
+    if message not in _told and not _silent:
         _told.add(message)
         print_log(message, 'current')
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Within, :func:`tell_once` says nothing, and may say it later."""
+    global _silent
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
 
 
 # What mmengine warns of itself, or says at every checkpoint and epoch, and tells nobody anything

@@ -10,6 +10,7 @@ import traceback
 SHARED_MEMORY = '/dev/shm'
 LOADERS = 'train_dataloader, arch_dataloader, val_dataloader'
 WITHOUT_WORKERS = f'set num_workers=0 persistent_workers=False (--cfg-options; of {LOADERS})'
+GPU_MEMORY = 'out of GPU memory'
 SMALLER = 'a smaller train_dataloader.batch_size (and arch_dataloader.batch_size) needs less'
 LESS_MEMORY = f'{SMALLER}, and so do fewer workers (num_workers of {LOADERS})'
 # What is wrong, by error number; {} is the file, or nothing
@@ -58,7 +59,7 @@ def explain_machine(error: BaseException) -> str | None:
     if re.search(r'shared memory|</torch_|/dev/shm/(?:torch_|sem\.|psm_)', text):
         return _of_shared_memory(text)
     if _is_named(error, 'OutOfMemoryError') or CUDA_ALLOCATION.search(text):
-        return f'out of GPU memory: {SMALLER} ({lines[0] if lines else "no more is known"})'
+        return f'{GPU_MEMORY}: {SMALLER} ({lines[0] if lines else "no more is known"})'
     if isinstance(error, MemoryError) or 'MemoryError' in last or ALLOCATION.search(text):
         return f'out of memory: {LESS_MEMORY}{_detail(lines)}'
     if PROCESSES.search(text):
@@ -66,6 +67,11 @@ def explain_machine(error: BaseException) -> str | None:
     if 'received 0 items of ancdata' in text:
         return DISK[errno.EMFILE].format('')
     return _of_number(error, last)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the machine or of the GPU, is used up."""
+    return (explain_machine(error) or '').startswith((GPU_MEMORY, 'out of memory'))
 
 
 def _is_named(error: BaseException, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def tight_memory(peak_mb: float, can_checkpoint: bool = False, root: Path = ROOT
     """
     memory, resident = gpu_memory(), 0
     if memory is None:
-        memory, resident = main_memory(root), _resident(root)
+        memory, resident = main_memory(root), resident_memory(root)
     if memory is None:
         return ''
     there = min(memory.free + resident, memory.total)
@@ -113,12 +114,35 @@ def tight_memory(peak_mb: float, can_checkpoint: bool = False, root: Path = ROOT
     )
 
 
-def _resident(root: Path) -> int:
-    """Bytes that this process has already."""
+def resident_memory(root: Path = ROOT) -> int:
+    """Bytes that this process has, 0 where the system does not tell.
+
+    Args:
+        root (Path): Of the file system. Defaults to ``/``.
+    """
     try:
         return int((root / 'proc/self/statm').read_text().split()[1]) * PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def peak_memory() -> int:
+    """Bytes that this process has had at most; 0 where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak() -> None:
+    """Count peaks of memory from now on, of the process and of the GPU, where that can be done."""
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
 
 
 def gigabytes(size: float) -> str:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from helpers import digits_runner
 
+from rdarts.architect.architects.unrolled import Unrolled
 from rdarts.errors import UserError
 from rdarts.hooks import ExecutionHook
 from rdarts.hooks.execution import choose_execution
 from rdarts.models.kernels.backends import has_cpp
+from rdarts.utils.memory import Memory
 from rdarts.utils.random_state import get_random_state
 
 AUTO = {'model.backbone.execution': 'auto'}
@@ -22,7 +24,7 @@ NATIVE = {**AUTO, 'model.backbone.channels': 8, 'model.head.in_channels': 32}
 
 def clock_of(plain: float, fused: float):
     """A clock by which an iteration of each takes so long; they take turns."""
-    now = itertools.accumulate(itertools.cycle((0.0, plain, 0.0, fused)))
+    now = itertools.accumulate(itertools.cycle((0.0, fused, 0.0, plain)))
     return lambda: next(now)
 
 
@@ -46,9 +48,9 @@ def test_the_quicker_is_taken_and_nothing_of_the_search_is_spent(tmp_path, secon
     batch = first_batch(runner)
     given, state = copy.deepcopy(batch), copy.deepcopy(model.state_dict())
     before = get_random_state()
-    found, why = choose_execution(model, model.backbone, batch, wrapper, clock_of(*seconds))
+    found, why = choose_execution(model, model.backbone, batch, wrapper, None, clock_of(*seconds))
     assert found == expected
-    line = f'plain {seconds[0]:g} s an iteration, fused {seconds[1]:g} s an iteration (native '
+    line = f'fused {seconds[1]:g} s an iteration, plain {seconds[0]:g} s an iteration (native '
     assert why.startswith(f'{line}kernels decline: ')
     if has_cpp():
         assert why.endswith(': 2 channels are no multiple of 8)')
@@ -66,7 +68,7 @@ def test_where_native_kernels_fit_nothing_is_timed(tmp_path):
     runner = digits_runner(tmp_path, NATIVE)
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     args = (runner.model, runner.model.backbone, None, wrapper)
-    assert choose_execution(*args) == ('fused', 'native kernels take every node')
+    assert choose_execution(*args) == ('fused', 'native kernels take the images of every node')
 
 
 def test_what_does_not_fit_into_memory_is_not_taken(tmp_path, monkeypatch):
@@ -83,7 +85,7 @@ def test_what_does_not_fit_into_memory_is_not_taken(tmp_path, monkeypatch):
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     args = (runner.model, runner.model.backbone, first_batch(runner), wrapper)
     found, why = choose_execution(*args)
-    assert found == 'fused' and why.startswith('plain out of memory, fused ')
+    assert found == 'fused' and ', plain needs more memory than there is (native ' in why
 
 
 def run(work_dir, options, clock, monkeypatch, **keys) -> tuple[str, list[str]]:
@@ -108,7 +110,7 @@ def test_a_resumed_run_keeps_the_choice(tmp_path, monkeypatch):
     choice, lines = run(tmp_path, {}, clock_of(1, 2), monkeypatch)
     assert choice == 'plain'
     assert len(lines) == 1
-    assert lines[0].startswith('execution plain: plain 1 s an iteration, fused 2 s an iteration (')
+    assert lines[0].startswith('execution plain: fused 2 s an iteration, plain 1 s an iteration (')
     assert torch.load(last(tmp_path), weights_only=True)['execution'] == 'plain'
     longer = {'train_cfg.max_epochs': 2}
     assert run(tmp_path, longer, clock_of(2, 1), monkeypatch, resume=True) == ('plain', lines)
@@ -130,3 +132,47 @@ def test_a_checkpoint_of_no_execution_is_refused(tmp_path, monkeypatch):
     longer = {'train_cfg.max_epochs': 2}
     with pytest.raises(UserError, match=r"execution is 'quick', but must be 'auto' or 'plain' or"):
         run(tmp_path, longer, clock_of(1, 2), monkeypatch, resume=True)
+
+
+def test_what_would_take_too_much_memory_is_not_tried(tmp_path, monkeypatch):
+    """Without a GPU the system may kill what asks for more than there is: it must not come to that."""
+    import rdarts.hooks.execution as module
+
+    runner = digits_runner(tmp_path, AUTO)
+    monkeypatch.setattr(module, 'main_memory', lambda: Memory('the machine', 2**30, 0))
+    monkeypatch.setattr(module, 'peak_memory', lambda: 2**40)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    args = (runner.model, runner.model.backbone, first_batch(runner), wrapper)
+    found, why = choose_execution(*args)
+    assert found == 'fused' and ', plain needs more memory than there is (native ' in why
+
+
+def test_a_module_whose_forward_was_replaced_is_not_copied(tmp_path):
+    """As mmengine's activation checkpointing does it: the copy would run the search's own module."""
+    runner = digits_runner(tmp_path, AUTO)
+    stem = runner.model.backbone.stem
+    stem.forward = stem.forward
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    args = (runner.model, runner.model.backbone, first_batch(runner), wrapper)
+    found, why = choose_execution(*args)
+    assert found == 'fused'
+    assert why.startswith('not timed, as a module has a forward of its own, no copy (native ')
+
+
+def test_alphas_step_is_timed_as_the_search_takes_it(tmp_path, monkeypatch):
+    """Second order too, and its optimizer stays as it is."""
+    monkeypatch.setattr(ExecutionHook, 'clock', staticmethod(clock_of(1, 2)))
+    given = []
+    gradient = Unrolled.gradient
+
+    def noted(self, train_batch, val_batch):
+        given.append((self.model, len(self.optim_wrapper.optimizer.state)))
+        return gradient(self, train_batch, val_batch)
+
+    monkeypatch.setattr(Unrolled, 'gradient', noted)
+    runner = digits_runner(tmp_path, {**AUTO, 'default_hooks.architect.order': 2})
+    runner.train()
+    twins = [model for model, _ in given if model is not runner.model]
+    assert len(twins) == 8 and len(given) == 8 + runner.iter
+    # momentum is there from the second iteration of the copy on, and from the search's own
+    assert [bool(state) for _, state in given] == [False, *[True] * 7, False, True]

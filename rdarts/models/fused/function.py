@@ -229,13 +229,7 @@ def fused(
     Returns:
         list[Tensor]: One [N, out_channels, ceil(H / stride), ceil(W / stride)] for each edge.
     """
-    betas, active = mixing
-    if active is None:
-        if mixed.plan is None:
-            mixed.plan = Plan(mixed)
-        plan = mixed.plan
-    else:
-        plan = Plan(mixed, active)
+    betas, plan = mixing.weights, mixed.plan_of(mixing.active)
     if plan.unfused:
         tell_once(f'fused runs these edge by edge, as plain does: {", ".join(plan.unfused)}')
     into = [None] * plan.num_edges if into is None else list(into)

@@ -45,6 +45,7 @@ class Part:
         self.norm = self.candidate.norms[-1] if self.candidate.norms else None
         self.is_affine = self.norm is not None and self.norm.weight is not None
         self.num_own = len(self.candidate.parameters())
+        self._index: dict[torch.device, Tensor] = {}
 
     def stacked(self) -> list[Tensor]:
         """The whole stacked parameters: the candidate's, then its last batch norm's."""
@@ -54,7 +55,18 @@ class Part:
     def parameters(self) -> list[Tensor]:
         """The same of the edges that run."""
         found = self.stacked()
-        return found if self.chosen is None else [tensor[self.chosen] for tensor in found]
+        if self.chosen is None:
+            return found
+        return [tensor.index_select(0, self._rows(tensor.device)) for tensor in found]
+
+    def _rows(self, device: torch.device) -> Tensor:
+        """The rows that run, on a device, where they are kept: each transfer waits for it."""
+        if device not in self._index:
+            index = torch.tensor(self.chosen, device=device)
+            if torch.compiler.is_compiling():  # what is traced must not leave its graph
+                return index
+            self._index[device] = index
+        return self._index[device]
 
 
 class Tables(NamedTuple):

@@ -19,7 +19,9 @@ def batch_norm(
     chosen: Sequence[int],
 ) -> Tensor:
     """See :meth:`~rdarts.models.kernels.backends.base.Backend.batch_norm`."""
-    index = torch.tensor(chosen, device=moments.device)
+    # an index that is made here is a transfer to the device, and waits for it
+    whole = isinstance(chosen, range)
+    index = slice(chosen.start, chosen.stop) if whole else torch.tensor(chosen, device=moments.device)
     if batch:
         mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
         if running is not None:

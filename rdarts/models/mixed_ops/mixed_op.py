@@ -18,6 +18,9 @@ from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
 
 
+MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
+
+
 @MIXED_OPS.register_module()
 class MixedOp(nn.Module):
     """The candidates of one edge, mixed; or of all edges that leave one node.
@@ -69,7 +72,7 @@ class MixedOp(nn.Module):
         self.labels = tuple(labels or (str(i) for i in range(len(self.candidates))))
         self.in_channels, self.out_channels = in_channels, out_channels or in_channels
         self.stride = stride
-        self.plan: Plan | None = None
+        self._plans: dict[tuple[tuple[int, ...], ...] | None, Plan] = {}
         count: dict[str, int] = {}
         self.slots: list[list[tuple[str, int]]] = []
         for names in self.candidates:
@@ -140,7 +143,8 @@ class MixedOp(nn.Module):
                 if not active:
                     mixed.append(self._nothing(x, beta))
                     continue
-                beta, slots = beta[active], [slots[k] for k in active]
+                beta = torch.stack([beta[k] for k in active])
+                slots = [slots[k] for k in active]
             operations = [bound[name][row] for name, row in slots]
             mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
         if into is None:
@@ -181,6 +185,19 @@ class MixedOp(nn.Module):
         out = zero(x, self.out_channels, self.stride)
         # sums over nothing: 0 even where x is infinite
         return out + (x[:0].sum() + weights[:0].sum()).to(out.dtype)
+
+    def plan_of(self, active: Sequence[Sequence[int]] | None) -> Plan:
+        """How the candidates run together; what was asked for lately is kept.
+
+        Args:
+            active (Sequence[Sequence[int]] | None): The candidates of each edge that run, or all.
+        """
+        key = None if active is None else tuple(map(tuple, active))
+        plan = self._plans.pop(key, None) or Plan(self, active)
+        self._plans[key] = plan  # the last one now
+        if len(self._plans) > MOST_PLANS:
+            del self._plans[next(iter(self._plans))]
+        return plan
 
     def extra_repr(self) -> str:
         return f'edges={len(self.candidates)}, stride={self.stride}'

@@ -76,7 +76,7 @@ class Backend(Protocol):
             momentum, eps (float): The norm's.
             batch (bool): Whether to take the moments of y, which then move the running ones; else
                 the running ones are taken.
-            chosen (Sequence[int]): The rows that the E edges are.
+            chosen (Sequence[int]): The rows that the E edges are; a ``range`` where they are all.
 
         Returns:
             Tensor: [4, E, C] in float64: mean, 1 / sqrt(var + eps), and the scale and shift that
