@@ -17,8 +17,8 @@ from torch import nn
 
 from rdarts.architect.architect import Architect
 from rdarts.checkpoint.schema import Text, check_entry
-from rdarts.models.backbones.base_supernet import EXECUTIONS, BaseSupernet
 from rdarts.engine.facts import Facts
+from rdarts.models.backbones.base_supernet import EXECUTIONS, BaseSupernet
 from rdarts.models.kernels import precision
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import HOOKS
@@ -125,7 +125,9 @@ def choose_execution(
     seconds = _time(model, batch, optim_wrapper, architect, clock)
     choice = min(TIMED, key=lambda name: seconds.get(name, float('inf')))
     timed = ', '.join(
-        f'{name} {seconds[name]:.3g} s an iteration' if name in seconds else f'{name} needs more memory than there is'
+        f'{name} {seconds[name]:.3g} s an iteration'
+        if name in seconds
+        else f'{name} needs more memory than there is'
         for name in TIMED
     )
     return choice, f'{timed} ({declined})'
@@ -144,6 +146,7 @@ def _time(
     with preserve_random_state(), untold():
         # together, so that the copied optimizer has the copied weights
         twin, wrapper = copy.deepcopy((model, optim_wrapper))
+        _drop_replaced_methods(wrapper)
         supernet = _find_supernet(twin)
         own = None if architect is None else architect.of_copy(twin, wrapper)
         for turn in range(1 + ITERATIONS):
@@ -168,6 +171,13 @@ def _time(
     del twin, wrapper, own
     forget_peak()
     return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+
+
+def _drop_replaced_methods(wrapper: OptimWrapper) -> None:
+    """Of a copy: schedulers put a `step` that counts in place of the wrapper's, the original's."""
+    for name in list(vars(wrapper)):
+        if callable(getattr(type(wrapper), name, None)):
+            delattr(wrapper, name)
 
 
 def _fits(need: int) -> bool:

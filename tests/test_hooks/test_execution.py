@@ -135,7 +135,7 @@ def test_a_checkpoint_of_no_execution_is_refused(tmp_path, monkeypatch):
 
 
 def test_what_would_take_too_much_memory_is_not_tried(tmp_path, monkeypatch):
-    """Without a GPU the system may kill what asks for more than there is: it must not come to that."""
+    """Without a GPU the system may kill what asks for more than there is."""
     import rdarts.hooks.execution as module
 
     runner = digits_runner(tmp_path, AUTO)
@@ -148,7 +148,7 @@ def test_what_would_take_too_much_memory_is_not_tried(tmp_path, monkeypatch):
 
 
 def test_a_module_whose_forward_was_replaced_is_not_copied(tmp_path):
-    """As mmengine's activation checkpointing does it: the copy would run the search's own module."""
+    """As mmengine's activation checkpointing does it: a copy would run the search's own module."""
     runner = digits_runner(tmp_path, AUTO)
     stem = runner.model.backbone.stem
     stem.forward = stem.forward

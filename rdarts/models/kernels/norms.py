@@ -21,7 +21,9 @@ def batch_norm(
     """See :meth:`~rdarts.models.kernels.backends.base.Backend.batch_norm`."""
     # an index that is made here is a transfer to the device, and waits for it
     whole = isinstance(chosen, range)
-    index = slice(chosen.start, chosen.stop) if whole else torch.tensor(chosen, device=moments.device)
+    index = (
+        slice(chosen.start, chosen.stop) if whole else torch.tensor(chosen, device=moments.device)
+    )
     if batch:
         mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
         if running is not None:

@@ -17,7 +17,6 @@ from rdarts.models.operations import build_operation, zero
 from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
 
-
 MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
 
 
