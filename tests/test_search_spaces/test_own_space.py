@@ -25,7 +25,7 @@ from rdarts.search_spaces.as_data import from_data, to_data
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'docs' / 'en' / 'examples' / 'three_nodes'
-SMALL = ['model.backbone.channels=4', 'model.backbone.execution=fused', 'train_cfg.max_epochs=1']
+SMALL = ['model.backbone.channels=4', 'train_cfg.max_epochs=1']
 CELL = '|dil_conv_3x3~0|+|none~0|skip_connect~1|'
 
 
@@ -82,7 +82,8 @@ def test_it_searches_retrains_draws_reports_and_exports(three_nodes, tmp_path):
         assert done.code == 0, done.err
         return done.out
 
-    few = [*SMALL, 'train_dataloader.num_batch_per_epoch=2', 'val_dataloader.num_batch_per_epoch=1']
+    few = [*SMALL, 'model.backbone.execution=fused']
+    few += ['train_dataloader.num_batch_per_epoch=2', 'val_dataloader.num_batch_per_epoch=1']
     said = run('train.py', folder / 'search.py', '--work-dir', found, '--cfg-options', *few)
     assert f'three_nodes/retrain.py --genotype {found}' in said
     genotype = load_genotype(found, three_nodes)
