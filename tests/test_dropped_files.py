@@ -23,7 +23,7 @@ FILES = {
     'architect/relaxations': ('architect.relaxations', 'Softmax', 'RELAXATIONS'),
     'architect/discretizers': ('architect.discretizers', 'Argmax', 'DISCRETIZERS'),
     'architect/architects': ('architect.architects.first_order', 'FirstOrder', 'ARCHITECTS'),
-    'hooks': ('hooks.genotype', 'GenotypeHook', 'HOOKS'),
+    'hooks/watchers': ('hooks.genotype', 'GenotypeHook', 'HOOKS'),
     'models/mixed_ops': ('models.mixed_ops.mixed_op', 'MixedOp', 'MIXED_OPS'),
     'models': """
 from torch import nn

@@ -201,7 +201,7 @@ def test_copies_and_state_dicts(path, tmp_path):
     fresh.load_state_dict(torch.load(tmp_path / 'state.pt'))
     whole = torch.load(tmp_path / 'net.pt', weights_only=False)
     for twin in (fresh, whole, copy.deepcopy(net)):
-        assert twin.execution == 'fused'
+        assert twin.runs_fused
         assert_same(collect(twin, x), expected)
     # a copy's weights are its own
     twin = copy.deepcopy(net)

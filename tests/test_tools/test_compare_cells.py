@@ -14,7 +14,6 @@ SMALL = [
     '--cfg-options',
     'train_cfg.max_epochs=1',
     'model.backbone.channels=2',
-    'model.backbone.execution=fused',
     'train_dataloader.dataset.dataset.limit=128',
     'val_dataloader.dataset.limit=64',
 ]
