@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class CellGenotype(Genotype):
     Args:
         space (str): Name of its space.
         nodes (dict[str, tuple]): For each cell type, one tuple of ``(operation, source)`` pairs
-            for each node that is no input.
+            for each node that is no input: two in DARTS, any number by other rules. One without
+            is zero. Two operations may lead from one node to another.
         concat (dict[str, tuple[int, ...]]): For each cell type, the nodes that form the output.
     """
 
@@ -88,11 +90,11 @@ class CellGenotype(Genotype):
                     f'needs {expected}'
                 )
             for target, edges in enumerate(nodes, topology.num_inputs):
-                if not edges:
-                    raise UserError(f"genotype, cell '{cell}': node {target} has no edge")
-                repeated = len({source for _, source in edges}) != len(edges)
-                if repeated and not space.repeated_edges:
-                    raise UserError(f"genotype, cell '{cell}': node {target} reads one node twice")
+                if len(set(edges)) != len(edges) and not space.repeated_edges:
+                    raise UserError(
+                        f"genotype, cell '{cell}': node {target} reads one node twice by the same "
+                        'operation'
+                    )
                 for operation, source in edges:
                     check_edge(cell, topology, source, target, operation)
             concat = self.concat[cell]
@@ -117,10 +119,21 @@ class CellGenotype(Genotype):
         }
 
     def to_string(self) -> str:
-        """The official text, ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``."""
+        """The official text, ``Genotype(normal=[('sep_conv_3x3', 0), ...], ...)``.
+
+        Where a node has another number of edges than two, each entry says its node, as FairDARTS
+        writes it: ``('sep_conv_3x3', 2, 0)`` leads from node 0 to node 2.
+        """
         parts = []
         for cell, nodes in self.nodes.items():
             pairs = [tuple(edge) for edges in nodes for edge in edges]
+            if any(len(edges) != 2 for edges in nodes):
+                first = max(self.concat[cell]) + 1 - len(nodes)  # the last node is always part
+                pairs = [
+                    (name, target, source)
+                    for target, edges in enumerate(nodes, first)
+                    for name, source in edges
+                ]
             concat = list(self.concat[cell])
             if concat == list(range(concat[0], concat[-1] + 1)):
                 concat = f'range({concat[0]}, {concat[-1] + 1})'
@@ -157,14 +170,18 @@ class CellGenotype(Genotype):
         nodes, concat = {}, {}
         try:
             for cell in [name for name in values if name and not name.endswith('_concat')]:
+                concat[cell] = tuple(as_index(i) for i in values[f'{cell}_concat'])
+                if any(len(entry) == 3 for entry in values[cell]):
+                    nodes[cell] = _by_target(cell, values[cell], concat[cell], space)
+                    continue
                 pairs = [(as_name(op), as_index(source)) for op, source in values[cell]]
                 if len(pairs) % 2:
                     raise UserError(
                         f"genotype, cell '{cell}': two edges a node, but it has "
-                        f'{plural(len(pairs), "edge")}'
+                        f'{plural(len(pairs), "edge")}; where nodes have other numbers of edges, '
+                        "each says its node: ('skip_connect', target, source)"
                     )
                 nodes[cell] = tuple(zip(pairs[::2], pairs[1::2], strict=True))
-                concat[cell] = tuple(as_index(i) for i in values[f'{cell}_concat'])
         except UserError:
             raise
         except (KeyError, TypeError, ValueError):
@@ -220,6 +237,36 @@ class CellGenotype(Genotype):
             for operation, source in pairs
         )
         return Graph(cell, num_inputs, num_inputs + len(nodes), edges, tuple(concat))
+
+
+def _by_target(
+    cell: str, entries: list[list[Any]], concat: tuple[int, ...], space: str
+) -> tuple[tuple[tuple[str, int], ...], ...]:
+    """The nodes of entries (operation, target, source); see :class:`CellGenotype`.
+
+    Raises:
+        UserError: A target is no node of the cell.
+        TypeError, ValueError: An entry is something else.
+    """
+    found = [(as_name(op), as_index(target), as_index(source)) for op, target, source in entries]
+    first = min(concat)
+    with contextlib.suppress(UserError):  # a space that the reader knows, and this does not
+        first = (
+            find_space(space).cells[cell].num_inputs if cell in find_space(space).cells else first
+        )
+    last = max(max(concat), first)
+    if last >= MAX_NODES:
+        raise UserError(f"genotype, cell '{cell}': {last} nodes are more than {MAX_NODES}")
+    for _, target, _ in found:
+        if not first <= target <= last:
+            raise UserError(
+                f"genotype, cell '{cell}': an edge leads to node {target}, which is not one of "
+                f'{first} to {last}'
+            )
+    return tuple(
+        tuple((name, source) for name, target, source in found if target == node)
+        for node in range(first, last + 1)
+    )
 
 
 def _written(node: ast.AST) -> Any:

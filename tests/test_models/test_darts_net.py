@@ -345,3 +345,20 @@ def test_no_checkpoint(tmp_path):
     init = dict(type='Pretrained', checkpoint=str(tmp_path / 'head.pth'), prefix='backbone')
     with pytest.raises(UserError, match="no weights of a 'backbone' are in it"):
         DARTSNet('DARTS_V2', **SMALL, init_cfg=init).init_weights()
+
+
+def test_a_node_without_an_edge_is_zero():
+    """And a cell whose output no edge leads to is refused."""
+    data = load_genotype('DARTS_V2').to_dict()
+    data['cells']['normal']['nodes'][1] = []
+    three = [['max_pool_3x3', 0], ['sep_conv_3x3', 0], ['skip_connect', 4]]
+    data['cells']['reduce']['nodes'][3] = three
+    net = DARTSNet(data, channels=4, num_cells=3).eval()
+    cell = net.cells[0]
+    out = cell(*(torch.randn(2, 12, 9, 9) for _ in range(2)), 0.0)
+    assert out.shape == (2, 16, 9, 9)
+    assert not out[:, 4:8].any() and out[:, :4].any()
+    assert net(torch.randn(2, 3, 9, 9))[0].shape == (2, 64, 3, 3)
+    data['cells']['reduce']['nodes'] = [[], [], [], []]
+    with pytest.raises(UserError, match="cell 'reduce' has no edge that leads to a node"):
+        DARTSNet(data, channels=4, num_cells=3)

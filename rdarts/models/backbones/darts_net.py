@@ -16,7 +16,7 @@ from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
 from rdarts.models.backbones.derived_net import DerivedNet, drop_path
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.layers import FactorizedReduce, Parameterless, PlainLayers
-from rdarts.models.operations import build_operation, identity, relu_conv_bn
+from rdarts.models.operations import build_operation, identity, relu_conv_bn, zero
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, build_space, has_normal_and_reduce
 
@@ -52,8 +52,14 @@ class DARTSCell(nn.Module):
         first = FactorizedReduce if reduce_before else relu_conv_bn
         self.preprocess0 = first(make, in_channels[0], channels)
         self.preprocess1 = relu_conv_bn(make, in_channels[1], channels)
-        self.concat = genotype.concat[kind]
+        self.concat, self.stride = genotype.concat[kind], 2 if kind == 'reduce' else 1
         self.sources = [[source for _, source in edges] for edges in genotype.nodes[kind]]
+        first = max(self.concat) + 1 - len(self.sources)
+        if not any(self.sources[node - first] for node in self.concat):
+            raise UserError(
+                f"the genotype's cell '{kind}' has no edge that leads to a node of its output: it "
+                'derives no network (was the threshold reached?)'
+            )
         self.nodes = nn.ModuleList()
         for edges in genotype.nodes[kind]:
             operations = nn.ModuleList()
@@ -75,8 +81,12 @@ class DARTSCell(nn.Module):
                 if self.training and drop > 0 and not _is_identity(operation):
                     term = drop_path(term, drop)
                 total = term if total is None else total + term
-            states.append(total)
+            states.append(self._nothing(states[0]) if total is None else total)
         return torch.cat([states[node] for node in self.concat], dim=1)
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        """A node that no edge leads to."""
+        return zero(x, x.shape[1], self.stride)
 
 
 def _is_identity(operation: nn.Module) -> bool:
