@@ -11,6 +11,10 @@ or several of them, as in the name of a config (``nb201``, ``nb201_c10``, ``rdar
 longer names win. Two bases with the same key are an error in mmengine, so that overlays
 cannot be bases.
 
+An overlay that says ``over = 'gdas'`` lies on that method's instead: the config below is
+``gdas_<space>_<data>.py``. One that says ``leave_out = dict(mobilenet_like='why')`` has no config
+of that space.
+
 The overlay of a method that samples has a ``_base_`` of its own: how it runs, instead of schedule
 and hooks of a gradient's. Of ``darts_<space>_<data>.py`` it gets the keys that the bases in
 ``models`` and ``datasets`` have, the space and the images, and nothing else.
@@ -18,7 +22,9 @@ and hooks of a gradient's. Of ``darts_<space>_<data>.py`` it gets the keys that 
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import itertools
 import os
 import tempfile
@@ -32,6 +38,7 @@ from rdarts.errors import UserError
 
 FIRST = 'darts'  # the method whose configs are written, which the others lie on
 OF_SPACE_AND_DATA = ('models', 'datasets')  # the folders of bases that every method has
+OF_ITSELF = ('over', 'leave_out')  # what an overlay says of itself
 _READING = threading.RLock()
 
 
@@ -82,8 +89,50 @@ def composition_of(path: str | os.PathLike[str]) -> Composition | None:
         rest = stem.removeprefix(f'{method}_')
         base = _written(folder, f'{FIRST}_{rest}')
         if rest != stem and base is not None:
+            below = _says(overlay, 'over', '')
+            if below:
+                base = _written(folder, f'{below}_{rest}') or folder / f'{below}_{rest}.py'
             return Composition(base, overlay, method, rest)
     return None
+
+
+@functools.lru_cache(maxsize=256)
+def _said(overlay: Path, changed: float) -> dict[str, Any]:
+    """What an overlay says of itself, as data: ``over`` and ``leave_out``."""
+    found: dict[str, Any] = {}
+    try:
+        body = ast.parse(overlay.read_text('utf-8-sig')).body
+    except (OSError, SyntaxError, ValueError):
+        return found  # said where it is read as a config
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in OF_ITSELF:
+                try:
+                    found[name] = ast.literal_eval(node.value)
+                except ValueError:
+                    raise UserError(f'{overlay}: {name} must be written out, as data') from None
+    return found
+
+
+def _says(overlay: Path, name: str, default: Any) -> Any:
+    found = _said(overlay, overlay.stat().st_mtime).get(name, default)
+    if not isinstance(found, type(default)):
+        kind = 'the name of a method' if name == 'over' else 'a dict of spaces and reasons'
+        raise UserError(f'{overlay}: {name} must be {kind}, but is {found!r}')
+    return found
+
+
+def _check_fits(found: Composition) -> None:
+    """A method may leave out spaces that it does not fit.
+
+    Raises:
+        UserError: It leaves out this one.
+    """
+    for name in found.names():
+        why = _says(found.overlay, 'leave_out', {}).get(name)
+        if why is not None:
+            raise UserError(f'{found.method} does not fit {name}: {why}')
 
 
 def is_config(path: str | os.PathLike[str]) -> bool:
@@ -101,11 +150,22 @@ def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
     below = {path.stem for home in _homes(folder) for path in home.glob('*.py')}
     plain = {stem for stem in below if stem.rpartition('_')[2] not in variants}
     of_first = {stem.removeprefix(FIRST) for stem in plain if stem.startswith(f'{FIRST}_')}
-    plain |= {f'{method}{rest}' for method in over for rest in of_first}
+    plain |= {
+        f'{method}{rest}'
+        for method, overlay in over.items()
+        for rest in of_first
+        if _fits(overlay, rest)
+    }
     pairs = ['_'.join(pair) for pair in itertools.combinations(variants, 2)]
     varied = {f'{stem}_{variant}' for stem in plain for variant in (*variants, *pairs)}
     made = ((plain - below) | varied) - written
     return sorted(folder / f'{stem}.py' for stem in made)
+
+
+def _fits(overlay: Path, rest: str) -> bool:
+    """Whether a method has a config of this space and data, ``_nb201_c10``."""
+    left = _says(overlay, 'leave_out', {})
+    return not any(f'{rest}_'.startswith(f'_{name}_') for name in left)
 
 
 def methods(folder: Path) -> list[str]:
@@ -216,6 +276,7 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
     """What mmengine gives of a config that is written: its entries, text and environment."""
     from mmengine.config import Config
 
+    _check_fits(found)
     text = found.overlay.read_text(encoding='utf-8-sig')
     own = _bases(found.overlay)
     with tempfile.TemporaryDirectory() as folder:
@@ -228,6 +289,8 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
         path.write_text(f'_base_ = {bases!r}\n{text}', encoding='utf-8')
         entries, whole, environment = read(str(path), *args, **kwargs)
     below = whole[: whole.rindex(f'{path}\n')]
+    for name in OF_ITSELF:
+        entries.pop(name, None)
     by = entries.pop('by', {})
     if not isinstance(by, dict):
         raise UserError(f'{found.overlay}: by must be a dict of names and entries')
