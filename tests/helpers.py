@@ -389,13 +389,19 @@ def write_retrained(
 # Runners in this process
 
 
-def digits_config(work_dir: Path, options: dict[str, Any] | None = None, images: int = 32) -> Any:
+def digits_config(
+    work_dir: Path,
+    options: dict[str, Any] | None = None,
+    images: int = 32,
+    config: str = 'rdarts_nb201_digits',
+) -> Any:
     """The config of the digits search, shrunken: 2 channels, batches of 8.
 
     Args:
         work_dir: Where a run of it writes.
         options: Dotted keys and their values.
         images: Images of the search, half of them for alpha: 32 are 2 iterations an epoch.
+        config: A name in ``configs/search``.
     """
     from rdarts.configuration.load import load_config
 
@@ -408,7 +414,9 @@ def digits_config(work_dir: Path, options: dict[str, Any] | None = None, images:
     for name in ('train', 'arch', 'val'):
         shrunken[f'{name}_dataloader.batch_size'] = 8
         shrunken[f'{name}_dataloader.dataset.dataset.limit'] = images
-    path = TOOLS.parent / 'configs' / 'search' / 'rdarts_nb201_digits.py'
+    path = TOOLS.parent / 'configs' / 'search' / f'{config}.py'
+    if 'epochs' in (options or {}):
+        del shrunken['train_cfg.max_epochs']
     cfg = load_config(path, {**shrunken, **(options or {})})
     cfg.work_dir = str(work_dir)
     return cfg
@@ -428,14 +436,15 @@ def digits_runner(
         options: Dotted keys and their values.
         images: Images of the search, half of them for alpha.
         hooks: Further hooks, as objects.
-        keys: Whole entries of the config, such as ``visualizer``; ``resume`` is as ``--resume``.
+        keys: Whole entries of the config, such as ``visualizer``; ``resume`` is as ``--resume``,
+            ``config`` a name in ``configs/search``.
     """
     import uuid
 
     from rdarts.engine.runner import build_runner
     from rdarts.engine.work_dir import prepare_work_dir, set_resume
 
-    cfg = digits_config(work_dir, options, images)
+    cfg = digits_config(work_dir, options, images, keys.pop('config', 'rdarts_nb201_digits'))
     resume = keys.pop('resume', False)
     for key, value in keys.items():
         cfg[key] = value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -165,27 +164,27 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     tiny = ['model.backbone.channels=2', 'model.backbone.cells_per_stage=1']
     loaders = ('train_dataloader', 'arch_dataloader', 'val_dataloader')
     tiny += ['model.head.in_channels=8', *(f'{loader}.batch_size=5' for loader in loaders)]
-    for name in ('beta_darts_nb201_c10.py', 'mine/search/beta_darts_nb201_c10.py'):
+    for name in ('squares_nb201_c10.py', 'mine/search/squares_nb201_c10.py'):
         done = run_tool(['train.py', name, '--dry-run', '--cfg-options', *tiny], cwd=project)
         assert done.code == 0, done.err
         assert 'expected:' in done.out
     monkeypatch.setattr(sys, 'path', list(sys.path))
     try:
-        cfg = load_config('beta_darts_nb201_c10.py')
-        composed = load_config('mine/search/beta_darts_nb201_c10.py')
-        elsewhere = load_config('mine/search/beta_darts_s2_c100.py')
-        regularizer = build(cfg.default_hooks.architect.regularizers.beta, REGULARIZERS)
+        cfg = load_config('squares_nb201_c10.py')
+        composed = load_config('mine/search/squares_nb201_c10.py')
+        elsewhere = load_config('mine/search/squares_s2_c100.py')
+        regularizer = build(cfg.default_hooks.architect.regularizers.squares, REGULARIZERS)
     finally:
-        sys.modules.pop('beta_decay', None)
-        REGULARIZERS.module_dict.pop('BetaDecay', None)
+        sys.modules.pop('alpha_squares', None)
+        REGULARIZERS.module_dict.pop('AlphaSquares', None)
     space = build_space('nas_bench_201')
-    assert regularizer({'cell': torch.zeros(6, 5)}, space).item() == pytest.approx(math.log(5))
+    assert regularizer({'cell': torch.ones(6, 5) * 2}, space).item() == pytest.approx(20.0)
     assert regularizer.lambda_.at(50) == pytest.approx(25.0)
     assert cfg.default_hooks.architect.type == 'rdarts.ArchitectHook'
     assert composed.default_hooks == cfg.default_hooks
     assert (elsewhere.arch_optimizer.lr, elsewhere.model.backbone.space) == (1e-4, 's2')
-    beta = elsewhere.default_hooks.architect.regularizers.beta
-    assert beta.lambda_.points == [(0, 0.0), (50, 50.0)]
+    squares = elsewhere.default_hooks.architect.regularizers.squares
+    assert squares.lambda_.points == [(0, 0.0), (50, 50.0)]
 
 
 def test_ranges_as_the_page_on_methods_says(project):

@@ -16,10 +16,12 @@ from rdarts.registry import _Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / 'docs' / 'en' / 'adding_a_method.md').read_text(encoding='utf-8')
-BETA_DECAY = re.search(r'<!-- example: beta_decay.py -->\n```python\n(.*?)```', PAGE, re.DOTALL)[1]
+ALPHA_SQUARES = re.search(
+    r'<!-- example: alpha_squares.py -->\n```python\n(.*?)```', PAGE, re.DOTALL
+)[1]
 # folder: (what registers, from where, the base class, its registry)
 FILES = {
-    'architect/regularizers': BETA_DECAY,
+    'architect/regularizers': ALPHA_SQUARES,
     'architect/relaxations': ('architect.relaxations', 'Softmax', 'RELAXATIONS'),
     'architect/discretizers': ('architect.discretizers', 'Argmax', 'DISCRETIZERS'),
     'architect/architects': ('architect.architects.first_order', 'FirstOrder', 'ARCHITECTS'),
@@ -72,7 +74,7 @@ default_hooks = dict(
     architect=dict(
         type='rdarts.ArchitectHook',
         architect='OwnFirstOrder',
-        regularizers=dict(beta=dict(type='BetaDecay', lambda_=1.0)),
+        regularizers=dict(squares=dict(type='AlphaSquares', lambda_=1.0)),
         _delete_=True,
     ),
     genotype=dict(type='rdarts.OwnGenotypeHook', discretizer='OwnArgmax'),
@@ -91,7 +93,7 @@ backbone = runner.model.backbone
 names = [type(hook).__name__ for hook in runner.hooks]
 assert 'OwnGenotypeHook' in names, names
 architect = next(hook for hook in runner.hooks if hasattr(hook, 'architect')).architect
-assert type(architect).__name__ == 'OwnFirstOrder' and set(architect.regularizers) == {{'beta'}}
+assert type(architect).__name__ == 'OwnFirstOrder' and set(architect.regularizers) == {{'squares'}}
 assert registry.lookup('own_operation', registry.OPERATIONS).__name__ == 'Identity'
 print(type(backbone).__name__, type(runner.model.head).__name__)
 print({{type(m).__name__ for m in backbone.modules()}} & {{'OwnMixedOp', 'OwnSoftmax'}})

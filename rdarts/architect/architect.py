@@ -192,6 +192,17 @@ class Architect:
         if self.scaler is not None and state['scaler']:
             self.scaler.load_state_dict(state['scaler'])
 
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """Tell all that changes over the epochs which one begins.
+
+        Args:
+            epoch (int): From 0.
+            max_epochs (int): Of the schedule.
+        """
+        self.owner.set_progress(epoch, max_epochs)
+        for regularizer in self.regularizers.values():
+            regularizer.set_progress(epoch, max_epochs)
+
     # The step
 
     def step(self, train_batch: Any, epoch: int) -> AlphaStep:
@@ -361,7 +372,7 @@ class Architect:
                 continue
             alphas = [alpha.detach().requires_grad_(True) for alpha in self.alphas]
             named = dict(zip(self.names, alphas, strict=True))
-            value = regularizer(named, self.owner.space)
+            value = regularizer(*self.owner.view(named))
             grads = gradient_of(value, alphas)
             found[name] = Penalty(regularizer.lambda_.at(epoch), value.detach(), grads)
         return found

@@ -13,6 +13,7 @@ from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.hooks.time_to_go import TimeToGoHook
 from rdarts.hooks.watchers.collapse import CollapseHook
 from rdarts.hooks.watchers.convergence import ConvergenceHook
+from rdarts.hooks.watchers.stop_rules import StopRulesHook
 
 __all__ = [
     'AlphaStatisticsHook',
@@ -27,6 +28,7 @@ __all__ = [
     'ReportHook',
     'SearchLogHook',
     'SplitRecordHook',
+    'StopRulesHook',
     'TabularBenchmarkHook',
     'TimeToGoHook',
 ]

@@ -11,13 +11,17 @@ from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.engine.facts import Facts
-from rdarts.models.alpha import find_alpha_owner
+from rdarts.models.alpha import AlphaOwner, find_alpha_owner
+from rdarts.models.alpha_ways import AlphaWays
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
 
 
 def alpha_statistics(
-    arch_parameters: Mapping[str, Tensor], space: SearchSpace, relaxation: Relaxation | None = None
+    arch_parameters: Mapping[str, Tensor],
+    space: SearchSpace,
+    relaxation: Relaxation | None = None,
+    ways: AlphaWays | None = None,
 ) -> dict[str, Any]:
     """Statistics of the mixing weights, and of BER's beta = softmax(alpha).
 
@@ -26,6 +30,8 @@ def alpha_statistics(
         space (SearchSpace): Describes the groups and which candidates are parameter-free.
         relaxation (Relaxation, optional): By which alpha stands for mixing weights. Defaults to
             the softmax.
+        ways (AlphaWays, optional): Says which candidates are alive; a dead one has the weight 0
+            and no say in any number. Defaults to all.
 
     Returns:
         dict: ``alpha`` and ``weights`` (raw alpha, and the weights that the relaxation expects,
@@ -38,34 +44,40 @@ def alpha_statistics(
     Raises:
         UserError: The relaxation gives no weight for an edge or a candidate.
     """
-    expected = (relaxation or Softmax()).expected_weights(arch_parameters, space)
+    ways, relaxation = ways or AlphaWays(space), relaxation or Softmax()
+    view = ways.view(arch_parameters)
+    expected = ways.to_whole(relaxation.expected_weights(view, ways.space))
+    ones = {g.name: torch.ones(len(g.edges), len(g.candidates)) for g in ways.space.groups}
+    alive = ways.to_whole(ones)
     alphas, weights, entropies = {}, {}, {}
     sums = {kind: [0.0, 0, 0.0, 0] for kind in ('parameter_free', 'parameterised')}
     for group in space.groups:
         if group.kind != 'op':
             continue
         alpha = arch_parameters[group.name].detach().double().cpu()
-        log_beta = torch.log_softmax(alpha, dim=-1)
-        beta = log_beta.exp()
-        terms = -beta * log_beta
+        lives = alive[group.name] > 0
+        log_beta = torch.log_softmax(alpha.masked_fill(~lives, -torch.inf), dim=-1)
+        terms = torch.where(lives, -log_beta.exp() * log_beta, 0.0)
         alphas[group.name] = alpha.tolist()
         weight = expected[group.name]
         weights[group.name] = weight.tolist()
         entropies[group.name] = terms.sum(-1).tolist()
         free = torch.tensor([name in space.parameter_free for name in group.candidates])
         for kind, mask in (('parameter_free', free), ('parameterised', ~free)):
-            if mask.any():
+            if (lives & mask).any():
                 entry = sums[kind]
                 entry[0] += float(weight[:, mask].sum())
-                entry[1] += int(mask.sum()) * beta.shape[0]
+                entry[1] += int((lives & mask).sum())
                 entry[2] += float(terms[:, mask].sum())
-                entry[3] += beta.shape[0]
+                entry[3] += int((lives & mask).any(-1).sum())
     flat = [value for edges in entropies.values() for value in edges]
     kinds = {
         kind: dict(weight=weight / count, entropy=entropy / edges)
         for kind, (weight, count, entropy, edges) in sums.items()
         if count
     }
+    own = [name for name in arch_parameters if name not in alphas]
+    alphas.update({name: arch_parameters[name].detach().double().cpu().tolist() for name in own})
     return dict(
         alpha=alphas,
         weights=weights,
@@ -73,6 +85,21 @@ def alpha_statistics(
         mean_entropy=sum(flat) / len(flat),
         kinds=kinds,
     )
+
+
+def _of_relaxation(owner: AlphaOwner) -> dict[str, Any]:
+    """What a method logs beside alpha: numbers of the epoch, weights of edges, masks."""
+    found: dict[str, Any] = {}
+    numbers = owner.relaxation.numbers()
+    if numbers:
+        found['relaxation'] = numbers
+    alphas, space = owner.view({n: a.detach() for n, a in owner.arch_parameters.items()})
+    factors = owner.relaxation.edge_factors(alphas, space, 'eval')
+    if factors:
+        found['edge_weights'] = {cell: factor.double().tolist() for cell, factor in factors.items()}
+    if owner.ways.alive is not None:
+        found['alive'] = owner.alive
+    return found
 
 
 @HOOKS.register_module()
@@ -83,7 +110,8 @@ class AlphaStatisticsHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         owner = find_alpha_owner(runner.model)
-        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation)
+        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
+        values.update(_of_relaxation(owner))
         Facts.of(runner).epoch.update(values)
         execution = getattr(owner, 'execution', None)
         if execution is not None:  # a supernet's

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from rdarts.architect.architect import AlphaStep, Architect, StepFailed
 from rdarts.architect.architects.unrolled import HESSIANS
 from rdarts.architect.regularizers import Regularizer
-from rdarts.architect.schedule import ScheduleSpec
 from rdarts.checkpoint.run_state import check_schedulers
 from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import Among, Component, Count, Named
+from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader
 from rdarts.engine.checkpoint_hook import last_good_of
@@ -51,8 +51,8 @@ class ArchitectHook(Hook):
             has them; None leaves one out. One whose factor is 0 costs nothing and is not logged.
             Defaults to none.
         lambda_ (float | dict, optional): The factor of the regulariser ``'ber'``, constant or a
-            schedule over epochs: see :class:`~rdarts.architect.schedule.Schedule`. Where there is
-            none of that name, it is BER. Defaults to the entry's own.
+            schedule over epochs: see :class:`~rdarts.configuration.schedule.Schedule`. Where there
+            is none of that name, it is BER. Defaults to the entry's own.
         signed (bool): Allow a negative factor of that one (Eq. 12). Defaults to False.
         arch_param_scheduler (Sequence[dict]): Schedulers of alpha's optimizer, stepped each
             epoch. Defaults to none.
@@ -219,6 +219,10 @@ class ArchitectHook(Hook):
 
     # The step
 
+    def before_train_epoch(self, runner) -> None:
+        max_epochs = runner.cfg.get('schedule_epochs') or runner.max_epochs
+        self.architect.set_progress(runner.epoch, max_epochs)
+
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         if self.step_order == 'alpha_first' and runner.epoch >= self.start_epoch:
             self.step(runner, data_batch)
@@ -281,9 +285,9 @@ class ArchitectHook(Hook):
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
         """One flat gradient for each cell type."""
         # not zipped with the groups: a ParameterDict made of a dict sorts by name
-        space = self.architect.owner.space
-        cells = {group.name: group.cell for group in space.groups}
-        parts: dict[str, list[Tensor]] = {cell: [] for cell in space.cells}
+        owner = self.architect.owner
+        cells = {group.name: group.cell for group in owner.groups}
+        parts: dict[str, list[Tensor]] = {cell: [] for cell in owner.space.cells}
         for name, grad in zip(self.architect.names, grads, strict=True):
             parts[cells[name]].append(grad.detach().flatten())
         return {cell: torch.cat(flat) for cell, flat in parts.items()}
@@ -333,7 +337,7 @@ class BERArchitectHook(ArchitectHook):
 
     Args:
         lambda_ (float | dict): The factor of BER, constant or a schedule over epochs; see
-            :class:`~rdarts.architect.schedule.Schedule`.
+            :class:`~rdarts.configuration.schedule.Schedule`.
         **kwargs: See :class:`ArchitectHook`.
 
     Raises:

@@ -45,7 +45,7 @@ class GenotypeHook(Hook):
         space = self.owner.space
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
         self.rule.relaxation = self.owner.relaxation
-        Facts.of(runner).derive = lambda: self.rule(self.owner.arch_parameters, space)
+        Facts.of(runner).derive = lambda: self.rule(*self.owner.view())
 
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -12,68 +13,12 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import Component, NotNegative
 from rdarts.errors import UserError
-from rdarts.models.mixed_ops.mixing import Mixing
+from rdarts.models.alpha_ways import Alive, AlphaWays, as_relaxed
+from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.registry import RELAXATIONS, build
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
 
-
-class AlphaWay:
-    """The way from the groups of a cell type to its nodes: one gather, the same in every forward.
-
-    Args:
-        space (SearchSpace): Describes the groups.
-        cell (str): The cell type.
-
-    Attributes:
-        groups (list[str]): The groups of the cell type, whose entries are gathered.
-        nodes (dict[int, list[int]]): Node -> the number of candidates of each edge that leaves it.
-    """
-
-    def __init__(self, space: SearchSpace, cell: str) -> None:
-        topology = space.cells[cell]
-        slots = space.slots(cell)
-        sizes = {group.name: (len(group.edges), len(group.candidates)) for group in space.groups}
-        self.groups = list(dict.fromkeys(name for name, _ in slots))
-        starts, start = {}, 0
-        for name in self.groups:
-            starts[name] = start
-            start += math.prod(sizes[name])
-        self.nodes: dict[int, list[int]] = {}
-        order: list[int] = []
-        for node in range(topology.num_nodes):
-            for edge in topology.edges_from(node):
-                name, row = slots[edge]
-                width = sizes[name][1]
-                first = starts[name] + row * width
-                order += range(first, first + width)
-                self.nodes.setdefault(node, []).append(width)
-        self._places = order
-        self._order: Tensor | None = None
-        self._totals = [sum(widths) for widths in self.nodes.values()]
-
-    def order(self, device: torch.device) -> Tensor:
-        """Where each weight of each node stands among the groups' entries, [T] on a device."""
-        if self._order is not None and self._order.device == device:
-            return self._order
-        order = torch.tensor(self._places, device=device)
-        if not torch.compiler.is_compiling():  # what is traced must not leave its graph
-            self._order = order
-        return order
-
-    def split(self, weights: Tensor, runs: Iterator[bool] | None) -> dict[int, Mixing]:
-        """The mixing of each node.
-
-        Args:
-            weights (Tensor): [T] in the order of :meth:`order`.
-            runs (Iterator[bool], optional): Whether each of them runs. Defaults to all.
-        """
-        parts = weights.split(self._totals)
-        if runs is None:
-            return {node: Mixing(part) for node, part in zip(self.nodes, parts, strict=True)}
-        return {
-            node: Mixing(part, [[k for k in range(width) if next(runs)] for width in widths])
-            for (node, widths), part in zip(self.nodes.items(), parts, strict=True)
-        }
+ALIVE = 'alive'  # of a state dict, the masks of candidates
 
 
 class AlphaOwner(nn.Module):
@@ -85,6 +30,10 @@ class AlphaOwner(nn.Module):
     (:class:`~rdarts.models.backbones.base_supernet.BaseSupernet`); whatever mixes candidates by
     alpha may be one.
 
+    Candidates can be pruned for good (:meth:`prune`): alpha, its optimizer and the log stay those
+    of the whole space, while relaxation, regularisers and discretisation see what is alive
+    (:meth:`view`). The state dict holds masks where something was pruned.
+
     Args:
         space (str | dict | SearchSpace): The search space.
         relaxation (str | dict): From alpha to mixing weights. Defaults to ``'rdarts.Softmax'``.
@@ -92,8 +41,9 @@ class AlphaOwner(nn.Module):
         **kwargs: Of the next class of the method resolution order.
 
     Attributes:
-        drawn (list[Tensor]): Where the relaxation is ``sampled``: which candidates each draw of
-            the last :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
+        groups (tuple[EdgeGroup, ...]): The groups of alpha that the relaxation asks for.
+        drawn (list[Tensor]): Where the relaxation samples: which candidates each draw of the last
+            :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
 
     Raises:
         UserError: The space or relaxation is not known, or ``alpha_std`` is negative.
@@ -114,16 +64,20 @@ class AlphaOwner(nn.Module):
         self._phase = 'weights'
         self.drawn: list[Tensor] = []
         self.relaxation = build(relaxation, RELAXATIONS)
-        self._ways = {cell: AlphaWay(self.space, cell) for cell in self.space.cells}
+        self.groups = self.relaxation.groups(self.space)
+        self._ways = AlphaWays(self.space)
+        self._hidden: set[tuple[str, int, int]] = set()
         self.arch_parameters = nn.ParameterDict(
             {
                 group.name: nn.Parameter(
                     alpha_std * torch.randn(len(group.edges), len(group.candidates)),
                     requires_grad=False,
                 )
-                for group in self.space.groups
+                for group in self.groups
             }
         )
+
+    # Phases and epochs
 
     @property
     def phase(self) -> str:
@@ -141,36 +95,213 @@ class AlphaOwner(nn.Module):
         finally:
             self._phase = before
 
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """Tell the relaxation, and mixed operations that ask for it, which epoch begins.
+
+        Args:
+            epoch (int): From 0.
+            max_epochs (int): Of the schedule.
+        """
+        for module in self.modules():
+            if module is not self and hasattr(module, 'set_progress'):
+                module.set_progress(epoch, max_epochs)
+
+    # What is alive
+
+    @property
+    def ways(self) -> AlphaWays:
+        """Where the entries of alpha go, with what is alive."""
+        return self._ways
+
+    @property
+    def alive(self) -> dict[str, list[list[bool]]]:
+        """Cell type -> for each edge, whether each of its candidates is alive."""
+        return {cell: [list(edge) for edge in edges] for cell, edges in self._alive().items()}
+
+    def _alive(self) -> Alive:
+        if self._ways.alive is not None:
+            return self._ways.alive
+        return {
+            cell: [[True] * len(edge.candidates) for edge in topology.edges]
+            for cell, topology in self.space.cells.items()
+        }
+
+    def prune(self, cell: str, edge: int, candidates: Collection[str]) -> None:
+        """Take candidates out of an edge for good.
+
+        Args:
+            cell (str): The cell type.
+            edge (int): The edge's place in the cell type.
+            candidates (Collection[str]): Their names.
+
+        Raises:
+            UserError: The edge has no such candidate, or would have none that is alive.
+        """
+        alive = self.alive
+        for name in candidates:
+            alive[cell][edge][self._place(cell, edge, name)] = False
+        self._ways = AlphaWays(self.space, alive)
+
+    @contextmanager
+    def hide(self, cell: str, edge: int, candidates: Collection[str]) -> Iterator[None]:
+        """Within, candidates do not run and have the weight 0; nothing is renormalised.
+
+        Args:
+            cell, edge, candidates: See :meth:`prune`.
+        """
+        before = self._hidden
+        places = {(cell, edge, self._place(cell, edge, name)) for name in candidates}
+        self._hidden = before | places
+        try:
+            yield
+        finally:
+            self._hidden = before
+
+    def _place(self, cell: str, edge: int, name: str) -> int:
+        names = self.space.cells[cell].edges[edge].candidates
+        if name not in names:
+            raise UserError(f"edge {edge} of the cell '{cell}' has no candidate '{name}': {names}")
+        return names.index(name)
+
+    def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._ways.alive is not None:
+            for cell, edges in self._ways.alive.items():
+                flags = torch.tensor([flag for edge in edges for flag in edge])
+                destination[f'{prefix}{ALIVE}.{cell}'] = flags
+
+    def _load_from_state_dict(self, state_dict, prefix: str, *args: Any) -> None:
+        start = f'{prefix}{ALIVE}.'
+        alive = self._alive_of(
+            {
+                key.removeprefix(start): state_dict.pop(key)
+                for key in list(state_dict)
+                if key.startswith(start)
+            }
+        )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._ways = AlphaWays(self.space, alive)
+
+    def _alive_of(self, masks: Mapping[str, Tensor]) -> Alive | None:
+        """The masks of a state dict: those of all cell types, or none.
+
+        Raises:
+            UserError: They are of other cells.
+        """
+        if not masks:
+            return None
+        alive = {}
+        for cell, topology in self.space.cells.items():
+            sizes = [len(edge.candidates) for edge in topology.edges]
+            mask = masks.get(cell)
+            fits = isinstance(mask, Tensor) and mask.dtype == torch.bool
+            if not fits or mask.shape != (sum(sizes),) or masks.keys() != self.space.cells.keys():
+                raise UserError(
+                    f"the masks of candidates, '{ALIVE}', are of another space than "
+                    f"'{self.space.name}'"
+                )
+            alive[cell] = [part.tolist() for part in mask.split(sizes)]
+        return alive
+
+    # What alpha stands for
+
+    def view(
+        self, parameters: Mapping[str, Tensor] | None = None
+    ) -> tuple[Mapping[str, Tensor], SearchSpace]:
+        """Alpha of what is alive, and the space of that.
+
+        Args:
+            parameters (dict[str, Tensor], optional): Alpha. Defaults to :attr:`arch_parameters`.
+
+        Returns:
+            tuple[dict[str, Tensor], SearchSpace]: Group -> [edges, candidates], which is
+            differentiable in the parameters; and the space that has these groups.
+        """
+        return self._ways.view(parameters or self.arch_parameters), self._ways.space
+
     def mixing_weights(self) -> dict[str, Tensor]:
-        """The relaxed alpha of this phase: group name -> [edges, candidates]."""
-        weights = self.relaxation(self.arch_parameters, self.space, self.phase)
-        if self.relaxation.sampled and self.phase == 'alpha':
-            self.drawn += [beta.detach() != 0 for beta in weights.values()]
-        return weights
+        """The relaxed alpha of this phase: group of what is alive -> [edges, candidates]."""
+        return {name: relaxed.weights for name, relaxed in self._relaxed(*self.view()).items()}
+
+    def _relaxed(self, alphas: Mapping[str, Tensor], space: SearchSpace) -> dict[str, Relaxed]:
+        sampled = self.relaxation.sampled
+        relaxed = {
+            name: as_relaxed(value, sampled)
+            for name, value in self.relaxation(alphas, space, self.phase).items()
+        }
+        if self.phase == 'alpha':
+            self.drawn += [one.active for one in relaxed.values() if one.active is not None]
+        return relaxed
 
     def mixing(self) -> dict[str, dict[int, Mixing]]:
-        """The same for mixed operations: by cell type, and by the node that the edges leave.
+        """The relaxed alpha of this phase, by cell type and by the node that the edges leave.
 
-        The cells of a type share it. Where the relaxation is ``sampled``, which candidates run is
-        read on the host, once.
+        The cells of a type share it. Where the relaxation samples, which candidates run is read on
+        the host, once.
         """
-        weights = self.mixing_weights()
-        device = next(iter(weights.values())).device
-        flat = {
-            cell: torch.cat([weights[name].flatten() for name in way.groups])[way.order(device)]
-            for cell, way in self._ways.items()
+        alphas, space = self.view()
+        relaxed = self._relaxed(alphas, space)
+        factors = self.relaxation.edge_factors(alphas, space, self.phase)
+        weights, active = {}, {}
+        for cell, way in self._ways.cells.items():
+            weights[cell] = way.gather({name: relaxed[name].weights for name in way.groups})
+            runs = {name: relaxed[name].active for name in way.groups}
+            if any(flags is not None for flags in runs.values()):
+                whole = {
+                    name: torch.ones_like(relaxed[name].weights, dtype=torch.bool)
+                    if flags is None
+                    else flags
+                    for name, flags in runs.items()
+                }
+                active[cell] = way.gather(whole)
+        chosen = _on_host(active)
+        if self._hidden:
+            self._hide(weights, chosen)
+        return {
+            cell: way.split(
+                weights[cell],
+                chosen.get(cell),
+                factors.get(cell),
+                any(relaxed[name].constant for name in way.groups),
+            )
+            for cell, way in self._ways.cells.items()
         }
-        runs = None
-        if self.relaxation.sampled:
-            runs = iter((torch.cat(list(flat.values())) != 0).tolist())
-        return {cell: way.split(flat[cell], runs) for cell, way in self._ways.items()}
+
+    def _hide(self, weights: dict[str, Tensor], chosen: dict[str, list[bool]]) -> None:
+        """Clear the weight and the activity of what is hidden."""
+        for cell, edge, candidate in self._hidden:
+            way = self._ways.cells[cell]
+            if cell not in chosen:
+                chosen[cell] = [flag for _, flag in sorted(self._flags(cell))]
+            place = way.places[edge, candidate]
+            chosen[cell][place] = False
+            keep = torch.ones_like(weights[cell])
+            keep[place] = 0
+            weights[cell] = weights[cell] * keep
+
+    def _flags(self, cell: str) -> Iterator[tuple[int, bool]]:
+        alive = self._alive()[cell]
+        for (edge, candidate), place in self._ways.cells[cell].places.items():
+            yield place, alive[edge][candidate]
 
     def expected_weights(self) -> dict[str, Tensor]:
         """The weights that alpha stands for, without noise: group name -> [edges, candidates].
 
-        Float64 on the CPU, without a graph; see :meth:`Relaxation.expected_weights`.
+        Those of the whole space, 0 where a candidate was pruned, in float64 on the CPU, without a
+        graph; see :meth:`Relaxation.expected_weights`.
         """
-        return self.relaxation.expected_weights(self.arch_parameters, self.space)
+        return self._ways.to_whole(self.relaxation.expected_weights(*self.view()))
+
+
+def _on_host(flags: Mapping[str, Tensor]) -> dict[str, list[bool]]:
+    """Flags of several cell types as numbers, with one transfer."""
+    if not flags:
+        return {}
+    sizes = [len(one) for one in flags.values()]
+    values = iter(torch.cat(list(flags.values())).tolist())
+    return {
+        cell: list(itertools.islice(values, size)) for cell, size in zip(flags, sizes, strict=True)
+    }
 
 
 def find_alpha_owner(model: nn.Module) -> AlphaOwner:

@@ -128,6 +128,8 @@ def noise_op(make: PlainLayers, in_channels: int, out_channels: int, stride: int
     return make.function(partial(noise, channels=out_channels, stride=stride), 'noise')
 
 
+# of DARTS-, beside an edge's candidates, which may have a skip connection of their own
+@OPERATIONS.register_module(name='auxiliary_skip')
 @OPERATIONS.register_module(name='skip_connect')
 def skip_connect(make: PlainLayers, in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Identity; where the shape changes, a 1x1 convolution or a factorised reduction."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -176,6 +177,33 @@ class SearchSpace:
         groups = [group for group in self.groups if group.kind == 'op']
         total = sum(len(group.edges) * math.log(len(group.candidates)) for group in groups)
         return total / sum(len(group.edges) for group in groups)
+
+    def restrict(self, alive: Mapping[str, Sequence[Sequence[bool]]]) -> SearchSpace:
+        """The same space with those candidates alone that are alive.
+
+        Args:
+            alive (dict[str, Sequence[Sequence[bool]]]): Cell type -> for each edge, whether each
+                of its candidates is.
+
+        Raises:
+            UserError: An edge has none.
+        """
+        cells, costs = {}, {}
+        for cell, topology in self.cells.items():
+            edges = []
+            for edge, flags in zip(topology.edges, alive[cell], strict=True):
+                if not any(flags):
+                    raise UserError(
+                        f"'{self.name}': cell '{cell}', edge {edge.source} -> {edge.target} needs "
+                        'a candidate that is alive'
+                    )
+                names = tuple(itertools.compress(edge.candidates, flags))
+                edges.append(replace(edge, candidates=names))
+            cells[cell] = replace(topology, edges=tuple(edges))
+            if self.costs is not None:
+                pairs = zip(self.costs[cell], alive[cell], strict=True)
+                costs[cell] = tuple(tuple(itertools.compress(row, keep)) for row, keep in pairs)
+        return replace(self, cells=cells, costs=self.costs and costs)
 
     def slots(self, cell: str) -> list[tuple[str, int]]:
         """For each edge of a cell, the group and the row of its alpha."""

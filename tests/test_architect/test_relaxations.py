@@ -10,7 +10,7 @@ from helpers import digits_runner
 
 from rdarts.architect.discretizers import Argmax, TopEdges
 from rdarts.architect.regularizers import ExpectedCost
-from rdarts.architect.relaxations import Relaxation, Softmax
+from rdarts.architect.relaxations import Relaxation, Sigmoid, Softmax
 from rdarts.errors import UserError
 from rdarts.models import find_alpha_owner
 from rdarts.registry import RELAXATIONS, build
@@ -62,13 +62,6 @@ def test_a_method_must_say_how_it_relaxes():
 
 
 # What is expected of alpha
-
-
-class Sigmoid(Relaxation):
-    """Every candidate by itself."""
-
-    def forward(self, arch_parameters, space, phase):
-        return {name: alpha.sigmoid() for name, alpha in arch_parameters.items()}
 
 
 class Noisy(Relaxation):
@@ -125,17 +118,10 @@ def test_weights_of_fewer_candidates_than_the_space_has_are_refused():
         relaxation.eval().expected_weights(alphas, space)
 
 
-@pytest.fixture
-def sigmoid():
-    RELAXATIONS.register_module(name='Sigmoid', module=Sigmoid)
-    yield 'rdarts.Sigmoid'
-    RELAXATIONS.module_dict.pop('Sigmoid')
-
-
-def test_a_search_logs_and_judges_by_its_own_relaxation(sigmoid, tmp_path):
+def test_a_search_logs_and_judges_by_its_own_relaxation(tmp_path):
     """Not by a softmax: a sigmoid's .49 is no .12."""
     options = {
-        'model.backbone.relaxation': dict(type=sigmoid),
+        'model.backbone.relaxation': dict(type='rdarts.Sigmoid'),
         'default_hooks.convergence': dict(type='rdarts.ConvergenceHook'),
         'default_hooks.report': dict(type='rdarts.ReportHook'),
     }

@@ -2,6 +2,7 @@
 
 from rdarts.architect.discretizers.argmax import Argmax
 from rdarts.architect.discretizers.base import Discretizer
+from rdarts.architect.discretizers.threshold import Threshold
 from rdarts.architect.discretizers.top_edges import TopEdges
 
-__all__ = ['Argmax', 'Discretizer', 'TopEdges']
+__all__ = ['Argmax', 'Discretizer', 'Threshold', 'TopEdges']

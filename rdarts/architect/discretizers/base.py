@@ -36,6 +36,14 @@ class Discretizer:
         """The mixing weights of alpha: group -> [edges, candidates], float64 on the CPU."""
         return self.relaxation.expected_weights(arch_parameters, space)
 
+    def edge_factors(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> dict[str, list[float]]:
+        """Weights of edges, where a method has them: cell type -> a number an edge."""
+        alphas = {name: alpha.detach().double().cpu() for name, alpha in arch_parameters.items()}
+        factors = self.relaxation.edge_factors(alphas, space, 'eval')
+        return {cell: factor.tolist() for cell, factor in factors.items()}
+
 
 def edge_weights(weights: Mapping[str, Tensor], space: SearchSpace, cell: str) -> list[list[float]]:
     """Of every edge of a cell, the weights of its candidates, as numbers."""

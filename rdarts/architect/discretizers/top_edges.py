@@ -18,9 +18,9 @@ from rdarts.search_spaces import SearchSpace
 class TopEdges(Discretizer):
     """For each node the ``k`` edges whose best candidate other than ``none`` weighs most.
 
-    Weights are those that the search's relaxation expects, of the softmax with ``none`` included;
-    the edges of a node are listed by weight, as the official code lists them, and of a tie the
-    earlier node comes first.
+    Weights are those that the search's relaxation expects, of the softmax with ``none`` included,
+    times the edge's own weight where it has one (PC-DARTS); the edges of a node are listed by
+    weight, as the official code lists them, and of a tie the earlier node comes first.
 
     Args:
         k (int): Edges a node. Defaults to 2.
@@ -40,6 +40,7 @@ class TopEdges(Discretizer):
         if space.genotype != 'cell':
             raise UserError(f"TopEdges does not fit the space '{space.name}': use 'Argmax'")
         weights = self.expected(arch_parameters, space)
+        factors = self.edge_factors(arch_parameters, space)
         nodes, concat = {}, {}
         for cell, topology in space.cells.items():
             betas = edge_weights(weights, space, cell)
@@ -56,7 +57,8 @@ class TopEdges(Discretizer):
                     ]
                     if choices:
                         beta, name = max(choices, key=lambda choice: choice[0])
-                        best.append((beta, name, edge.source))
+                        factor = factors[cell][i] if cell in factors else 1.0
+                        best.append((beta * factor, name, edge.source))
                 if not best:
                     raise UserError(
                         f"TopEdges: in the space '{space.name}', cell '{cell}': no edge into node "

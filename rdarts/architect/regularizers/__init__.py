@@ -1,7 +1,19 @@
 """Regularisers: what is added to L_val, one file a method."""
 
+from rdarts.architect.regularizers.adaptive_entropy import AdaptiveEntropy
 from rdarts.architect.regularizers.base import Regularizer
 from rdarts.architect.regularizers.batch_entropy_decay import BatchEntropyDecay
+from rdarts.architect.regularizers.beta_decay import BetaDecay
+from rdarts.architect.regularizers.dirichlet_kl import DirichletKL
 from rdarts.architect.regularizers.expected_cost import ExpectedCost
+from rdarts.architect.regularizers.zero_one import ZeroOne
 
-__all__ = ['BatchEntropyDecay', 'ExpectedCost', 'Regularizer']
+__all__ = [
+    'AdaptiveEntropy',
+    'BatchEntropyDecay',
+    'BetaDecay',
+    'DirichletKL',
+    'ExpectedCost',
+    'Regularizer',
+    'ZeroOne',
+]

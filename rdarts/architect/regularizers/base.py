@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.architect.schedule import Schedule, ScheduleSpec
+from rdarts.configuration.schedule import Schedule, ScheduleSpec
 from rdarts.search_spaces import SearchSpace
 
 
@@ -19,7 +19,7 @@ class Regularizer:
 
     Args:
         lambda_ (float | dict): The factor, constant or a schedule over epochs: see
-            :class:`~rdarts.architect.schedule.Schedule`. Defaults to 1.
+            :class:`~rdarts.configuration.schedule.Schedule`. Defaults to 1.
         signed (bool): Allow a negative lambda, which rewards what is otherwise penalised.
             Defaults to False.
 
@@ -51,6 +51,14 @@ class Regularizer:
     def __init__(self, lambda_: ScheduleSpec = 1.0, signed: bool = False) -> None:
         name = f'lambda_ of {type(self).__name__}'
         self.lambda_ = Schedule(lambda_, name=name, minimum=None if signed else 0.0)
+
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """Before each epoch.
+
+        Args:
+            epoch (int): From 0.
+            max_epochs (int): Of the schedule.
+        """
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """R(alpha), without lambda.

@@ -1,6 +1,21 @@
 """Relaxations: alpha -> mixing weights, one file a method."""
 
 from rdarts.architect.relaxations.base import Relaxation
+from rdarts.architect.relaxations.dirichlet import Dirichlet
+from rdarts.architect.relaxations.edge_weights import EdgeWeights
+from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
+from rdarts.architect.relaxations.perturbed import PerturbedSoftmax
+from rdarts.architect.relaxations.reinmax import ReinMax
+from rdarts.architect.relaxations.sigmoid import Sigmoid
 from rdarts.architect.relaxations.softmax import Softmax
 
-__all__ = ['Relaxation', 'Softmax']
+__all__ = [
+    'Dirichlet',
+    'EdgeWeights',
+    'GumbelSoftmax',
+    'PerturbedSoftmax',
+    'ReinMax',
+    'Relaxation',
+    'Sigmoid',
+    'Softmax',
+]

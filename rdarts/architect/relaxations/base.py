@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
-from rdarts.search_spaces import SearchSpace
+from rdarts.models.mixed_ops.mixing import Relaxed
+from rdarts.search_spaces import EdgeGroup, SearchSpace
 
 
 class Relaxation(nn.Module):
     """From alpha to mixing weights.
 
     A method overrides :meth:`forward`, and :meth:`expected` where the weights in evaluation are
-    not what is expected of alpha. State that a search must resume with (a temperature)
-    belongs in buffers; noise comes from torch's global generator, which checkpoints hold.
+    not what is expected of alpha. What follows from the epoch (a temperature) is taken from
+    :meth:`set_progress`; other state that a search must resume with belongs in buffers. Noise
+    comes from torch's global generator, which checkpoints hold.
+
+    Where candidates were pruned, it is given the space and the alpha of those that are alive.
 
     Attributes:
         sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
@@ -26,10 +30,47 @@ class Relaxation(nn.Module):
 
     sampled = False
 
-    def forward(
+    def groups(self, space: SearchSpace) -> tuple[EdgeGroup, ...]:
+        """The groups of alpha: by default those of the space, weights over operations.
+
+        A relaxation may have others beside them (of another ``kind``), such as weights of edges.
+        All have one optimizer, and are in the log and in checkpoints. Without any, nothing learns
+        beside the weights.
+
+        Args:
+            space (SearchSpace): The whole space.
+        """
+        return space.groups
+
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """Before each epoch.
+
+        Args:
+            epoch (int): From 0.
+            max_epochs (int): Of the schedule.
+        """
+
+    def numbers(self) -> dict[str, float]:
+        """What the log holds of the epoch, such as a temperature, by name."""
+        return {}
+
+    def edge_factors(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
     ) -> dict[str, Tensor]:
-        """Relax every group.
+        """By what the result of each edge is multiplied; by default by nothing.
+
+        Args:
+            arch_parameters, space, phase: See :meth:`forward`.
+
+        Returns:
+            dict[str, Tensor]: Cell type -> [edges]; a cell type may be left out.
+        """
+        return {}
+
+    def forward(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
+    ) -> dict[str, Tensor | Relaxed]:
+        """Relax every group of the space.
 
         Args:
             arch_parameters (Mapping[str, Tensor]): Alpha: group name -> [edges, candidates].
@@ -38,7 +79,8 @@ class Relaxation(nn.Module):
                 step, ``'eval'`` in evaluation.
 
         Returns:
-            dict[str, Tensor]: Group name -> [edges, candidates].
+            dict[str, Tensor | Relaxed]: Group name -> mixing weights, [edges, candidates]; or
+            these and which candidates run.
         """
         raise TypeError(f'{type(self).__name__} does not override forward')
 
@@ -59,10 +101,15 @@ class Relaxation(nn.Module):
             dict[str, Tensor]: Group name -> [edges, candidates], differentiable in alpha.
         """
         if self.sampled:
-            return {name: alpha.softmax(dim=-1) for name, alpha in arch_parameters.items()}
+            names = [group.name for group in space.groups]
+            return {name: arch_parameters[name].softmax(dim=-1) for name in names}
         devices = {alpha.device for alpha in arch_parameters.values() if alpha.is_cuda}
         with torch.random.fork_rng(devices):
-            return self(arch_parameters, space, 'eval')
+            found = self(arch_parameters, space, 'eval')
+        return {
+            name: value.weights if isinstance(value, Relaxed) else value
+            for name, value in found.items()
+        }
 
     def expected_weights(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace

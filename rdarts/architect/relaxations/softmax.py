@@ -19,4 +19,4 @@ class Softmax(Relaxation):
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
     ) -> dict[str, Tensor]:
         """See :meth:`Relaxation.forward`."""
-        return {name: alpha.softmax(dim=-1) for name, alpha in arch_parameters.items()}
+        return {group.name: arch_parameters[group.name].softmax(-1) for group in space.groups}

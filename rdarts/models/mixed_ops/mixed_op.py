@@ -20,6 +20,9 @@ from rdarts.utils.logging import tell_once
 MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
 
 
+MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
+
+
 @MIXED_OPS.register_module()
 class MixedOp(nn.Module):
     """The candidates of one edge, mixed; or of all edges that leave one node.
@@ -129,9 +132,25 @@ class MixedOp(nn.Module):
         Returns:
             list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
         """
+        sizes = [len(slots) for slots in self.slots]
+        mixing = mixing.folded(sizes)
+        if self.execution == 'fused' and type(self).mix is MixedOp.mix:
+            outputs = fused(self, x, mixing, into)
+        else:
+            outputs = self._one_by_one(x, mixing, into)
+        if mixing.constant and mixing.active is not None:
+            betas = mixing.by_edge(sizes)
+            outputs = [
+                _with_constants(out, beta, active)
+                for out, beta, active in zip(outputs, betas, mixing.active, strict=True)
+            ]
+        return outputs
+
+    def _one_by_one(
+        self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None
+    ) -> list[Tensor]:
+        """The plain execution of :meth:`forward_edges`."""
         if self.execution == 'fused':
-            if type(self).mix is MixedOp.mix:
-                return fused(self, x, mixing, into)
             tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
         bound = {name: operation.unbind() for name, operation in self.operations.items()}
         betas = mixing.by_edge([len(slots) for slots in self.slots])
@@ -200,6 +219,12 @@ class MixedOp(nn.Module):
 
     def extra_repr(self) -> str:
         return f'edges={len(self.candidates)}, stride={self.stride}'
+
+
+def _with_constants(out: Tensor, beta: Tensor, active: Sequence[int]) -> Tensor:
+    """An edge's result with the weights of those of its candidates that do not run."""
+    rest = [k for k in range(len(beta)) if k not in active]
+    return out + beta[rest].sum().to(out.dtype) if rest else out
 
 
 def _edge_keys(module: nn.Module) -> list[tuple[str, str, int | None]]:

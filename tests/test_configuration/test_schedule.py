@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rdarts.architect.schedule import Schedule
+from rdarts.configuration.schedule import Schedule
 from rdarts.errors import UserError
 
 POINTS = [(2, 0.0), (6, 1.0), (10, 0.5)]

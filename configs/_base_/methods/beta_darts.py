@@ -1,0 +1,17 @@
+"""beta-DARTS (Ye et al. 2022): lambda of its regulariser grows from 0 to 50 over the search.
+
+The published code of NAS-Bench-201 has 50 e / 100 in epoch e, the other settings are those of the
+config below. That of the DARTS space stops with an error, so lambda there is taken from
+NAS-Bench-201; its spaces are without `none`, whose default perturbs alpha.
+"""
+
+default_hooks = dict(
+    architect=dict(
+        regularizers=dict(
+            beta_decay=dict(
+                type='rdarts.BetaDecay',
+                lambda_=dict(points=[(0, 0.0), ({{_base_.train_cfg.max_epochs}}, 50.0)]),  # noqa: F821
+            )
+        )
+    )
+)

@@ -1,0 +1,22 @@
+"""FairDARTS (Chu et al. 2020): sigmoids in place of the softmax, and a loss that makes them 0 or 1.
+
+Alpha starts at 0 and moves with the learning rate 3e-3 and betas .9 and .999, the weights with .005
+-> .001; batches of 128; what reaches .85 is kept, two edges a node at most. In NAS-Bench-201, where
+its authors have no code, each edge keeps its best operation. The published space has no `none`,
+which takes no part in what is found here either.
+"""
+
+train_dataloader = dict(batch_size=128)
+arch_dataloader = dict(batch_size=128)
+optim_wrapper = dict(optimizer=dict(lr=0.005))
+arch_optimizer = dict(lr=3e-3, betas=(0.9, 0.999))
+model = dict(backbone=dict(relaxation=dict(type='rdarts.Sigmoid'), alpha_std=0.0))
+default_hooks = dict(
+    architect=dict(regularizers=dict(zero_one=dict(type='rdarts.ZeroOne', lambda_=10.0))),
+    genotype=dict(discretizer=dict(type='rdarts.Threshold', threshold=0.85)),
+)
+
+by = dict(
+    nb201=dict(default_hooks=dict(genotype=dict(discretizer='rdarts.Argmax'))),
+    mobilenet_like=dict(default_hooks=dict(genotype=dict(discretizer='rdarts.Argmax'))),
+)

@@ -1,0 +1,33 @@
+"""PC-DARTS (Xu et al. 2020): a quarter of the channels, weights of edges, alpha from epoch 15 on.
+
+Batches of 256, learning rate .1 -> 0, alpha's 6e-4, as published for CIFAR-10. In NAS-Bench-201,
+where its authors have no code, with the settings below and without weights of edges, as DrNAS's
+authors ran it.
+"""
+
+leave_out = {'mobilenet_like': 'it acts on the edges of a cell'}
+
+train_dataloader = dict(batch_size=256)
+arch_dataloader = dict(batch_size=256)
+optim_wrapper = dict(optimizer=dict(lr=0.1))
+param_scheduler = dict(eta_min=0.0)
+arch_optimizer = dict(lr=6e-4)
+default_hooks = dict(architect=dict(start_epoch=15))
+model = dict(
+    backbone=dict(
+        mixed_op=dict(type='rdarts.PartialChannels', share=4),
+        relaxation=dict(type='rdarts.EdgeWeights'),
+    )
+)
+
+by = dict(
+    nb201=dict(
+        train_dataloader=dict(batch_size=64),
+        arch_dataloader=dict(batch_size=64),
+        optim_wrapper=dict(optimizer=dict(lr=0.025)),
+        param_scheduler=dict(eta_min=1e-3),
+        arch_optimizer=dict(lr=3e-4),
+        default_hooks=dict(architect=dict(start_epoch=0)),
+        model=dict(backbone=dict(relaxation=dict(type='rdarts.Softmax'))),
+    )
+)

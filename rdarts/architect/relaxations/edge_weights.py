@@ -1,0 +1,83 @@
+"""Weights of edges beside those of operations (PC-DARTS, https://arxiv.org/abs/1907.05737)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from rdarts.architect.relaxations.base import Relaxation
+from rdarts.configuration.declarations import Component
+from rdarts.models.mixed_ops.mixing import Relaxed
+from rdarts.registry import RELAXATIONS, build
+from rdarts.search_spaces import EdgeGroup, SearchSpace
+
+SUFFIX = '_edges'
+
+
+@RELAXATIONS.register_module()
+class EdgeWeights(Relaxation):
+    """Edge normalisation: the edges into a node are weighted by the softmax of their own alpha.
+
+    Every cell type has a group ``<cell>_edges`` of one number an edge, beside those of another
+    relaxation, which mixes the candidates. The edge's weight multiplies the whole result of the
+    edge (Eq. 4 of the paper), and discretisations that rank edges rank them by the product of both.
+    All groups have one optimizer, as published.
+
+    Args:
+        relaxation (str | dict): Of the operations. Defaults to ``'rdarts.Softmax'``.
+    """
+
+    def __init__(
+        self,
+        relaxation: Annotated[str | Mapping[str, Any], Component('RELAXATIONS')] = 'rdarts.Softmax',
+    ) -> None:
+        super().__init__()
+        self.inner: Relaxation = build(relaxation, RELAXATIONS)
+        self.sampled = self.inner.sampled
+
+    def groups(self, space: SearchSpace) -> tuple[EdgeGroup, ...]:
+        """See :meth:`Relaxation.groups`."""
+        own = [
+            EdgeGroup(cell + SUFFIX, cell, tuple(range(len(topology.edges))), ('weight',), 'edge')
+            for cell, topology in space.cells.items()
+        ]
+        return (*self.inner.groups(space), *own)
+
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """See :meth:`Relaxation.set_progress`."""
+        self.inner.set_progress(epoch, max_epochs)
+
+    def numbers(self) -> dict[str, float]:
+        """See :meth:`Relaxation.numbers`."""
+        return self.inner.numbers()
+
+    def edge_factors(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
+    ) -> dict[str, Tensor]:
+        """See :meth:`Relaxation.edge_factors`."""
+        found = dict(self.inner.edge_factors(arch_parameters, space, phase))
+        for cell, topology in space.cells.items():
+            own = arch_parameters[cell + SUFFIX][:, 0]
+            nodes = range(topology.num_inputs, topology.num_nodes)
+            into = [edges for edges in map(topology.edges_into, nodes) if edges]
+            order = [edge for edges in into for edge in edges]
+            soft = [part.softmax(0) for part in own[order].split([len(edges) for edges in into])]
+            back = sorted(range(len(order)), key=order.__getitem__)
+            factor = torch.cat(soft)[back]
+            found[cell] = found[cell] * factor if cell in found else factor
+        return found
+
+    def expected(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> dict[str, Tensor]:
+        """See :meth:`Relaxation.expected`: the weights of operations alone."""
+        return self.inner.expected(arch_parameters, space)
+
+    def forward(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
+    ) -> dict[str, Tensor | Relaxed]:
+        """See :meth:`Relaxation.forward`."""
+        return self.inner(arch_parameters, space, phase)

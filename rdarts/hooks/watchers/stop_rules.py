@@ -1,0 +1,123 @@
+"""The stop rules of DARTS+ (https://arxiv.org/abs/1909.06035)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from rdarts.checkpoint.schema import Items, Maybe, Table, Text, Whole, check_entry
+from rdarts.configuration.declarations import Count, Positive
+from rdarts.engine.facts import Facts
+from rdarts.errors import UserError
+from rdarts.genotypes import skips_by_cell
+from rdarts.models.alpha import find_alpha_owner
+from rdarts.registry import HOOKS
+from rdarts.utils.wording import plural
+
+
+@HOOKS.register_module()
+class StopRulesHook(Hook):
+    """Ends a search when a cell takes to skip connections, or alpha's ranking has settled.
+
+    Criterion 1: in the genotype of an epoch, a cell type has ``skips`` skip connections or more.
+    Criterion 1*: on every edge the order of the candidates that have weights, by their mixing
+    weights, has been the same for ``patience`` epochs, the first of them included. Either ends the
+    search with the genotype of that epoch. There is no official code; both are the paper's text.
+    (confopt's stopper has *more than* its number of skip connections in either cell, and only after
+    some epochs.)
+
+    Args:
+        skips (int, optional): 0 or more; None leaves criterion 1 out. Defaults to 2.
+        cell (str, optional): The cell type that is counted; None counts each. Defaults to
+            ``'normal'`` where the space has it, else to each.
+        patience (int, optional): None leaves criterion 1* out, for which the paper has 10 on CIFAR.
+            Defaults to none.
+        start_epoch (int): The first epoch, counted from 1, that may end the search. Defaults to 1.
+
+    Raises:
+        UserError: An argument is out of its range, or both criteria are left out.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        skips: Count | None = 2,
+        cell: str | None = None,
+        patience: Positive | None = None,
+        start_epoch: Positive = 1,
+    ) -> None:
+        least = dict(skips=0, patience=1, start_epoch=1)
+        given = dict(skips=skips, patience=patience, start_epoch=start_epoch)
+        for name, value in given.items():
+            if value is None and name != 'start_epoch':
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least[name]:
+                raise UserError(
+                    f'StopRulesHook: {name} must be an integer, {least[name]} or more, but is '
+                    f'{value!r}'
+                )
+        if skips is None and patience is None:
+            raise UserError('StopRulesHook: give skips, patience or both')
+        self.skips, self.cell, self.patience, self.start_epoch = skips, cell, patience, start_epoch
+        self._state: dict[str, Any] = dict(ranking=None, epochs=0, stopped=None)
+
+    def before_train(self, runner) -> None:
+        cells = find_alpha_owner(runner.model).space.cells
+        if self.cell is not None and self.cell not in cells:
+            raise UserError(f'StopRulesHook: there is no cell {self.cell!r}, but {list(cells)}')
+        if self._state['stopped'] is not None:
+            runner.train_loop.stop_training = True  # a search that had ended is resumed
+
+    def before_train_epoch(self, runner) -> None:
+        if Facts.of(runner).derive is None:
+            raise UserError('StopRulesHook needs a GenotypeHook in default_hooks')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['stop_rules'] = dict(self._state)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if runner._resume and 'stop_rules' in checkpoint:
+            state = checkpoint['stop_rules']
+            ranking = Maybe(Items(Text()))
+            spec = Table(dict(ranking=ranking, epochs=Whole(), stopped=Maybe(Whole(1))))
+            check_entry(state, spec, 'stop_rules')
+            self._state = dict(state)
+
+    def after_train_epoch(self, runner) -> None:
+        epoch, facts = runner.epoch + 1, Facts.of(runner)
+        why = self._collapsed(facts) or self._settled(runner)
+        if why is None or epoch < self.start_epoch or self._state['stopped'] is not None:
+            return
+        runner.logger.info(f'{why}: the search ends here')
+        self._state['stopped'] = epoch
+        facts.epoch['stopped'] = dict(by='stop_rules', kept_epoch=epoch)
+        runner.train_loop.stop_training = True
+
+    def _collapsed(self, facts: Facts) -> str | None:
+        if self.skips is None:
+            return None
+        found = skips_by_cell(facts.genotype)
+        cell = self.cell or ('normal' if 'normal' in found else None)
+        for name, count in found.items():
+            if cell in (None, name) and count >= self.skips:
+                return f"The cell '{name}' has {plural(count, 'skip connection')}"
+        return None
+
+    def _settled(self, runner) -> str | None:
+        if self.patience is None:
+            return None
+        owner, state = find_alpha_owner(runner.model), self._state
+        weights, ranking = owner.expected_weights(), []
+        for group in owner.space.groups:
+            names = enumerate(group.candidates)
+            learn = [k for k, name in names if name not in owner.space.parameter_free]
+            for row in weights[group.name].tolist():
+                order = sorted(learn, key=lambda k, row=row: -row[k])
+                ranking.append(' '.join(group.candidates[k] for k in order))
+        state['epochs'] = state['epochs'] + 1 if ranking == state['ranking'] else 1
+        state['ranking'] = ranking
+        if state['epochs'] < self.patience:
+            return None
+        return f'The ranking of alpha has been the same for {plural(state["epochs"], "epoch")}'

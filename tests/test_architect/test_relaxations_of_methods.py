@@ -1,0 +1,253 @@
+"""Relaxations of the field against the published codes, as each method's config builds them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from golden import assert_close, double, golden
+
+from rdarts.architect.relaxations import Dirichlet, GumbelSoftmax, ReinMax, Sigmoid
+from rdarts.architect.relaxations.perturbed import project
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
+from rdarts.errors import UserError
+from rdarts.models.mixed_ops.mixing import Relaxed
+from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
+from rdarts.search_spaces import build_space
+
+NB201 = build_space('nas_bench_201')
+DARTS = build_space('darts')
+
+
+def relaxation(config: str):
+    cfg = load_config(configs_folder() / 'search' / f'{config}.py')
+    return build(cfg.model.backbone.relaxation, RELAXATIONS)
+
+
+def gradient(loss, leaf):
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def test_gdas_draws_as_published(monkeypatch):
+    given, expected, tolerance = golden('gdas', 'relaxation_given_exponentials')
+    monkeypatch.setattr(GumbelSoftmax, 'noise', lambda self, alpha: double(given['E']))
+    for tau, case in expected.items():
+        alpha = double(given['alpha']).requires_grad_()
+        drawn = GumbelSoftmax(float(tau))(dict(cell=alpha), NB201, 'weights')['cell']
+        hard = torch.zeros_like(alpha).scatter_(1, torch.tensor(case['index'])[:, None], 1.0)
+        assert torch.equal(drawn.weights, hard) and torch.equal(drawn.active, hard > 0)
+        grad = gradient((double(given['c']) * drawn.weights).sum(), alpha)
+        assert_close(grad, case['alpha_grad'], tolerance)
+
+
+def test_the_temperature_of_gdas():
+    given, expected, _tolerance = golden('gdas', 'tau_schedule')
+    own = relaxation('gdas_nb201_c10')
+    for epoch in given['epochs']:
+        own.set_progress(epoch, 250)
+        assert abs(own.numbers()['temperature'] - expected['tau'][str(epoch)]) < 1e-11
+    cfg = load_config(configs_folder() / 'search' / 'gdas_nb201_c10.py')
+    assert cfg.train_cfg.max_epochs == cfg.schedule_epochs == given['total_epochs']
+
+
+def test_snas_relaxes_as_published(monkeypatch):
+    given, expected, tolerance = golden('snas', 'concrete_relaxation')
+    monkeypatch.setattr(GumbelSoftmax, 'noise', lambda self, alpha: -double(given['u']).log())
+    for tau, case in expected.items():
+        alpha = double(given['log_alpha']).requires_grad_()
+        soft = GumbelSoftmax(float(tau), hard=False)
+        weights = soft(dict(normal=alpha, reduce=alpha), DARTS, 'weights')['normal']
+        assert_close(weights, case['weights'], tolerance)
+        assert_close(
+            gradient((double(given['c']) * weights).sum(), alpha), case['alpha_grad'], tolerance
+        )
+
+
+@pytest.mark.parametrize('phase', ['weights', 'alpha'])
+def test_a_draw_is_exactly_one_and_zero_and_follows_the_softmax(phase):
+    torch.manual_seed(0)
+    alpha = torch.randn(6, 5)
+    counts = torch.zeros(6, 5)
+    own = GumbelSoftmax(dict(points=[(0, 10.0), (9, 0.1)]))
+    for _ in range(4000):
+        drawn = own(dict(cell=alpha), NB201, phase)['cell']
+        assert set(drawn.weights.unique().tolist()) == {0.0, 1.0}
+        counts += drawn.weights
+    assert (counts / 4000 - alpha.softmax(-1)).abs().max() < 0.04
+    evaluated = own(dict(cell=alpha), NB201, 'eval')['cell']
+    assert torch.equal(evaluated.argmax(-1), alpha.argmax(-1))
+    assert torch.equal(own.expected(dict(cell=alpha), NB201)['cell'], alpha.softmax(-1))
+
+
+def test_reinmax_against_its_formula(monkeypatch):
+    """Algorithm 2 by hand: D sampled, pi_0, pi_1; the gradient is that of 2 pi_1' - pi_0 / 2."""
+    torch.manual_seed(1)
+    alpha, c = torch.randn(6, 5).double(), torch.randn(6, 5).double()
+    noise = torch.empty(6, 5).double().exponential_()
+    monkeypatch.setattr(ReinMax, 'noise', lambda self, alpha: noise)
+    for tau in (1.0, 1.7):
+        leaf = alpha.clone().requires_grad_()
+        drawn = ReinMax(tau)(dict(cell=leaf), NB201, 'weights')['cell']
+        found = gradient((c * drawn.weights).sum(), leaf)
+        hard = torch.zeros_like(alpha).scatter_(1, (alpha - noise.log()).argmax(1)[:, None], 1.0)
+        assert torch.equal(drawn.weights, hard)
+        zero, one = alpha.softmax(1), (hard + (alpha / tau).softmax(1)) / 2
+
+        def through(p):  # the Jacobian of a softmax, times c
+            return p * (c - (p * c).sum(1, keepdim=True))
+
+        torch.testing.assert_close(found, 2 * through(one) - 0.5 * through(zero))
+
+
+def test_sigmoid():
+    given, expected, tolerance = golden('fairdarts', 'sigmoid_relaxation')
+    alpha = double(given['alpha']).requires_grad_()
+    weights = Sigmoid()(dict(cell=alpha), NB201, 'weights')['cell']
+    assert_close(weights, expected['weights'], tolerance)
+    grad = gradient((double(given['c']) * weights).sum(), alpha)
+    assert_close(grad, expected['alpha_grad'], tolerance)
+
+
+def test_dirichlet_draws_with_the_pathwise_gradient(monkeypatch):
+    given, expected, tolerance = golden('drnas', 'dirichlet_pathwise_gradient')
+    own = relaxation('drnas_nb201_c10')
+    x = double(given['x'])
+
+    def draw(self, concentration):
+        assert_close(concentration, given['concentration'], 1e-10)
+        total = concentration.sum(-1, keepdim=True).expand_as(concentration)
+        return torch.distributions.dirichlet._Dirichlet.apply(concentration) * 0 + _given(
+            x, concentration, total
+        )
+
+    monkeypatch.setattr(Dirichlet, 'draw', draw)
+    alpha = double(given['alpha']).requires_grad_()
+    weights = own(dict(cell=alpha), NB201, 'weights')['cell']
+    assert_close(weights, expected['weights'], 1e-9)
+    grad = gradient((double(given['c']) * weights).sum(), alpha)
+    assert_close(grad, expected['alpha_grad'], tolerance)
+
+
+class _Given(torch.autograd.Function):
+    """A draw that is given, with PyTorch's pathwise gradient of a Dirichlet draw."""
+
+    @staticmethod
+    def forward(ctx, x, concentration, total):
+        ctx.save_for_backward(x, concentration, total)
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, concentration, total = ctx.saved_tensors
+        own = torch._dirichlet_grad(x, concentration, total)
+        return None, own * (grad - (x * grad).sum(-1, keepdim=True)), None
+
+
+def _given(x, concentration, total):
+    return _Given.apply(x, concentration, total)
+
+
+def test_a_perturbed_softmax():
+    given, expected, tolerance = golden('sdarts', 'random_smoothing')
+    soft, noise = double(given['softmax_alpha']), double(given['U'])
+    assert_close(project(soft + given['eps'] * noise), expected['weights'], tolerance)
+    row = project(double([[-0.2, -0.1, -0.3]]))  # an all-negative row becomes one-hot
+    assert row.tolist() == [[0.0, 1.0, 0.0]]
+    own = relaxation('sdarts_rs_nb201_c10')
+    alphas = dict(cell=torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+    own.set_progress(50, 100)
+    torch.manual_seed(3)
+    found = own(alphas, NB201, 'weights')['cell']
+    torch.manual_seed(3)
+    u = torch.rand(6, 5) * 2 - 1
+    torch.testing.assert_close(found, project(alphas['cell'].softmax(-1) + 0.165 * u))
+    for phase in ('alpha', 'eval'):
+        assert torch.equal(own(alphas, NB201, phase)['cell'], alphas['cell'].softmax(-1))
+
+
+def test_epsilon_of_smooth_darts():
+    given, expected, tolerance = golden('sdarts', 'schedule')
+    own = relaxation('sdarts_rs_nb201_c10')
+    for epoch, value in expected.items():
+        own.set_progress(int(epoch), given['E'])
+        assert abs(own.numbers()['epsilon'] - value) < tolerance
+
+
+def test_edge_weights():
+    given, expected, tolerance = golden('pc_darts', 'edge_normalisation')
+    own = relaxation('pc_darts_darts_c10')
+    beta = double(given['beta'])[:, None].requires_grad_()
+    alphas = dict(normal_edges=beta, reduce_edges=torch.zeros(14, 1).double())
+    factor = own.edge_factors(alphas, DARTS, 'weights')['normal']
+    assert_close(factor, expected['edge_weights'], tolerance)
+    grad = gradient((double(given['c']) * factor).sum(), beta)
+    assert_close(grad[:, 0], expected['beta_grad'], tolerance)
+
+
+def test_edges_are_ranked_by_the_product():
+    given, expected, _ = golden('pc_darts', 'genotype_alpha_times_beta')
+    assert given['primitives'] == list(DARTS.cells['normal'].edges[0].candidates)
+    alphas = {cell: double(given[f'alphas_{cell}']) for cell in ('normal', 'reduce')}
+    edges = {f'{c}_edges': double(given[f'betas_{c}'])[:, None] for c in ('normal', 'reduce')}
+    rule = build('TopEdges', DISCRETIZERS)
+    rule.relaxation = relaxation('pc_darts_darts_c10')
+    found = rule({**alphas, **edges}, DARTS).nodes
+    for cell in ('normal', 'reduce'):
+        pairs = [list(edge) for node in found[cell] for edge in node]
+        assert pairs == expected[cell], cell
+    rule = build('TopEdges', DISCRETIZERS)
+    pairs = [list(edge) for node in rule(alphas, DARTS).nodes['normal'] for edge in node]
+    assert pairs == expected['normal_if_beta_ignored']
+
+
+@pytest.mark.parametrize(
+    ('build_one', 'line'),
+    [
+        (lambda: GumbelSoftmax(0.0), 'temperature of GumbelSoftmax must be more than 0, but is 0'),
+        (lambda: GumbelSoftmax(dict(points=[(0, 1.0), (5, -1.0)])), 'must be more than 0'),
+        (lambda: GumbelSoftmax(hard=False, constant=True), 'goes with hard=True'),
+        (lambda: Dirichlet('median'), "must be 'mean' or 'softmax', not 'median'"),
+    ],
+)
+def test_what_is_refused(build_one, line):
+    with pytest.raises(UserError, match=line):
+        build_one()
+
+
+def test_a_constant_is_asked_for():
+    drawn = GumbelSoftmax(constant=True)(dict(cell=torch.zeros(6, 5)), NB201, 'alpha')['cell']
+    assert isinstance(drawn, Relaxed) and drawn.constant
+
+
+@pytest.mark.parametrize('by', ['node', 'edge'])
+def test_what_reaches_the_threshold_is_kept(by):
+    given, expected, _ = golden('fairdarts', 'genotype_threshold')
+    names = given['primitives']
+    cells = {c: dict(num_inputs=2, num_nodes=6, candidates=names, output='concat') for c in 'ab'}
+    space = build_space(dict(type='CellSpace', name='seven', cells=cells))
+    weights = double(given['sigmoid_weights'])
+    rule = build(dict(type='Threshold', threshold=given['op_threshold'], by=by), DISCRETIZERS)
+    rule.relaxation = Sigmoid()
+    alpha = torch.logit(weights, eps=1e-15)
+    found = rule(dict(a=alpha, b=alpha), space)
+    entries = [
+        [name, target, source]
+        for target, edges in enumerate(found.nodes['a'], 2)
+        for name, source in edges
+    ]
+    assert entries == expected['threshold_sparse' if by == 'node' else 'threshold_edge']
+    assert type(found).from_string(found.to_string(), 'seven') == found
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'line'),
+    [
+        (dict(threshold=0), 'threshold must be between 0 and 1, but is 0'),
+        (dict(threshold=1.0), 'threshold must be between 0 and 1, but is 1.0'),
+        (dict(by='cell'), "by must be 'node' or 'edge', but is 'cell'"),
+        (dict(k=0), 'k must be a positive integer, but is 0'),
+    ],
+)
+def test_thresholds_that_are_refused(arguments, line):
+    with pytest.raises(UserError, match=line):
+        build(dict(type='Threshold', **arguments), DISCRETIZERS)

@@ -1,0 +1,115 @@
+"""Every method as a user runs it: it starts, is logged, stops anywhere and resumes bit-equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import digits_runner
+
+from rdarts.configuration.composition import methods
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
+from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
+from rdarts.models import find_alpha_owner
+
+SEARCH = configs_folder() / 'search'
+METHODS = methods(SEARCH)
+OF_CELLS = ('darts_plus', 'pc_darts', 'pc_darts_aer')  # what is about a cell
+OPTIONS = {
+    'model.backbone.channels': 8,
+    'model.head.in_channels': 32,
+    'epochs': 2,
+    'default_hooks.checkpoint.iter_interval': 1,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
+    'default_hooks.search_log.interval': 1,
+}
+
+
+def run(method: str, work_dir: Path, **keys):
+    """Two epochs of two iterations."""
+    runner = digits_runner(work_dir, OPTIONS, config=f'{method}_nb201_digits', **keys)
+    runner.train()
+    return runner
+
+
+def rows(work_dir: Path) -> list[dict]:
+    found = [json.loads(line) for line in (work_dir / 'search_log.jsonl').read_text().splitlines()]
+    for row in found:
+        for key in ('time', 'memory'):
+            row.pop(key, None)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', METHODS)
+def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
+    whole = run(method, tmp_path / 'whole')
+    expected = whole.model.state_dict()
+    genotype = load_genotype(tmp_path / 'whole' / 'genotype.json')
+    assert genotype.space == 'nas_bench_201'
+    last = rows(tmp_path / 'whole')
+    assert len([row for row in last if row['kind'] == 'epoch']) == 2
+    for iteration in (1, 2, 3):
+        again = run(
+            method,
+            tmp_path / f'from_{iteration}',
+            resume=str(tmp_path / 'whole' / f'iter_{iteration}.pth'),
+        )
+        found = again.model.state_dict()
+        assert found.keys() == expected.keys()
+        different = [key for key, value in expected.items() if not torch.equal(found[key], value)]
+        assert not different, (iteration, different)
+        done = len([row for row in rows(tmp_path / f'from_{iteration}') if row['kind'] == 'epoch'])
+        assert done == 2 - (iteration - 1) // 2
+    start = torch.load(tmp_path / 'whole' / 'iter_1.pth', weights_only=True)['state_dict']
+    moved = [key for key in start if 'arch_parameters' in key]
+    assert moved and all(not torch.equal(start[key], expected[key]) for key in moved), moved
+
+
+@pytest.mark.parametrize('space', ['nb201', 'darts', 's1', 's2', 's3', 's4'])
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_has_a_config_in_every_space(method, space):
+    for data in ('c10', 'c100'):
+        cfg = load_config(SEARCH / f'{method}_{space}_{data}.py')
+        assert cfg.default_hooks.architect.regularizers.ber is not None
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_layerwise_space(method):
+    path = SEARCH / f'{method}_mobilenet_like_c10.py'
+    if method in OF_CELLS:
+        with pytest.raises(
+            UserError, match=f'^{method} does not fit mobilenet_like: it .* of a cell'
+        ):
+            load_config(path)
+    else:
+        load_config(path)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_ber_goes_with_it(method, tmp_path):
+    options = {**OPTIONS, 'epochs': 1, 'default_hooks.architect.lambda_': 0.5}
+    runner = digits_runner(tmp_path, options, config=f'{method}_nb201_digits')
+    runner.train()
+    (row, _) = [row for row in rows(tmp_path) if row['kind'] == 'iter']
+    assert row['regularizers']['ber']['lambda_'] == 0.5
+    assert row['regularizers']['ber']['value'] > 0
+
+
+def test_what_a_method_logs_beside_alpha(tmp_path):
+    run('gdas', tmp_path / 'gdas')
+    epochs = [row for row in rows(tmp_path / 'gdas') if row['kind'] == 'epoch']
+    assert [row['relaxation']['temperature'] for row in epochs] == [10.0, pytest.approx(5.05)]
+    options = {'model.backbone.relaxation': dict(_delete_=True, type='rdarts.EdgeWeights')}
+    runner = digits_runner(tmp_path / 'pc', {**OPTIONS, **options}, config='pc_darts_nb201_digits')
+    runner.train()
+    owner = find_alpha_owner(runner.model)
+    row = [row for row in rows(tmp_path / 'pc') if row['kind'] == 'epoch'][-1]
+    alpha = owner.arch_parameters['cell_edges'].detach().double()
+    assert row['alpha']['cell_edges'] == alpha.tolist()
+    factors = torch.tensor(row['edge_weights']['cell'])
+    torch.testing.assert_close(factors[1:3], alpha[1:3, 0].softmax(0).float(), rtol=1e-5, atol=1e-6)

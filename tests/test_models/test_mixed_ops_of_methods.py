@@ -1,0 +1,155 @@
+"""Mixed operations of the field against the published codes, and fused against plain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from golden import assert_close, double, golden
+
+from rdarts.errors import UserError
+from rdarts.models.mixed_ops.auxiliary_skip import AuxiliarySkip
+from rdarts.models.mixed_ops.mixing import Mixing
+from rdarts.models.mixed_ops.partial_channels import PartialChannels, shuffle
+
+EXECUTIONS = ['plain', 'fused']
+NAMES = ['none', 'skip_connect', 'sep_conv_3x3', 'max_pool_3x3', 'dil_conv_5x5']
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_partial_channels(execution):
+    given, expected, tolerance = golden('pc_darts', 'mixed_op_stride1')
+    x = double(given['x'])
+    mixed = PartialChannels([given['primitives']], x.shape[1], share=given['K']).double()
+    mixed.execution = execution
+    weights = double(given['weights']).requires_grad_()
+    out = mixed(x, weights)
+    assert_close(out.sum(), expected['output_sum'], tolerance)
+    assert_close(out.sum((0, 2, 3)), expected['output_channel_sums'], tolerance)
+    assert_close(out[0, :, 0], expected['output_0'], tolerance)
+    (grad,) = torch.autograd.grad(out.square().sum(), weights)
+    assert_close(grad, expected['weight_grad_of_sum_of_squares'], tolerance)
+    order = shuffle(torch.arange(8.0).view(1, 8, 1, 1), given['K']).flatten().long().tolist()
+    assert order == expected['shuffle_permutation']
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_auxiliary_skip(execution):
+    given, expected, tolerance = golden('darts_minus', 'mixed_op_stride1')
+    x = double(given['x'])
+    mixed = AuxiliarySkip(given['primitives'], x.shape[1], beta=given['beta']).double()
+    mixed.execution = execution
+    weights = double(given['weights']).requires_grad_()
+    out = mixed(x, weights)
+    assert_close(out.sum(), expected['output_sum'], tolerance)
+    assert_close(out[0, 0], expected['output_0_0'], tolerance)
+    assert_close(out[1, 7], expected['output_1_7'], tolerance)
+    (grad,) = torch.autograd.grad(out.square().sum(), weights)
+    assert_close(grad, expected['weight_grad_of_sum_of_squares'], tolerance)
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_auxiliary_skip_of_stride_2_has_weights_of_its_own(execution):
+    x = double(golden('darts_minus', 'mixed_op_stride1')[0]['x'])
+    given, expected, tolerance = golden('darts_minus', 'mixed_op_stride2')
+    mixed = AuxiliarySkip(given['primitives'], x.shape[1], stride=2, beta=given['beta']).double()
+    mixed.execution = execution
+    own = mixed.operations['auxiliary_skip']
+    with torch.no_grad():
+        own.conv_1.weight.copy_(double(given['aux_conv_1'])[None])
+        own.conv_2.weight.copy_(double(given['aux_conv_2'])[None])
+    assert_close(mixed(x, double(given['weights'])), expected['output'], tolerance)
+
+
+def test_the_factor_of_the_auxiliary_skip():
+    given, expected, tolerance = golden('darts_minus', 'beta_schedule')
+    mixed = AuxiliarySkip(['skip_connect'], 2, beta=dict(points=[(0, 1.0), (50, 0.0)]))
+    for epoch in given['epochs']:
+        mixed.set_progress(epoch, given['T_max'])
+        assert abs(mixed.beta.at(mixed.epoch) - expected['linear'][str(epoch)]) < tolerance
+    x = torch.randn(1, 2, 4, 4)
+    mixed.set_progress(50, 50)
+    assert torch.equal(mixed(x, torch.zeros(1)), torch.zeros_like(x))
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('active', [None, [[0, 2], [], [1, 3]]])
+@pytest.mark.parametrize('factor', [False, True])
+@pytest.mark.parametrize('kind', [PartialChannels, AuxiliarySkip])
+def test_fused_gives_what_plain_gives(kind, factor, active, stride):
+    torch.manual_seed(0)
+    edges = [NAMES, NAMES[1:3], NAMES]
+    options = dict(share=2) if kind is PartialChannels else dict(beta=0.3)
+    mixed = kind(edges, 16, stride=stride, **options).double()
+    found = []
+    for execution in EXECUTIONS:
+        mixed.execution = execution
+        generator = torch.Generator().manual_seed(1)
+
+        def numbers(*sizes, generator=generator):
+            return torch.randn(*sizes, generator=generator, dtype=torch.float64).requires_grad_()
+
+        x, weights, factors = numbers(2, 16, 6, 6), numbers(12), numbers(3)
+        into = [None, numbers(2, 16, 6 // stride, 6 // stride).detach(), None]
+        own = active if active is None else [active[0], [], active[2]]
+        mixing = Mixing(weights, own, factors if factor else None)
+        outs = mixed.forward_edges(x, mixing, into)
+        leaves = [x, weights, *([factors] if factor else []), *mixed.parameters()]
+        loss = sum((out.tanh() * (i + 1)).sum() for i, out in enumerate(outs))
+        grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+        grads = [
+            torch.zeros_like(t) if g is None else g for t, g in zip(leaves, grads, strict=True)
+        ]
+        found.append([*outs, *grads])
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() <= 1e-10 * other.norm().clamp_min(1e-3)
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_constants_give_a_gradient_and_no_value(execution):
+    given, _expected, _tolerance = golden('gdas', 'cell_non_chosen_weights_broadcast')
+    from rdarts.models import MixedOp
+
+    x = double(given['x'])
+    mixed = MixedOp([['none', 'skip_connect'], ['skip_connect', 'none']], 2).double()
+    mixed.execution = execution
+    weights = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64).requires_grad_()
+    g = double(given['grad_out'])
+    for constant in (True, False):
+        outs = mixed.forward_edges(x, Mixing(weights, [[1], [1]], constant=constant))
+        assert torch.equal(outs[0], x) and torch.equal(outs[1], torch.zeros_like(x))
+        (grad,) = torch.autograd.grad(sum((g * out).sum() for out in outs), weights)
+        whole = float(g.sum()) if constant else 0.0
+        ran = [float((g * x).sum()), 0.0]
+        torch.testing.assert_close(grad, double([whole, ran[0], whole, ran[1]]))
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_an_edge_factor_multiplies_the_result(execution):
+    from rdarts.models import MixedOp
+
+    torch.manual_seed(0)
+    mixed = MixedOp([NAMES, NAMES[1:]], 8).double()
+    mixed.execution = execution
+    x, weights = torch.randn(2, 8, 5, 5).double(), torch.randn(9).double()
+    factor = double([0.5, -2.0])
+    mixed.eval()
+    alone = mixed.forward_edges(x, Mixing(weights))
+    outs = mixed.forward_edges(x, Mixing(weights, edge_factor=factor))
+    for out, one, by in zip(outs, alone, factor, strict=True):
+        torch.testing.assert_close(out, by * one)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'line'),
+    [
+        (
+            dict(in_channels=6),
+            'share of PartialChannels must divide the number of channels, but is 4',
+        ),
+        (dict(in_channels=8, share=0), 'must divide the number of channels, but is 0 of 8'),
+        (dict(in_channels=8, out_channels=16), 'one goes from 8 to 16'),
+    ],
+)
+def test_partial_channels_that_do_not_fit(arguments, line):
+    with pytest.raises(UserError, match=line):
+        PartialChannels(['skip_connect'], **arguments)
