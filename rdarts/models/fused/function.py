@@ -104,7 +104,7 @@ class _Fused(torch.autograd.Function):
         ctx.plan, ctx.mixed, ctx.backend, ctx.spans = plan, mixed, backend, spans
         # Taken now: the modules' modes may change before the backward
         ctx.batch = [[one.takes_batch for one in part.candidate.norms] for part in plan.parts]
-        ctx.norm, ctx.num_parameters = norm, len(parameters)
+        ctx.norm, ctx.beta, ctx.num_parameters = norm, beta, len(parameters)
         ctx.mark_dirty(*[one for one in into if one is not None])
         ctx.save_for_backward(x, betas, *parameters, *saved)
         return tuple(outputs)
@@ -134,7 +134,7 @@ class _Fused(torch.autograd.Function):
         image = node.image
         g = [backend.gradient_to_nhwc(cast(grad, image.dtype)) for grad in grads]
         places, edges, with_norm, _ = plan.tables(x.device)
-        beta = betas.double()[places]
+        beta = ctx.beta
 
         # Sums over pixels, and the small algebra that follows from them
 
@@ -159,14 +159,9 @@ class _Fused(torch.autograd.Function):
         sink = Sink(node, edges, plan.num_edges)
         found: list[Tensor | None] = []
         for part, own, kept in parts:
-            grad = Grad(
-                [g[edge] for edge in part.edges],
-                coefficients[:, part.rows],
-                exact[:, part.rows],
-                cross[part.rows.start - end : part.rows.stop - end]
-                if part.candidate.folds
-                else None,
-            )
+            grad = Grad([g[edge] for edge in part.edges], part.rows, coefficients, exact)
+            if part.candidate.folds:
+                grad.cross = cross[part.rows.start - end : part.rows.stop - end]
             found += part.candidate.backward(node, part, own, kept, grad, sink, weights)
             if part.is_affine:
                 found += [gamma[part.rows], total[part.rows]]
@@ -180,10 +175,16 @@ class _Fused(torch.autograd.Function):
             all_grads.to(betas.dtype),
             *into_grads,
             *(
-                cast(grad, p.dtype).view_as(p) if need and grad is not None else None
+                _as_gradient(grad, p) if need and grad is not None else None
                 for grad, p, need in pairs
             ),
         )
+
+
+def _as_gradient(grad: Tensor, parameter: Tensor) -> Tensor:
+    """A gradient in the type and the shape of its parameter; as it is where it has them."""
+    grad = cast(grad, parameter.dtype)
+    return grad if grad.shape == parameter.shape else grad.view_as(parameter)
 
 
 def _constants(node: Node, parts: Sequence[tuple]) -> dict[int, Tensor]:
@@ -235,7 +236,7 @@ def fused(
     into = [None] * plan.num_edges if into is None else list(into)
     dtype = precision.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
-    with torch.autocast(x.device.type, enabled=False):
+    with precision.no_autocast(x.device.type):
         outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())
     outputs = list(outputs)
     bound = {name: mixed.operations[name].unbind() for name in plan.unfused}

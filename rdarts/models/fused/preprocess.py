@@ -89,7 +89,7 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     if found.norm.weight is not None:
         parameters += [found.norm.weight, found.norm.bias]
     dtype = precision.compute_dtype(nodes[0])
-    with torch.autocast(nodes[0].device.type, enabled=False):
+    with precision.no_autocast(nodes[0].device.type):
         return _Preprocess.apply(backend, found, *parameters, *(node.to(dtype) for node in nodes))
 
 

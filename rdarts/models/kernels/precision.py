@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,13 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
     return dtype
+
+
+def no_autocast(device: str) -> AbstractContextManager:
+    """A context without autocast; nothing where there is none, as to make one takes time."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def autocast_of(x: Tensor) -> torch.autocast:

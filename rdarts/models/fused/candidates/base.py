@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -54,21 +55,34 @@ class Saved(NamedTuple):
     batch: Sequence[bool]
 
 
-class Grad(NamedTuple):
+@dataclass
+class Grad:
     """The gradient that reaches a candidate: y's of edge e is a[e] g[e] + b[e] y[e] + c[e].
 
     Args:
         images (Sequence[Tensor]): The gradients g of the edges' mixtures, [N, h, w, O] each.
-        coefficients (Tensor): a, b and c, [3, E, O], in the type of the node.
-        exact (Tensor): The same in float64.
+        rows (slice): Of the E edges, among those of the node.
+        whole (Tensor): a, b and c of all rows of the node, [3, R, O], in its type.
+        whole_exact (Tensor): The same in float64.
         cross (Tensor | None): Where it folds: the sum over pixels of g r', r = relu(x), times the
             mixing weight, [E, O, C] in float64.
     """
 
     images: Sequence[Tensor]
-    coefficients: Tensor
-    exact: Tensor
-    cross: Tensor | None
+    rows: slice
+    whole: Tensor
+    whole_exact: Tensor
+    cross: Tensor | None = None
+
+    @property
+    def coefficients(self) -> Tensor:
+        """a, b and c, [3, E, O], in the type of the node."""
+        return self.whole[:, self.rows]
+
+    @property
+    def exact(self) -> Tensor:
+        """The same in float64."""
+        return self.whole_exact[:, self.rows]
 
 
 class FusedCandidate(ABC):
