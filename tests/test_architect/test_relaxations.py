@@ -57,8 +57,8 @@ def test_softmax_draws_no_noise_and_is_built_by_name():
 
 
 def test_a_method_must_say_how_it_relaxes():
-    with pytest.raises(TypeError, match='Relaxation does not override forward'):
-        Relaxation()({}, build_space('nas_bench_201'), 'alpha')
+    with pytest.raises(TypeError, match='Relaxation does not override relax'):
+        Relaxation()(dict(cell=torch.zeros(6, 5)), build_space('nas_bench_201'), 'alpha')
 
 
 # What is expected of alpha

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from rdarts.configuration.schedule import Schedule
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.search_spaces import EdgeGroup, SearchSpace
@@ -15,10 +16,11 @@ from rdarts.search_spaces import EdgeGroup, SearchSpace
 class Relaxation(nn.Module):
     """From alpha to mixing weights.
 
-    A method overrides :meth:`forward`, and :meth:`expected` where the weights in evaluation are
-    not what is expected of alpha. What follows from the epoch (a temperature) is taken from
-    :meth:`set_progress`; other state that a search must resume with belongs in buffers. Noise
-    comes from torch's global generator, which checkpoints hold.
+    A method overrides :meth:`relax`, or :meth:`forward` where groups are not relaxed one by one;
+    and :meth:`expected` where the weights in evaluation are not what is expected of alpha. A number
+    that changes over the epochs (a temperature) is one of :attr:`schedules`, and no state; other
+    state that a search must resume with belongs in buffers. Noise comes from torch's global
+    generator, which checkpoints hold.
 
     Where candidates were pruned, it is given the space and the alpha of those that are alive.
 
@@ -26,9 +28,14 @@ class Relaxation(nn.Module):
         sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
             execution: no other's output, gradient or batch norm statistics are computed, nor the
             gradient of its weight. Defaults to False.
+        schedules (dict[str, Schedule]): Numbers that change over the epochs, by name.
     """
 
     sampled = False
+
+    def __init__(self, **schedules: Schedule) -> None:
+        super().__init__()
+        self.schedules, self._epoch = schedules, 0
 
     def groups(self, space: SearchSpace) -> tuple[EdgeGroup, ...]:
         """The groups of alpha: by default those of the space, weights over operations.
@@ -49,10 +56,11 @@ class Relaxation(nn.Module):
             epoch (int): From 0.
             max_epochs (int): Of the schedule.
         """
+        self._epoch = epoch
 
     def numbers(self) -> dict[str, float]:
-        """What the log holds of the epoch, such as a temperature, by name."""
-        return {}
+        """The numbers of this epoch, such as a temperature, by name."""
+        return {name: schedule.at(self._epoch) for name, schedule in self.schedules.items()}
 
     def edge_factors(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
@@ -82,7 +90,20 @@ class Relaxation(nn.Module):
             dict[str, Tensor | Relaxed]: Group name -> mixing weights, [edges, candidates]; or
             these and which candidates run.
         """
-        raise TypeError(f'{type(self).__name__} does not override forward')
+        return {g.name: self.relax(arch_parameters[g.name], phase) for g in space.groups}
+
+    def relax(self, alpha: Tensor, phase: str) -> Tensor | Relaxed:
+        """Relax one group.
+
+        Args:
+            alpha (Tensor): [edges, candidates].
+            phase (str): See :meth:`forward`.
+
+        Returns:
+            Tensor | Relaxed: Mixing weights, [edges, candidates]; or these and which candidates
+            run.
+        """
+        raise TypeError(f'{type(self).__name__} does not override relax')
 
     def expected(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from rdarts.architect.relaxations.base import Relaxation
 from rdarts.errors import UserError
 from rdarts.registry import RELAXATIONS
-from rdarts.search_spaces import SearchSpace
 
 
 def concentration(alpha: Tensor) -> Tensor:
@@ -43,24 +41,11 @@ class Dirichlet(Relaxation):
         """A draw for each row of a concentration; differentiable in it."""
         return torch.distributions.Dirichlet(given, validate_args=False).rsample()
 
-    def forward(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
-    ) -> dict[str, Tensor]:
-        """See :meth:`Relaxation.forward`."""
-        if phase == 'eval':
-            return self._expected(arch_parameters, space)
-        return {
-            group.name: self.draw(concentration(arch_parameters[group.name]))
-            for group in space.groups
-        }
-
-    def _expected(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
-    ) -> dict[str, Tensor]:
-        found = {}
-        for group in space.groups:
-            alpha = arch_parameters[group.name]
-            given = concentration(alpha)
-            mean = given / given.sum(-1, keepdim=True)
-            found[group.name] = mean if self.expects == 'mean' else alpha.softmax(-1)
-        return found
+    def relax(self, alpha: Tensor, phase: str) -> Tensor:
+        """See :meth:`Relaxation.relax`."""
+        given = concentration(alpha)
+        if phase != 'eval':
+            return self.draw(given)
+        return (
+            alpha.softmax(-1) if self.expects == 'softmax' else given / given.sum(-1, keepdim=True)
+        )

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,6 @@ from rdarts.configuration.schedule import Schedule, ScheduleSpec
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import RELAXATIONS
-from rdarts.search_spaces import SearchSpace
 
 
 @RELAXATIONS.register_module()
@@ -49,53 +46,38 @@ class GumbelSoftmax(Relaxation):
     def __init__(
         self, temperature: ScheduleSpec = 1.0, hard: bool = True, constant: bool = False
     ) -> None:
-        super().__init__()
         name = f'temperature of {type(self).__name__}'
-        self.temperature = Schedule(temperature, name=name)
-        least = min(value for _, value in self.temperature.points)
+        schedule = Schedule(temperature, name=name)
+        super().__init__(temperature=schedule)
+        least = min(value for _, value in schedule.points)
         if least <= 0:
             raise UserError(f'{name} must be more than 0, but is {least:g}')
         if constant and not hard:
             raise UserError(f'constant of {type(self).__name__} goes with hard=True')
         self.sampled, self.constant = hard, constant
-        self.epoch = 0
-
-    def set_progress(self, epoch: int, max_epochs: int) -> None:
-        """See :meth:`Relaxation.set_progress`."""
-        self.epoch = epoch
-
-    def numbers(self) -> dict[str, float]:
-        """See :meth:`Relaxation.numbers`."""
-        return dict(temperature=self.temperature.at(self.epoch))
 
     def noise(self, alpha: Tensor) -> Tensor:
         """Numbers E of the exponential distribution, of alpha's shape."""
         return torch.empty_like(alpha).exponential_()
 
-    def forward(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
-    ) -> dict[str, Tensor | Relaxed]:
-        """See :meth:`Relaxation.forward`."""
-        found: dict[str, Tensor | Relaxed] = {}
-        for group in space.groups:
-            alpha = arch_parameters[group.name]
-            if phase == 'eval':
-                soft = alpha.softmax(-1)
-                found[group.name] = self.harden(soft) if self.sampled else soft
-                continue
-            drawn = alpha - self.noise(alpha).log()
-            soft = (drawn / self.temperature.at(self.epoch)).softmax(-1)
-            if not self.sampled:
-                found[group.name] = soft
-                continue
-            hard = self.harden(soft)
-            weights = hard - soft.detach() + soft
-            # exactly 1 and 0, whatever rounding made of the sum
-            weights = weights + (hard - weights).detach()
-            found[group.name] = Relaxed(weights, hard > 0, self.constant)
-        return found
+    def relax(self, alpha: Tensor, phase: str) -> Tensor | Relaxed:
+        """See :meth:`Relaxation.relax`."""
+        if phase == 'eval':
+            soft = alpha.softmax(-1)
+            return strongest(soft) if self.sampled else soft
+        drawn = alpha - self.noise(alpha).log()
+        soft = (drawn / self.numbers()['temperature']).softmax(-1)
+        if not self.sampled:
+            return soft
+        hard = strongest(soft)
+        return Relaxed(straight_through(hard, soft), hard > 0, self.constant)
 
-    @staticmethod
-    def harden(soft: Tensor) -> Tensor:
-        """1 for the strongest candidate of each edge, 0 for the others."""
-        return torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+
+def strongest(soft: Tensor) -> Tensor:
+    """1 for the strongest candidate of each edge, 0 for the others."""
+    return torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+
+
+def straight_through(hard: Tensor, path: Tensor) -> Tensor:
+    """The values of ``hard``, exactly, with the gradient of ``path``."""
+    return hard + (path - path.detach())

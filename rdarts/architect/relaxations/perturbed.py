@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from rdarts.architect.relaxations.base import Relaxation
 from rdarts.configuration.schedule import Schedule, ScheduleSpec
 from rdarts.registry import RELAXATIONS
-from rdarts.search_spaces import SearchSpace
 
 
 def project(weights: Tensor) -> Tensor:
@@ -42,29 +39,16 @@ class PerturbedSoftmax(Relaxation):
     """
 
     def __init__(self, epsilon: ScheduleSpec = 0.3) -> None:
-        super().__init__()
         name = f'epsilon of {type(self).__name__}'
-        self.epsilon = Schedule(epsilon, name=name, minimum=0.0)
-        self.epoch = 0
-
-    def set_progress(self, epoch: int, max_epochs: int) -> None:
-        """See :meth:`Relaxation.set_progress`."""
-        self.epoch = epoch
-
-    def numbers(self) -> dict[str, float]:
-        """See :meth:`Relaxation.numbers`."""
-        return dict(epsilon=self.epsilon.at(self.epoch))
+        super().__init__(epsilon=Schedule(epsilon, name=name, minimum=0.0))
 
     def noise(self, weights: Tensor) -> Tensor:
         """Numbers between -1 and 1, of the weights' shape."""
         return torch.rand_like(weights) * 2 - 1
 
-    def forward(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
-    ) -> dict[str, Tensor]:
-        """See :meth:`Relaxation.forward`."""
-        soft = {group.name: arch_parameters[group.name].softmax(-1) for group in space.groups}
+    def relax(self, alpha: Tensor, phase: str) -> Tensor:
+        """See :meth:`Relaxation.relax`."""
+        soft = alpha.softmax(-1)
         if phase != 'weights':
             return soft
-        epsilon = self.epsilon.at(self.epoch)
-        return {name: project(beta + epsilon * self.noise(beta)) for name, beta in soft.items()}
+        return project(soft + self.numbers()['epsilon'] * self.noise(soft))

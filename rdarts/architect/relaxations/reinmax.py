@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
-from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
+from rdarts.architect.relaxations.gumbel_softmax import (
+    GumbelSoftmax,
+    straight_through,
+    strongest,
+)
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import RELAXATIONS
-from rdarts.search_spaces import SearchSpace
 
 
 @RELAXATIONS.register_module()
@@ -32,21 +33,12 @@ class ReinMax(GumbelSoftmax):
     def __init__(self, temperature: ScheduleSpec = 1.0) -> None:
         super().__init__(temperature, hard=True)
 
-    def forward(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str
-    ) -> dict[str, Tensor | Relaxed]:
-        """See :meth:`Relaxation.forward`."""
+    def relax(self, alpha: Tensor, phase: str) -> Tensor | Relaxed:
+        """See :meth:`Relaxation.relax`."""
         if phase == 'eval':
-            return super().forward(arch_parameters, space, phase)
-        found: dict[str, Tensor | Relaxed] = {}
-        tau = self.temperature.at(self.epoch)
-        for group in space.groups:
-            alpha = arch_parameters[group.name]
-            drawn = self.harden(alpha.detach() - self.noise(alpha).log())
-            first = (drawn + (alpha / tau).softmax(-1)) / 2
-            shifted = (first.log() - alpha).detach() + alpha
-            path = 2 * shifted.softmax(-1) - 0.5 * alpha.softmax(-1)
-            weights = path - path.detach() + drawn
-            weights = weights + (drawn - weights).detach()
-            found[group.name] = Relaxed(weights, drawn > 0)
-        return found
+            return super().relax(alpha, phase)
+        hard = strongest(alpha.detach() - self.noise(alpha).log())
+        mean = (hard + (alpha / self.numbers()['temperature']).softmax(-1)) / 2
+        shifted = (mean.log() - alpha).detach() + alpha
+        path = 2 * shifted.softmax(-1) - 0.5 * alpha.softmax(-1)
+        return Relaxed(straight_through(hard, path), hard > 0)
