@@ -161,8 +161,8 @@ def state_of(runner) -> dict[str, Any]:
         arch=dict(architect._state),
         random=runner.train_loop.random_state,
         log=(hooks[SearchLogHook]._size, hooks[SearchLogHook]._seconds),
-        collapse=hooks[CollapseHook]._state,
-        convergence=hooks[ConvergenceHook]._state,
+        collapse=hooks[CollapseHook].state,
+        convergence=hooks[ConvergenceHook].state,
         info=hub['runtime_info'],
         # what is smoothed for the log
         scalars={key: len(buffer.data[0]) for key, buffer in hub['log_scalars'].items()},

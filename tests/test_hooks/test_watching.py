@@ -157,7 +157,7 @@ def judge(values, **kwargs) -> tuple[int, int] | None:
     for runner.epoch in range(len(values)):
         hook.after_train_epoch(runner)
         if runner.train_loop.stop_training:
-            return runner.epoch + 1, hook._state['stopped']
+            return runner.epoch + 1, hook.state['stopped']
     return None
 
 

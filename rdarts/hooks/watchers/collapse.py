@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
 
 from rdarts.architect.architect import Architect
 from rdarts.architect.gradients import average
@@ -20,12 +19,12 @@ from rdarts.checkpoint.schema import (
     Spec,
     Table,
     Whole,
-    check_entry,
 )
 from rdarts.configuration.declarations import AboveZero, Count, Positive
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
+from rdarts.hooks.watchers.base import Watcher
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
@@ -34,7 +33,7 @@ from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
-class CollapseHook(Hook):
+class CollapseHook(Watcher):
     """Warns of a collapse, and can stop a search before it.
 
     The signs: a cell type with more than ``max_skips`` skip connections; and, with ``eigenvalue``,
@@ -62,7 +61,14 @@ class CollapseHook(Hook):
         UserError: An argument is out of its range, or ``stop`` without ``eigenvalue``.
     """
 
-    priority = 'NORMAL'
+    key = 'collapse'
+    spec = Table(
+        dict(
+            eigenvalues=Items(Maybe(Number())),
+            genotypes=Items(Maybe(Table(others=Spec()))),
+            stopped=Maybe(Whole(1)),
+        )
+    )
 
     def __init__(
         self,
@@ -96,28 +102,24 @@ class CollapseHook(Hook):
         self.window, self.factor, self.delta = window, factor, delta
         self.start_epoch, self.iterations = start_epoch, iterations
         # of the epochs from 1 on; None where there is none
-        self._state: dict[str, Any] = dict(eigenvalues=[], genotypes=[], stopped=None)
+        self.state: dict[str, Any] = dict(eigenvalues=[], genotypes=[], stopped=None)
 
     def before_train(self, runner) -> None:
         if not self.stop:
-            self._state['stopped'] = None  # a search that had ended is to go on
-        elif self._state['stopped'] is not None:
+            self.state['stopped'] = None  # a search that had ended is to go on
+        elif self.state['stopped'] is not None:
             self._keep(runner)
             runner.train_loop.stop_training = True  # a search that had ended is resumed
 
     def before_train_epoch(self, runner) -> None:
-        facts = Facts.of(runner)
-        if facts.derive is None:
-            raise UserError('CollapseHook needs a GenotypeHook in default_hooks')
-        if self.eigenvalue and facts.architect is None:
+        super().before_train_epoch(runner)
+        if self.eigenvalue and Facts.of(runner).architect is None:
             raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['collapse'] = copy.deepcopy(self._state)
-
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        if runner._resume and 'collapse' in checkpoint:
-            self._state = _checked(checkpoint['collapse'], find_alpha_owner(runner.model).space)
+        super().after_load_checkpoint(runner, checkpoint)
+        if runner._resume and self.key in checkpoint:
+            _check_epochs(self.state, find_alpha_owner(runner.model).space)
 
     def after_train_epoch(self, runner) -> None:
         epoch = runner.epoch + 1
@@ -142,7 +144,7 @@ class CollapseHook(Hook):
         Facts.of(runner).epoch['collapse'] = row
 
     def _remember(self, name: str, epoch: int, value: Any) -> None:
-        values = self._state[name]
+        values = self.state[name]
         # the hook may be new in a search that is resumed
         values += [None] * (epoch - 1 - len(values))
         values.append(value)
@@ -161,14 +163,13 @@ class CollapseHook(Hook):
             f'genotypes/epoch_{kept}.json' + ('; the search ends here' if self.stop else '')
         )
         if self.stop:
-            self._state['stopped'] = kept
+            self.state['stopped'] = kept
             self._keep(runner)
-            runner.train_loop.stop_training = True
-            Facts.of(runner).epoch['stopped'] = dict(by='collapse', kept_epoch=kept)
+            self.end(runner, kept)
 
     def _local_average(self, last: int) -> float | None:
         """The mean over the window that ends with an epoch, more than half of which is known."""
-        values = self._state['eigenvalues'][max(0, last - self.window) : last]
+        values = self.state['eigenvalues'][max(0, last - self.window) : last]
         values = [value for value in values if value is not None]
         return sum(values) / len(values) if len(values) > self.window // 2 else None
 
@@ -205,15 +206,16 @@ class CollapseHook(Hook):
 
     def _keep(self, runner) -> None:
         """Make the genotype of the epoch that is kept the result of the search."""
-        data = self._state['genotypes'][self._state['stopped'] - 1]
+        data = self.state['genotypes'][self.state['stopped'] - 1]
         Facts.of(runner).kept = load_genotype(data, find_alpha_owner(runner.model).space)
 
 
-def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:
-    """What a checkpoint remembers of the epochs."""
-    eigenvalues, genotypes = Items(Maybe(Number())), Items(Maybe(Table(others=Spec())))
-    spec = Table(dict(eigenvalues=eigenvalues, genotypes=genotypes, stopped=Maybe(Whole(1))))
-    check_entry(state, spec, 'collapse')
+def _check_epochs(state: Mapping[str, Any], space: SearchSpace) -> None:
+    """What a checkpoint remembers of the epochs fits together.
+
+    Raises:
+        EntryError: It does not.
+    """
     if len(state['eigenvalues']) != len(state['genotypes']):
         raise EntryError(
             'collapse.genotypes',
@@ -230,4 +232,3 @@ def _checked(state: Any, space: SearchSpace) -> dict[str, Any]:
     kept = state['stopped']
     if kept is not None and (kept > len(state['genotypes']) or not state['genotypes'][kept - 1]):
         raise EntryError('collapse.stopped', f'is {kept}, an epoch without a genotype')
-    return copy.deepcopy(dict(state))

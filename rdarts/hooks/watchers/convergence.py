@@ -6,19 +6,19 @@ import math
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
 
-from rdarts.checkpoint.schema import Maybe, Table, Text, Whole, check_entry
+from rdarts.checkpoint.schema import Maybe, Table, Text, Whole
 from rdarts.configuration.declarations import Positive, Share
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
+from rdarts.hooks.watchers.base import Watcher
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
-class ConvergenceHook(Hook):
+class ConvergenceHook(Watcher):
     """Says at the end of an epoch that the search has settled, and can stop it there.
 
     It has settled when the genotype has been the same for ``patience`` epochs, and the entropy of
@@ -35,7 +35,8 @@ class ConvergenceHook(Hook):
         UserError: An argument is out of its range.
     """
 
-    priority = 'NORMAL'
+    key = 'convergence'
+    spec = Table(dict(genotype=Maybe(Text()), epochs=Whole(), settled=Maybe(Whole(1))))
 
     def __init__(self, patience: Positive = 3, entropy: Share = 0.5, stop: bool = False) -> None:
         if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
@@ -44,28 +45,14 @@ class ConvergenceHook(Hook):
         if not number or not 0 <= entropy <= 1:
             raise UserError(f'ConvergenceHook: entropy must be from 0 to 1, but is {entropy!r}')
         self.patience, self.entropy, self.stop = patience, entropy, stop
-        self._state: dict[str, Any] = dict(genotype=None, epochs=0, settled=None)
+        self.state: dict[str, Any] = dict(genotype=None, epochs=0, settled=None)
 
     def before_train(self, runner) -> None:
-        if self.stop and self._state['settled'] is not None:
+        if self.stop and self.state['settled'] is not None:
             runner.train_loop.stop_training = True  # a search that had ended is resumed
 
-    def before_train_epoch(self, runner) -> None:
-        if Facts.of(runner).derive is None:
-            raise UserError('ConvergenceHook needs a GenotypeHook in default_hooks')
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['convergence'] = dict(self._state)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        if runner._resume and 'convergence' in checkpoint:
-            state = checkpoint['convergence']
-            spec = Table(dict(genotype=Maybe(Text()), epochs=Whole(), settled=Maybe(Whole(1))))
-            check_entry(state, spec, 'convergence')
-            self._state = dict(state)
-
     def after_train_epoch(self, runner) -> None:
-        state, epoch = self._state, runner.epoch + 1
+        state, epoch = self.state, runner.epoch + 1
         facts = Facts.of(runner)
         text = facts.genotype.to_string()
         state['epochs'] = state['epochs'] + 1 if text == state['genotype'] else 1
@@ -84,9 +71,7 @@ class ConvergenceHook(Hook):
             settled=settled, same_genotype=state['epochs'], relative_entropy=entropy
         )
         if settled and self.stop and not runner.train_loop.stop_training:
-            facts.epoch['stopped'] = dict(by='convergence', kept_epoch=epoch)
-        if settled and self.stop:
-            runner.train_loop.stop_training = True
+            self.end(runner, epoch)
 
 
 def relative_entropy(runner) -> float:

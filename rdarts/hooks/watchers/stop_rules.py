@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
-
-from rdarts.checkpoint.schema import Items, Maybe, Table, Text, Whole, check_entry
+from rdarts.checkpoint.schema import Items, Maybe, Table, Text, Whole
 from rdarts.configuration.declarations import Count, Positive
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import skips_by_cell
+from rdarts.hooks.watchers.base import Watcher
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.utils.wording import plural
 
 
 @HOOKS.register_module()
-class StopRulesHook(Hook):
+class StopRulesHook(Watcher):
     """Ends a search when a cell takes to skip connections, or alpha's ranking has settled.
 
     Criterion 1: in the genotype of an epoch, a cell type has ``skips`` skip connections or more.
@@ -39,7 +38,8 @@ class StopRulesHook(Hook):
         UserError: An argument is out of its range, or both criteria are left out.
     """
 
-    priority = 'NORMAL'
+    key = 'stop_rules'
+    spec = Table(dict(ranking=Maybe(Items(Text())), epochs=Whole(), stopped=Maybe(Whole(1))))
 
     def __init__(
         self,
@@ -61,39 +61,23 @@ class StopRulesHook(Hook):
         if skips is None and patience is None:
             raise UserError('StopRulesHook: give skips, patience or both')
         self.skips, self.cell, self.patience, self.start_epoch = skips, cell, patience, start_epoch
-        self._state: dict[str, Any] = dict(ranking=None, epochs=0, stopped=None)
+        self.state: dict[str, Any] = dict(ranking=None, epochs=0, stopped=None)
 
     def before_train(self, runner) -> None:
         cells = find_alpha_owner(runner.model).space.cells
         if self.cell is not None and self.cell not in cells:
             raise UserError(f'StopRulesHook: there is no cell {self.cell!r}, but {list(cells)}')
-        if self._state['stopped'] is not None:
+        if self.state['stopped'] is not None:
             runner.train_loop.stop_training = True  # a search that had ended is resumed
-
-    def before_train_epoch(self, runner) -> None:
-        if Facts.of(runner).derive is None:
-            raise UserError('StopRulesHook needs a GenotypeHook in default_hooks')
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['stop_rules'] = dict(self._state)
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        if runner._resume and 'stop_rules' in checkpoint:
-            state = checkpoint['stop_rules']
-            ranking = Maybe(Items(Text()))
-            spec = Table(dict(ranking=ranking, epochs=Whole(), stopped=Maybe(Whole(1))))
-            check_entry(state, spec, 'stop_rules')
-            self._state = dict(state)
 
     def after_train_epoch(self, runner) -> None:
         epoch, facts = runner.epoch + 1, Facts.of(runner)
         why = self._collapsed(facts) or self._settled(runner)
-        if why is None or epoch < self.start_epoch or self._state['stopped'] is not None:
+        if why is None or epoch < self.start_epoch or self.state['stopped'] is not None:
             return
         runner.logger.info(f'{why}: the search ends here')
-        self._state['stopped'] = epoch
-        facts.epoch['stopped'] = dict(by='stop_rules', kept_epoch=epoch)
-        runner.train_loop.stop_training = True
+        self.state['stopped'] = epoch
+        self.end(runner, epoch)
 
     def _collapsed(self, facts: Facts) -> str | None:
         if self.skips is None:
@@ -108,7 +92,7 @@ class StopRulesHook(Hook):
     def _settled(self, runner) -> str | None:
         if self.patience is None:
             return None
-        owner, state = find_alpha_owner(runner.model), self._state
+        owner, state = find_alpha_owner(runner.model), self.state
         weights, ranking = owner.expected_weights(), []
         for group in owner.space.groups:
             names = enumerate(group.candidates)
