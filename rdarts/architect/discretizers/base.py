@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.genotypes import Genotype, form_named
-from rdarts.search_spaces import SearchSpace
+from rdarts.errors import UserError
+from rdarts.genotypes import CellGenotype, Genotype, form_named
+from rdarts.search_spaces import Edge, SearchSpace
 
 
 class Discretizer:
@@ -43,6 +44,46 @@ class Discretizer:
         alphas = {name: alpha.detach().double().cpu() for name, alpha in arch_parameters.items()}
         factors = self.relaxation.edge_factors(alphas, space, 'eval')
         return {cell: factor.tolist() for cell, factor in factors.items()}
+
+
+Kept = Sequence[tuple[float, str, int]]
+"""Weight, operation and source of edges that a rule keeps."""
+
+
+def cells_of(
+    space: SearchSpace,
+    weights: Mapping[str, Tensor],
+    rule: str,
+    keep: Callable[[str, int, list[tuple[int, Edge, list[tuple[float, str]]]]], Kept],
+) -> CellGenotype:
+    """The genotype of a rule that decides node by node.
+
+    Args:
+        space (SearchSpace): The space.
+        weights (dict[str, Tensor]): Group -> [edges, candidates].
+        rule (str): The rule's name, for an error.
+        keep (Callable): Given a cell type, a node, and of each edge into it index, edge, and the
+            weights and names of its candidates other than ``none``: what is kept, in order.
+
+    Raises:
+        UserError: The space is no space of cells.
+    """
+    if space.genotype != 'cell':
+        raise UserError(f"{rule} does not fit the space '{space.name}': use 'Argmax'")
+    nodes, concat = {}, {}
+    for cell, topology in space.cells.items():
+        betas = edge_weights(weights, space, cell)
+        inner = range(topology.num_inputs, topology.num_nodes)
+        kept = []
+        for node in inner:
+            into = []
+            for i in topology.edges_into(node):
+                pairs = zip(betas[i], topology.edges[i].candidates, strict=True)
+                into.append((i, topology.edges[i], [p for p in pairs if p[1] != 'none']))
+            kept.append(tuple((name, source) for _, name, source in keep(cell, node, into)))
+        nodes[cell] = tuple(kept)
+        concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
+    return CellGenotype(space.name, nodes, concat)
 
 
 def edge_weights(weights: Mapping[str, Tensor], space: SearchSpace, cell: str) -> list[list[float]]:

@@ -7,10 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from rdarts.architect.discretizers.base import Discretizer, edge_weights
+from rdarts.architect.discretizers.base import Discretizer, Kept, cells_of
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype
+from rdarts.genotypes import Genotype
 from rdarts.registry import DISCRETIZERS
 from rdarts.search_spaces import SearchSpace
 
@@ -50,28 +50,16 @@ class Threshold(Discretizer):
         Raises:
             UserError: The space is no space of cells.
         """
-        if space.genotype != 'cell':
-            raise UserError(f"Threshold does not fit the space '{space.name}': use 'Argmax'")
-        weights = self.expected(arch_parameters, space)
-        nodes, concat = {}, {}
-        for cell, topology in space.cells.items():
-            betas = edge_weights(weights, space, cell)
-            inner = range(topology.num_inputs, topology.num_nodes)
-            kept = []
-            for node in inner:
-                found: list[tuple[float, str, int]] = []
-                for i in topology.edges_into(node):
-                    edge = topology.edges[i]
-                    pairs = zip(betas[i], edge.candidates, strict=True)
-                    ranked = [(beta, name) for beta, name in pairs if name != 'none']
-                    ranked.sort(key=lambda pair: -pair[0])  # of a tie the earlier is the better
-                    best = ranked[: self.k if self.by == 'edge' else 1]
-                    found += [(beta, name, edge.source) for beta, name in reversed(best)]
-                if self.by == 'node':
-                    found = sorted(found, key=lambda item: -item[0])[: self.k]
-                kept.append(
-                    tuple((name, source) for beta, name, source in found if beta >= self.threshold)
-                )
-            nodes[cell] = tuple(kept)
-            concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
-        return CellGenotype(space.name, nodes, concat)
+
+        def keep(cell: str, node: int, into: list) -> Kept:
+            found: list[tuple[float, str, int]] = []
+            for _, edge, choices in into:
+                # of a tie the earlier is the better
+                ranked = sorted(choices, key=lambda choice: -choice[0])
+                best = ranked[: self.k if self.by == 'edge' else 1]
+                found += [(beta, name, edge.source) for beta, name in reversed(best)]
+            if self.by == 'node':
+                found = sorted(found, key=lambda item: -item[0])[: self.k]
+            return [item for item in found if item[0] >= self.threshold]
+
+        return cells_of(space, self.expected(arch_parameters, space), 'Threshold', keep)

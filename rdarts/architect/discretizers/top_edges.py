@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rdarts.architect.discretizers.base import Discretizer, edge_weights
+from rdarts.architect.discretizers.base import Discretizer, Kept, cells_of
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
-from rdarts.genotypes import CellGenotype, Genotype
+from rdarts.genotypes import Genotype
 from rdarts.registry import DISCRETIZERS
 from rdarts.search_spaces import SearchSpace
 
@@ -37,35 +37,20 @@ class TopEdges(Discretizer):
         Raises:
             UserError: The space is no space of cells, or a node could read ``none`` alone.
         """
-        if space.genotype != 'cell':
-            raise UserError(f"TopEdges does not fit the space '{space.name}': use 'Argmax'")
-        weights = self.expected(arch_parameters, space)
         factors = self.edge_factors(arch_parameters, space)
-        nodes, concat = {}, {}
-        for cell, topology in space.cells.items():
-            betas = edge_weights(weights, space, cell)
-            inner = range(topology.num_inputs, topology.num_nodes)
-            kept = []
-            for node in inner:
-                best = []
-                for i in topology.edges_into(node):
-                    edge = topology.edges[i]
-                    choices = [
-                        (beta, name)
-                        for beta, name in zip(betas[i], edge.candidates, strict=True)
-                        if name != 'none'
-                    ]
-                    if choices:
-                        beta, name = max(choices, key=lambda choice: choice[0])
-                        factor = factors[cell][i] if cell in factors else 1.0
-                        best.append((beta * factor, name, edge.source))
-                if not best:
-                    raise UserError(
-                        f"TopEdges: in the space '{space.name}', cell '{cell}': no edge into node "
-                        f'{node} has a candidate other than none'
-                    )
-                best.sort(key=lambda item: -item[0])
-                kept.append(tuple((name, source) for _, name, source in best[: self.k]))
-            nodes[cell] = tuple(kept)
-            concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
-        return CellGenotype(space.name, nodes, concat)
+
+        def keep(cell: str, node: int, into: list) -> Kept:
+            best = []
+            for i, edge, choices in into:
+                if choices:
+                    beta, name = max(choices, key=lambda choice: choice[0])
+                    factor = factors[cell][i] if cell in factors else 1.0
+                    best.append((beta * factor, name, edge.source))
+            if not best:
+                raise UserError(
+                    f"TopEdges: in the space '{space.name}', cell '{cell}': no edge into node "
+                    f'{node} has a candidate other than none'
+                )
+            return sorted(best, key=lambda item: -item[0])[: self.k]
+
+        return cells_of(space, self.expected(arch_parameters, space), 'TopEdges', keep)
