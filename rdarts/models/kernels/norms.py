@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rdarts.models.kernels.precision import wide_type
+
 
 def batch_norm(
     moments: Tensor,
@@ -61,10 +63,11 @@ def batch_norm_backward(
 
 
 def mixed_norms(
-    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, dtype: torch.dtype
+    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See :meth:`~rdarts.models.kernels.backends.base.Backend.mixed_norms`."""
     norm = torch.cat(list(norms), 1)
     each = beta[:, None] * norm[2:]
     shift = norm.new_zeros(num_edges, norm.shape[2]).index_add_(0, edges, each[1])
+    dtype = wide_type(like.dtype)
     return norm, each[0].to(dtype), shift.to(dtype)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rdarts.models.kernels import norms
 from rdarts.models.kernels.backends.base import Backend, Conv
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
-from rdarts.models.kernels.norms import batch_norm, batch_norm_backward, mixed_norms
 from rdarts.models.kernels.precision import wide_type
 
 
@@ -91,34 +91,9 @@ class TorchBackend(Backend):
     def moments(self, y: Tensor) -> Tensor:
         return _moments(y, (0, 1, 2))
 
-    def batch_norm(
-        self,
-        moments: Tensor,
-        count: int,
-        running: tuple[Tensor, Tensor] | None,
-        affine: Sequence[Tensor],
-        momentum: float,
-        eps: float,
-        batch: bool,
-        chosen: Sequence[int],
-    ) -> Tensor:
-        return batch_norm(moments, count, running, affine, momentum, eps, batch, chosen)
-
-    def batch_norm_backward(
-        self,
-        norm: Tensor,
-        batch: Tensor | bool,
-        count: int,
-        total: Tensor,
-        product: Tensor,
-        beta: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        return batch_norm_backward(norm, batch, count, total, product, beta)
-
-    def mixed_norms(
-        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return mixed_norms(norms, beta, edges, num_edges, wide_type(like.dtype))
+    batch_norm = staticmethod(norms.batch_norm)
+    batch_norm_backward = staticmethod(norms.batch_norm_backward)
+    mixed_norms = staticmethod(norms.mixed_norms)
 
     def separable_forward(
         self,
