@@ -47,15 +47,15 @@ class Conv1x7Then7x1(FusedCandidate):
         save(y)
         return Terms(y.unbind(0), moments.unflatten(1, (edges, -1)).transpose(0, 1))
 
-    def backward(self, node, part, params, saved, grad, sink, want_weights):
+    def backward(self, node, part, params, saved, grad, sink):
         a, b, c = grad.coefficients.unbind(0)
         pairs = zip(grad.images, saved.tensors[0], a, b, c, strict=True)
         dy = torch.cat([(ae * g + be * y + ce).to(y.dtype) for g, y, ae, be, ce in pairs], 3)
         with torch.enable_grad():
             r = to_nchw(node.image).relu().requires_grad_()
-            weights = [cast(w.detach(), r.dtype).requires_grad_(want_weights) for w in params]
+            weights = [cast(w.detach(), r.dtype).requires_grad_(grad.want_weights) for w in params]
             y = self.convolve(r, weights)
-        wanted = [r, *weights] if want_weights else [r]
+        wanted = [r, *weights] if grad.want_weights else [r]
         dr, *found = torch.autograd.grad(y, wanted, to_nchw(dy))
         sink.add_before_relu(to_nhwc(dr))
-        return found if want_weights else [None, None]
+        return found if grad.want_weights else [None, None]

@@ -159,10 +159,11 @@ class _Fused(torch.autograd.Function):
         sink = Sink(node, edges, plan.num_edges)
         found: list[Tensor | None] = []
         for part, own, kept in parts:
-            grad = Grad([g[edge] for edge in part.edges], part.rows, coefficients, exact)
+            images = [g[edge] for edge in part.edges]
+            grad = Grad(images, part.rows, coefficients, exact, weights)
             if part.candidate.folds:
                 grad.cross = cross[part.rows.start - end : part.rows.stop - end]
-            found += part.candidate.backward(node, part, own, kept, grad, sink, weights)
+            found += part.candidate.backward(node, part, own, kept, grad, sink)
             if part.is_affine:
                 found += [gamma[part.rows], total[part.rows]]
         dx = sink.collect(g)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 Save = Callable[[Tensor], Any]
+Params = Sequence[Tensor]
 """Keeps a tensor for the backward."""
 
 
@@ -64,6 +65,8 @@ class Grad:
         rows (slice): Of the E edges, among those of the node.
         whole (Tensor): a, b and c of all rows of the node, [3, R, O], in its type.
         whole_exact (Tensor): The same in float64.
+        want_weights (bool): Whether gradients of the candidate's parameters are wanted: no kernel
+            may run for them where not.
         cross (Tensor | None): Where it folds: the sum over pixels of g r', r = relu(x), times the
             mixing weight, [E, O, C] in float64.
     """
@@ -72,6 +75,7 @@ class Grad:
     rows: slice
     whole: Tensor
     whole_exact: Tensor
+    want_weights: bool
     cross: Tensor | None = None
 
     @property
@@ -122,7 +126,7 @@ class FusedCandidate(ABC):
         return []
 
     @abstractmethod
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         """y of E edges.
 
         Args:
@@ -132,20 +136,13 @@ class FusedCandidate(ABC):
             save (Callable): Keeps a tensor for the backward.
         """
 
-    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         """The terms again, without moments. Defaults to y [E, N, h, w, O], saved last."""
         return Terms(saved.tensors[-1].unbind(0))
 
     @abstractmethod
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         """Put the gradient of x into the sink.
 
@@ -154,8 +151,6 @@ class FusedCandidate(ABC):
             saved (Saved): What the forward kept.
             grad (Grad): The gradient of y.
             sink (Sink): Takes the gradient of x.
-            want_weights (bool): Whether gradients of ``params`` are wanted: no kernel may run for
-                them where not.
 
         Returns:
             list[Tensor | None]: The gradient of each of ``params``, or None.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -53,21 +53,14 @@ class Dense(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [self.conv.weight]
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         weight = cast(params[0], node.image.dtype)
         y, moments = node.backend.dense_forward(node.image, weight, conv_args(self.conv))
         save(y)
         return Terms(y.unbind(0), moments)
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         weight = cast(params[0], node.image.dtype)
         coefficients = grad.coefficients.transpose(0, 1)
@@ -75,6 +68,6 @@ class Dense(FusedCandidate):
 
         def run(into, accumulate):
             conv = conv_args(self.conv)
-            return node.backend.dense_backward(*args, conv, into, accumulate, want_weights)
+            return node.backend.dense_backward(*args, conv, into, accumulate, grad.want_weights)
 
         return [sink.add_before_relu(run)]

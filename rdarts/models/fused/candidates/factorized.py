@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -50,21 +51,14 @@ class Factorized(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [conv.weight for conv in self.convs]
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         weights = [cast(weight, node.image.dtype) for weight in params]
         y, moments = node.backend.factorized_forward(node.image, weights)
         save(y)
         return Terms(y.unbind(0), moments)
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         weights = [cast(weight, node.image.dtype) for weight in params]
         coefficients = grad.coefficients.transpose(0, 1)
@@ -72,6 +66,6 @@ class Factorized(FusedCandidate):
 
         def run(into, accumulate):
             into = into if accumulate else into.zero_()
-            return node.backend.factorized_backward(*args, into, want_weights)
+            return node.backend.factorized_backward(*args, into, grad.want_weights)
 
         return sink.add_before_relu(run)

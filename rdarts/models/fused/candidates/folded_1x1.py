@@ -6,7 +6,6 @@ of r: scale and shift fold into W, and W into the mixture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -56,25 +56,18 @@ class Folded1x1(FusedCandidate):
     def parameters(self) -> list[Tensor]:
         return [self.conv.weight]
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         mean, covariance = node.facts['relu_covariance']
         save(mean), save(covariance)
         weight = params[0].flatten(2).double()
         var = ((weight @ covariance) * weight).sum(-1).clamp_(min=0)
         return Terms(moments=torch.stack([weight @ mean, var], 1), matrices=weight)
 
-    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         return Terms(matrices=params[0].flatten(2).double())
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         """dy = a g + b y + c by r alone: g is multiplied with a W, r with W' b W, 1 with c W."""
         weight = params[0].flatten(2).double()
@@ -83,7 +76,7 @@ class Folded1x1(FusedCandidate):
         left = a[:, :, None] * weight
         right = torch.einsum('eok,eo,eol->kl', weight, b, weight)
         sink.add_matrices(part, left, right, (c[:, :, None] * weight).sum((0, 1)))
-        if not want_weights:
+        if not grad.want_weights:
             return [None]
         found = a[:, :, None] * grad.cross
         second = covariance + torch.outer(mean, mean)

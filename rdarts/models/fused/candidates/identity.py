@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -33,21 +33,14 @@ class Identity(FusedCandidate):
         fits = isinstance(operation, Parameterless) and operation.function is identity
         return cls() if fits else None
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         return Terms([node.image] * len(part.edges))
 
-    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         return Terms([node.image] * len(part.edges))
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         sink.add_skip(part, grad.exact[0, :, 0])  # a: the mixing weight, for all channels
         return []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -94,7 +95,7 @@ class Inverted(FusedCandidate):
             start += len(found[-1])
         return found
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         edges, backend = len(part.edges), node.backend
         stride, padding, _ = conv_args(self.convs[1])
         sources, before = [node.image] * edges, None
@@ -124,29 +125,15 @@ class Inverted(FusedCandidate):
         return Terms(images, moments)
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         def run(into: Tensor) -> list[Tensor | None]:
-            return self._backward(node, len(part.edges), params, saved, grad, into, want_weights)
+            return self._backward(node, len(part.edges), params, saved, grad, into)
 
         return sink.add_to_input(run)
 
     def _backward(
-        self,
-        node: Node,
-        edges: int,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        into: Tensor,
-        want_weights: bool,
+        self, node: Node, edges: int, params: Params, saved: Saved, grad: Grad, into: Tensor
     ) -> list[Tensor | None]:
         """Adds the gradient of x to ``into``, [N, H, W, C]; the gradients of ``params``."""
         backend, dtype = node.backend, node.dtype
@@ -163,7 +150,9 @@ class Inverted(FusedCandidate):
             first, second = (norm[2:, edge].to(dtype) for norm in (norm_1, norm_2))
             y = saved.tensors[-1][edge]
             d = _through_coefficients(node, grad.images[edge], y, grad.coefficients[:, edge])
-            project_grad = weight_grad(d, backend.relu6(deep, *second)) if want_weights else None
+            project_grad = (
+                weight_grad(d, backend.relu6(deep, *second)) if grad.want_weights else None
+            )
             d, sums = backend.relu6_backward(d @ project[edge].flatten(1), deep, *second)
             back, deep_affine = _through_norm(node, norm_2[:, edge], saved.batch[1], deep, sums)
             d, sums, depthwise_grad = backend.depthwise_backward(
@@ -175,11 +164,11 @@ class Inverted(FusedCandidate):
                 depthwise[edge],
                 stride,
                 padding,
-                want_weights,
+                grad.want_weights,
             )
             back, wide_affine = _through_norm(node, norm_1[:, edge], saved.batch[0], wide, sums)
             d = _through_coefficients(node, d, wide, back.to(dtype))
-            expand_grad = weight_grad(d, node.image) if want_weights else None
+            expand_grad = weight_grad(d, node.image) if grad.want_weights else None
             flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
             grads[0].append([expand_grad, *wide_affine])
             grads[1].append([depthwise_grad, *deep_affine])

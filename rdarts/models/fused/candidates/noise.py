@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -38,23 +38,16 @@ class Noise(FusedCandidate):
         fits = isinstance(operation, Parameterless) and isinstance(function, partial)
         return cls() if fits and function.func is noise else None
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         images = [node.facts['noise'][place] for place in part.places]
         for image in images:
             save(image)
         return Terms(images)
 
-    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         return Terms(saved.tensors)
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         return []

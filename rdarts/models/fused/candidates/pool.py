@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -47,23 +48,16 @@ class Pool(FusedCandidate):
         fits = len(norms) < 2 and all(isinstance(norm, StackedBatchNorm2d) for norm in norms)
         return cls(pool, norms) if fits else None
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         y, moments = node.backend.pool_forward(node.image, self.pool.maximum, self.pool.stride)
         save(y)
         return Terms([y] * len(part.edges), moments)
 
-    def recall(self, node: Node, part: Part, params: Sequence[Tensor], saved: Saved) -> Terms:
+    def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         return Terms([saved.tensors[0]] * len(part.edges))
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         (y,) = saved.tensors
         a, b, c = grad.coefficients.unbind(0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.models.fused.candidates.base import (
     FusedCandidate,
     Grad,
+    Params,
     Save,
     Saved,
     Terms,
@@ -77,7 +78,7 @@ class Separable(FusedCandidate):
             start += len(found[-1])
         return found
 
-    def forward(self, node: Node, part: Part, params: Sequence[Tensor], save: Save) -> Terms:
+    def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         y, before = node.image, None
         for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
             conv, _, norm = self.units[unit]
@@ -91,14 +92,7 @@ class Separable(FusedCandidate):
         return Terms(y.unbind(0), moments)
 
     def backward(
-        self,
-        node: Node,
-        part: Part,
-        params: Sequence[Tensor],
-        saved: Saved,
-        grad: Grad,
-        sink: Sink,
-        want_weights: bool,
+        self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         found: list[Tensor | None] = []
         g, coefficients, affine_grads = grad.images, grad.coefficients, []
@@ -113,11 +107,15 @@ class Separable(FusedCandidate):
             if before is None:
 
                 def run(into, accumulate, args=args):
-                    return node.backend.separable_backward(*args, into, accumulate, want_weights)
+                    return node.backend.separable_backward(
+                        *args, into, accumulate, grad.want_weights
+                    )
 
                 _, _, *grads = sink.add_before_relu(run)
                 return [*grads, *affine_grads, *found]
-            dx, sums, *grads = node.backend.separable_backward(*args, None, False, want_weights)
+            dx, sums, *grads = node.backend.separable_backward(
+                *args, None, False, grad.want_weights
+            )
             found = [*grads, *affine_grads, *found]
             count = x[0, ..., 0].numel()
             coefficients, *affine_grads, _ = node.backend.batch_norm_backward(
