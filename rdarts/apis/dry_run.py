@@ -18,7 +18,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast, get_dist_info, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,6 +34,7 @@ from rdarts.models.backbones import BaseSupernet
 from rdarts.utils.memory import memory_line, tight_memory
 from rdarts.utils.stop_signals import catch_signals, signal_name
 from rdarts.utils.wording import plural
+from rdarts.utils.wrapped import unwrapped
 
 WARMUP = 2  # iterations of each kind that do not count
 LEAST, MOST = 3, 40  # iterations that count, however long they take
@@ -189,7 +189,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
             val_interval=val_interval,
             val_begin=val_begin,
         )
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         batch = next(iter(runner.train_dataloader))
         image = model.data_preprocessor(batch, False)['inputs'][0]
         macs = count_macs(model, image)

@@ -12,7 +12,6 @@ import torch
 from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -38,6 +37,7 @@ from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.random_state import get_random_state
 from rdarts.utils.stop_signals import signal_name
 from rdarts.utils.wording import plural
+from rdarts.utils.wrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -148,7 +148,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if not runner._resume:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         check_resumable(checkpoint, model)
         meta, length = checkpoint['meta'], checkpoint.get('epoch_length')
         own = len(runner.train_dataloader)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from rdarts.configuration.notes import note_lines
@@ -19,6 +18,7 @@ from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
 from rdarts.utils.commands import short_path
 from rdarts.utils.wording import plural
+from rdarts.utils.wrapped import unwrapped
 
 if TYPE_CHECKING:
     from rdarts.models.alpha import AlphaOwner
@@ -52,7 +52,7 @@ def first_lines(runner) -> str:
     Args:
         runner (Runner): A runner whose training is about to begin.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     owner = alpha_owner(model)
     architect = _architect(runner)
     lines = [

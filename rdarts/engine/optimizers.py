@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from rdarts.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from rdarts.utils.wrapped import unwrapped
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -26,7 +26,7 @@ class SearchOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of a model's weights."""
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrapped(model)
         optimizer_cfg = copy.deepcopy(self.optimizer_cfg)
         if self.paramwise_cfg:
             params: list[dict] = []

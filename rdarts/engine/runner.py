@@ -15,7 +15,6 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 
@@ -32,6 +31,7 @@ from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank
+from rdarts.utils.wrapped import unwrapped
 
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
 
@@ -76,7 +76,7 @@ class OwnRunner:
         Raises:
             UserError: A key of the config names a module that the model lacks.
         """
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrapped(self.model)
         for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
             names = self.cfg.get(key) or ()
             for name in [names] if isinstance(names, str) else names:
@@ -191,7 +191,7 @@ class _Runner(OwnRunner, Runner):
     def _checked(self, loop: Any) -> Any:
         from rdarts.datasets.classes import check_num_classes  # imports mmpretrain's data sets
 
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrapped(self.model)
         check_num_classes(model, loop.dataloader.dataset)
         return loop
 
@@ -209,7 +209,7 @@ class _Runner(OwnRunner, Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         if self._resume and 'message_hub' in checkpoint:  # of another checkpoint hook
             checkpoint['message_hub'] = unpack_message_hub(checkpoint['message_hub'])
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrapped(self.model)
         load_weights(model, checkpoint, filename, new_head=self.cfg.get('new_head', False))
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch import Tensor
@@ -28,6 +27,7 @@ from rdarts.engine.facts import Facts
 from rdarts.errors import RunFailed, UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
+from rdarts.utils.wrapped import unwrapped
 
 STEP_ORDERS = ('alpha_first', 'weights_first')
 RegularizersSpec = Annotated[Mapping[str, Any], Named('REGULARIZERS')]
@@ -158,7 +158,7 @@ class ArchitectHook(Hook):
         # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
         if all(hasattr(part, 'split_record') for part in parts):
             check_parts(*parts)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         self.architect.prepare(
             model, runner.optim_wrapper, self.arch_dataloader, lambda a: self._optimizer(runner, a)
         )
@@ -196,7 +196,7 @@ class ArchitectHook(Hook):
         names = ('space', 'steps', 'optimizer', 'schedulers', 'scaler')
         check_entry(state, Table(dict.fromkeys(names, Spec())), 'arch')
         check_entry(state['space'], Text(), 'arch.space')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         owner = find_alpha_owner(model)
         own = owner.space.name
         if state['space'] != own:

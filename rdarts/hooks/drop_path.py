@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from rdarts.configuration.declarations import BelowOne
 from rdarts.errors import UserError
 from rdarts.registry import HOOKS
+from rdarts.utils.wrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -31,7 +31,7 @@ class DropPathHook(Hook):
         self.prob = prob
 
     def before_train_epoch(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         backbone = getattr(model, 'backbone', model)
         if not hasattr(backbone, 'drop_path'):
             raise UserError(f'DropPathHook: {type(backbone).__name__} has no drop-path')

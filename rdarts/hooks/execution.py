@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import nn
 
@@ -26,6 +25,7 @@ from rdarts.utils.logging import untold
 from rdarts.utils.machine_errors import is_out_of_memory
 from rdarts.utils.memory import forget_peak, main_memory, peak_memory, resident_memory
 from rdarts.utils.random_state import preserve_random_state
+from rdarts.utils.wrapped import unwrapped
 
 TIMED = ('fused', 'plain')  # what takes less memory first
 ITERATIONS = 3  # of each, after one that warms up
@@ -56,7 +56,7 @@ class ExecutionHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """See mmengine."""
-        model = _unwrapped(runner.model)
+        model = unwrapped(runner.model)
         supernet = _find_supernet(model)
         if supernet is None or supernet.execution != 'auto':
             return
@@ -72,7 +72,7 @@ class ExecutionHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """See mmengine."""
-        supernet = _find_supernet(_unwrapped(runner.model))
+        supernet = _find_supernet(unwrapped(runner.model))
         if supernet is not None:
             checkpoint[KEY] = supernet.execution
 
@@ -82,7 +82,7 @@ class ExecutionHook(Hook):
         Raises:
             EntryError: What the checkpoint holds is no execution.
         """
-        supernet = _find_supernet(_unwrapped(runner.model))
+        supernet = _find_supernet(unwrapped(runner.model))
         if not runner._resume or supernet is None or KEY not in checkpoint:
             return
         check_entry(checkpoint[KEY], Text(EXECUTIONS), KEY)
@@ -201,10 +201,6 @@ def _now(model: nn.Module, clock: Callable[[], float]) -> float:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     return clock()
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _find_supernet(model: nn.Module) -> BaseSupernet | None:
