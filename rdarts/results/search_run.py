@@ -150,18 +150,17 @@ class SearchRun:
             if not isinstance(stopped.get('by'), str):
                 raise UserError(f"{where}: 'stopped' must say by what, a name")
         for group in self.space.groups:
-            if group.kind == 'op':
-                shape = (len(group.edges), len(group.candidates))
-                try:
-                    weights = np.array(row['weights'].get(group.name))
-                except ValueError:
-                    weights = np.empty(0)
-                numeric = weights.shape == shape and weights.dtype.kind in 'if'
-                if not numeric or not np.isfinite(weights).all():
-                    raise UserError(
-                        f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
-                        f'{shape[1]} finite numbers: one for each candidate of its space'
-                    )
+            shape = (len(group.edges), len(group.candidates))
+            try:
+                weights = np.array(row['weights'].get(group.name))
+            except ValueError:
+                weights = np.empty(0)
+            numeric = weights.shape == shape and weights.dtype.kind in 'if'
+            if not numeric or not np.isfinite(weights).all():
+                raise UserError(
+                    f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
+                    f'{shape[1]} finite numbers: one for each candidate of its space'
+                )
 
     @property
     def begun(self) -> bool:

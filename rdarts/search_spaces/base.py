@@ -145,8 +145,8 @@ class SearchSpace:
 
     @cached_property
     def groups(self) -> tuple[EdgeGroup, ...]:
-        """The groups of alpha: named as the cell where all its edges have the same candidates,
-        else ``<cell>_0``, ``<cell>_1``, ... in order of first appearance."""
+        """The groups of alpha, all over operations: named as the cell where all its edges have the
+        same candidates, else ``<cell>_0``, ``<cell>_1``, ... in order of first appearance."""
         groups = []
         for cell, topology in self.cells.items():
             lists: dict[tuple[str, ...], list[int]] = {}
@@ -174,9 +174,8 @@ class SearchSpace:
     @property
     def largest_entropy(self) -> float:
         """The mean entropy of an edge where the weights of its candidates are equal, in nats."""
-        groups = [group for group in self.groups if group.kind == 'op']
-        total = sum(len(group.edges) * math.log(len(group.candidates)) for group in groups)
-        return total / sum(len(group.edges) for group in groups)
+        total = sum(len(group.edges) * math.log(len(group.candidates)) for group in self.groups)
+        return total / self.num_edges
 
     def restrict(self, alive: Mapping[str, Sequence[Sequence[bool]]]) -> SearchSpace:
         """The same space with those candidates alone that are alive.
@@ -209,7 +208,7 @@ class SearchSpace:
         """For each edge of a cell, the group and the row of its alpha."""
         place = {}
         for group in self.groups:
-            if group.cell == cell and group.kind == 'op':
+            if group.cell == cell:
                 place.update({edge: (group.name, row) for row, edge in enumerate(group.edges)})
         return [place[edge] for edge in range(len(self.cells[cell].edges))]
 

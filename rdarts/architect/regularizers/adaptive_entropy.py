@@ -50,10 +50,9 @@ class AdaptiveEntropy(Regularizer):
         """See :meth:`Regularizer.__call__`."""
         rows = []
         for group in space.groups:
-            if group.kind == 'op':
-                names = enumerate(group.candidates)
-                kept = [k for k, name in names if name not in self.leave_out]
-                alpha = arch_parameters[group.name]
-                beta = (alpha if len(kept) == len(group.candidates) else alpha[:, kept]).softmax(-1)
-                rows.append(-(beta * torch.log2(beta + TINY)).sum(-1))
+            names = enumerate(group.candidates)
+            kept = [k for k, name in names if name not in self.leave_out]
+            alpha = arch_parameters[group.name]
+            beta = (alpha if len(kept) == len(group.candidates) else alpha[:, kept]).softmax(-1)
+            rows.append(-(beta * torch.log2(beta + TINY)).sum(-1))
         return torch.cat(rows).mean()

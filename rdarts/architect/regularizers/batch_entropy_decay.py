@@ -42,8 +42,6 @@ class BatchEntropyDecay(Regularizer):
         """See :meth:`Regularizer.__call__`."""
         total, edges = 0.0, 0
         for group in space.groups:
-            if group.kind != 'op':
-                continue
             alpha = arch_parameters[group.name]
             log_beta = torch.log_softmax(alpha, dim=-1)
             total = total - (log_beta.exp() * log_beta).sum()

@@ -32,6 +32,5 @@ class BetaDecay(Regularizer):
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """See :meth:`Regularizer.__call__`."""
-        groups = [group for group in space.groups if group.kind == 'op']
-        rows = [torch.logsumexp(arch_parameters[group.name], dim=-1) for group in groups]
+        rows = [arch_parameters[group.name].logsumexp(dim=-1) for group in space.groups]
         return torch.cat(rows).mean()

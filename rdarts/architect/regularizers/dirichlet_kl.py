@@ -37,8 +37,7 @@ class DirichletKL(Regularizer):
         """See :meth:`Regularizer.__call__`."""
         rows = []
         for group in space.groups:
-            if group.kind == 'op':
-                given = concentration(arch_parameters[group.name])
-                flat = Dirichlet(torch.ones_like(given), validate_args=False)
-                rows.append(kl_divergence(Dirichlet(given, validate_args=False), flat))
+            given = concentration(arch_parameters[group.name])
+            flat = Dirichlet(torch.ones_like(given), validate_args=False)
+            rows.append(kl_divergence(Dirichlet(given, validate_args=False), flat))
         return torch.cat(rows).sum()

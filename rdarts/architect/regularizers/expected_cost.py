@@ -45,8 +45,7 @@ class ExpectedCost(Regularizer):
         weights = self.relaxation.expected(arch_parameters, space)
         total = 0.0
         for group in space.groups:
-            if group.kind == 'op':
-                beta = weights[group.name]
-                costs = [space.costs[group.cell][edge] for edge in group.edges]
-                total = total + (beta * beta.new_tensor(costs)).sum()
+            beta = weights[group.name]
+            costs = [space.costs[group.cell][edge] for edge in group.edges]
+            total = total + (beta * beta.new_tensor(costs)).sum()
         return total

@@ -46,7 +46,6 @@ class ZeroOne(Regularizer):
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """See :meth:`Regularizer.__call__`."""
-        groups = [group for group in space.groups if group.kind == 'op']
-        alpha = torch.cat([arch_parameters[group.name].flatten() for group in groups])
+        alpha = torch.cat([arch_parameters[group.name].flatten() for group in space.groups])
         distance = alpha.sigmoid() - 0.5
         return -(distance.square() if self.norm == 'l2' else distance.abs()).mean()

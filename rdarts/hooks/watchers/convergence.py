@@ -83,7 +83,7 @@ def relative_entropy(runner) -> float:
     weights = owner.expected_weights()
     shares: list[float] = []
     for group in owner.space.groups:
-        if group.kind == 'op' and len(group.candidates) > 1:
+        if len(group.candidates) > 1:
             weight = weights[group.name].clamp_min(0)
             beta = weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
             entropy = torch.special.entr(beta).sum(-1)
