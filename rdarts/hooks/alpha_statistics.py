@@ -52,8 +52,6 @@ def alpha_statistics(
     alphas, weights, entropies = {}, {}, {}
     sums = {kind: [0.0, 0, 0.0, 0] for kind in ('parameter_free', 'parameterised')}
     for group in space.groups:
-        if group.kind != 'op':
-            continue
         alpha = arch_parameters[group.name].detach().double().cpu()
         lives = alive[group.name] > 0
         log_beta = torch.log_softmax(alpha.masked_fill(~lives, -torch.inf), dim=-1)
@@ -97,7 +95,7 @@ def _of_relaxation(owner: AlphaOwner) -> dict[str, Any]:
     factors = owner.relaxation.edge_factors(alphas, space, 'eval')
     if factors:
         found['edge_weights'] = {cell: factor.double().tolist() for cell, factor in factors.items()}
-    if owner.ways.alive is not None:
+    if owner.ways.pruned:
         found['alive'] = owner.alive
     return found
 

@@ -116,15 +116,7 @@ class AlphaOwner(nn.Module):
     @property
     def alive(self) -> dict[str, list[list[bool]]]:
         """Cell type -> for each edge, whether each of its candidates is alive."""
-        return {cell: [list(edge) for edge in edges] for cell, edges in self._alive().items()}
-
-    def _alive(self) -> Alive:
-        if self._ways.alive is not None:
-            return self._ways.alive
-        return {
-            cell: [[True] * len(edge.candidates) for edge in topology.edges]
-            for cell, topology in self.space.cells.items()
-        }
+        return {cell: [list(edge) for edge in edges] for cell, edges in self._ways.alive.items()}
 
     def prune(self, cell: str, edge: int, candidates: Collection[str]) -> None:
         """Take candidates out of an edge for good.
@@ -165,7 +157,7 @@ class AlphaOwner(nn.Module):
 
     def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self._ways.alive is not None:
+        if self._ways.pruned:
             for cell, edges in self._ways.alive.items():
                 flags = torch.tensor([flag for edge in edges for flag in edge])
                 destination[f'{prefix}{ALIVE}.{cell}'] = flags
@@ -271,18 +263,11 @@ class AlphaOwner(nn.Module):
         """Clear the weight and the activity of what is hidden."""
         for cell, edge, candidate in self._hidden:
             way = self._ways.cells[cell]
-            if cell not in chosen:
-                chosen[cell] = [flag for _, flag in sorted(self._flags(cell))]
             place = way.places[edge, candidate]
-            chosen[cell][place] = False
+            chosen.setdefault(cell, list(way.flags))[place] = False
             keep = torch.ones_like(weights[cell])
             keep[place] = 0
             weights[cell] = weights[cell] * keep
-
-    def _flags(self, cell: str) -> Iterator[tuple[int, bool]]:
-        alive = self._alive()[cell]
-        for (edge, candidate), place in self._ways.cells[cell].places.items():
-            yield place, alive[edge][candidate]
 
     def expected_weights(self) -> dict[str, Tensor]:
         """The weights that alpha stands for, without noise: group name -> [edges, candidates].

@@ -47,15 +47,23 @@ class AlphaWays:
         alive (dict, optional): See :data:`Alive`. Defaults to all.
 
     Attributes:
+        whole (SearchSpace): The whole space.
+        alive (dict): See :data:`Alive`.
+        pruned (bool): Whether ``alive`` was given.
         space (SearchSpace): Of the candidates that are alive; the whole space where all are.
+        cells (dict[str, CellWay]): The way of each cell type.
 
     Raises:
         UserError: An edge has no candidate that is alive.
     """
 
     def __init__(self, space: SearchSpace, alive: Alive | None = None) -> None:
-        self.whole, self.alive = space, alive
+        self.whole, self.pruned = space, alive is not None
         self.space = space if alive is None else space.restrict(alive)
+        self.alive: Alive = alive or {
+            cell: [[True] * len(edge.candidates) for edge in topology.edges]
+            for cell, topology in space.cells.items()
+        }
         self._groups = [group.name for group in space.groups]
         sizes = [len(group.edges) * len(group.candidates) for group in space.groups]
         starts = dict(zip(self._groups, itertools.accumulate([0, *sizes]), strict=False))
@@ -68,21 +76,18 @@ class AlphaWays:
             for cell in space.cells
         }
         self._picks: dict[str, _Index] = {}
-        if alive is not None:
+        if self.pruned:
             for group in self.space.groups:
                 rows = [
                     list(itertools.compress(places[group.cell][edge], alive[group.cell][edge]))
                     for edge in group.edges
                 ]
                 self._picks[group.name] = _Index(rows)
-        self._full = self._full_order(places, sum(sizes))
+            self._full = self._full_order(places, sum(sizes))
         self.cells = {cell: CellWay(self, cell) for cell in space.cells}
 
-    def _full_order(self, places: Mapping[str, list[list[int]]], count: int) -> _Index | None:
+    def _full_order(self, places: Mapping[str, list[list[int]]], count: int) -> _Index:
         """Of every entry of the whole groups, its place among the alive ones and a zero."""
-        if self.alive is None:
-            return None
-        order = [0] * count
         total = sum(len(g.edges) * len(g.candidates) for g in self.space.groups)
         order = [total] * count  # the zero's
         at = 0
@@ -102,7 +107,7 @@ class AlphaWays:
                 what groups a relaxation has beside these, which stay as they are.
         """
         # as they are: the flop counter refuses leaves that a module is called with in a plain dict
-        if self.alive is None:
+        if not self.pruned:
             return parameters
         if not any(name in parameters for name in self._groups):
             return parameters  # a relaxation that knows no alpha
@@ -117,7 +122,7 @@ class AlphaWays:
         Args:
             weights (dict[str, Tensor]): Group -> [edges, candidates].
         """
-        if self.alive is None:
+        if not self.pruned:
             return dict(weights)
         parts = [weights[group.name].flatten() for group in self.space.groups]
         flat = torch.cat([*parts, parts[0].new_zeros(1)])
@@ -139,6 +144,9 @@ class CellWay:
     Attributes:
         groups (list[str]): The groups whose entries are gathered.
         nodes (dict[int, list[int]]): Node -> the number of candidates of each edge that leaves it.
+        flags (list[bool]): Whether each entry that :meth:`gather` gives is of a candidate that is
+            alive.
+        places (dict[tuple[int, int], int]): Edge and candidate -> its place in these.
     """
 
     def __init__(self, ways: AlphaWays, cell: str) -> None:
@@ -149,7 +157,8 @@ class CellWay:
         starts = dict(zip(self.groups, itertools.accumulate([0, *counts]), strict=False))
         zero = sum(counts)
         self.nodes: dict[int, list[int]] = {}
-        self.alive: dict[int, list[list[int]]] | None = None if ways.alive is None else {}
+        self.flags: list[bool] = []
+        self.places: dict[tuple[int, int], int] = {}
         order: list[int] = []
         edges: list[int] = []
         for node in range(topology.num_nodes):
@@ -157,25 +166,14 @@ class CellWay:
                 name, row = slots[edge]
                 width = sizes[name][1]
                 entries = iter(range(starts[name] + row * width, starts[name] + (row + 1) * width))
-                count = len(topology.edges[edge].candidates)
-                flags = [True] * count if ways.alive is None else ways.alive[cell][edge]
+                flags = ways.alive[cell][edge]
+                self.places.update({(edge, k): len(order) + k for k in range(len(flags))})
                 order += [next(entries) if flag else zero for flag in flags]
+                self.flags += flags
                 edges.append(edge)
-                self.nodes.setdefault(node, []).append(count)
-                if self.alive is not None:
-                    runs = [k for k, flag in enumerate(flags) if flag]
-                    self.alive.setdefault(node, []).append(runs)
+                self.nodes.setdefault(node, []).append(len(flags))
         self._order, self._edges = _Index(order), _Index(edges)
-        self.places = {
-            (edge, k): start + k
-            for edge, start, count in zip(
-                edges,
-                itertools.accumulate([0, *itertools.chain(*self.nodes.values())]),
-                itertools.chain(*self.nodes.values()),
-                strict=False,
-            )
-            for k in range(count)
-        }
+        self._pruned = ways.pruned
         self._totals = [sum(widths) for widths in self.nodes.values()]
         self._counts = [len(widths) for widths in self.nodes.values()]
 
@@ -186,7 +184,7 @@ class CellWay:
             entries (dict[str, Tensor]): Group -> [edges, candidates].
         """
         parts = [entries[name].flatten() for name in self.groups]
-        if self.alive is not None:
+        if self._pruned:
             parts.append(parts[0].new_zeros(1))
         flat = parts[0] if len(parts) == 1 else torch.cat(parts)
         return flat[self._order.on(flat.device)]
@@ -211,10 +209,12 @@ class CellWay:
         factors: Sequence[Tensor | None] = [None] * len(parts)
         if edge_factor is not None:
             factors = edge_factor[self._edges.on(edge_factor.device)].split(self._counts)
+        if active is None and self._pruned:
+            active = self.flags
         runs = None if active is None else iter(active)
         found = {}
         for (node, widths), part, factor in zip(self.nodes.items(), parts, factors, strict=True):
-            chosen = None if self.alive is None else self.alive[node]
+            chosen = None
             if runs is not None:
                 chosen = [[k for k in range(width) if next(runs)] for width in widths]
             found[node] = Mixing(part, chosen, factor, constant)
