@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from helpers import digits_runner
 from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
+from rdarts.configuration.schedule import Schedule
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
@@ -34,6 +36,15 @@ def run(method: str, work_dir: Path, **keys):
     runner = digits_runner(work_dir, OPTIONS, config=f'{method}_nb201_digits', **keys)
     runner.train()
     return runner
+
+
+def scheduled(entry, name: str = '') -> Iterator[tuple[str, dict]]:
+    """The numbers of a config that change over the epochs, by the last key of each."""
+    if isinstance(entry, dict):
+        if 'points' in entry:
+            yield name, entry
+        for key, value in entry.items():
+            yield from scheduled(value, key)
 
 
 def rows(work_dir: Path) -> list[dict]:
@@ -98,12 +109,22 @@ def test_ber_goes_with_it(method, tmp_path):
     (row, _) = [row for row in rows(tmp_path) if row['kind'] == 'iter']
     assert row['regularizers']['ber']['lambda_'] == 0.5
     assert row['regularizers']['ber']['value'] > 0
+    # and every number of the config that may change is in the row of the epoch
+    (epoch,) = [row for row in rows(tmp_path) if row['kind'] == 'epoch']
+    numbers = (epoch.get('relaxation'), epoch.get('mixed_op'), *epoch['regularizers'].values())
+    logged = {item for found in numbers if found for item in found.items()}
+    assert ('lambda_', 0.5) in logged
+    for name, spec in scheduled(runner.cfg.to_dict()):
+        assert (name, Schedule(spec, name).at(0)) in logged
 
 
 def test_what_a_method_logs_beside_alpha(tmp_path):
     run('gdas', tmp_path / 'gdas')
     epochs = [row for row in rows(tmp_path / 'gdas') if row['kind'] == 'epoch']
     assert [row['relaxation']['temperature'] for row in epochs] == [10.0, pytest.approx(5.05)]
+    run('darts_minus', tmp_path / 'minus')
+    epochs = [row for row in rows(tmp_path / 'minus') if row['kind'] == 'epoch']
+    assert [row['mixed_op']['beta'] for row in epochs] == [1.0, 0.5]
     options = {'model.backbone.relaxation': dict(_delete_=True, type='rdarts.EdgeWeights')}
     runner = digits_runner(tmp_path / 'pc', {**OPTIONS, **options}, config='pc_darts_nb201_digits')
     runner.train()

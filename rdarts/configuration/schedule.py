@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
 from rdarts.configuration.declarations import NotNegative
@@ -94,6 +95,30 @@ class Schedule:
                     share = (1 - math.cos(math.pi * share)) / 2
                 return a + (b - a) * share
         return points[-1][1]
+
+
+class Scheduled:
+    """What has numbers that may change over the epochs: functions of the epoch, and no state.
+
+    Attributes:
+        schedules (Mapping[str, Schedule]): The numbers by name, which the log has of every epoch.
+    """
+
+    schedules: Mapping[str, Schedule] = MappingProxyType({})
+    _epoch = 0
+
+    def set_progress(self, epoch: int, max_epochs: int) -> None:
+        """Before each epoch.
+
+        Args:
+            epoch (int): From 0.
+            max_epochs (int): Of the schedule.
+        """
+        self._epoch = epoch
+
+    def numbers(self) -> dict[str, float]:
+        """The numbers of this epoch, such as a temperature, by name."""
+        return {name: schedule.at(self._epoch) for name, schedule in self.schedules.items()}
 
 
 def _is_number(value: Any) -> bool:

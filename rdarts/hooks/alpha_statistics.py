@@ -85,12 +85,9 @@ def alpha_statistics(
     )
 
 
-def _of_relaxation(owner: AlphaOwner) -> dict[str, Any]:
+def _beside_alpha(owner: AlphaOwner) -> dict[str, Any]:
     """What a method logs beside alpha: numbers of the epoch, weights of edges, masks."""
-    found: dict[str, Any] = {}
-    numbers = owner.relaxation.numbers()
-    if numbers:
-        found['relaxation'] = numbers
+    found: dict[str, Any] = dict(owner.numbers())
     alphas, space = owner.view({n: a.detach() for n, a in owner.arch_parameters.items()})
     factors = owner.relaxation.edge_factors(alphas, space, 'eval')
     if factors:
@@ -109,7 +106,7 @@ class AlphaStatisticsHook(Hook):
     def after_train_epoch(self, runner) -> None:
         owner = find_alpha_owner(runner.model)
         values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
-        values.update(_of_relaxation(owner))
+        values.update(_beside_alpha(owner))
         Facts.of(runner).epoch.update(values)
         execution = getattr(owner, 'execution', None)
         if execution is not None:  # a supernet's

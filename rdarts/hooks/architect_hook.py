@@ -232,6 +232,10 @@ class ArchitectHook(Hook):
             self.step(runner, data_batch)
 
     def after_train_epoch(self, runner) -> None:
+        terms = self.architect.regularizers.items()
+        factors = {name: term.numbers() for name, term in terms if not term.lambda_.is_zero}
+        if factors:
+            Facts.of(runner).epoch['regularizers'] = factors
         for scheduler in self.schedulers:
             scheduler.step()
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rdarts.configuration.declarations import Component, NotNegative
 from rdarts.errors import UserError
 from rdarts.models.alpha_ways import Alive, AlphaWays, as_relaxed
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.registry import RELAXATIONS, build
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
@@ -105,6 +106,20 @@ class AlphaOwner(nn.Module):
         for module in self.modules():
             if module is not self and hasattr(module, 'set_progress'):
                 module.set_progress(epoch, max_epochs)
+
+    def numbers(self) -> dict[str, dict[str, float]]:
+        """The numbers of this epoch, such as a temperature, by name.
+
+        Returns:
+            dict[str, dict[str, float]]: Those of the ``'relaxation'`` and of the ``'mixed_op'``;
+            what has none is left out.
+        """
+        mixed: dict[str, float] = {}
+        for module in self.modules():
+            if isinstance(module, MixedOp):  # all of one kind
+                mixed.update(module.numbers())
+        found = dict(relaxation=self.relaxation.numbers(), mixed_op=mixed)
+        return {what: numbers for what, numbers in found.items() if numbers}
 
     # What is alive
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rdarts.configuration.schedule import Schedule
+from rdarts.configuration.schedule import Schedule, Scheduled
 from rdarts.errors import UserError
 
 POINTS = [(2, 0.0), (6, 1.0), (10, 0.5)]
@@ -92,3 +92,12 @@ def test_a_malformed_schedule_is_a_users_error(spec, message):
 )  # fmt: skip
 def test_a_schedule_of_zeros_is_zero(spec, zero):
     assert Schedule(spec, 'x').is_zero is zero
+
+
+def test_what_has_numbers_says_those_of_the_epoch():
+    assert Scheduled().numbers() == {}
+    one, two = Scheduled(), Scheduled()
+    one.schedules = dict(tau=Schedule(dict(points=POINTS), 'tau'), rho=Schedule(2, 'rho'))
+    assert one.numbers() == dict(tau=0.0, rho=2.0)
+    one.set_progress(4, 20)
+    assert one.numbers() == dict(tau=0.5, rho=2.0) and two.numbers() == {}

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
-from rdarts.configuration.schedule import Schedule, ScheduleSpec
+from rdarts.configuration.schedule import Schedule, Scheduled, ScheduleSpec
 from rdarts.search_spaces import SearchSpace
 
 
-class Regularizer:
+class Regularizer(Scheduled):
     """A term lambda(epoch) x R(alpha) of the search loss.
 
     A method overrides :meth:`__call__`.
@@ -51,14 +51,7 @@ class Regularizer:
     def __init__(self, lambda_: ScheduleSpec = 1.0, signed: bool = False) -> None:
         name = f'lambda_ of {type(self).__name__}'
         self.lambda_ = Schedule(lambda_, name=name, minimum=None if signed else 0.0)
-
-    def set_progress(self, epoch: int, max_epochs: int) -> None:
-        """Before each epoch.
-
-        Args:
-            epoch (int): From 0.
-            max_epochs (int): Of the schedule.
-        """
+        self.schedules = dict(lambda_=self.lambda_)
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """R(alpha), without lambda.

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rdarts.configuration.schedule import Schedule
+from rdarts.configuration.schedule import Schedule, Scheduled
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.search_spaces import EdgeGroup, SearchSpace
 
 
-class Relaxation(nn.Module):
+class Relaxation(Scheduled, nn.Module):
     """From alpha to mixing weights.
 
     A method overrides :meth:`relax`, or :meth:`forward` where groups are not relaxed one by one;
     and :meth:`expected` where the weights in evaluation are not what is expected of alpha. A number
-    that changes over the epochs (a temperature) is one of :attr:`schedules`, and no state; other
+    that changes over the epochs (a temperature) is one of its ``schedules``, and no state; other
     state that a search must resume with belongs in buffers. Noise comes from torch's global
     generator, which checkpoints hold.
 
@@ -28,14 +28,17 @@ class Relaxation(nn.Module):
         sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
             execution: no other's output, gradient or batch norm statistics are computed, nor the
             gradient of its weight. Defaults to False.
-        schedules (dict[str, Schedule]): Numbers that change over the epochs, by name.
+
+    Args:
+        **schedules (Schedule): Numbers that may change over the epochs: see
+            :class:`~rdarts.configuration.schedule.Scheduled`.
     """
 
     sampled = False
 
     def __init__(self, **schedules: Schedule) -> None:
         super().__init__()
-        self.schedules, self._epoch = schedules, 0
+        self.schedules = schedules
 
     def groups(self, space: SearchSpace) -> tuple[EdgeGroup, ...]:
         """The groups of alpha: by default those of the space, weights over operations.
@@ -48,19 +51,6 @@ class Relaxation(nn.Module):
             space (SearchSpace): The whole space.
         """
         return space.groups
-
-    def set_progress(self, epoch: int, max_epochs: int) -> None:
-        """Before each epoch.
-
-        Args:
-            epoch (int): From 0.
-            max_epochs (int): Of the schedule.
-        """
-        self._epoch = epoch
-
-    def numbers(self) -> dict[str, float]:
-        """The numbers of this epoch, such as a temperature, by name."""
-        return {name: schedule.at(self._epoch) for name, schedule in self.schedules.items()}
 
     def edge_factors(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str

@@ -45,8 +45,8 @@ class AuxiliarySkip(MixedOp):
     ) -> None:
         edges = [candidates] if isinstance(candidates[0], str) else candidates
         super().__init__([(*names, NAME) for names in edges], *args, **kwargs)
-        self.beta = Schedule(beta, name=f'beta of {type(self).__name__}', minimum=0.0)
-        self.epoch = 0
+        name = f'beta of {type(self).__name__}'
+        self.schedules = dict(beta=Schedule(beta, name=name, minimum=0.0))
         sizes = [len(names) for names in edges]
         starts = itertools.accumulate([0, *sizes[:-1]])
         last = sum(sizes)  # beta's place, after all mixing weights
@@ -58,15 +58,11 @@ class AuxiliarySkip(MixedOp):
         self._sizes = sizes
         self.register_buffer('_order', torch.tensor(order), persistent=False)
 
-    def set_progress(self, epoch: int, max_epochs: int) -> None:
-        """Before each epoch, from 0."""
-        self.epoch = epoch
-
     def forward_edges(
         self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
     ) -> list[Tensor]:
         """See :meth:`MixedOp.forward_edges`; ``mixing`` is of the candidates alone."""
-        beta = self.beta.at(self.epoch)
+        beta = self.numbers()['beta']
         weights = torch.cat([mixing.weights, mixing.weights.new_full((1,), beta)])[self._order]
         active = mixing.active
         if active is not None or not beta:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from rdarts.configuration.schedule import Scheduled
 from rdarts.errors import UserError
 from rdarts.models.fused.candidates.base import find_candidate
 from rdarts.models.fused.function import fused
@@ -20,11 +21,8 @@ from rdarts.utils.logging import tell_once
 MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
 
 
-MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
-
-
 @MIXED_OPS.register_module()
-class MixedOp(nn.Module):
+class MixedOp(Scheduled, nn.Module):
     """The candidates of one edge, mixed; or of all edges that leave one node.
 
     It owns no alpha: an :class:`~rdarts.models.alpha.AlphaOwner` does, such as a supernet.
