@@ -39,6 +39,8 @@ ORDER = (
     'models.classifier',
     'models',
     'architect.gradients',
+    'architect.alpha_step',
+    'architect.weights_step',
     'architect.architect',
     'architect.hessian',
     'architect.architects',

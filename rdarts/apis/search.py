@@ -102,7 +102,8 @@ def search(
     cfg = _config(space, method, name, data, kwargs)
     cfg.train_cfg.max_epochs = epochs
     cfg.param_scheduler.update(T_max=epochs, end=epochs)
-    cfg.train_dataloader.batch_size = cfg.arch_dataloader.batch_size = batch_size
+    for loader in _training_loaders(cfg):
+        loader.batch_size = batch_size
     cfg.randomness = dict(seed=seed, deterministic=False)
     if lambda_ is not None:
         cfg.default_hooks.architect.lambda_ = lambda_
@@ -207,13 +208,18 @@ def _config(
     )
     source = dict(type='rdarts.Given', name=name)
     collate = dict(type='default_collate')
-    for loader in (cfg.train_dataloader, cfg.arch_dataloader, cfg.val_dataloader):
+    for loader in (*_training_loaders(cfg), cfg.val_dataloader):
         loader.dataset.dataset = source
         loader.update(collate_fn=collate, num_workers=0, persistent_workers=False)
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
     cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
     cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
     return cfg
+
+
+def _training_loaders(cfg: Config) -> list[dict[str, Any]]:
+    """Of the weights, and of alpha where it has one of its own."""
+    return [cfg.train_dataloader, *([cfg.arch_dataloader] if cfg.arch_dataloader else [])]
 
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 An :class:`Architect` knows no runner, so that a search, a benchmark and a test run the same code.
 How d L_val / d alpha is taken is its subclass's: see :mod:`rdarts.architect.architects`.
+
+Longer than 400 lines: one class, whose pieces methods override one by one.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,65 +20,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from rdarts.architect.alpha_step import AlphaStep, Penalty, StepFailed
 from rdarts.architect.gradients import average, gradient_of, only_training
+from rdarts.architect.weights_step import WeightsStep
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
+from rdarts.checkpoint.schema import Spec, Table, check_entry
 from rdarts.datasets.loaders import iterate_from, loader_sampler
-from rdarts.errors import RunFailed
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.random_state import preserve_random_state
 
 if TYPE_CHECKING:
     from rdarts.architect.regularizers import Regularizer
-
-
-class StepFailed(RunFailed):
-    """Alpha cannot move.
-
-    Args:
-        what (str): What has happened.
-        why (str): The rest of the sentence, which may be about a reason or a remedy. Where and
-            when it has happened may be said in between.
-    """
-
-    def __init__(self, what: str, why: str) -> None:
-        super().__init__(what + why)
-        self.what, self.why = what, why
-
-
-@dataclass
-class Penalty:
-    """A regulariser in one step.
-
-    Args:
-        lambda_ (float): Its factor.
-        value (Tensor): R(alpha), without the factor.
-        grads (list[Tensor]): d R / d alpha of each group, without the factor.
-    """
-
-    lambda_: float
-    value: Tensor
-    grads: list[Tensor]
-
-
-@dataclass
-class AlphaStep:
-    """What a step of alpha was made of.
-
-    Args:
-        loss (Tensor): L_val of this rank.
-        grads (list[Tensor]): d L_val / d alpha of each group, the mean over ranks.
-        penalties (dict[str, Penalty]): The regularisers by name.
-        total (list[Tensor]): Along which alpha's optimizer steps.
-        scale (float): The loss scale of float16, 1 without.
-        taken (bool): False where float16 overflowed, so that alpha has not moved.
-    """
-
-    loss: Tensor
-    grads: list[Tensor]
-    penalties: dict[str, Penalty]
-    total: list[Tensor]
-    scale: float
-    taken: bool
 
 
 class Architect:
@@ -89,11 +42,22 @@ class Architect:
     its options in ``__init__`` and overrides :meth:`gradient`; the rest it finds in the
     attributes, which are there after :meth:`prepare`.
 
+    It may change the weights' step as well (:meth:`train_step`): before it, before the gradients
+    are clipped, and after it, by :meth:`before_weights_step`, :meth:`before_clip` and
+    :meth:`after_weights_step`. What it must be resumed with is its :meth:`own_state`.
+
     Attributes:
+        single_level (bool): Whether alpha's gradient comes from the weights' step, by
+            :class:`~rdarts.architect.architects.single_level.SingleLevel`: no batch of its own is
+            needed. Defaults to False.
+        clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
+            down to that. Defaults to none.
+        epoch (int): The running one, from 0.
+        moving (bool): Whether alpha moves in the running iteration.
         regularizers (dict[str, Regularizer]): What is added to L_val, by name.
         model (Module): The model, without a wrapper.
         optim_wrapper (OptimWrapper): Of the weights: the precision, and what order 2 unrolls.
-        loader (DataLoader): Of L_val.
+        loader (DataLoader | None): Of L_val; None for a single-level architect.
         optimizer (Optimizer): Alpha's own.
         scaler (GradScaler | None): Alpha's own, where the weights' wrapper scales its loss.
         names, alphas (list): The groups of alpha, and alpha itself, [edges, candidates] each.
@@ -101,9 +65,12 @@ class Architect:
         last_batch (Any): That of the last L_val; None before the first.
     """
 
+    single_level = False
+
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}
-        self.steps = 0
+        self.clip: float | None = None
+        self.steps, self.epoch, self.moving = 0, 0, True
         self.last_batch: Any = None
         self._iterator: Iterator | None = None
 
@@ -115,7 +82,7 @@ class Architect:
         self,
         model: nn.Module,
         optim_wrapper: OptimWrapper,
-        loader: DataLoader,
+        loader: DataLoader | None,
         optimizer: Callable[[list[Tensor]], Optimizer],
     ) -> None:
         """Take what is searched; every rank takes the first one's alpha.
@@ -123,7 +90,8 @@ class Architect:
         Args:
             model (Module): The model, without a wrapper. It has one owner.
             optim_wrapper (OptimWrapper): Of the weights.
-            loader (DataLoader): Of L_val; an epoch of it is never empty.
+            loader (DataLoader | None): Of L_val; an epoch of it is never empty. None for a
+                single-level architect.
             optimizer (Callable): Makes alpha's optimizer of alpha.
 
         Raises:
@@ -140,7 +108,7 @@ class Architect:
             broadcast(alpha.data)
         self.optimizer = optimizer(self.alphas)
         self.scaler: torch.amp.GradScaler | None = None
-        if getattr(optim_wrapper, 'loss_scaler', None) is not None:
+        if not self.single_level and getattr(optim_wrapper, 'loss_scaler', None) is not None:
             self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
         self._iterator = None
 
@@ -166,10 +134,23 @@ class Architect:
             steps=self.steps,
             optimizer=self.optimizer.state_dict(),
             scaler=None if self.scaler is None else self.scaler.state_dict(),
+            own=self.own_state(),
         )
 
-    @staticmethod
-    def check_state(state: Mapping[str, Any], optimizer: Optimizer, device: torch.device) -> None:
+    def own_state(self) -> dict[str, Any]:
+        """What a subclass must be resumed with: plain data and tensors. By default nothing."""
+        return {}
+
+    def own_spec(self) -> Spec:
+        """What :meth:`own_state` must be; asked before :meth:`prepare`."""
+        return Table()
+
+    def load_own_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`own_state` gave."""
+
+    def check_state(
+        self, state: Mapping[str, Any], optimizer: Optimizer, device: torch.device
+    ) -> None:
         """What is to be loaded must be what :meth:`state_dict` gives.
 
         Args:
@@ -184,6 +165,7 @@ class Architect:
         if state['scaler'] is not None:
             scaler = torch.amp.GradScaler(device.type)
             check_loss_scaler(state['scaler'], scaler, 'arch.scaler')
+        check_entry(state.get('own', {}), self.own_spec(), 'arch.own')
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
@@ -191,6 +173,7 @@ class Architect:
         self.optimizer.load_state_dict(state['optimizer'])
         if self.scaler is not None and state['scaler']:
             self.scaler.load_state_dict(state['scaler'])
+        self.load_own_state(state.get('own', {}))
 
     def set_progress(self, epoch: int, max_epochs: int) -> None:
         """Tell all that changes over the epochs which one begins.
@@ -199,18 +182,18 @@ class Architect:
             epoch (int): From 0.
             max_epochs (int): Of the schedule.
         """
+        self.epoch = epoch
         self.owner.set_progress(epoch, max_epochs)
         for regularizer in self.regularizers.values():
             regularizer.set_progress(epoch, max_epochs)
 
     # The step
 
-    def step(self, train_batch: Any, epoch: int) -> AlphaStep:
+    def step(self, train_batch: Any) -> AlphaStep:
         """One step of alpha.
 
         Args:
             train_batch (dict): The batch of the weight step, which order 2 unrolls.
-            epoch (int): From 0, for schedules.
 
         Raises:
             StepFailed: L_val, or the gradient of alpha, is NaN or infinite, or the ranks drew
@@ -218,25 +201,48 @@ class Architect:
         """
         self.last_batch = self.next_batch()
         grads, loss, scale = self.loss_gradient(train_batch, self.last_batch)
+        return self.step_along(grads, loss, 'search loss L_val', scale, self.scaler is not None)
+
+    def step_along(
+        self, grads: list[Tensor], loss: Tensor, name: str, scale: float, may_overflow: bool
+    ) -> AlphaStep:
+        """Add what regularisers add to a gradient, and step.
+
+        Args:
+            grads (list[Tensor]): Of each group, the mean over ranks, without a loss scale.
+            loss (Tensor): That it is of, of this rank.
+            name (str): The loss's.
+            scale (float): That the gradient was computed with.
+            may_overflow (bool): Whether it may be infinite, so that alpha stays.
+
+        Raises:
+            StepFailed: See :meth:`step`.
+        """
         self._check_draws()
         if not bool(torch.isfinite(loss)):
             raise StepFailed(
-                f'the search loss L_val became {float(loss)}', ': a lower learning rate may help.'
+                f'the {name} became {float(loss)}', ': a lower learning rate may help.'
             )
-        penalties = self.penalty_gradients(epoch)
+        penalties = self.penalty_gradients()
         total = self.combine(loss, grads, penalties)
         finite = all(bool(torch.isfinite(grad).all()) for grad in total)
         if finite:
             for alpha, grad in zip(self.alphas, total, strict=True):
                 alpha.grad = grad.to(alpha.dtype)
+            if self.clip is not None:
+                nn.utils.clip_grad_norm_(self.alphas, self.clip)
             self.optimizer.step()
-        elif self.scaler is None:
+            self.after_alpha_step()
+        elif not may_overflow:
             what = "alpha's gradient became NaN or infinite"
-            raise StepFailed(what, ' although L_val is finite.')
+            raise StepFailed(what, f' although the {name} is finite.')
         for alpha in self.alphas:
             alpha.grad = None
         self.steps += 1
         return AlphaStep(loss, grads, penalties, total, scale, finite)
+
+    def after_alpha_step(self) -> None:
+        """After alpha's optimizer has stepped; what was drawn is in ``owner.drawn``."""
 
     def _check_draws(self) -> None:
         """The mean over ranks is a gradient only where all mixed the same candidates."""
@@ -316,10 +322,14 @@ class Architect:
             batch (dict): What a data loader gives.
         """
         with self.owner.alpha_phase():
-            with self.optim_wrapper.optim_context(self.model):
-                data = self.model.data_preprocessor(batch, True)
-                losses = self.model._run_forward(data, mode='loss')
-            return self.model.parse_losses(losses)[0]
+            return self.weights_loss(batch)
+
+    def weights_loss(self, batch: Any) -> Tensor:
+        """The loss of a batch as the weights' step takes it: :meth:`loss` in the phase of now."""
+        with self.optim_wrapper.optim_context(self.model):
+            data = self.model.data_preprocessor(batch, True)
+            losses = self.model._run_forward(data, mode='loss')
+        return self.model.parse_losses(losses)[0]
 
     def gradient(self, train_batch: Any, val_batch: Any) -> tuple[list[Tensor], Tensor]:
         """d L_val / d alpha of this rank, by :meth:`loss`.
@@ -361,8 +371,8 @@ class Architect:
         self.scaler.update()
         return grads
 
-    def penalty_gradients(self, epoch: int) -> dict[str, Penalty]:
-        """What every regulariser adds in an epoch, counted from 0, by its name.
+    def penalty_gradients(self) -> dict[str, Penalty]:
+        """What every regulariser adds in the running epoch, by its name.
 
         One whose factor is 0 in every epoch is left out.
         """
@@ -374,7 +384,7 @@ class Architect:
             named = dict(zip(self.names, alphas, strict=True))
             value = regularizer(*self.owner.view(named))
             grads = gradient_of(value, alphas)
-            found[name] = Penalty(regularizer.lambda_.at(epoch), value.detach(), grads)
+            found[name] = Penalty(regularizer.lambda_.at(self.epoch), value.detach(), grads)
         return found
 
     def combine(
@@ -391,3 +401,45 @@ class Architect:
             grad + sum(penalty.lambda_ * penalty.grads[i] for penalty in penalties.values())
             for i, grad in enumerate(grads)
         ]
+
+    # The weights' step
+
+    def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """One step of the weights.
+
+        Args:
+            model (Module): The model, or what wraps it for several ranks.
+            batch (dict): What the training loader gives.
+
+        Returns:
+            dict[str, Tensor]: Losses by name, for the log; without ``loss`` where there was no
+            step.
+        """
+        self.before_weights_step(batch)
+        own = type(self)
+        takes_part = (own.before_clip, own.after_weights_step) != (
+            Architect.before_clip,
+            Architect.after_weights_step,
+        )
+        wrapper = WeightsStep(self) if takes_part else self.optim_wrapper
+        return model.train_step(batch, optim_wrapper=wrapper)
+
+    def before_weights_step(self, batch: Any) -> None:
+        """Before the forward pass of the weights' step.
+
+        Args:
+            batch (dict): What the training loader gives; a copy of its own may be run.
+        """
+
+    def before_clip(self, loss: Tensor) -> None:
+        """When the weights have their gradients, before these are clipped.
+
+        ``grad`` of every weight is the mean over ranks, without a loss scale; None where a weight
+        took no part. Where gradients are accumulated, it is called before a step alone.
+
+        Args:
+            loss (Tensor): That of the batch on this rank, detached.
+        """
+
+    def after_weights_step(self) -> None:
+        """When the weights' optimizer has stepped; in float16 it may have left out the step."""

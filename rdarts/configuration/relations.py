@@ -260,6 +260,11 @@ def _architect(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[
         target = resolve(hook.get('type'), 'HOOKS') if isinstance(hook, Mapping) else None
         if target is None or 'arch_optimizer' not in getattr(target, 'takes_from_config', ()):
             continue
+        spec = hook.get('architect')
+        kind = spec.get('type') if isinstance(spec, Mapping) else spec
+        single_level = kind and getattr(resolve(kind, 'ARCHITECTS'), 'single_level', False)
         for key in target.takes_from_config:
+            if key == 'arch_dataloader' and single_level:
+                continue  # its hook refuses one
             if hook.get(key) is None and cfg.get(key) is None:
                 yield key, f'is missing, which default_hooks.{name} needs'

@@ -16,6 +16,7 @@ from rdarts.errors import UserError, nearest
 from rdarts.registry import DATASETS
 
 PARTS = ('weights', 'alpha')
+BOTH = 'both'
 
 
 @DATASETS.register_module()
@@ -27,7 +28,8 @@ class SearchSplit(SeededDataset):
 
     Args:
         dataset (dict | Dataset): The training images, or their config. Test images are refused.
-        part (str): ``weights`` or ``alpha``.
+        part (str): ``weights`` or ``alpha``; ``both`` where weights and alpha learn from the same
+            images, all of them.
         fraction (float): Share of the weights' part, inside (0, 1). Defaults to .5.
         mode (str): ``stratified``, ``random`` or ``sequential``, see
             :func:`rdarts.datasets.splits.split_indices`. Defaults to ``stratified``.
@@ -47,14 +49,15 @@ class SearchSplit(SeededDataset):
     def __init__(
         self,
         dataset: Annotated[Mapping[str, Any] | torch.utils.data.Dataset, Component('DATASETS')],
-        part: Annotated[str, Among(PARTS)],
+        part: Annotated[str, Among((*PARTS, BOTH))],
         fraction: Inside = 0.5,
         mode: Annotated[str, Among(MODES)] = 'stratified',
         seed: Count = 0,
         subset: Annotated[float, Gt(0), Le(1)] = 1.0,
     ) -> None:
-        if part not in PARTS:
-            raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), PARTS)}")
+        known = (*PARTS, BOTH)
+        if part not in known:
+            raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), known)}")
         super().__init__(dataset)
         _refuse_test_images(self.dataset)
         self.part, self.fraction, self.mode, self.seed = part, fraction, mode, seed
@@ -71,7 +74,7 @@ class SearchSplit(SeededDataset):
         labels = labels[kept] if mode == 'stratified' else None
         parts = split_indices(len(kept), fraction, mode, seed, labels)
         self._parts = {name: kept[part] for name, part in zip(PARTS, parts, strict=True)}
-        self.indices = self._parts[part]
+        self.indices = np.sort(kept) if part == BOTH else self._parts[part]
 
     def source_index(self, index: int) -> int:
         """The wrapped set's index of a sample of this part."""

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from rdarts.configuration.notes import note_lines
+from rdarts.datasets.search_split import BOTH
 from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
 from rdarts.utils.commands import short_path
@@ -137,9 +138,11 @@ def _images(runner, architect: Any) -> str:
     if record is not None:
         sizes = record['sizes']
         parts = [f'{sizes["weights"]:,} for the weights', f'{sizes["alpha"]:,} for alpha']
+        if getattr(dataset, 'part', None) == BOTH:
+            parts = [f'{len(dataset):,} for weights and alpha']
     else:
         parts = [f'{len(dataset):,} for training']
-        if architect is not None:
+        if architect is not None and architect.arch_dataloader is not None:
             parts.append(f'{len(architect.arch_dataloader.dataset):,} for alpha')
     if runner.val_loop is not None:
         held = runner.val_loop.dataloader.dataset

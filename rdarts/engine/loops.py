@@ -9,9 +9,11 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from rdarts.architect.alpha_step import StepFailed
 from rdarts.configuration.declarations import Positive
 from rdarts.datasets.loaders import check_loader, iterate_from
 from rdarts.engine.checkpoint_hook import last_good_of
+from rdarts.engine.facts import Facts
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
 from rdarts.utils.random_state import preserve_random_state, set_random_state, shield_workers
@@ -90,10 +92,20 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         """
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        outputs = self._train_step(data_batch)
         check_finite(outputs.get('loss'), 'training loss', runner)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
+
+    def _train_step(self, batch: Any) -> dict[str, torch.Tensor]:
+        """A step of the weights, as the architect of a search takes it."""
+        model, architect = self.runner.model, Facts.of(self.runner).architect
+        if architect is None:
+            return model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+        try:
+            return architect.train_step(model, batch)
+        except StepFailed as error:
+            raise failed_at(error, self.runner) from None
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
@@ -121,3 +133,11 @@ def check_finite(loss: Any, name: str, runner) -> None:
             f'the {name} became {value} at iteration {runner.iter + 1} (epoch '
             f'{runner.epoch + 1}): a lower learning rate may help. {last_good_of(runner)}'
         )
+
+
+def failed_at(error: StepFailed, runner) -> RunFailed:
+    """What ends a run whose alpha cannot move: it says where."""
+    return RunFailed(
+        f'{error.what} at iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
+        f'{error.why} {last_good_of(runner)}'
+    )

@@ -13,18 +13,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from rdarts.architect.architect import AlphaStep, Architect, StepFailed
+from rdarts.architect.alpha_step import AlphaStep, StepFailed
+from rdarts.architect.architect import Architect
+from rdarts.architect.architects.single_level import SingleLevel
 from rdarts.architect.architects.unrolled import HESSIANS
 from rdarts.architect.regularizers import Regularizer
 from rdarts.checkpoint.run_state import check_schedulers
 from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
-from rdarts.configuration.declarations import Among, Component, Count, Named
+from rdarts.configuration.declarations import AboveZero, Among, Component, Count, Named, Positive
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader
-from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.facts import Facts
-from rdarts.errors import RunFailed, UserError
+from rdarts.engine.loops import failed_at
+from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 from rdarts.utils.wrapped import unwrapped
@@ -64,6 +66,10 @@ class ArchitectHook(Hook):
         step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration. Defaults
             to ``'alpha_first'``.
         start_epoch (int): Number of epochs before alpha starts to move. Defaults to 0.
+        every (int): Alpha moves in each so-many-th iteration of an epoch: k is its k-th, 2k-th, ...
+            Defaults to 1.
+        arch_clip_grad (float, optional): The largest norm of alpha's gradient, all groups together;
+            a longer one is scaled down. Defaults to none.
 
     Raises:
         UserError: An option is not known.
@@ -103,6 +109,8 @@ class ArchitectHook(Hook):
         architect: Annotated[str | Mapping[str, Any] | None, Component('ARCHITECTS')] = None,
         step_order: Annotated[str, Among(STEP_ORDERS)] = 'alpha_first',
         start_epoch: Count = 0,
+        every: Positive = 1,
+        arch_clip_grad: AboveZero | None = None,
     ) -> None:
         if order not in (1, 2):
             raise UserError(f'order must be 1 or 2, but is {order!r}')
@@ -143,21 +151,21 @@ class ArchitectHook(Hook):
         self.architect.regularizers = {
             name: build(spec, REGULARIZERS) for name, spec in specs.items() if spec is not None
         }
-        self.step_order, self.start_epoch = step_order, start_epoch
+        if not isinstance(every, int) or every < 1:
+            raise UserError(f'every must be a number of iterations, 1 or more, but is {every!r}')
+        if arch_clip_grad is not None and not arch_clip_grad > 0:
+            raise UserError(f'arch_clip_grad must be more than 0, but is {arch_clip_grad!r}')
+        self.architect.clip = arch_clip_grad
+        self.step_order, self.start_epoch, self.every = step_order, start_epoch, every
         self._state: Mapping[str, Any] | None = None
 
     # Set up, saved and loaded
 
     def before_train(self, runner) -> None:
-        dataloader = self.arch_dataloader
-        if dataloader is None:  # a DataLoader without a batch is false
-            dataloader = _of_config(runner, 'arch_dataloader')
-        self.arch_dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
-        check_loader(self.arch_dataloader, 'arch_dataloader')
-        parts = (runner.train_dataloader.dataset, self.arch_dataloader.dataset)
-        # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
-        if all(hasattr(part, 'split_record') for part in parts):
-            check_parts(*parts)
+        if self.architect.single_level:
+            self._refuse_loader(runner)
+        else:
+            self._build_loader(runner)
         model = unwrapped(runner.model)
         self.architect.prepare(
             model, runner.optim_wrapper, self.arch_dataloader, lambda a: self._optimizer(runner, a)
@@ -169,6 +177,26 @@ class ArchitectHook(Hook):
             for scheduler, saved in zip(self.schedulers, self._state['schedulers'], strict=True):
                 scheduler.load_state_dict(saved)
             self._state = None
+
+    def _build_loader(self, runner) -> None:
+        dataloader = self.arch_dataloader
+        if dataloader is None:  # a DataLoader without a batch is false
+            dataloader = _of_config(runner, 'arch_dataloader')
+        self.arch_dataloader = runner.build_dataloader(dataloader, seed=runner.seed)
+        check_loader(self.arch_dataloader, 'arch_dataloader')
+        parts = (runner.train_dataloader.dataset, self.arch_dataloader.dataset)
+        # a loader of num_batch_per_epoch wraps its data set, and passes attributes on
+        if all(hasattr(part, 'split_record') for part in parts):
+            check_parts(*parts)
+
+    def _refuse_loader(self, runner) -> None:
+        given = self.arch_dataloader
+        if given is not None or runner.cfg.get('arch_dataloader') is not None:
+            raise UserError(
+                f'{type(self.architect).__name__} takes the gradient of alpha from the step of the '
+                "weights: set arch_dataloader=None, and train_dataloader.dataset.part='both' for "
+                'all images'
+            )
 
     def _optimizer(self, runner, alphas: list[Tensor]) -> Optimizer:
         cfg = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
@@ -194,7 +222,7 @@ class ArchitectHook(Hook):
         if state is None:
             raise UserError('cannot resume: the checkpoint is not of a search (no entry arch)')
         names = ('space', 'steps', 'optimizer', 'schedulers', 'scaler')
-        check_entry(state, Table(dict.fromkeys(names, Spec())), 'arch')
+        check_entry(state, Table(dict.fromkeys(names, Spec()), dict(own=Spec())), 'arch')
         check_entry(state['space'], Text(), 'arch.space')
         model = unwrapped(runner.model)
         owner = find_alpha_owner(model)
@@ -224,11 +252,16 @@ class ArchitectHook(Hook):
         self.architect.set_progress(runner.epoch, max_epochs)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        if self.step_order == 'alpha_first' and runner.epoch >= self.start_epoch:
+        due = runner.epoch >= self.start_epoch and (batch_idx + 1) % self.every == 0
+        self.architect.moving = due
+        if due and self.step_order == 'alpha_first' and not self.architect.single_level:
             self.step(runner, data_batch)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        if self.step_order == 'weights_first' and runner.epoch >= self.start_epoch:
+        if isinstance(self.architect, SingleLevel):
+            if self.architect.taken is not None:
+                self._tell(runner, self.architect.taken)
+        elif self.architect.moving and self.step_order == 'weights_first':
             self.step(runner, data_batch)
 
     def after_train_epoch(self, runner) -> None:
@@ -251,12 +284,12 @@ class ArchitectHook(Hook):
                 other candidates.
         """
         try:
-            step = self.architect.step(train_batch, runner.epoch)
+            step = self.architect.step(train_batch)
         except StepFailed as error:
-            raise RunFailed(
-                f'{error.what} at iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
-                f'{error.why} {last_good_of(runner)}'
-            ) from None
+            raise failed_at(error, runner) from None
+        self._tell(runner, step)
+
+    def _tell(self, runner, step: AlphaStep) -> None:
         self._log(runner, step)
         if not step.taken:
             runner.logger.info(

@@ -12,7 +12,8 @@ from mmengine.registry import MODELS, OPTIMIZERS, DefaultScope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from rdarts.architect.architect import Architect, Penalty
+from rdarts.architect.alpha_step import Penalty
+from rdarts.architect.architect import Architect
 from rdarts.configuration.load import set_amp
 from rdarts.errors import RunFailed
 from rdarts.measure.settings import StepSettings, supernet_of
@@ -123,9 +124,9 @@ class Search:
         self._penalty_seconds = 0.0
         penalty_gradients = self.architect.penalty_gradients
 
-        def timed(epoch: int) -> dict[str, Penalty]:
+        def timed() -> dict[str, Penalty]:
             start = now()
-            found = penalty_gradients(epoch)
+            found = penalty_gradients()
             self._penalty_seconds += now() - start
             return found
 
@@ -142,8 +143,9 @@ class Search:
         """
         self._penalty_seconds = 0.0
         start = now()
-        self.architect.step(self.batches['train'], epoch=0)
-        losses = self.model.train_step(self.batches['train'], self.optim_wrapper)
+        if not self.architect.single_level:
+            self.architect.step(self.batches['train'])
+        losses = self.architect.train_step(self.model, self.batches['train'])
         if not torch.isfinite(losses['loss']):
             raise RunFailed(f'the training loss became {float(losses["loss"])}')
         return now() - start, self._penalty_seconds

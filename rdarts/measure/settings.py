@@ -89,9 +89,8 @@ class StepSettings:
         if Path(self.space).suffix != '.py':
             raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, known)}")
         cfg = load_config(self.space)
-        for key in ('arch_optimizer', 'arch_dataloader'):
-            if not cfg.get(key):
-                raise UserError(f'--space: {self.space} is no config of a search: no {key}')
+        if not cfg.get('arch_optimizer'):
+            raise UserError(f'--space: {self.space} is no config of a search: no arch_optimizer')
         return cfg
 
     def prepare(self) -> StepSettings:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -43,6 +44,8 @@ class AlphaOwner(nn.Module):
 
     Attributes:
         groups (tuple[EdgeGroup, ...]): The groups of alpha that the relaxation asks for.
+        cell_types (list[str]): The cell type of each of the network's cells, in order. A subclass
+            that calls :meth:`cell_mixings` sets it.
         drawn (list[Tensor]): Where the relaxation samples: which candidates each draw of the last
             :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
 
@@ -64,6 +67,8 @@ class AlphaOwner(nn.Module):
         self.space = build_space(space)
         self._phase = 'weights'
         self.drawn: list[Tensor] = []
+        self.cell_types: list[str] = []
+        self._shifts: Sequence[Mapping[str, Tensor]] | None = None
         self.relaxation = build(relaxation, RELAXATIONS)
         self.groups = self.relaxation.groups(self.space)
         self._ways = AlphaWays(self.space)
@@ -246,6 +251,21 @@ class AlphaOwner(nn.Module):
         The cells of a type share it. Where the relaxation samples, which candidates run is read on
         the host, once.
         """
+        return {cell: split() for cell, split in self._splits().items()}
+
+    def cell_mixings(self) -> list[dict[int, Mixing]]:
+        """What :meth:`mixing` gives, for each of ``cell_types``; shifted in :meth:`shifted`."""
+        splits = self._splits()
+        if self._shifts is None:
+            shared = {cell: split() for cell, split in splits.items()}
+            return [shared[cell] for cell in self.cell_types]
+        return [
+            splits[cell](self._ways.cells[cell].gather(shift))
+            for cell, shift in zip(self.cell_types, self._shifts, strict=True)
+        ]
+
+    def _splits(self) -> dict[str, Callable[..., dict[int, Mixing]]]:
+        """Cell type -> what gives the mixing of its nodes, with a shift of all weights or none."""
         alphas, space = self.view()
         relaxed = self._relaxed(alphas, space)
         factors = self.relaxation.edge_factors(alphas, space, self.phase)
@@ -264,15 +284,49 @@ class AlphaOwner(nn.Module):
         chosen = _on_host(active)
         if self._hidden:
             self._hide(weights, chosen)
-        return {
-            cell: way.split(
-                weights[cell],
-                chosen.get(cell),
-                factors.get(cell),
-                any(relaxed[name].constant for name in way.groups),
+
+        def split(cell: str, shift: Tensor | None = None) -> dict[int, Mixing]:
+            way, entries = self._ways.cells[cell], weights[cell]
+            constant = any(relaxed[name].constant for name in way.groups)
+            entries = entries if shift is None else entries + shift
+            return way.split(entries, chosen.get(cell), factors.get(cell), constant)
+
+        return {cell: partial(split, cell) for cell in self._ways.cells}
+
+    @contextmanager
+    def shifted(self, shifts: Sequence[Mapping[str, Tensor]]) -> Iterator[None]:
+        """Within, each cell's mixing weights are alpha's relaxed ones and a term of its own.
+
+        A gradient with respect to zeros that are added is one with respect to the mixing weights
+        of that cell.
+
+        Args:
+            shifts (Sequence[dict[str, Tensor]]): For each of ``cell_types``: group of what is
+                alive -> [edges, candidates], for the groups of its cell type.
+        """
+        before, self._shifts = self._shifts, shifts
+        try:
+            yield
+        finally:
+            self._shifts = before
+
+    def zero_shifts(self) -> list[dict[str, Tensor]]:
+        """Zeros for :meth:`shifted`, of alpha's type and device.
+
+        Raises:
+            UserError: The network does not tell its cells apart.
+        """
+        if not self.cell_types:
+            raise UserError(
+                f'{type(self).__name__} does not tell its cells apart, which this method needs: '
+                'set cell_types, and take the mixing of each cell from cell_mixings()'
             )
-            for cell, way in self._ways.cells.items()
-        }
+        own = next(iter(self.arch_parameters.values()))
+        sizes = {g.name: (len(g.edges), len(g.candidates)) for g in self._ways.space.groups}
+        return [
+            {name: own.new_zeros(sizes[name]) for name in self._ways.cells[cell].groups}
+            for cell in self.cell_types
+        ]
 
     def _hide(self, weights: dict[str, Tensor], chosen: dict[str, list[bool]]) -> None:
         """Clear the weight and the activity of what is hidden."""

@@ -9,7 +9,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from test_architect.tiny_search import ADAM, make_batch, make_loader, make_model, make_runner
 
-from rdarts.architect.architect import Architect, StepFailed
+from rdarts.architect.alpha_step import StepFailed
+from rdarts.architect.architect import Architect
 from rdarts.architect.architects.first_order import FirstOrder
 from rdarts.architect.architects.unrolled import Unrolled
 from rdarts.architect.regularizers import BatchEntropyDecay
@@ -38,7 +39,7 @@ def test_it_steps_alone_as_in_a_search(tmp_path, kind):
     architect = make_architect(kind, ber=BatchEntropyDecay(0.75))
     start = [alpha.clone() for alpha in architect.alphas]
     train_batch = next(iter(make_loader(200)))
-    step = architect.step(train_batch, epoch=0)
+    step = architect.step(train_batch)
     runner = make_runner(
         tmp_path,
         architect=kind.__name__,
@@ -75,13 +76,13 @@ def test_what_goes_wrong_says_what_and_why():
     with torch.no_grad():
         architect.model.head.bias.fill_(torch.nan)
     with pytest.raises(StepFailed, match='^the search loss L_val became nan: a lower') as caught:
-        architect.step(TRAIN, epoch=0)
+        architect.step(TRAIN)
     assert caught.value.what == 'the search loss L_val became nan'
 
 
 def test_an_architect_must_say_how_the_gradient_is_taken():
     with pytest.raises(TypeError, match='Architect does not override gradient'):
-        make_architect(Architect).step(TRAIN, epoch=0)
+        make_architect(Architect).step(TRAIN)
 
 
 # Named by a config

@@ -473,7 +473,7 @@ def test_the_alpha_step_leaves_no_gradient_of_a_weight(tmp_path):
     runner = make_runner(tmp_path)
     architect = prepare(runner)
     before = [w.detach().clone() for w in runner.model.split()[1]]
-    architect.step(TRAIN, 0)
+    architect.step(TRAIN)
     assert all(p.grad is None for p in runner.model.parameters())
     assert all(map(torch.equal, before, runner.model.split()[1]))
 
@@ -493,7 +493,7 @@ def test_the_backward_of_the_digits_search_reaches_no_convolution_weight(tmp_pat
     ]
     batch = next(iter(runner.train_dataloader or runner.build_dataloader(
         runner.cfg.train_dataloader)))  # fmt: skip
-    architect.step(batch, 0)
+    architect.step(batch)
     assert flags == {False} and 'Conv2d' in kinds
     flags.clear()
     runner.model.train_step(batch, runner.optim_wrapper)
@@ -663,7 +663,7 @@ def test_a_weight_optimizer_that_scales_gives_alpha_a_scaler_of_its_own(tmp_path
     architect = architect_of(runner)
     assert architect.scaler.get_scale() == 65536.0
     assert architect.scaler is not runner.optim_wrapper.loss_scaler
-    architect.step(make_batch(1, torch.float32), 0)
+    architect.step(make_batch(1, torch.float32))
     assert architect.steps == 1
 
 
@@ -699,7 +699,7 @@ def test_an_overflow_skips_the_step_says_so_and_lowers_the_scale(tmp_path, order
     assert all(bool(torch.isfinite(alpha).all()) for alpha in architect.alphas)
     # two good steps in a row double it
     good = architect.scaler.get_scale()
-    architect.step(train, 0)
+    architect.step(train)
     assert architect.scaler.get_scale() == 2 * good
 
 
@@ -707,7 +707,7 @@ def test_the_scaler_is_part_of_a_checkpoint(tmp_path):
     runner = make_runner(tmp_path, dtype=torch.float32)
     architect = prepare(runner)
     architect.scaler = torch.amp.GradScaler('cpu', init_scale=64.0, growth_interval=5)
-    architect.step(make_batch(1, torch.float32), 0)
+    architect.step(make_batch(1, torch.float32))
     saved = {}
     hook_of(runner).before_save_checkpoint(runner, saved)
     assert saved['arch']['scaler']['scale'] == 64.0
@@ -716,7 +716,7 @@ def test_the_scaler_is_part_of_a_checkpoint(tmp_path):
     architect.load_state_dict(saved['arch'])
     assert architect.scaler.get_scale() == 64.0
     for _ in range(4):
-        architect.step(make_batch(1, torch.float32), 0)
+        architect.step(make_batch(1, torch.float32))
     assert architect.scaler.get_scale() == 128.0
 
 
@@ -830,7 +830,7 @@ def test_the_checkpoint_entry_holds_plain_data(tmp_path):
     runner.train()
     (path,) = tmp_path.glob('*.pth')
     saved = read_checkpoint(path)['arch']
-    assert set(saved) == {'space', 'steps', 'optimizer', 'schedulers', 'scaler'}
+    assert set(saved) == {'space', 'steps', 'optimizer', 'schedulers', 'scaler', 'own'}
     assert (saved['space'], saved['steps'], saved['scaler']) == ('tiny', 3, None)
     architect = architect_of(runner)
     for index, alpha in enumerate(architect.alphas):

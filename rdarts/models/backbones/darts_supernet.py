@@ -87,7 +87,6 @@ class DARTSSupernet(BaseSupernet):
         self.cells = nn.ModuleList()
         self.preprocess0 = nn.ModuleList()
         self.preprocess1 = nn.ModuleList()
-        self.cell_types = []
         width = channels
         for index in range(num_cells):
             kind = 'reduce' if index in reductions else 'normal'
@@ -122,7 +121,7 @@ class DARTSSupernet(BaseSupernet):
             tuple[Tensor]: One [N, out_channels, h, w]: a quarter of the input's resolution with
             the CIFAR stem, a thirty-second with the ImageNet stem.
         """
-        mixing = self.mixing()
+        mixing = self.cell_mixings()
         x = self.image_format(x)
         fused = self.runs_fused
         if self.stem_type == 'cifar':
@@ -130,13 +129,13 @@ class DARTSSupernet(BaseSupernet):
         else:
             first = [self.stem0(x)]
             second = [self.stem1(first[0])]
-        layers = zip(self.cells, self.cell_types, self.preprocess0, self.preprocess1, strict=True)
-        for cell, kind, preprocess0, preprocess1 in layers:
+        layers = zip(self.cells, mixing, self.preprocess0, self.preprocess1, strict=True)
+        for cell, own, preprocess0, preprocess1 in layers:
             if fused:
                 inputs = [preprocess(preprocess0, first), preprocess(preprocess1, second)]
             else:
                 inputs = [preprocess0(first[0]), preprocess1(second[0])]
-            first, second = second, cell(inputs, mixing[kind])
+            first, second = second, cell(inputs, own)
             if not fused or not takes_nodes(second):
                 second = [torch.cat(second, dim=1)]
         return (second[0] if len(second) == 1 else torch.cat(second, dim=1),)

@@ -127,6 +127,7 @@ class MobileNetLikeSupernet(BaseSupernet):
         stages = self.space.stages
         first = stage_strides(stages, stem)[0]
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, 1e-5)
+        self.cell_types = ['layerwise']
         edges = self.space.cells['layerwise'].edges
         self.layers = nn.ModuleList()
         for edge, layer in zip(edges, layers(stages, stem, first_channels), strict=True):
@@ -157,9 +158,9 @@ class MobileNetLikeSupernet(BaseSupernet):
         """
         if self.training:
             self._check_costs(shape=list(x.shape[1:]))
-        mixing = self.mixing()['layerwise'].values()
+        (mixing,) = self.cell_mixings()
         x = self.stem(self.image_format(x))
-        for layer, own in zip(self.layers, mixing, strict=True):
+        for layer, own in zip(self.layers, mixing.values(), strict=True):
             if self.checkpoint and self.training:
                 contexts = partial(_contexts, layer)
                 x = recompute(layer, x, own, use_reentrant=False, context_fn=contexts)

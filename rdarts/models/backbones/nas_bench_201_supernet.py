@@ -80,7 +80,8 @@ class NASBench201Supernet(BaseSupernet):
                 f"space '{self.space.name}' does not fit NASBench201Supernet: it needs one cell "
                 "type of one input whose output is its last node ('nas_bench_201', or a table)"
             )
-        self.cell_type, topology = cells[0]
+        cell_type, topology = cells[0]
+        self.cell_types = [cell_type] * STAGES * cells_per_stage
         self.channels = channels
         self.out_channels = channels * 2 ** (STAGES - 1)
         self.stem = cifar_stem(in_channels, channels)
@@ -110,8 +111,8 @@ class NASBench201Supernet(BaseSupernet):
         Returns:
             tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)].
         """
-        mixing = self.mixing()[self.cell_type]
+        mixing = iter(self.cell_mixings())
         x = self.stem(self.image_format(x))
         for cell in self.cells:
-            x = cell([x], mixing)[0] if isinstance(cell, SearchCell) else cell(x)
+            x = cell([x], next(mixing))[0] if isinstance(cell, SearchCell) else cell(x)
         return (self.lastact(x),)
