@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -118,6 +120,33 @@ class BaseSupernet(AlphaOwner, BaseModule):
     def runs_fused(self) -> bool:
         """Whether all edges that leave a node run together."""
         return self._execution != 'plain'
+
+    @contextmanager
+    def observe(self, callback: Callable[[str, str, str, Tensor], None]) -> Iterator[None]:
+        """Within, edges run one by one, and the output of each candidate is handed over.
+
+        Candidates that do not run (pruned, hidden, not drawn) are not handed over, nor is
+        ``none``, which never does. What is handed over has the graph of the forward, and is not
+        weighted yet. A candidate of ``checkpoint=True`` is handed over again where the backward
+        computes it anew within.
+
+        Args:
+            callback (Callable): Is given the path of the mixed operation among the modules of the
+                supernet, the label of the edge (``'<source>_<target>'``), the name of the
+                operation, and its output, [N, C, h, w].
+        """
+        execution = self.execution
+        mixed = [(path, one) for path, one in self.named_modules() if isinstance(one, MixedOp)]
+        before = [one.observer for _, one in mixed]
+        self.execution = 'plain'
+        try:
+            for path, one in mixed:
+                one.observer = partial(callback, path)
+            yield
+        finally:
+            self.execution = execution
+            for (_, one), observer in zip(mixed, before, strict=True):
+                one.observer = observer
 
     def native_kernel_reasons(self, dtype: torch.dtype) -> list[str]:
         """Why fused execution has no native kernels for some mixed operation; empty where it has.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
 
 MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
+
+Observer = Callable[[str, str, Tensor], None]
+"""Is told the label of an edge, an operation, and what that gave, [N, out_channels, h, w]."""
 
 
 @MIXED_OPS.register_module()
@@ -46,12 +49,15 @@ class MixedOp(Scheduled, nn.Module):
     Attributes:
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges together. A
             supernet sets it.
+        observer (Observer | None): Told of each candidate that runs, where edges run one by one:
+            see :meth:`~rdarts.models.backbones.base_supernet.BaseSupernet.observe`.
 
     Raises:
         UserError: There is no candidate, one is not known, or an edge names one twice.
     """
 
     execution = 'plain'
+    observer: Observer | None = None
 
     def __init__(
         self,
@@ -161,11 +167,24 @@ class MixedOp(Scheduled, nn.Module):
                     continue
                 beta = torch.stack([beta[k] for k in active])
                 slots = [slots[k] for k in active]
-            operations = [bound[name][row] for name, row in slots]
+            operations = [self._observed(edge, name, bound[name][row]) for name, row in slots]
             mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
         if into is None:
             return mixed
         return [out if one is None else one + out for one, out in zip(into, mixed, strict=True)]
+
+    def _observed(self, edge: int, name: str, operation: EdgeFunction) -> EdgeFunction:
+        """An operation that hands over what it gives; itself where nobody observes."""
+        observer = self.observer
+        if observer is None:
+            return operation
+
+        def run(x: Tensor) -> Tensor:
+            out = operation(x)
+            observer(self.labels[edge], name, out)
+            return out
+
+        return run
 
     def mix(
         self,
