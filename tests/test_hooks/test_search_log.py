@@ -23,8 +23,8 @@ from rdarts.results.search_run import find_runs
 HEAD = ['schema', 'kind', 'epoch', 'iter']
 ITER = ['lr', 'loss', 'grad_norm', 'arch_loss', 'arch_grad_norm', 'arch_cosine_total',
         'regularizers', 'time', 'memory']  # fmt: skip
-EPOCH = ['genotype', 'skip_connections', 'alpha', 'weights', 'entropy', 'mean_entropy', 'kinds',
-         'execution']  # fmt: skip
+EPOCH = ['regularizers', 'genotype', 'skip_connections', 'alpha', 'weights', 'entropy',
+         'mean_entropy', 'kinds', 'execution']  # fmt: skip
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'en' / 'search_log.md'
 
 
@@ -96,6 +96,7 @@ def test_rows_of_a_real_search(tmp_path):
     assert one['regularizers']['ber']['lambda_'] == 0.75
     assert one['regularizers']['ber']['value'] == pytest.approx(math.log(5), abs=1e-4)
     epoch = rows[3]
+    assert epoch['regularizers'] == dict(ber=dict(lambda_=0.75))
     assert epoch['execution'] == 'fused'
     assert [len(epoch['alpha']['cell']), len(epoch['alpha']['cell'][0])] == [6, 5]
     end = runner.model.backbone.arch_parameters['cell'].double().tolist()
