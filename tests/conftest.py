@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from quick_runs import read_once, write_configs_as_they_come
 
 # The tests' networks are tiny: more threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -45,3 +46,10 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f'test data not found: set RDARTS_TEST_DATA (looked in {root})')
     return root
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_runs() -> None:
+    """Runs in this process leave out what takes longer than they do."""
+    write_configs_as_they_come()
+    read_once()

@@ -33,7 +33,6 @@ from __future__ import annotations
 import atexit
 import builtins
 import errno
-import functools
 import gc
 import hashlib
 import importlib
@@ -53,6 +52,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from quick_runs import read_once, write_configs_as_they_come
 
 TRAIN = Path(__file__).resolve().parent.parent / 'tools' / 'train.py'
 ENDED = 99  # exit code of a process that was ended
@@ -567,15 +568,13 @@ class Search:
 
 
 def prepare() -> None:
-    """Read once what each start would read, and leave out what costs time and tells nothing."""
+    """Leave out what costs time and tells nothing, and read now what each start would read."""
+    write_configs_as_they_come()
+    read_once()
     import mmengine.runner.runner
     import sklearn.datasets
-    import yapf.yapflib.yapf_api
 
-    machine = mmengine.runner.runner.collect_env()
-    mmengine.runner.runner.collect_env = lambda: machine
-    yapf.yapflib.yapf_api.FormatCode = lambda text, **options: (text, True)
-    sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
+    mmengine.runner.runner.collect_env()
     sklearn.datasets.load_digits()
 
 

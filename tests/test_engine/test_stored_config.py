@@ -15,9 +15,10 @@ CHANGED = 'changed since the last start: '
 
 
 def said(runner):
-    """What the log of a start says of changes."""
+    """What a start says of changes, which its log has."""
     text = ''.join(path.read_text() for path in Path(runner._log_dir).glob('*.log'))
-    return [line.split(CHANGED)[1] for line in text.splitlines() if CHANGED in line]
+    assert all(line in text for line in runner.changed)
+    return [line.split(CHANGED)[1] for line in runner.changed if CHANGED in line]
 
 
 def start(folder, resume=True, runner_type=None, **options):
@@ -72,7 +73,7 @@ def test_resumed_unchanged_it_is_stored_as_it_began(runner_type, tmp_path):
     start(tmp_path, resume=False, runner_type=runner_type).train()
     start(tmp_path, runner_type=runner_type).train()
     assert stored(tmp_path) == (0.75, False, None)
-    assert 'resume = False' in (tmp_path / 'config.py').read_text()
+    assert 'resume=False' in (tmp_path / 'config.py').read_text().replace(' ', '')
 
 
 def test_what_is_refused_is_not_stored(tmp_path):
