@@ -413,10 +413,12 @@ def digits_config(
         'model.head.in_channels': 8,
         'train_cfg.max_epochs': 1,
     }
-    for name in ('train', 'arch', 'val'):
-        shrunken[f'{name}_dataloader.batch_size'] = 8
-        shrunken[f'{name}_dataloader.dataset.dataset.limit'] = images
     path = TOOLS.parent / 'configs' / 'search' / f'{config}.py'
+    whole = load_config(path)
+    for name in ('train_dataloader', 'arch_dataloader', 'val_dataloader'):
+        if whole[name] is not None:  # a method of a single level has none of alpha
+            shrunken[f'{name}.batch_size'] = 8
+            shrunken[f'{name}.dataset.dataset.limit'] = images
     if 'epochs' in (options or {}):
         del shrunken['train_cfg.max_epochs']
     cfg = load_config(path, {**shrunken, **(options or {})})

@@ -32,7 +32,7 @@ from rdarts.checkpoint.schema import (
     like,
     shown,
 )
-from rdarts.checkpoint.weights import first_difference
+from rdarts.checkpoint.weights import first_difference, optional_state
 from rdarts.errors import UserError
 from rdarts.utils.wording import plural
 
@@ -56,7 +56,7 @@ def check_resumable(checkpoint: Mapping[str, Any], model: nn.Module) -> None:
     check_layout(checkpoint)
     saved, own = checkpoint.get('state_dict'), model.state_dict()
     check_state_dict(saved, model)
-    key = first_difference(saved, own)
+    key = first_difference(saved, own, optional_state(model))
     if key is None:
         return
     if key in saved and key in own:

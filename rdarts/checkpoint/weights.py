@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -17,12 +17,30 @@ from rdarts.errors import UserError
 HEADS = ('head.', 'bbox_head.', 'roi_head.', 'mask_head.', 'decode_head.')
 
 
-def first_difference(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that is in one state dict alone, or has another shape in the other."""
+def first_difference(
+    saved: Mapping[str, Tensor], own: Mapping[str, Tensor], optional: Collection[str] = ()
+) -> str | None:
+    """The first tensor that is in one state dict alone, or has another shape in the other.
+
+    Args:
+        saved, own (dict[str, Tensor]): The state dicts.
+        optional (Collection[str]): What may be in one alone. Defaults to none.
+    """
     for key in [*own, *saved]:
+        if key in optional:
+            continue
         if key not in saved or key not in own or saved[key].shape != own[key].shape:
             return key
     return None
+
+
+def optional_state(model: nn.Module) -> set[str]:
+    """The keys of a state dict that modules, by an ``optional_state``, say may be missing."""
+    return {
+        f'{name}.{key}' if name else key
+        for name, module in model.named_modules()
+        for key in getattr(module, 'optional_state', ())
+    }
 
 
 def load_weights(
@@ -64,7 +82,7 @@ def load_weights(
     if new_head:
         state = {key: value for key, value in state.items() if not key.startswith(HEADS)}
         state.update({key: value for key, value in own.items() if key.startswith(HEADS)})
-    key = first_difference(state, own)
+    key = first_difference(state, own, optional_state(model))
     if key is not None:
         if key not in state:
             problem = f"it lacks '{key}'"

@@ -13,6 +13,7 @@ from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.hooks.time_to_go import TimeToGoHook
 from rdarts.hooks.watchers.collapse import CollapseHook
 from rdarts.hooks.watchers.convergence import ConvergenceHook
+from rdarts.hooks.watchers.early_fix import EarlyFixHook
 from rdarts.hooks.watchers.stop_rules import StopRulesHook
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'CollapseHook',
     'ConvergenceHook',
     'DropPathHook',
+    'EarlyFixHook',
     'ExecutionHook',
     'GenotypeHook',
     'ImageCheckHook',

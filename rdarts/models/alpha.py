@@ -175,6 +175,11 @@ class AlphaOwner(nn.Module):
             raise UserError(f"edge {edge} of the cell '{cell}' has no candidate '{name}': {names}")
         return names.index(name)
 
+    @property
+    def optional_state(self) -> list[str]:
+        """Of the state dict, what is there where something was pruned."""
+        return [f'{ALIVE}.{cell}' for cell in self.space.cells]
+
     def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self._ways.pruned:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from golden import assert_close, double, golden
@@ -61,6 +63,77 @@ def test_snas_relaxes_as_published(monkeypatch):
         assert_close(
             gradient((double(given['c']) * weights).sum(), alpha), case['alpha_grad'], tolerance
         )
+
+
+def test_the_temperature_of_snas():
+    given, expected, tolerance = golden('snas', 'temperature_schedule')
+    own = relaxation('snas_darts_c10')
+    for epoch in given['epochs']:
+        own.set_progress(epoch, 150)
+        assert abs(own.numbers()['temperature'] - expected['temp'][str(epoch)]) < tolerance + 1e-12
+
+
+def test_snas_starts_and_moves_as_published():
+    _, expected, _ = golden('snas', 'initialisation')
+    cfg = load_config(configs_folder() / 'search' / 'snas_darts_c10.py')
+    assert cfg.model.backbone.alpha_std == expected['loc_std']
+    assert dict(cfg.arch_optimizer) == dict(type='SGD', lr=3e-4)
+    assert cfg.default_hooks.architect.arch_clip_grad == expected['arch_grad_clip']
+    assert cfg.optim_wrapper.clip_grad.max_norm == expected['weight_grad_clip']
+    assert cfg.train_cfg.max_epochs == cfg.schedule_epochs == 150
+    assert cfg.arch_dataloader is None and cfg.train_dataloader.dataset.part == 'both'
+
+
+def test_what_snas_keeps():
+    given, expected, _ = golden('snas', 'genotype')
+    assert tuple(given['primitives']) == DARTS.candidates
+    alphas = {cell: double(given[f'{cell}_log_alpha']) for cell in ('normal', 'reduce')}
+    cfg = load_config(configs_folder() / 'search' / 'snas_darts_c10.py')
+    every = build(cfg.default_hooks.genotype.discretizer, DISCRETIZERS)(alphas, DARTS)
+    kept = [pair for node in every.nodes['normal'] for pair in node]
+    wanted = [tuple(pair) for pair in expected['edge_all_normal']]
+    # the published list is by node, its edges by source, as alpha's rows
+    assert [name for name, _ in kept] == [name for name, _ in sorted_by_node(wanted)]
+    two = build('rdarts.TopEdges', DISCRETIZERS)(alphas, DARTS)
+    for cell in ('normal', 'reduce'):
+        found = [pair for node in two.nodes[cell] for pair in node]
+        assert found == [tuple(pair) for pair in expected[cell]]
+
+
+def sorted_by_node(pairs):
+    """Edges of the nodes 2 to 5, which have 2, 3, 4 and 5, each node's by source."""
+    ends = (0, 2, 5, 9, 14)
+    nodes = [pairs[a:b] for a, b in itertools.pairwise(ends)]
+    return [pair for node in nodes for pair in sorted(node, key=lambda pair: pair[1])]
+
+
+def test_dsnas_has_the_gradient_of_the_score_function(monkeypatch):
+    given, expected, tolerance = golden('dsnas', 'alpha_gradient')
+    own = relaxation('dsnas_nb201_c10')
+    drawn = double(given['sample']).argmax(-1, keepdim=True)
+    monkeypatch.setattr(torch, 'multinomial', lambda p, n: drawn)
+    alpha = double(given['log_alpha']).requires_grad_()
+    relaxed = own.relax(alpha, 'alpha')
+    assert torch.equal(relaxed.weights, double(given['sample']))
+    assert torch.equal(relaxed.active, relaxed.weights > 0)
+    x = double(given['x'])
+    for edge, k in enumerate(drawn[:, 0].tolist()):
+        x = (torch.tanh(given['k'][edge][k] * x) + x / 2) * relaxed.weights[edge, k]
+    logits = x @ double(given['classifier']).T
+    assert_close(logits, expected['logits'], tolerance)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(given['target']))
+    assert_close(loss, expected['error_loss'], tolerance)
+    (rewards,) = torch.autograd.grad(loss, relaxed.weights, retain_graph=True)
+    assert_close(rewards.sum(-1), expected['block_reward'], tolerance)
+    assert_close(gradient(loss, alpha), expected['alpha_grad'], tolerance)
+
+
+def test_the_draws_of_the_score_function_follow_the_softmax():
+    torch.manual_seed(0)
+    own, alpha = relaxation('dsnas_nb201_c10'), torch.tensor([[0.0, 1.0, 2.0]])
+    draws = torch.cat([own.relax(alpha, 'weights').weights for _ in range(4000)])
+    torch.testing.assert_close(draws.mean(0), alpha.softmax(-1)[0], rtol=0, atol=0.03)
+    assert own.relax(alpha, 'eval').tolist() == [[0, 0, 1]]
 
 
 @pytest.mark.parametrize('phase', ['weights', 'alpha'])

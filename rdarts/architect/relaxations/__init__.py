@@ -6,6 +6,7 @@ from rdarts.architect.relaxations.edge_weights import EdgeWeights
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
 from rdarts.architect.relaxations.perturbed import PerturbedSoftmax
 from rdarts.architect.relaxations.reinmax import ReinMax
+from rdarts.architect.relaxations.score_function import ScoreFunction
 from rdarts.architect.relaxations.sigmoid import Sigmoid
 from rdarts.architect.relaxations.softmax import Softmax
 
@@ -16,6 +17,7 @@ __all__ = [
     'PerturbedSoftmax',
     'ReinMax',
     'Relaxation',
+    'ScoreFunction',
     'Sigmoid',
     'Softmax',
 ]

@@ -1,0 +1,40 @@
+"""SNAS (Xie et al. 2019): weights and alpha learn from one backward pass, on all training images.
+
+150 epochs, the temperature of the concrete distribution falls linearly to .03, which is an option
+of the published code (`--temp_annealing`), whose scheduler has stepped once before epoch 0. Alpha
+has plain SGD of the rate 3e-4 and its gradient is clipped at 10. It starts at N(0, .01); published
+is N(1, .01), which makes the same weights. Every edge is kept, with its strongest candidate; the
+other published rule is `default_hooks.genotype.discretizer=rdarts.TopEdges`. In NAS-Bench-201,
+where its authors have no code, tau falls from 10 to 1 over 100 epochs, as DrNAS's authors ran it.
+Validation is on training images.
+"""
+
+schedule_epochs = 150
+param_scheduler = dict(T_max=150, end=150)
+train_cfg = dict(max_epochs=150)
+train_dataloader = dict(dataset=dict(part='both'))
+arch_dataloader = None
+arch_optimizer = dict(_delete_=True, type='SGD', lr=3e-4)
+default_hooks = dict(
+    architect=dict(architect='rdarts.SingleLevel', arch_clip_grad=10.0),
+    genotype=dict(discretizer='rdarts.Argmax'),
+)
+model = dict(
+    backbone=dict(
+        alpha_std=0.01,
+        relaxation=dict(
+            type='rdarts.GumbelSoftmax',
+            hard=False,
+            temperature=dict(points=[(0, 0.03 + 0.97 * 149 / 150), (149, 0.03)]),
+        ),
+    )
+)
+
+by = dict(
+    nb201=dict(
+        schedule_epochs=100,
+        param_scheduler=dict(T_max=100, end=100),
+        train_cfg=dict(max_epochs=100),
+        model=dict(backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (99, 1.0)])))),
+    ),
+)
