@@ -4,6 +4,7 @@ from rdarts.architect.relaxations.base import Relaxation
 from rdarts.architect.relaxations.dirichlet import Dirichlet
 from rdarts.architect.relaxations.edge_weights import EdgeWeights
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
+from rdarts.architect.relaxations.path_gates import PathGates
 from rdarts.architect.relaxations.perturbed import PerturbedSoftmax
 from rdarts.architect.relaxations.reinmax import ReinMax
 from rdarts.architect.relaxations.score_function import ScoreFunction
@@ -14,6 +15,7 @@ __all__ = [
     'Dirichlet',
     'EdgeWeights',
     'GumbelSoftmax',
+    'PathGates',
     'PerturbedSoftmax',
     'ReinMax',
     'Relaxation',

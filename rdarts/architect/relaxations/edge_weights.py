@@ -12,7 +12,7 @@ from rdarts.architect.relaxations.base import Relaxation
 from rdarts.configuration.declarations import Component
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import RELAXATIONS, build
-from rdarts.search_spaces import EdgeGroup, SearchSpace
+from rdarts.search_spaces import CellTopology, EdgeGroup, SearchSpace
 
 SUFFIX = '_edges'
 
@@ -60,15 +60,23 @@ class EdgeWeights(Relaxation):
         """See :meth:`Relaxation.edge_factors`."""
         found = dict(self.inner.edge_factors(arch_parameters, space, phase))
         for cell, topology in space.cells.items():
-            own = arch_parameters[cell + SUFFIX][:, 0]
-            nodes = range(topology.num_inputs, topology.num_nodes)
-            into = [edges for edges in map(topology.edges_into, nodes) if edges]
-            order = [edge for edges in into for edge in edges]
-            soft = [part.softmax(0) for part in own[order].split([len(edges) for edges in into])]
-            back = sorted(range(len(order)), key=order.__getitem__)
-            factor = torch.cat(soft)[back]
+            factor = self.relax_edges(arch_parameters[cell + SUFFIX][:, 0], topology)
             found[cell] = found[cell] * factor if cell in found else factor
         return found
+
+    def relax_edges(self, alpha: Tensor, topology: CellTopology) -> Tensor:
+        """The weights of a cell's edges: by default, a softmax over those into each node.
+
+        Args:
+            alpha (Tensor): [edges].
+            topology (CellTopology): Nodes and edges.
+        """
+        nodes = range(topology.num_inputs, topology.num_nodes)
+        into = [edges for edges in map(topology.edges_into, nodes) if edges]
+        order = [edge for edges in into for edge in edges]
+        soft = [part.softmax(0) for part in alpha[order].split([len(edges) for edges in into])]
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return torch.cat(soft)[back]
 
     def expected(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace

@@ -43,11 +43,7 @@ class PartialChannels(MixedOp):
         share: Positive = 4,
         **kwargs: Any,
     ) -> None:
-        if out_channels not in (None, in_channels):
-            raise UserError(
-                'PartialChannels is for edges that keep the number of channels, of a cell; '
-                f'but one goes from {in_channels} to {out_channels}'
-            )
+        check_kept('PartialChannels', in_channels, out_channels)
         if not isinstance(share, int) or share < 1 or in_channels % share:
             raise UserError(
                 f'share of PartialChannels must divide the number of channels, but is {share!r} '
@@ -62,19 +58,40 @@ class PartialChannels(MixedOp):
         """See :meth:`MixedOp.forward_edges`."""
         own = x.shape[1] // self.share
         parts = super().forward_edges(x[:, :own], mixing._replace(edge_factor=None))
-        rest = x[:, own:]
-        if self.stride == 2:
-            rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)
+        rest = bypass(x[:, own:], self.stride)
         outputs = [shuffle(torch.cat([part, rest], dim=1), self.share) for part in parts]
-        if mixing.edge_factor is not None:
-            factors = mixing.edge_factor.unbind(0)
-            outputs = [out * one for out, one in zip(outputs, factors, strict=True)]
-        if into is None:
-            return outputs
-        return [out if one is None else one + out for one, out in zip(into, outputs, strict=True)]
+        return weighted(outputs, mixing.edge_factor, into)
+
+
+def check_kept(name: str, in_channels: int, out_channels: int | None) -> None:
+    """A mixed operation that lets channels pass by needs as many behind the edge.
+
+    Raises:
+        UserError: The edge changes their number.
+    """
+    if out_channels not in (None, in_channels):
+        raise UserError(
+            f'{name} is for edges that keep the number of channels, of a cell; '
+            f'but one goes from {in_channels} to {out_channels}'
+        )
+
+
+def bypass(x: Tensor, stride: int) -> Tensor:
+    """Channels [N, C, H, W] that no candidate sees: max-pooled where the stride is 2."""
+    return F.max_pool2d(x, 2, 2, ceil_mode=True) if stride == 2 else x
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
     """Channels [N, C, H, W] taken from ``groups`` groups in turn."""
     parts = x.unflatten(1, (groups, -1))
     return parts.transpose(1, 2).flatten(1, 2)
+
+
+def weighted(
+    outputs: Sequence[Tensor], factors: Tensor | None, into: Sequence[Tensor | None] | None
+) -> list[Tensor]:
+    """Whole results of edges times their factors [edges], added to ``into``."""
+    if factors is not None:
+        outputs = [out * one for out, one in zip(outputs, factors.unbind(0), strict=True)]
+    into = [None] * len(outputs) if into is None else into
+    return [out if one is None else one + out for one, out in zip(into, outputs, strict=True)]
