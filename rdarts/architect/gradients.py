@@ -37,6 +37,36 @@ def gradient_of(
     ]
 
 
+Move = Callable[..., None]
+"""Moves weights from where they began to where they began plus a factor times deltas."""
+
+
+@contextmanager
+def displaced(weights: Sequence[Tensor], buffers: Sequence[Tensor] = ()) -> Iterator[Move]:
+    """Within, weights can be moved; afterwards these and buffers are as they were, bit by bit.
+
+    Args:
+        weights (Sequence[Tensor]): What is moved, by ``move(deltas, factor=1)``; ``move(None)``
+            puts them back.
+        buffers (Sequence[Tensor]): What forward passes change meanwhile. Defaults to none.
+    """
+    start = [tensor.detach().clone() for tensor in weights]
+    before = [tensor.detach().clone() for tensor in buffers]
+
+    @torch.no_grad()
+    def move(deltas: Sequence[Tensor] | None, factor: float | Tensor = 1.0) -> None:
+        for i, (weight, origin) in enumerate(zip(weights, start, strict=True)):
+            weight.copy_(origin if deltas is None else origin + factor * deltas[i])
+
+    try:
+        yield move
+    finally:
+        move(None)
+        with torch.no_grad():
+            for tensor, origin in zip(buffers, before, strict=True):
+                tensor.copy_(origin)
+
+
 def average(grads: list[Tensor]) -> list[Tensor]:
     """The mean over ranks of a list of gradients."""
     if get_dist_info()[1] == 1:

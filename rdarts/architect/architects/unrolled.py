@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from rdarts.architect.architect import Architect
-from rdarts.architect.gradients import LossFunction, average, gradient_of, only_training
+from rdarts.architect.gradients import (
+    LossFunction,
+    Move,
+    average,
+    displaced,
+    gradient_of,
+    only_training,
+)
 from rdarts.errors import UserError
 from rdarts.registry import ARCHITECTS
 from rdarts.utils.random_state import get_random_state, set_random_state
@@ -74,6 +81,28 @@ def sgd_step(
     return step
 
 
+def central_difference(
+    gradient: Callable[[], list[Tensor]], move: Move, vector: Sequence[Tensor]
+) -> list[Tensor]:
+    """The derivative of a gradient along a vector of weights, by two evaluations.
+
+    The radius is 1e-2 / ||v|| (DARTS, Eq. 8); along nothing it is 0.
+
+    Args:
+        gradient (Callable): Evaluates the gradient at the weights of now.
+        move (Callable): See :func:`~rdarts.architect.gradients.displaced`.
+        vector (Sequence[Tensor]): v, of each weight.
+    """
+    norm = torch.stack([v.norm() for v in vector]).norm()
+    radius = torch.where(norm > 0, FD_RADIUS / norm, torch.ones_like(norm))
+    move(vector, radius)
+    plus = gradient()
+    move(vector, -radius)
+    minus = gradient()
+    move(None)
+    return [(p - m) / (2 * radius) for p, m in zip(plus, minus, strict=True)]
+
+
 def unrolled(
     train_loss: LossFunction,
     val_loss: LossFunction,
@@ -112,22 +141,15 @@ def unrolled(
     Raises:
         UserError: The optimizer cannot be unrolled, or ``hessian`` is not known.
     """
-    _check_hessian(hessian)
-    saved = [weight.detach().clone() for weight in weights]
-    saved_buffers = [buffer.detach().clone() for buffer in buffers]
+    check_hessian(hessian)
     noise = get_random_state()
-
-    def move(deltas: Sequence[Tensor] | None, scale: float = 1.0) -> None:
-        with torch.no_grad():
-            for i, (weight, start) in enumerate(zip(weights, saved, strict=True)):
-                weight.copy_(start if deltas is None else start + scale * deltas[i])
 
     def alpha_gradient_of_training() -> list[Tensor]:
         set_random_state(noise)
         with only_training(alphas, weights):
             return gradient_of(scale * train_loss(), alphas)
 
-    try:
+    with displaced(weights, buffers) as move:
         with only_training(weights, alphas):
             grads = [grad / scale for grad in reduce(gradient_of(scale * train_loss(), weights))]
         if not all(bool(torch.isfinite(grad).all()) for grad in grads):
@@ -152,22 +174,8 @@ def unrolled(
                 product = sum((g * v).sum() for g, v in zip(grads, vector, strict=True))
                 implicit = gradient_of(product, alphas)
         else:
-            norm = torch.stack([v.norm() for v in vector]).norm()
-            if norm != 0:
-                radius = float(FD_RADIUS / norm)
-                move(vector, radius)
-                plus = alpha_gradient_of_training()
-                move(vector, -radius)
-                minus = alpha_gradient_of_training()
-                implicit = [(p - m) / (2 * radius) for p, m in zip(plus, minus, strict=True)]
-            else:
-                implicit = [torch.zeros_like(alpha) for alpha in alphas]
+            implicit = central_difference(alpha_gradient_of_training, move, vector)
         set_random_state(after)
-    finally:
-        move(None)
-        with torch.no_grad():
-            for buffer, start in zip(buffers, saved_buffers, strict=True):
-                buffer.copy_(start)
     return [d + i for d, i in zip(direct, implicit, strict=True)], loss.detach()
 
 
@@ -187,7 +195,7 @@ class Unrolled(Architect):
         self, hessian: Literal['finite_difference', 'autograd'] = 'finite_difference'
     ) -> None:
         super().__init__()
-        _check_hessian(hessian)
+        check_hessian(hessian)
         self.hessian = hessian
 
     def __str__(self) -> str:
@@ -212,6 +220,6 @@ class Unrolled(Architect):
         )
 
 
-def _check_hessian(hessian: Any) -> None:
+def check_hessian(hessian: Any) -> None:
     if hessian not in HESSIANS:
         raise UserError(f"hessian must be 'finite_difference' or 'autograd', but is {hessian!r}")
