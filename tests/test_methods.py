@@ -121,7 +121,8 @@ def test_ber_goes_with_it(method, tmp_path):
     assert row['regularizers']['ber']['value'] > 0
     # and every number of the config that may change is in the row of the epoch
     (epoch,) = [row for row in rows(tmp_path) if row['kind'] == 'epoch']
-    numbers = (epoch.get('relaxation'), epoch.get('mixed_op'), *epoch['regularizers'].values())
+    own = [epoch.get(key) for key in ('relaxation', 'mixed_op', 'architect')]
+    numbers = (*own, *epoch['regularizers'].values())
     logged = {item for found in numbers if found for item in found.items()}
     assert ('lambda_', 0.5) in logged
     for name, spec in scheduled(runner.cfg.to_dict()):

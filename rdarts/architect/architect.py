@@ -25,6 +25,7 @@ from rdarts.architect.gradients import average, gradient_of, only_training
 from rdarts.architect.weights_step import WeightsStep
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
 from rdarts.checkpoint.schema import Spec, Table, check_entry
+from rdarts.configuration.schedule import Scheduled
 from rdarts.datasets.loaders import iterate_from, loader_sampler
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.random_state import preserve_random_state
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rdarts.architect.regularizers import Regularizer
 
 
-class Architect:
+class Architect(Scheduled):
     """Moves alpha by d (L_val + sum_i lambda_i R_i) / d alpha, one step at a time.
 
     Alpha is frozen (``requires_grad=False``) outside its step, and the weights are frozen within
@@ -44,7 +45,9 @@ class Architect:
 
     It may change the weights' step as well (:meth:`train_step`): before it, before the gradients
     are clipped, and after it, by :meth:`before_weights_step`, :meth:`before_clip` and
-    :meth:`after_weights_step`. What it must be resumed with is its :meth:`own_state`.
+    :meth:`after_weights_step`. What it must be resumed with is its :meth:`own_state`. A number that
+    changes over the epochs is one of its ``schedules``; the log has ``numbers()`` of every epoch,
+    and :attr:`row` of iterations.
 
     Attributes:
         single_level (bool): Whether alpha's gradient comes from the weights' step, by
@@ -63,6 +66,7 @@ class Architect:
         names, alphas (list): The groups of alpha, and alpha itself, [edges, candidates] each.
         steps (int): Steps that were taken.
         last_batch (Any): That of the last L_val; None before the first.
+        row (dict[str, Tensor]): What a subclass adds to the row of the running iteration.
     """
 
     single_level = False
@@ -72,6 +76,7 @@ class Architect:
         self.clip: float | None = None
         self.steps, self.epoch, self.moving = 0, 0, True
         self.last_batch: Any = None
+        self.row: dict[str, Tensor] = {}
         self._iterator: Iterator | None = None
 
     def __str__(self) -> str:
@@ -182,6 +187,7 @@ class Architect:
             epoch (int): From 0.
             max_epochs (int): Of the schedule.
         """
+        super().set_progress(epoch, max_epochs)
         self.epoch = epoch
         self.owner.set_progress(epoch, max_epochs)
         for regularizer in self.regularizers.values():
@@ -305,6 +311,13 @@ class Architect:
     def loss_scale(self) -> float:
         """By what a loss is multiplied before its backward pass; 1 without float16."""
         return 1.0 if self.scaler is None else self.scaler.get_scale()
+
+    @property
+    def weights_loss_scale(self) -> Tensor:
+        """The same of the weights' step, a scalar on the device of alpha."""
+        one = torch.ones((), device=self.alphas[0].device)
+        scaler = getattr(self.optim_wrapper, 'loss_scaler', None)
+        return one if scaler is None else scaler.scale(one)
 
     @contextmanager
     def training_alpha(self) -> Iterator[None]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -43,11 +42,10 @@ class WeightsStep:
     @contextmanager
     def _unscaled(self) -> Iterator[None]:
         """Within, gradients are without the loss scale, which the wrapper's step takes off."""
-        scaler = getattr(self._wrapper, 'loss_scaler', None)
-        if scaler is None:
+        if getattr(self._wrapper, 'loss_scaler', None) is None:
             yield
             return
-        scale = scaler.scale(torch.ones((), device=self._architect.alphas[0].device))
+        scale = self._architect.weights_loss_scale
 
         def grads() -> list[Tensor]:
             own = (*self._architect.weights, *self._architect.alphas)

@@ -258,6 +258,9 @@ class ArchitectHook(Hook):
             self.step(runner, data_batch)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if self.architect.row:
+            Facts.of(runner).iteration['architect'] = self.architect.row
+            self.architect.row = {}
         if isinstance(self.architect, SingleLevel):
             if self.architect.taken is not None:
                 self._tell(runner, self.architect.taken)
@@ -269,6 +272,9 @@ class ArchitectHook(Hook):
         factors = {name: term.numbers() for name, term in terms if not term.lambda_.is_zero}
         if factors:
             Facts.of(runner).epoch['regularizers'] = factors
+        numbers = self.architect.numbers()
+        if numbers:
+            Facts.of(runner).epoch['architect'] = numbers
         for scheduler in self.schedulers:
             scheduler.step()
 
