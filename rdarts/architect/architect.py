@@ -174,7 +174,7 @@ class Architect(Scheduled):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.steps = state['steps']
+        self.steps, self.last_batch, self._iterator = state['steps'], None, None
         self.optimizer.load_state_dict(state['optimizer'])
         if self.scaler is not None and state['scaler']:
             self.scaler.load_state_dict(state['scaler'])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,22 +14,19 @@ from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
-from torch import nn
 
 from rdarts.checkpoint.directory import iteration_of, last_good, list_checkpoints, set_aside
 from rdarts.checkpoint.hub_codec import pack_message_hub, unpack_message_hub
 from rdarts.checkpoint.layout import add_layout
 from rdarts.checkpoint.run_state import (
-    check_loss_scaler,
     check_message_hub,
     check_meta,
-    check_optimizer,
     check_random_state,
     check_resumable,
-    check_schedulers,
 )
-from rdarts.checkpoint.schema import EntryError, Flag, Items, Spec, Table, check_entry, like
+from rdarts.checkpoint.schema import Flag, check_entry
 from rdarts.configuration.declarations import Count, NotNegative, Positive
+from rdarts.engine.resuming import check_ranks, check_training
 from rdarts.engine.stop_signals import StopRequest, agreed
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.registry import HOOKS
@@ -111,10 +109,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.save_best is not None and len(self.key_indicators) == 1:
             self.best_ckpt_path = runner.message_hub.runtime_info.get('best_ckpt')
         self._saved_at = time.monotonic()
-        buffers = dict(runner.model.named_buffers())
-        for key, value in self._buffers.items():
-            buffers[key].copy_(value)
-        self._buffers = {}
+        self.restore_buffers(runner)
         if self.asked == 1:
             runner.logger.info(
                 'max_keep_ckpts=1: two checkpoints are kept, in case that the newest is damaged'
@@ -124,21 +119,35 @@ class AtomicCheckpointHook(CheckpointHook):
         if not self.dry_run:
             self.stop.listen(is_main_process(), 'what comes before the first iteration')
 
+    def restore_buffers(self, runner) -> None:
+        """Give this rank the buffers that it had itself when the checkpoint was saved."""
+        buffers = dict(runner.model.named_buffers())
+        for key, value in self._buffers.items():
+            buffers[key].copy_(value)
+        self._buffers = {}
+
     def _clear(self, runner) -> None:
         """Half-written files of a killed run, and checkpoints past the one that is resumed."""
         folder = Path(self.out_dir)
         for path in folder.glob('.*.pth.tmp'):
             path.unlink()
-        newer = [path for path in list_checkpoints(folder) if iteration_of(path) > runner.iter]
-        if newer:
-            # else they would be taken for the newest of this run
-            target = set_aside(folder, newer)
-            runner.logger.info(f'Checkpoints after iteration {runner.iter} moved to {target}')
         # a kill between a checkpoint and these leaves them for the next save, which may not come
+        self._only_newest(runner, runner.iter)
+
+    def _only_newest(self, runner, iteration: int) -> None:
+        """Of the checkpoints up to an iteration, name the newest and keep as many as was asked.
+
+        Later ones, which would be taken for the newest of this run, are set aside.
+        """
+        folder = Path(self.out_dir)
+        newer = [path for path in list_checkpoints(folder) if iteration_of(path) > iteration]
+        if newer:
+            target = set_aside(folder, newer)
+            runner.logger.info(f'Checkpoints after iteration {iteration} moved to {target}')
         kept = list_checkpoints(folder)
-        if kept and runner.iter:
+        if kept and iteration:
             write_atomically(folder / 'last_checkpoint', os.fsencode(kept[0]))
-            for old in kept[self.keep :]:
+            for old in () if self.keep is None else kept[self.keep :]:
                 old.unlink()
 
     def after_train(self, runner) -> None:
@@ -172,11 +181,11 @@ class AtomicCheckpointHook(CheckpointHook):
                     '--cfg-options load_from=FILE'
                 )
         check_message_hub(checkpoint['message_hub'])
-        self._check_training(runner, checkpoint)
+        check_training(runner, checkpoint)
         check_random_state(checkpoint['random_state'], 'random_state')
         check_entry(checkpoint.get('validated', False), Flag(), 'validated')
         ranks = checkpoint.get('ranks', [])
-        self._check_ranks(ranks, model)
+        check_ranks(ranks, model)
 
         rank = get_dist_info()[0]
         checkpoint['message_hub'] = unpack_message_hub(checkpoint['message_hub'])
@@ -185,57 +194,6 @@ class AtomicCheckpointHook(CheckpointHook):
         if ranks:
             runner.train_loop.random_state = ranks[rank]['random_state']
             self._buffers = ranks[rank]['buffers']
-
-    @staticmethod
-    def _check_training(runner, checkpoint: dict) -> None:
-        """Optimizer, loss scaler and schedulers."""
-        wrapper, saved, meta = runner.optim_wrapper, checkpoint['optimizer'], checkpoint['meta']
-        check_entry(saved, Table(others=Spec()), 'optimizer')
-        saved = dict(saved)
-        saved.pop('base_param_settings', None)
-        scaler = getattr(wrapper, 'loss_scaler', None)
-        if (scaler is not None) != ('loss_scaler' in saved):
-            began, now = ('with', 'without') if scaler is None else ('without', 'with')
-            raise UserError(
-                f'cannot resume: the run was begun {began} the loss scaling of --amp fp16, and '
-                f'goes on {now} it; resume with what began the run'
-            )
-        if scaler is not None:
-            check_loss_scaler(saved.pop('loss_scaler'), scaler, 'optimizer.loss_scaler')
-        if hasattr(wrapper, 'optimizer'):
-            check_optimizer(saved, wrapper.optimizer, 'optimizer')
-        schedulers = runner.param_schedulers
-        if not schedulers:
-            return
-        if 'param_schedulers' not in checkpoint:
-            raise EntryError('param_schedulers', 'is missing')
-        saved = checkpoint['param_schedulers']
-        done = (meta['epoch'], meta['iter'])
-        if not isinstance(schedulers, dict):
-            check_schedulers(saved, schedulers, *done, 'param_schedulers')
-            return
-        check_entry(saved, Table(dict.fromkeys(schedulers, Spec())), 'param_schedulers')
-        for name, own in schedulers.items():
-            check_schedulers(saved[name], own, *done, f'param_schedulers.{name}')
-
-    @staticmethod
-    def _check_ranks(ranks: Any, model: nn.Module) -> None:
-        """What each process of a distributed run had for itself."""
-        world_size = get_dist_info()[1]
-        entry = Table(dict(random_state=Spec(), buffers=Table(others=Spec())))
-        check_entry(ranks, Items(entry), 'ranks')
-        count = 0 if world_size == 1 else world_size
-        if len(ranks) != count:
-            raise UserError(
-                f'cannot resume: the run was begun on {plural(max(1, len(ranks)), "process")}, not '
-                f'{world_size}; resume with what began the run'
-            )
-        buffers = Table({key: like(value) for key, value in model.named_buffers()})
-        for index, of_rank in enumerate(ranks):
-            check_random_state(of_rank['random_state'], f'ranks[{index}].random_state')
-            # a wrapper's names begin with `module.`
-            own = {key.removeprefix('module.'): v for key, v in of_rank['buffers'].items()}
-            check_entry(own, buffers, f'ranks[{index}].buffers')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         for key, tensor in checkpoint['state_dict'].items():
@@ -326,45 +284,74 @@ class AtomicCheckpointHook(CheckpointHook):
         finally:
             self._validated = False
 
+    def after_roll_back(self, runner, **told: Any) -> None:
+        """Save what the run was rolled back to, as the newest; later ones are set aside."""
+        self._save_checkpoint_with_step(runner, None, dict(epoch=runner.epoch, iter=runner.iter))
+
     def _save(self, runner: Runner, epoch: int, iteration: int, epoch_end: bool) -> None:
         name = f'iter_{iteration}.pth'
         if epoch_end:
             name = f'epoch_{epoch}_{name}'
-        folder = Path(self.out_dir)
-        path, temporary = folder / name, folder / f'.{name}.tmp'
-        self._of_ranks = _gather_ranks(runner)
+        path = Path(self.out_dir, name)
         self.last_ckpt = str(path)
+        self.write(runner, path, epoch, iteration)
+        if is_main_process():
+            with _naming(path, runner):
+                self._only_newest(runner, iteration)
+        self._saved_at = time.monotonic()
+
+    def write(self, runner: Runner, path: Path, epoch: int, iteration: int) -> None:
+        """Write a checkpoint whole or not at all. Every rank calls it.
+
+        Args:
+            runner (Runner): The runner.
+            path (Path): The file; its folder is made where it is missing.
+            epoch, iteration (int): How many are done.
+
+        Raises:
+            RunFailed: It cannot be written.
+        """
+        temporary = path.with_name(f'.{path.name}.tmp')
+        self._of_ranks = _gather_ranks(runner)
         try:
-            runner.save_checkpoint(
-                str(folder),
-                temporary.name,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
-                meta=dict(epoch=epoch, iter=iteration),
-                by_epoch=True,
-            )
-            if is_main_process():
-                with open(temporary, 'rb+') as file:
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-                sync_folder(folder)  # before an older one is deleted
-                write_atomically(folder / 'last_checkpoint', os.fsencode(path))
-                if self.keep is not None:
-                    for old in list_checkpoints(folder)[self.keep :]:
-                        old.unlink()
-        except OSError as error:
+            with _naming(path, runner):
+                runner.save_checkpoint(
+                    str(path.parent),
+                    temporary.name,
+                    save_optimizer=self.save_optimizer,
+                    save_param_scheduler=self.save_param_scheduler,
+                    meta=dict(epoch=epoch, iter=iteration),
+                    by_epoch=True,
+                )
+                if is_main_process():
+                    with open(temporary, 'rb+') as file:
+                        os.fsync(file.fileno())
+                    os.replace(temporary, path)
+                    sync_folder(path.parent)  # before an older one is deleted
+        except RunFailed:
             with suppress(OSError):  # on a broken disk that fails too
                 temporary.unlink(missing_ok=True)
-            if error.errno is not None:
-                error.filename = None  # it is named already
-            raise RunFailed(
-                f'cannot write the checkpoint {path}: '
-                f'{explain_machine(error) or error.strerror or error}. '
-                f'{last_good_of(runner)}'
-            ) from None
+            raise
         finally:
             self._of_ranks = []
-        self._saved_at = time.monotonic()
+
+
+@contextmanager
+def _naming(path: Path, runner: Runner) -> Iterator[None]:
+    """Within, what cannot be written ends the run with the name of the checkpoint.
+
+    Raises:
+        RunFailed: It cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = None  # it is named already
+        raise RunFailed(
+            f'cannot write the checkpoint {path}: '
+            f'{explain_machine(error) or error.strerror or error}. {last_good_of(runner)}'
+        ) from None
 
 
 def _training_state(runner) -> dict[str, Any]:

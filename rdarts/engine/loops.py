@@ -34,6 +34,9 @@ class SearchTrainLoop(EpochBasedTrainLoop):
     A resumed run executes exactly the iterations that are left, makes up a validation that the
     interruption lost, and starts from the random states of its checkpoint. Validation never
     draws from the training generators. A training loss that is not finite stops the run.
+    Before each epoch, and before what is left of one that is resumed, hooks that have a
+    ``between_epochs(runner)`` are called: there the run may be rolled back
+    (:mod:`rdarts.engine.roll_back`).
 
     Args:
         runner (Runner): The runner.
@@ -61,17 +64,26 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train')
         if self.runner.val_loop is not None:
             shield_workers(self.runner.val_loop.dataloader)
-        if self.random_state is not None:
-            set_random_state(self.random_state)
-            self.random_state = None
+        self.restore_random_state()
         ended = self._epoch and self._iter == self._epoch * len(self.dataloader)
         if ended and not self.validated:
             self._validate_if_due()
         while self._epoch < self._max_epochs and not self.stop_training:
+            self.runner.call_hook('between_epochs')
             self.run_epoch()
             self._validate_if_due()
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def restore_random_state(self) -> None:
+        """Let training go on from the random state of the checkpoint that was loaded."""
+        if self.random_state is not None:
+            set_random_state(self.random_state)
+            self.random_state = None
+
+    def go_to(self, epoch: int, iteration: int) -> None:
+        """Go on from where so many epochs and iterations are done."""
+        self._epoch, self._iter = epoch, iteration
 
     def run_epoch(self) -> None:
         """Train what is left of an epoch."""

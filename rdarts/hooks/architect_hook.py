@@ -173,10 +173,18 @@ class ArchitectHook(Hook):
         Facts.of(runner).architect = self.architect
         self.schedulers = self._schedulers(self.architect.optimizer)
         if self._state is not None:
-            self.architect.load_state_dict(self._state)
-            for scheduler, saved in zip(self.schedulers, self._state['schedulers'], strict=True):
-                scheduler.load_state_dict(saved)
-            self._state = None
+            self._restore()
+
+    def _restore(self) -> None:
+        """Go on from the checkpoint that was loaded."""
+        self.architect.load_state_dict(self._state)
+        for scheduler, saved in zip(self.schedulers, self._state['schedulers'], strict=True):
+            scheduler.load_state_dict(saved)
+        self._state = None
+
+    def after_roll_back(self, runner, **told: Any) -> None:
+        """Go on from the snapshot that the run was rolled back to."""
+        self._restore()
 
     def _build_loader(self, runner) -> None:
         dataloader = self.arch_dataloader

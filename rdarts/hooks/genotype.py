@@ -74,6 +74,12 @@ class GenotypeHook(Hook):
         Facts.of(runner).epoch.update(genotype=genotype.to_string(), skip_connections=skips)
         self._write(runner, genotype, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
 
+    def after_roll_back(self, runner, left_epoch: int, **told: Any) -> None:
+        """The files of epochs that the search has gone back on are gone; the log has their text."""
+        if is_main_process():
+            for epoch in range(runner.epoch + 1, left_epoch + 1):
+                Path(runner.work_dir, 'genotypes', f'epoch_{epoch}.json').unlink(missing_ok=True)
+
     def after_train(self, runner) -> None:
         facts = Facts.of(runner)
         genotype = facts.kept or facts.genotype

@@ -164,6 +164,10 @@ class SearchLogHook(Hook):
         values = {key: float(value) for key, value in (metrics or {}).items()}
         self._write('val', runner.epoch, runner.iter, **values)
 
+    def after_roll_back(self, runner, left_epoch: int, **told: Any) -> None:
+        """The rows stay, those that the run has gone back on too; this one says so."""
+        self._write('roll_back', runner.epoch, runner.iter, left_epoch=left_epoch, **told)
+
     def _write_start(self, runner) -> None:
         """What is shown of a search is made of this row, never of a config that would be run."""
         known = _searched(runner)

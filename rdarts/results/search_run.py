@@ -25,16 +25,22 @@ from rdarts.search_spaces.as_data import from_data
 from rdarts.utils.files import read_text
 
 LOG = 'search_log.jsonl'
+ROLL_BACK = 'roll_back'  # the kind of a row that says that the search went back to an epoch
 MAX_LOG_BYTES = 2**31
 SEED_FOLDER = re.compile(r'seed_(\d+)')
 
 
-def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> list[dict[str, Any]]:
+def read_search_log(
+    work_dir: str | os.PathLike, kind: str | None = None, left: bool = False
+) -> list[dict[str, Any]]:
     """The rows of ``search_log.jsonl``.
 
     Args:
         work_dir (str | PathLike): Work directory of a search.
-        kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``.
+        kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``,
+            ``roll_back``.
+        left (bool): Whether rows of epochs are among them that the search has gone back on. Without
+            them no epoch is there twice. Defaults to False.
 
     Returns:
         list[dict]: See ``docs/en/search_log.md``.
@@ -47,7 +53,7 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
         lines = read_text(path, MAX_LOG_BYTES).splitlines()
     except FileNotFoundError:
         raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -58,9 +64,10 @@ def read_search_log(work_dir: str | os.PathLike, kind: str | None = None) -> lis
         named = isinstance(row, dict) and isinstance(row.get('kind'), str)
         if not named or not _is_count(row.get('epoch')):
             raise UserError(f'{path}, line {number}: no row of a search log')
-        if kind is None or row.get('kind') == kind:
-            rows.append(row)
-    return rows
+        if row['kind'] == ROLL_BACK and not left:
+            rows = [one for one in rows if one['kind'] == ROLL_BACK or one['epoch'] <= row['epoch']]
+        rows.append(row)
+    return rows if kind is None else [row for row in rows if row['kind'] == kind]
 
 
 def _is_count(value: Any) -> bool:
@@ -283,6 +290,13 @@ class SearchRun:
             if value is not None and row['epoch'] in ended:
                 found.setdefault(row['epoch'], []).append(value)
         return {epoch: sum(values) / len(values) for epoch, values in found.items()}
+
+    def roll_backs(self) -> list[tuple[int, int]]:
+        """After which epochs the search went back, and to which, in order."""
+        rows = [row for row in self.rows if row['kind'] == ROLL_BACK]
+        return [
+            (row['left_epoch'], row['epoch']) for row in rows if _is_count(row.get('left_epoch'))
+        ]
 
     def validation(self) -> dict[int, float]:
         """Epoch -> accuracy of the supernet on alpha's half (%)."""

@@ -102,6 +102,7 @@ def _run(
         ended=run.ended,
         stopped=last['stopped']['by'] if 'stopped' in last else None,
         kept=_kept(run),
+        roll_backs=run.roll_backs(),
         max_epochs=number(run.config, 'train_cfg', 'max_epochs'),
         epochs=[row['epoch'] for row in rows],
         left_out=len(run.epochs) - len(rows),

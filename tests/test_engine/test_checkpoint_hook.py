@@ -82,3 +82,12 @@ def test_failed_write_keeps_the_old(function, tmp_path, monkeypatch):
     assert read_checkpoint(tmp_path / 'iter_1.pth')['meta']['iter'] == 1
     assert not list(tmp_path.glob('.*.tmp'))
     hook.stop.release()
+
+
+@pytest.mark.slow
+def test_where_all_are_kept_a_resumed_run_keeps_them_too(tmp_path):
+    options = {'train_cfg.max_epochs': 2, 'default_hooks.checkpoint.max_keep_ckpts': -1}
+    digits_runner(tmp_path, options).train()
+    digits_runner(tmp_path, options, resume=True).train()
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ['epoch_2_iter_4.pth', 'epoch_1_iter_2.pth']

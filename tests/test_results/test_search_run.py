@@ -24,6 +24,40 @@ def test_rows_by_kind_and_a_torn_last_line(tmp_path):
     assert len(read_search_log(folder)) == 1 + 3 * 4
 
 
+def go_back(folder, to: int, left: int) -> None:
+    """Write a row of a roll back, and what stood after it once more."""
+    mark = dict(schema=1, kind='roll_back', epoch=to, iter=0, left_epoch=left)
+    standing = [row for row in read_search_log(folder) if row['kind'] != 'roll_back']
+    again = [row for row in standing if row['epoch'] > to]
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        for row in (mark, *again):
+            file.write(json.dumps(row) + '\n')
+
+
+def test_what_a_search_has_gone_back_on_is_read_only_when_asked_for(tmp_path):
+    folder = write_search(tmp_path, epochs=4)
+    before = read_search_log(folder)
+    go_back(folder, 2, 4)
+    go_back(folder, 1, 4)
+    found = read_search_log(folder)
+    assert [row for row in found if row['kind'] != 'roll_back'] == before
+    assert [row['epoch'] for row in read_search_log(folder, 'epoch')] == [1, 2, 3, 4]
+    assert [row['epoch'] for row in read_search_log(folder, 'roll_back')] == [2, 1]
+    whole = read_search_log(folder, 'epoch', left=True)
+    assert [row['epoch'] for row in whole] == [1, 2, 3, 4, 3, 4, 2, 3, 4]
+    (run,) = find_runs([folder])
+    assert run.roll_backs() == [(4, 2), (4, 1)]
+    assert [row['epoch'] for row in run.epochs] == [1, 2, 3, 4]
+
+
+def test_the_row_of_a_roll_back_that_says_nothing_is_passed_over(tmp_path):
+    folder = write_search(tmp_path, epochs=2)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write('{"kind": "roll_back", "epoch": 2}\n')
+    (run,) = find_runs([folder])
+    assert run.roll_backs() == [] and len(run.epochs) == 2
+
+
 # What is wrong with a log, and the line that says so. None: there is no file; a folder: so named.
 DAMAGED_LOGS = [
     (None, 'no search_log.jsonl in'),

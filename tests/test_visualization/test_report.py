@@ -127,6 +127,16 @@ def test_a_kept_cell_that_is_the_last_one_too(tmp_path):
     assert run['kept'] is None and run['stopped'] == 'collapse'
 
 
+def test_a_search_that_went_back(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=3)
+    row = dict(schema=1, kind='roll_back', epoch=1, iter=0, left_epoch=3)
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write(json.dumps(row) + '\n')
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    (run,) = data_of(tmp_path / 'report.html')['runs']
+    assert run['roll_backs'] == [[3, 1]] and run['epochs'] == [1]
+
+
 @pytest.mark.data
 def test_the_table_gives_accuracies_and_optima(tmp_path, data_root):
     folder = write_search(tmp_path / 'run', epochs=2)
