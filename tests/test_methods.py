@@ -20,7 +20,7 @@ from rdarts.models import find_alpha_owner
 
 SEARCH = configs_folder() / 'search'
 METHODS = methods(SEARCH)
-OF_CELLS = ('darts_plus', 'fp_darts', 'pc_darts', 'pc_darts_aer')  # what is about a cell
+OF_CELLS = ('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer')  # of a cell
 OPTIONS = {
     'model.backbone.channels': 8,
     'model.head.in_channels': 32,

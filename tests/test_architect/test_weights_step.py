@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import OptimWrapper
 from test_architect.tiny_search import (
     ADAM,
     architect_of,
@@ -13,6 +13,7 @@ from test_architect.tiny_search import (
     make_loader,
     make_model,
     make_runner,
+    scaled_wrapper,
 )
 
 from rdarts.architect.architects.first_order import FirstOrder
@@ -88,40 +89,11 @@ def test_where_gradients_are_accumulated_it_is_told_of_steps_alone():
     assert [told[0] for told in architect.told] == 2 * ['before', 'before', 'clip', 'after']
 
 
-class FixedScaler:
-    """A scaler of float16 as the CPU has none: a scale of 2 ** 10."""
-
-    SCALE = 1024.0
-
-    def scale(self, tensor):
-        return tensor * self.SCALE
-
-    def unscale_(self, optimizer):
-        for group in optimizer.param_groups:
-            for p in group['params']:
-                if p.grad is not None:
-                    p.grad.div_(self.SCALE)
-
-    def step(self, optimizer):
-        optimizer.step()
-
-    def update(self, *args):
-        pass
-
-
 def test_gradients_are_without_the_loss_scale():
-    def scaled(optimizer):
-        wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # which insists on a GPU
-        OptimWrapper.__init__(wrapper, optimizer, clip_grad=dict(max_norm=1e9))
-        wrapper.loss_scaler, wrapper._scale_update_param = FixedScaler(), None
-        wrapper.cast_dtype = None
-        wrapper.optim_context = OptimWrapper(optimizer).optim_context
-        return wrapper
-
     class NoScalerOfAlpha(Noting):
         single_level = True  # so that no GradScaler is made
 
-    plain, other = make(Noting), make(NoScalerOfAlpha, scaled)
+    plain, other = make(Noting), make(NoScalerOfAlpha, scaled_wrapper)
     for architect in (plain, other):
         architect.train_step(architect.model, TRAIN)
     assert other.told[1][2] == pytest.approx(plain.told[1][2], rel=1e-12)

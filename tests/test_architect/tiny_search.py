@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -212,3 +213,34 @@ def unrolled_reference(
             d = d + group['momentum'] * new if group['nesterov'] else new
         moved[name] = w.detach() - group['lr'] * d
     return list(torch.autograd.grad(loss(moved, val), list(alpha.values())))
+
+
+class FixedScaler:
+    """A scaler of float16 as the CPU has none: a scale of 2 ** 10."""
+
+    SCALE = 1024.0
+
+    def scale(self, tensor):
+        return tensor * self.SCALE
+
+    def unscale_(self, optimizer):
+        for group in optimizer.param_groups:
+            for p in group['params']:
+                if p.grad is not None:
+                    p.grad.div_(self.SCALE)
+
+    def step(self, optimizer):
+        optimizer.step()
+
+    def update(self, *args):
+        pass
+
+
+def scaled_wrapper(optimizer: torch.optim.Optimizer) -> AmpOptimWrapper:
+    """A wrapper of float16 that computes in the precision of the model, with a loss scale."""
+    wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # which insists on a GPU
+    OptimWrapper.__init__(wrapper, optimizer, clip_grad=dict(max_norm=1e9))
+    wrapper.loss_scaler, wrapper._scale_update_param = FixedScaler(), None
+    wrapper.cast_dtype = None
+    wrapper.optim_context = OptimWrapper(optimizer).optim_context
+    return wrapper
