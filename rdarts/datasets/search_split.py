@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from annotated_types import Gt, Le
 
 from rdarts.configuration.declarations import Among, Component, Count, Inside
 from rdarts.datasets.seeded import SeededDataset, dataset_labels
-from rdarts.datasets.splits import MODES, split_indices
+from rdarts.datasets.splits import MODES, sample_indices, split_indices
 from rdarts.errors import UserError, nearest
 from rdarts.registry import DATASETS
+from rdarts.utils.wording import plural
 
 PARTS = ('weights', 'alpha')
 BOTH = 'both'
@@ -24,7 +25,8 @@ class SearchSplit(SeededDataset):
     """One of the two disjoint parts that a search divides the training images into.
 
     Both parts are a function of the wrapped set's labels and of ``subset``, ``fraction``, ``mode``
-    and ``seed``; together they are the whole set, or the subset of it.
+    and ``seed``; together they are the whole set, or the subset of it. A subset has the same share
+    of every class, and so has each part where the mode is ``stratified``.
 
     Args:
         dataset (dict | Dataset): The training images, or their config. Test images are refused.
@@ -34,16 +36,17 @@ class SearchSplit(SeededDataset):
         mode (str): ``stratified``, ``random`` or ``sequential``, see
             :func:`rdarts.datasets.splits.split_indices`. Defaults to ``stratified``.
         seed (int): Of the split, independent of the run's seed. Defaults to 0.
-        subset (float): Share of the images that is divided at all, the same of every class:
-            ``subset=0.125, fraction=0.8`` are 10 % for the weights and 2.5 % for alpha. Defaults
-            to 1.
+        subset (float): Share of the images that is divided at all, see
+            :func:`rdarts.datasets.splits.sample_indices`: ``subset=0.125, fraction=0.8`` are 10 %
+            of every class for the weights and 2.5 % for alpha. Defaults to 1.
 
     Attributes:
         indices (np.ndarray): int64, ascending: the wrapped set's indices of this part.
 
     Raises:
         UserError: Part or mode is not known, the fraction is outside (0, 1) or the subset outside
-            (0, 1], or the wrapped set is a test set.
+            (0, 1], a subset leaves a class without an image in a part, or the wrapped set is a test
+            set.
     """
 
     def __init__(
@@ -65,16 +68,30 @@ class SearchSplit(SeededDataset):
         if not number or not 0 < subset <= 1:
             raise UserError(f'subset of a search split must be in (0, 1], but is {subset!r}')
         self.subset = subset
-        whole = subset == 1
-        stratified = mode == 'stratified' or not whole
-        labels = dataset_labels(self.dataset) if stratified else None
-        kept = np.arange(len(self.dataset))
-        if not whole:
-            kept, _ = split_indices(len(kept), subset, 'stratified', seed, labels)
-        labels = labels[kept] if mode == 'stratified' else None
-        parts = split_indices(len(kept), fraction, mode, seed, labels)
-        self._parts = {name: kept[part] for name, part in zip(PARTS, parts, strict=True)}
-        self.indices = np.sort(kept) if part == BOTH else self._parts[part]
+        by_class = mode == 'stratified'
+        labels = dataset_labels(self.dataset) if by_class or subset < 1 else None
+        if subset == 1:
+            parts = split_indices(len(self.dataset), fraction, mode, seed, labels)
+        else:
+            parts = sample_indices(labels, subset, fraction, seed)
+            if by_class:
+                self._check_classes(labels, parts)
+            else:
+                kept = np.sort(np.concatenate(parts))
+                parts = tuple(kept[part] for part in split_indices(len(kept), fraction, mode, seed))
+        self._parts = dict(zip(PARTS, parts, strict=True))
+        self.indices = np.sort(np.concatenate(parts)) if part == BOTH else self._parts[part]
+
+    def _check_classes(self, labels: np.ndarray, parts: Sequence[np.ndarray]) -> None:
+        for name, indices in zip(PARTS, parts, strict=True):
+            without = np.setdiff1d(labels, labels[indices])
+            if len(without):
+                number = plural(int((labels == without[0]).sum()), 'image')
+                raise UserError(
+                    f'subset {self.subset} and fraction {self.fraction} of a search split leave '
+                    f'{name} no image of {plural(len(without), "class")}, such as class '
+                    f'{without[0]} of {number}: take more images or larger shares'
+                )
 
     def source_index(self, index: int) -> int:
         """The wrapped set's index of a sample of this part."""

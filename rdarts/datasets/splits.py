@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,9 +39,7 @@ def split_indices(
         UserError: The fraction is outside (0, 1) or leaves a part empty, the mode is not
             known, or the labels are missing.
     """
-    is_number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
-    if not is_number or not 0 < fraction < 1:
-        raise UserError(f'a split fraction lies inside (0, 1), but got {fraction!r}')
+    _check_fraction(fraction)
     if mode not in MODES:
         raise UserError(f"unknown split mode '{mode}': {nearest(str(mode), MODES)}")
     size = round(fraction * length)
@@ -57,18 +56,62 @@ def split_indices(
     else:
         if labels is None or len(labels) != length:
             raise UserError('a stratified split needs the label of every image')
-        for members, share in _shares(np.asarray(labels), fraction, size):
-            order = hash_permutation(len(members), 'split', seed, int(labels[members[0]]))
-            first[members[order[:share]]] = True
+        classes = _classes(np.asarray(labels), seed)
+        for members, share in zip(classes, _shares(classes, fraction), strict=True):
+            first[members[:share]] = True
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
-def _shares(labels: np.ndarray, fraction: float, size: int) -> list[tuple[np.ndarray, int]]:
-    """Each class's members and how many go to the first part, by largest remainder."""
+def sample_indices(
+    labels: np.ndarray, subset: float, fraction: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint samples of a labelled set, each with the same share of every class.
+
+    Args:
+        labels (np.ndarray): int [length].
+        subset (float): Share of every class that both have together, inside (0, 1).
+        fraction (float): Share of the first among these, inside (0, 1).
+        seed (int): What the samples depend on. Defaults to 0.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Both, int64, ascending: round(subset * fraction * length)
+        and round(subset * (1 - fraction) * length) indices, by largest remainder over the classes;
+        a class of very few images may have none in one of them.
+
+    Raises:
+        UserError: The fraction is outside (0, 1).
+    """
+    _check_fraction(fraction)
+    classes = _classes(np.asarray(labels), seed)
+    firsts = _shares(classes, subset * fraction)
+    seconds = _shares(classes, subset * (1 - fraction))
+    parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for members, first, second in zip(classes, firsts, seconds, strict=True):
+        parts[0].append(members[:first])
+        parts[1].append(members[first : first + second])  # fewer where both were rounded up
+    return np.sort(np.concatenate(parts[0])), np.sort(np.concatenate(parts[1]))
+
+
+def _check_fraction(fraction: float) -> None:
+    is_number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+    if not is_number or not 0 < fraction < 1:
+        raise UserError(f'a split fraction lies inside (0, 1), but got {fraction!r}')
+
+
+def _classes(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+    """The members of each class, in the order in which they are drawn."""
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return [
+        members[hash_permutation(len(members), 'split', seed, int(labels[members[0]]))]
+        for members in classes
+    ]
+
+
+def _shares(classes: Sequence[np.ndarray], fraction: float) -> list[int]:
+    """How many of each class a part gets, by largest remainder."""
     exact = [fraction * len(members) for members in classes]
     shares = [math.floor(share) for share in exact]
     by_remainder = sorted(range(len(classes)), key=lambda i: (shares[i] - exact[i], i))
-    for i in by_remainder[: size - sum(shares)]:
+    for i in by_remainder[: round(fraction * sum(map(len, classes))) - sum(shares)]:
         shares[i] += 1
-    return list(zip(classes, shares, strict=True))
+    return shares

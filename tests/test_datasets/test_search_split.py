@@ -8,7 +8,7 @@ from helpers import write_cifar
 from mmengine.dataset import ConcatDataset
 
 from rdarts.datasets import CIFAR10, Digits, SearchSplit, check_parts, cifar
-from rdarts.datasets.splits import split_indices
+from rdarts.datasets.splits import sample_indices, split_indices
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
 
@@ -52,13 +52,13 @@ def test_a_subset_is_drawn_class_by_class():
     labels = dataset.get_gt_labels()
     for part, share in ((weights, 0.1), (alpha, 0.025)):
         counts = np.bincount(labels[part.indices], minlength=10)
-        assert (np.abs(counts - share * np.bincount(labels, minlength=10)) <= 1.5).all()
+        assert (np.abs(counts - share * np.bincount(labels, minlength=10)) < 1).all()
         np.testing.assert_array_equal(part.get_gt_labels(), labels[part.indices])
     check_parts(weights, alpha)
     record = weights.split_record()
     assert (record['subset'], record['sizes']) == (0.125, dict(weights=80, alpha=20))
     for mode in ('random', 'sequential'):
-        parts = both(dataset, subset=0.125, mode=mode)
+        parts = both(dataset, subset=0.125, fraction=0.8, mode=mode)
         joined = np.concatenate([part.indices for part in parts])
         np.testing.assert_array_equal(
             np.sort(joined), np.sort(np.concatenate([weights.indices, alpha.indices]))
@@ -66,6 +66,47 @@ def test_a_subset_is_drawn_class_by_class():
     _, other = both(dataset, subset=0.25, fraction=0.8)
     with pytest.raises(UserError, match='subset, sizes, indices'):
         check_parts(weights, other)
+
+
+def test_samples_of_classes_of_any_size():
+    sizes = [1300, 732, 1001, 1300, 47]
+    labels = np.random.RandomState(0).permutation(np.repeat([0, 1, 2, 5, 9], sizes))
+    first, second = sample_indices(labels, 0.125, 0.8)
+    assert (len(first), len(second)) == (438, 109)  # of 4,380
+    assert not set(first) & set(second)
+    counts = [
+        [(labels[part] == label).sum() for label in (0, 1, 2, 5, 9)] for part in (first, second)
+    ]
+    assert counts == [[130, 73, 100, 130, 5], [33, 18, 25, 32, 1]]
+    again = sample_indices(labels, 0.125, 0.8)
+    others = sample_indices(labels, 0.125, 0.8, seed=1)
+    for part, same, other in zip((first, second), again, others, strict=True):
+        np.testing.assert_array_equal(part, same)
+        assert (np.diff(part) > 0).all()
+        assert len(set(part) & set(other)) < len(part) / 3
+    # both parts of the last class are rounded up, to three of two images
+    first, second = sample_indices(np.repeat([0, 1], [40, 2]), 0.99, 0.7)
+    assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize(
+    ('limit', 'fraction', 'message'),
+    [
+        (40, 0.8, 'weights no image of 6 classes, such as class 2 of 2 images'),
+        (100, 0.8, 'alpha no image of 8 classes, such as class 0 of 11 images'),
+        (100, 0.1, 'weights no image of 9 classes, such as class 0 of 11 images'),
+    ],
+)
+def test_a_subset_that_leaves_a_class_without_an_image(limit, fraction, message):
+    dataset = Digits(limit=limit)
+    with pytest.raises(UserError) as error:
+        SearchSplit(dataset, part='alpha', subset=0.125, fraction=fraction)
+    assert str(error.value) == (
+        f'subset 0.125 and fraction {fraction} of a search split leave {message}: take more images '
+        'or larger shares'
+    )
+    # other modes promise nothing of parts
+    assert len(SearchSplit(dataset, part='alpha', subset=0.125, mode='random', fraction=0.8))
 
 
 @pytest.mark.parametrize('subset', [0, -0.1, 1.1, True, '0.5', None])
