@@ -33,7 +33,8 @@ class DARTSSupernet(BaseSupernet):
             Defaults to 16.
         num_cells (int): Number of cells. Defaults to 8.
         stem (str): ``'cifar'`` (one convolution) or ``'imagenet'`` (three of stride 2, for
-            224-pixel input). Defaults to ``'cifar'``.
+            224-pixel input; as PC-DARTS searches on ImageNet). Both give 3 C channels. Defaults
+            to ``'cifar'``.
         affine (bool): Of the search cells' batch norms. Defaults to False.
         track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
         **kwargs: See :class:`BaseSupernet`.
@@ -71,18 +72,16 @@ class DARTSSupernet(BaseSupernet):
         self.channels = channels
         self.stem_type = stem
         make = PlainLayers(affine=affine, track_running_stats=track_running_stats)
+        width = STEM_MULTIPLIER * channels
         if stem == 'cifar':
-            width = STEM_MULTIPLIER * channels
             self.stem = cifar_stem(in_channels, width)
-            widths = [width, width]
-            reduced = False
         elif stem == 'imagenet':
-            self.stem0 = imagenet_stem(in_channels, channels)
-            self.stem1 = second_imagenet_stem(channels)
-            widths = [channels, channels]
-            reduced = True
+            self.stem0 = imagenet_stem(in_channels, width)
+            self.stem1 = second_imagenet_stem(width)
         else:
             raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
+        widths = [width, width]
+        reduced = stem == 'imagenet'
         reductions = {num_cells // 3, 2 * num_cells // 3}
         self.cells = nn.ModuleList()
         self.preprocess0 = nn.ModuleList()
