@@ -73,6 +73,8 @@ LOOPS = _child('LOOPS', 'rdarts.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'rdarts.engine')
 # Optimizer constructors: the weights without alpha
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'rdarts.engine')
+# Schedules of learning rates that mmengine lacks
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'rdarts.engine')
 # Data sets and the search split
 DATASETS = _child('DATASETS', folders=('rdarts.datasets',))
 # Samplers whose order is a function of (seed, loader, epoch)

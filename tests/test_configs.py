@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BER = dict(type='rdarts.BatchEntropyDecay', lambda_=0)
 SEARCH = ROOT / 'configs' / 'search'
 BASE = ROOT / 'configs' / '_base_'
+ON_IMAGENET = [f'{m}_darts_imagenet' for m in ('darts', 'darts_2nd', 'rdarts')]
 LAYERWISE = [f'{m}_mobilenet_like_{d}' for m in ('darts', 'rdarts') for d in ('c10', 'imagenet')]
 DARTS_SPACES = ('darts', 's1', 's2', 's3', 's4')
 CLASSES = dict(c10=10, c100=100, in16=120, digits=10)
@@ -88,11 +89,12 @@ def plain(name: str) -> dict:
 def test_there_are_the_configs_that_the_docs_list():
     text = (ROOT / 'docs' / 'en' / 'configs.md').read_text(encoding='utf-8')
     pattern = r'`(r?darts_\w+_(?:c10|c100|in16|digits|imagenet)(?:_\w+)?)`'
-    assert set(re.findall(pattern, text)) == {*NAMES, *LAYERWISE}
+    names = {*NAMES, *ON_IMAGENET, *LAYERWISE}
+    assert set(re.findall(pattern, text)) == names
     written = {path.stem for path in SEARCH.glob('*.py')}
-    assert written <= {*NAMES, *LAYERWISE}
+    assert written <= names
     assert len(written) < 120
-    assert all(is_config(SEARCH / f'{name}.py') for name in (*NAMES, *LAYERWISE))
+    assert all(is_config(SEARCH / f'{name}.py') for name in names)
 
 
 @pytest.mark.parametrize('name', sorted(path.stem for path in SEARCH.glob('*.py')))
@@ -239,7 +241,8 @@ def test_r_darts_differs_from_darts_by_its_architect_and_epochs_alone(name):
         keys += ['schedule_epochs', 'param_scheduler.T_max', 'param_scheduler.end']
     assert plain(base) != plain(name)
     assert without(plain(base), *keys) == without(plain(name), *keys)
-    assert set(load(name).default_hooks.architect) == {'type', 'lambda_', 'regularizers'}
+    architect = load(name).default_hooks.architect
+    assert set(architect) == {'type', 'start_epoch', 'lambda_', 'regularizers'}
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('darts_2nd')])
@@ -341,7 +344,7 @@ def runner_of(cfg, work_dir: Path):
 def test_lambda_is_set_on_the_command_line(data, tmp_path):
     cfg = load('rdarts_darts_c10', {'default_hooks.architect.lambda_': 0.75})
     assert cfg.default_hooks.architect == dict(
-        type='rdarts.BERArchitectHook', lambda_=0.75, regularizers=dict(ber=BER)
+        type='rdarts.BERArchitectHook', start_epoch=0, lambda_=0.75, regularizers=dict(ber=BER)
     )
     runner = runner_of(shrink(cfg), tmp_path)
     architect = next(hook for hook in runner.hooks if type(hook).__name__ == 'BERArchitectHook')

@@ -6,6 +6,7 @@ default_hooks = dict(
     # takes `arch_dataloader` and `arch_optimizer` of the config, unless it is given its own
     architect=dict(
         type='rdarts.ArchitectHook',
+        start_epoch=0,
         # `default_hooks.architect.lambda_` is its factor
         regularizers=dict(ber=dict(type='rdarts.BatchEntropyDecay', lambda_=0)),
     ),

@@ -21,6 +21,7 @@ OF_SCHEDULERS = (
     'T_0',
     'step_size',
     'total_steps',
+    'warmup',
     'milestones',
     'periods',
 )

@@ -1,7 +1,7 @@
 """DARTS- (Chu et al. 2021): an auxiliary skip connection on every edge, which fades to 0.
 
 Its factor falls linearly over the search; first order, the other settings are those of the config
-below, as published in the DARTS space. Its code has no NAS-Bench-201.
+below, as published in the DARTS space on CIFAR. Its code has neither NAS-Bench-201 nor ImageNet.
 """
 
 model = dict(

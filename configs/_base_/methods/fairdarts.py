@@ -1,9 +1,10 @@
 """FairDARTS (Chu et al. 2020): sigmoids in place of the softmax, and a loss that makes them 0 or 1.
 
 Alpha starts at 0 and moves with the learning rate 3e-3 and betas .9 and .999, the weights with .005
--> .001; batches of 128; what reaches .85 is kept, two edges a node at most. In NAS-Bench-201, where
-its authors have no code, each edge keeps its best operation. The published space has no `none`,
-which takes no part in what is found here either.
+-> .001; batches of 128; what reaches .85 is kept, two edges a node at most. In the DARTS space on
+ImageNet, which its authors do not search, batches and the weights' learning rate are those of the
+config below. In NAS-Bench-201, where they have no code, each edge keeps its best operation. The
+published space has no `none`, which takes no part in what is found here either.
 """
 
 train_dataloader = dict(batch_size=128)
@@ -17,6 +18,11 @@ default_hooks = dict(
 )
 
 by = dict(
+    darts_imagenet=dict(
+        train_dataloader=dict(batch_size={{_base_.train_dataloader.batch_size}}),  # noqa: F821
+        arch_dataloader=dict(batch_size={{_base_.arch_dataloader.batch_size}}),  # noqa: F821
+        optim_wrapper=dict(optimizer=dict(lr={{_base_.optim_wrapper.optimizer.lr}})),  # noqa: F821
+    ),
     nb201=dict(default_hooks=dict(genotype=dict(discretizer='rdarts.Argmax'))),
     mobilenet_like=dict(default_hooks=dict(genotype=dict(discretizer='rdarts.Argmax'))),
 )

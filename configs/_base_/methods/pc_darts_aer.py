@@ -14,7 +14,10 @@ default_hooks = dict(
                 type='rdarts.AdaptiveEntropy',
                 leave_out=['none'],
                 lambda_=dict(
-                    points=[(15, -0.2), ({{_base_.train_cfg.max_epochs}}, 0.2)],  # noqa: F821
+                    points=[
+                        ({{_base_.default_hooks.architect.start_epoch}}, -0.2),  # noqa: F821
+                        ({{_base_.train_cfg.max_epochs}}, 0.2),  # noqa: F821
+                    ],
                     interpolation='cosine',
                 ),
             )
@@ -22,14 +25,4 @@ default_hooks = dict(
     )
 )
 
-by = dict(
-    nb201=dict(
-        default_hooks=dict(
-            architect=dict(
-                regularizers=dict(
-                    aer=dict(leave_out=[], lambda_=dict(points=[(0, -0.2), (100, 0.2)]))
-                )
-            )
-        )
-    )
-)
+by = dict(nb201=dict(default_hooks=dict(architect=dict(regularizers=dict(aer=dict(leave_out=[]))))))
