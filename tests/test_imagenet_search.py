@@ -52,6 +52,7 @@ def test_pc_darts_searches_as_published():
     assert (cfg.model.head.num_classes, cfg.model.head.loss.type) == (1000, 'CrossEntropyLoss')
     assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=3e-4)
     assert cfg.optim_wrapper.clip_grad == dict(max_norm=5.0)
+    assert architect.arch_clip_grad == 5.0
     assert cfg.arch_optimizer == dict(type='Adam', lr=6e-3, betas=(0.5, 0.999), weight_decay=1e-3)
     assert (architect.start_epoch, cfg.train_cfg.max_epochs, cfg.schedule_epochs) == (35, 50, 50)
     assert architect.get('step_order', 'alpha_first') == 'alpha_first'
@@ -89,7 +90,6 @@ def test_every_method_has_a_config(method):
     cfg = load(method, dict(epochs=20))
     assert cfg.model.backbone.stem == 'imagenet'
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler.end == 20
-    assert cfg.param_scheduler.warmup == 2
 
 
 def test_epochs_scales_all_of_it():

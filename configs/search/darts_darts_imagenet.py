@@ -1,7 +1,6 @@
 """DARTS, first order, in its own space on a subset of ImageNet-1k, with the settings of PC-DARTS.
 
-DARTS's authors search CIFAR-10 alone. Batch 1024 is that of all GPUs together: with
-`dist_train.sh CONFIG 8` set `train_dataloader.batch_size=128 arch_dataloader.batch_size=128`.
+Batches of 1024 are those of all GPUs together: with `dist_train.sh CONFIG 8` set both sizes to 128.
 """
 
 _base_ = [
@@ -12,6 +11,10 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(stem='imagenet'))
-train_dataloader = dict(batch_size=1024)
-arch_dataloader = dict(batch_size=1024)
-default_hooks = dict(architect=dict(start_epoch={{_base_.warmup_epochs}}))
+train_dataloader = arch_dataloader = dict(batch_size=1024)
+default_hooks = dict(
+    architect=dict(
+        start_epoch={{_base_.warmup_epochs}},
+        arch_clip_grad={{_base_.optim_wrapper.clip_grad.max_norm}},
+    )
+)
