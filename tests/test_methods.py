@@ -21,6 +21,7 @@ from rdarts.models import find_alpha_owner
 SEARCH = configs_folder() / 'search'
 METHODS = methods(SEARCH)
 OF_CELLS = ('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer')  # of a cell
+WITHOUT_BER = ('nasi', 'nasi_ada')  # no loss that it could be added to
 OPTIONS = {
     'model.backbone.channels': 8,
     'model.head.in_channels': 32,
@@ -114,6 +115,10 @@ def test_ber_goes_with_it(method, tmp_path):
         'default_hooks.architect.lambda_': 0.5,
         'default_hooks.architect.every': 1,
     }
+    if method in WITHOUT_BER:
+        with pytest.raises(UserError, match=r"'ber' could be added to: .*\.lambda_=0$"):
+            digits_runner(tmp_path, options, config=f'{method}_nb201_digits')
+        return
     runner = digits_runner(tmp_path, options, config=f'{method}_nb201_digits')
     runner.train()
     row, *_ = [row for row in rows(tmp_path) if row['kind'] == 'iter']

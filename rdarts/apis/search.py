@@ -101,7 +101,8 @@ def search(
     name = f'given_{uuid.uuid4().hex[:8]}'
     cfg = _config(space, method, name, data, kwargs)
     cfg.train_cfg.max_epochs = epochs
-    cfg.param_scheduler.update(T_max=epochs, end=epochs)
+    if cfg.param_scheduler:
+        cfg.param_scheduler.update(T_max=epochs, end=epochs)
     for loader in _training_loaders(cfg):
         loader.batch_size = batch_size
     cfg.randomness = dict(seed=seed, deterministic=False)
@@ -208,11 +209,13 @@ def _config(
     )
     source = dict(type='rdarts.Given', name=name)
     collate = dict(type='default_collate')
-    for loader in (*_training_loaders(cfg), cfg.val_dataloader):
+    validated = cfg.val_dataloader is not None
+    for loader in (*_training_loaders(cfg), *([cfg.val_dataloader] if validated else [])):
         loader.dataset.dataset = source
         loader.update(collate_fn=collate, num_workers=0, persistent_workers=False)
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
-    cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
+    if validated:
+        cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
     cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
     return cfg
 

@@ -53,9 +53,12 @@ class Architect(Scheduled):
         single_level (bool): Whether alpha's gradient comes from the weights' step, by
             :class:`~rdarts.architect.architects.single_level.SingleLevel`: no batch of its own is
             needed. Defaults to False.
+        takes_regularizers (bool): Whether there is a loss that regularisers can be added to.
+            Defaults to True.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
             down to that. Defaults to none.
         epoch (int): The running one, from 0.
+        numbers (dict[str, Tensor]): Of the last step of alpha, for the log. By default none.
         moving (bool): Whether alpha moves in the running iteration.
         regularizers (dict[str, Regularizer]): What is added to L_val, by name.
         model (Module): The model, without a wrapper.
@@ -70,10 +73,12 @@ class Architect(Scheduled):
     """
 
     single_level = False
+    takes_regularizers = True
 
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}
         self.clip: float | None = None
+        self.numbers: dict[str, Tensor] = {}
         self.steps, self.epoch, self.moving = 0, 0, True
         self.last_batch: Any = None
         self.row: dict[str, Tensor] = {}

@@ -1,4 +1,7 @@
-"""The architect in mmengine's runner: options, schedule, checkpoint entry and log."""
+"""The architect in mmengine's runner: options, schedule, checkpoint entry and log.
+
+Longer than 400 lines: one hook, which adapts all of an architect to a run.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +71,7 @@ class ArchitectHook(Hook):
         start_epoch (int): Number of epochs before alpha starts to move. Defaults to 0.
         every (int): Alpha moves in each so-many-th iteration of an epoch: k is its k-th, 2k-th, ...
             Defaults to 1.
+        max_steps (int, optional): After how many steps alpha rests for good. Defaults to none.
         arch_clip_grad (float, optional): The largest norm of alpha's gradient, all groups together;
             a longer one is scaled down. Defaults to none.
 
@@ -110,6 +114,7 @@ class ArchitectHook(Hook):
         step_order: Annotated[str, Among(STEP_ORDERS)] = 'alpha_first',
         start_epoch: Count = 0,
         every: Positive = 1,
+        max_steps: Positive | None = None,
         arch_clip_grad: AboveZero | None = None,
     ) -> None:
         if order not in (1, 2):
@@ -153,11 +158,25 @@ class ArchitectHook(Hook):
         }
         if not isinstance(every, int) or every < 1:
             raise UserError(f'every must be a number of iterations, 1 or more, but is {every!r}')
+        if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
+            raise UserError(f'max_steps must be a number of steps, 1 or more, but is {max_steps!r}')
         if arch_clip_grad is not None and not arch_clip_grad > 0:
             raise UserError(f'arch_clip_grad must be more than 0, but is {arch_clip_grad!r}')
         self.architect.clip = arch_clip_grad
+        self.max_steps = max_steps
+        if not self.architect.takes_regularizers:
+            self._refuse_regularizers()
         self.step_order, self.start_epoch, self.every = step_order, start_epoch, every
         self._state: Mapping[str, Any] | None = None
+
+    def _refuse_regularizers(self) -> None:
+        for name, regularizer in self.architect.regularizers.items():
+            if not regularizer.lambda_.is_zero:
+                key = 'lambda_' if name == BER else f'regularizers.{name}.lambda_'
+                raise UserError(
+                    f'{type(self.architect).__name__} has no loss on validation images that '
+                    f"'{name}' could be added to: set default_hooks.architect.{key}=0"
+                )
 
     # Set up, saved and loaded
 
@@ -261,6 +280,8 @@ class ArchitectHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         due = runner.epoch >= self.start_epoch and (batch_idx + 1) % self.every == 0
+        if self.max_steps is not None and self.architect.steps >= self.max_steps:
+            due = False
         self.architect.moving = due
         if due and self.step_order == 'alpha_first' and not self.architect.single_level:
             self.step(runner, data_batch)
@@ -331,6 +352,8 @@ class ArchitectHook(Hook):
             )
         if penalties:
             row['regularizers'] = penalties
+        if self.architect.numbers:
+            row['architect'] = dict(self.architect.numbers)
         Facts.of(runner).iteration.update(row)
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:
