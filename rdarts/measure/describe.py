@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import rdarts
-from rdarts.measure.settings import StepSettings, supernet_of
+from rdarts.measure.settings import METHOD, StepSettings, supernet_of
 from rdarts.utils.wording import plural
 
 
@@ -57,8 +57,9 @@ def heading(settings: StepSettings) -> str:
     depth = supernet_of(settings.config()).describe_depth(settings.depth)
     depth += ', each computed anew' if settings.checkpoint else ''
     size = settings.image_size
+    named = '' if settings.method in (METHOD, None) else f'{settings.method}, '
     return (
-        f'{settings.space}, C {settings.width}, {depth}, batch {settings.batch_size}, '
+        f'{named}{settings.space}, C {settings.width}, {depth}, batch {settings.batch_size}, '
         f'{size} x {size} pixels, order {settings.order}, '
         f'{plural(settings.threads, "thread")}'
     )

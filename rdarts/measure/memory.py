@@ -21,7 +21,7 @@ def measure(settings: StepSettings, execution: str) -> dict[str, Any]:
     """Take the steps in this process.
 
     Returns:
-        dict: ``idle_mb``, ``mb`` (the peak above it) and ``method``.
+        dict: ``idle_mb``, ``mb`` (the peak above it) and ``read_by``, how it was found.
     """
     amp = execution.endswith('_amp')
     search = Search(settings, execution.removesuffix('_amp'), amp)
@@ -30,7 +30,7 @@ def measure(settings: StepSettings, execution: str) -> dict[str, Any]:
     with Peak() as peak:
         for _ in range(settings.warmup + settings.steps):
             search.step()
-    return dict(idle_mb=idle, mb=peak.mb - idle, method=peak.method)
+    return dict(idle_mb=idle, mb=peak.mb - idle, read_by=peak.method)
 
 
 def measure_apart(settings: StepSettings, execution: str, command: Sequence[str]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def summarise(settings: StepSettings, found: dict[str, dict[str, Any]]) -> dict[
     return dict(
         result,
         ratio=divide(result['fused_mb'], result['plain_mb']),
-        methods=sorted({values['method'] for values in found.values()}),
+        read_by=sorted({values['read_by'] for values in found.values()}),
         **describe(settings),
     )
 
@@ -103,4 +103,4 @@ def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
             continue
         ratio = f'{peak / plain:.2f}' if plain else '-'
         print(f'{name:<24}{peak:>20.1f}{result[f"{name}_idle_mb"]:>10.1f}{ratio:>9}')
-    print(f'\nMB of 2^20 bytes; the peak of resident memory by {" and ".join(result["methods"])}')
+    print(f'\nMB of 2^20 bytes; the peak of resident memory by {" and ".join(result["read_by"])}')

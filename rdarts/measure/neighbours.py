@@ -64,7 +64,7 @@ def take_steps(settings: StepSettings) -> dict[str, Any]:
     sys.stdin.readline()
     seconds: list[float] = []
     while len(seconds) < settings.steps or not select.select([sys.stdin], [], [], 0)[0]:
-        seconds.append(search.step()[0])
+        seconds.append(search.step().whole)
     return dict(step_seconds=seconds, **describe(settings))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -16,8 +17,34 @@ from rdarts.architect.alpha_step import Penalty
 from rdarts.architect.architect import Architect
 from rdarts.configuration.load import set_amp
 from rdarts.errors import RunFailed
-from rdarts.measure.settings import StepSettings, supernet_of
+from rdarts.measure.settings import StepSettings, order_of, supernet_of
 from rdarts.registry import HOOKS
+
+
+def now() -> float:
+    """Seconds; a GPU is waited for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def clock_of(settings: StepSettings) -> Callable[[], float]:
+    """What gives the seconds of a measurement."""
+    return time.process_time if settings.processor_time else now
+
+
+class StepSeconds(NamedTuple):
+    """What a step took.
+
+    Args:
+        whole (float): Seconds of all of it.
+        weights (float): Of the step of the weights, which is its second part.
+        regularizers (float): Of the regularisers of alpha, in its first part.
+    """
+
+    whole: float
+    weights: float
+    regularizers: float
 
 
 def to_channels_last(model: nn.Module) -> None:
@@ -60,6 +87,7 @@ class Search:
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
 
     Attributes:
+        clock (Callable): Gives the seconds by which steps are timed.
         batches (dict): ``train`` and ``val``, as data loaders give them: images from 0 to 255.
     """
 
@@ -72,6 +100,7 @@ class Search:
     ) -> None:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
+        self.clock = clock_of(settings)
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         cfg = settings.config()
         backbone, head = cfg.model.backbone, cfg.model.head
@@ -111,9 +140,10 @@ class Search:
     def _start(self, cfg: Config, order: int) -> None:
         """All that a run does before its first iteration."""
         val = DataLoader(Batches(self.batches, 'val'), batch_size=None, collate_fn=_as_it_is)
-        self.architect: Architect = HOOKS.build(
-            dict(cfg.default_hooks.architect, order=order)
-        ).architect
+        hook = cfg.default_hooks.architect
+        if order != order_of(cfg):  # which a hook of another architect does not take
+            hook.order = order
+        self.architect: Architect = HOOKS.build(hook).architect
         self.architect.prepare(
             self.model,
             self.optim_wrapper,
@@ -121,42 +151,39 @@ class Search:
             lambda alphas: OPTIMIZERS.build(dict(cfg.arch_optimizer, params=alphas)),
         )
         self.optim_wrapper.initialize_count_status(self.model, 0, len(val))
+        epochs = cfg.train_cfg.max_epochs
+        # a third of the search has passed, so that what a method fades in or out is there
+        self.architect.set_progress(epochs // 3, cfg.get('schedule_epochs') or epochs)
         self._penalty_seconds = 0.0
         penalty_gradients = self.architect.penalty_gradients
 
         def timed() -> dict[str, Penalty]:
-            start = now()
+            start = self.clock()
             found = penalty_gradients()
-            self._penalty_seconds += now() - start
+            self._penalty_seconds += self.clock() - start
             return found
 
         self.architect.penalty_gradients = timed
 
-    def step(self) -> tuple[float, float]:
+    def step(self) -> StepSeconds:
         """A search's own iteration: a step of alpha, with its regularisers, and one of the weights.
 
-        Returns:
-            tuple[float, float]: Seconds of all of it, and of the regularisers alone.
+        Alpha moves in each, whatever the config's ``every`` is.
 
         Raises:
             RunFailed: A loss, or the gradient of alpha, is not finite.
         """
         self._penalty_seconds = 0.0
-        start = now()
+        start = self.clock()
         if not self.architect.single_level:
             self.architect.step(self.batches['train'])
+        middle = self.clock()
         losses = self.architect.train_step(self.model, self.batches['train'])
         if not torch.isfinite(losses['loss']):
             raise RunFailed(f'the training loss became {float(losses["loss"])}')
-        return now() - start, self._penalty_seconds
+        end = self.clock()
+        return StepSeconds(end - start, end - middle, self._penalty_seconds)
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def now() -> float:
-    """Seconds; a GPU is waited for."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rdarts.models.backbones import BaseSupernet
 
 EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
+METHOD = 'rdarts'  # whose steps are taken where nothing is said
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
 
 
@@ -35,6 +36,11 @@ def supernet_of(cfg: Config) -> type[BaseSupernet]:
     return found
 
 
+def order_of(cfg: Config) -> int:
+    """The order of a config's search: 1, or 2 (unrolled)."""
+    return cfg.default_hooks.architect.get('order', 1)
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """A search step: its space, sizes, and how often it is taken.
@@ -42,52 +48,71 @@ class StepSettings:
     Args:
         space (str): Its name in those of configs, or the path of a config that searches it.
             Defaults to ``'nb201'``.
+        method (str, optional): Its name in those of configs, for a space that is named so.
+            Defaults to r-DARTS there, and to what the config of a path says.
         batch_size (int): Images. Defaults to 64.
         width (int): Channels that the supernet's follow: see
             :meth:`~rdarts.models.backbones.BaseSupernet.resize`. Defaults to 16.
         depth (int, optional): Cells a stage, cells, or layers a stage. Defaults to the supernet's.
         image_size (int): Pixels a side. Defaults to 32.
-        order (int): 1, or 2 (unrolled). Defaults to 1.
+        order (int, optional): 1, or 2 (unrolled). Defaults to the method's.
         amp (bool): Whether bfloat16 is measured beside float32. Defaults to False.
         checkpoint (bool): Whether the backward pass computes each layer anew. Defaults to False.
         steps (int): Steps that count. Defaults to 20.
         warmup (int): Steps before them. Defaults to 3.
         threads (int, optional): Of PyTorch. Defaults to its own choice.
         seed (int): Of weights and images. Defaults to 0.
+        processor_time (bool): Whether seconds are those that the cores work for this process, all
+            of them together. Defaults to False: those that pass.
         executions (Sequence[str]): Some of ``EXECUTIONS``. Defaults to all.
     """
 
     space: str = 'nb201'
+    method: str | None = None
     batch_size: int = 64
     width: int = 16
     depth: int | None = None
     image_size: int = 32
-    order: int = 1
+    order: int | None = None
     amp: bool = False
     checkpoint: bool = False
     steps: int = 20
     warmup: int = 3
     threads: int | None = None
     seed: int = 0
+    processor_time: bool = False
     executions: Sequence[str] = EXECUTIONS
 
+    @property
+    def is_path(self) -> bool:
+        """Whether the space is the path of a config."""
+        return Path(self.space).suffix == '.py'
+
     def config(self) -> Config:
-        """The config whose steps are taken: r-DARTS's on CIFAR-10, or the one that was named.
+        """The config whose steps are taken: the method's on CIFAR-10, or the one that was named.
 
         Raises:
-            UserError: The space is not known, or it is no config of a search.
+            UserError: The space or method is not known, they do not fit, or it is no config of a
+                search.
         """
         # slow to load
+        from rdarts.configuration.composition import FIRST, methods
         from rdarts.configuration.folder import configs_folder
         from rdarts.configuration.load import load_config
 
-        folder, before, after = configs_folder() / 'search', 'darts_', '_c10'
-        known = [path.stem for path in folder.glob(f'{before}*{after}.py')]
-        known = [stem.removeprefix(before).removesuffix(after) for stem in known]
-        if self.space in known:
-            return load_config(folder / f'rdarts_{self.space}_c10.py')
-        if Path(self.space).suffix != '.py':
-            raise UserError(f"--space: unknown space '{self.space}': {nearest(self.space, known)}")
+        folder, before, after = configs_folder() / 'search', f'{FIRST}_', '_c10'
+        if self.method is not None and self.method not in methods(folder):
+            hint = nearest(self.method, methods(folder))
+            raise UserError(f"--method: unknown method '{self.method}': {hint}")
+        if not self.is_path:
+            known = [path.stem for path in folder.glob(f'{before}*{after}.py')]
+            known = [stem.removeprefix(before).removesuffix(after) for stem in known]
+            if self.space not in known:
+                hint = nearest(self.space, known)
+                raise UserError(f"--space: unknown space '{self.space}': {hint}")
+            return load_config(folder / f'{self.method or METHOD}_{self.space}{after}.py')
+        if self.method is not None:
+            raise UserError(f'--method is for a space by its name; {self.space} says its own')
         cfg = load_config(self.space)
         if not cfg.get('arch_optimizer'):
             raise UserError(f'--space: {self.space} is no config of a search: no arch_optimizer')
@@ -105,7 +130,9 @@ class StepSettings:
         supernet = supernet_of(cfg)
         depth = supernet.depth_of(cfg.model.backbone) if self.depth is None else self.depth
         threads = torch.get_num_threads() if self.threads is None else self.threads
-        found = replace(self, depth=depth, threads=threads)
+        order = order_of(cfg) if self.order is None else self.order
+        method = None if self.is_path else self.method or METHOD
+        found = replace(self, method=method, depth=depth, threads=threads, order=order)
         for name in ('batch_size', 'width', 'depth', 'image_size', 'steps', 'threads'):
             if getattr(found, name) < 1:
                 option = name.replace('_', '-')
@@ -114,8 +141,10 @@ class StepSettings:
             raise UserError(f'--warmup must be 0 or more, but is {self.warmup}')
         if self.checkpoint and not supernet.takes('checkpoint'):
             raise UserError(f"--checkpoint: {supernet.__name__} takes no 'checkpoint'")
-        if self.order not in (1, 2):
-            raise UserError(f'--order must be 1 or 2, but is {self.order}')
+        if order not in (1, 2):
+            raise UserError(f'--order must be 1 or 2, but is {order}')
+        if self.processor_time and torch.cuda.is_available():
+            raise UserError('--processor-time: the cores wait while the GPU works')
         for name in self.executions:
             if name not in EXECUTIONS:
                 raise UserError(

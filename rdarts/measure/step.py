@@ -9,7 +9,7 @@ import torch
 
 from rdarts.measure.counts import count_work, matrix_rate
 from rdarts.measure.describe import describe, divide, heading
-from rdarts.measure.search import Search
+from rdarts.measure.search import Search, StepSeconds, clock_of
 from rdarts.measure.settings import EXECUTIONS, StepSettings
 
 
@@ -20,14 +20,18 @@ def step_time(settings: StepSettings) -> dict[str, Any]:
     return summarise(settings, times, work, rate)
 
 
-def measure(settings: StepSettings) -> tuple[dict[str, list[tuple[float, float]]], float]:
+def measure(settings: StepSettings) -> tuple[dict[str, list[StepSeconds]], float]:
     """Run the steps, and matrix products between them: other load on the machine hits both.
 
+    What is random in a step, such as which candidates a relaxation samples, is the same in every
+    execution.
+
     Returns:
-        tuple[dict, float]: Execution, with ``_amp`` after it in bfloat16 -> of each step the
-        seconds, and those of all regularisers; and the best rate of the products, FLOP a second.
+        tuple[dict, float]: Execution, with ``_amp`` after it in bfloat16 -> what each step took;
+        and the best rate of the products, FLOP a second.
     """
-    rate = matrix_rate()
+    clock = clock_of(settings)
+    rate = matrix_rate(clock)
     first = Search(settings, 'plain')
     state = {key: value.clone() for key, value in first.model.state_dict().items()}
     del first
@@ -36,19 +40,20 @@ def measure(settings: StepSettings) -> tuple[dict[str, list[tuple[float, float]]
         for execution in settings.executions:
             name = f'{execution}_amp' if amp else execution
             searches[name] = Search(settings, execution, amp, state)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in searches}
+    times: dict[str, list[StepSeconds]] = {name: [] for name in searches}
     for step in range(settings.warmup + settings.steps):
         for name, search in searches.items():
+            torch.manual_seed(settings.seed + step)
             seconds = search.step()
             if step >= settings.warmup:
                 times[name].append(seconds)
-        rate = max(rate, matrix_rate(repeats=1))
+        rate = max(rate, matrix_rate(clock, repeats=1))
     return times, rate
 
 
 def summarise(
     settings: StepSettings,
-    times: dict[str, list[tuple[float, float]]],
+    times: dict[str, list[StepSeconds]],
     work: int,
     rate: float,
 ) -> dict[str, Any]:
@@ -56,19 +61,17 @@ def summarise(
 
     Args:
         settings (StepSettings): The settings.
-        times (dict): Seconds, as :func:`measure` gives them.
+        times (dict): What steps took, as :func:`measure` gives it.
         work (int): FLOP of a step.
         rate (float): FLOP a second of matrix products.
 
     Returns:
         dict: See the page on performance; ``None`` for what was not measured.
     """
-    seconds = {name: statistics.median(step for step, _ in rows) for name, rows in times.items()}
+    seconds = {name: statistics.median(step.whole for step in r) for name, r in times.items()}
     plain, fused = seconds.get('plain'), seconds.get('fused')
-    shares = [
-        (step, part) for name, rows in times.items() if '_amp' not in name for step, part in rows
-    ]
-    part = statistics.median(part for _, part in shares)
+    exact = [step for name, rows in times.items() if '_amp' not in name for step in rows]
+    part = statistics.median(step.regularizers for step in exact)
     # they cost the same in every execution, so they weigh most in the fastest
     fastest = min(value for name, value in seconds.items() if '_amp' not in name)
     result = {f'{name}_s': seconds.get(name) for name in EXECUTIONS}
@@ -98,7 +101,8 @@ def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
         f'work {result["work_gflop"]:.2f} GFLOP a step; matrix products '
         f'{result["matrix_rate_gflops"]:.1f} GFLOP/s; {result["cpu"]}, torch {result["torch"]}\n'
     )
-    print(f'{"execution":<24}{"s a step":>10}{"images/s":>10}{"x plain":>9}{"limit":>8}')
+    unit = 'core s' if settings.processor_time else 's a step'
+    print(f'{"execution":<24}{unit:>10}{"images/s":>10}{"x plain":>9}{"limit":>8}')
     names = [f'{name}{end}' for end in ('', '_amp') for name in EXECUTIONS]
     plain = result['plain_s']
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from mmengine.hooks import Hook
 from test_architect.tiny_search import architect_of
 from test_measure.tiny_settings import settings_of
 
+from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed
@@ -80,14 +82,39 @@ def test_a_step_is_an_iteration_of_a_real_search(tmp_path, order, amp):
     search = Search(settings, 'plain', amp, real.start)
     search.batches.update(train=real.batch, val=real.architect.last_batch)
     gradients = note_gradients(search.architect.optimizer, search.optim_wrapper.optimizer)
-    seconds, part = search.step()
-    assert 0 < part < seconds
+    took = search.step()
+    assert 0 < took.regularizers < took.whole - took.weights < took.whole
     assert [len(step) for step in gradients] == [1, len(search.weights)]
     torch.testing.assert_close(gradients, real.gradients)
     assert search.model.state_dict().keys() == real.end.keys()
     for key, value in search.model.state_dict().items():
         torch.testing.assert_close(value, real.end[key], rtol=1e-6, atol=1e-7)
     assert not torch.equal(search.alphas['cell'], real.start['backbone.arch_parameters.cell'])
+
+
+def test_a_step_is_timed_by_its_clock():
+    search = Search(settings_of(), 'plain')
+    search.clock = itertools.count().__next__
+    # the start, regularisers from and to, the weights' start, the end
+    assert search.step() == (4, 1, 1)
+
+
+@pytest.mark.parametrize('method', methods(configs_folder() / 'search'))
+def test_every_method_takes_a_step(method):
+    search = Search(settings_of(method=method, width=8), 'fused')
+    before = {key: value.clone() for key, value in search.model.state_dict().items()}
+    took = search.step()
+    assert 0 < took.weights < took.whole
+    assert any(not torch.equal(v, before[k]) for k, v in search.model.state_dict().items())
+
+
+def test_a_third_of_the_search_has_passed():
+    search = Search(settings_of(method='gdas'), 'plain')
+    numbers = search.supernet.relaxation.numbers()
+    assert numbers == dict(temperature=pytest.approx(10 - 9.9 * 83 / 249))
+    settings = settings_of(space='s2', method='pc_darts', width=8)
+    start = settings.config().default_hooks.architect.start_epoch
+    assert Search(settings, 'plain').architect.epoch == 16 > start
 
 
 def test_a_step_without_a_loss_is_no_measurement():

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 from helpers import TOOLS
 from test_measure.tiny_settings import settings_of
 
 from rdarts.errors import UserError
+from rdarts.measure.describe import heading
+from rdarts.measure.search import clock_of, now
 from rdarts.measure.settings import EXECUTIONS, StepSettings
+
+THREE_NODES = str(TOOLS.parent / 'docs' / 'en' / 'examples' / 'three_nodes' / 'search.py')
 
 
 def test_depth_and_threads_are_completed():
@@ -23,6 +29,27 @@ def test_depth_and_threads_are_completed():
     assert settings_of(executions=['fused', 'plain']).executions == ['plain', 'fused']
 
 
+def test_method_and_order_are_completed():
+    assert settings_of().method == 'rdarts'
+    assert settings_of(space=THREE_NODES).method is None
+    orders = {method: settings_of(method=method).order for method in ('darts', 'darts_2nd')}
+    assert orders == dict(darts=1, darts_2nd=2)
+    assert settings_of(method='darts_2nd', order=1).order == 1
+    assert 'GumbelSoftmax' in settings_of(method='gdas').config().model.backbone.relaxation.type
+
+
+@pytest.mark.parametrize(
+    ('changes', 'start'),
+    [
+        (dict(), 'nb201, C 4, N 1, batch 2, 8 x 8 pixels, order 1, 1 thread'),
+        (dict(space='s1', method='gdas'), 'gdas, s1, C 4, 1 cell, batch 2'),
+        (dict(space=THREE_NODES), f'{THREE_NODES}, C 4'),
+    ],
+)
+def test_a_heading_says_what_is_measured(changes, start):
+    assert heading(settings_of(**changes)).startswith(start)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -30,6 +57,10 @@ def test_depth_and_threads_are_completed():
         (dict(batch_size=0), '--batch-size must be 1 or more, but is 0'),
         (dict(warmup=-1), '--warmup must be 0 or more, but is -1'),
         (dict(order=3), '--order must be 1 or 2, but is 3'),
+        (dict(order=0), '--order must be 1 or 2, but is 0'),
+        (dict(method='gdsa'), "--method: unknown method 'gdsa': did you mean 'gdas'?"),
+        (dict(method='darts', space=THREE_NODES), '--method is for a space by its name'),
+        (dict(method='pc_darts', space='mobilenet_like'), 'pc_darts does not fit mobilenet_like'),
         (dict(checkpoint=True), "--checkpoint: NASBench201Supernet takes no 'checkpoint'"),
         (dict(space='configs/retrain/nb201_digits.py'), 'is no config of a search: no arch_opt'),
         (dict(executions=['plane']), "unknown execution 'plane': did you mean 'plain'?"),
@@ -41,13 +72,26 @@ def test_mistakes(changes, message):
     assert message in str(error.value)
 
 
+def test_the_processor_does_not_know_what_a_gpu_does(monkeypatch):
+    assert clock_of(settings_of(processor_time=True)) is time.process_time
+    assert clock_of(settings_of()) is now
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with pytest.raises(UserError, match='^--processor-time: the cores wait while the GPU works$'):
+        settings_of(processor_time=True)
+
+
 def test_a_process_apart_is_told_the_same(monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS / 'benchmarks'))
     parser = importlib.import_module('arguments').make_parser('', steps=20, warmup=3)
     args = vars(parser.parse_args([]))
     assert not args.pop('json') and StepSettings(**args) == StepSettings(executions=[*EXECUTIONS])
-    given = settings_of(space='mobilenet_like', checkpoint=True, amp=True, order=2, seed=3)
-    args = vars(parser.parse_args(given.options()))
-    del args['json']
-    assert args == asdict(given)
-    assert '--amp' not in given.options('amp')
+    for given in (
+        settings_of(space='mobilenet_like', checkpoint=True, amp=True, order=2, seed=3),
+        settings_of(processor_time=True),
+        settings_of(method='darts_2nd'),
+        settings_of(space=THREE_NODES),
+    ):
+        args = vars(parser.parse_args(given.options()))
+        del args['json']
+        assert args == asdict(given)
+    assert '--amp' not in replace(given, amp=True).options('amp')

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from test_measure.tiny_settings import settings_of
 
 from rdarts.measure import memory, step
+from rdarts.measure.search import Search, StepSeconds
+
+
+def took(whole, regularizers):
+    return StepSeconds(whole, 0.0, regularizers)
 
 
 def test_figures_are_medians_and_their_quotients():
     settings = settings_of(amp=True)
     times = dict(
-        plain=[(8.0, 0.1), (4.0, 0.02), (5.0, 0.04)],
-        plain_channels_last=[(3.0, 0.04)] * 3,
-        fused=[(2.04, 0.04), (2.0, 0.04), (9.0, 0.04)],
-        plain_amp=[(2.5, 5.0)] * 3,
-        fused_amp=[(1.02, 5.0)] * 3,
+        plain=[took(8.0, 0.1), took(4.0, 0.02), took(5.0, 0.04)],
+        plain_channels_last=[took(3.0, 0.04)] * 3,
+        fused=[took(2.04, 0.04), took(2.0, 0.04), took(9.0, 0.04)],
+        plain_amp=[took(2.5, 5.0)] * 3,
+        fused_amp=[took(1.02, 5.0)] * 3,
     )
     found = step.summarise(settings, times, work=6_000_000_000, rate=2e9)
     assert (found['plain_s'], found['plain_channels_last_s'], found['fused_s']) == (5, 3, 2.04)
@@ -33,9 +39,28 @@ def test_figures_are_medians_and_their_quotients():
         assert found[key] is None
 
 
+def test_what_is_drawn_is_the_same_in_every_execution(monkeypatch):
+    drawn = {}
+    take = Search.step
+
+    def noted(self):
+        found = take(self)
+        execution = self.supernet.execution
+        drawn.setdefault(execution, []).append(torch.cat(self.architect.owner.drawn))
+        return found
+
+    monkeypatch.setattr(Search, 'step', noted)
+    monkeypatch.setattr(step, 'matrix_rate', lambda clock, repeats=1: 1.0)  # which takes seconds
+    settings = settings_of(method='gdas', executions=['plain', 'fused'], steps=3)
+    times, _ = step.measure(settings)
+    assert [len(times[name]) for name in ('plain', 'fused')] == [3, 3]
+    torch.testing.assert_close(drawn['fused'], drawn['plain'], rtol=0, atol=0)
+    assert not torch.equal(*drawn['plain'][:2])
+
+
 def test_ratios_of_memory():
     settings = settings_of(amp=True)
-    one = dict(idle_mb=500.0, mb=80.0, method='VmHWM')
-    found = memory.summarise(settings, dict(plain=one, fused=dict(one, mb=20.0, method='sampled')))
-    assert found['ratio'] == 0.25 and found['methods'] == ['VmHWM', 'sampled']
+    one = dict(idle_mb=500.0, mb=80.0, read_by='VmHWM')
+    found = memory.summarise(settings, dict(plain=one, fused=dict(one, mb=20.0, read_by='sampled')))
+    assert found['ratio'] == 0.25 and found['read_by'] == ['VmHWM', 'sampled']
     assert (found['plain_mb'], found['plain_idle_mb'], found['plain_amp_mb']) == (80, 500, None)

@@ -21,9 +21,9 @@ run_slowly = functools.partial(run_tool, timeout=400)  # matrix products on a bu
 KEYS = {
     'plain_s', 'plain_channels_last_s', 'fused_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
     'images_per_s', 'plain_images_per_s', 'regularizers_share', 'work_gflop', 'matrix_rate_gflops',
-    'space', 'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps', 'warmup',
-    'threads', 'seed', 'executions', 'checkpoint', 'device', 'cpu', 'bf16_instructions', 'torch',
-    'rdarts', 'python',
+    'space', 'method', 'batch_size', 'width', 'depth', 'image_size', 'order', 'amp', 'steps',
+    'warmup', 'threads', 'seed', 'processor_time', 'executions', 'checkpoint', 'device', 'cpu',
+    'bf16_instructions', 'torch', 'rdarts', 'python',
 }  # fmt: skip
 
 
@@ -38,7 +38,8 @@ def test_step_time_prints_one_object():
     limit = found['work_gflop'] / found['matrix_rate_gflops']
     assert found['plain_limit_ratio'] == pytest.approx(limit / found['plain_s'])
     assert found['plain_images_per_s'] == pytest.approx(4 / found['plain_s'])
-    assert (found['space'], found['depth'], found['threads']) == ('nb201', 1, 1)
+    assert (found['space'], found['method'], found['depth']) == ('nb201', 'rdarts', 1)
+    assert (found['order'], found['threads']) == (1, 1)
     assert found['executions'] == ['plain', 'plain_channels_last']
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from rdarts.errors import UserError
-from rdarts.measure.settings import EXECUTIONS
+from rdarts.measure.settings import EXECUTIONS, METHOD
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +33,11 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
         help='a space as configs/search names it (darts, s1, mobilenet_like), or the path of a '
         'config that searches one (default: nb201)',
     )
+    parser.add_argument(
+        '--method',
+        metavar='NAME',
+        help=f'a method as configs/search names it, in a space by its name (default: {METHOD})',
+    )
     parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
     parser.add_argument(
         '--width',
@@ -47,7 +52,7 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
         'last (default: 4); others: cells (default: 8)',
     )
     parser.add_argument('--image-size', type=int, default=32, help='pixels a side (default: 32)')
-    parser.add_argument('--order', type=int, default=1, help='1, or 2 (unrolled) (default: 1)')
+    parser.add_argument('--order', type=int, help="1, or 2 (unrolled) (default: the method's)")
     parser.add_argument('--amp', action='store_true', help='bfloat16 beside float32')
     parser.add_argument(
         '--checkpoint',
@@ -62,6 +67,12 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
     )
     parser.add_argument('--threads', type=int, help="of PyTorch (default: PyTorch's own choice)")
     parser.add_argument('--seed', type=int, default=0, help='of weights and images (default: 0)')
+    parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='seconds that the cores work for this process, all of them together, in place of '
+        'those that pass: other programs move them less (with --threads 1)',
+    )
     parser.add_argument(
         '--executions',
         nargs='+',
