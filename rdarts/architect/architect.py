@@ -58,7 +58,6 @@ class Architect(Scheduled):
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
             down to that. Defaults to none.
         epoch (int): The running one, from 0.
-        step_numbers (dict[str, Tensor]): Of the last step of alpha, for the log. By default none.
         moving (bool): Whether alpha moves in the running iteration.
         regularizers (dict[str, Regularizer]): What is added to L_val, by name.
         model (Module): The model, without a wrapper.
@@ -78,7 +77,6 @@ class Architect(Scheduled):
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}
         self.clip: float | None = None
-        self.step_numbers: dict[str, Tensor] = {}
         self.steps, self.epoch, self.moving = 0, 0, True
         self.last_batch: Any = None
         self.row: dict[str, Tensor] = {}

@@ -352,8 +352,6 @@ class ArchitectHook(Hook):
             )
         if penalties:
             row['regularizers'] = penalties
-        if self.architect.step_numbers:
-            row['architect'] = dict(self.architect.step_numbers)
         Facts.of(runner).iteration.update(row)
 
     def _by_cell(self, grads: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ def test_the_trace_and_its_gradient(monkeypatch):
     batch = dict(x=double(given['x']), y=torch.tensor(given['y']))
     start = [weight.detach().clone() for weight in architect.weights]
     grads, loss = architect.gradient(batch, batch)
-    assert_close(architect.step_numbers['trace'], expected['trace'], tolerance)
+    assert_close(architect.row['trace'], expected['trace'], tolerance)
     expected = double(expected['alpha_grad'])
     # it is climbed, over its largest norm so far
     assert_close(-grads[0] * expected.norm(), expected.tolist(), tolerance)
@@ -122,7 +122,7 @@ def test_nu_is_the_mean_of_what_was_drawn():
         architect.steps += 1
         signs.append(float(grad))
     assert signs == [1.0, 1.0, -1.0]
-    assert float(architect.step_numbers['nu']) == 350
+    assert float(architect.row['nu']) == 350
 
 
 def test_a_search_trains_no_weight_and_ends_alpha_after_its_steps(tmp_path):

@@ -109,7 +109,7 @@ class NTKTrace(Architect):
         norm = torch.stack([grad.double().norm() for grad in grads]).norm()
         self._largest = torch.maximum(self._largest, norm)
         self._sum = self._sum + trace
-        self.step_numbers = dict(trace=trace, nu=nu)
+        self.row = dict(trace=trace, nu=nu)
         least = torch.finfo(torch.float64).tiny
         return [(grad / self._largest.clamp_min(least)).to(grad.dtype) for grad in grads]
 
