@@ -179,8 +179,9 @@ class Search:
             self.architect.step(self.batches['train'])
         middle = self.clock()
         losses = self.architect.train_step(self.model, self.batches['train'])
-        if not torch.isfinite(losses['loss']):
-            raise RunFailed(f'the training loss became {float(losses["loss"])}')
+        loss = losses.get('loss')  # none where no weight is trained
+        if loss is not None and not torch.isfinite(loss):
+            raise RunFailed(f'the training loss became {float(loss)}')
         end = self.clock()
         return StepSeconds(end - start, end - middle, self._penalty_seconds)
 
