@@ -94,4 +94,6 @@ def _of_hook(entry: Any) -> dict[str, Any]:
     if kind not in ARCHITECTS:
         return hook
     others = {name: spec for name, spec in _less(hook.get('regularizers'), 'ber').items() if spec}
-    return dict(_less(hook, 'type', 'lambda_', 'signed'), type='architect', regularizers=others)
+    own = _less(hook, 'type', 'lambda_', 'signed')
+    # configs of earlier versions leave start_epoch to its default
+    return {'start_epoch': 0, **own, 'type': 'architect', 'regularizers': others}
