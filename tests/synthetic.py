@@ -11,7 +11,7 @@ from rdarts.configuration.as_data import to_json
 from rdarts.configuration.load import load_config
 from rdarts.genotypes import count_skips, dumps
 from rdarts.hooks.alpha_statistics import alpha_statistics
-from rdarts.registry import DISCRETIZERS, build
+from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import to_data
 
@@ -32,9 +32,12 @@ def write_search(
     cfg.dump(folder / 'config.py')
     (folder / 'config.json').write_bytes(to_json(cfg))
     space = build_space(cfg.model.backbone.space)
-    rule = build(space.discretizer, DISCRETIZERS)
+    relaxation = build(cfg.model.backbone.get('relaxation', 'rdarts.Softmax'), RELAXATIONS)
+    rule = build(cfg.default_hooks.genotype.get('discretizer', space.discretizer), DISCRETIZERS)
+    rule.relaxation = relaxation
     generator = torch.Generator().manual_seed(seed)
-    shapes = {group.name: (len(group.edges), len(group.candidates)) for group in space.groups}
+    groups = relaxation.groups(space)
+    shapes = {group.name: (len(group.edges), len(group.candidates)) for group in groups}
     alphas = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in shapes.items()}
     drift = {
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -49,6 +52,14 @@ def write_search(
             + 0.1 * torch.randn(alpha.shape, generator=generator, dtype=torch.float64)
             for name, alpha in alphas.items()
         }
+        relaxation.set_progress(epoch - 1, epochs)
+        beside = dict(
+            relaxation=relaxation.numbers(),
+            edge_weights={
+                cell: factor.tolist()
+                for cell, factor in relaxation.edge_factors(alphas, space, 'eval').items()
+            },
+        )
         genotype = rule(alphas, space)
         (folder / 'genotypes' / f'epoch_{epoch}.json').write_text(dumps(genotype))
         for step in (1, 2):
@@ -74,7 +85,9 @@ def write_search(
                 genotype=genotype.to_string(),
                 skip_connections=count_skips(genotype),
                 execution='fused',
-                **alpha_statistics(alphas, space),
+                regularizers=dict(ber=dict(lambda_=lambda_)),
+                **{key: value for key, value in beside.items() if value},
+                **alpha_statistics(alphas, space, relaxation),
             )
         )
         if validated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
@@ -14,12 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rdarts.configuration import as_data
 from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
+from rdarts.results.row import check_epoch, is_count, number
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_data import from_data
 from rdarts.utils.files import read_text
@@ -54,41 +52,20 @@ def read_search_log(
     except FileNotFoundError:
         raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
+    for place, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            if number == len(lines):
+            if place == len(lines):
                 break  # a row that was being written when the search was killed
-            raise UserError(f'{path}, line {number}: no JSON') from None
+            raise UserError(f'{path}, line {place}: no JSON') from None
         named = isinstance(row, dict) and isinstance(row.get('kind'), str)
-        if not named or not _is_count(row.get('epoch')):
-            raise UserError(f'{path}, line {number}: no row of a search log')
+        if not named or not is_count(row.get('epoch')):
+            raise UserError(f'{path}, line {place}: no row of a search log')
         if row['kind'] == ROLL_BACK and not left:
             rows = [one for one in rows if one['kind'] == ROLL_BACK or one['epoch'] <= row['epoch']]
         rows.append(row)
     return rows if kind is None else [row for row in rows if row['kind'] == kind]
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def number(value: Any, *keys: str) -> float | None:
-    """A finite number at a place in nested data, or None.
-
-    Args:
-        value: The data, such as a row of the log.
-        *keys (str): Where in it.
-    """
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -125,49 +102,8 @@ class SearchRun:
         if not rows:
             raise UserError(f'{self.folder}: no epoch has ended yet')
         for row in rows:
-            self._check(row)
+            check_epoch(row, self.space, f'{self.folder / LOG}, epoch {row["epoch"]}')
         return rows
-
-    def _check(self, row: Mapping[str, Any]) -> None:
-        """A row of kind ``epoch`` holds what pictures and the report are made of."""
-        where = f'{self.folder / LOG}, epoch {row["epoch"]}'
-        for key in ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections'):
-            if key not in row:
-                raise UserError(
-                    f"{where}: no '{key}'; a search writes it with GenotypeHook and "
-                    'AlphaStatisticsHook in default_hooks'
-                )
-        kinds = row['kinds']
-        fits = dict(
-            genotype=isinstance(row['genotype'], str),
-            weights=isinstance(row['weights'], dict),
-            mean_entropy=number(row, 'mean_entropy') is not None,
-            kinds=isinstance(kinds, dict)
-            and all(number(kinds, k, w) is not None for k in kinds for w in ('weight', 'entropy')),
-            skip_connections=_is_count(row['skip_connections']),
-        )
-        for key, fit in fits.items():
-            if not fit:
-                raise UserError(f"{where}: '{key}' is not what a search logs; was alpha finite?")
-        if 'stopped' in row:
-            stopped = row['stopped']
-            kept = stopped.get('kept_epoch') if isinstance(stopped, dict) else None
-            if not _is_count(kept) or not 1 <= kept <= row['epoch']:
-                raise UserError(f"{where}: 'stopped' must say kept_epoch, an epoch up to this one")
-            if not isinstance(stopped.get('by'), str):
-                raise UserError(f"{where}: 'stopped' must say by what, a name")
-        for group in self.space.groups:
-            shape = (len(group.edges), len(group.candidates))
-            try:
-                weights = np.array(row['weights'].get(group.name))
-            except ValueError:
-                weights = np.empty(0)
-            numeric = weights.shape == shape and weights.dtype.kind in 'if'
-            if not numeric or not np.isfinite(weights).all():
-                raise UserError(
-                    f"{where}: the weights of group '{group.name}' must be {shape[0]} x "
-                    f'{shape[1]} finite numbers: one for each candidate of its space'
-                )
 
     @property
     def begun(self) -> bool:
@@ -178,7 +114,7 @@ class SearchRun:
     def seed(self) -> int | None:
         """Its random seed."""
         seed = next((row.get('seed') for row in self.rows if row['kind'] == 'start'), None)
-        return seed if _is_count(seed) else None
+        return seed if is_count(seed) else None
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -295,7 +231,7 @@ class SearchRun:
         """After which epochs the search went back, and to which, in order."""
         rows = [row for row in self.rows if row['kind'] == ROLL_BACK]
         return [
-            (row['left_epoch'], row['epoch']) for row in rows if _is_count(row.get('left_epoch'))
+            (row['left_epoch'], row['epoch']) for row in rows if is_count(row.get('left_epoch'))
         ]
 
     def validation(self) -> dict[int, float]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rdarts.benchmarks import NASBench201
 from rdarts.genotypes import Genotype, skips_by_cell
-from rdarts.results.search_run import SearchRun, number
+from rdarts.results.row import number
+from rdarts.results.search_run import SearchRun
 from rdarts.search_spaces import SearchSpace
 
 # as the data sets' classes say: to import these takes seconds, so a test compares them
@@ -17,6 +19,8 @@ DATASET_NAMES = {
     'cifar100': 'CIFAR-100',
     'imagenet16_120': 'ImageNet16-120',
 }
+NUMBERS = {'relaxation': '', 'mixed_op': ' of the mixed operation'}
+"""Where rows of epochs have numbers of the method, and how these are called beside their names."""
 KINDS = {'parameter_free': 'parameter-free', 'parameterised': 'parameterised'}
 NEAR_UNIFORM = 0.1
 """Weights are called near-uniform where none is further from the mean of its edge, as a share."""
@@ -75,11 +79,34 @@ def cosines(space: SearchSpace) -> dict[str, Reader]:
     }
 
 
+def _named(runs: Sequence[SearchRun], key: str, kind: str) -> list[str]:
+    """The names below a key of the rows of a kind."""
+    rows = (row.get(key) for run in runs for row in run.rows if row['kind'] == kind)
+    return list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
+
+
 def regularizers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
     """R(alpha) of each regulariser that a run logged, by its name, without the factor."""
-    rows = (row.get('regularizers') for run in runs for row in run.rows if row['kind'] == 'iter')
-    names = dict.fromkeys(name for found in rows if isinstance(found, Mapping) for name in found)
+    names = _named(runs, 'regularizers', 'iter')
     return {name: lambda run, name=name: run.means('regularizers', name, 'value') for name in names}
+
+
+def numbers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
+    """What a method may change over the epochs: a temperature, the factor of a regulariser."""
+    found = {
+        f'{name}{what}': of_epochs(lambda run, row, keys=(key, name): number(row, *keys))
+        for key, what in NUMBERS.items()
+        for name in _named(runs, key, 'epoch')
+    }
+    terms = [name for kind in ('iter', 'epoch') for name in _named(runs, 'regularizers', kind)]
+    found.update({f'λ of {name}': lambda run, name=name: _factors(run, name) for name in terms})
+    return found
+
+
+def _factors(run: SearchRun, name: str) -> dict[int, float]:
+    keys = ('regularizers', name, 'lambda_')
+    # logs of earlier versions have it in the rows of iterations alone
+    return {**run.means(*keys), **of_epochs(lambda run, row: number(row, *keys))(run)}
 
 
 def skips(space: SearchSpace) -> dict[str, Reader]:
@@ -109,20 +136,37 @@ def _leaders(run: SearchRun, row: Mapping[str, Any]) -> list[int]:
     return [
         max(range(len(weights)), key=weights.__getitem__)
         for cell in run.space.cells
-        for weights in edge_weights(run, row, cell)
+        for weights in candidate_weights(run, row, cell)
     ]
 
 
-def edge_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
+def candidate_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
     """Of every edge of a cell type, the weights of its candidates in an epoch."""
     return [row['weights'][group][index] for group, index in run.space.slots(cell)]
 
 
+def edge_weights(row: Mapping[str, Any], cell: str) -> list[float] | None:
+    """The weights of the edges of a cell type in an epoch, where a method has any."""
+    return row.get('edge_weights', {}).get(cell)
+
+
+def alive(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[bool]]:
+    """Of every edge of a cell type, whether each candidate is still searched in an epoch."""
+    if 'alive' in row:
+        return row['alive'][cell]
+    return [[True] * len(edge.candidates) for edge in run.space.cells[cell].edges]
+
+
 def unevenness(run: SearchRun, row: Mapping[str, Any]) -> float:
-    """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch."""
+    """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch.
+
+    Candidates that were dropped do not count.
+    """
     largest = 0.0
     for cell in run.space.cells:
-        for weights in edge_weights(run, row, cell):
+        masks = alive(run, row, cell)
+        for edge, mask in zip(candidate_weights(run, row, cell), masks, strict=True):
+            weights = list(itertools.compress(edge, mask))
             mean = sum(weights) / len(weights)
             off = max(abs(weight - mean) for weight in weights)
             if off:

@@ -15,7 +15,8 @@ from rdarts.configuration.as_data import entry, read_config
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
-from rdarts.results.search_run import SearchRun, number, read_search_log
+from rdarts.results.row import number
+from rdarts.results.search_run import SearchRun, read_search_log
 from rdarts.search_spaces import SearchSpace
 from rdarts.study.statistics import COLUMNS
 

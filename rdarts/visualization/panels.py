@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.search_run import SearchRun
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 PANEL = (3.6, 2.9)  # inches
 LEAST_RANGE = 1e-5  # of an axis, as a share of what it shows
 MOST_NOTES = 3  # searches that are named one by one
+
+
+class NothingToPlot(UserError):
+    """A picture that these runs have no numbers for."""
 
 
 def band(

@@ -9,8 +9,11 @@ from pathlib import Path
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError, nearest
 from rdarts.results.search_run import SearchRun
-from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
+from rdarts.visualization.panels import NothingToPlot
+from rdarts.visualization.plots import PLOTS, plot_runs
 from rdarts.visualization.style import FORMATS
+
+OF_ONE_SEARCH = ('edges', 'edge_weights')
 
 
 def plot_all(
@@ -67,7 +70,7 @@ def pictures(
     name: str, runs: list[SearchRun], folder: Path, suffix: str, single: Path | None
 ) -> list[tuple[list[SearchRun], Path]]:
     """Which runs go into which files."""
-    if name != 'edges' or single or len(runs) == 1:
+    if name not in OF_ONE_SEARCH or single or len(runs) == 1:
         return [(runs, single or folder / f'{name}{suffix}')]
     files: dict[str, SearchRun] = {}
     for run in runs:

@@ -20,7 +20,9 @@ from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
 from rdarts.results.settings import of_lambda_alone
 from rdarts.utils.files import write_atomically
+from rdarts.visualization.edge_plots import plot_edge_weights, plot_edges
 from rdarts.visualization.panels import (
+    NothingToPlot,
     band,
     epoch_axis,
     fit,
@@ -38,10 +40,6 @@ DPI = 120
 TABLE_ACCURACY = 'test accuracy of the cell (%)'
 SKIPS, LAST_ENTROPY = 'skip connections', 'mean entropy at the end (nats)'
 DISTRIBUTION_BINS = 100
-
-
-class NothingToPlot(UserError):
-    """A picture that these runs have no numbers for."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +164,13 @@ def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
     return table
 
 
+def _plot_numbers(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """What a method changes over the epochs: temperatures, factors of regularisers."""
+    missing = 'these methods have no number that may change over the epochs'
+    readers = series.numbers(runs)
+    return _lines(runs, readers, 'value in an epoch', missing=missing, apart=True)
+
+
 def _plot_supernet(runs: Sequence[SearchRun], table: NASBench201 | None):
     readers = {'': SearchRun.validation}
     label = "supernet's accuracy, alpha's half (%)"
@@ -216,51 +221,6 @@ def _plot_skips(runs: Sequence[SearchRun], table: NASBench201 | None):
     for axes in figure.axes:
         axes.set_ylim(-0.1, max(1.1, axes.get_ylim()[1]))
         axes.yaxis.get_major_locator().set_params(integer=True)
-    return figure, rows
-
-
-# Weights of every edge
-
-
-def _plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
-    """Weights of the candidates of every edge, of one search."""
-    if len(runs) > 1:
-        raise NothingToPlot('the weights of every edge are drawn of one search at a time')
-    run = runs[0]
-    style = {name: line_style(number) for number, name in enumerate(run.space.candidates)}
-    figure, grid = panel_grid(run.space.num_edges, columns=7, panel=(2.0, 1.7))
-    epochs = [row['epoch'] for row in run.epochs]
-    rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight']]
-    number = 0
-    for cell, topology in run.space.cells.items():
-        weights = [series.edge_weights(run, row, cell) for row in run.epochs]
-        for index, edge in enumerate(topology.edges):
-            axes, name = grid[number], f'{edge.source} → {edge.target}'
-            title = f'{cell} {name}' if len(run.space.cells) > 1 else name
-            axes.set_title(title, size=9)
-            for column, operation in enumerate(edge.candidates):
-                values = [edges[index][column] for edges in weights]
-                axes.plot(
-                    epochs, values, label=operation, linewidth=1.2, markersize=3,
-                    markevery=max(1, len(epochs) // 5), **style[operation],
-                )  # fmt: skip
-                rows += [
-                    [cell, f'{edge.source}-{edge.target}', operation, epoch, value]
-                    for epoch, value in zip(epochs, values, strict=True)
-                ]
-            epoch_axis(axes)
-            axes.set_xlabel('epoch', size=8)
-            axes.tick_params(labelsize=7)
-            number += 1
-    for axes in grid[1:]:
-        grid[0].update_datalim(axes.dataLim.get_points())
-    fit(grid[0])  # one range for all: edges are compared with each other
-    for axes in grid[1:]:
-        axes.set_ylim(grid[0].get_ylim())
-        axes.ticklabel_format(axis='y', useOffset=False)
-    figure.supylabel('weight β', size=9)
-    say_uniform(figure, runs)
-    legend(figure, grid, runs)
     return figure, rows
 
 
@@ -366,9 +326,11 @@ PLOTS: dict[str, Callable[[Sequence[SearchRun], NASBench201 | None], tuple[Any, 
     'supernet': _plot_supernet,
     'losses': _plot_losses,
     'cosine': _plot_cosine,
+    'numbers': _plot_numbers,
     'weights': _plot_weights,
     'entropy': _plot_entropy,
-    'edges': _plot_edges,
+    'edges': plot_edges,
+    'edge_weights': plot_edge_weights,
     'leaders': _plot_leaders,
     'skips': _plot_skips,
     'lambda': _plot_lambda,

@@ -13,7 +13,8 @@ from rdarts.configuration import as_data
 from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.errors import UserError
 from rdarts.results import series
-from rdarts.results.search_run import SearchRun, number
+from rdarts.results.row import number
+from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES
 from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
@@ -87,10 +88,12 @@ def _run(
     always = (last['epoch'], run.found_epoch)
     rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or row['epoch'] in always]
     place: dict[str, int] = {}
+    cells = _weights(run, rows)
+    weighted = any(cell['edge_weights'] for cell in cells)
     for row in rows:
         text = row['genotype']
         if text not in seen:
-            page = lay_out(run.genotype_of(row), run.space)
+            page = lay_out(run.genotype_of(row), run.space, weighted)
             seen[text] = dict(genotype=text, **page_as_data(page))
         place.setdefault(text, len(place))
     return dict(
@@ -109,7 +112,9 @@ def _run(
         drawings=[seen[text] for text in place],
         drawing=[place[row['genotype']] for row in rows],
         facts=[_facts(run, row, table) for row in rows],
-        cells=_weights(run, rows),
+        weighted=weighted,
+        numbers=_numbers(run, rows),
+        cells=cells,
         execution=last['execution'] if isinstance(last.get('execution'), str) else None,
         versions=_versions(run),
         seconds=max(
@@ -139,6 +144,10 @@ def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) ->
     entropy = f'{row["mean_entropy"]:.4f} of {run.space.largest_entropy:.4f} nats'
     facts = dict(skips=row['skip_connections'], entropy=entropy)
     facts['uniform'] = series.near_uniform(run, row)
+    if 'alive' in row:
+        masks = [mask for cell in run.space.cells for mask in series.alive(run, row, cell)]
+        count = sum(mask.count(False) for mask in masks)
+        facts['dropped'] = f'{count} of {sum(map(len, masks))} candidates dropped'
     index = number(row, 'benchmark', 'index')
     accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
     if table is not None:
@@ -173,12 +182,43 @@ def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
                 edges=[f'{edge.source} → {edge.target}' for edge in topology.edges],
                 columns=[[operations.index(o) for o in edge.candidates] for edge in topology.edges],
                 weights=[
-                    [[_short(w) for w in edge] for edge in series.edge_weights(run, row, cell)]
+                    [[_short(w) for w in edge] for edge in series.candidate_weights(run, row, cell)]
                     for row in rows
                 ],
+                edge_weights=_where_any([_edge_weights(row, cell) for row in rows]),
+                dropped=_where_any([_dropped(run, row, cell) for row in rows]),
             )
         )
     return found
+
+
+def _edge_weights(row: Mapping[str, Any], cell: str) -> list[float] | None:
+    """The weights of the edges of a cell type in an epoch."""
+    found = series.edge_weights(row, cell)
+    return found and [_short(weight) for weight in found]
+
+
+def _dropped(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[int]] | None:
+    """Of every edge of a cell type, the places of the candidates that were dropped."""
+    if 'alive' not in row:
+        return None
+    masks = series.alive(run, row, cell)
+    return [[place for place, flag in enumerate(mask) if not flag] for mask in masks]
+
+
+def _where_any(found: list[Any]) -> list[Any] | None:
+    """What the epochs have; None where no epoch has anything."""
+    return found if any(one is not None for one in found) else None
+
+
+def _numbers(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[list[list[Any]]]:
+    """Of every shown epoch, name and value of each number that may change over the epochs."""
+    found = {name: read(run) for name, read in series.numbers([run]).items()}
+    epochs = [row['epoch'] for row in rows]
+    return [
+        [[name, _plain(values[epoch])] for name, values in found.items() if epoch in values]
+        for epoch in epochs
+    ]
 
 
 def _line(number: int) -> list[str]:
@@ -189,6 +229,11 @@ def _line(number: int) -> list[str]:
 
 def _short(value: float) -> float:
     return round(value, 4)
+
+
+def _plain(value: float) -> float:
+    """In four decimals, or in four digits where it is small."""
+    return round(value, 4) if abs(value) >= 0.1 else float(f'{value:.4g}')
 
 
 # Charts
@@ -203,6 +248,12 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
         for name, read in series.accuracies(table).items():
             title = f'The cell in the table, {name}'
             found.append((title, 'test accuracy, %', {'': read}, marks.get(name)))
+    # a number of the method that stays what it is stands beside the cell alone
+    moving = {
+        name: read
+        for name, read in series.numbers(runs).items()
+        if any(len(set(read(run).values())) > 1 for run in runs)
+    }
     found += [
         ("Supernet on alpha's half", 'accuracy, %', {'': SearchRun.validation}, None),
         ('Losses', 'mean of an epoch, nats', series.losses(), None),
@@ -219,6 +270,7 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
             None,
         ),
         ('Regularisers', 'R(α), mean of an epoch', series.regularizers(runs), None),
+        *((name, 'in the epoch', {'': read}, None) for name, read in moving.items()),
     ]
     charts = []
     for title, unit, readers, mark in found:
@@ -237,4 +289,4 @@ def _points(values: Mapping[int, float]) -> list[list[float]]:
     """[epoch, value], some hundred at most: the last one and evenly many before."""
     epochs = sorted(values)
     step = -(-len(epochs) // POINTS)
-    return [[e, _short(values[e])] for e in reversed(epochs[::-1][::step])]
+    return [[e, _plain(values[e])] for e in reversed(epochs[::-1][::step])]

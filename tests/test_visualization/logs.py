@@ -54,3 +54,17 @@ def keep(folder: Path, epoch: int) -> None:
 def still_running(folder: Path) -> None:
     """As while a search runs."""
     (folder / 'genotype.json').unlink()
+
+
+def drop(folder: Path, epoch: int) -> None:
+    """From an epoch on, the last two candidates of every edge are dropped."""
+
+    def change(row: dict[str, Any]) -> None:
+        if row['kind'] == 'epoch' and row['epoch'] >= epoch:
+            row['alive'] = {}
+            for cell, edges in row['weights'].items():  # of spaces with one group a cell type
+                row['alive'][cell] = [[True] * (len(edge) - 2) + [False] * 2 for edge in edges]
+                for edge in edges:
+                    edge[-2:] = [0.0, 0.0]
+
+    change_log(folder, change)

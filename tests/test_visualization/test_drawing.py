@@ -14,6 +14,7 @@ from rdarts.genotypes import CellGenotype, LayerwiseGenotype, dumps, load_genoty
 from rdarts.visualization.drawing.layout import lay_out, load_drawable
 from rdarts.visualization.drawing.matplotlib import draw_genotype
 from rdarts.visualization.drawing.page import NODE_HEIGHT, PILL_HEIGHT
+from rdarts.visualization.drawing.svg import page_as_data
 
 NB201 = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
 DARTS = (
@@ -87,6 +88,67 @@ def test_every_edge_may_be_none(tmp_path):
     texts, ids = svg(load_genotype(re.sub(r'\w+~', 'none~', NB201)), tmp_path / 'cell.svg')
     assert edges(ids) == set()
     assert 'convolution' not in texts
+    assert any(text.endswith('; zero, as nothing leads there: 1, 2, 3') for text in texts)
+
+
+def test_nodes_without_an_input_are_dashed_and_named(tmp_path):
+    """FairDARTS keeps what reaches a threshold, which may be nothing."""
+    nodes = ((), (('skip_connect', 0),), (), (('sep_conv_3x3', 4), ('skip_connect', 1)))
+    concat = (2, 3, 4, 5)
+    genotype = CellGenotype('darts', dict(normal=nodes, reduce=((),) * 4),
+                            dict(normal=concat, reduce=concat))  # fmt: skip
+    path = tmp_path / 'cells.svg'
+    texts, ids = svg(genotype, path)
+    assert edges(ids) == {f'normal-edge-{pair}' for pair in ('0-3', '4-5', '1-5')}
+    assert {f'zero, as nothing leads there: {n}' for n in ('2, 4', '2, 3, 4, 5')} <= set(texts)
+    dashed = {
+        f'{cell}-node-{node}'
+        for cell in ('normal', 'reduce')
+        for node in range(6)
+        if 'stroke-dasharray' in re.search(rf'id="{cell}-node-{node}">(.*?)</g>', path.read_text(),
+                                           re.DOTALL)[1]
+    }  # fmt: skip
+    assert dashed == {f'normal-node-{n}' for n in (2, 4)} | {
+        f'reduce-node-{n}' for n in range(2, 6)
+    }
+    boxes = [box for box in page_as_data(lay_out(genotype))['boxes'] if box[-1]]
+    assert [box[3] for box in boxes] == ['2', '4', '2', '3', '4', '5']
+
+
+def test_two_operations_between_two_nodes(tmp_path):
+    """Each has a line, a label and an id of its own."""
+    nodes = ((('a', 0), ('b', 0)), (('a', 1), ('b', 1), ('c', 1), ('d', 0), ('e', 0)))
+    texts, ids = svg(CellGenotype('own', {'x': nodes}, {'x': (2,)}), tmp_path / 'cell.svg')
+    assert edges(ids) == {
+        'x-edge-0-1', 'x-edge-0-1-2', 'x-edge-1-2', 'x-edge-1-2-2', 'x-edge-1-2-3', 'x-edge-0-2',
+        'x-edge-0-2-2',
+    }  # fmt: skip
+    assert sorted(text for text in texts if text in 'abcde') == list('aabbcde')
+
+
+def test_every_edge_of_a_darts_cell(tmp_path):
+    """As SNAS keeps them."""
+    nodes = tuple(tuple(('sep_conv_3x3', i) for i in range(n)) for n in range(2, 6))
+    concat = tuple(range(2, 6))
+    genotype = CellGenotype('darts', dict(normal=nodes, reduce=nodes),
+                            dict(normal=concat, reduce=concat))  # fmt: skip
+    texts, ids = svg(genotype, tmp_path / 'cells.svg')
+    assert len(edges(ids)) == 28 and texts.count('sep_conv_3x3') == 28
+
+
+def test_labels_have_room_for_the_weights_of_edges():
+    genotype = load_genotype(DARTS)
+    plain, weighted = page_as_data(lay_out(genotype)), page_as_data(lay_out(genotype, None, True))
+    for kind, places in (('lines', 4), ('labels', 7)):
+        assert {len(item) for item in plain[kind]} == {places}
+        found = [item[places:] for item in weighted[kind] if len(item) > places]
+        assert len(found) == 16 and [('reduce', '2 → 5')] in found  # not of the concatenation
+        assert len(weighted[kind]) == len(plain[kind])
+    for (_, _, before, text, *_), (_, _, after, other, *_) in zip(
+        plain['labels'], weighted['labels'], strict=True
+    ):
+        assert text == other
+        assert after == before if text == 'concat' else 0.2 < after - before < 0.4
 
 
 def colours(path):
@@ -117,12 +179,15 @@ def test_the_same_bytes_every_time(tmp_path, suffix, start):
 
 
 def random_cell(rng):
+    """Nodes may have no input; several operations may lead from one node to another."""
     num_inputs, count = rng.randint(1, 3), rng.randint(1, 6)
     operations = ['none', 'skip_connect', 'sep_conv_3x3', 'x', 'a_very_long_operation_name']
     nodes = []
     for target in range(num_inputs, num_inputs + count):
-        sources = rng.sample(range(target), rng.randint(1, target))
-        nodes.append(tuple((rng.choice(operations), source) for source in sources))
+        sources = rng.sample(range(target), rng.randint(rng.random() > 0.1, target))
+        names = {source: rng.choice((1, 1, 1, 2, 3)) for source in sources}
+        nodes.append(tuple((name, source) for source, count in names.items()
+                           for name in rng.sample(operations, count)))  # fmt: skip
     inner = range(num_inputs, num_inputs + count)
     concat = tuple(inner) if rng.random() < 0.5 else (inner[-1],)
     return CellGenotype('own', {'cell': tuple(nodes)}, {'cell': concat})
@@ -142,7 +207,8 @@ def overlap(one, two):
 @pytest.mark.parametrize('seed', range(60))
 def test_no_label_is_covered(seed):
     """By no other label and no node, and no vertical line runs through one."""
-    [(panel, _, _)] = lay_out(random_cell(random.Random(seed))).panels
+    weighted = seed % 2 == 1
+    [(panel, _, _)] = lay_out(random_cell(random.Random(seed)), weighted=weighted).panels
     shapes = rectangles(panel)
     for i, shape in enumerate(shapes):
         assert not any(overlap(shape, other) for other in shapes[:i])

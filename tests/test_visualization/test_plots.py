@@ -11,17 +11,25 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 from synthetic import write_search
-from test_visualization.logs import change_config, change_epoch, change_log, keep, still_running
+from test_visualization.logs import (
+    change_config,
+    change_epoch,
+    change_log,
+    drop,
+    keep,
+    still_running,
+)
 
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.results.series import leaders
-from rdarts.visualization.plots import PLOTS, NothingToPlot, plot_runs
+from rdarts.visualization.panels import NothingToPlot
+from rdarts.visualization.plots import PLOTS, plot_runs
 from rdarts.visualization.style import LINES, line_style
 
-NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda'}
+NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda', 'edge_weights'}
 
 
 @pytest.fixture(scope='module')
@@ -124,6 +132,63 @@ def test_weights_of_every_edge(tmp_path):
     )
     group = next(group for group in space.groups if group.name == slot[0])
     assert found == dict(zip(group.candidates, row['weights'][slot[0]][slot[1]], strict=True))
+
+
+def test_numbers_that_a_method_changes(tmp_path, drawn):
+    """A panel a number, a line a method: a temperature, an epsilon, factors."""
+    runs = [
+        run
+        for name in ('gdas', 'sdarts_rs')
+        for run in find_runs([write_search(tmp_path / name, f'{name}_darts_c10')])
+    ]
+    plot_runs(runs, 'numbers', tmp_path / 'numbers.png')
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in numbers(tmp_path / 'numbers.csv')[1]:
+        found.setdefault((row[0], row[2]), []).append(float(row[4]))
+    factor = [0.75] * 4
+    assert found == {
+        ('gdas', 'temperature'): pytest.approx([10 - 9.9 * e / 49 for e in range(4)]),
+        ('sdarts_rs', 'epsilon'): pytest.approx([0.03 + 0.27 * e / 50 for e in range(4)]),
+        ('gdas', 'λ of ber'): factor,
+        ('sdarts_rs', 'λ of ber'): factor,
+    }
+    assert [axes.get_title() for axes in drawn[0].axes] == ['temperature', 'epsilon', 'λ of ber']
+    folder = write_search(tmp_path / 'none', epochs=1)
+    change_log(folder, lambda row: row.pop('regularizers', None))
+    with pytest.raises(NothingToPlot, match='no number that may change over the epochs'):
+        plot_runs(find_runs([folder]), 'numbers', tmp_path / 'x.png')
+
+
+def test_weights_of_the_edges_into_every_node(tmp_path, drawn):
+    folder = write_search(tmp_path / 'run', 'pc_darts_darts_c10')
+    path = tmp_path / 'x.png'
+    plot_runs(find_runs([folder]), 'edge_weights', path)
+    _, rows = numbers(tmp_path / 'x.csv')
+    assert len(rows) == 28 * 4
+    found = [float(row[3]) for row in rows if row[0] == 'reduce' and row[2] == '3']
+    assert found == rows_of(folder, 3)['edge_weights']['reduce']  # by target, then source
+    assert [row[1] for row in rows[: 5 * 4 : 4]] == ['0-2', '1-2', '0-3', '1-3', '2-3']
+    titles = [axes.get_title() for axes in drawn[0].axes]
+    assert titles[0] == 'normal into node 2' and len(titles) == 8
+    assert [len(axes.lines) for axes in drawn[0].axes] == [2, 3, 4, 5] * 2
+    # an epoch of an earlier version has none
+    change_epoch(folder, 1, edge_weights={})
+    plot_runs(find_runs([folder]), 'edge_weights', path)
+    assert len(numbers(tmp_path / 'x.csv')[1]) == 28 * 3
+    with pytest.raises(NothingToPlot, match='this method has no weights of edges'):
+        plot_runs(find_runs([write_search(tmp_path / 'b', epochs=1)]), 'edge_weights', path)
+
+
+def test_lines_of_dropped_candidates_end(tmp_path, drawn):
+    folder = write_search(tmp_path / 'run')
+    drop(folder, 3)
+    plot_runs(find_runs([folder]), 'edges', tmp_path / 'x.png')
+    for axes in drawn[0].axes:
+        ends = [np.isfinite(line.get_ydata()).sum() for line in axes.lines]
+        assert ends == [4, 4, 4, 2, 2]
+        assert axes.get_ylim()[0] > 0.01
+    _, rows = numbers(tmp_path / 'x.csv')
+    assert len(rows) == 6 * (3 * 4 + 2 * 2)
 
 
 def test_cosine_and_skips_by_cell_type(tmp_path):

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import re
-import shutil
 
 import pytest
 from mmengine.config import Config
@@ -19,6 +18,7 @@ from test_visualization.logs import (
     keep,
     still_running,
 )
+from test_visualization.page import HOSTILE, NASTY, data_of
 
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration.retraining import OWN
@@ -32,17 +32,6 @@ from rdarts.utils.commands import command
 from rdarts.visualization import report
 from rdarts.visualization.report import write_report
 from rdarts.visualization.style import LINES
-
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'chrome'))), None)
-HOSTILE = '<img src=x onerror="window[`hit`]=1"><!--'  # without a slash: it names folders too
-NASTY = f'</script>{HOSTILE}'
-
-
-def data_of(path):
-    text = re.search(
-        r'<script type="application/json" id="data">(.*?)</script>', path.read_text('utf-8'), re.S
-    )
-    return json.loads(text[1])
 
 
 @pytest.mark.parametrize(
@@ -189,40 +178,6 @@ def test_what_cannot_be_written(tmp_path):
 
 
 # The page
-
-
-@pytest.fixture(scope='module')
-def browser():
-    if CHROMIUM is None:
-        pytest.skip('Chromium is not installed (apt-get install chromium)')
-    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    with sync_api.sync_playwright() as playwright:
-        # as root, Chromium does not start with its sandbox
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Open a report; at the end, nothing may have been said on the console or asked for."""
-    said, asked, pages = [], [], []
-
-    def open_(path):
-        page = browser.new_page(viewport=dict(width=1400, height=900))
-        page.on('console', lambda message: said.append(message.text))
-        page.on('pageerror', lambda error: said.append(str(error)))
-        page.on('request', lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        pages.append(page)
-        return page
-
-    yield open_
-    files = {page.url for page in pages}
-    for page in pages:
-        page.close()
-    assert said == []
-    assert [url for url in asked if url not in files and not url.startswith('data:')] == []
 
 
 def shown(page):

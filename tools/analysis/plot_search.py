@@ -4,9 +4,11 @@ accuracy      test accuracy of the current cell in the table, against the optimu
 supernet      accuracy of the supernet on alpha's half of the training images
 losses        L_train and L_val
 cosine        cosine of grad L_val with grad (L_val + lambda r), by cell type
+numbers       what the method changes over the epochs: temperatures, factors of regularisers
 weights       mean weight of parameter-free and of parameterised operations
 entropy       mean entropy of an edge, and its parts by these two kinds
-edges         weights of every edge (a picture for each search)
+edges         weights of the candidates of every edge (a picture for each search)
+edge_weights  weights of the edges into every node (a picture for each search)
 leaders       share of the edges still led by the operation that led after the first epoch
 skips         skip connections, by cell type
 lambda        accuracy, skip connections and entropy at the end against lambda

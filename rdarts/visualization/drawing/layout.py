@@ -8,6 +8,7 @@ overlap, whatever the cell.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from rdarts.visualization.drawing.page import (
     NODE_HEIGHT,
     PARAMETER_FREE,
     SAMPLE,
+    WEIGHT,
     Box,
     Label,
     Line,
@@ -84,12 +86,14 @@ def load_drawable(source: str | os.PathLike) -> Genotype:
         raise UserError(f'{where}{error}') from None
 
 
-def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
+def lay_out(genotype: Genotype, space: SearchSpace | None = None, weighted: bool = False) -> Page:
     """Where everything of a genotype's picture is.
 
     Args:
         genotype (Genotype): What to draw.
         space (SearchSpace, optional): See :func:`draw_genotype`.
+        weighted (bool): Whether the edges of cells are shown with their weights, for which their
+            labels then have room. Defaults to False.
 
     Raises:
         UserError: An edge does not lead from an earlier node to a later one.
@@ -100,7 +104,7 @@ def lay_out(genotype: Genotype, space: SearchSpace | None = None) -> Page:
     titled = len(graphs) > 1
     return _paginate(
         [
-            _rows(graph, free) if graph.in_rows else _cell(_plan(graph), free, titled)
+            _rows(graph, free) if graph.in_rows else _cell(_plan(graph), free, titled, weighted)
             for graph in graphs
         ]
     )
@@ -148,12 +152,14 @@ def _lane_y(lane: int) -> float:
 def _lay_out(graph: _Graph) -> tuple[list[int], list[_Edge]]:
     """The column of every node, and the edges with their lanes and the gaps of their labels.
 
-    Two inputs share the first column, one above and one below the row.
+    Two inputs share the first column, one above and one below the row. Of several operations
+    between two nodes, one runs along the row.
     """
     stacked = graph.num_inputs == 2
     columns = [max(0, node - 1) if stacked else node for node in range(graph.num_nodes)]
     taken: dict[int, list[tuple[int, int]]] = {}
-    placed = []
+    placed: list[_Edge] = []
+    straight: set[int] = set()  # gaps that an edge runs along
 
     def span(edge: _Edge) -> tuple[int, int]:
         return columns[edge.source], columns[edge.target]
@@ -167,7 +173,8 @@ def _lay_out(graph: _Graph) -> tuple[list[int], list[_Edge]]:
 
     for edge in sorted(graph.edges, key=length):
         start, end = span(edge)
-        if end - start == 1 and not (stacked and edge.source < 2):
+        if end - start == 1 and start not in straight and not (stacked and edge.source < 2):
+            straight.add(start)
             placed.append(replace(edge, gap=start))
             continue
         sides = (1, -1)
@@ -214,7 +221,7 @@ def _ports(graph: _Graph, edges: list[_Edge], bus: bool) -> dict[tuple[_Edge, st
     return ports
 
 
-def _cell(graph: _Graph, free: Iterable[str], titled: bool) -> Panel:
+def _cell(graph: _Graph, free: Iterable[str], titled: bool, weighted: bool) -> Panel:
     columns, edges = _lay_out(graph)
     last = graph.num_nodes - 1
     bus = graph.concat != (last,)
@@ -236,7 +243,8 @@ def _cell(graph: _Graph, free: Iterable[str], titled: bool) -> Panel:
     half = [max(widths[n] for n in nodes if columns[n] == c) / 2 for c in range(count)]
     gaps = [0.5] * (count - 1)
     for edge in edges:
-        room = pill_width(edge.operation) + (0.42 if edge.lane == 0 else 0.2)
+        label = edge.operation + (WEIGHT if weighted else '')
+        room = pill_width(label) + (0.42 if edge.lane == 0 else 0.2)
         gaps[edge.gap] = max(gaps[edge.gap], room)
     x = [half[0]]
     for c in range(1, count):
@@ -246,11 +254,14 @@ def _cell(graph: _Graph, free: Iterable[str], titled: bool) -> Panel:
         y[0], y[1] = _lane_y(1), _lane_y(-1)
 
     panel = Panel(f'{graph.name} cell' if titled else '')
+    empty = set(range(graph.num_inputs, graph.num_nodes)) - {edge.target for edge in edges}
     for node, name in enumerate(names):
         outer = node < graph.num_inputs or (node == last and not bus)
+        gid = f'{graph.name}-node-{node}'
         panel.boxes.append(
-            Box(x[columns[node]], y[node], widths[node], name, outer, f'{graph.name}-node-{node}')
+            Box(x[columns[node]], y[node], widths[node], name, outer, node in empty, gid)
         )
+    gids = Counter()
     for edge in edges:
         look = _look(edge.operation, free)
         a, b = x[columns[edge.source]], x[columns[edge.target]]
@@ -267,15 +278,20 @@ def _cell(graph: _Graph, free: Iterable[str], titled: bool) -> Panel:
         else:
             points += [(b - widths[edge.target] / 2, 0.0)]
         gid = f'{graph.name}-edge-{edge.source}-{edge.target}'
-        panel.lines.append(Line(points, look, gid))
+        gids[gid] += 1  # of several operations between two nodes, each has an id
+        place = (graph.name, edge.source, edge.target) if weighted else None
+        numbered = gid if gids[gid] == 1 else f'{gid}-{gids[gid]}'
+        panel.lines.append(Line(points, look, numbered, place))
         middle = x[edge.gap] + half[edge.gap] + gaps[edge.gap] / 2
         shift = -HEAD / 2 if edge.lane == 0 else 0.0
-        panel.labels.append(Label(middle + shift, height, edge.operation, look))
+        panel.labels.append(Label(middle + shift, height, edge.operation, look, place))
     if bus:
         _add_bus(panel, graph, edges, columns, x)
-    if graph.absent:
-        listed = ', '.join(f'{a} → {b}' for a, b in graph.absent)
-        panel.note = f'none, not drawn: {listed}'
+    notes = {
+        'none, not drawn': [f'{a} → {b}' for a, b in graph.absent],
+        'zero, as nothing leads there': [str(node) for node in sorted(empty)],
+    }
+    panel.note = '; '.join(f'{what}: {", ".join(found)}' for what, found in notes.items() if found)
     return panel
 
 
@@ -293,7 +309,7 @@ def _add_bus(
         start = (x[columns[node]], -NODE_HEIGHT / 2)
         points = [start, (start[0], floor), (out, floor), (out, -NODE_HEIGHT / 2)]
         panel.lines.insert(0, Line(points, look, f'{graph.name}-concat-{node}'))
-    panel.boxes.append(Box(out, 0.0, width, 'out', True, f'{graph.name}-out'))
+    panel.boxes.append(Box(out, 0.0, width, 'out', True, gid=f'{graph.name}-out'))
     panel.labels.append(Label((x[columns[max(graph.concat)]] + out) / 2, floor, 'concat', look))
 
 
@@ -304,7 +320,7 @@ def _rows(graph: Graph, free: Iterable[str]) -> Panel:
     names = ['in 0', *(str(i) for i in range(1, len(layers))), f'out {len(layers)}']
     widths = [max(text_width(name) + 0.2, 0.36) for name in names]
     x, y, row_height = widths[0] / 2, 0.0, NODE_HEIGHT + 2 * LANE
-    panel.boxes.append(Box(x, y, widths[0], names[0], True, 'layerwise-node-0'))
+    panel.boxes.append(Box(x, y, widths[0], names[0], True, gid='layerwise-node-0'))
     for index, operation in enumerate(layers):
         look, target = _look(operation, free), index + 1
         room = pill_width(operation) + 0.42
@@ -326,7 +342,7 @@ def _rows(graph: Graph, free: Iterable[str]) -> Panel:
         panel.lines.append(Line(points, look, gid))
         outer = target == len(layers)
         panel.boxes.append(
-            Box(x, y, widths[target], names[target], outer, f'layerwise-node-{target}')
+            Box(x, y, widths[target], names[target], outer, gid=f'layerwise-node-{target}')
         )
     return panel
 

@@ -11,6 +11,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, is_text
 from rdarts.visualization.drawing.layout import lay_out, load_drawable
 from rdarts.visualization.drawing.page import (
+    EMPTY_STYLE,
     FONT,
     INK,
     LINE,
@@ -132,8 +133,8 @@ def _draw_panel(axes: Any, panel: Panel, dx: float, dy: float) -> None:
             FancyBboxPatch(
                 (box.x + dx - box.width / 2, box.y + dy - NODE_HEIGHT / 2), box.width, NODE_HEIGHT,
                 boxstyle=f'round,pad=0,rounding_size={ROUNDING}', linewidth=NODE_LINE,
-                edgecolor=INK, facecolor=OUTER_FILL if box.outer else NODE_FILL, zorder=4,
-                gid=box.gid,
+                linestyle=EMPTY_STYLE if box.empty else '-', edgecolor=INK,
+                facecolor=OUTER_FILL if box.outer else NODE_FILL, zorder=4, gid=box.gid,
             )
         )  # fmt: skip
         axes.text(

@@ -12,6 +12,7 @@ from typing import Any
 CONVOLUTION = dict(line='#0072B2', fill='#0072B2', text='#FFFFFF', style='-')
 PARAMETER_FREE = dict(line='#C77D00', fill='#FFF4DC', text='#000000', style=(0, (3.2, 1.6)))
 ABSENT = dict(line='#999999', fill='#FFFFFF', text='#666666', style=(0, (1, 2)))
+EMPTY_STYLE = (0, (2.4, 1.8))  # of the line around a node that is zero
 INK, NODE_FILL, OUTER_FILL = '#222222', '#FFFFFF', '#E4E4E4'
 
 # Inches, points for the font
@@ -26,6 +27,8 @@ SAMPLE = 0.4  # a line of the legend
 LINE, NODE_LINE, PILL_LINE = 1.7, 1.2, 1.1  # widths of lines, points
 
 Point = tuple[float, float]  # inches
+Edge = tuple[str, int, int]  # cell type, source, target
+WEIGHT = ' 0.00'  # as wide as the weight of any edge
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Box:
     width: float
     text: str
     outer: bool = False  # an input or the output
+    empty: bool = False  # nothing leads to it: it is zero
     gid: str = ''
 
 
@@ -43,6 +47,7 @@ class Line:
     points: list[Point]
     look: Mapping[str, Any]
     gid: str = ''
+    edge: Edge | None = None  # whose weight is shown
 
 
 @dataclass
@@ -51,10 +56,11 @@ class Label:
     y: float
     text: str
     look: Mapping[str, Any]
+    edge: Edge | None = None  # whose weight is written beside the text
 
     @property
     def width(self) -> float:
-        return pill_width(self.text)
+        return pill_width(self.text + (WEIGHT if self.edge else ''))
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdarts.visualization.drawing.page import (
+    EMPTY_STYLE,
     FONT,
     INK,
     LINE,
@@ -17,6 +18,7 @@ from rdarts.visualization.drawing.page import (
     PILL_LINE,
     ROUNDING,
     SAMPLE,
+    Edge,
     Page,
     Point,
     arrow,
@@ -30,6 +32,7 @@ LOOK = dict(  # inches, the font in points
     outer_fill=OUTER_FILL,
     node_height=NODE_HEIGHT,
     node_line=NODE_LINE / 72,
+    empty_dash=svg_dash(EMPTY_STYLE, NODE_LINE / 72),
     rounding=ROUNDING,
     pill_height=PILL_HEIGHT,
     pill_line=PILL_LINE / 72,
@@ -53,17 +56,25 @@ def page_as_data(page: Page) -> dict[str, Any]:
             shape = arrow([(x + dx, y + dy) for x, y in line.points])
             bends = [path('L', a) + path('Q', corner, b) for a, corner, b in shape.bends]
             curve = path('M', shape.start) + ''.join(bends) + path('L', shape.neck)
-            lines.append([curve, path('M', *shape.head) + 'Z', *_stroke(line.look)])
+            head = path('M', *shape.head) + 'Z'
+            lines.append([curve, head, *_stroke(line.look), *_place(line.edge)])
         for label in panel.labels:
             look = label.look
             labels.append([*at(label.x + dx, label.y + dy), label.width, label.text,
-                           look['line'], look['fill'], look['text']])  # fmt: skip
+                           look['line'], look['fill'], look['text'],
+                           *_place(label.edge)])  # fmt: skip
         for box in panel.boxes:
-            boxes.append([*at(box.x + dx, box.y + dy), round(box.width, 3), box.text, box.outer])
+            boxes.append([*at(box.x + dx, box.y + dy), round(box.width, 3), box.text, box.outer,
+                          box.empty])  # fmt: skip
     texts = [[*at(t.x, t.y), t.text, t.size, t.color, t.bold] for t in page.texts]
     samples = [[*at(x, y), *_stroke(look)] for x, y, look in page.samples]
     return dict(width=round(page.width, 3), height=round(page.height, 3), lines=lines, boxes=boxes,
                 labels=labels, texts=texts, samples=samples)  # fmt: skip
+
+
+def _place(edge: Edge | None) -> list[tuple[str, str]]:
+    """Where the page finds the weight of an edge: its cell type and its name in the table."""
+    return [] if edge is None else [(edge[0], f'{edge[1]} → {edge[2]}')]
 
 
 def _stroke(look: Mapping[str, Any]) -> list[str]:
