@@ -1,7 +1,7 @@
-"""What every candidate of every layer of a layerwise search costs, for ``ExpectedCost``.
+"""What every candidate of every edge of a search costs, for ``ExpectedCost``.
 
-Each candidate runs alone, at the shape that its layer sees, in evaluation mode and in the memory
-format of a derived network.
+Each candidate runs alone, at the shape that its edge sees, in evaluation mode and in the memory
+format of a derived network; the cells of a type are added up.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 
-from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
-from rdarts.models import MobileNetLikeSupernet
-from rdarts.models.layers import PlainLayers
-from rdarts.models.operations import build_operation
+from rdarts.models.backbones.base_supernet import BaseSupernet
+from rdarts.models.backbones.candidate_costs import UNIT, Site, count_macs, find_sites, sum_costs
 from rdarts.registry import MODELS
+from rdarts.search_spaces import SearchSpace
 from rdarts.utils.files import write_atomically
 from rdarts.utils.wording import plural
 
@@ -57,37 +57,36 @@ class CostSettings:
 
 
 def cost_table(cfg: Config, name: str, settings: CostSettings) -> CostTable:
-    """Measure every candidate of every layer.
+    """Measure every candidate of every edge, and add up the cells of a type.
 
     Args:
-        cfg (Config): Of a layerwise search.
+        cfg (Config): Of a search.
         name (str): What the config is called in an error.
         settings (CostSettings): What is measured.
 
     Raises:
-        UserError: The config searches no layers, or the shape does not fit.
+        UserError: The config is not of a search, or the shape does not fit.
     """
     supernet = build_supernet(cfg, name)
-    channels = supernet.stem[0][0].in_channels
+    channels = (cfg.model.backbone or {}).get('in_channels', 3)
     shape = list(settings.shape or (channels, *image_size(cfg)))
     if shape[0] != channels:
         raise UserError(
             f'--shape has {plural(shape[0], "channel")}, but the network reads {channels}'
         )
-    layers = layer_shapes(supernet, shape)
-    costs = layer_costs(supernet, layers, settings)
+    sites = find_sites(supernet, shape)
+    measured = count_macs if settings.what == 'macs' else partial(latency, settings=settings)
     data: dict[str, Any] = dict(
         space=supernet.space.name,
-        unit='ms' if settings.what == 'latency' else 'millions of multiply-adds',
-        stem=supernet.stem_type,
-        first_channels=layers[0][0][0],
+        unit=UNIT if settings.what == 'macs' else 'ms',
+        **supernet.conditions(),
         shape=shape,
-        costs=dict(layerwise=costs),
+        costs=sum_costs(supernet.space, sites, measured),
     )
     if settings.what == 'latency':
         kind = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
         data.update(batch_size=settings.batch_size, device=kind, threads=torch.get_num_threads())
-    return CostTable(data, supernet.space.candidates, layers)
+    return CostTable(data, supernet.space, sites)
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,13 @@ class CostTable:
 
     Args:
         data (dict): What the file holds: see docs/en/configs.md.
-        candidates (Sequence[str]): Columns.
-        layers (Sequence): Rows: what every layer reads, (C, H, W), and the channels that it gives.
+        space (SearchSpace): Whose candidates they are of.
+        sites (Sequence[Site]): The edges of all cells.
     """
 
     data: dict[str, Any]
-    candidates: Sequence[str]
-    layers: Sequence[tuple[tuple[int, ...], int]]
+    space: SearchSpace
+    sites: Sequence[Site]
 
     def write(self, path: Path) -> None:
         """Write the file.
@@ -116,22 +115,33 @@ class CostTable:
             raise UserError(f'{path} cannot be written: {error.strerror}') from None
 
     def print(self) -> None:
-        """One row a layer, one column a candidate."""
-        print_table(self.candidates, self.layers, self.data['costs']['layerwise'])
+        """One row an edge, one column a candidate; of several cells of a type the first input."""
+        names = self.space.candidates
+        titles = '  '.join(f'{name:>12}' for name in names)
+        print(f'{"cell":<10} {"edge":<9} {"input":<14}{titles}')
+        for cell, topology in self.space.cells.items():
+            for place, edge in enumerate(topology.edges):
+                entry = self.data['costs'][cell][place]
+                cells = '  '.join(
+                    f'{entry[name]:12.3f}' if name in entry else f'{"-":>12}' for name in names
+                )
+                sites = (site for site in self.sites if (site.cell, site.edge) == (cell, place))
+                reads = ' x '.join(map(str, next(sites).reads))
+                print(f'{cell:<10} {f"{edge.source} -> {edge.target}":<9} {reads:<14}{cells}')
 
 
-def build_supernet(cfg: Config, name: str) -> MobileNetLikeSupernet:
+def build_supernet(cfg: Config, name: str) -> BaseSupernet:
     """The supernet of a config.
 
     Raises:
-        UserError: The config searches no layers.
+        UserError: The config has none.
     """
     backbone = (cfg.get('model') or {}).get('backbone') or {}
     kind = backbone.get('type')
     built = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(built, type) and issubclass(built, MobileNetLikeSupernet)):
+    if not (isinstance(built, type) and issubclass(built, BaseSupernet)):
         raise UserError(
-            f'{name}: a cost table is made of a MobileNetLikeSupernet, as '
+            f'{name}: a cost table is made of a supernet, as '
             f'configs/search/rdarts_mobilenet_like_imagenet.py has it, but the backbone is {kind}'
         )
     torch.manual_seed(0)
@@ -154,54 +164,13 @@ def image_size(cfg: Config) -> tuple[int, int]:
     raise UserError("the config's train pipeline gives no size of an image: give --shape C H W")
 
 
-def layer_shapes(
-    supernet: MobileNetLikeSupernet, shape: Sequence[int]
-) -> list[tuple[tuple[int, ...], int]]:
-    """What every layer reads, (C, H, W), and the channels of what it gives."""
-    found: list[tuple[tuple[int, ...], int]] = []
-
-    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        found.append((tuple(inputs[0].shape[1:]), output.shape[1]))
-
-    handles = [layer.register_forward_hook(note) for layer in supernet.layers]
-    with torch.no_grad():
-        supernet(torch.zeros(1, *shape))
-    for handle in handles:
-        handle.remove()
-    return found
-
-
-def layer_costs(
-    supernet: MobileNetLikeSupernet,
-    layers: Sequence[tuple[tuple[int, ...], int]],
-    settings: CostSettings,
-) -> list[dict[str, float]]:
-    """The cost of each candidate of each layer; candidates are built anew, as a network has them.
-
-    Layers that are alike are measured once.
-    """
+def latency(module: nn.Module, site: Site, settings: CostSettings) -> float:
+    """Milliseconds of a module, the median of some runs, in the memory format of a network."""
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    known: dict[tuple, float] = {}
-    costs = []
-    for layer, (in_shape, channels) in zip(supernet.layers, layers, strict=True):
-        entry = {}
-        for name in layer.candidates[0]:
-            key = (name, in_shape, channels, layer.stride)
-            if key not in known:
-                module = build_operation(name, PlainLayers(), in_shape[0], channels, layer.stride)
-                images = torch.randn(settings.batch_size, *in_shape, device=device)
-                if device.type == 'cpu':  # as a derived network
-                    images = images.contiguous(memory_format=torch.channels_last)
-                known[key] = measure(module.eval().to(device), images, settings)
-            entry[name] = known[key]
-        costs.append(entry)
-    return costs
-
-
-def measure(module: nn.Module, images: Tensor, settings: CostSettings) -> float:
-    """Milliseconds, the median, or millions of multiply-adds of one image."""
-    if settings.what == 'macs':
-        return count_macs(module, images[0]) / 1e6
+    images = torch.randn(settings.batch_size, *site.reads, device=device)
+    if device.type == 'cpu':  # as a derived network
+        images = images.contiguous(memory_format=torch.channels_last)
+    module.to(device)
     times = []
     with torch.no_grad():
         for step in range(settings.repeats + WARMUP):
@@ -212,15 +181,3 @@ def measure(module: nn.Module, images: Tensor, settings: CostSettings) -> float:
             if step >= WARMUP:
                 times.append(time.perf_counter() - begin)
     return 1e3 * statistics.median(times)
-
-
-def print_table(
-    candidates: Sequence[str],
-    layers: Sequence[tuple[tuple[int, ...], int]],
-    costs: Sequence[dict[str, float]],
-) -> None:
-    """One row a layer, one column a candidate."""
-    print(f'{"layer":>5}  {"input":<14}' + '  '.join(f'{name:>12}' for name in candidates))
-    for number, (entry, (in_shape, _)) in enumerate(zip(costs, layers, strict=True)):
-        cells = [f'{entry[name]:12.3f}' if name in entry else f'{"-":>12}' for name in candidates]
-        print(f'{number:>5}  {" x ".join(map(str, in_shape)):<14}' + '  '.join(cells))

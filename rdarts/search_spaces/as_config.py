@@ -25,9 +25,10 @@ def to_config(space: SearchSpace) -> str | dict[str, Any]:
         UserError: No table can say it all; the line names what would be lost.
     """
     named = _built(space.name)
-    if named is not None and not any(_differing(space, named)):
+    differing = None if named is None else list(_differing(space, named))
+    if differing == []:
         return space.name
-    table = _table(space)
+    table = _table(space) if differing != ['costs'] else dict(type=space.name, costs=_costs(space))
     built = build_space(table)
     lost = next(_differing(space, built), None)
     if lost is not None:
@@ -62,14 +63,14 @@ def _conditions(costs: Any) -> Any:
 
 def _table(space: SearchSpace) -> dict[str, Any]:
     data = dict(to_data(space), parameter_free=sorted(space.parameter_free))
+    costs = {} if space.costs is None else dict(costs=_costs(space))
     if space.genotype == 'layerwise':
         layers = [names for cell in data['cells'].values() for *_, names in cell['edges']]
         keys = ('name', 'parameter_free', 'belongs', 'stages')
-        costs = {} if space.costs is None else dict(costs=_costs(space))
         kept = {key: data[key] for key in keys}
         return dict(type='LayerwiseSpace', layers=layers, **kept, **costs)
     keys = ('name', 'cells', 'discretizer', 'operation_args', 'parameter_free', 'belongs')
-    return dict(type='CellSpace', **{key: data[key] for key in keys})
+    return dict(type='CellSpace', **{key: data[key] for key in keys}, **costs)
 
 
 def _costs(space: SearchSpace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from reprlib import repr as brief
 from typing import Any
 
@@ -15,16 +16,22 @@ from rdarts.utils.files import read_text
 from rdarts.utils.wording import plural
 
 MAX_BYTES = 2**26  # of a file
-CONDITIONS = ('stem', 'first_channels', 'shape')
+CONDITIONS = ('stem', 'first_channels', 'channels', 'num_cells', 'cells_per_stage', 'shape')
+
+# what a config may say of the costs of a space
+CostsSpec = str | os.PathLike | Mapping[str, Any] | None
 
 
 class CostTable(dict):
     """Cell type -> for each edge the cost of each candidate, in the candidates' order.
 
+    Where a network has several cells of a type, it is the sum over them.
+
     Args:
         rows (dict[str, tuple[tuple[float, ...], ...]]): These.
         conditions (dict[str, Any]): What they were measured for, where the table says so: the
-            supernet's ``stem`` and ``first_channels``, and the ``shape`` [C, H, W] of an image.
+            supernet's own sizes, such as ``stem`` and ``channels``, and the ``shape`` [C, H, W] of
+            an image.
         where (str): What to call the table in an error.
         unit (str): What the costs are counted in. Defaults to none.
     """
@@ -43,7 +50,7 @@ class CostTable(dict):
         """A network may use the table only if it is what was measured.
 
         Args:
-            **actual: ``stem``, ``first_channels`` or ``shape`` of the network.
+            **actual: Some of ``CONDITIONS``, of the network.
 
         Raises:
             UserError: The table says that it was measured for another.
@@ -54,6 +61,11 @@ class CostTable(dict):
                     f'{self.where}: it was measured with {key} {brief(self.conditions[key])}, but '
                     f"the search has {value!r}: measure anew, or take the key '{key}' out of it"
                 )
+
+
+def with_costs(space: SearchSpace, source: CostsSpec) -> SearchSpace:
+    """A space with the costs of a table, see :func:`read_costs`; itself where there is none."""
+    return space if source is None else replace(space, costs=read_costs(source, space))
 
 
 def read_costs(source: str | os.PathLike | Mapping[str, Any], space: SearchSpace) -> CostTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace, dense_cell
+from rdarts.search_spaces.costs import CostsSpec, with_costs
 
 CANDIDATES = (
     'none',
@@ -37,7 +38,15 @@ BELONGS = dict(
 
 
 @SEARCH_SPACES.register_module(name='darts')
-def darts() -> SearchSpace:
-    """Normal and reduce cells of two inputs and four nodes, 14 edges, eight candidates each."""
+def darts(costs: CostsSpec = None) -> SearchSpace:
+    """Normal and reduce cells of two inputs and four nodes, 14 edges, eight candidates each.
+
+    Args:
+        costs (str | PathLike | dict, optional): A cost table: see
+            :func:`~rdarts.search_spaces.costs.read_costs`. Defaults to none.
+
+    Raises:
+        UserError: The cost table does not fit.
+    """
     cells = {kind: dense_cell(2, 6, CANDIDATES, 'concat') for kind in ('normal', 'reduce')}
-    return SearchSpace(name='darts', cells=cells, **BELONGS)
+    return with_costs(SearchSpace(name='darts', cells=cells, **BELONGS), costs)

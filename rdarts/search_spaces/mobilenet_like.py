@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace
+from rdarts.search_spaces.costs import CostsSpec
 from rdarts.search_spaces.tables import layerwise_space
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
@@ -39,7 +39,7 @@ def mobilenet_like(
     widths: Sequence[Positive] = WIDTHS,
     depths: Sequence[Positive] = DEPTHS,
     strides: Sequence[Literal[1, 2]] = STRIDES,
-    costs: str | os.PathLike | Mapping[str, Any] | None = None,
+    costs: CostsSpec = None,
 ) -> SearchSpace:
     """Stages of inverted bottlenecks: kernel 3, 5 or 7, expansion 3 or 6, or a skip.
 

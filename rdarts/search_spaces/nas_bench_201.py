@@ -5,6 +5,7 @@ from __future__ import annotations
 from rdarts.benchmarks.nas_bench_201_file import OPERATIONS
 from rdarts.registry import SEARCH_SPACES
 from rdarts.search_spaces.base import SearchSpace, dense_cell
+from rdarts.search_spaces.costs import CostsSpec, with_costs
 
 BELONGS = dict(
     supernet='rdarts.NASBench201Supernet',
@@ -31,9 +32,17 @@ OF_THE_BENCHMARK = dict(
 
 
 @SEARCH_SPACES.register_module(name='nas_bench_201')
-def nas_bench_201() -> SearchSpace:
-    """Four nodes, six edges, five candidates each; 15,625 cells. Pooling has no batch norm."""
-    return SearchSpace(
+def nas_bench_201(costs: CostsSpec = None) -> SearchSpace:
+    """Four nodes, six edges, five candidates each; 15,625 cells. Pooling has no batch norm.
+
+    Args:
+        costs (str | PathLike | dict, optional): A cost table: see
+            :func:`~rdarts.search_spaces.costs.read_costs`. Defaults to none.
+
+    Raises:
+        UserError: The cost table does not fit.
+    """
+    space = SearchSpace(
         name='nas_bench_201',
         cells={'cell': dense_cell(1, 4, OPERATIONS, output='last')},
         genotype='dense_cell',
@@ -42,3 +51,4 @@ def nas_bench_201() -> SearchSpace:
         **BELONGS,
         **OF_THE_BENCHMARK,
     )
+    return with_costs(space, costs)

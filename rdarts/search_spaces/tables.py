@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 from rdarts.errors import UserError, nearest
 from rdarts.registry import SEARCH_SPACES
@@ -20,7 +17,7 @@ from rdarts.search_spaces.base import (
     has_normal_and_reduce,
 )
 from rdarts.search_spaces.belongings import Belongings, read_belongings
-from rdarts.search_spaces.costs import read_costs
+from rdarts.search_spaces.costs import CostsSpec, with_costs
 from rdarts.utils.wording import plural
 
 
@@ -115,6 +112,7 @@ def cell_space(
     operation_args: Mapping[str, Mapping] | None = None,
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
     belongs: Belongings | None = None,
+    costs: CostsSpec = None,
 ) -> SearchSpace:
     """A space of one's own, from a table.
 
@@ -129,9 +127,11 @@ def cell_space(
         parameter_free (Sequence[str]): Candidates without weights.
         belongs (dict, optional): What belongs to it, :class:`Belongings`. What is left out is that
             of the DARTS space for the cell types ``normal`` and ``reduce``, else NAS-Bench-201's.
+        costs (str | PathLike | dict, optional): A cost table: see
+            :func:`~rdarts.search_spaces.costs.read_costs`. Defaults to none.
 
     Raises:
-        UserError: The table is not a cell's.
+        UserError: The table is not a cell's, or the cost table does not fit.
     """
     _check_name(name)
     if not isinstance(cells, Mapping) or not cells:
@@ -148,7 +148,7 @@ def cell_space(
     if has_normal_and_reduce(topologies):
         defaults = darts.BELONGS
     concat = any(topology.output == 'concat' for topology in topologies.values())
-    return SearchSpace(
+    space = SearchSpace(
         name=name,
         cells=topologies,
         genotype='cell',
@@ -157,6 +157,7 @@ def cell_space(
         parameter_free=frozenset(parameter_free),
         **{**defaults, **read_belongings(name, belongs or {})},
     )
+    return with_costs(space, costs)
 
 
 @SEARCH_SPACES.register_module(name='LayerwiseSpace')
@@ -166,7 +167,7 @@ def layerwise_space(
     parameter_free: Sequence[str] = tuple(sorted(PARAMETER_FREE)),
     belongs: Belongings | None = None,
     stages: Sequence[Sequence[int]] = (),
-    costs: str | os.PathLike | Mapping[str, Any] | None = None,
+    costs: CostsSpec = None,
 ) -> SearchSpace:
     """Layers one after another, each with candidates of its own: no cell at all.
 
@@ -198,7 +199,7 @@ def layerwise_space(
         stages=_stages(name, stages, len(layers)),
         **read_belongings(name, belongs or {}),
     )
-    return space if costs is None else replace(space, costs=read_costs(costs, space))
+    return with_costs(space, costs)
 
 
 def _stages(name: str, rows: Sequence[Sequence[int]], layers: int) -> tuple[Stage, ...]:

@@ -44,6 +44,11 @@ def test_costs_keep_what_they_were_measured_for():
     assert found.costs.conditions == dict(stem='imagenet', first_channels=16, shape=[3, 224, 224])
     with pytest.raises(UserError, match='measured with shape'):
         found.costs.check(shape=[3, 32, 32])
+    rows = [dict.fromkeys(edge.candidates, 2.0) for edge in build_space('s1').cells['normal'].edges]
+    reduce = [dict.fromkeys(e.candidates, 1.0) for e in build_space('s1').cells['reduce'].edges]
+    table = dict(space='s1', unit='ms', costs=dict(normal=rows, reduce=reduce), num_cells=8)
+    written = to_config(build_space(dict(type='s1', costs=table)))
+    assert written == dict(type='s1', costs=table)
 
 
 def test_the_name_alone_stands_for_the_registered_space_only():

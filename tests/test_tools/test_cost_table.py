@@ -38,9 +38,8 @@ def run(tool, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('config', 'args', 'message'),
     [
-        ('retrain/darts_c10.py', (), 'made of a MobileNetLikeSupernet, .* is rdarts.DARTSNet'),
+        ('retrain/darts_c10.py', (), 'a cost table is made of a supernet, .* is rdarts.DARTSNet'),
         ('retrain/mobilenet_like_imagenet.py', (), 'the backbone is rdarts.MobileNetLikeNet'),
-        ('search/darts_darts_c10.py', (), 'the backbone is rdarts.DARTSSupernet'),
         (None, ('--shape', 1, 8, 8), '--shape has 1 channel, but the network reads 3'),
         (None, ('--shape', 3, 0, 8), '--shape, --batch-size and --repeats must be 1 or more'),
         (None, ('--repeats', 0), '--shape, --batch-size and --repeats must be 1 or more'),
@@ -53,7 +52,7 @@ def test_what_is_refused(run, tmp_path, config, args, message):
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_measurement(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost_table, 'measure', lambda *args: pytest.fail('measured'))
+    monkeypatch.setattr(cost_table, 'latency', lambda *args, **kw: pytest.fail('measured'))
     (tmp_path / 'folder').mkdir()
     code, line = run(write(tmp_path), out='folder')
     assert code == 2 and 'folder cannot be written: it is a folder' in line

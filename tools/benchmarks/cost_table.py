@@ -1,7 +1,8 @@
-"""Measure what every candidate of every layer costs, for ExpectedCost.
+"""Measure what every candidate of every edge costs, for ExpectedCost.
 
-Each candidate runs alone, at the shape that its layer sees, in evaluation mode and in the memory
-format of a derived network. How a search takes the table: docs/en/configs.md.
+Each candidate runs alone, at the shape that its edge sees, in evaluation mode and in the memory
+format of a derived network; the cells of a type are added up. How a search takes the table:
+docs/en/configs.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of a layerwise search, such as the MobileNet-like')
+    parser.add_argument('config', help='config of a search')
     parser.add_argument('--out', default='costs.json', help='(default: %(default)s)')
     parser.add_argument(
         '--what',

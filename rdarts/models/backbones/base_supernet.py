@@ -19,6 +19,7 @@ from rdarts.models.kernels import declined_by_native
 from rdarts.models.mixed_ops.mixed_op import MixedOp, from_edge_state_dict, to_edge_state_dict
 from rdarts.registry import MIXED_OPS, build
 from rdarts.search_spaces import SpaceSpec
+from rdarts.search_spaces.costs import CostTable
 
 EXECUTIONS = ('auto', 'plain', 'fused')
 
@@ -52,6 +53,10 @@ class BaseSupernet(AlphaOwner, BaseModule):
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
+    Attributes:
+        image_shape (tuple[int, int, int] | None): C, H and W of the images of the last training
+            forward, which :meth:`image_format` was given.
+
     Raises:
         UserError: The space, relaxation, mixed operation or execution is not known, or
             ``alpha_std`` is negative.
@@ -72,6 +77,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
         super().__init__(space, relaxation, alpha_std, init_cfg=init_cfg)
         self.execution = execution
         self._mixed_op = mixed_op
+        self.image_shape: tuple[int, int, int] | None = None
 
     @classmethod
     def takes(cls, argument: str) -> bool:
@@ -162,8 +168,31 @@ class BaseSupernet(AlphaOwner, BaseModule):
                 reasons.update(dict.fromkeys(declined_by_native(device, dtype, *channels)))
         return list(reasons)
 
+    def conditions(self) -> dict[str, Any]:
+        """Its sizes that a cost table is of, beside the shape of images."""
+        return {}
+
+    def check_costs(self, **actual: Any) -> None:
+        """The space's cost table, if it has one, must be of this network.
+
+        Args:
+            **actual: ``shape``, or what :meth:`conditions` gives.
+
+        Raises:
+            UserError: It is of another.
+        """
+        if isinstance(self.space.costs, CostTable):
+            self.space.costs.check(**actual)
+
     def image_format(self, x: Tensor) -> Tensor:
-        """The image in the memory format that the execution wants, [N, C, H, W]."""
+        """The image in the memory format that the execution wants, [N, C, H, W].
+
+        Raises:
+            UserError: In training, the space's cost table was measured for images of another shape.
+        """
+        if self.training and not torch.compiler.is_compiling():
+            self.image_shape = tuple(x.shape[1:])
+            self.check_costs(shape=list(self.image_shape))
         if self.runs_fused:
             return x.contiguous(memory_format=torch.channels_last)
         return x

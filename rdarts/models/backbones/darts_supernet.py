@@ -40,8 +40,8 @@ class DARTSSupernet(BaseSupernet):
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
-        UserError: The space lacks one of the cell types or its cells have another form, or the
-            stem is not known.
+        UserError: The space lacks one of the cell types or its cells have another form, its cost
+            table was measured for another network, or the stem is not known.
     """
 
     DEPTH = 'num_cells'
@@ -69,8 +69,9 @@ class DARTSSupernet(BaseSupernet):
                 "'normal' and 'reduce', of two inputs and concatenated output ('darts', 's1' to "
                 "'s4', or a table)"
             )
-        self.channels = channels
+        self.channels, self.num_cells = channels, num_cells
         self.stem_type = stem
+        self.check_costs(**self.conditions())
         make = PlainLayers(affine=affine, track_running_stats=track_running_stats)
         width = STEM_MULTIPLIER * channels
         if stem == 'cifar':
@@ -109,6 +110,10 @@ class DARTSSupernet(BaseSupernet):
             reduced = kind == 'reduce'
             widths = [widths[1], (topology.num_nodes - topology.num_inputs) * width]
         self.out_channels = widths[1]
+
+    def conditions(self) -> dict[str, Any]:
+        """See the base class."""
+        return dict(stem=self.stem_type, channels=self.channels, num_cells=self.num_cells)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features of a batch.

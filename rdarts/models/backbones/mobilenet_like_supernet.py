@@ -25,7 +25,6 @@ from rdarts.models.backbones.mobilenet_like_skeleton import (
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, build_space
-from rdarts.search_spaces.costs import CostTable
 from rdarts.search_spaces.mobilenet_like import WIDTHS
 
 
@@ -121,8 +120,8 @@ class MobileNetLikeSupernet(BaseSupernet):
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
         check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
         check_layerwise('MobileNetLikeSupernet', self.space, stem)
-        self._check_costs(stem=stem, first_channels=first_channels)
-        self.checkpoint, self.stem_type = checkpoint, stem
+        self.checkpoint, self.stem_type, self.first_channels = checkpoint, stem, first_channels
+        self.check_costs(**self.conditions())
         self.channels, self.out_channels = stem_channels, last_channels
         stages = self.space.stages
         first = stage_strides(stages, stem)[0]
@@ -156,8 +155,6 @@ class MobileNetLikeSupernet(BaseSupernet):
         Raises:
             UserError: In training, the space's cost table was measured for images of another shape.
         """
-        if self.training:
-            self._check_costs(shape=list(x.shape[1:]))
         (mixing,) = self.cell_mixings()
         x = self.stem(self.image_format(x))
         for layer, own in zip(self.layers, mixing.values(), strict=True):
@@ -168,6 +165,6 @@ class MobileNetLikeSupernet(BaseSupernet):
                 x = layer(x, own)
         return (self.last(x),)
 
-    def _check_costs(self, **actual: Any) -> None:
-        if isinstance(self.space.costs, CostTable):
-            self.space.costs.check(**actual)
+    def conditions(self) -> dict[str, Any]:
+        """See the base class."""
+        return dict(stem=self.stem_type, first_channels=self.first_channels)

@@ -57,7 +57,8 @@ class NASBench201Supernet(BaseSupernet):
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
-        UserError: The space has more than one cell type or a cell of another form.
+        UserError: The space has more than one cell type or a cell of another form, or its cost
+            table was measured for another network.
     """
 
     DEPTH, DEPTH_READS = 'cells_per_stage', 'N {}'
@@ -82,7 +83,8 @@ class NASBench201Supernet(BaseSupernet):
             )
         cell_type, topology = cells[0]
         self.cell_types = [cell_type] * STAGES * cells_per_stage
-        self.channels = channels
+        self.channels, self.cells_per_stage = channels, cells_per_stage
+        self.check_costs(**self.conditions())
         self.out_channels = channels * 2 ** (STAGES - 1)
         self.stem = cifar_stem(in_channels, channels)
         self.cells = nn.ModuleList()
@@ -101,6 +103,10 @@ class NASBench201Supernet(BaseSupernet):
                     )
                 )
         self.lastact = nn.Sequential(BatchNorm2d(self.out_channels), nn.ReLU(inplace=True))
+
+    def conditions(self) -> dict[str, Any]:
+        """See the base class."""
+        return dict(channels=self.channels, cells_per_stage=self.cells_per_stage)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features of a batch.

@@ -33,7 +33,7 @@ class SearchCell(nn.Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
-        self.topology = topology
+        self.topology, self.stride = topology, stride
         self.mixed = nn.ModuleDict()
         for node in range(topology.num_nodes):
             edges = [topology.edges[i] for i in topology.edges_from(node)]
