@@ -41,6 +41,7 @@ ORDER = (
     'architect.gradients',
     'architect.alpha_step',
     'architect.weights_step',
+    'architect.held_rows',
     'architect.architect',
     'architect.hessian',
     'architect.relaxations',

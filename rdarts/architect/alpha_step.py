@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -31,11 +33,38 @@ class Penalty:
         lambda_ (float): Its factor.
         value (Tensor): R(alpha), without the factor.
         grads (list[Tensor]): d R / d alpha of each group, without the factor.
+        multiplies (bool): Whether L_val is multiplied by lambda R. Defaults to False: it is added.
+
+    Attributes:
+        share (float | Tensor): d search loss / d R, the factor of its gradient: lambda, unless it
+            multiplies; see :func:`share_of_loss`.
     """
 
     lambda_: float
     value: Tensor
     grads: list[Tensor]
+    multiplies: bool = False
+
+    def __post_init__(self) -> None:
+        self.share: float | Tensor = self.lambda_
+
+
+def share_of_loss(loss: Callable[[], Tensor], penalties: Collection[Penalty]) -> float | Tensor:
+    """d search loss / d L_val; the share of each factor of it is set.
+
+    Args:
+        loss (Callable): Gives L_val, the mean over ranks; asked where something multiplies.
+        penalties (Collection[Penalty]): All regularisers.
+    """
+    factors = [penalty for penalty in penalties if penalty.multiplies]
+    if not factors:
+        return 1.0
+    product = math.prod(penalty.lambda_ * penalty.value for penalty in factors)
+    mean = loss()
+    for penalty in factors:
+        others = [one.lambda_ * one.value for one in factors if one is not penalty]
+        penalty.share = mean * penalty.lambda_ * math.prod(others)
+    return product
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from rdarts.architect.alpha_step import AlphaStep, Penalty, StepFailed
+from rdarts.architect.alpha_step import AlphaStep, Penalty, StepFailed, share_of_loss
 from rdarts.architect.gradients import average, gradient_of, only_training
 from rdarts.architect.weights_step import WeightsStep
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
@@ -66,6 +66,7 @@ class Architect(Scheduled):
         optimizer (Optimizer): Alpha's own.
         scaler (GradScaler | None): Alpha's own, where the weights' wrapper scales its loss.
         names, alphas (list): The groups of alpha, and alpha itself, [edges, candidates] each.
+        moved (list[Tensor]): What alpha's optimizer moves, :meth:`views` of alpha.
         steps (int): Steps that were taken.
         last_batch (Any): That of the last L_val; None before the first.
         row (dict[str, Tensor]): What a subclass adds to the row of the running iteration.
@@ -100,7 +101,7 @@ class Architect(Scheduled):
             optim_wrapper (OptimWrapper): Of the weights.
             loader (DataLoader | None): Of L_val; an epoch of it is never empty. None for a
                 single-level architect.
-            optimizer (Callable): Makes alpha's optimizer of alpha.
+            optimizer (Callable): Makes alpha's optimizer of what it moves.
 
         Raises:
             UserError: The model has no supernet, or more than one.
@@ -109,16 +110,29 @@ class Architect(Scheduled):
         self.owner = find_alpha_owner(model)
         self._parameters = list(model.parameters())  # to go through all modules takes milliseconds
         for regularizer in self.regularizers.values():
-            regularizer.relaxation = self.owner.relaxation
+            regularizer.prepare(self.owner)
         self.names = list(self.owner.arch_parameters)
         self.alphas = list(self.owner.arch_parameters.values())
         for alpha in self.alphas:
             broadcast(alpha.data)
-        self.optimizer = optimizer(self.alphas)
+        self.moved = self.views(self.alphas)
+        self.optimizer = optimizer(self.moved)
         self.scaler: torch.amp.GradScaler | None = None
         if not self.single_level and getattr(optim_wrapper, 'loss_scaler', None) is not None:
             self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
         self._iterator = None
+
+    def views(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Alpha, or its gradients, as alpha's optimizer has them: by default the groups.
+
+        Args:
+            tensors (list[Tensor]): [edges, candidates] of each group.
+
+        Returns:
+            list[Tensor]: These, or views of them. An optimizer passes over those that are left
+            without a gradient.
+        """
+        return tensors
 
     def of_copy(self, model: nn.Module, optim_wrapper: OptimWrapper) -> Architect:
         """This architect of a copy of the model, for :meth:`gradient` alone.
@@ -240,18 +254,21 @@ class Architect(Scheduled):
                 alpha.grad = grad.to(alpha.dtype)
             if self.clip is not None:
                 nn.utils.clip_grad_norm_(self.alphas, self.clip)
-            self.optimizer.step()
-            self.after_alpha_step()
+            self.move()
         elif not may_overflow:
             what = "alpha's gradient became NaN or infinite"
             raise StepFailed(what, f' although the {name} is finite.')
-        for alpha in self.alphas:
+        for alpha in (*self.alphas, *self.moved):
             alpha.grad = None
         self.steps += 1
         return AlphaStep(loss, grads, penalties, total, scale, finite)
 
-    def after_alpha_step(self) -> None:
-        """After alpha's optimizer has stepped; what was drawn is in ``owner.drawn``."""
+    def move(self) -> None:
+        """Step alpha's optimizer, where alpha has its gradient.
+
+        What was drawn is in ``owner.drawn`` and ``owner.mixed``.
+        """
+        self.optimizer.step()
 
     def _check_draws(self) -> None:
         """The mean over ranks is a gradient only where all mixed the same candidates."""
@@ -377,13 +394,12 @@ class Architect(Scheduled):
 
     def _unscale(self, grads: list[Tensor]) -> list[Tensor]:
         """Divide by the loss scale, and adapt the scale to whether they are finite."""
-        for alpha, grad in zip(self.alphas, grads, strict=True):
-            alpha.grad = grad
+        for one, grad in zip(self.moved, self.views(grads), strict=True):
+            one.grad = grad
         self.scaler.scale(grads[0].new_ones(()))  # makes its state at the first call
-        self.scaler.unscale_(self.optimizer)
-        grads = [alpha.grad for alpha in self.alphas]
-        for alpha in self.alphas:
-            alpha.grad = None
+        self.scaler.unscale_(self.optimizer)  # in place
+        for one in self.moved:
+            one.grad = None
         self.scaler.update()
         return grads
 
@@ -400,7 +416,8 @@ class Architect(Scheduled):
             named = dict(zip(self.names, alphas, strict=True))
             value = regularizer(*self.owner.view(named))
             grads = gradient_of(value, alphas)
-            found[name] = Penalty(regularizer.lambda_.at(self.epoch), value.detach(), grads)
+            factor = regularizer.lambda_.at(self.epoch)
+            found[name] = Penalty(factor, value.detach(), grads, regularizer.multiplies)
         return found
 
     def combine(
@@ -408,13 +425,17 @@ class Architect(Scheduled):
     ) -> list[Tensor]:
         """The gradient along which alpha's optimizer steps: g + sum_i lambda_i d R_i / d alpha.
 
+        Where a regulariser multiplies L_val, g has its factor, and its own gradient has that of the
+        others: L_val, the mean over ranks.
+
         Args:
             loss (Tensor): L_val of this rank.
             grads (list[Tensor]): d L_val / d alpha of each group, the mean over ranks.
             penalties (dict[str, Penalty]): The regularisers by name.
         """
+        own = share_of_loss(lambda: average([loss])[0], penalties.values())
         return [
-            grad + sum(penalty.lambda_ * penalty.grads[i] for penalty in penalties.values())
+            own * grad + sum(penalty.share * penalty.grads[i] for penalty in penalties.values())
             for i, grad in enumerate(grads)
         ]
 

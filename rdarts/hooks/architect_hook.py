@@ -266,7 +266,7 @@ class ArchitectHook(Hook):
         """What is to be restored must be what this architect would save."""
         check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
         check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')
-        optimizer = self._optimizer(runner, alphas)
+        optimizer = self._optimizer(runner, self.architect.views(alphas))
         schedulers = self._schedulers(optimizer)  # which add to the optimizer's groups
         self.architect.check_state(state, optimizer, alphas[0].device)
         done = (meta['epoch'], meta['iter'])
@@ -343,7 +343,7 @@ class ArchitectHook(Hook):
         row['arch_cosine_total'] = _cosines(parts, self._by_cell(step.total))
         penalties: dict[str, Any] = {}
         for name, penalty in step.penalties.items():
-            gradient = self._by_cell([penalty.lambda_ * g for g in penalty.grads])
+            gradient = self._by_cell([penalty.share * g for g in penalty.grads])
             penalties[name] = dict(
                 lambda_=penalty.lambda_,
                 value=penalty.value,

@@ -48,6 +48,10 @@ class AlphaOwner(nn.Module):
             that calls :meth:`cell_mixings` sets it.
         drawn (list[Tensor]): Where the relaxation samples: which candidates each draw of the last
             :meth:`alpha_phase` chose, bool, one [edges, candidates] a group and draw.
+        mixed (dict[str, Relaxed]): What the last forward within :meth:`alpha_phase` mixed by,
+            without a graph: group of what is alive -> weights and which candidates ran.
+        resting (dict[str, list[bool]]): Group -> the edges whose alpha that forward lets rest; a
+            group of which none rests is left out.
 
     Raises:
         UserError: The space or relaxation is not known, or ``alpha_std`` is negative.
@@ -67,6 +71,8 @@ class AlphaOwner(nn.Module):
         self.space = build_space(space)
         self._phase = 'weights'
         self.drawn: list[Tensor] = []
+        self.mixed: dict[str, Relaxed] = {}
+        self.resting: dict[str, list[bool]] = {}
         self.cell_types: list[str] = []
         self._shifts: Sequence[Mapping[str, Tensor]] | None = None
         self.relaxation = build(relaxation, RELAXATIONS)
@@ -248,6 +254,9 @@ class AlphaOwner(nn.Module):
         }
         if self.phase == 'alpha':
             self.drawn += [one.active for one in relaxed.values() if one.active is not None]
+            self.mixed = {
+                name: one._replace(weights=one.weights.detach()) for name, one in relaxed.items()
+            }
         return relaxed
 
     def mixing(self) -> dict[str, dict[int, Mixing]]:
@@ -286,7 +295,10 @@ class AlphaOwner(nn.Module):
                     for name, flags in runs.items()
                 }
                 active[cell] = way.gather(whole)
-        chosen = _on_host(active)
+        resting = {n: one.resting for n, one in relaxed.items() if one.resting is not None}
+        chosen, rests = _on_host(active, resting)
+        if self.phase == 'alpha':
+            self.resting = self._ways.whole_rows(rests)
         if self._hidden:
             self._hide(weights, chosen)
 
@@ -352,15 +364,14 @@ class AlphaOwner(nn.Module):
         return self._ways.to_whole(self.relaxation.expected_weights(*self.view()))
 
 
-def _on_host(flags: Mapping[str, Tensor]) -> dict[str, list[bool]]:
-    """Flags of several cell types as numbers, with one transfer."""
-    if not flags:
-        return {}
-    sizes = [len(one) for one in flags.values()]
-    values = iter(torch.cat(list(flags.values())).tolist())
-    return {
-        cell: list(itertools.islice(values, size)) for cell, size in zip(flags, sizes, strict=True)
-    }
+def _on_host(*flags: Mapping[str, Tensor]) -> list[dict[str, list[bool]]]:
+    """Flags by cell type or group as numbers, with one transfer."""
+    parts = [one for each in flags for one in each.values()]
+    values = iter(torch.cat(parts).tolist() if parts else ())
+    return [
+        {name: list(itertools.islice(values, len(one))) for name, one in each.items()}
+        for each in flags
+    ]
 
 
 def find_alpha_owner(model: nn.Module) -> AlphaOwner:

@@ -116,6 +116,24 @@ class AlphaWays:
         others = {n: p for n, p in parameters.items() if n not in self._groups}
         return {**found, **others}
 
+    def whole_rows(self, flags: Mapping[str, Sequence[bool]]) -> dict[str, list[bool]]:
+        """Flags of the edges of some groups of :attr:`space`, by group of the whole space.
+
+        Args:
+            flags (dict[str, Sequence[bool]]): Group -> [edges].
+
+        Returns:
+            dict[str, list[bool]]: Groups that have a flag set -> [edges].
+        """
+        sizes = {group.name: len(group.edges) for group in self.whole.groups}
+        found: dict[str, list[bool]] = {}
+        for group in self.space.groups:
+            slots = self.whole.slots(group.cell)
+            for edge in itertools.compress(group.edges, flags.get(group.name, ())):
+                name, row = slots[edge]
+                found.setdefault(name, [False] * sizes[name])[row] = True
+        return found
+
     def to_whole(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Entries of the groups of :attr:`space` in those of the whole space; 0 where dead.
 

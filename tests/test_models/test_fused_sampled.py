@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from test_models.fused_nets import (
+    SPACES,
     assert_executions_agree,
     assert_same,
     collect,
@@ -56,6 +59,15 @@ def test_sampled_operations_give_what_plain_gives(path, straight_through, name):
         found = collect(net, image(2, 8))
         results.append(found)
     assert_same(*results[::-1])
+
+
+@pytest.mark.parametrize('phase', ['weights', 'alpha'])
+@pytest.mark.parametrize('name', SPACES)
+def test_one_path_of_the_weights_and_two_of_alpha(name, phase):
+    net = make(space_of(name), relaxation='rdarts.BinaryGates')
+    with net.alpha_phase() if phase == 'alpha' else nullcontext():
+        found = assert_executions_agree(net, image(2, 8), phase)
+    assert any(key.startswith('arch_parameters') for key in found) == (phase == 'alpha')
 
 
 def test_only_the_sampled_operation_runs(path, recorder):

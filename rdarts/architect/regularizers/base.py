@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.configuration.schedule import Schedule, Scheduled, ScheduleSpec
+from rdarts.models.alpha import AlphaOwner
 from rdarts.search_spaces import SearchSpace
 
 
 class Regularizer(Scheduled):
     """A term lambda(epoch) x R(alpha) of the search loss.
 
-    A method overrides :meth:`__call__`.
+    A method overrides :meth:`__call__`. One that ``multiplies`` is no term but a factor: of several
+    F_i, and terms R_j, the search loss is L_val prod_i lambda_i F_i + sum_j lambda_j R_j.
 
     Args:
         lambda_ (float | dict): The factor, constant or a schedule over epochs: see
@@ -32,6 +34,7 @@ class Regularizer(Scheduled):
     """
 
     relaxation: Relaxation = Softmax()
+    multiplies: ClassVar[bool] = False
 
     @staticmethod
     def check_arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -52,6 +55,10 @@ class Regularizer(Scheduled):
         name = f'lambda_ of {type(self).__name__}'
         self.lambda_ = Schedule(lambda_, name=name, minimum=None if signed else 0.0)
         self.schedules = dict(lambda_=self.lambda_)
+
+    def prepare(self, owner: AlphaOwner) -> None:
+        """Take what owns the alpha that is searched."""
+        self.relaxation = owner.relaxation
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """R(alpha), without lambda.

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from torch import Tensor
 
 from rdarts.architect.regularizers.base import Regularizer
+from rdarts.configuration.declarations import AboveZero
+from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.errors import UserError
+from rdarts.models.alpha import AlphaOwner
+from rdarts.models.backbones.candidate_costs import costs_of
 from rdarts.registry import REGULARIZERS
 from rdarts.search_spaces import SearchSpace
+
+EQUAL = 'equal'
 
 
 @REGULARIZERS.register_module()
@@ -19,33 +26,84 @@ class ExpectedCost(Regularizer):
     With the mixing weights :math:`\beta` that the search's relaxation expects of alpha, of the
     softmax :math:`\mathrm{softmax}(\alpha)`, and the cost F of every candidate on every edge,
 
-    .. math:: \sum_e \sum_o \beta_{e,o} F_{e,o}
+    .. math:: E = \sum_e \sum_o \beta_{e,o} F_{e,o}
 
-    in the unit of the space's table (ms, or millions of multiply-adds): ProxylessNAS's expected
-    latency. The table belongs to the space: ``space=dict(type='mobilenet_like', costs=FILE)``,
-    where ``tools/benchmarks/cost_table.py`` writes FILE. A config over another says
-    ``space=dict(_delete_=True, ...)``.
+    in the unit of the space's table (ms, or millions of multiply-adds), all cells of a type
+    together: ProxylessNAS's expected latency (Eq. 5), which it adds to the loss (Eq. 6). The table
+    belongs to the space: ``space=dict(type='mobilenet_like', costs=FILE)``, where
+    ``tools/benchmarks/cost_table.py`` writes FILE. Where a space has none, E is in millions of
+    multiply-adds, which are counted for the supernet and its images.
+
+    With a ``reference`` it is (E - reference) / reference, by which lambda is the same in any unit:
+    ``add#linear`` of ProxylessNAS's published code, where lambda is .1. ``mul#log``, the default of
+    its scripts, is :class:`CostFactor`.
 
     Args:
-        lambda_ (float | dict): In nats for each unit; see :class:`Regularizer`.
+        lambda_ (float | dict): In nats for each unit, or for a cost as large again as the
+            reference; see :class:`Regularizer`.
+        signed (bool): Likewise.
+        drawn (bool): Whether beta is of what alpha's step drew, where alpha has a say in it: of the
+            candidates that ran, or with the noise of the draw. Defaults to False.
+        reference (float | str, optional): A cost, or ``'equal'`` for that of equal weights.
+            Defaults to none.
+
+    Raises:
+        UserError: The reference is neither a number above 0 nor ``'equal'``.
     """
+
+    def __init__(
+        self,
+        lambda_: ScheduleSpec = 1.0,
+        signed: bool = False,
+        drawn: bool = False,
+        reference: AboveZero | Literal['equal'] | None = None,
+    ) -> None:
+        super().__init__(lambda_, signed)
+        number = isinstance(reference, (int, float)) and not isinstance(reference, bool)
+        if reference not in (None, EQUAL) and not (number and reference > 0):
+            raise UserError(
+                f"reference of {type(self).__name__} must be a cost above 0 or 'equal', but is "
+                f'{reference!r}'
+            )
+        self.drawn, self.reference = drawn, reference
+        self.owner: AlphaOwner | None = None
+        self._known: tuple[SearchSpace, dict[str, Tensor]] | None = None
+
+    def prepare(self, owner: AlphaOwner) -> None:
+        """See :meth:`Regularizer.prepare`."""
+        super().prepare(owner)
+        self.owner, self._known = owner, None
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """See :meth:`Regularizer.__call__`.
 
         Raises:
-            UserError: The space has no costs.
+            UserError: The space has no costs, and they cannot be counted.
         """
-        if space.costs is None:
-            raise UserError(
-                f"ExpectedCost: the space '{space.name}' has no costs: give it a table, which "
-                'tools/benchmarks/cost_table.py writes, in a config: '
-                "space=dict(_delete_=True, type='mobilenet_like', costs='costs.json')"
-            )
-        weights = self.relaxation.expected(arch_parameters, space)
-        total = 0.0
-        for group in space.groups:
-            beta = weights[group.name]
-            costs = [space.costs[group.cell][edge] for edge in group.edges]
-            total = total + (beta * beta.new_tensor(costs)).sum()
-        return total
+        cost, reference = self.costs(arch_parameters, space)
+        return cost if reference is None else (cost - reference) / reference
+
+    def costs(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> tuple[Tensor, Tensor | float | None]:
+        """E and the reference, in the unit of the costs.
+
+        Args:
+            arch_parameters, space: See :meth:`__call__`.
+        """
+        draw = (self.owner.mixed,) if self.drawn and self.owner is not None else ()
+        weights = self.relaxation.expected(arch_parameters, space, *draw)
+        table = self._table(space, next(iter(weights.values())))
+        cost = sum((weights[name] * each).sum() for name, each in table.items())
+        if self.reference == EQUAL:
+            return cost, sum(each.mean(-1).sum() for each in table.values())
+        return cost, self.reference
+
+    def _table(self, space: SearchSpace, like: Tensor) -> dict[str, Tensor]:
+        """The costs of each group, which are kept until candidates are pruned."""
+        if self._known is not None and self._known[0] is space:
+            found = self._known[1]
+            if all((t.device, t.dtype) == (like.device, like.dtype) for t in found.values()):
+                return found
+        self._known = (space, costs_of(space, self.owner, like))
+        return self._known[1]

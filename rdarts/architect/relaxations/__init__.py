@@ -1,6 +1,7 @@
 """Relaxations: alpha -> mixing weights, one file a method."""
 
 from rdarts.architect.relaxations.base import Relaxation
+from rdarts.architect.relaxations.binary_gates import BinaryGates
 from rdarts.architect.relaxations.dirichlet import Dirichlet
 from rdarts.architect.relaxations.edge_weights import EdgeWeights
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
@@ -12,6 +13,7 @@ from rdarts.architect.relaxations.sigmoid import Sigmoid
 from rdarts.architect.relaxations.softmax import Softmax
 
 __all__ = [
+    'BinaryGates',
     'Dirichlet',
     'EdgeWeights',
     'GumbelSoftmax',

@@ -96,7 +96,10 @@ class Relaxation(Scheduled, nn.Module):
         raise TypeError(f'{type(self).__name__} does not override relax')
 
     def expected(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+        self,
+        arch_parameters: Mapping[str, Tensor],
+        space: SearchSpace,
+        drawn: Mapping[str, Relaxed] | None = None,
     ) -> dict[str, Tensor]:
         """The weights that alpha stands for, without noise.
 
@@ -107,6 +110,9 @@ class Relaxation(Scheduled, nn.Module):
         Args:
             arch_parameters (Mapping[str, Tensor]): Alpha: group name -> [edges, candidates].
             space (SearchSpace): Describes the groups.
+            drawn (Mapping[str, Relaxed], optional): What :meth:`forward` made of this alpha: a
+                relaxation whose draws alpha has a say in gives the weights of that draw, as a
+                function of alpha; by default it changes nothing. Defaults to none.
 
         Returns:
             dict[str, Tensor]: Group name -> [edges, candidates], differentiable in alpha.

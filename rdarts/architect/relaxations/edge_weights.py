@@ -79,10 +79,13 @@ class EdgeWeights(Relaxation):
         return torch.cat(soft)[back]
 
     def expected(
-        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+        self,
+        arch_parameters: Mapping[str, Tensor],
+        space: SearchSpace,
+        drawn: Mapping[str, Relaxed] | None = None,
     ) -> dict[str, Tensor]:
         """See :meth:`Relaxation.expected`: the weights of operations alone."""
-        return self.inner.expected(arch_parameters, space)
+        return self.inner.expected(arch_parameters, space, drawn)
 
     def forward(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace, phase: str

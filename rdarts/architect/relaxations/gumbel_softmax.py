@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from rdarts.configuration.schedule import Schedule, ScheduleSpec
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import RELAXATIONS
+from rdarts.search_spaces import SearchSpace
 
 
 @RELAXATIONS.register_module()
@@ -71,6 +74,23 @@ class GumbelSoftmax(Relaxation):
             return soft
         hard = strongest(soft)
         return Relaxed(straight_through(hard, soft), hard > 0, self.constant)
+
+    def expected(
+        self,
+        arch_parameters: Mapping[str, Tensor],
+        space: SearchSpace,
+        drawn: Mapping[str, Relaxed] | None = None,
+    ) -> dict[str, Tensor]:
+        """See :meth:`Relaxation.expected`: of a draw without ``hard``, its g is kept."""
+        if drawn is None or self.sampled:
+            return super().expected(arch_parameters, space)
+        tau, found = self.numbers()['temperature'], {}
+        for group in space.groups:
+            alpha = arch_parameters[group.name]
+            # log beta is (alpha + g) / tau but for a constant
+            moved = drawn[group.name].weights.log() + (alpha - alpha.detach()) / tau
+            found[group.name] = moved.softmax(-1)
+        return found
 
 
 def strongest(soft: Tensor) -> Tensor:

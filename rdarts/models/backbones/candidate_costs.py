@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.errors import UserError
+from rdarts.models.alpha import AlphaOwner
 from rdarts.models.backbones.base_supernet import BaseSupernet
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.operations import build_operation
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.logging import tell_once
 from rdarts.utils.random_state import preserve_random_state
 
 UNIT = 'millions of multiply-adds'
@@ -143,3 +145,41 @@ def count_macs(module: nn.Module, site: Site) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, *site.reads))
     return counter.get_total_flops() / 2e6
+
+
+def costs_of(space: SearchSpace, owner: AlphaOwner | None, like: Tensor) -> dict[str, Tensor]:
+    """The costs of a space: those of its table, or else multiply-adds, counted for a supernet.
+
+    Args:
+        space (SearchSpace): Of what is alive.
+        owner (AlphaOwner | None): Of the alpha that is searched.
+        like (Tensor): Of the type and on the device that is wanted.
+
+    Returns:
+        dict[str, Tensor]: Group of the space -> [edges, candidates].
+
+    Raises:
+        UserError: The space has no table, and nothing can be counted: there is no supernet, or no
+            image has passed it in training.
+    """
+    rows = space.costs
+    if rows is None:
+        if not isinstance(owner, BaseSupernet) or owner.image_shape is None:
+            raise UserError(
+                f"the space '{space.name}' has no costs: give it a table, which "
+                'tools/benchmarks/cost_table.py writes, in a config: '
+                "space=dict(_delete_=True, type='mobilenet_like', costs='costs.json')"
+            )
+        counted = sum_costs(owner.space, find_sites(owner, owner.image_shape), count_macs)
+        rows = {
+            cell: tuple(tuple(entry.values()) for entry in edges) for cell, edges in counted.items()
+        }
+        rows = replace(owner.space, costs=rows).restrict(owner.alive).costs
+        shape = ' x '.join(map(str, owner.image_shape))
+        tell_once(
+            f"costs of the space '{space.name}': {UNIT} of a {shape} image, as it has no table"
+        )
+    return {
+        group.name: like.new_tensor([rows[group.cell][edge] for edge in group.edges])
+        for group in space.groups
+    }

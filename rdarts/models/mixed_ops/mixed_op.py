@@ -51,6 +51,8 @@ class MixedOp(Scheduled, nn.Module):
             supernet sets it.
         observer (Observer | None): Told of each candidate that runs, where edges run one by one:
             see :meth:`~rdarts.models.backbones.base_supernet.BaseSupernet.observe`.
+        ran (list | None): Where there is one, each forward adds the candidates of each edge that
+            it runs, as ``Mixing.active`` has them.
 
     Raises:
         UserError: There is no candidate, one is not known, or an edge names one twice.
@@ -58,6 +60,7 @@ class MixedOp(Scheduled, nn.Module):
 
     execution = 'plain'
     observer: Observer | None = None
+    ran: list[Sequence[Sequence[int]] | None] | None = None
 
     def __init__(
         self,
@@ -136,6 +139,8 @@ class MixedOp(Scheduled, nn.Module):
         Returns:
             list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
         """
+        if self.ran is not None:
+            self.ran.append(mixing.active)
         sizes = [len(slots) for slots in self.slots]
         mixing = mixing.folded(sizes)
         if self.execution == 'fused' and type(self).mix is MixedOp.mix:

@@ -20,11 +20,15 @@ class Relaxed(NamedTuple):
             weight is not exactly 0.
         constant (bool): Whether the weight of a candidate that does not run is added to the edge's
             result as a number: see :class:`Mixing`.
+        resting (Tensor, optional): The edges whose alpha rests in a step that draws this, bool,
+            [edges]: it has no gradient, and neither it nor the state of its optimizer moves, for
+            an architect that steps edge by edge. Defaults to none.
     """
 
     weights: Tensor
     active: Tensor | None = None
     constant: bool = False
+    resting: Tensor | None = None
 
 
 class Mixing(NamedTuple):

@@ -1,0 +1,95 @@
+"""Rows of stacked parameters that a step of the weights leaves as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rdarts.models.layers import EdgeCopies
+from rdarts.models.mixed_ops.mixed_op import MixedOp
+
+Held = Iterable[tuple[nn.Parameter, Sequence[int]]]
+"""Parameters stacked over edges, [edges, ...], and their rows."""
+
+
+class HeldRows:
+    """Holds rows over a step: no gradient, momentum or decay moves them or their momentum.
+
+    An optimizer passes over a parameter without a gradient, but not over a row of one. Momentum of
+    a row that never learned is 0, as if it were there from the start. A number of steps that an
+    optimizer counts (Adam) is that of the whole parameter.
+
+    Args:
+        optimizer (Optimizer): Of the weights.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._kept: list[tuple[nn.Parameter, Tensor, Tensor, dict[str, Tensor]]] = []
+        self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
+
+    def hold(self, held: Held) -> None:
+        """Before the step, and before gradients are clipped.
+
+        Args:
+            held (Held): Which rows. A parameter without a gradient is passed over.
+        """
+        for parameter, rows in held:
+            if parameter.grad is None or not rows:
+                continue
+            index = self._index(tuple(rows), parameter.device)
+            parameter.grad.index_fill_(0, index, 0)
+            state = {name: value.index_select(0, index) for name, value in self._state(parameter)}
+            value = parameter.detach().index_select(0, index)
+            self._kept.append((parameter, index, value, state))
+
+    def release(self) -> None:
+        """After the step: the rows are what they were."""
+        for parameter, index, value, state in self._kept:
+            parameter.detach().index_copy_(0, index, value)
+            for name, now in self._state(parameter):
+                if name in state:
+                    now.index_copy_(0, index, state[name])
+                else:
+                    now.index_fill_(0, index, 0)
+        self._kept = []
+
+    def _state(self, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
+        """What the optimizer has for each row of a parameter."""
+        for name, value in self.optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                yield name, value
+
+    def _index(self, rows: tuple[int, ...], device: torch.device) -> Tensor:
+        """Rows on a device, where they are kept: each transfer waits for it."""
+        key = (rows, device)
+        if key not in self._indices:
+            self._indices[key] = torch.tensor(rows, device=device)
+        return self._indices[key]
+
+
+def rows_that_rested(ran: Mapping[MixedOp, Sequence[Sequence[Sequence[int]] | None]]) -> Held:
+    """The rows of candidates that ran in none of some forwards.
+
+    Args:
+        ran (Mapping[MixedOp, Sequence]): Of each mixed operation and forward, the candidates of
+            each edge that ran, by their places; None for all.
+    """
+    for mixed, forwards in ran.items():
+        if None in forwards:
+            continue
+        moved = {
+            mixed.slots[edge][place]
+            for active in forwards
+            for edge, places in enumerate(active)
+            for place in places
+        }
+        for name, operation in mixed.operations.items():
+            if isinstance(operation, EdgeCopies):
+                continue  # an edge's own parameters, without a gradient where they did not run
+            for parameter in operation.parameters():
+                rows = range(len(parameter))
+                yield parameter, [row for row in rows if (name, row) not in moved]

@@ -1,0 +1,146 @@
+"""Costs in the loss of a search: counted where there is no table, added, and as factors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rdarts.architect.alpha_step import Penalty
+from rdarts.architect.architect import Architect
+from rdarts.architect.regularizers import CostFactor, ExpectedCost
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
+from rdarts.errors import UserError
+from rdarts.measure.cost_table import CostSettings, cost_table
+from rdarts.models import AlphaOwner, DARTSSupernet, NASBench201Supernet
+from rdarts.search_spaces import build_space
+
+CONFIGS = configs_folder() / 'search'
+
+
+def counted(net, size, **options):
+    """An ExpectedCost of a supernet that has seen images of this size."""
+    cost = ExpectedCost(**options)
+    cost.prepare(net)
+    net(torch.zeros(2, 3, *size))
+    return cost
+
+
+def test_a_space_without_a_table_is_counted():
+    """The same as the tool counts for such a network."""
+    torch.manual_seed(0)
+    net = NASBench201Supernet(channels=4, cells_per_stage=2, alpha_std=1.0)
+    cost = counted(net, (9, 8))
+    found = cost(*net.view())
+    options = {'model.backbone.channels': 4, 'model.backbone.cells_per_stage': 2}
+    cfg = load_config(CONFIGS / 'darts_nb201_c10.py', options)
+    table = cost_table(cfg, 'darts_nb201_c10', CostSettings('macs', (3, 9, 8))).data['costs']
+    expected = 0.0
+    for row, entry in zip(net.arch_parameters['cell'].softmax(-1), table['cell'], strict=True):
+        values = torch.tensor(list(entry.values()))
+        expected += float((row * values).sum())
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    equal = counted(net, (9, 8), reference='equal')
+    mean = sum(sum(entry.values()) / 5 for entry in table['cell'])
+    assert float(equal(*net.view())) == pytest.approx(expected / mean - 1, rel=1e-4)
+    # what was pruned costs nothing
+    net.prune('cell', 0, ['nor_conv_3x3'])
+    weights = net.arch_parameters['cell'][0, [0, 1, 2, 4]].softmax(-1)
+    rest = [value for name, value in table['cell'][0].items() if name != 'nor_conv_3x3']
+    first = float((weights * torch.tensor(rest)).sum())
+    before = list(table['cell'][0].values())
+    whole = float((net.arch_parameters['cell'][0].softmax(-1) * torch.tensor(before)).sum())
+    assert float(cost(*net.view())) == pytest.approx(expected - whole + first, rel=1e-5)
+
+
+def test_tables_are_kept():
+    net = DARTSSupernet('s2', channels=2, num_cells=3)
+    cost = counted(net, (8, 8))
+    alphas, space = net.view()
+    cost(alphas, space)
+    first = cost._table(space, alphas['normal'])
+    assert cost._table(space, alphas['normal']) is first
+    doubles = cost._table(space, alphas['normal'].double())
+    assert doubles['normal'].dtype == torch.float64
+
+
+def test_nothing_that_could_be_counted():
+    message = "the space 'nas_bench_201' has no costs: give it a table"
+    for owner in (NASBench201Supernet(channels=2), AlphaOwner('nas_bench_201')):
+        cost = ExpectedCost()
+        cost.prepare(owner)
+        with pytest.raises(UserError, match=message):
+            cost(*owner.view())
+
+
+def priced(cost):
+    table = dict(space='one', unit='ms', costs=dict(layerwise=[dict(skip_connect=cost)]))
+    space = dict(type='LayerwiseSpace', name='one', layers=[['skip_connect']], costs=table)
+    return dict(layerwise=torch.zeros(1, 1).double()), build_space(space)
+
+
+def test_a_factor_of_little_cost_is_defined():
+    """Below e, whose logarithm is 1."""
+    for cost in (0.0, 1e-9, 0.5, 1.0, math.e):
+        assert float(CostFactor()(*priced(cost))) == pytest.approx(1)
+    assert float(CostFactor(units=1000.0)(*priced(2.0))) == pytest.approx(math.log(2000) ** 0.6)
+    inside = CostFactor(units=1000.0, power_inside=True)
+    assert float(inside(*priced(2.0))) == pytest.approx(0.6 * math.log(2000))
+    relative = CostFactor(units=1000.0, reference=3.0, power=0.3)
+    expected = (math.log(2000) / math.log(3000)) ** 0.3
+    assert float(relative(*priced(2.0))) == pytest.approx(expected)
+    assert float(CostFactor(reference='equal')(*priced(9.0))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'arguments', 'line'),
+    [
+        (ExpectedCost, dict(reference=0), 'reference of ExpectedCost must be a cost above 0 or'),
+        (ExpectedCost, dict(reference='mean'), "or 'equal', but is 'mean'"),
+        (CostFactor, dict(power=0.0), 'power of CostFactor must be above 0, but is 0.0'),
+        (CostFactor, dict(units=-1.0), 'units of CostFactor must be above 0, but is -1.0'),
+        (CostFactor, dict(lambda_=-1.0), 'lambda_ of CostFactor must be at least 0'),
+    ],
+)
+def test_what_is_refused(kind, arguments, line):
+    with pytest.raises(UserError, match=line):
+        kind(**arguments)
+
+
+def test_factors_and_terms_together():
+    """L prod lambda_i F_i + sum lambda_j R_j, by autograd of the whole."""
+    torch.manual_seed(0)
+    alphas = [torch.randn(4, 3).double(), torch.randn(2).double()]
+    leaves = [alpha.clone().requires_grad_() for alpha in alphas]
+
+    def functions(a, b):
+        loss = (a.sin().sum() * b.exp().sum()).square() + 1
+        values = dict(
+            cost=(a.exp().sum() + b.sum() ** 2).log(),
+            ber=(a * a).sum() * b[0],
+            other=a.softmax(-1).square().sum() + b.exp().sum(),
+        )
+        return loss, values
+
+    lambdas = dict(cost=0.2, ber=0.5, other=1.5)
+    loss, values = functions(*leaves)
+    whole = loss * lambdas['cost'] * values['cost'] * lambdas['other'] * values['other']
+    expected = torch.autograd.grad(whole + lambdas['ber'] * values['ber'], leaves)
+    leaves = [alpha.clone().requires_grad_() for alpha in alphas]
+    loss, values = functions(*leaves)
+    grads = torch.autograd.grad(loss, leaves, retain_graph=True)
+    penalties = {
+        name: Penalty(
+            lambdas[name],
+            value.detach(),
+            list(torch.autograd.grad(value, leaves, retain_graph=True)),
+            multiplies=name != 'ber',
+        )
+        for name, value in values.items()
+    }
+    found = Architect().combine(loss.detach(), list(grads), penalties)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    assert penalties['ber'].share == 0.5
