@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quick_runs import write_configs_as_they_come
+from quick_runs import sync_nothing, write_configs_as_they_come
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -200,6 +200,7 @@ def _run_main(args: list[str]) -> None:
 
     torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     write_configs_as_they_come()
+    sync_nothing()
     multiprocessing.set_start_method('fork', force=True)
     path = TOOLS / args[0]
     sys.argv = [str(path), *args[1:]]

@@ -30,6 +30,8 @@ OF_HOOKS = (
     *('start_epoch', 'begin_epoch', 'end_epoch', 'stop_epoch', 'switch_epoch', 'num_last_epochs'),
     *('warmup_epochs', 'val_begin'),
 )
+# Of what watches a run
+OF_WATCHERS = ('patience', 'window', 'delta')
 # Numbers of epochs between two events: each epoch stays each epoch
 INTERVALS = ('val_interval', 'interval')
 SCHEDULERS = ('param_scheduler', 'arch_param_scheduler')
@@ -87,22 +89,29 @@ def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = (
     for key in SCHEDULERS:
         if cfg.get(key):
             cfg[key] = scale.schedulers(cfg[key], (key,))
-    if isinstance(cfg.get('schedule_epochs'), int):
-        scale.entry(cfg, 'schedule_epochs', ())
+    for key in ('schedule_epochs', *OF_HOOKS):
+        if isinstance(cfg.get(key), int):
+            scale.entry(cfg, key, ())
     for key in ('default_hooks', 'custom_hooks', 'model'):
         scale.visit(cfg.get(key), (key,))
     scale.visit(loop, ('train_cfg',))
     if not scale.is_kept(('train_cfg', 'max_epochs')):
         loop['max_epochs'] = epochs
     length = f'{plural(epochs, "epoch")} for the {length} of the config'
-    add_note(cfg, f'{length}, its others in proportion')
+    for note in (f'{length}, its others in proportion', *scale.changes):
+        add_note(cfg, note)
 
 
 class _Scale:
-    """Multiplies epoch numbers by ``epochs / length``."""
+    """Multiplies epoch numbers by ``epochs / length``, and keeps in ``changes`` what it changed."""
 
     def __init__(self, epochs: int, length: int, kept: Collection[tuple[str, ...]]) -> None:
         self.epochs, self.length, self.kept = epochs, length, set(kept)
+        self.changes: list[str] = []
+
+    def note(self, place: tuple[str, ...], before: Any, after: Any) -> None:
+        if after != before:
+            self.changes.append(f'{".".join(place)} {_numbers(before)} -> {_numbers(after)}')
 
     def __call__(self, number: Any) -> Any:
         """A number in proportion: 0 and what counts from the end stay."""
@@ -116,7 +125,8 @@ class _Scale:
 
     def entry(self, owner: MutableMapping, key: str, place: tuple[str, ...]) -> None:
         if not self.is_kept((*place, key)):
-            owner[key] = self(owner[key])
+            before, owner[key] = owner[key], self(owner[key])
+            self.note((*place, key), before, owner[key])
 
     def schedulers(self, given: Any, place: tuple[str, ...]) -> Any:
         """A scheduler, or a list of them; those that are left no epoch are left out."""
@@ -132,6 +142,7 @@ class _Scale:
             if isinstance(one, dict):
                 self._scheduler(one, (*place, str(index)))
                 if 'end' in one and one['end'] <= one.get('begin', 0):
+                    self.changes.append(f'{".".join(place)} without its {one.get("type")}')
                     continue
             kept.append(one)
         return kept
@@ -139,6 +150,7 @@ class _Scale:
     def _scheduler(self, one: MutableMapping, place: tuple[str, ...]) -> None:
         if not one.get('by_epoch', True):
             return
+        before = dict(one)
         begin, end = one.get('begin', 0), one.get('end')
         last = one.get('T_max')
         spans = end is not None and last == end - begin
@@ -154,6 +166,9 @@ class _Scale:
                 one[key] = self(value)
         if spans and not self.is_kept((*place, 'T_max')) and one['end'] > one.get('begin', 0):
             one['T_max'] = one['end'] - one.get('begin', 0)
+        for key in OF_SCHEDULERS:
+            if key in one:
+                self.note((*place, key), before[key], one[key])
 
     def visit(self, value: Any, place: tuple[str, ...]) -> None:
         """Go through hooks and what they hold."""
@@ -162,11 +177,12 @@ class _Scale:
         if isinstance(value, dict):
             if 'points' in value:
                 if not self.is_kept((*place, 'points')):
-                    value['points'] = self._points(value['points'])
+                    self._points(value, place)
                 return
             for key in list(value):
                 inner = (*place, str(key))
-                if key in OF_HOOKS:
+                watches = place[0].endswith('_hooks') and 'architect' not in place
+                if key in OF_HOOKS or (key in OF_WATCHERS and watches):
                     self.entry(value, key, place)
                 elif key in INTERVALS and place in (
                     ('train_cfg',),
@@ -185,16 +201,29 @@ class _Scale:
         if isinstance(owner[key], int) and owner[key] > 1 and owner.get('by_epoch', True):
             self.entry(owner, key, place)
 
-    def _points(self, points: Any) -> Any:
-        """``(epoch, value)`` each: rounded, where epochs then still increase."""
+    def _points(self, owner: MutableMapping, place: tuple[str, ...]) -> None:
+        """``(epoch, value)`` each: rounded, where epochs then still increase.
+
+        What is reached in the last epoch is reached in the last one of the new length.
+        """
+        points = owner['points']
         if not isinstance(points, (list, tuple)):
-            return points
+            return
         if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in points):
-            return points
-        rounded = [self(epoch) for epoch, _ in points]
+            return
+        before = [epoch for epoch, _ in points]
+        last = (self.length - 1, self.epochs - 1)
+        rounded = [last[1] if epoch == last[0] else self(epoch) for epoch in before]
         if any(a >= b for a, b in itertools.pairwise(rounded)):
-            rounded = [epoch * self.epochs / self.length for epoch, _ in points]
-        return [(epoch, value) for epoch, (_, value) in zip(rounded, points, strict=True)]
+            rounded = [epoch * self.epochs / self.length for epoch in before]
+        owner['points'] = [(e, value) for e, (_, value) in zip(rounded, points, strict=True)]
+        self.note(place, before, rounded)
+
+
+def _numbers(value: Any) -> str:
+    """As a note has one number, or several."""
+    several = value if isinstance(value, (list, tuple)) else [value]
+    return ', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in several)
 
 
 def _written_beside(text: str) -> set[tuple[str, ...]]:

@@ -130,7 +130,7 @@ def test_epochs_in_which_alpha_rests_have_iterations_of_the_weights_alone(
 
 @pytest.mark.slow
 def test_dry_run_in_process(tmp_path, capsys):
-    cfg = digits_config(tmp_path / 'run', {'train_cfg.max_epochs': 7}, images=96)
+    cfg = digits_config(tmp_path / 'run', {'epochs': 7}, images=96)
     before = cfg.to_dict()
     found = dry_run(cfg)
     assert cfg.to_dict() == before
@@ -147,6 +147,8 @@ def test_dry_run_in_process(tmp_path, capsys):
     least = 7 * 6 * found['seconds_per_iteration']
     assert least < found['expected_seconds'] < 100 * least
     text = capsys.readouterr().out
+    assert '7 epochs for the 10 of the config, its others in proportion\n' in text
+    assert 'schedule_epochs 100 -> 70' in text
     assert f'{found["parameters"]:,} and 30 alphas' in text
     assert f'{found["macs"]:,} a (3, 32, 32) image' in text
     assert 'for 7 epochs of 6 iterations' in text

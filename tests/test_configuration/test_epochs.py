@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
+from epoch_numbers import NAMES
 from helpers import TOOLS
 
+from rdarts import registry
+from rdarts.configuration.epochs import INTERVALS, OF_HOOKS, OF_SCHEDULERS, OF_WATCHERS
 from rdarts.configuration.load import load_config
 from rdarts.configuration.notes import notes_of
 from rdarts.errors import UserError
@@ -21,6 +26,11 @@ def test_r_darts_of_five_epochs_of_a_hundred():
     assert (cfg.train_cfg.max_epochs, cfg.schedule_epochs, cfg.epochs) == (3, 60, 3)
     assert (cfg.param_scheduler.T_max, cfg.param_scheduler.end) == (60, 60)
     assert notes_of(cfg)[0] == '3 epochs for the 5 of the config, its others in proportion'
+    assert notes_of(cfg)[1:4] == [
+        'param_scheduler.end 100 -> 60',
+        'param_scheduler.T_max 100 -> 60',
+        'schedule_epochs 100 -> 60',
+    ]
     longer = load('search/rdarts_nb201_c10', epochs=10)
     assert (longer.train_cfg.max_epochs, longer.param_scheduler.T_max) == (10, 200)
 
@@ -37,6 +47,7 @@ def test_epochs_in_which_alpha_rests_and_warm_up():
     assert (warm_up.end, cosine.begin, cosine.T_max, cosine.end) == (1, 1, 59, 60)
     one = load('retrain/mobilenet_like_imagenet_8x64', epochs=1)
     assert [scheduler.type for scheduler in one.param_scheduler] == ['LinearLR']
+    assert 'param_scheduler without its CosineAnnealingLR' in notes_of(one)
     # PolyLR is at its minimum one epoch before its end
     cfg = load('retrain/darts_imagenet_b1024', epochs=50)
     assert [scheduler.end for scheduler in cfg.param_scheduler] == [1, 51]
@@ -53,9 +64,61 @@ def test_what_does_not_count_epochs_stays():
 
 def test_a_lambda_that_changes():
     cfg = load('study/rdarts_nb201_c10_ramp', epochs=10)
-    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (8, 0.75)]
+    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (9, 0.75)]
     cfg = load('study/rdarts_nb201_c10_ramp', epochs=1)
-    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (1, 0.75)]
+    assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (0.8, 0.75)]
+
+
+def test_what_is_reached_in_the_last_epoch_is_reached_in_the_last_of_any_length():
+    def temperature(**options):
+        return load('search/gdas_nb201_c10', **options).model.backbone.relaxation.temperature
+
+    assert temperature() == dict(points=[(0, 10.0), (249, 0.1)])
+    assert temperature(epochs=20).points == [(0, 10.0), (19, 0.1)]
+    assert temperature(epochs=2).points == [(0, 10.0), (1, 0.1)]
+    assert temperature(epochs=1).points == [(0, 10.0), (249 / 250, 0.1)]
+    cfg = load('search/gdas_nb201_c10', epochs=20)
+    assert 'model.backbone.relaxation.temperature 0, 249 -> 0, 19' in notes_of(cfg)
+
+
+def test_epochs_that_a_watcher_waits_for():
+    options = {'custom_hooks': [dict(type='rdarts.CollapseHook', window=5, delta=4)]}
+    options['default_hooks.stop_rules.patience'] = 10
+    cfg = load('search/darts_plus_darts_c10', epochs=20, **options)
+    # options are as they are written
+    assert (cfg.custom_hooks[0].window, cfg.default_hooks.stop_rules.patience) == (5, 10)
+
+
+def test_files_give_watchers_epochs_too(tmp_path):
+    path = tmp_path / 'my.py'
+    base = str(CONFIGS / 'search' / 'darts_plus_darts_c10.py')
+    path.write_text(
+        f'_base_ = [{base!r}]\n'
+        "custom_hooks = [dict(type='rdarts.CollapseHook', window=5, delta=4, factor=1.3)]\n"
+        'default_hooks = dict(stop_rules=dict(patience=10, skips=2))\n'
+        "model = dict(head=dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)))\n"
+    )
+    cfg = load_config(path, dict(epochs=20))
+    watcher, rules = cfg.custom_hooks[0], cfg.default_hooks.stop_rules
+    assert (watcher.window, watcher.delta, watcher.factor) == (2, 2, 1.3)
+    assert (rules.patience, rules.skips) == (4, 2)
+
+
+KINDS = ('HOOKS', 'LOOPS', 'RELAXATIONS', 'MIXED_OPS', 'ARCHITECTS', 'REGULARIZERS', 'DISCRETIZERS')
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_is_called_an_epoch_follows(kind):
+    """Of each component of ours, whether a config names it or not."""
+    components = getattr(registry, kind)
+    components.import_from_location()
+    known = {*OF_HOOKS, *OF_SCHEDULERS, *INTERVALS, 'max_epochs'}
+    if kind == 'HOOKS':
+        known |= {*OF_WATCHERS}
+    for name, component in components.module_dict.items():
+        if component.__module__.startswith('rdarts.'):
+            arguments = inspect.signature(component.__init__).parameters
+            assert {key for key in arguments if NAMES.match(key)} <= known, name
 
 
 @pytest.mark.slow

@@ -1,29 +1,26 @@
 """DrNAS (Chen et al. 2021), in one stage: mixing weights are drawn from Dirichlet distributions.
 
-Its anchor is the weight decay of alpha's Adam, 1e-3, as published by default
-(`rdarts.DirichletKL` is the other). In NAS-Bench-201 the settings are those of the config below.
-In the DARTS space alpha has the learning rate 6e-4 and rests for 10 epochs, and that of the weights
-falls from .1 to 0; on ImageNet both rates are those of the config below, in batches of 512. Its
-published searches there have two stages.
+Its anchor is the weight decay of alpha's Adam, 1e-3, as published by default (`rdarts.DirichletKL`
+is the other). In NAS-Bench-201, and in the MobileNet-like space, for which its authors have no
+search, the settings are those of the config below. In the DARTS space alpha has the learning rate
+6e-4 and rests for 10 epochs, and that of the weights falls from .1 to 0; on ImageNet both rates are
+those of the config below, in batches of 512. Its published searches there have two stages.
 """
 
-arch_optimizer = dict(lr=6e-4)
-optim_wrapper = dict(optimizer=dict(lr=0.1))
-param_scheduler = dict(eta_min=0.0)
-default_hooks = dict(architect=dict(start_epoch=10))
 model = dict(backbone=dict(relaxation=dict(type='rdarts.Dirichlet')))
 
-by = dict(
-    darts_imagenet=dict(
-        train_dataloader=dict(batch_size=512),
-        arch_dataloader=dict(batch_size=512),
-        arch_optimizer=dict(lr={{_base_.arch_optimizer.lr}}),  # noqa: F821
-        optim_wrapper=dict(optimizer=dict(lr={{_base_.optim_wrapper.optimizer.lr}})),  # noqa: F821
-    ),
-    nb201=dict(
-        arch_optimizer=dict(lr=3e-4),
-        optim_wrapper=dict(optimizer=dict(lr=0.025)),
-        param_scheduler=dict(eta_min=1e-3),
-        default_hooks=dict(architect=dict(start_epoch=0)),
-    ),
+by = {
+    space: dict(
+        arch_optimizer=dict(lr=6e-4),
+        optim_wrapper=dict(optimizer=dict(lr=0.1)),
+        param_scheduler=dict(eta_min=0.0),
+        default_hooks=dict(architect=dict(start_epoch=10)),
+    )
+    for space in ('darts', 's1', 's2', 's3', 's4')
+}
+by['darts_imagenet'] = dict(
+    train_dataloader=dict(batch_size=512),
+    arch_dataloader=dict(batch_size=512),
+    arch_optimizer=dict(lr={{_base_.arch_optimizer.lr}}),  # noqa: F821
+    optim_wrapper=dict(optimizer=dict(lr={{_base_.optim_wrapper.optimizer.lr}})),  # noqa: F821
 )

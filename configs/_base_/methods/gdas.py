@@ -23,7 +23,8 @@ by = dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (249, 0.1)])))
         ),
     ),
-    mobilenet_like=dict(
+    # once alpha moves
+    mobilenet_like_imagenet=dict(
         model=dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(40, 10.0), (159, 0.1)])))
         )

@@ -35,3 +35,4 @@ by = dict(
     nb201=dict(below, model=dict(backbone=dict(relaxation=dict(type='rdarts.Softmax')))),
     darts_imagenet=dict(below, model=dict(backbone=dict(mixed_op=dict(share=2)))),
 )
+del below
