@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -85,6 +85,7 @@ class Search:
         execution (str): One of ``EXECUTIONS``.
         amp (bool): Whether forward passes are in bfloat16. Defaults to False.
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
+        changes (dict): Keys of the config, with dots, and what they are set to. Defaults to none.
 
     Attributes:
         clock (Callable): Gives the seconds by which steps are timed.
@@ -97,12 +98,14 @@ class Search:
         execution: str,
         amp: bool = False,
         state: dict[str, Tensor] | None = None,
+        changes: Mapping[str, Any] | None = None,
     ) -> None:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
         self.clock = clock_of(settings)
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         cfg = settings.config()
+        cfg.merge_from_dict(dict(changes or {}))
         backbone, head = cfg.model.backbone, cfg.model.head
         supernet_of(cfg).resize(backbone, settings.width, settings.depth)
         if settings.checkpoint:

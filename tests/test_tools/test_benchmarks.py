@@ -134,3 +134,29 @@ def test_neighbours_are_measured():
         assert result[f'{case}_s'] > 0
     assert result['second_steps'] >= 2
     assert (result['one_threads'], result['width']) == (1, 4)
+
+
+def test_methods_are_measured_beside_the_softmax():
+    args = [
+        'benchmarks/method_time.py',
+        *TINY,
+        '--width',
+        8,
+        '--cases',
+        'gdas',
+        'drnas',
+        'fairdarts',
+    ]
+    done = run_slowly([*args, '--draws', 2, '--processor-time'])
+    assert done.code in (0, 1), done.err  # so small a net is not what the ratios are about
+    rows = [line.split(' | ')[0] for line in done.out.splitlines() if line.startswith('|')]
+    assert rows == ['| case', '| ---', '| GDAS', '| DrNAS (Dirichlet)', '| FairDARTS (sigmoid)']
+    done = run_slowly([*args, '--draws', 2, '--json'])
+    found = json.loads(done.out)
+    assert done.code == bool(found['exceeded'])
+    assert {name: row['steps'] for name, row in found['cases'].items()} == dict(
+        gdas=2, drnas=1, fairdarts=1
+    )
+    assert (found['method'], found['executions'], found['width']) == ('darts', ['fused'], 8)
+    done = run_slowly([*args, '--space', 'nb20'])
+    assert done.code == 2 and "--space: unknown space 'nb20'" in done.err

@@ -17,13 +17,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f'{message} (--help lists the options)')
 
 
-def make_parser(description: str, steps: int, warmup: int) -> Parser:
+def make_parser(description: str, steps: int, warmup: int, method: str = METHOD) -> Parser:
     """The options that all benchmarks have.
 
     Args:
         description (str): What the tool does.
         steps (int): Default of ``--steps``.
         warmup (int): Default of ``--warmup``.
+        method (str): What ``--method`` is where nothing is said, in a space by its name.
     """
     parser = Parser(description=description)
     parser.add_argument(
@@ -36,7 +37,7 @@ def make_parser(description: str, steps: int, warmup: int) -> Parser:
     parser.add_argument(
         '--method',
         metavar='NAME',
-        help=f'a method as configs/search names it, in a space by its name (default: {METHOD})',
+        help=f'a method as configs/search names it, in a space by its name (default: {method})',
     )
     parser.add_argument('--batch-size', type=int, default=64, help='images (default: 64)')
     parser.add_argument(
