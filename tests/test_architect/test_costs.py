@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from golden import assert_close, double, golden
 
 from rdarts.architect.alpha_step import Penalty
 from rdarts.architect.architect import Architect
@@ -15,6 +16,7 @@ from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.measure.cost_table import CostSettings, cost_table
 from rdarts.models import AlphaOwner, DARTSSupernet, NASBench201Supernet
+from rdarts.registry import REGULARIZERS, build
 from rdarts.search_spaces import build_space
 
 CONFIGS = configs_folder() / 'search'
@@ -60,9 +62,9 @@ def test_tables_are_kept():
     cost = counted(net, (8, 8))
     alphas, space = net.view()
     cost(alphas, space)
-    first = cost._table(space, alphas['normal'])
-    assert cost._table(space, alphas['normal']) is first
-    doubles = cost._table(space, alphas['normal'].double())
+    first = cost.table(space, alphas['normal'])
+    assert cost.table(space, alphas['normal']) is first
+    doubles = cost.table(space, alphas['normal'].double())
     assert doubles['normal'].dtype == torch.float64
 
 
@@ -144,3 +146,55 @@ def test_factors_and_terms_together():
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     assert penalties['ber'].share == 0.5
+
+
+def test_the_cost_of_a_draw_above_a_limit(monkeypatch):
+    given, expected, tolerance = golden('dsnas', 'flops_term')
+    base, result, _ = golden('dsnas', 'alpha_gradient')
+    hook = load_config(CONFIGS / 'dsnas_mobilenet_like_imagenet.py').default_hooks.architect
+    spec = dict(hook.regularizers.cost, lambda_=given['flops_coef'])
+    names = ['none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3']
+    cell = dict(num_nodes=4, edges=[(i, i + 1, names) for i in range(3)], output='last')
+    space = dict(type='CellSpace', name='chain', cells=dict(cell=cell), discretizer='Argmax')
+    owner = AlphaOwner(space, relaxation='rdarts.ScoreFunction').double()
+    owner.arch_parameters['cell'].data.copy_(double(base['log_alpha']))
+    drawn = double(base['sample']).argmax(-1, keepdim=True)
+    monkeypatch.setattr(torch, 'multinomial', lambda p, n: drawn)
+    with owner.alpha_phase():
+        owner.mixing()
+    cases = {
+        (1.0, 290.0): expected['alpha_grad_below_290'],  # of 325, in spite of its name
+        (1.5, 290.0): expected['alpha_grad_at_1_5_times_flops'],
+        (1.0, 326.0): result['alpha_grad'],
+    }
+    for (factor, limit), total in cases.items():
+        term = build(dict(spec, limit=limit), REGULARIZERS)
+        term.prepare(owner)
+        table = dict(cell=factor * double(given['flops']))
+        monkeypatch.setattr(type(term), 'table', lambda self, space, like, table=table: table)
+        alpha = owner.arch_parameters['cell'].detach().requires_grad_(True)
+        value = term(dict(cell=alpha), owner.space)
+        (grad,) = torch.autograd.grad(value, alpha)
+        added = given['flops_coef'] * grad + double(result['alpha_grad'])
+        assert_close(added, total, tolerance)
+
+
+def test_the_penalty_of_snas_is_of_the_draw():
+    hook = load_config(CONFIGS / 'snas_nb201_c10.py').default_hooks.architect
+    cost = build(dict(hook.regularizers.cost), REGULARIZERS)
+    assert cost.lambda_.is_zero and cost.drawn
+    torch.manual_seed(0)
+    soft = dict(type='rdarts.GumbelSoftmax', hard=False, temperature=0.5)
+    net = NASBench201Supernet(channels=4, cells_per_stage=1, relaxation=soft)
+    cost.prepare(net)
+    with net.alpha_phase():
+        net(torch.zeros(2, 3, 8, 8))
+    weights = net.mixed['cell'].weights.detach()
+    table = cost.table(net.space, weights)['cell']
+    expected = float((weights * table).sum() / table.mean(-1).sum() - 1)
+    assert float(cost(*net.view())) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_limit_below_0():
+    with pytest.raises(UserError, match='limit of SampledCost must be 0 or more, but is -1'):
+        build(dict(type='rdarts.SampledCost', limit=-1), REGULARIZERS)

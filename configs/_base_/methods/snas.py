@@ -6,7 +6,9 @@ has plain SGD of the rate 3e-4 and its gradient is clipped at 10. It starts at N
 is N(1, .01), which makes the same weights. Every edge is kept, with its strongest candidate; the
 other published rule is `default_hooks.genotype.discretizer=rdarts.TopEdges`. In NAS-Bench-201,
 where its authors have no code, tau falls from 10 to 1 over 100 epochs, as DrNAS's authors ran it.
-Validation is on training images.
+The penalty of resources, an option of its code, is
+`default_hooks.architect.regularizers.cost.lambda_`: of the cost of a draw over that of equal
+weights. Validation is on training images.
 """
 
 schedule_epochs = 150
@@ -16,7 +18,14 @@ train_dataloader = dict(dataset=dict(part='both'))
 arch_dataloader = None
 arch_optimizer = dict(_delete_=True, type='SGD', lr=3e-4)
 default_hooks = dict(
-    architect=dict(architect='rdarts.SingleLevel', arch_clip_grad=10.0),
+    architect=dict(
+        architect='rdarts.SingleLevel',
+        arch_clip_grad=10.0,
+        start_epoch=0,
+        regularizers=dict(
+            cost=dict(type='rdarts.ExpectedCost', lambda_=0.0, reference='equal', drawn=True)
+        ),
+    ),
     genotype=dict(discretizer='rdarts.Argmax'),
 )
 model = dict(

@@ -7,6 +7,7 @@ from rdarts.architect.regularizers.beta_decay import BetaDecay
 from rdarts.architect.regularizers.cost_factor import CostFactor
 from rdarts.architect.regularizers.dirichlet_kl import DirichletKL
 from rdarts.architect.regularizers.expected_cost import ExpectedCost
+from rdarts.architect.regularizers.sampled_cost import SampledCost
 from rdarts.architect.regularizers.zero_one import ZeroOne
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     'DirichletKL',
     'ExpectedCost',
     'Regularizer',
+    'SampledCost',
     'ZeroOne',
 ]

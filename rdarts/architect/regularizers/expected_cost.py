@@ -93,14 +93,19 @@ class ExpectedCost(Regularizer):
         """
         draw = (self.owner.mixed,) if self.drawn and self.owner is not None else ()
         weights = self.relaxation.expected(arch_parameters, space, *draw)
-        table = self._table(space, next(iter(weights.values())))
+        table = self.table(space, next(iter(weights.values())))
         cost = sum((weights[name] * each).sum() for name, each in table.items())
         if self.reference == EQUAL:
             return cost, sum(each.mean(-1).sum() for each in table.values())
         return cost, self.reference
 
-    def _table(self, space: SearchSpace, like: Tensor) -> dict[str, Tensor]:
-        """The costs of each group, which are kept until candidates are pruned."""
+    def table(self, space: SearchSpace, like: Tensor) -> dict[str, Tensor]:
+        """The costs of each group, [edges, candidates], which are kept until some are pruned.
+
+        Args:
+            space (SearchSpace): Of what is alive.
+            like (Tensor): Of their type and device.
+        """
         if self._known is not None and self._known[0] is space:
             found = self._known[1]
             if all((t.device, t.dtype) == (like.device, like.dtype) for t in found.values()):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from rdarts.architect.relaxations.base import Relaxation
 from rdarts.architect.relaxations.gumbel_softmax import strongest
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import RELAXATIONS
+from rdarts.search_spaces import SearchSpace
 
 
 @RELAXATIONS.register_module()
@@ -36,3 +39,15 @@ class ScoreFunction(Relaxation):
         hard = torch.zeros_like(alpha).scatter_(-1, drawn, 1.0)
         log_p = (hard * alpha.log_softmax(-1)).sum(-1, keepdim=True)
         return Relaxed(hard * (1 + (log_p - log_p.detach())), hard > 0)
+
+    def expected(
+        self,
+        arch_parameters: Mapping[str, Tensor],
+        space: SearchSpace,
+        drawn: Mapping[str, Relaxed] | None = None,
+    ) -> dict[str, Tensor]:
+        """See :meth:`Relaxation.expected`: of a draw, the probabilities of what was drawn."""
+        found = super().expected(arch_parameters, space)
+        if drawn is None:
+            return found
+        return {name: weights * drawn[name].active for name, weights in found.items()}
