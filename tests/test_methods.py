@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from epoch_numbers import assert_epochs_follow, assert_within
-from helpers import digits_runner
+from helpers import digits_runner, log_text
 from mmengine.config import Config
 
 from rdarts.checkpoint.reading import read_checkpoint
@@ -174,6 +174,7 @@ def test_what_a_method_logs_beside_alpha(tmp_path):
     run('gdas', tmp_path / 'gdas')
     epochs = [row for row in rows(tmp_path / 'gdas') if row['kind'] == 'epoch']
     assert [row['relaxation']['temperature'] for row in epochs] == [10.0, 0.1]
+    assert '; temperature 0.1\n' in log_text(tmp_path / 'gdas')
     run('darts_minus', tmp_path / 'minus')
     epochs = [row for row in rows(tmp_path / 'minus') if row['kind'] == 'epoch']
     assert [row['mixed_op']['beta'] for row in epochs] == [1.0, 0.5]

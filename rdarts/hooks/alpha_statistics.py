@@ -115,7 +115,8 @@ class AlphaStatisticsHook(Hook):
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()
         )
+        numbers = (item for found in owner.numbers().values() for item in found.items())
         runner.logger.info(
             f'Mean entropy {values["mean_entropy"]:.4f} of {owner.space.largest_entropy:.4f} '
-            f'nats; {kinds}'
+            f'nats; {kinds}' + ''.join(f'; {name} {value:.4g}' for name, value in numbers)
         )

@@ -19,7 +19,11 @@ DATASET_NAMES = {
     'cifar100': 'CIFAR-100',
     'imagenet16_120': 'ImageNet16-120',
 }
-NUMBERS = {'relaxation': '', 'mixed_op': ' of the mixed operation'}
+NUMBERS = {
+    'relaxation': '',
+    'mixed_op': ' of the mixed operation',
+    'architect': ' of the architect',
+}
 """Where rows of epochs have numbers of the method, and how these are called beside their names."""
 KINDS = {'parameter_free': 'parameter-free', 'parameterised': 'parameterised'}
 NEAR_UNIFORM = 0.1
@@ -101,6 +105,14 @@ def numbers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
     terms = [name for kind in ('iter', 'epoch') for name in _named(runs, 'regularizers', kind)]
     found.update({f'λ of {name}': lambda run, name=name: _factors(run, name) for name in terms})
     return found
+
+
+def steps(runs: Sequence[SearchRun]) -> dict[str, Reader]:
+    """What an architect says of its steps, as means of an epoch: an alignment, a trace."""
+    return {
+        f'{name}, mean of an epoch': lambda run, name=name: run.means('architect', name)
+        for name in _named(runs, 'architect', 'iter')
+    }
 
 
 def _factors(run: SearchRun, name: str) -> dict[int, float]:

@@ -165,9 +165,9 @@ def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
 
 
 def _plot_numbers(runs: Sequence[SearchRun], table: NASBench201 | None):
-    """What a method changes over the epochs: temperatures, factors of regularisers."""
+    """What a method changes over the epochs, and what its architect says of its steps."""
     missing = 'these methods have no number that may change over the epochs'
-    readers = series.numbers(runs)
+    readers = {**series.numbers(runs), **series.steps(runs)}
     return _lines(runs, readers, 'value in an epoch', missing=missing, apart=True)
 
 

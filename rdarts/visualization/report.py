@@ -271,6 +271,7 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
         ),
         ('Regularisers', 'R(α), mean of an epoch', series.regularizers(runs), None),
         *((name, 'in the epoch', {'': read}, None) for name, read in moving.items()),
+        *((n, 'of the architect', {'': read}, None) for n, read in series.steps(runs).items()),
     ]
     charts = []
     for title, unit, readers, mark in found:

@@ -29,6 +29,22 @@ def test_numbers_of_a_method(tmp_path):
     assert list(series.numbers(find_runs([write_search(tmp_path / 'darts')]))) == ['λ of ber']
 
 
+def test_what_an_architect_says_of_its_steps(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+
+    def say(row):
+        if row['kind'] == 'iter':
+            row['architect'] = dict(trace=row['iter'], nu=None)
+        if row['kind'] == 'epoch':
+            row['architect'] = dict(epsilon=0.5)
+
+    change_log(folder, say)
+    runs = find_runs([folder])
+    found = {name: read(runs[0]) for name, read in series.steps(runs).items()}
+    assert found == {'trace, mean of an epoch': {1: 1.5, 2: 3.5}, 'nu, mean of an epoch': {}}
+    assert series.numbers(runs)['epsilon of the architect'](runs[0]) == {1: 0.5, 2: 0.5}
+
+
 def test_numbers_of_a_log_from_elsewhere(tmp_path):
     folder = write_search(tmp_path / 'run', epochs=3)
     change_epoch(folder, 1, relaxation=dict(tau=1, x=None), mixed_op=dict(beta=0.5))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from synthetic import write_search
-from test_visualization.logs import change_epoch, drop
+from test_visualization.logs import change_epoch, change_log, drop
 from test_visualization.page import HOSTILE, data_of
 
 from rdarts.results.search_run import find_runs, read_search_log
@@ -63,6 +63,20 @@ def test_numbers_stand_beside_the_cell_and_those_that_change_in_charts(tmp_path)
     (line,) = charts['temperature']
     assert line['run'] == 1 and line['points'] == [[1, 10.0], [2, 9.798], [3, 9.5959]]
     assert 'b of the mixed operation' not in charts
+
+
+def test_what_an_architect_says_of_its_steps_has_a_chart(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=2)
+
+    def say(row):
+        if row['kind'] == 'iter':
+            row['architect'] = dict(trace=row['iter'])
+
+    change_log(folder, say)
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    charts = {chart['title']: chart for chart in data_of(tmp_path / 'report.html')['charts']}
+    (line,) = charts['trace, mean of an epoch']['lines']
+    assert line['points'] == [[1, 1.5], [2, 3.5]]
 
 
 def test_the_data_of_what_was_dropped(tmp_path):

@@ -4,7 +4,8 @@ accuracy      test accuracy of the current cell in the table, against the optimu
 supernet      accuracy of the supernet on alpha's half of the training images
 losses        L_train and L_val
 cosine        cosine of grad L_val with grad (L_val + lambda r), by cell type
-numbers       what the method changes over the epochs: temperatures, factors of regularisers
+numbers       what the method changes over the epochs (temperatures, factors of regularisers),
+              and what its architect says of its steps
 weights       mean weight of parameter-free and of parameterised operations
 entropy       mean entropy of an edge, and its parts by these two kinds
 edges         weights of the candidates of every edge (a picture for each search)
