@@ -87,7 +87,7 @@ def test_every_case_takes_a_step():
     found = measure(settings, CASES, draws=1)
     assert list(found) == list(CASES)
     assert all(0 < step.weights < step.whole for one in found.values() for step in one.seconds)
-    assert {name for name, one in found.items() if one.draws} == {'gdas', 'one_operation'}
+    assert {name for name, one in found.items() if one.draws} == {'gdas', 'proxylessnas'}
 
 
 @pytest.mark.parametrize('space', ['nb201', 'darts'])
