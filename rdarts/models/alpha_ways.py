@@ -14,29 +14,10 @@ from torch import Tensor
 
 from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.index import Index
 
 Alive = Mapping[str, Sequence[Sequence[bool]]]
 """Cell type -> for each edge, whether each of its candidates is alive."""
-
-
-class _Index:
-    """An index that is kept on the device on which it was used last.
-
-    Args:
-        values (Sequence): Whole numbers, nested as the index's shape is.
-    """
-
-    def __init__(self, values: Sequence) -> None:
-        self._values = values
-        self._kept: Tensor | None = None
-
-    def on(self, device: torch.device) -> Tensor:
-        if self._kept is not None and self._kept.device == device:
-            return self._kept
-        found = torch.tensor(self._values, dtype=torch.long, device=device)
-        if not torch.compiler.is_compiling():  # what is traced must not leave its graph
-            self._kept = found
-        return found
 
 
 class AlphaWays:
@@ -75,18 +56,18 @@ class AlphaWays:
             ]
             for cell in space.cells
         }
-        self._picks: dict[str, _Index] = {}
+        self._picks: dict[str, Index] = {}
         if self.pruned:
             for group in self.space.groups:
                 rows = [
                     list(itertools.compress(places[group.cell][edge], alive[group.cell][edge]))
                     for edge in group.edges
                 ]
-                self._picks[group.name] = _Index(rows)
+                self._picks[group.name] = Index(rows)
             self._full = self._full_order(places, sum(sizes))
         self.cells = {cell: CellWay(self, cell) for cell in space.cells}
 
-    def _full_order(self, places: Mapping[str, list[list[int]]], count: int) -> _Index:
+    def _full_order(self, places: Mapping[str, list[list[int]]], count: int) -> Index:
         """Of every entry of the whole groups, its place among the alive ones and a zero."""
         total = sum(len(g.edges) * len(g.candidates) for g in self.space.groups)
         order = [total] * count  # the zero's
@@ -97,7 +78,7 @@ class AlphaWays:
                 for place in itertools.compress(places[group.cell][edge], flags):
                     order[place] = at
                     at += 1
-        return _Index(order)
+        return Index(order)
 
     def view(self, parameters: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Alpha of the candidates that are alive, by group of :attr:`space`; differentiable.
@@ -190,7 +171,7 @@ class CellWay:
                 self.flags += flags
                 edges.append(edge)
                 self.nodes.setdefault(node, []).append(len(flags))
-        self._order, self._edges = _Index(order), _Index(edges)
+        self._order, self._edges = Index(order), Index(edges)
         self._pruned = ways.pruned
         self._totals = [sum(widths) for widths in self.nodes.values()]
         self._counts = [len(widths) for widths in self.nodes.values()]

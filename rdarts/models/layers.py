@@ -2,13 +2,13 @@
 
 :class:`PlainLayers` makes ordinary modules. :class:`StackedLayers` makes the same layers of many
 edges at once: every tensor has the edge as its leading dimension, and ``unbind()`` gives one
-function an edge.
+function an edge: of its own parameters, or of tensors that stand for them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from rdarts.models.batch_norm import BatchNorm2d
 
 EdgeFunction = Callable[[Tensor], Tensor]
+Tensors = Iterator[Tensor] | None
+"""In place of the parameters of stacked layers, [edges, ...] each, in the order of the layers."""
 
 
 def safe_format(x: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ class Parameterless(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
 
-    def unbind(self) -> list[EdgeFunction]:
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         return [self.function] * self.edges
 
     def extra_repr(self) -> str:
@@ -113,11 +115,12 @@ class StackedConv2d(nn.Module):
         for weight in self.weight.detach():  # each slice as a separate nn.Conv2d starts
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
-    def unbind(self) -> list[EdgeFunction]:
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         def bind(weight: Tensor) -> EdgeFunction:
             return lambda x: F.conv2d(x, weight, **self.args)
 
-        return [bind(weight) for weight in self.weight.unbind(0)]
+        weights = self.weight if tensors is None else next(tensors)
+        return [bind(weight) for weight in weights.unbind(0)]
 
     def extra_repr(self) -> str:
         return f'weight={tuple(self.weight.shape)}, {self.args}'
@@ -157,9 +160,12 @@ class StackedBatchNorm2d(nn.Module):
         """Whether they take the statistics of the batch, so that gradients go through them."""
         return self.training or self.running_mean is None
 
-    def unbind(self) -> list[EdgeFunction]:
-        tensors = [self.running_mean, self.running_var, self.weight, self.bias]
-        rows = [[None] * self.edges if t is None else t.unbind(0) for t in tensors]
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
+        affine = [self.weight, self.bias]
+        if tensors is not None and self.weight is not None:
+            affine = [next(tensors), next(tensors)]
+        whole = [self.running_mean, self.running_var, *affine]
+        rows = [[None] * self.edges if t is None else t.unbind(0) for t in whole]
         batch_stats = self.takes_batch
 
         def bind(mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor) -> EdgeFunction:
@@ -173,7 +179,7 @@ class StackedBatchNorm2d(nn.Module):
 class StackedSequence(nn.Sequential):
     """Stacked layers one after another."""
 
-    def unbind(self) -> list[EdgeFunction]:
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         def chain(layers: Sequence[EdgeFunction]) -> EdgeFunction:
             def run(x: Tensor) -> Tensor:
                 for layer in layers:
@@ -182,18 +188,18 @@ class StackedSequence(nn.Sequential):
 
             return run
 
-        layers = [layer.unbind() for layer in self]
+        layers = [layer.unbind(tensors) for layer in self]
         return [chain(edge) for edge in zip(*layers, strict=True)]
 
 
 class StackedFactorizedReduce(FactorizedReduce):
     """:class:`FactorizedReduce` of many edges."""
 
-    def unbind(self) -> list[EdgeFunction]:
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         def bind(*layers: EdgeFunction) -> EdgeFunction:
             return lambda x: factorized_reduce(x, *layers)
 
-        parts = [self.conv_1.unbind(), self.conv_2.unbind(), self.bn.unbind()]
+        parts = [layer.unbind(tensors) for layer in (self.conv_1, self.conv_2, self.bn)]
         return [bind(*edge) for edge in zip(*parts, strict=True)]
 
 
@@ -207,11 +213,11 @@ class Residual(nn.Sequential):
 class StackedResidual(StackedSequence):
     """:class:`Residual` of many edges."""
 
-    def unbind(self) -> list[EdgeFunction]:
+    def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         def add(layers: EdgeFunction) -> EdgeFunction:
             return lambda x: x + layers(x)
 
-        return [add(layers) for layers in super().unbind()]
+        return [add(layers) for layers in super().unbind(tensors)]
 
 
 class EdgeCopies(nn.ModuleList):

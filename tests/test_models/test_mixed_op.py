@@ -229,3 +229,28 @@ def test_edge_state_dict_is_strict():
     # nothing of a state dict that does not fit is loaded
     for name, value in mixed.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_tensors_in_place_of_parameters_have_their_order():
+    """What a fused candidate lists is what the layers of its operation take one after the other."""
+    OPERATIONS.import_from_location()
+    for name in OPERATIONS.module_dict:
+        for stride in (1, 2):
+            mixed = MixedOp([[name]], 8, 8 * stride, stride, affine=True)
+            for part in mixed.plan_of(None).parts:
+                if not part.is_extra:
+                    own = list(mixed.operations[name].parameters())
+                    pairs = zip(part.stacked(), own, strict=True)
+                    assert all(one is other for one, other in pairs), name
+
+
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
+def test_what_is_given_stands_for_the_parameters(execution):
+    torch.manual_seed(0)
+    mixed, other = (MixedOp(TWO, 8, affine=True).double() for _ in range(2))
+    mixed.execution = other.execution = execution
+    given = {name: list(one.parameters()) for name, one in other.operations.items()}
+    x, mixing = torch.randn(2, 8, 6, 6).double(), Mixing(torch.randn(5).double())
+    outs = mixed.forward_edges(x, mixing, given=given)
+    for out, expected in zip(outs, other.forward_edges(x, mixing), strict=True):
+        assert torch.equal(out, expected)

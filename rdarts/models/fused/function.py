@@ -17,7 +17,7 @@ This is an execution, not a mixed operation: parameters, their names and the num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -130,7 +130,6 @@ class _Fused(torch.autograd.Function):
             args = (ctx.mixed, plan, constants, x, betas, parameters, grads)
             found = plain_gradients(*args)
             return (None, None, *found[:2], *into_grads, *found[2:])
-        weights = any(wanted[edges_end:])
         image = node.image
         g = [backend.gradient_to_nhwc(cast(grad, image.dtype)) for grad in grads]
         places, edges, with_norm, _ = plan.tables(x.device)
@@ -160,6 +159,7 @@ class _Fused(torch.autograd.Function):
         found: list[Tensor | None] = []
         for part, own, kept in parts:
             images = [g[edge] for edge in part.edges]
+            weights = any(wanted[edges_end:][part.tensors])
             grad = Grad(images, part.rows, coefficients, exact, weights)
             if part.candidate.folds:
                 grad.cross = cross[part.rows.start - end : part.rows.stop - end]
@@ -218,6 +218,7 @@ def fused(
     x: Tensor,
     mixing: Mixing,
     into: Sequence[Tensor | None] | None = None,
+    given: Mapping[str, Sequence[Tensor]] | None = None,
 ) -> list[Tensor]:
     """Mix the candidates of all edges that leave one node.
 
@@ -227,6 +228,7 @@ def fused(
         mixing (Mixing): Of all edges.
         into (Sequence[Tensor | None], optional): What each edge's result is added to, in place
             where memory allows it.
+        given (dict[str, Sequence[Tensor]], optional): See :meth:`MixedOp.forward_edges`.
 
     Returns:
         list[Tensor]: One [N, out_channels, ceil(H / stride), ceil(W / stride)] for each edge.
@@ -238,9 +240,9 @@ def fused(
     dtype = precision.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with precision.no_autocast(x.device.type):
-        outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters())
+        outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters(given))
     outputs = list(outputs)
-    bound = {name: mixed.operations[name].unbind() for name in plan.unfused}
+    bound = {name: mixed.bind(name, given) for name in plan.unfused}
     for edge, place, name, row in plan.rest:
         outputs[edge] = outputs[edge] + betas[place] * bound[name][row](safe_format(x))
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,14 +47,21 @@ class Part:
         self.num_own = len(self.candidate.parameters())
         self._index: dict[torch.device, Tensor] = {}
 
+    @property
+    def num_rows(self) -> int:
+        """How many edges its tensors are stacked over."""
+        if self.norm is not None:
+            return self.norm.edges
+        return next(map(len, self.stacked()), len(self.edges))
+
     def stacked(self) -> list[Tensor]:
         """The whole stacked parameters: the candidate's, then its last batch norm's."""
         affine = [self.norm.weight, self.norm.bias] if self.is_affine else []
         return [*self.candidate.parameters(), *affine]
 
-    def parameters(self) -> list[Tensor]:
-        """The same of the edges that run."""
-        found = self.stacked()
+    def parameters(self, given: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """The same of the edges that run; or of what is given in their place."""
+        found = self.stacked() if given is None else list(given)
         if self.chosen is None:
             return found
         return [tensor.index_select(0, self._rows(tensor.device)) for tensor in found]
@@ -118,8 +125,8 @@ class Plan:
                         part.places.append(place)
                         part.chosen.append(row)
                 place += 1
-        for name, part in parts.items():
-            if len(part.chosen) == sum(name == n for slots in mixed.slots for n, _ in slots):
+        for part in parts.values():
+            if part.chosen == list(range(part.num_rows)):
                 part.chosen = None
         extras = [
             Part(part.name, candidate, part.edges, part.places, is_extra=True)
@@ -144,9 +151,18 @@ class Plan:
         """Whether there are candidates that fold into a matrix."""
         return self.num_images < len(self.edge_of)
 
-    def parameters(self) -> list[Tensor]:
-        """The parameters of all parts in order."""
-        return [tensor for part in self.parts for tensor in part.parameters()]
+    def parameters(self, given: Mapping[str, Sequence[Tensor]] | None = None) -> list[Tensor]:
+        """The parameters of all parts in order.
+
+        Args:
+            given (dict[str, Sequence[Tensor]], optional): See :meth:`MixedOp.forward_edges`.
+        """
+        given = given or {}
+        return [
+            tensor
+            for part in self.parts
+            for tensor in part.parameters(None if part.is_extra else given.get(part.name))
+        ]
 
     def tables(self, device: torch.device) -> Tables:
         """What it has for each row, made once on each device."""

@@ -20,7 +20,7 @@ class _Plain(nn.Module):
     """What the fused function computes, operation by operation, of tensors given to it.
 
     Args:
-        mixed (MixedOp): The mixed operation; its parameters are replaced by functional_call.
+        mixed (MixedOp): The mixed operation.
         plan (Plan): What runs.
         constants (dict[int, Tensor]): What candidates that depend on nothing gave, by place.
     """
@@ -30,13 +30,16 @@ class _Plain(nn.Module):
         self.mixed, self.plan, self.constants = mixed, plan, constants
         self.train(mixed.training)
 
-    def forward(self, x: Tensor, betas: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, betas: Tensor, *given: Tensor) -> list[Tensor]:
+        """Of images, mixing weights, and the parameters of the plan's rows."""
         size = [-(-s // self.plan.stride) for s in x.shape[2:]]
         outputs = [x.new_zeros(x.shape[0], self.plan.channels, *size)] * self.plan.num_edges
         for part in self.plan.parts:
             if part.is_extra:
                 continue  # the operation itself adds it
-            bound = self.mixed.operations[part.name].unbind()
+            pairs = zip(part.stacked(), given[part.tensors], strict=True)
+            tensors = [_on_rows(part, whole, value) for whole, value in pairs]
+            bound = self.mixed.operations[part.name].unbind(iter(tensors))
             chosen = range(len(part.edges)) if part.chosen is None else part.chosen
             for edge, place, row in zip(part.edges, part.places, chosen, strict=True):
                 constant = self.constants.get(place)
@@ -59,8 +62,10 @@ class _PlainGradient(torch.autograd.Function):
             leaves = [tensor.detach().requires_grad_() for tensor in tensors]
             x, betas, *rest = leaves
             given, grads = rest[:count], rest[count:]
+            # the statistics of batch norms moved in the forward already
+            buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
             with precision.autocast_of(x):
-                outputs = torch.func.functional_call(module, _state(module, given), (x, betas))
+                outputs = torch.func.functional_call(module, buffers, (x, betas, *given))
             # The output of an edge on which nothing runs is a constant
             pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
             inputs = [x, betas, *given]
@@ -88,16 +93,6 @@ class _PlainGradient(torch.autograd.Function):
             outputs, ctx.leaves, given, retain_graph=True, allow_unused=True
         )
         return (None, None, *found)
-
-
-def _state(module: _Plain, given: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The state of a module with the parameters of the plan's rows replaced by ``given``."""
-    names = {id(p): f'mixed.{name}' for name, p in module.mixed.named_parameters()}
-    state = {f'mixed.{k}': b.clone() for k, b in module.mixed.named_buffers()}
-    pairs = [(part, whole) for part in module.plan.parts for whole in part.stacked()]
-    for (part, whole), value in zip(pairs, given, strict=True):
-        state[names[id(whole)]] = _on_rows(part, whole, value)
-    return state
 
 
 def _on_rows(part: Part, whole: Tensor, value: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,10 @@ from rdarts.registry import MIXED_OPS
 from rdarts.utils.logging import tell_once
 
 MOST_PLANS = 128  # of one mixed operation: draws of a few edges come again
+
+Way = TypeVar('Way')
+Place = tuple[Any, ...]
+"""An index of a tensor: nothing, a row, or a row and slices of it."""
 
 Observer = Callable[[str, str, Tensor], None]
 """Is told the label of an edge, an operation, and what that gave, [N, out_channels, h, w]."""
@@ -87,25 +93,30 @@ class MixedOp(Scheduled, nn.Module):
         for names in self.candidates:
             if len(set(names)) != len(names):  # they would share what an edge state dict calls one
                 raise UserError(f'an edge of a MixedOp names a candidate twice: {", ".join(names)}')
-            self.slots.append([(name, count.get(name, 0)) for name in names])
-            for name in names:
-                count[name] = count.get(name, 0) + 1
+            owners = self.owners(names)
+            rows = {owner: count.get(owner, 0) for owner in owners}
+            self.slots.append([(owner, rows[owner]) for owner in owners])
+            count.update({owner: row + 1 for owner, row in rows.items()})
+        self._operation_args = operation_args or {}
         self.operations = nn.ModuleDict(
             {
-                name: build_operation(
-                    name,
-                    StackedLayers(edges, affine, track_running_stats),
-                    in_channels,
-                    self.out_channels,
-                    stride,
-                    **(operation_args or {}).get(name, {}),
-                )
+                name: self.build(name, StackedLayers(edges, affine, track_running_stats))
                 for name, edges in count.items()
             }
         )
         self.fused_candidates = {
             name: find_candidate(operation) for name, operation in self.operations.items()
         }
+
+    def owners(self, names: Sequence[str]) -> Sequence[str]:
+        """Of an edge's candidates, the names of those that have the parameters of each."""
+        return names
+
+    def build(self, name: str, make: StackedLayers) -> nn.Module:
+        """An operation of these edges, of layers that ``make`` makes."""
+        args = self._operation_args.get(name, {})
+        sizes = (self.in_channels, self.out_channels, self.stride)
+        return build_operation(name, make, *sizes, **args)
 
     def forward(self, x: Tensor, mixing: Tensor | Mixing) -> Tensor:
         """Mix the candidates of a lone edge.
@@ -124,7 +135,11 @@ class MixedOp(Scheduled, nn.Module):
         return self.forward_edges(x, mixing)[0]
 
     def forward_edges(
-        self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
+        self,
+        x: Tensor,
+        mixing: Mixing,
+        into: Sequence[Tensor | None] | None = None,
+        given: Mapping[str, Sequence[Tensor]] | None = None,
     ) -> list[Tensor]:
         """Mix the candidates of every edge.
 
@@ -135,6 +150,8 @@ class MixedOp(Scheduled, nn.Module):
             mixing (Mixing): Of all edges.
             into (Sequence[Tensor | None], optional): What each edge's result is added to; it may
                 be written over. Defaults to nothing.
+            given (dict[str, Sequence[Tensor]], optional): Operation -> what it takes in place of
+                its parameters, [rows, ...] each, in their order. Defaults to the parameters.
 
         Returns:
             list[Tensor]: One [N, out_channels, H / stride, W / stride] for each edge.
@@ -144,9 +161,9 @@ class MixedOp(Scheduled, nn.Module):
         sizes = [len(slots) for slots in self.slots]
         mixing = mixing.folded(sizes)
         if self.execution == 'fused' and type(self).mix is MixedOp.mix:
-            outputs = fused(self, x, mixing, into)
+            outputs = fused(self, x, mixing, into, given)
         else:
-            outputs = self._one_by_one(x, mixing, into)
+            outputs = self._one_by_one(x, mixing, into, given)
         if mixing.constant and mixing.active is not None:
             betas = mixing.by_edge(sizes)
             outputs = [
@@ -155,25 +172,40 @@ class MixedOp(Scheduled, nn.Module):
             ]
         return outputs
 
+    def bind(
+        self, name: str, given: Mapping[str, Sequence[Tensor]] | None = None
+    ) -> Sequence[EdgeFunction]:
+        """The functions of an operation on its rows; for ``given`` see :meth:`forward_edges`."""
+        operation = self.operations[name]
+        return operation.unbind(iter(given[name])) if name in (given or {}) else operation.unbind()
+
     def _one_by_one(
-        self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None
+        self,
+        x: Tensor,
+        mixing: Mixing,
+        into: Sequence[Tensor | None] | None,
+        given: Mapping[str, Sequence[Tensor]] | None,
     ) -> list[Tensor]:
         """The plain execution of :meth:`forward_edges`."""
         if self.execution == 'fused':
             tell_once(f'{type(self).__name__} mixes in its own way: its edges run one by one')
-        bound = {name: operation.unbind() for name, operation in self.operations.items()}
+        bound = {name: self.bind(name, given) for name in self.operations}
         betas = mixing.by_edge([len(slots) for slots in self.slots])
         mixed = []
         for edge, (beta, slots) in enumerate(zip(betas, self.slots, strict=True)):
+            names = self.candidates[edge]
             if mixing.active is not None:
                 active = mixing.active[edge]
                 if not active:
                     mixed.append(self._nothing(x, beta))
                     continue
                 beta = torch.stack([beta[k] for k in active])
-                slots = [slots[k] for k in active]
-            operations = [self._observed(edge, name, bound[name][row]) for name, row in slots]
-            mixed.append(self.mix(x, beta, [name for name, _ in slots], operations))
+                names, slots = [names[k] for k in active], [slots[k] for k in active]
+            operations = [
+                self._observed(edge, name, bound[key][row])
+                for name, (key, row) in zip(names, slots, strict=True)
+            ]
+            mixed.append(self.mix(x, beta, names, operations))
         if into is None:
             return mixed
         return [out if one is None else one + out for one, out in zip(into, mixed, strict=True)]
@@ -232,12 +264,29 @@ class MixedOp(Scheduled, nn.Module):
         Args:
             active (Sequence[Sequence[int]] | None): The candidates of each edge that run, or all.
         """
-        key = None if active is None else tuple(map(tuple, active))
-        plan = self._plans.pop(key, None) or Plan(self, active)
-        self._plans[key] = plan  # the last one now
-        if len(self._plans) > MOST_PLANS:
-            del self._plans[next(iter(self._plans))]
-        return plan
+        return keep(self._plans, active, partial(Plan, self))
+
+    def entries(self, edge: int, place: int) -> Iterator[tuple[str, str, Place]]:
+        """The tensors of a candidate in the state dict.
+
+        Args:
+            edge (int): The number of the edge.
+            place (int): The candidate's among those of the edge.
+
+        Returns:
+            Iterator[tuple]: The key of each tensor in the candidate alone, its key in the state
+            dict of this, and its place in what stands there.
+        """
+        name, row = self.slots[edge][place]
+        operation = self.operations[name]
+        for key in operation.state_dict():
+            stacked = f'operations.{name}.{key}'
+            if isinstance(operation, EdgeCopies):
+                copy, _, rest = key.partition('.')
+                if int(copy) == row:
+                    yield rest, stacked, ()
+            else:
+                yield key, stacked, (row,)
 
     def extra_repr(self) -> str:
         return f'edges={len(self.candidates)}, stride={self.stride}'
@@ -249,27 +298,35 @@ def _with_constants(out: Tensor, beta: Tensor, active: Sequence[int]) -> Tensor:
     return out + beta[rest].sum().to(out.dtype) if rest else out
 
 
-def _edge_keys(module: nn.Module) -> list[tuple[str, str, int | None]]:
-    """(key of the edge state dict, key of the state dict, row) for every tensor of a module."""
+def keep(
+    kept: dict[Any, Way],
+    active: Sequence[Sequence[int]] | None,
+    make: Callable[[Sequence[Sequence[int]] | None], Way],
+) -> Way:
+    """What is made of the candidates that run; of what was asked for lately, again."""
+    key = None if active is None else tuple(map(tuple, active))
+    found = kept.pop(key, None) or make(active)
+    kept[key] = found  # the last one now
+    if len(kept) > MOST_PLANS:
+        del kept[next(iter(kept))]
+    return found
+
+
+def _edge_keys(module: nn.Module) -> list[tuple[str, str, Place]]:
+    """Key of the edge state dict, key and place in the state dict: of every tensor of a module."""
     keys = []
     taken = set()
     for prefix, mixed in module.named_modules():
         if not isinstance(mixed, MixedOp):
             continue
         prefix = f'{prefix}.' if prefix else ''
-        for label, slots in zip(mixed.labels, mixed.slots, strict=True):
-            for name, slot in slots:
-                operation = mixed.operations[name]
-                for key in operation.state_dict():
-                    stacked = f'{prefix}operations.{name}.{key}'
-                    taken.add(stacked)
-                    if isinstance(operation, EdgeCopies):
-                        copy, _, rest = key.partition('.')
-                        if int(copy) == slot:
-                            keys.append((f'{prefix}edges.{label}.{name}.{rest}', stacked, None))
-                    else:
-                        keys.append((f'{prefix}edges.{label}.{name}.{key}', stacked, slot))
-    keys += [(key, key, None) for key in module.state_dict() if key not in taken]
+        for edge, (label, names) in enumerate(zip(mixed.labels, mixed.candidates, strict=True)):
+            for place, name in enumerate(names):
+                for key, stacked, index in mixed.entries(edge, place):
+                    taken.add(f'{prefix}{stacked}')
+                    own = f'{prefix}edges.{label}.{name}.{key}'
+                    keys.append((own, f'{prefix}{stacked}', index))
+    keys += [(key, key, ()) for key in module.state_dict() if key not in taken]
     return keys
 
 
@@ -284,17 +341,15 @@ def to_edge_state_dict(module: nn.Module) -> dict[str, Tensor]:
         stacked in ``module.state_dict()``; other entries keep their keys.
     """
     state = module.state_dict()
-    return {
-        edge: state[key] if row is None else state[key][row]
-        for edge, key, row in _edge_keys(module)
-    }
+    return {edge: state[key][index] for edge, key, index in _edge_keys(module)}
 
 
 def from_edge_state_dict(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load what :func:`to_edge_state_dict` gave; the inverse, strictly.
 
     Raises:
-        UserError: An entry is missing, is not the module's, or has another shape.
+        UserError: An entry is missing, is not the module's, has another shape, or is not the part
+            of another that it shares.
     """
     keys = _edge_keys(module)
     missing = [edge for edge, _, _ in keys if edge not in state]
@@ -303,12 +358,19 @@ def from_edge_state_dict(module: nn.Module, state: Mapping[str, Tensor]) -> None
         problem = f'lacks {missing[0]!r}' if missing else f'has {extra[0]!r}, which is unknown'
         raise UserError(f'edge state dict: it {problem}')
     target = module.state_dict()
-    rows = [target[key] if row is None else target[key][row] for _, key, row in keys]
+    rows = [target[key][index] for _, key, index in keys]
     for (edge, _, _), tensor in zip(keys, rows, strict=True):
         if tensor.shape != state[edge].shape:
             raise UserError(
                 f'edge state dict: {edge!r} has shape {tuple(state[edge].shape)}, '
                 f'but should have {tuple(tensor.shape)}'
+            )
+    wholes = {(key, index): edge for edge, key, index in keys if len(index) < 2}
+    for edge, key, index in keys:
+        whole = edge if len(index) < 2 else wholes[key, index[:1]]
+        if not torch.equal(state[edge], state[whole][index[1:]]):
+            raise UserError(
+                f'edge state dict: {edge!r} is not the part of {whole!r} that it shares'
             )
     with torch.no_grad():
         for (edge, _, _), tensor in zip(keys, rows, strict=True):

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 def _is_bottleneck(layers: Sequence[nn.Module]) -> bool:
-    kinds = (StackedConv2d, StackedBatchNorm2d, Parameterless)
-    if [type(layer) for layer in layers] != [*kinds, *kinds, *kinds[:2]]:
+    kinds = [StackedConv2d, StackedBatchNorm2d, Parameterless] * 3
+    if len(layers) != 8 or not all(map(isinstance, layers, kinds)):
         return False
     expand, depthwise, project = layers[0], layers[3], layers[6]
     functions = {layers[2].function, layers[5].function}

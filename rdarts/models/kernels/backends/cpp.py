@@ -66,11 +66,16 @@ class CppBackend(TorchBackend):
         batch: bool,
         chosen: Sequence[int],
     ) -> Tensor:
-        mean, var = running or (None, None)
+        # the operator moves them where they lie, row by row
+        mean, var = whole = [one.contiguous() for one in running or ()] or (None, None)
         weight, bias = affine or (None, None)
-        return torch.ops.rdarts.batch_norm(
+        found = torch.ops.rdarts.batch_norm(
             moments, count, mean, var, weight, bias, momentum, eps, batch, list(chosen)
         )
+        for one, moved in zip(running or (), whole, strict=False):
+            if moved is not one:
+                one.copy_(moved)
+        return found
 
     def batch_norm_backward(
         self,

@@ -1,0 +1,29 @@
+"""An index that is made once and kept on the device on which it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Index:
+    """Whole numbers that are kept on the device on which they were used last.
+
+    Args:
+        values (Sequence): Whole numbers, nested as the index's shape is.
+    """
+
+    def __init__(self, values: Sequence) -> None:
+        self._values = values
+        self._kept: Tensor | None = None
+
+    def on(self, device: torch.device) -> Tensor:
+        """The index, long, on a device."""
+        if self._kept is not None and self._kept.device == device:
+            return self._kept
+        found = torch.tensor(self._values, dtype=torch.long, device=device)
+        if not torch.compiler.is_compiling():  # what is traced must not leave its graph
+            self._kept = found
+        return found
