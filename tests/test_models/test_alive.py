@@ -29,10 +29,11 @@ RELAXATIONS = [
 ]
 
 
-def nets(relaxation, execution='plain'):
+def nets(relaxation, execution='plain', mixed_op='rdarts.MixedOp'):
     """A net that was pruned, and one built in the sub-space, with the same weights and alphas."""
     torch.manual_seed(0)
     kwargs = dict(channels=8, cells_per_stage=1, execution=execution, alpha_std=1.0)
+    kwargs['mixed_op'] = mixed_op
     net = NASBench201Supernet(relaxation=copy.deepcopy(relaxation), **kwargs).double()
     for edge, names in enumerate(KEPT):
         net.prune('cell', edge, [name for name in OPS if name not in names])
@@ -61,9 +62,14 @@ def nets(relaxation, execution='plain'):
 
 
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
-@pytest.mark.parametrize('relaxation', RELAXATIONS, ids=str)
-def test_a_masked_net_is_one_of_the_sub_space(relaxation, execution):
-    net, twin = nets(relaxation, execution)
+@pytest.mark.parametrize(
+    ('relaxation', 'mixed_op'),
+    [(one, 'rdarts.MixedOp') for one in RELAXATIONS]
+    + [(one, 'rdarts.EntangledMixedOp') for one in ('rdarts.Softmax', 'rdarts.GumbelSoftmax')],
+    ids=str,
+)
+def test_a_masked_net_is_one_of_the_sub_space(relaxation, mixed_op, execution):
+    net, twin = nets(relaxation, execution, mixed_op)
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2)).double()
     found = []
     for one in (net, twin):

@@ -137,3 +137,8 @@ def test_a_relaxation_with_constants_is_refused():
     mixed = TwoPaths([NAMES[:2]], 4)
     with pytest.raises(UserError, match='TwoPaths mixes no constants: set constant=False'):
         mixed.forward_edges(torch.zeros(1, 4, 4, 4), Mixing(torch.ones(2), [[0]], constant=True))
+
+
+def test_sizes_are_known_without_memory():
+    with torch.device('meta'):
+        assert TwoPaths(EDGES, 16, fixed_gates=True).gates.shape == (3,)

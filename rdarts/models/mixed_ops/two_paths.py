@@ -67,7 +67,7 @@ class TwoPaths(MixedOp):
         self._gates = [BOTH] * len(self.slots)
         if fixed_gates:
             self.register_buffer('gates', torch.randint(BOTH + 1, (len(self.slots),)))
-            self._gates = self.gates.tolist()
+            self._read_gates()
 
     def forward_edges(
         self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
@@ -107,4 +107,8 @@ class TwoPaths(MixedOp):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if 'gates' in self._buffers:
+            self._read_gates()
+
+    def _read_gates(self) -> None:
+        if not self.gates.is_meta:  # else only sizes are asked for
             self._gates = self.gates.tolist()
