@@ -82,7 +82,7 @@ def rows_that_rested(ran: Mapping[MixedOp, Sequence[Sequence[Sequence[int]] | No
         if None in forwards:
             continue
         moved = {
-            mixed.slots[edge][place]
+            mixed.home(edge, place)
             for active in forwards
             for edge, places in enumerate(active)
             for place in places

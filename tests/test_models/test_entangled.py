@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from test_models.fused_nets import amp_results, assert_executions_agree, image, make, strew
 from torch import Tensor, nn
 
+from rdarts.architect.held_rows import rows_that_rested
 from rdarts.errors import UserError
 from rdarts.models import MixedOp
 from rdarts.models.layers import PlainLayers
@@ -370,6 +371,14 @@ def test_the_edge_state_dict_goes_there_and_back():
     from_edge_state_dict(other, state)
     for key, value in mixed.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
+
+
+def test_the_largest_learns_where_a_smaller_one_ran():
+    mixed = EntangledMixedOp([NB201, NB201], 8)
+    kernel = mixed.operations['nor_conv_3x3'][1].weight
+    for ran, rest in (([[2], [0]], [1]), ([[3], [2, 3]], []), ([[0], [1]], [0, 1])):
+        held = {id(parameter): rows for parameter, rows in rows_that_rested({mixed: [ran]})}
+        assert held == {id(kernel): rest}
 
 
 def test_sizes_are_known_without_memory():

@@ -266,12 +266,20 @@ class MixedOp(Scheduled, nn.Module):
         """
         return keep(self._plans, active, partial(Plan, self))
 
-    def entries(self, edge: int, place: int) -> Iterator[tuple[str, str, Place]]:
-        """The tensors of a candidate in the state dict.
+    def home(self, edge: int, place: int) -> tuple[str, int]:
+        """The operation that holds the parameters of a candidate, and the row.
 
         Args:
             edge (int): The number of the edge.
             place (int): The candidate's among those of the edge.
+        """
+        return self.slots[edge][place]
+
+    def entries(self, edge: int, place: int) -> Iterator[tuple[str, str, Place]]:
+        """The tensors of a candidate in the state dict.
+
+        Args:
+            edge, place (int): See :meth:`home`.
 
         Returns:
             Iterator[tuple]: The key of each tensor in the candidate alone, its key in the state
