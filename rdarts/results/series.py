@@ -98,7 +98,9 @@ def regularizers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
 def numbers(runs: Sequence[SearchRun]) -> dict[str, Reader]:
     """What a method may change over the epochs: a temperature, the factor of a regulariser."""
     found = {
-        f'{name}{what}': of_epochs(lambda run, row, keys=(key, name): number(row, *keys))
+        f'{"λ" if name == "lambda_" else name}{what}': of_epochs(
+            lambda run, row, keys=(key, name): number(row, *keys)
+        )
         for key, what in NUMBERS.items()
         for name in _named(runs, key, 'epoch')
     }
@@ -172,13 +174,15 @@ def alive(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[bool]]
 def unevenness(run: SearchRun, row: Mapping[str, Any]) -> float:
     """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch.
 
-    Candidates that were dropped do not count.
+    Candidates that were dropped do not count; an edge that has one left is as uneven as can be.
     """
     largest = 0.0
     for cell in run.space.cells:
         masks = alive(run, row, cell)
         for edge, mask in zip(candidate_weights(run, row, cell), masks, strict=True):
             weights = list(itertools.compress(edge, mask))
+            if len(weights) == 1 < len(edge):
+                return math.inf
             mean = sum(weights) / len(weights)
             off = max(abs(weight - mean) for weight in weights)
             if off:

@@ -24,6 +24,19 @@ def test_find_alpha_owner():
         find_alpha_owner(nn.ModuleList([net, NASBench201Supernet(channels=2)]))
 
 
+def test_the_numbers_of_an_epoch():
+    net = NASBench201Supernet(
+        channels=2,
+        cells_per_stage=1,
+        relaxation=dict(type='rdarts.GumbelSoftmax', temperature=dict(points=[(0, 9), (8, 1)])),
+        mixed_op=dict(type='rdarts.AuxiliarySkip', beta=dict(points=[(0, 1), (4, 0)])),
+    )
+    assert net.numbers() == dict(relaxation=dict(temperature=9), mixed_op=dict(beta=1))
+    net.set_progress(2, 8)
+    assert net.numbers() == dict(relaxation=dict(temperature=7), mixed_op=dict(beta=0.5))
+    assert AlphaOwner('nas_bench_201').numbers() == {}
+
+
 # The phase of a relaxation
 
 

@@ -36,13 +36,14 @@ def test_what_an_architect_says_of_its_steps(tmp_path):
         if row['kind'] == 'iter':
             row['architect'] = dict(trace=row['iter'], nu=None)
         if row['kind'] == 'epoch':
-            row['architect'] = dict(epsilon=0.5)
+            row['architect'] = dict(epsilon=0.5, lambda_=2)
 
     change_log(folder, say)
     runs = find_runs([folder])
     found = {name: read(runs[0]) for name, read in series.steps(runs).items()}
     assert found == {'trace, mean of an epoch': {1: 1.5, 2: 3.5}, 'nu, mean of an epoch': {}}
     assert series.numbers(runs)['epsilon of the architect'](runs[0]) == {1: 0.5, 2: 0.5}
+    assert series.numbers(runs)['λ of the architect'](runs[0]) == {1: 2, 2: 2}
 
 
 def test_numbers_of_a_log_from_elsewhere(tmp_path):
@@ -98,3 +99,7 @@ def test_dropped_candidates_do_not_make_weights_uneven(tmp_path):
     assert series.alive(run, two, 'cell') == masks
     assert series.near_uniform(run, one) is None
     assert series.unevenness(run, two) == 0 and series.near_uniform(run, two)
+    masks[3] = [False, False, True, False, False]  # decided
+    change_epoch(folder, 2, alive=dict(cell=masks))
+    run = find_runs([folder])[0]
+    assert series.near_uniform(run, run.epochs[1]) is None
