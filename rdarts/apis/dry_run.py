@@ -268,7 +268,7 @@ def _seconds_at_rest(runner, watch: Stopwatch, epochs: int) -> float:
     """Seconds of an iteration in which alpha rests."""
     for hook in runner.hooks:
         if isinstance(hook, ArchitectHook):
-            hook.start_epoch = epochs
+            hook.times.start_epoch = epochs
     runner.call_hook('before_train_epoch')
     runner.model.train()
     with contextlib.suppress(_Enough):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -71,25 +72,54 @@ class HeldRows:
         return self._indices[key]
 
 
-def rows_that_rested(ran: Mapping[MixedOp, Sequence[Sequence[Sequence[int]] | None]]) -> Held:
-    """The rows of candidates that ran in none of some forwards.
+class RestingCandidates:
+    """Candidates that do not run in the weights' step stand still in it.
 
     Args:
-        ran (Mapping[MixedOp, Sequence]): Of each mixed operation and forward, the candidates of
-            each edge that ran, by their places; None for all.
+        supernet (Module): Has the mixed operations.
+        optimizer (Optimizer): Of the weights.
     """
-    for mixed, forwards in ran.items():
-        if None in forwards:
-            continue
-        moved = {
-            mixed.home(edge, place)
-            for active in forwards
-            for edge, places in enumerate(active)
-            for place in places
-        }
-        for name, operation in mixed.operations.items():
-            if isinstance(operation, EdgeCopies):
-                continue  # an edge's own parameters, without a gradient where they did not run
-            for parameter in operation.parameters():
-                rows = range(len(parameter))
-                yield parameter, [row for row in rows if (name, row) not in moved]
+
+    def __init__(self, supernet: nn.Module, optimizer: Optimizer) -> None:
+        self._rows = HeldRows(optimizer)
+        mixed = (one for one in supernet.modules() if isinstance(one, MixedOp))
+        # of each forward since the last step
+        self._ran: dict[MixedOp, list[Sequence[Sequence[int]] | None]] = {one: [] for one in mixed}
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Within, a forward is one of the weights' step."""
+        for mixed, ran in self._ran.items():
+            mixed.ran = ran
+        try:
+            yield
+        finally:
+            for mixed in self._ran:
+                mixed.ran = None
+
+    def hold(self) -> None:
+        """Before gradients are clipped: see :meth:`HeldRows.hold`."""
+        self._rows.hold(self._rested())
+
+    def release(self) -> None:
+        """After the step: see :meth:`HeldRows.release`."""
+        self._rows.release()
+        for ran in self._ran.values():
+            ran.clear()
+
+    def _rested(self) -> Held:
+        for mixed, forwards in self._ran.items():
+            if None in forwards:
+                continue  # where all ran
+            moved = {
+                mixed.home(edge, place)
+                for active in forwards
+                for edge, places in enumerate(active)
+                for place in places
+            }
+            for name, operation in mixed.operations.items():
+                if isinstance(operation, EdgeCopies):
+                    continue  # an edge's own parameters, without a gradient where they did not run
+                for parameter in operation.parameters():
+                    rows = range(len(parameter))
+                    yield parameter, [row for row in rows if (name, row) not in moved]

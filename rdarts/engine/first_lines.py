@@ -199,7 +199,7 @@ def _method(owner: AlphaOwner | None, architect: Any) -> Iterator[tuple[str, str
     relaxation = type(getattr(owner, 'relaxation', None)).__name__
     if relaxation not in ('NoneType', 'Softmax'):
         parts.append(relaxation)
-    rest = getattr(architect, 'start_epoch', 0)
+    rest = architect.times.start_epoch if hasattr(architect, 'times') else 0
     if rest:
         parts.append(f'alpha rests for {plural(rest, "epoch")}')
     yield 'method', ', '.join(parts)

@@ -30,6 +30,7 @@ from rdarts.datasets.loaders import check_loader
 from rdarts.engine.facts import Facts
 from rdarts.engine.loops import failed_at
 from rdarts.errors import UserError
+from rdarts.hooks.alpha_times import AlphaTimes
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 from rdarts.utils.wrapped import unwrapped
@@ -68,10 +69,8 @@ class ArchitectHook(Hook):
             ``hessian``. Defaults to the one that they name.
         step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration. Defaults
             to ``'alpha_first'``.
-        start_epoch (int): Number of epochs before alpha starts to move. Defaults to 0.
-        every (int): Alpha moves in each so-many-th iteration of an epoch: k is its k-th, 2k-th, ...
-            Defaults to 1.
-        max_steps (int, optional): After how many steps alpha rests for good. Defaults to none.
+        start_epoch, every, evenly, max_steps (int): In which iterations alpha moves, by default in
+            all: see :class:`~rdarts.hooks.alpha_times.AlphaTimes`.
         arch_clip_grad (float, optional): The largest norm of alpha's gradient, all groups together;
             a longer one is scaled down. Defaults to none.
 
@@ -95,6 +94,8 @@ class ArchitectHook(Hook):
             signed = arguments.get('signed') or (isinstance(ber, Mapping) and ber.get('signed'))
             yield from Regularizer.check_arguments(dict(lambda_=given, signed=signed))
         yield from _at_odds(arguments)
+        if arguments.get('evenly') is not None and arguments.get('every', 1) != 1:
+            yield 'every', 'does not go with evenly: set one of them'
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class ArchitectHook(Hook):
         step_order: Annotated[str, Among(STEP_ORDERS)] = 'alpha_first',
         start_epoch: Count = 0,
         every: Positive = 1,
+        evenly: Positive | None = None,
         max_steps: Positive | None = None,
         arch_clip_grad: AboveZero | None = None,
     ) -> None:
@@ -140,8 +142,6 @@ class ArchitectHook(Hook):
             raise UserError(f'{key} {line}')
         if step_order not in STEP_ORDERS:
             raise UserError(f'step_order must be one of {STEP_ORDERS}, but is {step_order!r}')
-        if not isinstance(start_epoch, int) or start_epoch < 0:
-            raise UserError(f'start_epoch must be an epoch, 0 or later, but is {start_epoch!r}')
         self.arch_dataloader = arch_dataloader
         self.arch_optimizer = arch_optimizer
         self.arch_param_scheduler = arch_param_scheduler
@@ -156,17 +156,13 @@ class ArchitectHook(Hook):
         self.architect.regularizers = {
             name: build(spec, REGULARIZERS) for name, spec in specs.items() if spec is not None
         }
-        if not isinstance(every, int) or every < 1:
-            raise UserError(f'every must be a number of iterations, 1 or more, but is {every!r}')
-        if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
-            raise UserError(f'max_steps must be a number of steps, 1 or more, but is {max_steps!r}')
         if arch_clip_grad is not None and not arch_clip_grad > 0:
             raise UserError(f'arch_clip_grad must be more than 0, but is {arch_clip_grad!r}')
         self.architect.clip = arch_clip_grad
-        self.max_steps = max_steps
         if not self.architect.takes_regularizers:
             self._refuse_regularizers()
-        self.step_order, self.start_epoch, self.every = step_order, start_epoch, every
+        self.step_order = step_order
+        self.times = AlphaTimes(start_epoch, every, evenly, max_steps)
         self._state: Mapping[str, Any] | None = None
 
     def _refuse_regularizers(self) -> None:
@@ -279,22 +275,21 @@ class ArchitectHook(Hook):
         self.architect.set_progress(runner.epoch, max_epochs)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        due = runner.epoch >= self.start_epoch and (batch_idx + 1) % self.every == 0
-        if self.max_steps is not None and self.architect.steps >= self.max_steps:
-            due = False
+        length = len(runner.train_dataloader)
+        due = self.times.due(runner.epoch, batch_idx, length, self.architect.steps)
         self.architect.moving = due
         if due and self.step_order == 'alpha_first' and not self.architect.single_level:
             self.step(runner, data_batch)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        if self.architect.row:
-            Facts.of(runner).iteration['architect'] = self.architect.row
-            self.architect.row = {}
         if isinstance(self.architect, SingleLevel):
             if self.architect.taken is not None:
                 self._tell(runner, self.architect.taken)
         elif self.architect.moving and self.step_order == 'weights_first':
             self.step(runner, data_batch)
+        if self.architect.row:
+            Facts.of(runner).iteration['architect'] = self.architect.row
+            self.architect.row = {}
 
     def after_train_epoch(self, runner) -> None:
         terms = self.architect.regularizers.items()

@@ -12,7 +12,7 @@ quarter of the epochs, and what is not said here is that of the config below.
 arch_optimizer = dict(lr=1e-3, betas=(0.0, 0.999), weight_decay=0.0)
 default_hooks = dict(
     architect=dict(
-        architect='rdarts.SampledPaths',
+        architect=dict(type='rdarts.SampledPaths'),
         start_epoch=12,
         regularizers=dict(
             cost=dict(type='rdarts.ExpectedCost', lambda_=0.1, reference='equal', drawn=True)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.architect.architects.first_order import FirstOrder
-from rdarts.architect.held_rows import HeldRows, rows_that_rested
-from rdarts.models.mixed_ops.mixed_op import MixedOp
+from rdarts.architect.held_rows import RestingCandidates
 from rdarts.registry import ARCHITECTS
 
 
@@ -38,9 +37,7 @@ class SampledPaths(FirstOrder):
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """See :meth:`Architect.prepare`."""
         super().prepare(*args, **kwargs)
-        self._held = HeldRows(self.optim_wrapper.optimizer)
-        mixed = [one for one in self.owner.modules() if isinstance(one, MixedOp)]
-        self._ran: dict[MixedOp, list] = {one: [] for one in mixed}
+        self._resting = RestingCandidates(self.owner, self.optim_wrapper.optimizer)
 
     def views(self, tensors: list[Tensor]) -> list[Tensor]:
         """See :meth:`Architect.views`: each edge by itself."""
@@ -79,20 +76,13 @@ class SampledPaths(FirstOrder):
 
     def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """See :meth:`Architect.train_step`."""
-        for mixed, ran in self._ran.items():
-            mixed.ran = ran
-        try:
+        with self._resting.noting():
             return super().train_step(model, batch)
-        finally:
-            for mixed in self._ran:
-                mixed.ran = None
 
     def before_clip(self, loss: Tensor) -> None:
         """See :meth:`Architect.before_clip`."""
-        self._held.hold(rows_that_rested(self._ran))
+        self._resting.hold()
 
     def after_weights_step(self) -> None:
         """See :meth:`Architect.after_weights_step`."""
-        self._held.release()
-        for ran in self._ran.values():
-            ran.clear()
+        self._resting.release()

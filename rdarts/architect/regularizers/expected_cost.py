@@ -12,11 +12,9 @@ from rdarts.configuration.declarations import AboveZero
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.errors import UserError
 from rdarts.models.alpha import AlphaOwner
-from rdarts.models.backbones.candidate_costs import costs_of
+from rdarts.models.backbones.candidate_costs import EQUAL, Costs
 from rdarts.registry import REGULARIZERS
 from rdarts.search_spaces import SearchSpace
-
-EQUAL = 'equal'
 
 
 @REGULARIZERS.register_module()
@@ -67,12 +65,12 @@ class ExpectedCost(Regularizer):
             )
         self.drawn, self.reference = drawn, reference
         self.owner: AlphaOwner | None = None
-        self._known: tuple[SearchSpace, dict[str, Tensor]] | None = None
+        self._costs = Costs()
 
     def prepare(self, owner: AlphaOwner) -> None:
         """See :meth:`Regularizer.prepare`."""
         super().prepare(owner)
-        self.owner, self._known = owner, None
+        self.owner, self._costs = owner, Costs(owner)
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:
         """See :meth:`Regularizer.__call__`.
@@ -106,9 +104,4 @@ class ExpectedCost(Regularizer):
             space (SearchSpace): Of what is alive.
             like (Tensor): Of their type and device.
         """
-        if self._known is not None and self._known[0] is space:
-            found = self._known[1]
-            if all((t.device, t.dtype) == (like.device, like.dtype) for t in found.values()):
-                return found
-        self._known = (space, costs_of(space, self.owner, like))
-        return self._known[1]
+        return self._costs.of(space, like)

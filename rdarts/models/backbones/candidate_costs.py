@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,10 +19,11 @@ from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.operations import build_operation
 from rdarts.search_spaces import SearchSpace
-from rdarts.utils.logging import tell_once
 from rdarts.utils.random_state import preserve_random_state
 
 UNIT = 'millions of multiply-adds'
+EQUAL = 'equal'
+"""For a cost of reference: that of equal weights."""
 
 
 @dataclass(frozen=True)
@@ -147,23 +149,47 @@ def count_macs(module: nn.Module, site: Site) -> float:
     return counter.get_total_flops() / 2e6
 
 
-def costs_of(space: SearchSpace, owner: AlphaOwner | None, like: Tensor) -> dict[str, Tensor]:
-    """The costs of a space: those of its table, or else multiply-adds, counted for a supernet.
+class Costs:
+    """The costs of what is searched: those of the space's table, or else multiply-adds, counted.
 
     Args:
-        space (SearchSpace): Of what is alive.
-        owner (AlphaOwner | None): Of the alpha that is searched.
-        like (Tensor): Of the type and on the device that is wanted.
-
-    Returns:
-        dict[str, Tensor]: Group of the space -> [edges, candidates].
-
-    Raises:
-        UserError: The space has no table, and nothing can be counted: there is no supernet, or no
-            image has passed it in training.
+        owner (AlphaOwner, optional): Of the alpha that is searched: a supernet, of which they can
+            be counted once an image has passed it in training. Defaults to none.
     """
-    rows = space.costs
-    if rows is None:
+
+    def __init__(self, owner: AlphaOwner | None = None) -> None:
+        self._owner = owner
+        self._of: SearchSpace | None = None
+        self._known: dict[str, Tensor] = {}
+
+    def of(self, space: SearchSpace, like: Tensor) -> dict[str, Tensor]:
+        """Those of a space, which are kept until it is another one, as where candidates are pruned.
+
+        Args:
+            space (SearchSpace): Of what is alive.
+            like (Tensor): Of the type and on the device that is wanted.
+
+        Returns:
+            dict[str, Tensor]: Group of the space -> [edges, candidates].
+
+        Raises:
+            UserError: The space has no table, and nothing can be counted.
+        """
+        kept = next(iter(self._known.values()), None)
+        alike = kept is not None and (kept.device, kept.dtype) == (like.device, like.dtype)
+        if self._of is not space or not alike:
+            rows = self._counted(space) if space.costs is None else space.costs
+            self._of, self._known = (
+                space,
+                {
+                    group.name: like.new_tensor([rows[group.cell][edge] for edge in group.edges])
+                    for group in space.groups
+                },
+            )
+        return self._known
+
+    def _counted(self, space: SearchSpace) -> Mapping[str, tuple[tuple[float, ...], ...]]:
+        owner = self._owner
         if not isinstance(owner, BaseSupernet) or owner.image_shape is None:
             raise UserError(
                 f"the space '{space.name}' has no costs: give it a table, which "
@@ -174,12 +200,7 @@ def costs_of(space: SearchSpace, owner: AlphaOwner | None, like: Tensor) -> dict
         rows = {
             cell: tuple(tuple(entry.values()) for entry in edges) for cell, edges in counted.items()
         }
-        rows = replace(owner.space, costs=rows).restrict(owner.alive).costs
         shape = ' x '.join(map(str, owner.image_shape))
-        tell_once(
-            f"costs of the space '{space.name}': {UNIT} of a {shape} image, as it has no table"
-        )
-    return {
-        group.name: like.new_tensor([rows[group.cell][edge] for edge in group.edges])
-        for group in space.groups
-    }
+        line = f"costs of the space '{space.name}': {UNIT} of a {shape} image; it has no table"
+        print_log(line, 'current')
+        return replace(owner.space, costs=rows).restrict(owner.alive).costs

@@ -1,0 +1,59 @@
+"""In which iterations of a search alpha moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdarts.errors import UserError
+
+
+@dataclass
+class AlphaTimes:
+    """The iterations of the weights that alpha moves with.
+
+    Args:
+        start_epoch (int): Number of epochs before it starts to move. Defaults to 0.
+        every (int): It moves in each so-many-th iteration of an epoch: k is its k-th, 2k-th, ...
+            Defaults to 1.
+        evenly (int, optional): Or so many times an epoch, evenly spread; in each iteration of one
+            that has no more. Defaults to none.
+        max_steps (int, optional): After how many steps it rests for good. Defaults to none.
+
+    Raises:
+        UserError: One of them is out of its range, or ``every`` and ``evenly`` are both given.
+    """
+
+    start_epoch: int = 0
+    every: int = 1
+    evenly: int | None = None
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        kinds = dict(
+            start_epoch=('an epoch, 0 or later', 0),
+            every=('a number of iterations, 1 or more', 1),
+            evenly=('a number of steps, 1 or more', 1),
+            max_steps=('a number of steps, 1 or more', 1),
+        )
+        for name, (what, least) in kinds.items():
+            value = getattr(self, name)
+            optional = name in ('evenly', 'max_steps') and value is None
+            if not optional and (not isinstance(value, int) or value < least):
+                raise UserError(f'{name} must be {what}, but is {value!r}')
+        if self.evenly is not None and self.every != 1:
+            raise UserError('every does not go with evenly: set one of them')
+
+    def due(self, epoch: int, index: int, length: int, steps: int) -> bool:
+        """Whether alpha moves in an iteration.
+
+        Args:
+            epoch (int): From 0.
+            index (int): Of the iteration in its epoch, from 0.
+            length (int): Iterations of an epoch.
+            steps (int): That alpha has taken.
+        """
+        if epoch < self.start_epoch or (self.max_steps is not None and steps >= self.max_steps):
+            return False
+        if self.evenly is not None:
+            return (index + 1) * self.evenly // length > index * self.evenly // length
+        return (index + 1) % self.every == 0
