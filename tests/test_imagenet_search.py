@@ -89,7 +89,8 @@ def test_other_methods_have_its_settings_but_what_they_publish():
 def test_every_method_has_a_config(method):
     cfg = load(method, dict(epochs=20))
     assert cfg.model.backbone.stem == 'imagenet'
-    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.end == 20
+    assert cfg.train_cfg.max_epochs == cfg.schedule_epochs == 20
+    assert cfg.param_scheduler is None or cfg.param_scheduler.end == 20
 
 
 def test_epochs_scales_all_of_it():

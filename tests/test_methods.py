@@ -128,6 +128,12 @@ def test_every_method_has_a_config_in_every_space(method, space):
     assert cfg.keys() <= below.keys()
 
 
+@pytest.mark.parametrize('method', ['beta_darts', 'drnas', 'fairdarts'])
+def test_the_darts_space_is_without_none_where_it_is_published_so(method):
+    for space, given in (('darts', dict(type='darts', leave_out=['none'])), ('s3', 's3')):
+        assert load_config(SEARCH / f'{method}_{space}_c10.py').model.backbone.space == given
+
+
 @pytest.mark.parametrize('method', METHODS)
 def test_the_layerwise_space(method):
     path = SEARCH / f'{method}_mobilenet_like_c10.py'

@@ -51,7 +51,8 @@ def search(
     search that was stopped goes on.
 
     Args:
-        space (str | dict | SearchSpace): See :func:`~rdarts.apis.build_supernet`.
+        space (str | dict | SearchSpace): See :func:`~rdarts.apis.build_supernet`. The space of a
+            name is that of the method's config: some leave ``none`` out of the DARTS space.
         dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, normalised
             and, where wanted, augmented by the data set; labels are counted from 0, whole numbers
             of any type (3, 3.0, a tensor of one element), anything else is refused.
@@ -86,7 +87,7 @@ def search(
     from rdarts.models.alpha import find_alpha_owner
     from rdarts.search_spaces import build_space
 
-    space = build_space(space)
+    by_name, space = isinstance(space, str), build_space(space)
     _path(space, method)
     for name, value in dict(epochs=epochs, batch_size=batch_size).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -99,7 +100,7 @@ def search(
             'and one of alpha: a smaller batch_size'
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
-    cfg = _config(space, method, name, data, kwargs)
+    cfg = _config(space, method, name, data, kwargs, by_name)
     cfg.train_cfg.max_epochs = epochs
     if cfg.param_scheduler:
         cfg.param_scheduler.update(T_max=epochs, end=epochs)
@@ -171,6 +172,7 @@ def _config(
     name: str,
     data: GivenDataset,
     supernet: Mapping[str, Any],
+    by_name: bool,
 ) -> Config:
     """The method's config for a space's supernet, on images of one's own.
 
@@ -180,10 +182,12 @@ def _config(
         name (str): Under which the images are given.
         data (GivenDataset): The images.
         supernet (Mapping): Further arguments of the supernet.
+        by_name (bool): Whether the config's table is meant, where it is of this space.
     """
     import torch
 
     from rdarts.configuration.load import load_config
+    from rdarts.search_spaces import build_space
     from rdarts.search_spaces.as_config import to_config
 
     path = _path(space, method)
@@ -194,6 +198,9 @@ def _config(
             + command('train.py', path)
         )
     backbone = cfg.model.backbone
+    own = build_space(backbone.space)
+    if by_name and own.name == space.name:
+        space = own
     args = dict(supernet, in_channels=data.shape[0], space=space)
     with torch.device('meta'):
         net = build_supernet(num_classes=data.num_classes, **args)

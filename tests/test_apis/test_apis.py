@@ -17,6 +17,7 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.models import DARTSSupernet, NASBench201Supernet
+from rdarts.search_spaces import build_space
 
 # not timed, so that two searches of one seed are the same in every bit
 SMALL = dict(channels=4, cells_per_stage=1, batch_size=8, execution='fused')
@@ -242,6 +243,18 @@ def test_build_net_is_imported_without_the_framework():
 def test_a_method_that_is_not_known():
     with pytest.raises(UserError, match="unknown method 'dart': did you mean 'darts'"):
         search('mobilenet_like', images(), method='dart', epochs=1)
+
+
+@pytest.mark.slow
+def test_a_space_by_name_is_as_the_method_has_it():
+    sizes = dict(channels=4, num_cells=3, epochs=1, batch_size=16)
+    found = search('darts', images(), method='beta_darts', **sizes)
+    assert {name: a.shape[1] for name, a in found.alphas.items()} == dict(normal=7, reduce=7)
+    assert found.genotype.space == 'darts'
+    net = build_net(found.genotype, 4, channels=4, num_cells=3)
+    assert net(torch.randn(2, 3, 16, 16)).shape == (2, 4)
+    found = search(build_space('darts'), images(), method='beta_darts', **sizes)
+    assert {name: a.shape[1] for name, a in found.alphas.items()} == dict(normal=8, reduce=8)
 
 
 @pytest.mark.parametrize('method', ['rdarts', 'darts_2nd'])

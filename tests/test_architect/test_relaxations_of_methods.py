@@ -8,11 +8,13 @@ import pytest
 import torch
 from golden import assert_close, double, golden
 
+from rdarts.apis import build_net
 from rdarts.architect.relaxations import Dirichlet, GumbelSoftmax, ReinMax, Sigmoid
 from rdarts.architect.relaxations.perturbed import project
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
 from rdarts.models.mixed_ops.mixing import Relaxed
 from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
@@ -289,21 +291,24 @@ def test_a_constant_is_asked_for():
 @pytest.mark.parametrize('by', ['node', 'edge'])
 def test_what_reaches_the_threshold_is_kept(by):
     given, expected, _ = golden('fairdarts', 'genotype_threshold')
-    names = given['primitives']
-    cells = {c: dict(num_inputs=2, num_nodes=6, candidates=names, output='concat') for c in 'ab'}
-    space = build_space(dict(type='CellSpace', name='seven', cells=cells))
+    cfg = load_config(configs_folder() / 'search' / 'fairdarts_darts_c10.py')
+    space = build_space(cfg.model.backbone.space)
+    assert list(space.candidates) == given['primitives']
     weights = double(given['sigmoid_weights'])
-    rule = build(dict(type='Threshold', threshold=given['op_threshold'], by=by), DISCRETIZERS)
-    rule.relaxation = Sigmoid()
+    rule = build(dict(cfg.default_hooks.genotype.discretizer, by=by), DISCRETIZERS)
+    assert rule.threshold == given['op_threshold']
+    rule.relaxation = build(cfg.model.backbone.relaxation, RELAXATIONS)
     alpha = torch.logit(weights, eps=1e-15)
-    found = rule(dict(a=alpha, b=alpha), space)
+    found = rule(dict(normal=alpha, reduce=alpha), space)
     entries = [
         [name, target, source]
-        for target, edges in enumerate(found.nodes['a'], 2)
+        for target, edges in enumerate(found.nodes['normal'], 2)
         for name, source in edges
     ]
     assert entries == expected['threshold_sparse' if by == 'node' else 'threshold_edge']
-    assert type(found).from_string(found.to_string(), 'seven') == found
+    # a genotype of the whole space, which can be retrained
+    assert found.validate(build_space('darts')) == load_genotype(found.to_string())
+    assert build_net(found, channels=4, num_cells=3)(torch.randn(2, 3, 16, 16)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ OWN = dict(
 SPACES = [
     'darts', 'nas_bench_201', 'nasnet', 's1', 's2', 's3', 's4', 'mobilenet_like', OWN,
     dict(type='mobilenet_like', **SIZES),
+    dict(type='darts', leave_out=['none']),
     dict(type='LayerwiseSpace', name='layerwise', layers=[['a', 'b'], ['c']], parameter_free=['c']),
     dict(type='LayerwiseSpace', name='in stages', layers=[['a', 'b'], ['c']], stages=[[8, 2, 2]]),
 ]  # fmt: skip

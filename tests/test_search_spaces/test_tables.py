@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from rdarts.errors import UserError
@@ -77,6 +79,33 @@ def test_spaces_of_one_candidate_list(name, candidates):
         ('reduce', 14, candidates),
     ]
     assert space.candidates == candidates
+
+
+def test_the_darts_space_without_some_candidates():
+    space = build_space(dict(type='darts', leave_out=['none', 'avg_pool_3x3']))
+    left = tuple(name for name in DARTS_OPERATIONS if name not in ('none', 'avg_pool_3x3'))
+    assert space.candidates == left
+    assert [(group.name, group.candidates) for group in space.groups] == [
+        ('normal', left), ('reduce', left)
+    ]  # fmt: skip
+    whole = build_space('darts')
+    assert space == dataclasses.replace(whole, cells=space.cells)
+    assert build_space(dict(type='darts', leave_out=[])) == whole
+
+
+@pytest.mark.parametrize(
+    ('leave_out', 'message'),
+    [
+        ('none', "leave_out must be a list of candidates, but is 'none'"),
+        (['skip_conect'], "names 'skip_conect', which is no candidate: did you mean 'skip_connect"),
+        ([3], 'leave_out names 3, which is no candidate: known: avg_pool_3x3, '),
+        (list(DARTS_OPERATIONS), 'leave_out leaves no candidate'),
+    ],
+)
+def test_what_cannot_be_left_out(leave_out, message):
+    with pytest.raises(UserError, match=f'^darts: .*{message}') as error:
+        build_space(dict(type='darts', leave_out=leave_out))
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('cell', ['normal', 'reduce'])

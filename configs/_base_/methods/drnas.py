@@ -2,9 +2,10 @@
 
 Its anchor is the weight decay of alpha's Adam, 1e-3, as published by default (`rdarts.DirichletKL`
 is the other). In NAS-Bench-201, and in the MobileNet-like space, for which its authors have no
-search, the settings are those of the config below. In the DARTS space alpha has the learning rate
-6e-4 and rests for 10 epochs, and that of the weights falls from .1 to 0; on ImageNet both rates are
-those of the config below, in batches of 512. Its published searches there have two stages.
+search, the settings are those of the config below. In the DARTS space, without `none` as published,
+alpha has the learning rate 6e-4 and rests for 10 epochs, and that of the weights falls from .1 to
+0; on ImageNet both rates are those of the config below, in batches of 512. Its published searches
+there have two stages.
 """
 
 model = dict(backbone=dict(relaxation=dict(type='rdarts.Dirichlet')))
@@ -18,6 +19,9 @@ by = {
     )
     for space in ('darts', 's1', 's2', 's3', 's4')
 }
+by['darts'].update(
+    model=dict(backbone=dict(space=dict(_delete_=True, type='darts', leave_out=['none'])))
+)
 by['darts_imagenet'] = dict(
     train_dataloader=dict(batch_size=512),
     arch_dataloader=dict(batch_size=512),

@@ -4,7 +4,7 @@ Alpha starts at 0 and moves with the learning rate 3e-3 and betas .9 and .999, t
 -> .001; batches of 128; what reaches .85 is kept, two edges a node at most. In the DARTS space on
 ImageNet, which its authors do not search, batches and the weights' learning rate are those of the
 config below. In NAS-Bench-201, where they have no code, each edge keeps its best operation. The
-published space has no `none`, which takes no part in what is found here either.
+DARTS space is without `none`, as published.
 """
 
 train_dataloader = dict(batch_size=128)
@@ -18,6 +18,9 @@ default_hooks = dict(
 )
 
 by = dict(
+    darts=dict(
+        model=dict(backbone=dict(space=dict(_delete_=True, type='darts', leave_out=['none'])))
+    ),
     darts_imagenet=dict(
         train_dataloader=dict(batch_size={{_base_.train_dataloader.batch_size}}),  # noqa: F821
         arch_dataloader=dict(batch_size={{_base_.arch_dataloader.batch_size}}),  # noqa: F821

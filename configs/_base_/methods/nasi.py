@@ -19,6 +19,7 @@ default_hooks = dict(
     architect=dict(
         architect=dict(type='rdarts.NTKTrace', mu=2.0, nu=100.0),
         start_epoch=0,
+        arch_clip_grad=None,
         max_steps=100,
     )
 )
