@@ -353,6 +353,17 @@ def test_under_autocast_fused_is_as_close_as_plain():
 # What is kept, and what is told
 
 
+def test_a_kind_is_observed_once():
+    net, found = make('mobilenet_like', mixed_op='rdarts.EntangledMixedOp'), []
+    with net.observe(lambda *given: found.append(given[:3])):
+        net(image(2, 12))
+    expected = []
+    for i, edge in enumerate(net.space.cells['layerwise'].edges):
+        names = ['mbconv_k7_e6', *(['skip_connect'] if 'skip_connect' in edge.candidates else [])]
+        expected += [(f'layers.{i}', f'{edge.source}_{edge.target}', name) for name in names]
+    assert found == expected
+
+
 def test_the_edge_state_dict_goes_there_and_back():
     mixed, other = (entangled([DARTS, NB201], affine=True, labels=['0_2', '0_3']) for _ in 'ab')
     state = {key: value.clone() for key, value in to_edge_state_dict(mixed).items()}

@@ -29,6 +29,22 @@ def test_every_space_on_cuda(name, mode):
 
 @pytest.mark.cuda
 @no_gpu
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(mixed_op='rdarts.EntangledMixedOp'),
+        dict(mixed_op='rdarts.EntangledMixedOp', relaxation='rdarts.GumbelSoftmax'),
+        dict(mixed_op='rdarts.TwoPaths', relaxation='rdarts.PathGates'),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('name', ['nas_bench_201', 'darts'])
+def test_other_mixed_operations_on_cuda(name, options):
+    assert_executions_agree(make(name, **options).cuda(), image(3, 9).cuda())
+
+
+@pytest.mark.cuda
+@no_gpu
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('name', ['nas_bench_201', 'darts', 'two_input'])
 def test_amp_on_cuda(name, dtype):

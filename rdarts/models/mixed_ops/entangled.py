@@ -70,6 +70,7 @@ class EntangledMixedOp(MixedOp):
     ours have none.
 
     Fused execution runs the one operation with the superposed kernels in place of its parameters.
+    It is as large as the smallest candidate that holds those that run, and observed by its name.
 
     Args:
         kind_weight (str): ``'sum'``, or ``'one'`` where several candidates of a kind run. Defaults

@@ -118,7 +118,7 @@ class FusedCandidate(ABC):
         """
 
     def parameters(self) -> list[Tensor]:
-        """Its stacked parameters, [edges, ...], without those of its last batch norm."""
+        """Its stacked parameters, [edges, ...], in order, without those of its last batch norm."""
         return []
 
     def extras(self) -> list[FusedCandidate]:
