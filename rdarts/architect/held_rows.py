@@ -13,7 +13,7 @@ from rdarts.models.layers import EdgeCopies
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 
 Held = Iterable[tuple[nn.Parameter, Sequence[int]]]
-"""Parameters stacked over edges, [edges, ...], and their rows."""
+"""Parameters, such as those stacked over edges, [edges, ...], and their rows."""
 
 
 class HeldRows:
@@ -25,10 +25,11 @@ class HeldRows:
 
     Args:
         optimizer (Optimizer): Of the weights.
+        gradients_alone (bool): Whether momentum and decay go on. Defaults to False.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, gradients_alone: bool = False) -> None:
+        self.optimizer, self.gradients_alone = optimizer, gradients_alone
         self._kept: list[tuple[nn.Parameter, Tensor, Tensor, dict[str, Tensor]]] = []
         self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
@@ -43,6 +44,8 @@ class HeldRows:
                 continue
             index = self._index(tuple(rows), parameter.device)
             parameter.grad.index_fill_(0, index, 0)
+            if self.gradients_alone:
+                continue
             state = {name: value.index_select(0, index) for name, value in self._state(parameter)}
             value = parameter.detach().index_select(0, index)
             self._kept.append((parameter, index, value, state))
