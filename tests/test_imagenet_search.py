@@ -12,7 +12,7 @@ import torch
 
 from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
-from rdarts.configuration.load import load_config
+from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.datasets import check_parts
 from rdarts.engine.runner import build_runner
@@ -233,3 +233,6 @@ def test_a_search_resumes_bit_equal_and_its_genotype_can_be_retrained(imagenet, 
     load_genotype(tmp_path / 'whole' / 'genotype.json').validate(space)
     line = retraining_command(tmp_path / 'whole', space, training_images(whole.cfg))
     assert 'configs/retrain/darts_imagenet.py --genotype' in line
+    retraining = load_config(configs_folder() / 'retrain' / 'darts_imagenet.py')
+    set_genotype(retraining, str(tmp_path / 'whole'))
+    check_model(retraining)
