@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from test_models.fused_nets import amp_results, assert_executions_agree, image, make, strew
 from torch import Tensor, nn
 
-from rdarts.architect.held_rows import rows_that_rested
+from rdarts.architect.held_rows import RestingCandidates
 from rdarts.errors import UserError
 from rdarts.models import MixedOp
 from rdarts.models.layers import PlainLayers
@@ -384,12 +384,22 @@ def test_the_edge_state_dict_goes_there_and_back():
         assert torch.equal(other.state_dict()[key], value), key
 
 
-def test_the_largest_learns_where_a_smaller_one_ran():
-    mixed = EntangledMixedOp([NB201, NB201], 8)
+@pytest.mark.parametrize(
+    ('ran', 'moves'), [([[2], [0]], [0]), ([[1], [2, 3]], [1]), ([[1], [3]], [1])]
+)
+def test_the_largest_learns_where_a_smaller_one_ran(ran, moves):
+    mixed = entangled([NB201, NB201])
+    optimizer = torch.optim.SGD(mixed.parameters(), 0.1, weight_decay=0.1)
+    resting = RestingCandidates(mixed, optimizer)
     kernel = mixed.operations['nor_conv_3x3'][1].weight
-    for ran, rest in (([[2], [0]], [1]), ([[3], [2, 3]], []), ([[0], [1]], [0, 1])):
-        held = {id(parameter): rows for parameter, rows in rows_that_rested({mixed: [ran]})}
-        assert held == {id(kernel): rest}
+    before = kernel.detach().clone()
+    with resting.noting():
+        outs = mixed.forward_edges(numbers(2, 8, 6, 6), Mixing(numbers(8).abs(), ran))
+    sum(out.tanh().sum() for out in outs).backward()
+    resting.hold()
+    optimizer.step()
+    resting.release()
+    assert [row for row in range(2) if not torch.equal(kernel[row], before[row])] == moves
 
 
 def test_sizes_are_known_without_memory():

@@ -122,6 +122,12 @@ def test_what_no_node_has_is_refused_when_the_operation_is_built(wrong, needs, m
     assert '\n' not in str(error.value)
 
 
+def test_other_parameters_than_the_operations_are_refused_when_it_is_built(wrong):
+    wrong(parameters=lambda self: [self.norms[0].weight, self.conv.weight])
+    with pytest.raises(UserError, match='^fused candidate Wrong: parameters.. must be those of'):
+        MixedOp(['nor_conv_3x3'], 8, affine=True)
+
+
 @pytest.mark.parametrize(
     ('change', 'found'),
     [

@@ -161,7 +161,7 @@ def find_candidate(operation: nn.Module) -> FusedCandidate | None:
     """The fused candidate of an operation, or None; what was registered last is asked first.
 
     Raises:
-        UserError: It needs what is no fact of a node.
+        UserError: It needs what is no fact of a node, or its parameters are not the operation's.
     """
     FUSED_CANDIDATES.import_from_location()
     for cls in reversed(FUSED_CANDIDATES.module_dict.values()):
@@ -169,6 +169,7 @@ def find_candidate(operation: nn.Module) -> FusedCandidate | None:
         if candidate is not None:
             for one in (candidate, *candidate.extras()):
                 _check_needs(one)
+            _check_parameters(candidate, list(operation.parameters()))
             return candidate
     return None
 
@@ -180,6 +181,19 @@ def _check_needs(candidate: FusedCandidate) -> None:
     for need in candidate.needs:
         if need not in FACTS:
             raise UserError(f"fused candidate {name} needs '{need}': {nearest(need, FACTS)}")
+
+
+def _check_parameters(candidate: FusedCandidate, expected: Sequence[Tensor]) -> None:
+    """Second derivatives take them in the order of the layers."""
+    last = candidate.norms[-1] if candidate.norms else None
+    affine = [] if last is None or last.weight is None else [last.weight, last.bias]
+    found = [*candidate.parameters(), *affine]
+    # parts of a larger operation have none of their own
+    if expected and list(map(id, found)) != list(map(id, expected)):
+        raise UserError(
+            f'fused candidate {type(candidate).__name__}: parameters() must be those of the '
+            "operation in the order of its layers, without the last batch norm's"
+        )
 
 
 # What several `match` look for
