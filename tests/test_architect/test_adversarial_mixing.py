@@ -9,7 +9,7 @@ import torch
 from golden import assert_close, double, golden
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from test_architect.tiny_search import make_loader
+from test_architect.tiny_search import make_loader, scaled_wrapper
 
 from rdarts.architect.architects.adversarial_mixing import AdversarialMixing
 from rdarts.configuration.folder import configs_folder
@@ -56,9 +56,10 @@ class QuadraticModel(BaseModel):
         return dict(loss=self.backbone())
 
 
-def prepared(architect, model):
+def prepared(architect, model, make=OptimWrapper):
     weights = [p for p in model.parameters() if p.requires_grad]
-    wrapper = OptimWrapper(torch.optim.SGD(weights, lr=0.1))
+    wrapper = make(torch.optim.SGD(weights, lr=0.1))
+    architect.single_level = make is scaled_wrapper  # so that no scaler of alpha is made
     architect.prepare(model.double(), wrapper, make_loader(0), torch.optim.Adam)
     return architect
 
@@ -134,9 +135,9 @@ def images():
     return dict(inputs=inputs, labels=torch.tensor([0, 1, 2, 0, 1, 2]))
 
 
-def classifier(execution):
+def classifier(execution, make=OptimWrapper):
     torch.manual_seed(0)
-    return prepared(AdversarialMixing(0.2), Classifier(execution))
+    return prepared(AdversarialMixing(0.2), Classifier(execution), make)
 
 
 def test_an_ascent_moves_nothing_but_the_random_state():
@@ -158,15 +159,16 @@ def test_an_ascent_moves_nothing_but_the_random_state():
     assert all(p.requires_grad for p in architect.weights) and architect.weights
 
 
-def test_fused_and_plain_find_the_same():
-    steps = {}
-    for execution in ('plain', 'fused'):
-        architect = classifier(execution)
+@pytest.mark.parametrize('other', [('fused',), ('plain', scaled_wrapper)])
+def test_fused_plain_and_with_a_loss_scale_it_is_the_same(other):
+    steps = []
+    for arguments in (('plain',), other):
+        architect = classifier(*arguments)
         torch.manual_seed(3)
         architect.train_step(architect.model, images())
-        steps[execution] = architect.model.state_dict()
-    for key, value in steps['plain'].items():
-        torch.testing.assert_close(steps['fused'][key], value, rtol=1e-9, atol=1e-12)
+        steps.append(architect.model.state_dict())
+    for key, value in steps[0].items():
+        torch.testing.assert_close(steps[1][key], value, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

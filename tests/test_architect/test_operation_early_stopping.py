@@ -11,7 +11,7 @@ from golden import assert_close, double, golden
 from helpers import digits_runner
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from test_architect.tiny_search import make_loader
+from test_architect.tiny_search import make_loader, scaled_wrapper
 
 from rdarts.architect.architects.operation_early_stopping import OperationEarlyStopping
 from rdarts.checkpoint.schema import EntryError
@@ -45,9 +45,10 @@ class Given(BaseModel):
         return dict(loss=loss + 0 * sum(m.sum() for m in self.backbone.mixing_weights().values()))
 
 
-def prepared(architect, model, lr=0.1, **sgd):
+def prepared(architect, model, lr=0.1, make=OptimWrapper, **sgd):
     weights = [p for p in model.parameters() if p.requires_grad]
-    wrapper = OptimWrapper(torch.optim.SGD(weights, lr=lr, **sgd))
+    wrapper = make(torch.optim.SGD(weights, lr=lr, **sgd))
+    architect.single_level = make is scaled_wrapper  # so that no scaler of alpha is made
     adam = torch.optim.Adam
     architect.prepare(model.double(), wrapper, make_loader(0), lambda alphas: adam(alphas, lr=3e-3))
     return architect
@@ -157,10 +158,11 @@ def images(seed=1):
     return dict(inputs=inputs, labels=torch.tensor([0, 1, 2, 0, 1, 2]))
 
 
-def searched(execution='plain', space='nor_conv_3x3', **arguments):
+def searched(execution='plain', space='nor_conv_3x3', make=OptimWrapper, **arguments):
     """An architect whose batches for alpha are others than those for the weights."""
     architect = OperationEarlyStopping(**arguments)
-    prepared(architect, Classifier(backbone(space, execution)), momentum=0.9, weight_decay=1e-2)
+    sgd = dict(momentum=0.9, weight_decay=1e-2, make=make)
+    prepared(architect, Classifier(backbone(space, execution)), **sgd)
     architect.next_batch = lambda: images(100 + architect.steps)
     return architect
 
@@ -258,16 +260,17 @@ def test_what_is_frozen_stands_still_and_nothing_else(space, copied):
     assert float(norms[0]) == pytest.approx(float(torch.cat(grads).norm()), rel=1e-9)
 
 
-def test_fused_and_plain_freeze_the_same():
-    found = {}
-    for execution in ('plain', 'fused'):
-        architect = searched(execution, threshold=0.0, num_scores=2)
+@pytest.mark.parametrize('other', [dict(execution='fused'), dict(make=scaled_wrapper)])
+def test_fused_plain_and_with_a_loss_scale_the_same_is_frozen(other):
+    found = []
+    for arguments in ({}, other):
+        architect = searched(threshold=0.35, num_scores=2, adds_up=True, **arguments)
         iterate(architect, images(), steps=6)
-        found[execution] = architect
-    plain, fused = found['plain'], found['fused']
-    assert torch.equal(plain.frozen, fused.frozen) and 0 < plain.num_frozen < len(plain.frozen)
+        found.append(architect)
+    plain, also = found
+    assert torch.equal(plain.frozen, also.frozen) and 0 < plain.num_frozen < len(plain.frozen)
     for key, value in plain.model.state_dict().items():
-        torch.testing.assert_close(fused.model.state_dict()[key], value, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(also.model.state_dict()[key], value, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize('steps', [1, 2, 3, 4])

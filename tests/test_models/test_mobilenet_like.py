@@ -200,10 +200,11 @@ def loss_of(net, image):
     return net(image)[0].tanh().square().sum()
 
 
+@pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
-def test_recomputing_goes_through_backward_twice(execution):
+def test_recomputing_goes_through_backward_twice(execution, training):
     torch.manual_seed(0)
-    net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double()
+    net = MobileNetLikeSupernet(SMALL, execution=execution, **SIZES).double().train(training)
     image = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     parameters = [p for p in net.parameters() if p.requires_grad]
     results = []

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
@@ -158,7 +159,7 @@ class MobileNetLikeSupernet(BaseSupernet):
         (mixing,) = self.cell_mixings()
         x = self.stem(self.image_format(x))
         for layer, own in zip(self.layers, mixing.values(), strict=True):
-            if self.checkpoint and self.training:
+            if self.checkpoint and torch.is_grad_enabled():
                 contexts = partial(_contexts, layer)
                 x = recompute(layer, x, own, use_reentrant=False, context_fn=contexts)
             else:
