@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
+from rdarts.engine.facts import Facts
 from rdarts.engine.first_lines import align, alpha_owner, can_recompute, num_alphas
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.runner import build_runner
@@ -69,6 +70,17 @@ class Stopwatch(Hook):
     def before_val_epoch(self, runner) -> None:
         self._begin['val'], self._ends['val'] = self._clock(), []
 
+    def before_alpha_iter(self, runner, index: int, count: int) -> None:
+        if 'alpha' not in self._ends:
+            self._begin['alpha'], self._ends['alpha'] = self._clock(), []
+
+    def after_alpha_iter(self, runner, index: int, count: int) -> None:
+        self._lap('alpha', index + 1 == count)
+
+    def seconds_of_pass(self, count: int) -> float | None:
+        """Of so many steps of alpha by themselves; None where there was none."""
+        return count * self.seconds('alpha') if 'alpha' in self._ends else None
+
     def seconds(self, mode: str) -> float:
         """The mean of the iterations that count."""
         ends = [self._begin[mode], *self._ends[mode]]
@@ -83,14 +95,16 @@ class Stopwatch(Hook):
         outputs: Any = None,
         mode: str = 'train',
     ) -> None:
+        loader = runner.train_dataloader if mode == 'train' else runner.val_dataloader
+        self._lap(mode, batch_idx + 1 == len(loader))
+
+    def _lap(self, mode: str, last: bool) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         ends = self._ends[mode]
         ends.append(self._clock())
-        loader = runner.train_dataloader if mode == 'train' else runner.val_dataloader
         count = len(ends) - WARMUP
         long_enough = count >= LEAST and ends[-1] - ends[WARMUP - 1] >= SECONDS
-        last = batch_idx + 1 == len(loader)
         enough = torch.tensor(int(long_enough or count >= MOST or last))
         if get_dist_info()[1] > 1:
             # all ranks stop at one iteration
@@ -135,8 +149,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
     Returns:
         dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
         ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
-        the weights alone; None where alpha moves from the first epoch on), ``expected_seconds`` (of
-        the whole run).
+        the weights alone; None where alpha moves from the first epoch on, or by itself),
+        ``seconds_per_pass`` (over alpha's images after an epoch of the weights; None where there is
+        none), ``expected_seconds`` (of the whole run).
 
     Raises:
         Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
@@ -169,10 +184,14 @@ def _measure(cfg: Config) -> dict[str, Any]:
         with contextlib.redirect_stdout(None):
             with contextlib.suppress(_Enough):
                 runner.train()
-            train = watch.seconds('train')
-            if rest:
+            train, at_rest = watch.seconds('train'), None
+            with contextlib.suppress(_Enough):
+                runner.call_hook('after_iterations')
+            own = Facts.of(runner).architect
+            alpha = None if own is None else watch.seconds_of_pass(len(own.loader or ()))
+            if rest and alpha is None:
                 _say('timing iterations of the weights alone ...')
-            at_rest = _seconds_at_rest(runner, watch, max_epochs) if rest else None
+                at_rest = _seconds_at_rest(runner, watch, max_epochs)
             begin = time.perf_counter()
             runner.call_hook('after_train_epoch')
             epoch_end = time.perf_counter() - begin
@@ -194,8 +213,8 @@ def _measure(cfg: Config) -> dict[str, Any]:
         image = model.data_preprocessor(batch, False)['inputs'][0]
         macs = count_macs(model, image)
     alphas = num_alphas(alpha_owner(model))
-    mean = (rest * at_rest + (max_epochs - rest) * train) / max_epochs if rest else train
-    expected = plan.seconds(mean, validation, epoch_end)
+    mean = train if at_rest is None else (rest * at_rest + (max_epochs - rest) * train) / max_epochs
+    expected = plan.seconds(mean, validation, epoch_end) + (max_epochs - rest) * (alpha or 0.0)
     result = dict(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
@@ -203,17 +222,23 @@ def _measure(cfg: Config) -> dict[str, Any]:
         memory_mb=peak_memory_mb(),
         seconds_per_iteration=train,
         seconds_at_rest=at_rest,
+        seconds_per_pass=alpha,
         expected_seconds=expected,
     )
     if is_main_process():
         at_first = f'in the first {plural(rest, "epoch")}: alpha rests'
-        alone = f', and {at_rest:.3f} s {at_first}' if rest else ''
+        alone = '' if at_rest is None else f', and {at_rest:.3f} s {at_first}'
+        own_pass = []
+        if alpha is not None:
+            after = f'after each of the last {plural(max_epochs - rest, "epoch")}'
+            own_pass = [('pass', f"{alpha:.1f} s over alpha's images, {after}")]
         duration = datetime.timedelta(seconds=round(expected))
         lines = [
             ('parameters', f'{result["parameters"]:,} and {alphas:,} alphas'),
             ('MACs', f'{macs:,} a {tuple(image.shape)} image (convolutions, linear layers)'),
             ('memory', f'{result["memory_mb"]:,.0f} MB peak; {memory_line()}'),
             ('iteration', f'{train:.3f} s{alone}'),
+            *own_pass,
             (
                 'expected',
                 f'{duration} for {plural(max_epochs, "epoch")} of '

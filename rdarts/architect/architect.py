@@ -53,6 +53,8 @@ class Architect(Scheduled):
         single_level (bool): Whether alpha's gradient comes from the weights' step, by
             :class:`~rdarts.architect.architects.single_level.SingleLevel`: no batch of its own is
             needed. Defaults to False.
+        needs_train_batch (bool): Whether :meth:`gradient` takes the batch of the weights' step.
+            Defaults to False.
         takes_regularizers (bool): Whether there is a loss that regularisers can be added to.
             Defaults to True.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
@@ -73,6 +75,7 @@ class Architect(Scheduled):
     """
 
     single_level = False
+    needs_train_batch = False
     takes_regularizers = True
 
     def __init__(self) -> None:

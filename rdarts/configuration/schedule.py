@@ -19,7 +19,7 @@ class _Points(TypedDict):
 class Points(_Points, total=False):
     """A number that changes over the epochs, as a config has it."""
 
-    interpolation: Literal['linear', 'cosine', 'step']
+    interpolation: Literal['linear', 'cosine', 'exponential', 'step']
 
 
 # what a config may say of such a number
@@ -31,15 +31,16 @@ class Schedule:
 
     Args:
         spec (float | dict): A number, or ``dict(points=[(epoch, value), ...],
-            interpolation='linear')`` with ``'linear'``, ``'cosine'`` or ``'step'`` (the last
-            value holds) in between. Before the first point its value holds, after the last
-            likewise.
+            interpolation='linear')`` with ``'linear'``, ``'cosine'``, ``'exponential'`` (by one
+            factor an epoch) or ``'step'`` (the last value holds) in between. Before the first point
+            its value holds, after the last likewise.
         name (str): What it is, for messages.
         minimum (float, optional): The least allowed value.
 
     Raises:
         UserError: A value is no finite number or below the minimum, the epochs do not
-            increase, or the interpolation is not known.
+            increase, the interpolation is not known, or it is exponential and a value is not above
+            0.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Schedule:
             if not isinstance(points, Sequence):
                 raise UserError(f'{name}: points must be a list, but is {points!r}')
             self.interpolation = spec.get('interpolation', 'linear')
-        if self.interpolation not in ('linear', 'cosine', 'step'):
+        if self.interpolation not in ('linear', 'cosine', 'exponential', 'step'):
             raise UserError(
-                f"{name}: interpolation must be 'linear', 'cosine' or 'step', "
+                f"{name}: interpolation must be 'linear', 'cosine', 'exponential' or 'step', "
                 f'but is {self.interpolation!r}'
             )
         self.points: list[tuple[float, float]] = []
@@ -72,6 +73,8 @@ class Schedule:
                 raise UserError(f'{name} must be a finite number, but is {value!r}')
             if minimum is not None and value < minimum:
                 raise UserError(f'{name} must be at least {minimum:g}, but is {value!r}')
+            if self.interpolation == 'exponential' and value <= 0:
+                raise UserError(f'{name} must be above 0 to change exponentially, but is {value!r}')
             if self.points and epoch <= self.points[-1][0]:
                 raise UserError(f'{name}: the epochs of a schedule must increase')
             self.points.append((float(epoch), float(value)))
@@ -89,6 +92,8 @@ class Schedule:
         for (left, a), (right, b) in itertools.pairwise(points):
             if epoch < right:
                 share = (epoch - left) / (right - left)
+                if self.interpolation == 'exponential':
+                    return a * (b / a) ** share
                 if self.interpolation == 'step':
                     share = 0.0
                 elif self.interpolation == 'cosine':

@@ -213,17 +213,38 @@ class AtomicCheckpointHook(CheckpointHook):
         self.stop.doing = f'iteration {runner.iter + 1}'
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        done = runner.iter + 1
+        due = bool(self.iter_interval and done % self.iter_interval == 0)
+        self._save_within_epoch(runner, done, due, f'after iteration {done}')
+        ends = done % len(runner.train_dataloader) == 0
+        self.stop.doing = f'epoch {runner.epoch + 1}' if ends else f'iteration {done + 1}'
+
+    def before_alpha_iter(self, runner, index: int, count: int) -> None:
+        self.stop.doing = f'step {index + 1} of alpha, of {count}'
+
+    def after_alpha_iter(self, runner, index: int, count: int) -> None:
+        """Within a pass over alpha's images: the number of its steps says how far it is."""
+        where = f'after step {index + 1} of alpha, of {count}, in epoch {runner.epoch + 1}'
+        self._save_within_epoch(runner, runner.iter, False, where)
+        self.stop.doing = f'epoch {runner.epoch + 1}'
+
+    def _save_within_epoch(self, runner, iteration: int, due: bool, where: str) -> None:
+        """Save if it is time, or if the run is asked to stop, which it does then.
+
+        Args:
+            runner (Runner): The runner.
+            iteration (int): How many are done.
+            due (bool): Whether it is time by their number.
+            where (str): Where the run stops, for the message.
+        """
         stop = self.stop.of_any_rank()
-        due = self.iter_interval and (runner.iter + 1) % self.iter_interval == 0
         if self.minutes:
             elapsed = torch.tensor(time.monotonic() - self._saved_at)
             due = due or bool(agreed((elapsed >= 60 * self.minutes).int()))
         if due or stop:
-            self._save(runner, epoch=runner.epoch, iteration=runner.iter + 1, epoch_end=False)
+            self._save(runner, epoch=runner.epoch, iteration=iteration, epoch_end=False)
         if stop:
-            self._stop(stop, f'after iteration {runner.iter + 1}')
-        ends = (runner.iter + 1) % len(runner.train_dataloader) == 0
-        self.stop.doing = f'epoch {runner.epoch + 1}' if ends else f'iteration {runner.iter + 2}'
+            self._stop(stop, where)
 
     def after_train_epoch(self, runner) -> None:
         if self.every_n_epochs(runner, self.interval, self.save_begin) or (

@@ -36,7 +36,9 @@ class SearchTrainLoop(EpochBasedTrainLoop):
     draws from the training generators. A training loss that is not finite stops the run.
     Before each epoch, and before what is left of one that is resumed, hooks that have a
     ``between_epochs(runner)`` are called: there the run may be rolled back
-    (:mod:`rdarts.engine.roll_back`).
+    (:mod:`rdarts.engine.roll_back`). When the iterations of an epoch are done, those that have an
+    ``after_iterations(runner)`` are, also where a resumed epoch has none left: there alpha may pass
+    over images of its own.
 
     Args:
         runner (Runner): The runner.
@@ -93,6 +95,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         if done < len(self.dataloader):
             for index, batch in enumerate(iterate_from(self.dataloader, done), done):
                 self.run_iter(index, batch)
+        self.runner.call_hook('after_iterations')
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 

@@ -1,10 +1,11 @@
-"""In which iterations of a search alpha moves."""
+"""When alpha moves: in which iterations of a search, or in passes between its epochs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from rdarts.errors import UserError
+from rdarts.utils.wording import plural
 
 
 @dataclass
@@ -43,6 +44,11 @@ class AlphaTimes:
         if self.evenly is not None and self.every != 1:
             raise UserError('every does not go with evenly: set one of them')
 
+    @property
+    def each_iteration(self) -> bool:
+        """Whether it moves in all iterations from ``start_epoch`` on."""
+        return (self.every, self.evenly, self.max_steps) == (1, None, None)
+
     def due(self, epoch: int, index: int, length: int, steps: int) -> bool:
         """Whether alpha moves in an iteration.
 
@@ -57,3 +63,27 @@ class AlphaTimes:
         if self.evenly is not None:
             return (index + 1) * self.evenly // length > index * self.evenly // length
         return (index + 1) % self.every == 0
+
+    def left_of_pass(self, epoch: int, length: int, steps: int) -> int:
+        """Steps that are left of the pass over alpha's images that follows an epoch.
+
+        The number of steps that were taken says how far a pass is, so that a run may be resumed
+        anywhere in it.
+
+        Args:
+            epoch (int): From 0.
+            length (int): Steps of a pass.
+            steps (int): That alpha has taken.
+
+        Raises:
+            UserError: Passes of this length would not have taken so many.
+        """
+        passes = max(0, epoch + 1 - self.start_epoch)
+        left = passes * length - steps
+        if not 0 <= left <= (length if passes else 0):
+            raise UserError(
+                f'alpha has taken {plural(steps, "step")} at epoch {epoch + 1}, which passes of '
+                f'{plural(length, "batch")} from epoch {self.start_epoch + 1} on do not make: '
+                'resume with the start_epoch and arch_dataloader that began the run'
+            )
+        return left

@@ -35,7 +35,8 @@ from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 from rdarts.utils.wrapped import unwrapped
 
-STEP_ORDERS = ('alpha_first', 'weights_first')
+IN_TURN = 'epochs_in_turn'
+STEP_ORDERS = ('alpha_first', 'weights_first', IN_TURN)
 RegularizersSpec = Annotated[Mapping[str, Any], Named('REGULARIZERS')]
 BER = 'ber'
 """The name of the regulariser that ``lambda_`` is the factor of."""
@@ -67,8 +68,9 @@ class ArchitectHook(Hook):
             ``'finite_difference'``.
         architect (str | dict, optional): An entry of ``ARCHITECTS``, in place of ``order`` and
             ``hessian``. Defaults to the one that they name.
-        step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration. Defaults
-            to ``'alpha_first'``.
+        step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration; or
+            ``'epochs_in_turn'``: a pass over alpha's images follows each epoch of the weights, from
+            ``start_epoch`` on. Defaults to ``'alpha_first'``.
         start_epoch, every, evenly, max_steps (int): In which iterations alpha moves, by default in
             all: see :class:`~rdarts.hooks.alpha_times.AlphaTimes`.
         arch_clip_grad (float, optional): The largest norm of alpha's gradient, all groups together;
@@ -163,7 +165,18 @@ class ArchitectHook(Hook):
             self._refuse_regularizers()
         self.step_order = step_order
         self.times = AlphaTimes(start_epoch, every, evenly, max_steps)
+        if step_order == IN_TURN:
+            self._check_in_turn()
         self._state: Mapping[str, Any] | None = None
+
+    def _check_in_turn(self) -> None:
+        architect, what = self.architect, None
+        if architect.single_level or architect.needs_train_batch:
+            what = f'{type(architect).__name__}, which needs the batches of the weights'
+        elif not self.times.each_iteration:
+            what = 'every, evenly or max_steps'
+        if what is not None:
+            raise UserError(f"step_order='{IN_TURN}' does not go with {what}")
 
     def _refuse_regularizers(self) -> None:
         for name, regularizer in self.architect.regularizers.items():
@@ -261,7 +274,8 @@ class ArchitectHook(Hook):
     def _check(self, runner: Runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
         """What is to be restored must be what this architect would save."""
         check_entry(meta, Table(dict(epoch=Whole(), iter=Whole()), others=Spec()), 'meta')
-        check_entry(state['steps'], Whole(0, meta['iter']), 'arch.steps')
+        whole = Whole() if self.step_order == IN_TURN else Whole(0, meta['iter'])
+        check_entry(state['steps'], whole, 'arch.steps')
         optimizer = self._optimizer(runner, self.architect.views(alphas))
         schedulers = self._schedulers(optimizer)  # which add to the optimizer's groups
         self.architect.check_state(state, optimizer, alphas[0].device)
@@ -273,10 +287,13 @@ class ArchitectHook(Hook):
     def before_train_epoch(self, runner) -> None:
         max_epochs = runner.cfg.get('schedule_epochs') or runner.max_epochs
         self.architect.set_progress(runner.epoch, max_epochs)
+        if self.step_order == IN_TURN:
+            self._left_of_pass(runner)  # a run that does not fit is told so at its start
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         length = len(runner.train_dataloader)
         due = self.times.due(runner.epoch, batch_idx, length, self.architect.steps)
+        due = due and self.step_order != IN_TURN
         self.architect.moving = due
         if due and self.step_order == 'alpha_first' and not self.architect.single_level:
             self.step(runner, data_batch)
@@ -287,6 +304,24 @@ class ArchitectHook(Hook):
                 self._tell(runner, self.architect.taken)
         elif self.architect.moving and self.step_order == 'weights_first':
             self.step(runner, data_batch)
+        self._tell_row(runner)
+
+    def after_iterations(self, runner) -> None:
+        if self.step_order != IN_TURN:
+            return
+        count = len(self.arch_dataloader)
+        self.architect.moving = True
+        for index in range(count - self._left_of_pass(runner), count):
+            runner.call_hook('before_alpha_iter', index=index, count=count)
+            self.step(runner, None)
+            self._tell_row(runner)
+            runner.call_hook('after_alpha_iter', index=index, count=count)
+
+    def _left_of_pass(self, runner) -> int:
+        length = len(self.arch_dataloader)
+        return self.times.left_of_pass(runner.epoch, length, self.architect.steps)
+
+    def _tell_row(self, runner) -> None:
         if self.architect.row:
             Facts.of(runner).iteration['architect'] = self.architect.row
             self.architect.row = {}
@@ -307,7 +342,7 @@ class ArchitectHook(Hook):
 
         Args:
             runner (Runner): The runner.
-            train_batch (dict): The batch of the weight step, which order 2 unrolls.
+            train_batch (dict | None): The batch of the weight step, which order 2 unrolls.
 
         Raises:
             RunFailed: L_val, or the gradient of alpha, is NaN or infinite, or the ranks drew

@@ -138,19 +138,32 @@ class SearchLogHook(Hook):
         last = batch_idx + 1 == len(runner.train_dataloader)
         if (batch_idx + 1) % self.interval and not last:
             return
-        now = time.perf_counter()
         scalars = runner.message_hub.log_scalars
         values: dict[str, Any] = dict(lr=float(self._lr))
         for key, value in (outputs or {}).items():
             values[key] = float(value.detach() if isinstance(value, torch.Tensor) else value)
-        row = _numbers(row)
         if 'train/grad_norm' in scalars:
             values['grad_norm'] = float(scalars['train/grad_norm'].current())
+        self._write_iteration(runner, runner.iter + 1, values, row)
+
+    def after_alpha_iter(self, runner, index: int, count: int) -> None:
+        """Of a pass over alpha's images, rows of its steps at the epoch's last iteration."""
+        facts = Facts.of(runner)
+        row, facts.iteration = facts.iteration, {}
+        if (index + 1) % self.interval == 0 or index + 1 == count:
+            self._write_iteration(runner, runner.iter, {}, row)
+
+    def _write_iteration(
+        self, runner, iteration: int, values: dict[str, Any], row: dict[str, Any]
+    ) -> None:
+        """A row of kind ``iter``: what the weights' step gave, and what hooks have told."""
+        now = time.perf_counter()
+        row = _numbers(row)
         values.update(row)
         values['time'] = round(now - self._started, 3)
         values['memory'] = round(peak_memory_mb(), 1)
-        self._write('iter', runner.epoch + 1, runner.iter + 1, **values)
-        runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter + 1)
+        self._write('iter', runner.epoch + 1, iteration, **values)
+        runner.visualizer.add_scalars(dict(_flat('search', row)), step=iteration)
 
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)

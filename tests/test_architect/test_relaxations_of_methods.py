@@ -9,14 +9,21 @@ import torch
 from golden import assert_close, double, golden
 
 from rdarts.apis import build_net
-from rdarts.architect.relaxations import Dirichlet, GumbelSoftmax, ReinMax, Sigmoid
+from rdarts.architect.relaxations import (
+    Dirichlet,
+    GumbelSoftmax,
+    ReinMax,
+    Relaxation,
+    Sigmoid,
+)
 from rdarts.architect.relaxations.perturbed import project
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.models import AlphaOwner
 from rdarts.models.mixed_ops.mixing import Relaxed
-from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
+from rdarts.registry import DISCRETIZERS, REGULARIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
 NB201 = build_space('nas_bench_201')
@@ -136,6 +143,83 @@ def test_the_draws_of_the_score_function_follow_the_softmax():
     draws = torch.cat([own.relax(alpha, 'weights').weights for _ in range(4000)])
     torch.testing.assert_close(draws.mean(0), alpha.softmax(-1)[0], rtol=0, atol=0.03)
     assert own.relax(alpha, 'eval').tolist() == [[0, 0, 1]]
+
+
+class AsItIs(Relaxation):
+    def relax(self, alpha, phase):
+        return alpha
+
+
+def fbnet():
+    cfg = load_config(configs_folder() / 'search' / 'fbnet_mobilenet_like_imagenet.py')
+    cost = cfg.default_hooks.architect.regularizers.cost
+    own = build(cfg.model.backbone.relaxation, RELAXATIONS)
+    return cfg, own, cost, build(cost, REGULARIZERS)
+
+
+def test_fbnet_draws_and_takes_the_latency_of_that_draw(monkeypatch):
+    given, expected, tolerance = golden('fbnet', 'gumbel_softmax_and_latency')
+    monkeypatch.setattr(
+        GumbelSoftmax, 'noise', lambda self, alpha: (-double(given['gumbel'])).exp()
+    )
+    names = [f'mbconv_k{k}_e{e}' for k in (3, 5, 7) for e in (3, 6)]
+    names += ['skip_connect', 'nor_conv_3x3', 'sep_conv_3x3']
+    rows = [dict(zip(names, row, strict=True)) for row in given['latency']]
+    table = dict(space='two', unit='us', costs=dict(layerwise=rows))
+    layers = dict(name='two', layers=[names, names], costs=table)
+    space = build_space(dict(type='LayerwiseSpace', **layers))
+    for temperature in given['T']:
+        _, own, _, cost = fbnet()
+        own.schedules['temperature'].points[:] = [(0, float(temperature))]
+        theta = double(given['theta']).requires_grad_()
+        case = expected[str(float(temperature))]
+        weights = own(dict(layerwise=theta), space, 'alpha')['layerwise']
+        assert_close(weights.detach(), case['weights'], tolerance)
+        grad = gradient((double(given['c']) * weights).sum(), theta)
+        assert_close(grad, case['theta_grad_of_c'], tolerance)
+        owner = AlphaOwner(space, own)
+        cost.prepare(owner)
+        owner.mixed = dict(layerwise=Relaxed(weights.detach()))
+        latency, reference = cost.costs(dict(layerwise=theta), space)
+        assert reference is None
+        assert_close(latency.detach(), case['latency'], tolerance)
+        again = own.expected(dict(layerwise=theta), space, owner.mixed)['layerwise']
+        grad = gradient((double(given['c']) * again).sum(), theta)
+        assert_close(grad, case['theta_grad_of_c'], tolerance)
+
+
+def test_the_loss_of_fbnet():
+    given, expected, tolerance = golden('fbnet', 'latency_loss')
+    logits, target = double(given['logits']), torch.tensor(given['target'])
+    ce = torch.nn.functional.cross_entropy(logits, target)
+    assert_close(ce, expected['ce'], tolerance)
+    _, _, config, _ = fbnet()
+    for name, arguments in (('paper', {}), ('reimplementation', dict(power_inside=True))):
+        term = build({**config, **arguments, 'drawn': False}, REGULARIZERS)
+        row = [dict(skip_connect=given['LAT'] / 1000)]  # ms
+        table = dict(space='one', unit='ms', costs=dict(layerwise=row))
+        layers = dict(name='one', layers=[['skip_connect']], costs=table)
+        space = build_space(dict(type='LayerwiseSpace', **layers))
+        # the weight of the one candidate is 1; d / d weight is LAT times d / d LAT
+        term.relaxation = AsItIs()
+        alpha = double([[1.0]]).requires_grad_()
+        value = term(dict(layerwise=alpha), space)
+        slope = gradient(value, alpha) / given['LAT']
+        factor = term.lambda_.at(0)
+        assert_close(ce * factor * value.detach(), expected[f'{name}_loss'], tolerance)
+        assert_close(float(ce * factor * slope), expected[f'{name}_dLAT'], tolerance)
+
+
+def test_the_temperature_of_fbnet():
+    given, expected, tolerance = golden('fbnet', 'temperature_schedule')
+    cfg, own, _, _ = fbnet()
+    start = cfg.default_hooks.architect.start_epoch
+    assert (start, cfg.train_cfg.max_epochs) == (10, 90)
+    for epoch, value in expected.items():
+        own.set_progress(start + int(epoch), 90)
+        assert abs(own.numbers()['temperature'] - value) < tolerance
+    own.set_progress(0, 90)
+    assert own.numbers()['temperature'] == given['T0']
 
 
 @pytest.mark.parametrize('phase', ['weights', 'alpha'])

@@ -40,6 +40,17 @@ def test_points_and_what_lies_between(interpolation, inside):
         assert schedule.at(epoch) == pytest.approx(value, abs=1e-12), epoch
 
 
+def test_exponential():
+    schedule = Schedule(dict(points=[(2, 8.0), (5, 1.0)], interpolation='exponential'), 'tau')
+    found = [schedule.at(epoch) for epoch in range(7)]
+    assert found == pytest.approx([8, 8, 8, 4, 2, 1, 1], rel=1e-15)
+    for value in (0.0, -1.0):
+        points = [(0, 1.0), (5, value)]
+        line = f'tau must be above 0 to change exponentially, but is {value}'
+        with pytest.raises(UserError, match=line):
+            Schedule(dict(points=points, interpolation='exponential'), 'tau')
+
+
 def test_linear_is_the_default_and_one_point_is_a_constant():
     assert Schedule(dict(points=POINTS), 'x').at(3) == 0.25
     assert Schedule(dict(points=[(5, 2.0)]), 'x').at(0) == 2.0

@@ -13,6 +13,7 @@ def test_plural():
     for word, many in (
         ('class', 'classes'),
         ('entry', 'entries'),
+        ('batch', 'batches'),
         ('class folder', 'class folders'),
     ):
         assert [plural(1, word), plural(2, word)] == [f'1 {word}', f'2 {many}']

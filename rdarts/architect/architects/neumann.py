@@ -121,6 +121,8 @@ class Neumann(Architect):
         UserError: An argument is out of its range.
     """
 
+    needs_train_batch = True
+
     def __init__(
         self,
         terms: Count = 2,

@@ -191,6 +191,8 @@ class Unrolled(Architect):
         UserError: ``hessian`` is not known.
     """
 
+    needs_train_batch = True
+
     def __init__(
         self, hessian: Literal['finite_difference', 'autograd'] = 'finite_difference'
     ) -> None:
