@@ -424,7 +424,7 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     table = dict(space='mobilenet_like', unit='steps', costs=dict(layerwise=layers))
     Path('costs.json').write_text(json.dumps(table))
     loaded = {}
-    for page in ('search.md', 'configs.md'):
+    for page in ('search.md', 'configs.md', 'methods.md'):
         text = (ROOT / 'docs' / 'en' / page).read_text(encoding='utf-8')
         for name, code in re.findall(r'<!-- example: (\S+) -->\n```python\n(.*?)```', text, re.S):
             Path(name).write_text(code)
@@ -445,6 +445,10 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch):
     for loader in (cutout.train_dataloader, cutout.arch_dataloader):
         for step in loader.dataset.dataset.pipeline:
             TRANSFORMS.build(step)
+    shorter = load_config('robust_darts_s2_c10_drop_path.py', dict(epochs=25))
+    for loader in (shorter.train_dataloader, shorter.arch_dataloader):
+        assert loader.dataset.dataset.pipeline[2].prob.points == [(0, 0.0), (25, 1.0)]
+    assert shorter.model.backbone.mixed_op.prob.points == [(0, 0.0), (25, 0.6)]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ OF_WATCHERS = ('patience', 'window', 'delta')
 # Numbers of epochs between two events: each epoch stays each epoch
 INTERVALS = ('val_interval', 'interval')
 SCHEDULERS = ('param_scheduler', 'arch_param_scheduler')
+# Whose augmentation may change over the epochs
+LOADERS = ('train_dataloader', 'arch_dataloader')
 
 
 def follow_epochs(cfg: Config) -> None:
@@ -92,7 +94,7 @@ def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = (
     for key in ('schedule_epochs', *OF_HOOKS):
         if isinstance(cfg.get(key), int):
             scale.entry(cfg, key, ())
-    for key in ('default_hooks', 'custom_hooks', 'model'):
+    for key in ('default_hooks', 'custom_hooks', 'model', *LOADERS):
         scale.visit(cfg.get(key), (key,))
     scale.visit(loop, ('train_cfg',))
     if not scale.is_kept(('train_cfg', 'max_epochs')):
@@ -188,6 +190,8 @@ class _Scale:
                     ('train_cfg',),
                     ('default_hooks', 'checkpoint'),
                 ):
+                    self._interval(value, key, place)
+                elif key == 'measure_interval':
                     self._interval(value, key, place)
                 elif key in SCHEDULERS and value[key]:
                     value[key] = self.schedulers(value[key], inner)

@@ -35,16 +35,19 @@ class Schedule:
             factor an epoch) or ``'step'`` (the last value holds) in between. Before the first point
             its value holds, after the last likewise.
         name (str): What it is, for messages.
-        minimum (float, optional): The least allowed value.
+        minimum, maximum (float, optional): The least and the largest allowed value.
 
     Raises:
-        UserError: A value is no finite number or below the minimum, the epochs do not
-            increase, the interpolation is not known, or it is exponential and a value is not above
-            0.
+        UserError: A value is no finite number or out of its range, the epochs do not increase, the
+            interpolation is not known, or it is exponential and a value is not above 0.
     """
 
     def __init__(
-        self, spec: float | Mapping[str, Any], name: str, minimum: float | None = None
+        self,
+        spec: float | Mapping[str, Any],
+        name: str,
+        minimum: float | None = None,
+        maximum: float | None = None,
     ) -> None:
         self.interpolation = 'linear'
         points: Sequence = [(0, spec)]
@@ -73,6 +76,8 @@ class Schedule:
                 raise UserError(f'{name} must be a finite number, but is {value!r}')
             if minimum is not None and value < minimum:
                 raise UserError(f'{name} must be at least {minimum:g}, but is {value!r}')
+            if maximum is not None and value > maximum:
+                raise UserError(f'{name} must be at most {maximum:g}, but is {value!r}')
             if self.interpolation == 'exponential' and value <= 0:
                 raise UserError(f'{name} must be above 0 to change exponentially, but is {value!r}')
             if self.points and epoch <= self.points[-1][0]:

@@ -47,8 +47,8 @@ class ArrayDataset(NoRefetch, BaseDataset):
     of a set are loaded once and shared by all data sets over it, as long as one of them lives.
 
     A pipeline of batch transforms (:class:`rdarts.datasets.BatchTransform`) gets a whole batch
-    at once instead: ``dict(img, gt_label, sample_idx, ori_shape, generator)`` with ``img`` of
-    shape [N, 3, H, W]. ``__getitems__``, which a data loader calls for every batch, then gives
+    at once instead: ``dict(img, gt_label, sample_idx, ori_shape, epoch, generator)`` with ``img``
+    of shape [N, 3, H, W]. ``__getitems__``, which a data loader calls for every batch, then gives
     the collated batch, to go with ``collate_fn=dict(type='rdarts.batch_collate')``. A sample's
     augmentation is a function of the seed that its index carries
     (:class:`rdarts.datasets.SeededIndex`); for a plain ``int`` a seed is drawn from NumPy's
@@ -184,6 +184,7 @@ class ArrayDataset(NoRefetch, BaseDataset):
                 gt_label=self.arrays.labels[chosen],
                 sample_idx=chosen,
                 ori_shape=images.shape[1:3],
+                epoch=np.array([getattr(index, 'epoch', 0) for index in indices]),
                 generator=SampleGenerator([_seed_of(index) for index in indices]),
             )
         )

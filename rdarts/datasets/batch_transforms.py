@@ -19,6 +19,7 @@ from mmpretrain.structures import DataSample
 from numpy.lib.stride_tricks import as_strided
 
 from rdarts.configuration.declarations import Among, Count, Pixel, PixelValue, Positive, Share
+from rdarts.configuration.schedule import Schedule, ScheduleSpec
 from rdarts.errors import UserError, nearest
 from rdarts.registry import FUNCTIONS, TRANSFORMS
 
@@ -65,8 +66,9 @@ class BatchTransform(BaseTransform):
         """Transform a batch.
 
         Args:
-            batch (dict): ``img`` is uint8 [N, C, H, W] and may be changed in place; ``gt_label``
-                and ``sample_idx`` are int64 [N], ``ori_shape`` is (H, W) before any transform.
+            batch (dict): ``img`` is uint8 [N, C, H, W] and may be changed in place; ``gt_label``,
+                ``sample_idx`` and ``epoch`` (of the loader, from 0) are int64 [N], ``ori_shape``
+                is (H, W) before any transform.
 
         Returns:
             dict: The batch.
@@ -214,31 +216,42 @@ class BatchRandomFlip(BatchTransform):
 
 @TRANSFORMS.register_module()
 class BatchCutout(BatchTransform):
-    """Fills a square of every image, as :class:`rdarts.datasets.Cutout` (and DARTS) does.
+    """Fills a square of images, as :class:`rdarts.datasets.Cutout` (and DARTS) does.
 
     Args:
         shape (int): Side of the square in pixels; its centre is a uniformly random pixel, and
             it is clipped at the border.
         pad_val (Sequence[float]): What the square is filled with, one value a channel, rounded.
+        prob (float | dict): The probability that an image has one, constant or a schedule over
+            the epochs of its loader: see :class:`~rdarts.configuration.schedule.Schedule`.
+            Defaults to 1. RobustDARTS's grows linearly from 0 to 1 where it drops paths.
 
     Raises:
-        UserError: The side is no number of pixels.
+        UserError: The side is no number of pixels, or the probability is outside [0, 1].
     """
 
-    def __init__(self, shape: Positive, pad_val: Sequence[PixelValue]) -> None:
+    def __init__(
+        self, shape: Positive, pad_val: Sequence[PixelValue], prob: ScheduleSpec = 1.0
+    ) -> None:
         if not isinstance(shape, int) or shape < 1:
             raise UserError(f'BatchCutout: shape is a number of pixels from 1, but got {shape!r}')
         self.shape = shape
         self.pad_val = tuple(float(value) for value in pad_val)
         self._fill = np.rint(self.pad_val).astype(np.uint8).reshape(-1, 1, 1)
+        self.prob = prob
+        self._prob = Schedule(prob, name='prob of BatchCutout', minimum=0.0, maximum=1.0)
 
     def transform_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Draws two numbers a sample: the centre's row and column."""
+        """Draws two numbers a sample: the centre's row and column; before, whether, if not all."""
         images = batch['img']
         generator = batch['generator']
+        chosen: Any = True
+        if any(value != 1 for _, value in self._prob.points):
+            probs = [self._prob.at(epoch) for epoch in batch['epoch'].tolist()]
+            chosen = (generator.uniform() < np.array(probs))[:, None, None, None]
         rows, columns = (self._covered(generator, length) for length in images.shape[2:])
         square = rows[:, None, :, None] & columns[:, None, None, :]
-        np.copyto(images, self._fill, where=square)
+        np.copyto(images, self._fill, where=square & chosen)
         return batch
 
     def _covered(self, generator: Any, length: int) -> np.ndarray:
@@ -248,7 +261,8 @@ class BatchCutout(BatchTransform):
         return (pixels >= start) & (pixels < start + self.shape)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(shape={self.shape}, pad_val={self.pad_val})'
+        given = f'shape={self.shape}, pad_val={self.pad_val}, prob={self.prob}'
+        return f'{type(self).__name__}({given})'
 
 
 @TRANSFORMS.register_module()

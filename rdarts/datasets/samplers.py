@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sized
 
@@ -19,7 +20,7 @@ from rdarts.utils.wording import plural
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(torch.utils.data.Sampler):
-    """Yields indices that carry the seed of their augmentation.
+    """Yields indices that carry the seed and the epoch of their augmentation.
 
     An epoch is one permutation of the data set. Order and seeds come from BLAKE2b over
     (seed, loader name, epoch) and the position in that permutation, so no random state
@@ -107,7 +108,7 @@ class SeededSampler(torch.utils.data.Sampler):
         if self.shuffle:
             indices = hash_permutation(length, 'order', *key)[indices]
         seeds = hash_stream(self.total_size, 'augmentation', *key)[positions]
-        return map(SeededIndex, indices.tolist(), seeds.tolist())
+        return map(SeededIndex, indices.tolist(), seeds.tolist(), itertools.repeat(self.epoch))
 
     def __len__(self) -> int:
         return self.num_samples

@@ -17,22 +17,25 @@ _UINT32 = 0xFFFFFFFF
 
 
 class SeededIndex(int):
-    """An index of a data set that carries the seed of its augmentation.
+    """An index of a data set that carries the seed and the epoch of its augmentation.
 
     Args:
         index (int): The index.
         seed (int): 64 bits, unsigned.
+        epoch (int): Of its loader, from 0: an augmentation may change over the epochs. Defaults
+            to 0.
     """
 
     seed: int
+    epoch: int
 
-    def __new__(cls, index: int, seed: int) -> SeededIndex:
+    def __new__(cls, index: int, seed: int, epoch: int = 0) -> SeededIndex:
         self = super().__new__(cls, index)
-        self.seed = seed
+        self.seed, self.epoch = seed, epoch
         return self
 
-    def __reduce__(self) -> tuple[type, tuple[int, int]]:
-        return SeededIndex, (int(self), self.seed)
+    def __reduce__(self) -> tuple[type, tuple[int, int, int]]:
+        return SeededIndex, (int(self), self.seed, self.epoch)
 
 
 @contextmanager
@@ -140,7 +143,9 @@ class SeededDataset(torch.utils.data.Dataset):
 
     def _seeded_source(self, index: int) -> int:
         source = self.source_index(index)
-        return SeededIndex(source, index.seed) if isinstance(index, SeededIndex) else source
+        if not isinstance(index, SeededIndex):
+            return source
+        return SeededIndex(source, index.seed, index.epoch)
 
     def _load(self, index: int) -> Any:
         if self.batched:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine.hooks import IterTimerHook
 from mmengine.runner import Runner
 
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
@@ -55,7 +56,7 @@ def roll_back(
         UserError: The snapshot is missing, damaged or of another run.
     """
     hook, loop = checkpoint_hook_of(runner, who), runner.train_loop
-    left_epoch, resumed = runner.epoch, runner._resume
+    left_epoch, left, resumed = runner.epoch, runner.iter, runner._resume
     runner._resume = True  # what hooks ask before they take the state of a checkpoint
     try:
         checkpoint = runner.load_checkpoint(str(path))
@@ -70,6 +71,8 @@ def roll_back(
     saved = checkpoint.get('param_schedulers', [])
     for scheduler, state in zip(runner.param_schedulers or [], saved, strict=True):
         scheduler.load_state_dict(state)
+    for timer in (one for one in runner.hooks if isinstance(one, IterTimerHook)):
+        timer.start_iter += loop.iter - left  # it divides by the iterations since then
     change()
     runner.logger.warning(
         f'{who} rolls the run back: it goes on after epoch {runner.epoch}, not {left_epoch}'

@@ -18,7 +18,7 @@ from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'config.json',
-    'last_checkpoint', 'report.html', 'retrain.py', 'images.json'
+    'last_checkpoint', 'report.html', 'retrain.py', 'images.json', 'snapshots'
 )  # fmt: skip
 
 

@@ -11,12 +11,14 @@ from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
 from rdarts.hooks.tabular_benchmark import TabularBenchmarkHook
 from rdarts.hooks.time_to_go import TimeToGoHook
+from rdarts.hooks.watchers.adaptive_decay import AdaptiveDecayHook
 from rdarts.hooks.watchers.collapse import CollapseHook
 from rdarts.hooks.watchers.convergence import ConvergenceHook
 from rdarts.hooks.watchers.early_fix import EarlyFixHook
 from rdarts.hooks.watchers.stop_rules import StopRulesHook
 
 __all__ = [
+    'AdaptiveDecayHook',
     'AlphaStatisticsHook',
     'ArchitectHook',
     'BERArchitectHook',

@@ -18,7 +18,7 @@ from torch import Tensor
 from rdarts.checkpoint.layout import KEY
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.errors import UserError
-from rdarts.hooks import CollapseHook, ConvergenceHook, SearchLogHook
+from rdarts.hooks import AdaptiveDecayHook, CollapseHook, ConvergenceHook, SearchLogHook
 from rdarts.hooks.architect_hook import ArchitectHook
 
 pytestmark = pytest.mark.slow  # thousands of changes
@@ -30,6 +30,7 @@ OPTIONS = {
     'custom_hooks': [
         dict(type='rdarts.CollapseHook', eigenvalue=True, iterations=2),
         dict(type='rdarts.ConvergenceHook'),
+        dict(type='rdarts.AdaptiveDecayHook', iterations=2),
     ],
 }
 # Nothing that a run goes on from: values of past log lines, and what tells the layout itself
@@ -163,6 +164,7 @@ def state_of(runner) -> dict[str, Any]:
         log=(hooks[SearchLogHook]._size, hooks[SearchLogHook]._seconds),
         collapse=hooks[CollapseHook].state,
         convergence=hooks[ConvergenceHook].state,
+        adaptive_decay=hooks[AdaptiveDecayHook].state,
         info=hub['runtime_info'],
         # what is smoothed for the log
         scalars={key: len(buffer.data[0]) for key, buffer in hub['log_scalars'].items()},

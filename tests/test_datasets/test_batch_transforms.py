@@ -145,6 +145,62 @@ def test_a_square_is_that_of_cutout_at_the_same_centre(shape, monkeypatch):
         np.testing.assert_array_equal(result[i], Cutout(shape, FILL)(dict(img=image))['img'])
 
 
+def test_a_square_with_a_probability_that_follows_the_epoch_of_the_loader():
+    images = Noise(300, (12, 12)).arrays.images
+    seeds = np.arange(300)
+    cutout = BatchCutout(4, FILL, prob=dict(points=[(0, 0.0), (49, 1.0)]))
+    counts = []
+    for epoch in (0, 20, 49, 60):
+        batch = dict(as_batch(images, seeds), epoch=np.full(300, epoch))
+        found = cutout(batch)['img'].transpose(0, 2, 3, 1)
+        cut = (found != images).any((1, 2, 3))
+        counts.append(int(cut.sum()))
+        whether = SampleGenerator(seeds).uniform() < min(1.0, epoch / 49)
+        np.testing.assert_array_equal(cut, whether)
+        # the squares are those of the numbers that follow, whether there is one or not
+        drawn = SampleGenerator(seeds)
+        drawn.bits()
+        whole = BatchCutout(4, FILL)(dict(as_batch(images, seeds), generator=drawn))['img']
+        np.testing.assert_array_equal(found[cut], whole.transpose(0, 2, 3, 1)[cut])
+    assert counts[0] == 0 and 90 < counts[1] < 155 and counts[2:] == [300, 300]
+    # epochs may be mixed in a batch
+    batch = dict(as_batch(images, seeds), epoch=np.arange(300) % 2 * 49)
+    cut = (cutout(batch)['img'].transpose(0, 2, 3, 1) != images).any((1, 2, 3))
+    np.testing.assert_array_equal(cut, np.arange(300) % 2 == 1)
+
+
+@pytest.mark.parametrize(
+    ('prob', 'line'),
+    [
+        (1.5, 'prob of BatchCutout must be at most 1, but is 1.5'),
+        (dict(points=[(0, -1)]), 'prob of BatchCutout must be at least 0, but is -1'),
+    ],
+)
+def test_a_square_with_what_is_no_probability(prob, line):
+    with pytest.raises(UserError, match=line):
+        BatchCutout(4, FILL, prob=prob)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_the_loaders_epoch_reaches_the_transforms(workers):
+    pipeline = [
+        dict(type='rdarts.BatchCutout', shape=99, pad_val=[0, 0, 0],
+             prob=dict(points=[(1, 0.0), (2, 1.0)])),
+        dict(type='rdarts.BatchPackInputs'),
+    ]  # fmt: skip
+    dataset = SeededDataset(Noise(4, (6, 6), pipeline=pipeline))
+    sampler = SeededSampler(dataset, seed=0)
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=4, sampler=sampler, num_workers=workers, collate_fn=batch_collate
+    )
+    black = []
+    for epoch in (0, 1, 2, 1):
+        sampler.set_epoch(epoch)
+        (batch,) = list(loader)
+        black.append(bool((batch['inputs'] == 0).all()))
+    assert black == [False, False, True, False]
+
+
 # The distribution: 6 x 6 pixels, 25 offsets x 2 directions x 36 centres
 
 SIDE, PADDING, SHAPE = 6, 2, 2

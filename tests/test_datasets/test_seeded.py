@@ -52,9 +52,9 @@ def seed_all():
 
 
 def test_index_is_an_int_that_survives_pickling():
-    index = SeededIndex(7, 2**64 - 1)
+    index = SeededIndex(7, 2**64 - 1, 3)
     copy = pickle.loads(pickle.dumps(index))
-    assert (copy, copy.seed, type(copy)) == (7, 2**64 - 1, SeededIndex)
+    assert (copy, copy.seed, copy.epoch, type(copy)) == (7, 2**64 - 1, 3, SeededIndex)
     assert [10, 20, 30, 40, 50, 60, 70, 80][index] == 80
 
 

@@ -154,6 +154,8 @@ def judge(values, **kwargs) -> tuple[int, int] | None:
         train_loop=SimpleNamespace(stop_training=False),
     )
     Facts.of(runner).derive = lambda: load_genotype('DARTS_V2')
+    optimizer = SimpleNamespace(param_groups=[dict(weight_decay=0.0)])
+    Facts.of(runner).architect = SimpleNamespace(optimizer=optimizer)
     for runner.epoch in range(len(values)):
         hook.after_train_epoch(runner)
         if runner.train_loop.stop_training:

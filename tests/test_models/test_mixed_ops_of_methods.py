@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from golden import assert_close, double, golden
 
+from rdarts.configuration.schedule import Schedule
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.auxiliary_skip import AuxiliarySkip
+from rdarts.models.mixed_ops.drop_path import DropPath
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.mixed_ops.partial_channels import PartialChannels, shuffle
 
+ROOT = Path(__file__).resolve().parents[2]
 EXECUTIONS = ['plain', 'fused']
 NAMES = ['none', 'skip_connect', 'sep_conv_3x3', 'max_pool_3x3', 'dil_conv_5x5']
 
@@ -74,14 +80,15 @@ def test_the_factor_of_the_auxiliary_skip():
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('active', [None, [[0, 2], [], [1, 3]]])
 @pytest.mark.parametrize('factor', [False, True])
-@pytest.mark.parametrize('kind', [PartialChannels, AuxiliarySkip])
+@pytest.mark.parametrize('kind', [PartialChannels, AuxiliarySkip, DropPath])
 def test_fused_gives_what_plain_gives(kind, factor, active, stride):
     torch.manual_seed(0)
     edges = [NAMES, NAMES[1:3], NAMES]
-    options = dict(share=2) if kind is PartialChannels else dict(beta=0.3)
-    mixed = kind(edges, 16, stride=stride, **options).double()
+    options = {PartialChannels: dict(share=2), AuxiliarySkip: dict(beta=0.3)}
+    mixed = kind(edges, 16, stride=stride, **options.get(kind, dict(prob=0.4))).double()
     found = []
     for execution in EXECUTIONS:
+        torch.manual_seed(2)
         mixed.execution = execution
         generator = torch.Generator().manual_seed(1)
 
@@ -153,3 +160,66 @@ def test_an_edge_factor_multiplies_the_result(execution):
 def test_partial_channels_that_do_not_fit(arguments, line):
     with pytest.raises(UserError, match=line):
         PartialChannels(['skip_connect'], **arguments)
+
+
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_drop_path(execution):
+    """Of each edge and image the whole mixture, or none of it; what stays has the same mean."""
+    torch.manual_seed(0)
+    edges = [['skip_connect', 'none'], ['skip_connect', 'none']]
+    mixed = DropPath(edges, 8, prob=0.25)
+    mixed.execution = execution
+    x = torch.randn(400, 8, 2, 2)
+    weights = torch.tensor([0.5, 0.5, 1.0, 0.0])
+    into = [torch.ones_like(x), None]
+    kept = []
+    for edge, (out, rest) in enumerate(zip(
+        mixed.forward_edges(x, Mixing(weights), into), (1.0, 0.0), strict=True
+    )):  # fmt: skip
+        whole = weights[2 * edge] * x / 0.75
+        there = (out - rest).flatten(1).abs().amax(1) > 1e-6
+        torch.testing.assert_close(out - rest, whole * there[:, None, None, None])
+        assert 270 < int(there.sum()) < 330
+        kept.append(there)
+    assert not torch.equal(*kept)
+    for quiet in (mixed.eval(), DropPath(edges, 8)):
+        quiet.execution = execution
+        state = torch.get_rng_state()
+        outs = quiet.forward_edges(x, Mixing(weights))
+        torch.testing.assert_close(outs[1], x)
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_probability_of_drop_path_grows_as_published():
+    """That of cutout too, which the published code has where it drops paths."""
+    given, expected, tolerance = golden('robust_darts', 'drop_path_and_cutout')
+    page = (ROOT / 'docs' / 'en' / 'methods.md').read_text(encoding='utf-8')
+    (code,) = re.findall(r'<!-- example: robust_darts_s2_c10_drop_path.py -->\n```python\n(.*?)```',
+                         page, re.DOTALL)  # fmt: skip
+    assert given['E'] == 50 and f', {given["p"]})' in code
+    names: dict = {}
+    exec(code, {}, names)
+    mixed = DropPath(NAMES, 4, **without_type(names['model']['backbone']['mixed_op']))
+    cut = next(one for one in names['pipeline'] if one['type'] == 'rdarts.BatchCutout')
+    cutout = Schedule(cut['prob'], 'prob')
+    for epoch, value in expected.items():
+        mixed.set_progress(int(epoch), given['E'])
+        assert abs(mixed.numbers()['prob'] - value) < tolerance
+        assert abs(cutout.at(int(epoch)) - value / given['p']) < 10 * tolerance
+
+
+def without_type(arguments: dict) -> dict:
+    return {key: value for key, value in arguments.items() if key != 'type'}
+
+
+@pytest.mark.parametrize(
+    ('prob', 'line'),
+    [
+        (1.0, 'prob of DropPath must be below 1, but is 1'),
+        (dict(points=[(0, 0), (9, 1.5)]), 'prob of DropPath must be below 1, but is 1.5'),
+        (-0.1, 'prob of DropPath must be at least 0, but is -0.1'),
+    ],
+)
+def test_drop_path_with_what_is_no_probability(prob, line):
+    with pytest.raises(UserError, match=line):
+        DropPath(NAMES, 4, prob=prob)

@@ -17,8 +17,10 @@ import pytest
 import torch
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 from test_tools.gradient_worker import gradient_worker
+from test_tools.test_train_resume import same
 
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.results.search_run import read_search_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = (dict(type='RecordAlpha'), dict(type='RecordGenotype'))
@@ -112,6 +114,31 @@ def test_kill_and_resume(config, reference, tmp_path):
     assert all(torch.equal(left[key], right[key]) for key in right)
     name = 'genotype.json'
     assert (tmp_path / 'run' / name).read_bytes() == (reference / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_ranks_go_back_alike(tmp_path):
+    """After epoch 2 to epoch 1, as any growth is a sign; the second time killed before it."""
+    anyhow = dict(window=1, delta=1, factor=1e-9, start_epoch=1, measure_interval=1, iterations=3)
+    hooks = (*RECORD, dict(type='rdarts.AdaptiveDecayHook', **anyhow))
+    config = write_small_search(tmp_path, *hooks, **SMALL)
+    kill = dict(type='SignalAt', event='val', number=2)
+    killed = write_small_search(tmp_path, *hooks, kill, **SMALL, name='killed.py')
+    for done in train_on_two(config, tmp_path / 'whole'):
+        assert done.code == 0, done.err
+    assert_ranks_equal(tmp_path / 'whole')
+    (mark,) = read_search_log(tmp_path / 'whole', 'roll_back')
+    assert (mark['epoch'], mark['left_epoch'], mark['iter']) == (1, 2, 6)
+    assert [done.code for done in train_on_two(killed, tmp_path / 'run')] == [-signal.SIGKILL] * 2
+    for done in train_on_two(config, tmp_path / 'run', '--resume'):
+        assert done.code == 0, done.err
+    assert_ranks_equal(tmp_path / 'run')
+    left, right = (
+        read_checkpoint(tmp_path / name / 'epoch_3_iter_18.pth') for name in ('run', 'whole')
+    )
+    for key in ('state_dict', 'optimizer', 'arch', 'ranks', 'adaptive_decay'):
+        assert same(left[key], right[key]), key
+    assert left['optimizer']['param_groups'][0]['weight_decay'] == pytest.approx(3e-3)
 
 
 @pytest.mark.slow

@@ -6,11 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from rdarts.architect.architect import Architect
-from rdarts.architect.gradients import average
-from rdarts.architect.hessian import Eigenvalue, largest_eigenvalue
+from rdarts.architect.hessian import Eigenvalue
 from rdarts.checkpoint.schema import (
     EntryError,
     Items,
@@ -25,10 +21,16 @@ from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, skips_by_cell
 from rdarts.hooks.watchers.base import Watcher
+from rdarts.hooks.watchers.eigenvalue import (
+    EigenvalueRule,
+    alpha_decay,
+    check_counts,
+    measure,
+    require_architect,
+)
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces import SearchSpace
-from rdarts.utils.random_state import preserve_random_state
 from rdarts.utils.wording import plural
 
 
@@ -37,22 +39,21 @@ class CollapseHook(Watcher):
     """Warns of a collapse, and can stop a search before it.
 
     The signs: a cell type with more than ``max_skips`` skip connections; and, with ``eigenvalue``,
-    growth of the largest eigenvalue of the Hessian of L_val in alpha, as RobustDARTS judges it
-    (``EVLocalAvg`` of its code). An epoch's local average is the mean over the ``window`` epochs
-    around it, so the newest is that of ``window // 2`` epochs ago. Where it exceeds ``factor``
-    times that of ``delta`` epochs before, RobustDARTS keeps the genotype of that earlier epoch,
-    ``window // 2 + delta`` epochs ago, unless it lies before ``start_epoch``. The last epoch of a
-    search is not judged.
+    growth of the largest eigenvalue of the Hessian of L_val in alpha, as RobustDARTS judges it:
+    see :class:`~rdarts.hooks.watchers.eigenvalue.EigenvalueRule`. RobustDARTS then keeps the
+    genotype of the earlier epoch that the rule names (its DARTS-ES).
 
     Args:
         max_skips (int): Skip connections that a cell type may have. Defaults to 2.
-        eigenvalue (bool): Whether to compute it at the end of every epoch, on that epoch's last
-            batch of L_val: as much time as some tens of steps. Defaults to False.
-        window (int): Epochs of a local average. Defaults to 5.
+        eigenvalue (bool): Whether to compute it at the end of epochs, on the epoch's last batch of
+            L_val: as much time as some tens of steps. Defaults to False.
+        window (int): Measurements of a local average. Defaults to 5.
         factor (float): Growth that is a sign. Defaults to 1.3.
-        delta (int): Epochs over which it grows. Defaults to 4.
+        delta (int): Measurements over which it grows. Defaults to 4.
         start_epoch (int): First epoch, counted from 1, whose genotype may be kept. Defaults to
             11, which RobustDARTS counts as 10.
+        measure_interval (int): Epochs between two measurements, of which the first epoch has one.
+            Defaults to 1; the scripts of RobustDARTS have 2.
         iterations (int): Hessian products at most. Defaults to 100.
         stop (bool): Whether the second sign ends the search, with the genotype that is kept in
             ``genotype.json``. Defaults to False.
@@ -76,31 +77,20 @@ class CollapseHook(Watcher):
         eigenvalue: bool = False,
         window: Positive = 5,
         factor: AboveZero = 1.3,
-        delta: Count = 4,
-        start_epoch: Count = 11,
+        delta: Positive = 4,
+        start_epoch: Positive = 11,
+        measure_interval: Positive = 1,
         iterations: Positive = 100,
         stop: bool = False,
     ) -> None:
-        least = dict(max_skips=0, window=1, delta=1, start_epoch=1, iterations=1)
-        for name, value in dict(
-            max_skips=max_skips,
-            window=window,
-            delta=delta,
-            start_epoch=start_epoch,
-            iterations=iterations,
-        ).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < least[name]:
-                raise UserError(
-                    f'CollapseHook: {name} must be an integer, {least[name]} or more, but is '
-                    f'{value!r}'
-                )
-        if not isinstance(factor, (int, float)) or isinstance(factor, bool) or not factor > 0:
-            raise UserError(f'CollapseHook: factor must be a positive number, but is {factor!r}')
+        who = type(self).__name__
+        check_counts(who, least=0, max_skips=max_skips)
+        check_counts(who, iterations=iterations)
+        self.rule = EigenvalueRule(window, factor, delta, start_epoch, measure_interval, who)
         if stop and not eigenvalue:
             raise UserError('CollapseHook: stop needs eigenvalue=True, by which it decides')
         self.max_skips, self.eigenvalue, self.stop = max_skips, eigenvalue, stop
-        self.window, self.factor, self.delta = window, factor, delta
-        self.start_epoch, self.iterations = start_epoch, iterations
+        self.iterations = iterations
         # of the epochs from 1 on; None where there is none
         self.state: dict[str, Any] = dict(eigenvalues=[], genotypes=[], stopped=None)
 
@@ -113,8 +103,8 @@ class CollapseHook(Watcher):
 
     def before_train_epoch(self, runner) -> None:
         super().before_train_epoch(runner)
-        if self.eigenvalue and Facts.of(runner).architect is None:
-            raise UserError('CollapseHook: eigenvalue=True needs an architect in default_hooks')
+        if self.eigenvalue:
+            require_architect(runner, 'CollapseHook: eigenvalue=True')
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         super().after_load_checkpoint(runner, checkpoint)
@@ -134,7 +124,9 @@ class CollapseHook(Watcher):
                     f'(epoch {epoch})'
                 )
         if self.eigenvalue:
-            value = self._measure(runner, epoch)
+            value = None
+            if self.rule.is_measured(epoch) or epoch == runner.max_epochs:
+                value = self._measure(runner, epoch)
             if value is not None:
                 row.update(eigenvalue=float(value), eigenvalue_converged=value.converged)
             known = value is not None and math.isfinite(value)
@@ -150,16 +142,14 @@ class CollapseHook(Watcher):
         values.append(value)
 
     def _judge(self, runner, epoch: int) -> None:
-        kept = epoch - self.window // 2 - self.delta
-        if kept < self.start_epoch or epoch == runner.max_epochs:
+        shift = alpha_decay(Facts.of(runner).architect)
+        growth = self.rule.judge(self.state['eigenvalues'], epoch, runner.max_epochs, shift)
+        if growth is None:
             return
-        now, before = self._local_average(epoch), self._local_average(epoch - self.delta)
-        # a ratio to a curvature that is not positive says nothing
-        if now is None or before is None or before <= 0 or now / before <= self.factor:
-            return
+        kept, span = growth.epoch, self.rule.delta * self.rule.interval
         runner.logger.warning(
-            f'Sign of collapse: the largest eigenvalue has grown {now / before:.2f} times in '
-            f'{plural(self.delta, "epoch")}; RobustDARTS keeps the genotype of epoch {kept}, '
+            f'Sign of collapse: the largest eigenvalue has grown {growth.ratio:.2f} times in '
+            f'{plural(span, "epoch")}; RobustDARTS keeps the genotype of epoch {kept}, '
             f'genotypes/epoch_{kept}.json' + ('; the search ends here' if self.stop else '')
         )
         if self.stop:
@@ -167,42 +157,9 @@ class CollapseHook(Watcher):
             self._keep(runner)
             self.end(runner, kept)
 
-    def _local_average(self, last: int) -> float | None:
-        """The mean over the window that ends with an epoch, more than half of which is known."""
-        values = self.state['eigenvalues'][max(0, last - self.window) : last]
-        values = [value for value in values if value is not None]
-        return sum(values) / len(values) if len(values) > self.window // 2 else None
-
     def _measure(self, runner, epoch: int) -> Eigenvalue | None:
         """The eigenvalue of an epoch, or None where there is no batch to take it on."""
-        missing = Facts.of(runner).architect.restore_last_batch()
-        if missing is not None:
-            runner.logger.info(f'Eigenvalue of epoch {epoch} skipped: {missing}')
-            return None
-        value = self._largest_eigenvalue(Facts.of(runner).architect, epoch)
-        runner.logger.info(f'Largest eigenvalue of the Hessian of L_val in alpha: {value:.4g}')
-        if not value.converged:
-            runner.logger.warning(
-                f'The eigenvalue of epoch {epoch} has not converged in {value.products} products: '
-                f'residual {value.residual:.2g}'
-            )
-        return value
-
-    def _largest_eigenvalue(self, architect: Architect, epoch: int) -> Eigenvalue:
-        buffers = [(buffer, buffer.clone()) for buffer in architect.model.buffers()]
-        with preserve_random_state(), architect.training_alpha():
-            value = largest_eigenvalue(
-                architect.loss(architect.last_batch),
-                architect.alphas,
-                self.iterations,
-                seed=epoch,
-                reduce=average,
-                scale=architect.loss_scale,
-            )
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-        return value
+        return measure(runner, epoch, self.iterations)
 
     def _keep(self, runner) -> None:
         """Make the genotype of the epoch that is kept the result of the search."""
