@@ -13,16 +13,22 @@ _told: set[str] = set()
 _silent = False
 
 
+def tell(message: str) -> None:
+    """Log a line, but not within :func:`untold`."""
+    if not _silent:
+        print_log(message, 'current')
+
+
 def tell_once(message: str) -> None:
     """Log a line, the first time in this process."""
     if message not in _told and not _silent:
         _told.add(message)
-        print_log(message, 'current')
+        tell(message)
 
 
 @contextmanager
 def untold() -> Iterator[None]:
-    """Within, :func:`tell_once` says nothing, and may say it later."""
+    """Within, :func:`tell` says nothing, nor does :func:`tell_once`, which may say it later."""
     global _silent
     before, _silent = _silent, True
     try:

@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 from golden import double
-from helpers import digits_runner
+from helpers import digits_runner, log_text
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from test_architect.tiny_search import make_loader
@@ -200,13 +200,16 @@ def test_what_is_refused(arguments):
 
 
 def test_a_search(tmp_path):
-    """Rewards are in the log; no gradient of a network is computed in alpha's step."""
-    runner = digits_runner(tmp_path, config='proxylessnas_rl_nb201_digits')
+    """Rewards are in the log; a copy whose execution is timed counts costs of its own, untold."""
+    options = {'model.backbone.execution': 'auto'}
+    runner = digits_runner(tmp_path, options, config='proxylessnas_rl_nb201_digits')
     runner.train()
     lines = (tmp_path / 'search_log.jsonl').read_text().splitlines()
     (row, *_) = [row for row in map(json.loads, lines) if row['kind'] == 'iter']
     assert 0 <= row['architect']['reward'] < 2 and 'baseline' in row['architect']
     assert 'cost' not in row.get('regularizers', {})
+    text = log_text(tmp_path)
+    assert 's an iteration' in text and text.count('millions of multiply-adds') == 1
 
 
 def test_published_on_imagenet():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from rdarts.architect.architect import Architect
@@ -83,6 +84,12 @@ class Reinforce(Architect):
         super().prepare(*args, **kwargs)
         self._resting = RestingCandidates(self.owner, self.optim_wrapper.optimizer)
         self._costs = Costs(self.owner)
+
+    def of_copy(self, model: nn.Module, optim_wrapper: OptimWrapper) -> Architect:
+        """See :meth:`Architect.of_copy`."""
+        found = super().of_copy(model, optim_wrapper)
+        found._costs = Costs(found.owner)
+        return found
 
     # State
 

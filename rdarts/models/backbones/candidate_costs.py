@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,6 +18,7 @@ from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.operations import build_operation
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.logging import tell
 from rdarts.utils.random_state import preserve_random_state
 
 UNIT = 'millions of multiply-adds'
@@ -201,6 +201,5 @@ class Costs:
             cell: tuple(tuple(entry.values()) for entry in edges) for cell, edges in counted.items()
         }
         shape = ' x '.join(map(str, owner.image_shape))
-        line = f"costs of the space '{space.name}': {UNIT} of a {shape} image; it has no table"
-        print_log(line, 'current')
+        tell(f"costs of the space '{space.name}': {UNIT} of a {shape} image; it has no table")
         return replace(owner.space, costs=rows).restrict(owner.alive).costs
