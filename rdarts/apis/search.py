@@ -58,7 +58,8 @@ def search(
             of any type (3, 3.0, a tensor of one element), anything else is refused.
         method (str): ``'rdarts'``, ``'darts'``, ``'darts_2nd'`` or another one that has an overlay
             in ``configs/_base_/methods``. Defaults to ``'rdarts'``.
-        epochs (int): Number of epochs.
+        epochs (int): Number of epochs; the config's others, such as those in which alpha rests, are
+            in proportion.
         lambda_ (float, optional): Of BER, which any method can have. Defaults to that of the
             method's config in this space.
         seed (int): Of everything random. Equal seeds give equal searches where the execution is not
@@ -80,6 +81,7 @@ def search(
             step of alpha.
     """
     from rdarts.checkpoint.directory import find_checkpoint
+    from rdarts.configuration.epochs import scale_epochs
     from rdarts.datasets.given import GivenDataset, give
     from rdarts.engine.runner import build_runner
     from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
@@ -101,7 +103,7 @@ def search(
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
     cfg = _config(space, method, name, data, kwargs, by_name)
-    cfg.train_cfg.max_epochs = epochs
+    scale_epochs(cfg, epochs)
     if cfg.param_scheduler:
         cfg.param_scheduler.update(T_max=epochs, end=epochs)
     for loader in _training_loaders(cfg):

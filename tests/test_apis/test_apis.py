@@ -139,6 +139,20 @@ def test_every_method_that_has_an_overlay_takes_a_lambda(method):
         search('nas_bench_201', images(), method=method, epochs=1, lambda_=-1.0, **SMALL)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['fbnet', 'pc_darts', 'proxylessnas'])
+def test_alpha_moves_in_a_search_of_few_epochs(method):
+    """It rests for 10 epochs of 90, 15 of 50 and 25 of 100 there."""
+    space, depth = 'nas_bench_201', dict(cells_per_stage=1)
+    if method == 'pc_darts':
+        space, depth = 's2', dict(num_cells=3)
+    sizes = dict(channels=4, batch_size=8, execution='fused', **depth)
+    rested, moved = (
+        search(space, images(64), method=method, epochs=epochs, **sizes).alphas for epochs in (1, 2)
+    )
+    assert all(float((moved[name] - rested[name]).abs().max()) > 1e-4 for name in moved)
+
+
 def test_a_method_without_a_step_of_alpha_is_refused(tmp_path, monkeypatch):
     overlay = tmp_path / '_base_' / 'methods' / 'mine.py'
     overlay.parent.mkdir(parents=True)
