@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,18 @@ def test_what_a_method_logs_beside_alpha(tmp_path):
     assert row['alpha']['cell_edges'] == alpha.tolist()
     factors = torch.tensor(row['edge_weights']['cell'])
     torch.testing.assert_close(factors[1:3], alpha[1:3, 0].softmax(0).float(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_page_on_methods_lists_all_and_what_refuses_a_space():
+    page = Path(__file__).parents[1] / 'docs' / 'en' / 'methods.md'
+    rows = [
+        line.split('|')[1:-1]
+        for line in page.read_text('utf-8').splitlines()
+        if line.startswith('| `')
+    ]
+    rows = [row for row in rows if len(row) == 4]  # another table has two columns
+    listed = {name: row[3] for row in rows for name in re.findall(r'`(\w+)`', row[0])}
+    assert set(listed) == {*METHODS, 'darts'}
+    for name, refused in listed.items():
+        whole = refused.strip() == 'MobileNet-like' or f'`{name}`: MobileNet-like' in refused
+        assert whole == (name in OF_CELLS), name
