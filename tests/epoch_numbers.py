@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from numbers import Number
 from typing import Any
 
-from rdarts.configuration.epochs import scale_epochs
+from rdarts.configuration.epochs import OF_WATCHERS, scale_epochs
 
 NAMES = re.compile(
     r'(.*epochs?|T_max|T_0|begin|end|milestones|periods|step_size|warm_?up|patience|window|delta)$'
@@ -58,7 +58,11 @@ def assert_epochs_follow(cfg: Any) -> None:
         assert after.pop(('epochs',)) == epochs
         assert after.keys() == before.keys()
         for place, value in before.items():
-            if after[place] == value:
+            interval = (*place[:-1], 'measure_interval')
+            if place[-1] in OF_WATCHERS and interval in before:  # they count measurements
+                exact = value * before[interval] * epochs / length / after[interval]
+                assert abs(after[place] - exact) <= 0.5 or after[place] == 1 > exact, place
+            elif after[place] == value:
                 assert not _counts_epochs(place, value, lengths), (place, value)
             elif value == length - 1:  # what is reached in the last epoch
                 assert after[place] == epochs - 1, place

@@ -447,8 +447,8 @@ def test_the_examples_of_the_docs(tmp_path, monkeypatch):
             TRANSFORMS.build(step)
     shorter = load_config('robust_darts_s2_c10_drop_path.py', dict(epochs=25))
     for loader in (shorter.train_dataloader, shorter.arch_dataloader):
-        assert loader.dataset.dataset.pipeline[2].prob.points == [(0, 0.0), (25, 1.0)]
-    assert shorter.model.backbone.mixed_op.prob.points == [(0, 0.0), (25, 0.6)]
+        assert loader.dataset.dataset.pipeline[2].prob.points == [(0, 0.0), (24, 1.0)]
+    assert shorter.model.backbone.mixed_op.prob.points == [(0, 0.0), (24, 0.6)]
 
 
 @pytest.mark.parametrize(

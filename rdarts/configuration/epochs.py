@@ -30,7 +30,7 @@ OF_HOOKS = (
     *('start_epoch', 'begin_epoch', 'end_epoch', 'stop_epoch', 'switch_epoch', 'num_last_epochs'),
     *('warmup_epochs', 'val_begin'),
 )
-# Of what watches a run
+# Of what watches a run: of epochs, or of measurements where it has a `measure_interval`
 OF_WATCHERS = ('patience', 'window', 'delta')
 # Numbers of epochs between two events: each epoch stays each epoch
 INTERVALS = ('val_interval', 'interval')
@@ -115,19 +115,26 @@ class _Scale:
         if after != before:
             self.changes.append(f'{".".join(place)} {_numbers(before)} -> {_numbers(after)}')
 
-    def __call__(self, number: Any) -> Any:
-        """A number in proportion: 0 and what counts from the end stay."""
+    def __call__(self, number: Any, per: float = 1.0) -> Any:
+        """A number in proportion: 0 and what counts from the end stay.
+
+        Args:
+            number (Any): Of epochs, or of what lies ``per`` times as far apart as before.
+            per (float): Defaults to 1.
+        """
         if isinstance(number, bool) or not isinstance(number, (int, float)) or number <= 0:
             return number
-        exact = number * self.epochs / self.length
+        exact = number * self.epochs / self.length / per
         return max(1, int(exact + 0.5))
 
     def is_kept(self, place: tuple[str, ...]) -> bool:
         return any(place[: index + 1] in self.kept for index in range(len(place)))
 
-    def entry(self, owner: MutableMapping, key: str, place: tuple[str, ...]) -> None:
+    def entry(
+        self, owner: MutableMapping, key: str, place: tuple[str, ...], per: float = 1.0
+    ) -> None:
         if not self.is_kept((*place, key)):
-            before, owner[key] = owner[key], self(owner[key])
+            before, owner[key] = owner[key], self(owner[key], per)
             self.note((*place, key), before, owner[key])
 
     def schedulers(self, given: Any, place: tuple[str, ...]) -> Any:
@@ -181,17 +188,18 @@ class _Scale:
                 if not self.is_kept((*place, 'points')):
                     self._points(value, place)
                 return
+            per = self._measure_interval(value, place)
             for key in list(value):
                 inner = (*place, str(key))
                 watches = place[0].endswith('_hooks') and 'architect' not in place
-                if key in OF_HOOKS or (key in OF_WATCHERS and watches):
+                if key in OF_HOOKS:
                     self.entry(value, key, place)
+                elif key in OF_WATCHERS and watches:
+                    self.entry(value, key, place, per)
                 elif key in INTERVALS and place in (
                     ('train_cfg',),
                     ('default_hooks', 'checkpoint'),
                 ):
-                    self._interval(value, key, place)
-                elif key == 'measure_interval':
                     self._interval(value, key, place)
                 elif key in SCHEDULERS and value[key]:
                     value[key] = self.schedulers(value[key], inner)
@@ -204,6 +212,14 @@ class _Scale:
     def _interval(self, owner: MutableMapping, key: str, place: tuple[str, ...]) -> None:
         if isinstance(owner[key], int) and owner[key] > 1 and owner.get('by_epoch', True):
             self.entry(owner, key, place)
+
+    def _measure_interval(self, owner: MutableMapping, place: tuple[str, ...]) -> float:
+        """How much further apart measurements are than before, where epochs lie between them."""
+        before = owner.get('measure_interval')
+        if not isinstance(before, int) or before < 1:
+            return 1.0
+        self._interval(owner, 'measure_interval', place)
+        return owner['measure_interval'] / before
 
     def _points(self, owner: MutableMapping, place: tuple[str, ...]) -> None:
         """``(epoch, value)`` each: rounded, where epochs then still increase.

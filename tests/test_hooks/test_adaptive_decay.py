@@ -167,13 +167,16 @@ def test_the_other_variants_as_the_page_has_them():
     assert mixed.numbers() == dict(prob=0.6)
 
 
-def test_the_epochs_scale():
-    cfg = load_config(SEARCH / 'robust_darts_s1_c10.py', dict(epochs=10))
-    hook = HOOKS.build(cfg.default_hooks.adaptive_decay)
-    assert (hook.rule.start_epoch, hook.rule.interval) == (2, 1)
-    cfg = load_config(SEARCH / 'robust_darts_s1_c10.py', dict(epochs=100))
-    hook = HOOKS.build(cfg.default_hooks.adaptive_decay)
-    assert (hook.rule.start_epoch, hook.rule.interval) == (22, 4)
+@pytest.mark.parametrize(
+    ('epochs', 'start', 'interval', 'window', 'delta'),
+    # what rounding leaves of the interval, the numbers of measurements take
+    [(25, 6, 1, 5, 4), (10, 2, 1, 2, 2), (100, 22, 4, 5, 4), (2, 1, 1, 1, 1)],
+)
+def test_the_epochs_scale(epochs, start, interval, window, delta):
+    cfg = load_config(SEARCH / 'robust_darts_s1_c10.py', dict(epochs=epochs))
+    rule = HOOKS.build(cfg.default_hooks.adaptive_decay).rule
+    found = (rule.start_epoch, rule.interval, rule.window, rule.delta)
+    assert found == (start, interval, window, delta)
 
 
 # What a search does

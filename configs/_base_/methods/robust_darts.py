@@ -16,5 +16,7 @@ default_hooks = dict(
         most=0.03,
         start_epoch=11,
         measure_interval=2,
+        window=5,
+        delta=4,
     ),
 )
