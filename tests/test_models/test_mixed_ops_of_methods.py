@@ -38,6 +38,15 @@ def test_partial_channels(execution):
     assert order == expected['shuffle_permutation']
 
 
+@pytest.mark.parametrize('groups', [1, 2, 4])
+def test_a_shuffle_keeps_the_memory_format(groups):
+    x = torch.randn(2, 8, 3, 5)
+    order = torch.arange(8).view(groups, -1).T.flatten()
+    for memory in (torch.contiguous_format, torch.channels_last):
+        found = shuffle(x.contiguous(memory_format=memory), groups)
+        assert torch.equal(found, x[:, order]) and found.is_contiguous(memory_format=memory)
+
+
 @pytest.mark.parametrize('execution', EXECUTIONS)
 def test_auxiliary_skip(execution):
     given, expected, tolerance = golden('darts_minus', 'mixed_op_stride1')

@@ -56,9 +56,10 @@ class PartialChannels(MixedOp):
         self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
     ) -> list[Tensor]:
         """See :meth:`MixedOp.forward_edges`."""
-        own = x.shape[1] // self.share
-        parts = super().forward_edges(x[:, :own], mixing._replace(edge_factor=None))
-        rest = bypass(x[:, own:], self.stride)
+        count = x.shape[1] // self.share
+        own, rest = x.split([count, x.shape[1] - count], dim=1)
+        parts = super().forward_edges(own, mixing._replace(edge_factor=None))
+        rest = bypass(rest, self.stride)
         outputs = [shuffle(torch.cat([part, rest], dim=1), self.share) for part in parts]
         return weighted(outputs, mixing.edge_factor, into)
 
@@ -82,9 +83,11 @@ def bypass(x: Tensor, stride: int) -> Tensor:
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Channels [N, C, H, W] taken from ``groups`` groups in turn."""
-    parts = x.unflatten(1, (groups, -1))
-    return parts.transpose(1, 2).flatten(1, 2)
+    """Channels [N, C, H, W] taken from ``groups`` groups in turn, in the memory format of x."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        parts = x.permute(0, 2, 3, 1).unflatten(-1, (groups, -1))
+        return parts.transpose(-2, -1).flatten(-2).permute(0, 3, 1, 2)
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def weighted(
