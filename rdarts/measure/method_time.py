@@ -1,14 +1,15 @@
 """Steps of methods beside those of the softmax: how much longer each takes, or how much less.
 
 A method and the softmax take turns within one process, on the same space and in the same execution.
-A ratio is the median over rounds of the quotient of the two; where candidates are drawn, whose
-number of operations differs from draw to draw, the mean.
+A ratio is the median of the quotients of their steps, one by one; where candidates are drawn, so
+that no two steps run the same operations, the mean.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ class Case:
         return found
 
 
+STEPS_A_TURN = 2  # that count
 RELAXATION = 'model.backbone.relaxation'
 COST = 'default_hooks.architect.regularizers.cost'
 CASES = dict(
@@ -110,7 +112,7 @@ class Taken:
     Attributes:
         settings (StepSettings): Of the softmax beside it.
         seconds (list[StepSeconds]): Of each step.
-        softmax (list[StepSeconds]): Of the softmax in the same rounds.
+        softmax (list[StepSeconds]): Of each of the softmax in the same turns.
         draws (bool): Whether candidates are drawn.
     """
 
@@ -122,6 +124,9 @@ class Taken:
 
 def measure(settings: StepSettings, cases: Mapping[str, Case], draws: int) -> dict[str, Taken]:
     """Run the steps: cases of one size take turns with the softmax of that size.
+
+    Each turn begins with ``warmup`` steps that do not count: they find the memory of results that
+    another one's turn has left, in other sizes, as no step of a search does.
 
     Args:
         settings (StepSettings): With one execution, in float32; its method is what the cases are
@@ -151,27 +156,30 @@ def _measure_group(
     softmax = Search(prepared, *prepared.executions)
     searches = {name: case.search(settings) for name, case in cases.items()}
     found = {name: Taken(prepared) for name in cases}
-    for turn in range(settings.warmup + max(settings.steps, draws)):
-        due = {
-            name: one
-            for name, one in found.items()
-            if turn < settings.warmup + (draws if one.draws else settings.steps)
-        }
-        if not due:
-            break
-        beside = _step(softmax, settings.seed + turn)
+
+    def left(one: Taken) -> int:
+        return (draws if one.draws else settings.steps) - len(one.seconds)
+
+    seeds = itertools.count(settings.seed)
+    while due := {name: one for name, one in found.items() if left(one) > 0}:
+        turn = list(itertools.islice(seeds, settings.warmup + STEPS_A_TURN))
+        beside = _take_turn(softmax, turn, settings.warmup)
         for name, one in due.items():
-            seconds = _step(searches[name], settings.seed + turn)
+            seconds = _take_turn(searches[name], turn, settings.warmup)
             one.draws = bool(searches[name].supernet.drawn)
-            if turn >= settings.warmup:
-                one.seconds.append(seconds)
-                one.softmax.append(beside)
+            count = min(len(seconds), left(one))
+            one.seconds += seconds[:count]
+            one.softmax += beside[:count]
     return found
 
 
-def _step(search: Search, seed: int) -> StepSeconds:
-    torch.manual_seed(seed)
-    return search.step()
+def _take_turn(search: Search, seeds: Sequence[int], warmup: int) -> list[StepSeconds]:
+    """What the steps took that count: one for each seed, but for the first."""
+    found = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        found.append(search.step())
+    return found[warmup:]
 
 
 def summarise(

@@ -19,7 +19,7 @@ def took(*whole):
     return [StepSeconds(one, one / 4, 0.0) for one in whole]
 
 
-def test_a_ratio_is_of_each_round_and_a_mean_where_candidates_are_drawn(capsys):
+def test_a_ratio_is_of_each_step_and_a_mean_where_candidates_are_drawn(capsys):
     settings = settings_of(**FUSED)
     softmax = [StepSeconds(whole, 1.0, 0.0) for whole in (2.0, 4.0, 1.0)]
     cases = dict(
@@ -68,9 +68,9 @@ def test_cases_take_turns_with_the_softmax_of_their_size(monkeypatch):
         gdas=(3, 3), pc_darts_narrow=(2, 2), drnas=(2, 2)
     )
     assert [found[name].draws for name in names] == [True, False, False]
-    one_round = [('Softmax', 2), ('GumbelSoftmax', 2), ('Dirichlet', 2)]
-    last = one_round[:2]
-    assert taken == 3 * one_round + last + 3 * [('Softmax', 8), ('Softmax', 8)]
+    # three steps a turn, of which two count
+    softmax, gdas, drnas = (3 * [(name, 2)] for name in ('Softmax', 'GumbelSoftmax', 'Dirichlet'))
+    assert taken == softmax + gdas + drnas + softmax + gdas + 6 * [('Softmax', 8)]
     assert found['pc_darts_narrow'].settings.batch_size == 8
 
 

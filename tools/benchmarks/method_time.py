@@ -1,7 +1,8 @@
 """Time of a search step of each method, over that of the softmax on the same space.
 
-They take turns within one process; figures are medians, of methods that draw candidates means over
-the draws. Where a ratio is more than it may be, the exit code is 1.
+They take turns of two steps within one process, each after --warmup steps that do not count.
+Figures are medians, of methods that draw candidates means over the draws. Where a ratio is more
+than it may be, the exit code is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SOFTMAX = 'darts'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.make_parser(__doc__, steps=20, warmup=3, method=SOFTMAX)
+    parser = arguments.make_parser(__doc__, steps=20, warmup=1, method=SOFTMAX)
     parser.add_argument(
         '--cases',
         nargs='+',
