@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import pickle
@@ -275,6 +276,20 @@ def start_fails(tmp_path: Path, *args: Any, config: Path = DIGITS) -> str:
 
 # Small searches for the tools
 
+
+@functools.cache
+def search_config(name: str) -> Any:
+    """A config of ``configs/search``, to be read alone."""
+    from rdarts.configuration.load import load_config
+
+    return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
+
+
+def alphas_batch(batch_size: int) -> int:
+    """Where alpha has a fifth of the images, as many batches as the weights, or some more."""
+    return max(1, batch_size // 4)
+
+
 SMALL_SEARCH = """
 _base_ = {base!r}
 model = dict(backbone={backbone!r}, head=dict(in_channels={features}))
@@ -299,6 +314,7 @@ def write_small_search(
     batch_size: int = 4,
     architect: dict[str, Any] | None = None,
     relaxation: dict[str, Any] | None = None,
+    method: str = 'rdarts',
 ) -> Path:
     """Write the config of a search on the digits that takes seconds.
 
@@ -312,10 +328,11 @@ def write_small_search(
         images: Images of the search, half of them for alpha.
         batch_size: Of both loaders.
         architect: Further arguments of the architect.
-        relaxation: The supernet's, where it is not the softmax.
+        relaxation: The supernet's, where it is not the method's.
+        method: In NAS-Bench-201, a file of ``configs/_base_/methods``.
     """
     configs = TOOLS.parent / 'configs'
-    base = [str(configs / 'search' / 'rdarts_nb201_digits.py')]
+    base = [str(configs / 'search' / f'{method}_nb201_digits.py')]
     # not timed, so that two runs are the same in every bit
     backbone, features = dict(channels=2, execution='fused'), 8
     if space != 'nas_bench_201':
@@ -326,6 +343,12 @@ def write_small_search(
     if relaxation is not None:
         backbone['relaxation'] = relaxation
     sizes = dict(train=batch_size, arch=batch_size, val=256)
+    whole = search_config(f'{method}_nb201_digits')
+    for loader in ('arch', 'val'):
+        if whole[f'{loader}_dataloader'] is None:  # the method has none
+            del sizes[loader]
+    if whole.train_dataloader.dataset.fraction != 0.5:
+        sizes['arch'] = alphas_batch(batch_size)
     loaders = [
         f'{n}_dataloader = dict(batch_size={b}, dataset=dict(dataset=dict(limit={images})))'
         for n, b in sizes.items()
@@ -397,14 +420,16 @@ def digits_config(
     options: dict[str, Any] | None = None,
     images: int = 32,
     config: str = 'rdarts_nb201_digits',
+    batch_size: int = 8,
 ) -> Any:
-    """The config of the digits search, shrunken: 2 channels, batches of 8.
+    """The config of the digits search, shrunken: 2 channels, small batches.
 
     Args:
         work_dir: Where a run of it writes.
         options: Dotted keys and their values.
         images: Images of the search, half of them for alpha: 32 are 2 iterations an epoch.
         config: A name in ``configs/search``.
+        batch_size: Of each process.
     """
     from rdarts.configuration.load import load_config
 
@@ -414,15 +439,18 @@ def digits_config(
         'model.head.in_channels': 8,
         'train_cfg.max_epochs': 1,
     }
-    path = TOOLS.parent / 'configs' / 'search' / f'{config}.py'
-    whole = load_config(path)
+    whole = search_config(config)
     for name in ('train_dataloader', 'arch_dataloader', 'val_dataloader'):
         if whole[name] is not None:  # a method of a single level has none of alpha
-            shrunken[f'{name}.batch_size'] = 8
+            shrunken[f'{name}.batch_size'] = batch_size
             shrunken[f'{name}.dataset.dataset.limit'] = images
+    if whole.train_dataloader.dataset.fraction != 0.5:
+        shrunken['arch_dataloader.batch_size'] = alphas_batch(batch_size)
+    if whole.default_hooks.architect.get('every', 1) > 1:
+        shrunken['default_hooks.architect.every'] = 2
     if 'epochs' in (options or {}):
         del shrunken['train_cfg.max_epochs']
-    cfg = load_config(path, {**shrunken, **(options or {})})
+    cfg = load_config(whole.filename, {**shrunken, **(options or {})})
     cfg.work_dir = str(work_dir)
     return cfg
 
@@ -442,14 +470,15 @@ def digits_runner(
         images: Images of the search, half of them for alpha.
         hooks: Further hooks, as objects.
         keys: Whole entries of the config, such as ``visualizer``; ``resume`` is as ``--resume``,
-            ``config`` a name in ``configs/search``.
+            ``config`` and ``batch_size`` are those of :func:`digits_config`.
     """
     import uuid
 
     from rdarts.engine.runner import build_runner
     from rdarts.engine.work_dir import prepare_work_dir, set_resume
 
-    cfg = digits_config(work_dir, options, images, keys.pop('config', 'rdarts_nb201_digits'))
+    own = {name: keys.pop(name) for name in ('config', 'batch_size') if name in keys}
+    cfg = digits_config(work_dir, options, images, **own)
     resume = keys.pop('resume', False)
     for key, value in keys.items():
         cfg[key] = value

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from epoch_numbers import assert_epochs_follow, assert_within
 from helpers import digits_runner, log_text
 from mmengine.config import Config
+from same_runs import assert_same_state, rows
 
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.composition import methods
@@ -42,24 +41,9 @@ SHALLOW = {
 }
 
 
-def own_options(method: str) -> dict[str, Any]:
-    """Those of a short search on a few images."""
-    cfg = load_config(SEARCH / f'{method}_nb201_digits.py')
-    if cfg.train_dataloader.dataset.fraction == 0.5:
-        return dict(OPTIONS)
-    return {**OPTIONS, 'arch_dataloader.batch_size': 3}  # of a fifth of them
-
-
 def run(method: str, work_dir: Path, **keys):
     """Two epochs of two iterations."""
-    config = f'{method}_nb201_digits'
-    options, hook = (
-        own_options(method),
-        load_config(SEARCH / f'{config}.py').default_hooks.architect,
-    )
-    if hook.get('every', 1) > 1:
-        options['default_hooks.architect.every'] = 2  # of so few
-    runner = digits_runner(work_dir, options, config=config, **keys)
+    runner = digits_runner(work_dir, OPTIONS, config=f'{method}_nb201_digits', **keys)
     runner.train()
     return runner
 
@@ -73,30 +57,6 @@ def scheduled(entry, name: str = '') -> Iterator[tuple[str, dict]]:
             yield from scheduled(value, key)
 
 
-def rows(work_dir: Path) -> list[dict]:
-    found = [json.loads(line) for line in (work_dir / 'search_log.jsonl').read_text().splitlines()]
-    for row in found:
-        for key in ('time', 'memory'):
-            row.pop(key, None)
-    return found
-
-
-def assert_same(found: Any, expected: Any, place: str = '') -> None:
-    """Nested states are equal, bit by bit."""
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected), place
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys(), place
-        for key, value in expected.items():
-            assert_same(found[key], value, f'{place}.{key}')
-    elif isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected), place
-        for index, value in enumerate(expected):
-            assert_same(found[index], value, f'{place}.{index}')
-    else:
-        assert found == expected, place
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('method', METHODS)
 def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
@@ -107,30 +67,24 @@ def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
     assert len([row for row in log if row['kind'] == 'epoch']) == 2
     length = len(whole.train_dataloader)  # all images where weights and alpha share them
     last = f'epoch_2_iter_{2 * length}.pth'
-    expected = read_checkpoint(tmp_path / 'whole' / last)
     # within an epoch, in its last iteration, after its end, in an epoch that is not the first
-    for name, kind, iteration in (
-        ('iter_1', 'iter', 1),
-        (f'iter_{length}', 'iter', length),
-        (f'epoch_1_iter_{length}', 'epoch', length),
-        (f'iter_{length + 1}', 'iter', length + 1),
-    ):
-        done = 1 + next(
-            place
-            for place, row in enumerate(log)
-            if (row['kind'], row['iter']) == (kind, iteration)
-        )
+    points = [('iter', 1), ('iter', length), ('epoch', 1), ('iter', length + 1)]
+    for kind, number in points:
+        name = f'iter_{number}.pth' if kind == 'iter' else f'epoch_1_iter_{length}.pth'
         folder = tmp_path / f'from_{name}'
-        run(method, folder, resume=str(tmp_path / 'whole' / f'{name}.pth'))
-        found = read_checkpoint(folder / last)
-        for key in ('state_dict', 'optimizer', 'param_schedulers', 'arch', 'random_state'):
-            assert_same(found[key], expected[key], f'{name}: {key}')
-        assert rows(folder)[1:] == log[done:]
+        run(method, folder, resume=str(tmp_path / 'whole' / name))
+        assert_same_state(folder / last, tmp_path / 'whole' / last)
+        done = next(
+            i for i, row in enumerate(log) if (row['kind'], row.get(kind)) == (kind, number)
+        )
+        assert rows(folder)[1:] == log[done + 1 :]
         assert load_genotype(folder / 'genotype.json') == genotype
-    start = read_checkpoint(tmp_path / 'whole' / 'iter_1.pth')['state_dict']
+    start, end = (
+        read_checkpoint(tmp_path / 'whole' / name)['state_dict'] for name in ('iter_1.pth', last)
+    )
     moved = [key for key in start if 'arch_parameters' in key]
     assert moved
-    assert all(not torch.equal(start[key], expected['state_dict'][key]) for key in moved), moved
+    assert all(not torch.equal(start[key], end[key]) for key in moved), moved
 
 
 @pytest.mark.parametrize('space', SHALLOW)
@@ -169,7 +123,7 @@ def test_the_layerwise_space(method):
 @pytest.mark.parametrize('method', METHODS)
 def test_ber_goes_with_it(method, tmp_path):
     options = {
-        **own_options(method),
+        **OPTIONS,
         'epochs': 1,
         'default_hooks.architect.lambda_': 0.5,
         'default_hooks.architect.every': 1,

@@ -27,11 +27,13 @@ class SignalAt(Hook):
 
     Args:
         event (str): ``'iter'`` (after the iteration, before a checkpoint of it), ``'saved'``
-            (after the iteration and its checkpoint), ``'epoch'`` (after the epoch's
+            (after the iteration and its checkpoint), ``'alpha'`` or ``'weights'`` (before the
+            first step of its optimizer in the iteration), ``'epoch'`` (after the epoch's
             checkpoint, before its validation), ``'val_iter'`` (after the first batch of the
             validation), ``'val'`` (after the validation), or ``'writing'`` (the checkpoint's
             temporary file holds half of it).
-        number (int): Of the iteration, or of the epoch for the last four; from 1.
+        number (int): Of the iteration, or of the epoch for ``'epoch'``, ``'val_iter'`` and
+            ``'val'``; from 1.
         signum (int): The signal. Defaults to SIGKILL.
         rank (int, optional): The only rank that gets it. Defaults to None, every one.
     """
@@ -48,6 +50,16 @@ class SignalAt(Hook):
     def _fire(self, event: str, number: int) -> None:
         if (event, number) == (self.event, self.number) and self.rank in (None, get_rank()):
             os.kill(os.getpid(), self.signum)
+
+    def before_train(self, runner) -> None:
+        optimizers = dict(
+            alpha=lambda: Facts.of(runner).architect.optimizer,
+            weights=lambda: runner.optim_wrapper.optimizer,
+        )
+        if self.event in optimizers:
+            optimizers[self.event]().register_step_pre_hook(
+                lambda *args: self._fire(self.event, runner.iter + 1)
+            )
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self._fire('iter' if self.event == 'iter' else 'saved', runner.iter + 1)

@@ -96,12 +96,19 @@ def test_unrolled_by_autograd(path, name, told):
     assert told[0].startswith('gradients of gradients: plain runs for them')
 
 
-@pytest.mark.parametrize('mode', ['train', 'eval'])
+@pytest.mark.parametrize('mode', ['train', 'eval', 'frozen'])
 def test_a_product_with_the_hessian(path, mode):
-    """Of alpha and weights together, by two calls of autograd; running statistics move once."""
+    """Of alpha and weights together, by two calls of autograd; running statistics move once.
+
+    Where batch norms are frozen in a net that trains, they stay so.
+    """
     results = []
     for execution in ('plain', 'fused'):
-        net = make(one_input_table(), affine=True).train(mode == 'train')
+        net = make(one_input_table(), affine=True).train(mode != 'eval')
+        if mode == 'frozen':
+            for module in net.modules():
+                module.train('BatchNorm' not in type(module).__name__)
+        modes = {name: module.training for name, module in net.named_modules()}
         net.execution = execution
         parameters = [p.requires_grad_() for p in net.parameters()]
         torch.manual_seed(9)
@@ -118,6 +125,7 @@ def test_a_product_with_the_hessian(path, mode):
         )
         pairs = zip(products, parameters, strict=True)
         products = [torch.zeros_like(p) if g is None else g for g, p in pairs]
+        assert modes == {name: module.training for name, module in net.named_modules()}
         results.append([*products, *grads, *(b.double() for b in net.buffers())])
     assert len(results[0]) == len(results[1])
     scale = max(t.norm() for t in results[0])

@@ -28,7 +28,6 @@ class _Plain(nn.Module):
     def __init__(self, mixed: MixedOp, plan: Plan, constants: dict[int, Tensor]) -> None:
         super().__init__()
         self.mixed, self.plan, self.constants = mixed, plan, constants
-        self.train(mixed.training)
 
     def forward(self, x: Tensor, betas: Tensor, *given: Tensor) -> list[Tensor]:
         """Of images, mixing weights, and the parameters of the plan's rows."""
