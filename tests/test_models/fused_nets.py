@@ -228,3 +228,10 @@ def amp_results(net: BaseSupernet, x: Tensor, execution: str, dtype: torch.dtype
     assert {grad.dtype for grad in grads} == {torch.float32}
     assert {b.dtype for b in net.buffers()} <= {torch.float32, torch.int64}
     return out.detach().float().flatten(), torch.cat([grad.flatten() for grad in grads])
+
+
+def ours(registry) -> list[str]:
+    """What the package registers, sorted."""
+    registry.import_from_location()
+    found = registry.module_dict.items()
+    return sorted(name for name, kind in found if kind.__module__.startswith('rdarts.'))

@@ -6,27 +6,25 @@ import copy
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
+from test_models.fused_nets import ours
 
+from rdarts.architect.architects.first_order import FirstOrder
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.errors import UserError
 from rdarts.models import NASBench201Supernet
-from rdarts.registry import DISCRETIZERS, build
+from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
 OPS = ['none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3']
 # of each edge what stays; edges of one list share a group in the sub-space
 KEPT = [OPS[1:4], OPS, OPS[1:4], [OPS[3]], OPS[:2], OPS[1:4]]
 EDGES = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
-RELAXATIONS = [
-    'rdarts.Softmax',
-    'rdarts.Sigmoid',
-    dict(type='rdarts.GumbelSoftmax', temperature=2.0, hard=False),
-    'rdarts.GumbelSoftmax',
-    'rdarts.ReinMax',
-    'rdarts.Dirichlet',
-    'rdarts.PerturbedSoftmax',
-    'rdarts.EdgeWeights',
-]
+SOFT = dict(type='rdarts.GumbelSoftmax', temperature=2.0, hard=False)
+RELAXED = [*(f'rdarts.{name}' for name in ours(RELAXATIONS)), SOFT]
+# what PathGates draws is of a candidate's place in the whole list
+OF_PARTS = [one for one in RELAXED if one != 'rdarts.PathGates']
+OF_PARTS.append(dict(type='rdarts.PathGates', draw=False))
 
 
 def nets(relaxation, execution='plain', mixed_op='rdarts.MixedOp'):
@@ -64,7 +62,7 @@ def nets(relaxation, execution='plain', mixed_op='rdarts.MixedOp'):
 @pytest.mark.parametrize('execution', ['plain', 'fused'])
 @pytest.mark.parametrize(
     ('relaxation', 'mixed_op'),
-    [(one, 'rdarts.MixedOp') for one in RELAXATIONS]
+    [(one, 'rdarts.MixedOp') for one in OF_PARTS]
     + [(one, 'rdarts.EntangledMixedOp') for one in ('rdarts.Softmax', 'rdarts.GumbelSoftmax')],
     ids=str,
 )
@@ -90,7 +88,7 @@ def test_a_masked_net_is_one_of_the_sub_space(relaxation, mixed_op, execution):
     assert not found[0][1]['cell'][dead].any()
 
 
-@pytest.mark.parametrize('relaxation', RELAXATIONS, ids=str)
+@pytest.mark.parametrize('relaxation', RELAXED, ids=str)
 def test_terms_and_genotypes_see_what_is_alive(relaxation):
     net, twin = nets(relaxation)
     ber = BatchEntropyDecay()
@@ -104,6 +102,30 @@ def test_terms_and_genotypes_see_what_is_alive(relaxation):
     weights = net.expected_weights()['cell']
     assert weights.shape == (6, 5)
     assert not weights[~torch.tensor(net.alive['cell'])].any()
+
+
+@pytest.mark.parametrize('relaxation', RELAXED, ids=str)
+def test_ber_of_a_step_is_that_of_the_alive_candidates_whatever_the_relaxation(relaxation):
+    """Eq. 17 and 20 by hand, of softmax(alpha) over what an edge has left."""
+    net, _ = nets(relaxation)
+    weights = [p for p in net.parameters() if p.requires_grad]
+    architect = FirstOrder()
+    architect.regularizers = dict(ber=BatchEntropyDecay(0.5))
+    wrapper = OptimWrapper(torch.optim.SGD(weights, lr=0.1))
+    architect.prepare(net, wrapper, None, torch.optim.Adam)
+    penalty = architect.penalty_gradients()['ber']
+    expected = torch.zeros(6, 5).double()
+    total = 0.0
+    for edge, names in enumerate(KEPT):
+        places = [OPS.index(name) for name in names]
+        beta = net.arch_parameters['cell'].detach()[edge, places].softmax(0)
+        entropy = -(beta * beta.log()).sum()
+        total += float(entropy) / 6
+        expected[edge, places] = -beta * (beta.log() + entropy) / 6
+    assert float(penalty.value) == pytest.approx(total, rel=1e-12)
+    for name, grad in zip(architect.names, penalty.grads, strict=True):
+        right = expected if name == 'cell' else torch.zeros_like(grad)
+        torch.testing.assert_close(grad, right, rtol=1e-10, atol=1e-15)
 
 
 def test_masks_are_in_the_state_dict_where_there_are_some():
