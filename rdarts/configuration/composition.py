@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rdarts.configuration.folder import configs_folder
-from rdarts.errors import UserError
+from rdarts.errors import UserError, closest, nearest
 
 FIRST = 'darts'  # the method whose configs are written, which the others lie on
 OF_SPACE_AND_DATA = ('models', 'datasets')  # the folders of bases that every method has
@@ -124,15 +124,48 @@ def _says(overlay: Path, name: str, default: Any) -> Any:
 
 
 def _check_fits(found: Composition) -> None:
-    """A method may leave out spaces that it does not fit.
+    """What an overlay says of itself is so; a method may leave out spaces that it does not fit.
 
     Raises:
-        UserError: It leaves out this one.
+        UserError: It leaves out this one, names what there is not, or lies on itself.
     """
+    left = _says(found.overlay, 'leave_out', {})
+    _check_names(found, 'leave_out', left)
+    for name, why in left.items():
+        if not isinstance(why, str) or not why.strip():
+            raise UserError(f'{found.overlay}: leave_out.{name} must say why, but is {why!r}')
     for name in found.names():
-        why = _says(found.overlay, 'leave_out', {}).get(name)
-        if why is not None:
-            raise UserError(f'{found.method} does not fit {name}: {why}')
+        if name in left:
+            raise UserError(f'{found.method} does not fit {name}: {left[name]}')
+    known, seen = overlays(found.base.parent, 'methods'), [found.method]
+    while known.get(seen[-1]) and (below := _says(known[seen[-1]], 'over', '')):
+        if below not in (FIRST, *known):
+            hint = nearest(below, (FIRST, *known))
+            raise UserError(f"{known[seen[-1]]}: over: there is no method '{below}': {hint}")
+        if below in seen:
+            raise UserError(f'{known[seen[-1]]}: over: {" over ".join([*seen, below])} has no end')
+        seen.append(below)
+
+
+def _check_names(found: Composition, entry: str, names: Any) -> None:
+    """The names in an overlay's ``by`` or ``leave_out`` are of spaces, data, methods or several.
+
+    Raises:
+        UserError: There is nothing of such a name.
+    """
+    folder = found.base.parent
+    pairs = {stem.removeprefix(f'{FIRST}_').rpartition('_')[::2] for stem in _of_first(folder)}
+    parts = {part for pair in pairs for part in (*pair, '_'.join(pair))}
+    known = {*parts, *methods(folder)}
+    known |= {f'{method}_{part}' for method in methods(folder) for part in parts}
+    for name in names:
+        if name not in known:
+            close = closest(str(name), known)
+            hint = choices(folder) if close is None else f"did you mean '{close}'?"
+            raise UserError(
+                f"{found.overlay}: {entry}: '{name}' is no space, data or method, nor several of "
+                f'them: {hint}'
+            )
 
 
 def is_config(path: str | os.PathLike[str]) -> bool:
@@ -179,8 +212,7 @@ def choices(folder: str | os.PathLike[str]) -> str:
     variants = overlays(folder, 'variants')
     if not overlays(folder, 'methods'):
         return ''
-    stems = {path.stem for home in _homes(folder) for path in home.glob(f'{FIRST}_*.py')}
-    pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in stems]
+    pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in _of_first(folder)]
     said = dict(
         methods=set(methods(folder)),
         spaces={space for space, _, data in pairs if data not in variants},
@@ -189,6 +221,11 @@ def choices(folder: str | os.PathLike[str]) -> str:
     )
     lists = '; '.join(f'{key} {", ".join(sorted(names))}' for key, names in said.items() if names)
     return f'a name is <method>_<space>_<data>[_<variant>]: {lists}'
+
+
+def _of_first(folder: Path) -> set[str]:
+    """The names of the written configs of the first method."""
+    return {path.stem for home in _homes(folder) for path in home.glob(f'{FIRST}_*.py')}
 
 
 def overlays(folder: Path, kind: str) -> dict[str, Path]:
@@ -294,6 +331,10 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
     by = entries.pop('by', {})
     if not isinstance(by, dict):
         raise UserError(f'{found.overlay}: by must be a dict of names and entries')
+    _check_names(found, 'by', by)
+    for name, own in by.items():
+        if not isinstance(own, dict):
+            raise UserError(f'{found.overlay}: by.{name} must be a dict of entries, but is {own!r}')
     for name in found.names():
         if name in by:
             entries = Config._merge_a_into_b(by[name], entries)

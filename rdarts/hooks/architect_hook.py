@@ -31,7 +31,8 @@ from rdarts.engine.facts import Facts
 from rdarts.engine.loops import failed_at
 from rdarts.errors import UserError
 from rdarts.hooks.alpha_times import AlphaTimes
-from rdarts.models.alpha import find_alpha_owner
+from rdarts.models.alpha import AlphaOwner, find_alpha_owner
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
 from rdarts.utils.wrapped import unwrapped
 
@@ -248,6 +249,7 @@ class ArchitectHook(Hook):
         checkpoint['arch'] = dict(
             self.architect.state_dict(),
             space=self.architect.owner.space.name,
+            method=self._method(self.architect.owner),
             schedulers=[scheduler.state_dict() for scheduler in self.schedulers],
         )
 
@@ -258,7 +260,8 @@ class ArchitectHook(Hook):
         if state is None:
             raise UserError('cannot resume: the checkpoint is not of a search (no entry arch)')
         names = ('space', 'steps', 'optimizer', 'schedulers', 'scaler')
-        check_entry(state, Table(dict.fromkeys(names, Spec()), dict(own=Spec())), 'arch')
+        may = dict(own=Spec(), method=Table(others=Text()))
+        check_entry(state, Table(dict.fromkeys(names, Spec()), may), 'arch')
         check_entry(state['space'], Text(), 'arch.space')
         model = unwrapped(runner.model)
         owner = find_alpha_owner(model)
@@ -268,8 +271,27 @@ class ArchitectHook(Hook):
                 f"cannot resume: the checkpoint is of the space '{state['space']}', this config "
                 f"searches '{own}'; resume with the config that began the run"
             )
+        for part, name in self._method(owner).items():
+            began = state.get('method', {}).get(part, name)
+            if began != name:
+                raise UserError(
+                    f'cannot resume: the run was begun with the {part} {began or "none"}, this '
+                    f'config has {name or "none"}; resume with the config that began the run'
+                )
         self._check(runner, state, checkpoint.get('meta'), list(owner.arch_parameters.values()))
         self._state = state
+
+    def _method(self, owner: AlphaOwner) -> dict[str, str]:
+        """What makes the method, by the names of classes; BER's factor may change on the way."""
+        mixed = {type(one).__name__ for one in owner.modules() if isinstance(one, MixedOp)}
+        given = self.architect.regularizers.items()
+        terms = {type(r).__name__ for name, r in given if name != BER and not r.lambda_.is_zero}
+        return {
+            'architect': type(self.architect).__name__,
+            'relaxation': type(owner.relaxation).__name__,
+            'mixed operation': ', '.join(sorted(mixed)),
+            'regularizers': ', '.join(sorted(terms)),
+        }
 
     def _check(self, runner: Runner, state: Any, meta: Any, alphas: list[Tensor]) -> None:
         """What is to be restored must be what this architect would save."""

@@ -91,9 +91,52 @@ def test_what_differs_by_space_data_and_method(folder):
     assert cfg.filename == str(folder / 'mine_nb201_c10.py')
 
 
-def test_by_is_a_dict(folder):
-    (folder.parent / '_base_' / 'methods' / 'mine.py').write_text("by = ['nb201']\n")
-    with pytest.raises(UserError, match=r'mine\.py: by must be a dict'):
+@pytest.mark.parametrize(
+    ('text', 'line'),
+    [
+        ("by = ['nb201']", 'by must be a dict of names and entries'),
+        ('by = dict(nb201=3)', 'by.nb201 must be a dict of entries, but is 3'),
+        (
+            'by = dict(nb2o1=dict())',
+            "by: 'nb2o1' is no space, data or method, nor several of them: did you mean 'nb201'?",
+        ),
+        (
+            'by = dict(nb201_c1000=dict())',
+            "by: 'nb201_c1000' is no space, data or method, nor several of them: "
+            "did you mean 'nb201_c100'?",
+        ),
+        ("leave_out = ['s2']", "leave_out must be a dict of spaces and reasons, but is ['s2']"),
+        (
+            "leave_out = {'mobilenet': 'it has cells'}",
+            "leave_out: 'mobilenet' is no space, data or method, nor several of them: "
+            "did you mean 'mobilenet_like'?",
+        ),
+        ("leave_out = {'s2': 1}", 'leave_out.s2 must say why, but is 1'),
+        ('over = 3', 'over must be the name of a method, but is 3'),
+        ("over = 'gdass'", "over: there is no method 'gdass': did you mean 'gdas'?"),
+        ("over = 'mine'", 'over: mine over mine has no end'),
+    ],
+)
+def test_what_an_overlay_says_of_itself_must_be_so(text, line, folder):
+    overlay = folder.parent / '_base_' / 'methods' / 'mine.py'
+    overlay.write_text(f'{text}\n')
+    with pytest.raises(UserError) as error:
+        load_config(folder / 'mine_nb201_c10.py')
+    assert str(error.value) == f'{overlay}: {line}'
+
+
+def test_a_name_in_by_that_is_like_none_is_told_what_there_is(folder):
+    overlay = folder.parent / '_base_' / 'methods' / 'mine.py'
+    overlay.write_text('by = dict(qqqq=dict())\n')
+    with pytest.raises(UserError, match="'qqqq' is no space.*: a name is <method>_<space>_<data>"):
+        load_config(folder / 'mine_nb201_c10.py')
+
+
+def test_two_overlays_over_each_other(folder):
+    for one, other in (('mine', 'yours'), ('yours', 'mine')):
+        overlay = folder.parent / '_base_' / 'methods' / f'{one}.py'
+        overlay.write_text(f'over = {other!r}\n')
+    with pytest.raises(UserError, match=r'yours\.py: over: mine over yours over mine has no end$'):
         load_config(folder / 'mine_nb201_c10.py')
 
 

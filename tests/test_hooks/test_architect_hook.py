@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -742,6 +744,65 @@ def test_bfloat16_leaves_alpha_in_float32(tmp_path):
     assert all(p.dtype == torch.float32 for p in runner.model.parameters())
     row = rows(tmp_path / 'bf16')[-1]
     assert 1.5 < row['arch_loss'] < 3.5
+
+
+# Resumed with another method
+
+FOUR = {'epochs': 2, 'model.backbone.channels': 4, 'model.head.in_channels': 16}
+
+
+@pytest.fixture(scope='module')
+def begun(tmp_path_factory) -> Callable[[str], str]:
+    """The checkpoint of an epoch of a method."""
+
+    @functools.cache
+    def begin(method: str) -> str:
+        folder = tmp_path_factory.mktemp(method)
+        options = dict(FOUR, epochs=1)
+        digits_runner(folder, options, images=16, config=f'{method}_nb201_digits').train()
+        return str(folder / 'epoch_1_iter_1.pth')
+
+    return begin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('method', 'other', 'line'),
+    [
+        ('gdas', 'pc_darts', 'the relaxation GumbelSoftmax, this config has Softmax'),
+        ('gdas', 'reinmax', 'the relaxation GumbelSoftmax, this config has ReinMax'),
+        ('gdas', 'gdas_aer', 'the regularizers none, this config has AdaptiveEntropy'),
+        ('darts', 'darts_2nd', 'the architect FirstOrder, this config has Unrolled'),
+        ('darts', 'darts_minus', 'the mixed operation MixedOp, this config has AuxiliarySkip'),
+        ('darts', 'beta_darts', 'the regularizers none, this config has BetaDecay'),
+    ],
+)
+def test_a_search_of_another_method(method, other, line, begun, tmp_path):
+    """Whatever is alike: groups, weights, state of the optimizers."""
+    runner = digits_runner(
+        tmp_path, FOUR, images=16, config=f'{other}_nb201_digits', resume=begun(method)
+    )
+    with pytest.raises(UserError) as error:
+        runner.train()
+    assert str(error.value) == (
+        f'cannot resume: the run was begun with {line}; resume with the config that began the run'
+    )
+
+
+@pytest.mark.slow
+def test_bers_factor_may_change_and_older_checkpoints_do_not_say(begun, tmp_path):
+    options = {**FOUR, 'default_hooks.architect.lambda_': 0.5}
+    path, config = begun('darts'), 'darts_nb201_digits'
+    digits_runner(tmp_path / 'ber', options, images=16, config=config, resume=path).train()
+    saved = read_checkpoint(path)
+    for key in ('method', 'own'):
+        del saved['arch'][key]
+    del saved['layout']
+    torch.save(saved, tmp_path / 'older.pth')
+    older = str(tmp_path / 'older.pth')
+    runner = digits_runner(tmp_path, FOUR, images=16, config=config, resume=older)
+    runner.train()
+    assert runner.epoch == 2
 
 
 # What fails

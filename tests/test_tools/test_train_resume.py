@@ -399,6 +399,7 @@ def test_checkpoint_of_weights_only(config, copied, tmp_path):
         (['model.backbone.cells_per_stage=2'], 'another depth or space'),
         (['train_dataloader.batch_size=2'], 'an epoch had 6 iterations and now has 12'),
         (['randomness.seed=5'], 'begun with seed 0, not 5'),
+        (['default_hooks.architect.order=2'], 'with the architect FirstOrder, this config has'),
     ],
 )
 def test_resume_with_another_config(options, says, config, copied):

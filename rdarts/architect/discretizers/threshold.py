@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from rdarts.architect.discretizers.base import Discretizer, Kept, cells_of
-from rdarts.configuration.declarations import Positive
+from rdarts.configuration.declarations import Inside, Positive
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.registry import DISCRETIZERS
@@ -33,7 +33,7 @@ class Threshold(Discretizer):
     """
 
     def __init__(
-        self, threshold: float = 0.85, k: Positive = 2, by: Literal['node', 'edge'] = 'node'
+        self, threshold: Inside = 0.85, k: Positive = 2, by: Literal['node', 'edge'] = 'node'
     ) -> None:
         number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
         if not number or not 0 < threshold < 1:

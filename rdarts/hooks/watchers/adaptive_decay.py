@@ -6,8 +6,9 @@ import math
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Gt
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from rdarts.architect.hessian import Eigenvalue
@@ -91,7 +92,7 @@ class AdaptiveDecayHook(Watcher):
 
     def __init__(
         self,
-        times: AboveZero = 10.0,
+        times: Annotated[float, Gt(1)] = 10.0,
         most: AboveZero = 0.03,
         window: Positive = 5,
         factor: AboveZero = 1.3,
