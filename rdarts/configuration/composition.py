@@ -228,6 +228,22 @@ def _of_first(folder: Path) -> set[str]:
     return {path.stem for home in _homes(folder) for path in home.glob(f'{FIRST}_*.py')}
 
 
+def missing_pair(path: str | os.PathLike[str]) -> str | None:
+    """On which data there is the space of a name, where space and data are known, but no pair.
+
+    Args:
+        path (str | PathLike): Of a config that is not there.
+    """
+    folder, stem = Path(path).parent, Path(path).stem
+    _, rest = _method_of(folder, _without_variants(folder, stem))
+    space, _, data = rest.rpartition('_')
+    pairs = [one.removeprefix(f'{FIRST}_').rpartition('_')[::2] for one in _of_first(folder)]
+    on = sorted(other for name, other in pairs if name == space)
+    if not on or data in on or data not in {other for _, other in pairs}:
+        return None
+    return f'there is no {space} on {data}, but on {", ".join(on)}'
+
+
 def overlays(folder: Path, kind: str) -> dict[str, Path]:
     """The overlays of a folder of configs by name, the longest name first.
 

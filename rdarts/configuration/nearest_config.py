@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from rdarts.configuration.composition import choices, composed_configs
+from rdarts.configuration.composition import choices, composed_configs, missing_pair
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import closest, likeness
 
@@ -24,10 +24,13 @@ def nearest_config(path: str | os.PathLike) -> str:
         path (str | PathLike): What was given.
 
     Returns:
-        str: ``did you mean 'configs/search/x.py'?``, what names are made of,
-            or where configs are.
+        str: ``there is no nb201 on imagenet, but on c10``, ``did you mean
+            'configs/search/x.py'?``, what names are made of, or where configs are.
     """
     path = Path(path)
+    pair = missing_pair(path)
+    if pair is not None:
+        return pair
     named = [file for file in _files(path.parent, '*.py') if _is_config(file)]
     named += composed_configs(path.parent)
     root = Path('configs') if Path('configs').is_dir() else configs_folder()

@@ -238,6 +238,12 @@ def test_a_mistyped_name_may_mean_a_composed_one(monkeypatch):
     assert nearest_config(path.replace('l050', 'l05')) == f"did you mean '{path}'?"
 
 
+@pytest.mark.parametrize('name', ['gdas_nb201_imagenet', 'darts_2nd_nb201_imagenet_short'])
+def test_a_space_that_is_not_on_the_data(name):
+    with pytest.raises(UserError, match=f'{name}.py: there is no nb201 on imagenet, but on c10, '):
+        load_config(SEARCH / f'{name}.py')
+
+
 def test_a_name_that_is_like_none_is_told_what_names_are_made_of(monkeypatch):
     monkeypatch.chdir(ROOT)
     overlays = (ROOT / 'configs' / '_base_' / 'methods').glob('*.py')
