@@ -841,7 +841,7 @@ def test_a_gradient_that_is_lost_stops_the_run(tmp_path):
         (dict(order=3), 'order must be 1 or 2, but is 3'),
         (dict(order='2'), "order must be 1 or 2, but is '2'"),
         (dict(hessian='exact'), "hessian must be 'finite_difference' or 'autograd'"),
-        (dict(step_order='alpha'), "'weights_first'), but is 'alpha'"),
+        (dict(step_order='alpha'), "'epochs_in_turn'), but is 'alpha'"),
         (dict(start_epoch=-1), 'start_epoch must be an epoch, 0 or later, but is -1'),
         (dict(start_epoch=1.5), 'start_epoch must be an epoch, 0 or later, but is 1.5'),
         (dict(regularizers=dict(ber='BatchEntropy')), "did you mean 'BatchEntropyDecay'"),
@@ -892,7 +892,7 @@ def test_the_checkpoint_entry_holds_plain_data(tmp_path):
     runner.train()
     (path,) = tmp_path.glob('*.pth')
     saved = read_checkpoint(path)['arch']
-    assert set(saved) == {'space', 'steps', 'optimizer', 'schedulers', 'scaler', 'own'}
+    assert set(saved) == {'space', 'steps', 'optimizer', 'schedulers', 'scaler', 'own', 'method'}
     assert (saved['space'], saved['steps'], saved['scaler']) == ('tiny', 3, None)
     architect = architect_of(runner)
     for index, alpha in enumerate(architect.alphas):
