@@ -10,18 +10,27 @@ import torch
 from golden import double, golden
 from helpers import digits_runner
 
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import skips_by_cell
 from rdarts.hooks import StopRulesHook
 from rdarts.models import AlphaOwner
-from rdarts.registry import DISCRETIZERS, build
+from rdarts.registry import DISCRETIZERS, HOOKS, build
 
 
 class Model(torch.nn.Module):
     def __init__(self, space):
         super().__init__()
         self.owner = AlphaOwner(space)
+
+
+def hook_of(**options):
+    """The hook as the method's config builds it."""
+    options = {f'default_hooks.stop_rules.{key}': value for key, value in options.items()}
+    path = configs_folder() / 'search' / 'darts_plus_darts_c10.py'
+    return HOOKS.build(load_config(path, options).default_hooks.stop_rules)
 
 
 def stopped(hook, model, epochs, set_epoch, genotype) -> int | None:
@@ -57,7 +66,7 @@ def test_skip_connections_of_the_normal_cell():
         counts.append(skips_by_cell(rule(alphas, space))['normal'])
 
     epochs = len(expected['skips_by_epoch'])
-    found = stopped(StopRulesHook(), model, epochs, set_epoch, lambda: rule(alphas, space))
+    found = stopped(hook_of(), model, epochs, set_epoch, lambda: rule(alphas, space))
     assert found == expected['stop_epoch']
     assert counts == expected['skips_by_epoch'][: found + 1]
 
@@ -76,10 +85,27 @@ def test_a_ranking_that_stays():
             alpha.data[0, name] = -float(rank)
 
     for n in given['n']:
-        hook = StopRulesHook(skips=None, patience=n)
+        hook = hook_of(skips=None, patience=n)
         epochs = len(given['ranking_by_epoch'])
         found = stopped(hook, model, epochs, set_epoch, lambda: None)
         assert found == expected['stop_epoch'][str(n)], n
+
+
+def test_a_ranking_is_followed_before_a_search_may_end_too():
+    """In epochs in which the other rule would have ended it as well."""
+    space = dict(type='LayerwiseSpace', name='one', layers=[['skip_connect', 'a', 'b']])
+    model = Model(space)
+    alpha = model.owner.arch_parameters['layerwise']
+    first = 'abbaaaa'  # of the two, in each epoch
+
+    def set_epoch(epoch):
+        alpha.data[0] = torch.tensor([1.0 if epoch in (1, 2) else -1.0, 0.0, 0.0])
+        alpha.data[0, 1 + 'ab'.index(first[epoch])] = 0.5
+
+    rule = build('Argmax', DISCRETIZERS)
+    genotype = lambda: rule(model.owner.arch_parameters, model.owner.space)  # noqa: E731
+    hook = hook_of(skips=1, patience=3, start_epoch=4)
+    assert stopped(hook, model, len(first), set_epoch, genotype) == 5
 
 
 def test_a_search_ends_and_stays_ended(tmp_path):

@@ -72,7 +72,8 @@ class StopRulesHook(Watcher):
 
     def after_train_epoch(self, runner) -> None:
         epoch, facts = runner.epoch + 1, Facts.of(runner)
-        why = self._collapsed(facts) or self._settled(runner)
+        settled = self._settled(runner)  # which counts epochs
+        why = self._collapsed(facts) or settled
         if why is None or epoch < self.start_epoch or self.state['stopped'] is not None:
             return
         runner.logger.info(f'{why}: the search ends here')
