@@ -2,12 +2,13 @@
 
 Its anchor is the weight decay of alpha's Adam, 1e-3, as published by default (`rdarts.DirichletKL`
 is the other). In NAS-Bench-201, and in the MobileNet-like space, for which its authors have no
-search, the settings are those of the config below. In the DARTS space, without `none` as published,
-alpha has the learning rate 6e-4 and rests for 10 epochs, and that of the weights falls from .1 to
-0; on ImageNet both rates are those of the config below, in batches of 512. Its published searches
-there have two stages.
+search, the other settings are those of the config below. In the DARTS space, without `none` as
+published, alpha has the learning rate 6e-4 and rests for 10 epochs, and that of the weights falls
+from .1 to 0; on ImageNet both rates are those of the config below, in batches of 512. Its published
+searches there have two stages.
 """
 
+arch_optimizer = dict(weight_decay=1e-3)
 model = dict(backbone=dict(relaxation=dict(type='rdarts.Dirichlet')))
 
 by = {
