@@ -122,6 +122,20 @@ def test_a_search_ends_and_stays_ended(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('arguments', 'ends'), [(dict(skips=0), 2), (dict(skips=None, patience=2), 3)]
+)
+def test_epochs_in_which_alpha_rests_do_not_count(tmp_path, arguments, ends):
+    options = {
+        'train_cfg.max_epochs': 4,
+        'default_hooks.architect.start_epoch': 1,
+        'arch_optimizer.lr': 1e-12,  # what has moved is ranked as before
+    }
+    runner = digits_runner(tmp_path, options, hooks=[StopRulesHook(**arguments)])
+    runner.train()
+    assert runner.epoch == ends
+
+
+@pytest.mark.parametrize(
     ('arguments', 'line'),
     [
         (dict(skips=-1), 'skips must be an integer, 0 or more, but is -1'),

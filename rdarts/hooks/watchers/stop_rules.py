@@ -22,7 +22,9 @@ class StopRulesHook(Watcher):
     Criterion 1: in the genotype of an epoch, a cell type has ``skips`` skip connections or more.
     Criterion 1*: on every edge the order of the candidates that have weights, by their mixing
     weights, has been the same for ``patience`` epochs, the first of them included. Either ends the
-    search with the genotype of that epoch. There is no official code; both are the paper's text.
+    search with the genotype of that epoch. Neither counts an epoch before alpha has moved, as what
+    alpha says until then is the noise of its start. There is no official code; both are the paper's
+    text.
     (confopt's stopper has *more than* its number of skip connections in either cell, and only after
     some epochs.)
 
@@ -72,6 +74,8 @@ class StopRulesHook(Watcher):
 
     def after_train_epoch(self, runner) -> None:
         epoch, facts = runner.epoch + 1, Facts.of(runner)
+        if facts.architect is not None and not facts.architect.steps:
+            return
         settled = self._settled(runner)  # which counts epochs
         why = self._collapsed(facts) or settled
         if why is None or epoch < self.start_epoch or self.state['stopped'] is not None:
