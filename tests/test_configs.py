@@ -742,7 +742,7 @@ def test_every_study_is_one_change():
         if not isinstance(lambdas, list):
             lambdas = [lambdas] * 5
         assert [factor.at(epoch) for epoch in range(5)] == lambdas
-        assert architect.start_epoch == rest
+        assert architect.times.start_epoch == rest
         assert cfg['arch_optimizer'].pop('lr') == change.get('lr', lr)
         expected = copy.deepcopy(printed)
         expected['default_hooks'].pop('architect')
