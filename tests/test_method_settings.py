@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from golden import golden
 from mmengine.config import Config
 
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
+from rdarts.registry import REGULARIZERS, build
 
 
 def config(name: str) -> Config:
@@ -32,3 +34,19 @@ def test_alpha_of_fairdarts(space):
     assert found.weight_decay == expected['alpha_wd']
     assert found.lr == expected['alpha_lr']
     assert list(found.betas) == expected['alpha_betas']
+
+
+@pytest.mark.parametrize(
+    ('space', 'start', 'end'), [('darts', 35, 50), ('mobilenet_like', 40, 160)]
+)
+@pytest.mark.parametrize('method', ['aer', 'gdas_aer', 'gdas'])
+def test_what_changes_over_the_epochs_waits_for_alpha(method, space, start, end):
+    cfg = config(f'{method}_{space}_imagenet')
+    assert cfg.default_hooks.architect.start_epoch == start
+    if 'gdas' in method:
+        temperature = cfg.model.backbone.relaxation.temperature
+        assert temperature.points == [(start, 10.0), (end - 1, 0.1)]
+    if 'aer' in method:
+        factor = build(cfg.default_hooks.architect.regularizers.aer, REGULARIZERS).lambda_
+        found = [factor.at(epoch) for epoch in (0, start, (start + end) / 2, end)]
+        torch.testing.assert_close(found, [-0.2, -0.2, 0.0, 0.2])

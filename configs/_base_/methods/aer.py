@@ -1,7 +1,8 @@
 """DARTS-AER: the entropy of alpha, in bits, is raised first and lowered later.
 
-The factor is -.2 cos(pi e / E). In the DARTS space the published code is of second order and
-leaves `none` out of the entropy, in NAS-Bench-201 neither, over 50 epochs.
+The factor is -.2 cos(pi e / E), over those of the epochs in which alpha moves. In the DARTS space
+the published code is of second order and leaves `none` out of the entropy, in NAS-Bench-201
+neither, over 50 epochs.
 """
 
 default_hooks = dict(
@@ -12,7 +13,10 @@ default_hooks = dict(
                 type='rdarts.AdaptiveEntropy',
                 leave_out=['none'],
                 lambda_=dict(
-                    points=[(0, -0.2), ({{_base_.train_cfg.max_epochs}}, 0.2)],  # noqa: F821
+                    points=[
+                        ({{_base_.default_hooks.architect.start_epoch}}, -0.2),  # noqa: F821
+                        ({{_base_.train_cfg.max_epochs}}, 0.2),  # noqa: F821
+                    ],
                     interpolation='cosine',
                 ),
             )

@@ -1,13 +1,17 @@
 """GDAS (Dong and Yang 2019): one candidate an edge is drawn, tau falls from 10 to .1.
 
-In NAS-Bench-201 with the settings of its authors' code: 250 epochs, weight decay 5e-4, Nesterov,
-the weights before alpha. Elsewhere the schedule is that of the config below.
+tau begins to fall when alpha begins to move. In NAS-Bench-201 with the settings of its authors'
+code: 250 epochs, weight decay 5e-4, Nesterov, the weights before alpha. Elsewhere the schedule is
+that of the config below.
 """
 
 model = dict(
     backbone=dict(
         relaxation=dict(
-            type='rdarts.GumbelSoftmax', temperature=dict(points=[(0, 10.0), (49, 0.1)])
+            type='rdarts.GumbelSoftmax',
+            temperature=dict(
+                points=[({{_base_.default_hooks.architect.start_epoch}}, 10.0), (49, 0.1)]  # noqa: F821
+            ),
         )
     )
 )
@@ -23,10 +27,15 @@ by = dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (249, 0.1)])))
         ),
     ),
-    # once alpha moves
     mobilenet_like_imagenet=dict(
         model=dict(
-            backbone=dict(relaxation=dict(temperature=dict(points=[(40, 10.0), (159, 0.1)])))
+            backbone=dict(
+                relaxation=dict(
+                    temperature=dict(
+                        points=[({{_base_.default_hooks.architect.start_epoch}}, 10.0), (159, 0.1)]  # noqa: F821
+                    )
+                )
+            )
         )
     ),
 )

@@ -1,7 +1,7 @@
 """GDAS-AER: GDAS with the entropy of softmax(alpha), in bits, raised first and lowered later.
 
-Published for NAS-Bench-201, with all candidates in the entropy; elsewhere `none` is left out, as
-DARTS-AER does it there.
+The factor is AER's, over the epochs in which alpha moves. Published for NAS-Bench-201, with all
+candidates in the entropy; elsewhere `none` is left out, as DARTS-AER does it there.
 """
 
 over = 'gdas'
@@ -13,7 +13,10 @@ default_hooks = dict(
                 type='rdarts.AdaptiveEntropy',
                 leave_out=['none'],
                 lambda_=dict(
-                    points=[(0, -0.2), ({{_base_.train_cfg.max_epochs}}, 0.2)],  # noqa: F821
+                    points=[
+                        ({{_base_.default_hooks.architect.start_epoch}}, -0.2),  # noqa: F821
+                        ({{_base_.train_cfg.max_epochs}}, 0.2),  # noqa: F821
+                    ],
                     interpolation='cosine',
                 ),
             )
