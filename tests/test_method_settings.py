@@ -50,3 +50,16 @@ def test_what_changes_over_the_epochs_waits_for_alpha(method, space, start, end)
         factor = build(cfg.default_hooks.architect.regularizers.aer, REGULARIZERS).lambda_
         found = [factor.at(epoch) for epoch in (0, start, (start + end) / 2, end)]
         torch.testing.assert_close(found, [-0.2, -0.2, 0.0, 0.2])
+
+
+@pytest.mark.parametrize(
+    ('method', 'epochs', 'lr'),
+    [('aer', 50, 0.025), ('gdas', 250, 0.025), ('gdas_aer', 250, 0.025), ('idarts', 30, 0.01)],
+)
+def test_searches_in_nas_bench_201_of_autodl_and_idarts(method, epochs, lr):
+    cfg = config(f'{method}_nb201_c10')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.T_max == epochs
+    weights = cfg.optim_wrapper.optimizer
+    assert (weights.lr, weights.weight_decay, weights.nesterov) == (lr, 5e-4, True)
+    assert cfg.default_hooks.architect.step_order == 'weights_first'
+    assert cfg.default_hooks.architect.get('order', 1) == 1
