@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from epoch_numbers import assert_epochs_follow, assert_within
-from helpers import digits_runner, log_text
+from helpers import digits_runner, log_text, search_config, write_cifar
 from mmengine.config import Config
 from same_runs import assert_same_state, rows
 
+from rdarts.apis.runs import configure_training
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.configuration.schedule import Schedule
+from rdarts.engine.runner import build_runner
+from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
@@ -103,6 +106,67 @@ def test_every_method_has_a_config_in_every_space(method, space):
 def test_the_darts_space_is_without_none_where_it_is_published_so(method):
     for space, given in (('darts', dict(type='darts', leave_out=['none'])), ('s3', 's3')):
         assert load_config(SEARCH / f'{method}_{space}_c10.py').model.backbone.space == given
+
+
+# Tiny nets of two cell types, of lists of candidates that differ, and of layers
+TINY = dict(
+    darts={'model.backbone.channels': 4, 'model.backbone.num_cells': 4},
+    s1={'model.backbone.channels': 4, 'model.backbone.num_cells': 4},
+    mobilenet_like={
+        'model.backbone.space': dict(
+            type='mobilenet_like', widths=(8, 16, 16), depths=(1, 2, 1), strides=(2, 1, 2)
+        ),
+        'model.backbone.stem_channels': 8,
+        'model.backbone.first_channels': 8,
+        'model.backbone.last_channels': 8,
+    },
+)
+
+
+@pytest.fixture(scope='module')
+def ten_images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    write_cifar(folder / 'cifar10', 'cifar10', 10, 10)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('method', 'space'),
+    [
+        (method, space)
+        for method in METHODS
+        for space in TINY
+        if space != 'mobilenet_like' or method not in OF_CELLS
+    ],
+)
+def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch, tmp_path):
+    monkeypatch.setenv('RDARTS_DATA', str(ten_images))
+    config = f'{method}_{space}_c10'
+    whole = search_config(config)
+    options = {
+        **TINY[space],
+        'model.backbone.execution': 'fused',
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 5,
+        'default_hooks.architect.start_epoch': 0,
+        'default_hooks.architect.every': 1,
+        'default_hooks.report': None,
+    }
+    if whole.arch_dataloader is not None:
+        options['arch_dataloader.batch_size'] = 2
+    if 'adaptive_decay' in whole.default_hooks:
+        options['default_hooks.adaptive_decay.iterations'] = 2
+    cfg = configure_training(whole.filename, options, work_dir=tmp_path)
+    cfg.experiment_name = f'{config}_{tmp_path}'
+    prepare_work_dir(tmp_path, keep=False)
+    runner = build_runner(cfg)
+    alphas = find_alpha_owner(runner.model).arch_parameters
+    before = {name: alpha.clone() for name, alpha in alphas.items()}
+    runner.train()
+    assert (tmp_path / 'genotype.json').is_file()
+    if method != 'proxylessnas_rl':  # whose samples may all have one reward
+        assert all(not torch.equal(alpha, before[name]) for name, alpha in alphas.items())
 
 
 @pytest.mark.parametrize('method', METHODS)
