@@ -27,6 +27,7 @@ from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
 from rdarts.checkpoint.schema import Spec, Table, check_entry
 from rdarts.configuration.schedule import Scheduled
 from rdarts.datasets.loaders import iterate_from, loader_sampler
+from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.random_state import preserve_random_state
 
@@ -55,6 +56,8 @@ class Architect(Scheduled):
             needed. Defaults to False.
         needs_train_batch (bool): Whether :meth:`gradient` takes the batch of the weights' step.
             Defaults to False.
+        through_network (bool): Whether it takes alpha's gradient through the network. Defaults to
+            True.
         takes_regularizers (bool): Whether there is a loss that regularisers can be added to.
             Defaults to True.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
@@ -76,6 +79,7 @@ class Architect(Scheduled):
 
     single_level = False
     needs_train_batch = False
+    through_network = True
     takes_regularizers = True
 
     def __init__(self) -> None:
@@ -107,10 +111,17 @@ class Architect(Scheduled):
             optimizer (Callable): Makes alpha's optimizer of what it moves.
 
         Raises:
-            UserError: The model has no supernet, or more than one.
+            UserError: The model has no supernet, or more than one; or its relaxation gives alpha no
+                gradient, which this architect takes.
         """
         self.model, self.optim_wrapper, self.loader = model, optim_wrapper, loader
         self.owner = find_alpha_owner(model)
+        why = self.owner.relaxation.no_gradient
+        if why and self.through_network:
+            raise UserError(
+                f'{type(self).__name__} takes the gradient of alpha through the network, but '
+                f'{type(self.owner.relaxation).__name__} gives none: {why}'
+            )
         self._parameters = list(model.parameters())  # to go through all modules takes milliseconds
         for regularizer in self.regularizers.values():
             regularizer.prepare(self.owner)

@@ -187,9 +187,8 @@ class Model(BaseModel):
 
     def __init__(self, **options):
         super().__init__()
-        self.backbone = NASBench201Supernet(
-            channels=4, cells_per_stage=1, relaxation='rdarts.BinaryGates', alpha_std=0.5, **options
-        )
+        given = dict(relaxation='rdarts.BinaryGates', alpha_std=0.5) | options
+        self.backbone = NASBench201Supernet(channels=4, cells_per_stage=1, **given)
 
     def forward(self, inputs, labels, mode='loss'):
         logits = self.backbone(inputs)[0].mean((2, 3))
@@ -305,6 +304,21 @@ def test_pruned_candidates():
     moved = architect.alphas[0] != before
     assert not moved[2].any() and not moved[5, 1] and moved[5].any()
     assert architect.alphas[0].isfinite().all()
+
+
+@pytest.mark.parametrize('architect', ['SampledPaths', 'FirstOrder', 'SingleLevel'])
+@pytest.mark.parametrize('inner', [True, False])
+def test_a_draw_alone_gives_alpha_no_gradient(architect, inner):
+    gates = dict(type='rdarts.BinaryGates', paths='one')
+    model = Model(relaxation=dict(type='rdarts.EdgeWeights', relaxation=gates) if inner else gates)
+    line = (
+        f'{architect} takes the gradient of alpha through the network, but '
+        f'{"EdgeWeights" if inner else "BinaryGates"} gives none: '
+        "paths='one' runs what was drawn alone: set paths='two' or 'all'"
+    )
+    with pytest.raises(UserError) as error:
+        build(architect, ARCHITECTS).prepare(model, None, None, None)
+    assert str(error.value) == line
 
 
 def test_the_state_of_each_edge_is_saved(tmp_path):

@@ -56,6 +56,8 @@ class Reinforce(Architect):
             is not between 0 and 1.
     """
 
+    through_network = False
+
     def __init__(
         self,
         samples: Positive = 10,

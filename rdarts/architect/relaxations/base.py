@@ -28,6 +28,8 @@ class Relaxation(Scheduled, nn.Module):
         sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
             execution: no other's output, gradient or batch norm statistics are computed, nor the
             gradient of its weight. Defaults to False.
+        no_gradient (str): Why alpha has no gradient through the network, and what would be right;
+            empty where it has one, as by default.
 
     Args:
         **schedules (Schedule): Numbers that may change over the epochs: see
@@ -35,6 +37,7 @@ class Relaxation(Scheduled, nn.Module):
     """
 
     sampled = False
+    no_gradient = ''
 
     def __init__(self, **schedules: Schedule) -> None:
         super().__init__()

@@ -64,6 +64,8 @@ class BinaryGates(Relaxation):
         if paths not in PATHS:
             raise UserError(f'paths of BinaryGates must be one of {PATHS}, but is {paths!r}')
         self.paths, self.zero = paths, frozenset(zero)
+        if paths == 'one':
+            self.no_gradient = "paths='one' runs what was drawn alone: set paths='two' or 'all'"
 
     def noise(self, alpha: Tensor) -> Tensor:
         """Numbers E of the exponential distribution, of alpha's shape.

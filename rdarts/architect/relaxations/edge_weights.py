@@ -36,7 +36,7 @@ class EdgeWeights(Relaxation):
     ) -> None:
         super().__init__()
         self.inner: Relaxation = build(relaxation, RELAXATIONS)
-        self.sampled = self.inner.sampled
+        self.sampled, self.no_gradient = self.inner.sampled, self.inner.no_gradient
 
     def groups(self, space: SearchSpace) -> tuple[EdgeGroup, ...]:
         """See :meth:`Relaxation.groups`."""
