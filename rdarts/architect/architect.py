@@ -162,6 +162,16 @@ class Architect(Scheduled):
         found._parameters = list(model.parameters())
         return found
 
+    def rehearse(self, batch: Any) -> None:
+        """An iteration of a search, of which alpha stays: what is timed on a copy.
+
+        Args:
+            batch (dict): Of the training loader; L_val is of it, too.
+        """
+        with self.owner.alpha_phase():
+            self.gradient(batch, batch)
+        self.model.train_step(batch, self.optim_wrapper)
+
     # State
 
     def state_dict(self) -> dict[str, Any]:
@@ -256,13 +266,15 @@ class Architect(Scheduled):
             StepFailed: See :meth:`step`.
         """
         self._check_draws()
-        if not bool(torch.isfinite(loss)):
+        penalties = self.penalty_gradients()
+        total = self.combine(loss, grads, penalties)
+        flags = torch.stack([torch.isfinite(one).all() for one in (loss, *total)])
+        known, *finite = flags.tolist()  # the host waits once
+        if not known:
             raise StepFailed(
                 f'the {name} became {float(loss)}', ': a lower learning rate may help.'
             )
-        penalties = self.penalty_gradients()
-        total = self.combine(loss, grads, penalties)
-        finite = all(bool(torch.isfinite(grad).all()) for grad in total)
+        finite = all(finite)
         if finite:
             for alpha, grad in zip(self.alphas, total, strict=True):
                 alpha.grad = grad.to(alpha.dtype)

@@ -190,10 +190,10 @@ def _iterate(
     model: nn.Module, wrapper: OptimWrapper, architect: Architect | None, batch: Any
 ) -> None:
     """An iteration of a search on a copy: alpha's gradient, and a step of the weights."""
-    if architect is not None:
-        with architect.owner.alpha_phase():
-            architect.gradient(batch, batch)
-    model.train_step(batch, wrapper)
+    if architect is None:
+        model.train_step(batch, wrapper)
+    else:
+        architect.rehearse(batch)
 
 
 def _now(model: nn.Module, clock: Callable[[], float]) -> float:

@@ -125,6 +125,16 @@ def test_nu_is_the_mean_of_what_was_drawn():
     assert float(architect.row['nu']) == 350
 
 
+def test_a_step_that_overflows_bounds_none_after_it():
+    architect = make()
+    slope, trace = double([[1.0, 0.0]]), torch.tensor(2.0).double()
+    architect.climb([slope * torch.inf], trace)
+    architect.climb([slope], trace * torch.inf)
+    (found,) = architect.climb([slope], trace)
+    assert_close(found, slope.tolist(), 0)
+    assert float(architect._sum) == 2
+
+
 def test_a_search_trains_no_weight_and_ends_alpha_after_its_steps(tmp_path):
     options = {
         'default_hooks.architect.max_steps': 3,

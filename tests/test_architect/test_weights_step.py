@@ -160,6 +160,15 @@ def test_a_search_of_a_single_level(tmp_path):
         assert torch.equal(a, b)
 
 
+def test_accumulated_gradients_are_refused(tmp_path):
+    wrapper = dict(accumulative_counts=2)
+    runner = make_runner(tmp_path, architect='SingleLevel', arch_dataloader=None, wrapper=wrapper)
+    with pytest.raises(
+        UserError, match=r'^SingleLevel takes .* optim_wrapper.accumulative_counts=1'
+    ):
+        runner.train()
+
+
 def test_a_loader_of_alpha_is_refused(tmp_path):
     runner = make_runner(tmp_path, architect='SingleLevel')
     with pytest.raises(UserError, match=r'^SingleLevel takes the gradient .* arch_dataloader=None'):

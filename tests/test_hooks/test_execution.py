@@ -176,3 +176,33 @@ def test_alphas_step_is_timed_as_the_search_takes_it(tmp_path, monkeypatch):
     assert len(twins) == 8 and len(given) == 8 + runner.iter
     # momentum is there from the second iteration of the copy on, and from the search's own
     assert [bool(state) for _, state in given] == [False, *[True] * 7, False, True]
+
+
+ARCHITECTS = (
+    *('darts', 'darts_2nd', 'snas', 'idarts', 'lambda_darts', 'sdarts_adv', 'oles'),
+    *('proxylessnas', 'proxylessnas_rl', 'nasi'),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ARCHITECTS)
+def test_timing_spends_nothing_of_a_search_of_any_architect(tmp_path, method):
+    """What it ends with is what it ends with where the execution was given."""
+    found = {}
+    for execution in ('auto', 'plain'):
+        options = {
+            'model.backbone.execution': execution,
+            'model.backbone.channels': 4,
+            'model.head.in_channels': 16,
+            'default_hooks.architect.start_epoch': 0,
+            'default_hooks.architect.every': 1,
+        }
+        work_dir = tmp_path / execution
+        runner = digits_runner(work_dir, options, config=f'{method}_nb201_digits')
+        (hook,) = (hook for hook in runner.hooks if isinstance(hook, ExecutionHook))
+        hook.clock = clock_of(2.0, 3.0)
+        runner.train()
+        assert runner.model.backbone.execution == 'plain'
+        found[execution] = runner.model.state_dict()
+    for key, value in found['plain'].items():
+        assert torch.equal(found['auto'][key], value), key

@@ -1,7 +1,8 @@
 """NASI (Shu et al. 2022): alpha climbs the trace of the tangent kernel; no weight is trained.
 
-100 steps on batches of 64, mu 2 and nu 100, alpha from 0, as its paper has them for the DARTS
-space; the rate of alpha's optimizer is 1 / 100. In NAS-Bench-1Shot1 it has mu 1 and nu 1000; for
+At most 100 steps on batches of 64, in one epoch (where that has fewer, `epochs=N` gives more), mu 2
+and nu 100, alpha from 0, as its paper has them for the DARTS space; the rate of alpha's optimizer
+is 1 / 100. In NAS-Bench-1Shot1 it has mu 1 and nu 1000; for
 NAS-Bench-201 there are no numbers, so that those of the DARTS space are taken. Soft Gumbel weights
 of the temperature 1 are ours. There is no validation, as there is nothing that has learnt.
 """

@@ -107,8 +107,10 @@ class NTKTrace(Architect):
         slope = 1 - self.mu * (trace > nu)  # d R / d tr
         grads = [slope * grad for grad in grads]
         norm = torch.stack([grad.double().norm() for grad in grads]).norm()
-        self._largest = torch.maximum(self._largest, norm)
-        self._sum = self._sum + trace
+        # a step that overflowed in float16 is left out, and must not bound those after it
+        fits = torch.isfinite(norm) & torch.isfinite(trace)
+        self._largest = torch.where(fits, torch.maximum(self._largest, norm), self._largest)
+        self._sum = torch.where(fits, self._sum + trace, self._sum)
         self.row = dict(trace=trace, nu=nu)
         least = torch.finfo(torch.float64).tiny
         return [(grad / self._largest.clamp_min(least)).to(grad.dtype) for grad in grads]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdarts.architect.alpha_step import AlphaStep
 from rdarts.architect.architect import Architect
 from rdarts.architect.gradients import average, only_training
+from rdarts.errors import UserError
 from rdarts.registry import ARCHITECTS
 
 
@@ -36,6 +37,19 @@ class SingleLevel(Architect):
     def __str__(self) -> str:
         return 'single level'
 
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """See :meth:`Architect.prepare`.
+
+        Raises:
+            UserError: Gradients of the weights are accumulated over several batches.
+        """
+        super().prepare(*args, **kwargs)
+        if getattr(self.optim_wrapper, '_accumulative_counts', 1) != 1:
+            raise UserError(
+                f"{type(self).__name__} takes alpha's gradient from each step of the weights: set "
+                'optim_wrapper.accumulative_counts=1'
+            )
+
     def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """See :meth:`Architect.train_step`.
 
@@ -47,6 +61,11 @@ class SingleLevel(Architect):
             return super().train_step(model, batch)
         with only_training(self.alphas, ()), self.owner.alpha_phase():
             return super().train_step(model, batch)
+
+    def rehearse(self, batch: Any) -> None:
+        """See :meth:`Architect.rehearse`."""
+        with only_training(self.alphas, ()), self.owner.alpha_phase():
+            self.model.train_step(batch, self.optim_wrapper)
 
     def before_clip(self, loss: Tensor) -> None:
         """See :meth:`Architect.before_clip`: alpha has its gradient too, and moves."""

@@ -71,12 +71,13 @@ class EdgeWeights(Relaxation):
             alpha (Tensor): [edges].
             topology (CellTopology): Nodes and edges.
         """
-        nodes = range(topology.num_inputs, topology.num_nodes)
-        into = [edges for edges in map(topology.edges_into, nodes) if edges]
-        order = [edge for edges in into for edge in edges]
-        soft = [part.softmax(0) for part in alpha[order].split([len(edges) for edges in into])]
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return torch.cat(soft)[back]
+        rows, found = alpha.unbind(0), {}
+        for node in range(topology.num_inputs, topology.num_nodes):
+            edges = topology.edges_into(node)
+            if edges:
+                soft = torch.stack([rows[edge] for edge in edges]).softmax(0)
+                found.update(zip(edges, soft.unbind(0), strict=True))
+        return torch.stack([found[edge] for edge in range(len(rows))])
 
     def expected(
         self,

@@ -302,8 +302,8 @@ class MixedOp(Scheduled, nn.Module):
 
 def _with_constants(out: Tensor, beta: Tensor, active: Sequence[int]) -> Tensor:
     """An edge's result with the weights of those of its candidates that do not run."""
-    rest = [k for k in range(len(beta)) if k not in active]
-    return out + beta[rest].sum().to(out.dtype) if rest else out
+    rest = [weight for k, weight in enumerate(beta.unbind(0)) if k not in active]
+    return out + torch.stack(rest).sum().to(out.dtype) if rest else out
 
 
 def keep(

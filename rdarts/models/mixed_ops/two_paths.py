@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import broadcast
 from torch import Tensor
 
 from rdarts.errors import UserError
@@ -66,7 +67,9 @@ class TwoPaths(MixedOp):
         super().__init__(candidates, in_channels // 2, None, stride, **kwargs)
         self._gates = [BOTH] * len(self.slots)
         if fixed_gates:
-            self.register_buffer('gates', torch.randint(BOTH + 1, (len(self.slots),)))
+            gates = torch.randint(BOTH + 1, (len(self.slots),))
+            broadcast(gates)  # ranks may have been seeded apart
+            self.register_buffer('gates', gates)
             self._read_gates()
 
     def forward_edges(
