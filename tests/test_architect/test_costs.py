@@ -195,6 +195,42 @@ def test_the_penalty_of_snas_is_of_the_draw():
     assert float(cost(*net.view())) == pytest.approx(expected, rel=1e-5)
 
 
+RELAXATIONS_THAT_DRAW = [
+    'rdarts.ScoreFunction',
+    dict(type='rdarts.GumbelSoftmax', hard=True),
+    dict(type='rdarts.BinaryGates', paths='two'),
+    dict(type='rdarts.BinaryGates', paths='all'),
+]
+
+
+@pytest.mark.parametrize('relaxation', RELAXATIONS_THAT_DRAW, ids=str)
+def test_the_cost_of_one_draw_an_edge(relaxation):
+    torch.manual_seed(0)
+    net = NASBench201Supernet(channels=4, cells_per_stage=1, relaxation=relaxation, alpha_std=0.5)
+    term = build('rdarts.SampledCost', REGULARIZERS)
+    term.prepare(net)
+    with net.alpha_phase():
+        net(torch.zeros(2, 3, 8, 8))
+    drawn = net.mixed['cell'].weights.double()
+    assert torch.equal(drawn.sum(-1), torch.ones(6).double())
+    p = net.arch_parameters['cell'].detach().double().softmax(-1)
+    table = term.table(net.space, drawn)['cell']
+    assert float(term(*net.view())) == pytest.approx(float((p * drawn * table).sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize('relaxation', ['Softmax', dict(type='GumbelSoftmax', hard=False)])
+def test_the_cost_of_a_draw_where_nothing_is_drawn(relaxation):
+    owner = AlphaOwner('nas_bench_201', relaxation=relaxation)
+    build(dict(type='rdarts.SampledCost', lambda_=0.0), REGULARIZERS).prepare(owner)
+    name = relaxation if isinstance(relaxation, str) else relaxation['type']
+    with pytest.raises(UserError) as error:
+        build('rdarts.SampledCost', REGULARIZERS).prepare(owner)
+    assert str(error.value) == (
+        f'SampledCost is of the candidates that were drawn, but {name} draws none: take a '
+        'relaxation that does, such as ScoreFunction, or the regularizer ExpectedCost'
+    )
+
+
 def test_a_limit_below_0():
     with pytest.raises(UserError, match='limit of SampledCost must be 0 or more, but is -1'):
         build(dict(type='rdarts.SampledCost', limit=-1), REGULARIZERS)
