@@ -4,8 +4,8 @@ Alpha's Adam has the rate 1e-3, betas .5 and .999 and no weight decay; edges who
 candidate is .3 ahead are fixed at the start of an epoch. Its authors search ShuffleNet blocks on
 ImageNet, for 85 epochs of a schedule of 240, with label smoothing .1: epochs and the other
 settings here are those of the config below. Draws of 290 M multiply-adds and more are penalised
-in the layerwise space on ImageNet, with their lambda; elsewhere it is 0. The limit is in the unit of
-the costs: where the space has a table of latencies, it needs one of its own. Validation is on
+in the layerwise space on ImageNet, with their lambda; elsewhere it is 0. The limit is in the unit
+of the costs: where the space has a table of latencies, it needs one of its own. Validation is on
 training images.
 """
 

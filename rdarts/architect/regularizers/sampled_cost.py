@@ -26,8 +26,8 @@ class SampledCost(ExpectedCost):
 
     else 0: what DSNAS's published code adds to alpha's gradient, with lambda 1e-6 and the limit 290
     (millions of multiply-adds, without stem and head). It goes with relaxations that draw one
-    candidate an edge, such as :class:`~rdarts.architect.relaxations.ScoreFunction`; where others run
-    beside it, these have no say.
+    candidate an edge, such as :class:`~rdarts.architect.relaxations.ScoreFunction`; others that run
+    beside it have no say.
 
     Args:
         lambda_ (float | dict): See :class:`ExpectedCost`.
