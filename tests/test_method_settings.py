@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
-from rdarts.registry import REGULARIZERS, build
+from rdarts.registry import REGULARIZERS, RELAXATIONS, build
 
 
 def config(name: str) -> Config:
@@ -63,3 +63,12 @@ def test_searches_in_nas_bench_201_of_autodl_and_idarts(method, epochs, lr):
     assert (weights.lr, weights.weight_decay, weights.nesterov) == (lr, 5e-4, True)
     assert cfg.default_hooks.architect.step_order == 'weights_first'
     assert cfg.default_hooks.architect.get('order', 1) == 1
+
+
+def test_the_temperature_of_snas_in_nas_bench_201():
+    cfg = config('snas_nb201_c10')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.T_max == 100
+    own = build(cfg.model.backbone.relaxation, RELAXATIONS)
+    for epoch in (0, 1, 50, 99):
+        own.set_progress(epoch, 100)
+        assert own.numbers()['temperature'] == pytest.approx(10 - 0.09 * epoch)
