@@ -10,6 +10,7 @@ from mmengine.config import Config
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.registry import REGULARIZERS, RELAXATIONS, build
+from rdarts.search_spaces import build_space
 
 
 def config(name: str) -> Config:
@@ -72,3 +73,25 @@ def test_the_temperature_of_snas_in_nas_bench_201():
     for epoch in (0, 1, 50, 99):
         own.set_progress(epoch, 100)
         assert own.numbers()['temperature'] == pytest.approx(10 - 0.09 * epoch)
+
+
+def test_drnas_in_one_stage():
+    _, expected, _ = golden('drnas', 'schedule')
+    published = expected['nb201']
+    cfg = config('drnas_nb201_c10')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.T_max == published['epochs']
+    assert cfg.default_hooks.architect.start_epoch == published['alpha_from']
+    assert published['k'] == 1 and cfg.model.backbone.mixed_op == dict(type='rdarts.MixedOp')
+    published = expected['darts']
+    cfg = config('drnas_darts_c10')
+    assert cfg.train_cfg.max_epochs == sum(published['epochs'])
+    assert cfg.train_dataloader.batch_size == published['batch']
+    assert [cfg.optim_wrapper.optimizer.lr, cfg.param_scheduler.eta_min] == published['lr']
+    assert cfg.arch_optimizer.lr == published['alpha_lr']
+    assert cfg.default_hooks.architect.start_epoch == published['alpha_frozen_epochs'][0][1] + 1
+    space = build_space(cfg.model.backbone.space)
+    assert len(space.candidates) == published['ops'][0]
+    # network and channels are those of DARTS, as the overlay says
+    backbone = cfg.model.backbone
+    assert (backbone.channels, backbone.num_cells) == (16, 8)
+    assert backbone.mixed_op == dict(type='rdarts.MixedOp')
