@@ -95,3 +95,23 @@ def test_drnas_in_one_stage():
     backbone = cfg.model.backbone
     assert (backbone.channels, backbone.num_cells) == (16, 8)
     assert backbone.mixed_op == dict(type='rdarts.MixedOp')
+
+
+@pytest.mark.parametrize('data', ['c10', 'imagenet'])
+def test_fairdarts_in_the_layerwise_space_trains_weights_as_the_config_below(data):
+    found, below = (config(f'{method}_mobilenet_like_{data}') for method in ('fairdarts', 'darts'))
+    assert found.optim_wrapper == below.optim_wrapper
+    assert found.param_scheduler == below.param_scheduler
+    for loader in ('train_dataloader', 'arch_dataloader'):
+        assert found[loader] == below[loader]
+
+
+def test_fairdarts_on_cifar():
+    _, expected, _ = golden('fairdarts', 'settings')
+    cfg = config('fairdarts_darts_c10')
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler.T_max == expected['epochs']
+    assert cfg.train_dataloader.batch_size == cfg.arch_dataloader.batch_size == expected['batch']
+    assert [cfg.optim_wrapper.optimizer.lr, cfg.param_scheduler.eta_min] == expected['w_lr']
+    term = cfg.default_hooks.architect.regularizers.zero_one
+    assert term.lambda_ == expected['aux_loss_weight']
+    assert cfg.arch_dataloader.dataset.part == 'alpha'  # of two levels
