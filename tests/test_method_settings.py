@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 from golden import golden
 from mmengine.config import Config
 
+from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.registry import REGULARIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
+SEARCH = configs_folder() / 'search'
+
 
 def config(name: str) -> Config:
-    return load_config(configs_folder() / 'search' / f'{name}.py')
+    return load_config(SEARCH / f'{name}.py')
+
+
+def points(entry: Any) -> Iterator[list]:
+    """Of all numbers of a config that change over the epochs."""
+    if isinstance(entry, dict):
+        if 'points' in entry:
+            yield entry['points']
+        for value in entry.values():
+            yield from points(value)
 
 
 SPACES = ('nb201_c10', 'darts_c10', 'darts_imagenet', 'mobilenet_like_imagenet')
@@ -115,3 +130,15 @@ def test_fairdarts_on_cifar():
     term = cfg.default_hooks.architect.regularizers.zero_one
     assert term.lambda_ == expected['aux_loss_weight']
     assert cfg.arch_dataloader.dataset.part == 'alpha'  # of two levels
+
+
+@pytest.mark.parametrize('method', sorted({*methods(SEARCH)} - {'nasi', 'nasi_ada'}))
+def test_a_search_on_digits_is_as_short_as_the_config_below(method):
+    cfg = config(f'{method}_nb201_digits')
+    assert cfg.train_cfg.max_epochs == config('darts_nb201_digits').train_cfg.max_epochs == 10
+    assert all(changes[-1][0] in (9, 10) for changes in points(cfg.to_dict()))
+
+
+def test_alpha_of_lambda_darts_moves_on_digits_as_that_of_the_config_below():
+    rates = [config(f'{m}_nb201_digits').arch_optimizer.lr for m in ('lambda_darts', 'darts')]
+    assert rates == [3e-3, 3e-3]

@@ -40,5 +40,28 @@ by = dict(
                 ),
             )
         ),
-    )
+    ),
+    # as long as the config below
+    nb201_digits=dict(
+        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        param_scheduler=dict(
+            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
+            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        ),
+        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
+        default_hooks=dict(
+            architect=dict(
+                regularizers=dict(
+                    aer=dict(
+                        lambda_=dict(
+                            points=[
+                                (0, -0.2),
+                                ({{_base_.train_cfg.max_epochs}}, 0.2),  # noqa: F821
+                            ]
+                        )
+                    )
+                )
+            )
+        ),
+    ),
 )

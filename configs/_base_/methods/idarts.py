@@ -19,4 +19,13 @@ by = dict(
         train_cfg=dict(max_epochs=30),
         optim_wrapper=dict(optimizer=dict(lr=0.01, nesterov=True, weight_decay=5e-4)),
     ),
+    # as long as the config below
+    nb201_digits=dict(
+        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        param_scheduler=dict(
+            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
+            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        ),
+        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
+    ),
 )

@@ -29,8 +29,9 @@ by = dict(
         ),
     ),
     nb201_digits=dict(
+        arch_optimizer=dict(lr={{_base_.arch_optimizer.lr}}),  # noqa: F821
         default_hooks=dict(
             architect=dict(architect=dict(lambda_=dict(points=[(0, 0.0), (9, 0.25)])))
-        )
+        ),
     ),
 )

@@ -49,4 +49,20 @@ by = dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (100, 1.0)])))
         ),
     ),
+    # as long as the config below
+    nb201_digits=dict(
+        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        param_scheduler=dict(
+            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
+            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
+        ),
+        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
+        model=dict(
+            backbone=dict(
+                relaxation=dict(
+                    temperature=dict(points=[(0, 10.0), ({{_base_.train_cfg.max_epochs}}, 1.0)])  # noqa: F821
+                )
+            )
+        ),
+    ),
 )
