@@ -23,7 +23,8 @@ class DirichletKL(Regularizer):
         \,\|\, \mathrm{Dir}(1))
 
     The sum, not the mean, over edges, as published; lambda is 1e-3 there. DrNAS's default anchor
-    is another: the weight decay of alpha's Adam, 1e-3, which pulls alpha to 0.
+    is another: the weight decay of alpha's Adam, 1e-3, which pulls alpha to 0. The published code
+    has either; here this term stands beside the decay unless ``arch_optimizer.weight_decay`` is 0.
 
     Args:
         lambda_ (float | dict): See :class:`Regularizer`. Defaults to 1e-3.
