@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,27 +13,29 @@ from rdarts.apis import build_net
 from rdarts.architect.relaxations import (
     Dirichlet,
     GumbelSoftmax,
+    PerturbedSoftmax,
     ReinMax,
     Relaxation,
-    Sigmoid,
 )
 from rdarts.architect.relaxations.perturbed import project
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
+from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.models import AlphaOwner
 from rdarts.models.mixed_ops.mixing import Relaxed
-from rdarts.registry import DISCRETIZERS, REGULARIZERS, RELAXATIONS, build
+from rdarts.registry import DISCRETIZERS, HOOKS, REGULARIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
 NB201 = build_space('nas_bench_201')
 DARTS = build_space('darts')
 
 
-def relaxation(config: str):
+def relaxation(config: str, **options):
+    """That of a config, with arguments of one's own."""
     cfg = load_config(configs_folder() / 'search' / f'{config}.py')
-    return build(cfg.model.backbone.relaxation, RELAXATIONS)
+    return build({**cfg.model.backbone.relaxation, **options}, RELAXATIONS)
 
 
 def gradient(loss, leaf):
@@ -44,7 +47,8 @@ def test_gdas_draws_as_published(monkeypatch):
     monkeypatch.setattr(GumbelSoftmax, 'noise', lambda self, alpha: double(given['E']))
     for tau, case in expected.items():
         alpha = double(given['alpha']).requires_grad_()
-        drawn = GumbelSoftmax(float(tau))(dict(cell=alpha), NB201, 'weights')['cell']
+        own = relaxation('gdas_nb201_c10', temperature=float(tau))
+        drawn = own(dict(cell=alpha), NB201, 'weights')['cell']
         hard = torch.zeros_like(alpha).scatter_(1, torch.tensor(case['index'])[:, None], 1.0)
         assert torch.equal(drawn.weights, hard) and torch.equal(drawn.active, hard > 0)
         grad = gradient((double(given['c']) * drawn.weights).sum(), alpha)
@@ -66,8 +70,8 @@ def test_snas_relaxes_as_published(monkeypatch):
     monkeypatch.setattr(GumbelSoftmax, 'noise', lambda self, alpha: -double(given['u']).log())
     for tau, case in expected.items():
         alpha = double(given['log_alpha']).requires_grad_()
-        soft = GumbelSoftmax(float(tau), hard=False)
-        weights = soft(dict(normal=alpha, reduce=alpha), DARTS, 'weights')['normal']
+        own = relaxation('snas_darts_c10', temperature=float(tau))
+        weights = own(dict(normal=alpha, reduce=alpha), DARTS, 'weights')['normal']
         assert_close(weights, case['weights'], tolerance)
         assert_close(
             gradient((double(given['c']) * weights).sum(), alpha), case['alpha_grad'], tolerance
@@ -261,7 +265,9 @@ def test_reinmax_against_its_formula(monkeypatch):
 def test_sigmoid():
     given, expected, tolerance = golden('fairdarts', 'sigmoid_relaxation')
     alpha = double(given['alpha']).requires_grad_()
-    weights = Sigmoid()(dict(cell=alpha), NB201, 'weights')['cell']
+    space = build_space(dict(type='darts', leave_out=['none']))
+    own = relaxation('fairdarts_darts_c10')
+    weights = own(dict(normal=alpha, reduce=alpha), space, 'weights')['normal']
     assert_close(weights, expected['weights'], tolerance)
     grad = gradient((double(given['c']) * weights).sum(), alpha)
     assert_close(grad, expected['alpha_grad'], tolerance)
@@ -300,13 +306,17 @@ class Given(torch.autograd.Function):
         return None, own * (grad - (x * grad).sum(-1, keepdim=True)), None
 
 
-def test_a_perturbed_softmax():
+def test_a_perturbed_softmax(monkeypatch):
     given, expected, tolerance = golden('sdarts', 'random_smoothing')
-    soft, noise = double(given['softmax_alpha']), double(given['U'])
-    assert_close(project(soft + given['eps'] * noise), expected['weights'], tolerance)
+    own = relaxation('sdarts_rs_nb201_c10')
+    own.set_progress(100, 100)  # where epsilon would be that of the case
+    assert own.numbers()['epsilon'] == given['eps']
+    with monkeypatch.context() as patch:
+        patch.setattr(PerturbedSoftmax, 'noise', lambda self, weights: double(given['U']))
+        weights = own(dict(cell=double(given['softmax_alpha']).log()), NB201, 'weights')['cell']
+    assert_close(weights, expected['weights'], tolerance)
     row = project(double([[-0.2, -0.1, -0.3]]))  # an all-negative row becomes one-hot
     assert row.tolist() == [[0.0, 1.0, 0.0]]
-    own = relaxation('sdarts_rs_nb201_c10')
     alphas = dict(cell=torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
     own.set_progress(50, 100)
     torch.manual_seed(3)
@@ -342,15 +352,33 @@ def test_edges_are_ranked_by_the_product():
     assert given['primitives'] == list(DARTS.cells['normal'].edges[0].candidates)
     alphas = {cell: double(given[f'alphas_{cell}']) for cell in ('normal', 'reduce')}
     edges = {f'{c}_edges': double(given[f'betas_{c}'])[:, None] for c in ('normal', 'reduce')}
-    rule = build('TopEdges', DISCRETIZERS)
-    rule.relaxation = relaxation('pc_darts_darts_c10')
-    found = rule({**alphas, **edges}, DARTS).nodes
+    cfg = load_config(configs_folder() / 'search' / 'pc_darts_darts_c10.py')
+    found = derived(cfg, cfg.model.backbone.relaxation, {**alphas, **edges}).nodes
     for cell in ('normal', 'reduce'):
         pairs = [list(edge) for node in found[cell] for edge in node]
         assert pairs == expected[cell], cell
-    rule = build('TopEdges', DISCRETIZERS)
-    pairs = [list(edge) for node in rule(alphas, DARTS).nodes['normal'] for edge in node]
+    found = derived(cfg, 'rdarts.Softmax', alphas).nodes
+    pairs = [list(edge) for node in found['normal'] for edge in node]
     assert pairs == expected['normal_if_beta_ignored']
+
+
+def derived(cfg, relaxation, alphas):
+    """What the hook of a config derives from alpha."""
+    owner = AlphaOwner(cfg.model.backbone.space, relaxation).double()
+    for name, alpha in alphas.items():
+        owner.arch_parameters[name].data.copy_(alpha)
+    hook, runner = HOOKS.build(cfg.default_hooks.genotype), SimpleNamespace(model=owner)
+    hook.before_train(runner)
+    return Facts.of(runner).derive()
+
+
+def test_beta_darts_keeps_the_largest_alpha_none_included():
+    given, expected, _ = golden('beta_darts', 'genotype_nb201')
+    cfg = load_config(configs_folder() / 'search' / 'beta_darts_nb201_c10.py')
+    assert given['op_names'] == list(NB201.candidates)
+    assert list(given['edge2index'].values()) == list(range(6))
+    found = derived(cfg, cfg.model.backbone.relaxation, dict(cell=double(given['alpha'])))
+    assert found.to_string() == expected['genotype']
 
 
 @pytest.mark.parametrize(

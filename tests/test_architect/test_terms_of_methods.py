@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden import assert_close, double, golden
 
-from rdarts.architect.regularizers import DirichletKL, ZeroOne
+from rdarts.architect.regularizers import DirichletKL
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.registry import REGULARIZERS, build
@@ -16,10 +16,11 @@ NB201 = build_space('nas_bench_201')
 DARTS = build_space('darts')
 
 
-def term(config: str, name: str):
-    """A regulariser of a search config."""
+def term(config: str, name: str, **options):
+    """A regulariser of a search config, with arguments of one's own."""
     cfg = load_config(configs_folder() / 'search' / f'{config}.py')
-    return build(cfg.default_hooks.architect.regularizers[name], REGULARIZERS)
+    own = cfg.default_hooks.architect.regularizers[name]
+    return build({**own, **options}, REGULARIZERS)
 
 
 def value_and_gradient(regularizer, space, **alphas):
@@ -92,7 +93,10 @@ def test_the_factor_of_adaptive_entropy(config, case):
 def test_zero_one(norm):
     given, expected, tolerance = golden('fairdarts', 'zero_one_loss')
     cells = dict(normal=given['alphas_normal'], reduce=given['alphas_reduce'])
-    value, grads = value_and_gradient(ZeroOne(given['weight'], norm=norm), DARTS, **cells)
+    own = term('fairdarts_darts_c10', 'zero_one', norm=norm)
+    assert own.lambda_.at(0) == given['weight']
+    space = build_space(dict(type='darts', leave_out=['none']))
+    value, grads = value_and_gradient(own, space, **cells)
     assert_close(value, expected[norm]['zero_one_term'], tolerance)
     normal, reduce = (given['weight'] * grad for grad in grads)
     assert_close(normal[:2], expected[norm]['grad_normal_rows_0_1'], tolerance)

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from golden import assert_close, double, golden
+from torch import nn
 
+from rdarts.architect.relaxations import GumbelSoftmax
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
 from rdarts.configuration.schedule import Schedule
 from rdarts.errors import UserError
+from rdarts.models import AlphaOwner, MixedOp
+from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.mixed_ops.auxiliary_skip import AuxiliarySkip
 from rdarts.models.mixed_ops.drop_path import DropPath
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.mixed_ops.partial_channels import PartialChannels, shuffle
+from rdarts.registry import MIXED_OPS, OPERATIONS, build
+from rdarts.search_spaces import build_space
 
 ROOT = Path(__file__).resolve().parents[2]
+SEARCH = configs_folder() / 'search'
 EXECUTIONS = ['plain', 'fused']
 NAMES = ['none', 'skip_connect', 'sep_conv_3x3', 'max_pool_3x3', 'dil_conv_5x5']
+
+
+def of_config(config, candidates, channels, execution='plain', options=None, **kwargs):
+    """The mixed operation of a config, in float64."""
+    cfg = load_config(SEARCH / f'{config}.py', options).model.backbone.mixed_op
+    mixed = build(cfg, MIXED_OPS, candidates=candidates, in_channels=channels, **kwargs).double()
+    mixed.execution = execution
+    return mixed
 
 
 @pytest.mark.parametrize('execution', EXECUTIONS)
 def test_partial_channels(execution):
     given, expected, tolerance = golden('pc_darts', 'mixed_op_stride1')
     x = double(given['x'])
-    mixed = PartialChannels([given['primitives']], x.shape[1], share=given['K']).double()
-    mixed.execution = execution
+    mixed = of_config('pc_darts_darts_c10', [given['primitives']], x.shape[1], execution)
     weights = double(given['weights']).requires_grad_()
     out = mixed(x, weights)
     assert_close(out.sum(), expected['output_sum'], tolerance)
@@ -51,8 +68,9 @@ def test_a_shuffle_keeps_the_memory_format(groups):
 def test_auxiliary_skip(execution):
     given, expected, tolerance = golden('darts_minus', 'mixed_op_stride1')
     x = double(given['x'])
-    mixed = AuxiliarySkip(given['primitives'], x.shape[1], beta=given['beta']).double()
-    mixed.execution = execution
+    mixed = of_config('darts_minus_darts_c10', given['primitives'], x.shape[1], execution)
+    mixed.set_progress(20, 50)  # where the factor is that of the case
+    assert mixed.numbers()['beta'] == pytest.approx(given['beta'])
     weights = double(given['weights']).requires_grad_()
     out = mixed(x, weights)
     assert_close(out.sum(), expected['output_sum'], tolerance)
@@ -66,8 +84,10 @@ def test_auxiliary_skip(execution):
 def test_auxiliary_skip_of_stride_2_has_weights_of_its_own(execution):
     x = double(golden('darts_minus', 'mixed_op_stride1')[0]['x'])
     given, expected, tolerance = golden('darts_minus', 'mixed_op_stride2')
-    mixed = AuxiliarySkip(given['primitives'], x.shape[1], stride=2, beta=given['beta']).double()
-    mixed.execution = execution
+    channels = x.shape[1]
+    mixed = of_config('darts_minus_darts_c10', given['primitives'], channels, execution, stride=2)
+    mixed.set_progress(20, 50)
+    assert mixed.numbers()['beta'] == pytest.approx(given['beta'])
     own = mixed.operations['auxiliary_skip']
     with torch.no_grad():
         own.conv_1.weight.copy_(double(given['aux_conv_1'])[None])
@@ -77,13 +97,25 @@ def test_auxiliary_skip_of_stride_2_has_weights_of_its_own(execution):
 
 def test_the_factor_of_the_auxiliary_skip():
     given, expected, tolerance = golden('darts_minus', 'beta_schedule')
-    mixed = AuxiliarySkip(['skip_connect'], 2, beta=dict(points=[(0, 1.0), (50, 0.0)]))
+    mixed = of_config('darts_minus_darts_c10', ['skip_connect'], 2).float()
     for epoch in given['epochs']:
         mixed.set_progress(epoch, given['T_max'])
         assert abs(mixed.numbers()['beta'] - expected['linear'][str(epoch)]) < tolerance
     x = torch.randn(1, 2, 4, 4)
     mixed.set_progress(50, 50)
     assert torch.equal(mixed(x, torch.zeros(1)), torch.zeros_like(x))
+
+
+def test_the_factor_between_two_epochs_as_published():
+    """The published code's ramp is of 40 epochs, and stays where its last epoch leaves it."""
+    given, expected, tolerance = golden('darts_minus', 'beta_schedule_start_stop')
+    start, stop = given['T_start'], given['T_stop']
+    left = (given['T_max'] - stop) / (given['T_max'] - start)
+    options = {'model.backbone.mixed_op.beta.points': [(start, given['base']), (stop, left)]}
+    mixed = of_config('darts_minus_darts_c10', ['skip_connect'], 2, options=options)
+    for epoch, value in expected.items():
+        mixed.set_progress(int(epoch), given['T_max'])
+        assert abs(mixed.numbers()['beta'] - value) < tolerance
 
 
 @pytest.mark.parametrize('stride', [1, 2])
@@ -120,11 +152,76 @@ def test_fused_gives_what_plain_gives(kind, factor, active, stride):
         assert (one - other).norm() <= 1e-10 * other.norm().clamp_min(1e-3)
 
 
+class Times(nn.Module):
+    def __init__(self, in_channels, out_channels, stride, k=1.0):
+        super().__init__()
+        self.k = nn.Parameter(double(k))
+
+    def forward(self, x):
+        return self.k * x
+
+
+@pytest.fixture
+def times():
+    """Five candidates k x."""
+    names = [f'times_{i}' for i in range(5)]
+    for name in names:
+        OPERATIONS.register_module(name=name, module=type(name, (Times,), {}))
+    yield names
+    for name in names:
+        OPERATIONS.module_dict.pop(name)
+
+
+@pytest.mark.parametrize(('constant', 'form'), [(True, 'official'), (False, 'without_broadcast')])
+@pytest.mark.parametrize('execution', EXECUTIONS)
+def test_the_cell_of_gdas(times, monkeypatch, execution, constant, form):
+    given, expected, tolerance = golden('gdas', 'cell_non_chosen_weights_broadcast')
+    monkeypatch.setattr(GumbelSoftmax, 'noise', lambda self, alpha: double(given['E']))
+    options = {'model.backbone.relaxation.temperature': given['tau']}
+    if constant:
+        options['model.backbone.relaxation.constant'] = True
+    backbone = load_config(SEARCH / 'gdas_nb201_c10.py', options).model.backbone
+    cells = dict(cell=dict(num_nodes=3, candidates=times, output='last'))
+    space = build_space(dict(type='CellSpace', name='times', cells=cells))
+    owner = AlphaOwner(space, backbone.relaxation).double()
+    args = {name: dict(k=k) for name, k in zip(times, given['op_factors'], strict=True)}
+
+    def build_mixed_op(candidates, channels, **kwargs):
+        mixed = build(
+            backbone.mixed_op,
+            MIXED_OPS,
+            candidates=candidates,
+            in_channels=channels,
+            operation_args=args,
+            **kwargs,
+        )
+        mixed.execution = execution
+        return mixed
+
+    topology = space.cells['cell']
+    names = [f'{edge.target}<-{edge.source}' for edge in topology.edges]
+    assert names == given['edges']
+    cell = SearchCell(SimpleNamespace(build_mixed_op=build_mixed_op), topology, 2)
+    alpha = owner.arch_parameters['cell']
+    alpha.data.copy_(double(given['alpha']))
+    alpha.requires_grad_()
+    owner.cell_types = ['cell']
+    shifts = [{name: zero.requires_grad_() for name, zero in owner.zero_shifts()[0].items()}]
+    with owner.shifted(shifts):
+        (mixing,) = owner.cell_mixings()
+    chosen = [k for node in (0, 1) for (k,) in mixing[node].active]
+    assert chosen == expected['chosen']
+    (out,) = cell([double(given['x'])], mixing)
+    assert_close(out, expected['output'], tolerance)
+    leaves = [shifts[0]['cell'], alpha]
+    weight, own = torch.autograd.grad(out, leaves, double(given['grad_out']))
+    assert_close(weight, expected[f'{form}_weight_grad'], tolerance)
+    assert_close(own, expected[f'{form}_alpha_grad'], tolerance)
+
+
 @pytest.mark.parametrize('execution', EXECUTIONS)
 def test_constants_give_a_gradient_and_no_value(execution):
-    given, _expected, _tolerance = golden('gdas', 'cell_non_chosen_weights_broadcast')
-    from rdarts.models import MixedOp
-
+    given, _, _ = golden('gdas', 'cell_non_chosen_weights_broadcast')
     x = double(given['x'])
     mixed = MixedOp([['none', 'skip_connect'], ['skip_connect', 'none']], 2).double()
     mixed.execution = execution
@@ -141,8 +238,6 @@ def test_constants_give_a_gradient_and_no_value(execution):
 
 @pytest.mark.parametrize('execution', EXECUTIONS)
 def test_an_edge_factor_multiplies_the_result(execution):
-    from rdarts.models import MixedOp
-
     torch.manual_seed(0)
     mixed = MixedOp([NAMES, NAMES[1:]], 8).double()
     mixed.execution = execution
