@@ -47,15 +47,15 @@ class AdaptiveDecayHook(Watcher):
 
     Where the largest eigenvalue of the Hessian of L_val in alpha has grown, as
     :class:`~rdarts.hooks.watchers.eigenvalue.EigenvalueRule` says, the search goes back to the
-    end of the epoch that the rule names. From there it goes on with ``times`` the weight decay of
-    the weights and judges what it measures anew. Once that would be more than ``most``, it is only
-    measured: the search goes on to its last epoch, whose genotype it finds (Algorithm 1 of
-    the paper's appendix, https://arxiv.org/abs/1909.09656).
+    end of the epoch that the rule names (https://arxiv.org/abs/1909.09656). From there it goes on
+    with ``times`` the weight decay of the weights, and judges what it measures from then on. Once
+    the weight decay would be more than ``most``, the eigenvalue is only measured: the search goes
+    on to its last epoch, whose genotype it finds.
 
     What it goes back to is the whole state of the run: weights and batch norms, alpha and masks,
     all optimizers and schedulers, random states; so the cosine of the learning rate is where it
     was, as the published code steps a new one to that epoch. Snapshots of the epochs that may be
-    gone back to are in ``snapshots/`` beside the checkpoints, seven at most by default; what is no
+    gone back to are in ``snapshots/`` beside the checkpoints, six at most by default; what is no
     longer needed is deleted. The epochs come again with the images that they had.
 
     Differences from the published code: its test of the last weight decay compares logarithms,
