@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from golden import golden
+from golden import assert_close, double, golden
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import OPTIMIZERS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from torch import nn
 
 from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
-from rdarts.registry import REGULARIZERS, RELAXATIONS, build
+from rdarts.models import AlphaOwner
+from rdarts.registry import HOOKS, REGULARIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
 SEARCH = configs_folder() / 'search'
@@ -38,9 +43,12 @@ SPACES = ('nb201_c10', 'darts_c10', 'darts_imagenet', 'mobilenet_like_imagenet')
 @pytest.mark.parametrize('space', SPACES)
 def test_the_anchor_of_drnas_is_the_decay_of_alpha(space):
     given, expected, tolerance = golden('drnas', 'l2_anchor')
-    decay = config(f'drnas_{space}').arch_optimizer.weight_decay
-    pairs = zip(given['alpha'], expected['extra_gradient'], strict=True)
-    assert all(abs(decay * alpha - extra) < tolerance for alpha, extra in pairs)
+    alpha = double(given['alpha'])
+    alpha.grad = torch.zeros_like(alpha)
+    optimizer = OPTIMIZERS.build(dict(config(f'drnas_{space}').arch_optimizer, params=[alpha]))
+    optimizer.step()
+    found = optimizer.state[alpha]['exp_avg'] / (1 - optimizer.defaults['betas'][0])
+    assert_close(found, expected['extra_gradient'], tolerance)
 
 
 @pytest.mark.parametrize('space', SPACES)
@@ -142,3 +150,42 @@ def test_a_search_on_digits_is_as_short_as_the_config_below(method):
 def test_alpha_of_lambda_darts_moves_on_digits_as_that_of_the_config_below():
     rates = [config(f'{m}_nb201_digits').arch_optimizer.lr for m in ('lambda_darts', 'darts')]
     assert rates == [3e-3, 3e-3]
+
+
+def test_when_alpha_of_pc_darts_moves_and_how_fast_the_weights_learn():
+    given, expected, tolerance = golden('pc_darts', 'schedule')
+    cfg = config('pc_darts_darts_c10')
+    times = HOOKS.build(cfg.default_hooks.architect).times
+    moves = {str(epoch): times.due(epoch, 0, 97, 0) for epoch in given['epochs']}
+    assert moves == expected['alpha_updates']
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = OPTIMIZERS.build(dict(cfg.optim_wrapper.optimizer, params=[weight]))
+    scheduler = dict(cfg.param_scheduler, optimizer=optimizer)
+    scheduler = MMENGINE_PARAM_SCHEDULERS.build(scheduler)
+    rates = []
+    for _ in range(cfg.train_cfg.max_epochs):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        scheduler.step()
+    for epoch, rate in expected['lr_closed_form'].items():
+        assert abs(rates[int(epoch)] - rate) < tolerance
+
+
+def test_the_clip_of_the_weights_of_beta_darts_is_without_alpha():
+    """The published one has alpha's gradient in its norm, which the overlay says."""
+    given, expected, tolerance = golden('beta_darts', 'w_step_clip_covers_alpha')
+    cfg = config('beta_darts_nb201_c10')
+    assert cfg.optim_wrapper.clip_grad.max_norm == given['max_norm']
+    owner = AlphaOwner(cfg.model.backbone.space).double()
+    owner.weight = nn.Parameter(double([0.0, 0.0]))
+    alpha = owner.arch_parameters['cell']
+    direction = torch.ones_like(alpha)
+    alpha.grad = direction * given['alpha_grad_norm'] / direction.norm()
+    owner.weight.grad = double([0.6, 0.8]) * given['weight_grad_norm']
+    both = torch.stack([owner.weight.grad.norm(), alpha.grad.norm()]).norm()
+    assert_close(both, expected['total_norm'], tolerance)
+    wrapper = build_optim_wrapper(owner, cfg.optim_wrapper)
+    wrapper.step()
+    found = owner.weight.grad.norm() / given['weight_grad_norm']
+    assert_close(found, expected['scale_if_alpha_excluded'], tolerance)
+    assert alpha.grad.norm().item() == pytest.approx(given['alpha_grad_norm'])

@@ -3,6 +3,7 @@
 The published code of NAS-Bench-201 has 50 e / 100 in epoch e, the other settings are those of the
 config below. That of the DARTS space, which is without `none` there as here, stops with an error:
 lambda is taken from NAS-Bench-201. By default that code perturbs alpha, which is not done here.
+In NAS-Bench-201 its clip of the weights' gradient counts alpha's in the norm; here it does not.
 """
 
 default_hooks = dict(
