@@ -255,11 +255,21 @@ def _has_rule(target: Any, hook: Mapping[str, Any], name: str) -> bool:
 
 
 def _architect(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[tuple[str, str]]:
-    """An architect takes its data and optimizer from the top of the config, or its own."""
+    """An architect takes its data and optimizer from the top of the config, or its own.
+
+    And it moves alpha before the search has ended.
+    """
     for name, hook in (cfg.get('default_hooks') or {}).items():
         target = resolve(hook.get('type'), 'HOOKS') if isinstance(hook, Mapping) else None
         if target is None or 'arch_optimizer' not in getattr(target, 'takes_from_config', ()):
             continue
+        epochs, rests = cfg['train_cfg'].get('max_epochs'), hook.get('start_epoch', 0)
+        if epochs is not None and rests >= epochs:
+            yield (
+                f'default_hooks.{name}.start_epoch',
+                f'must be below train_cfg.max_epochs, {epochs}, but is {rests}: alpha would never '
+                'move',
+            )
         spec = hook.get('architect')
         kind = spec.get('type') if isinstance(spec, Mapping) else spec
         single_level = kind and getattr(resolve(kind, 'ARCHITECTS'), 'single_level', False)

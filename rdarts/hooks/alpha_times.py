@@ -49,6 +49,19 @@ class AlphaTimes:
         """Whether it moves in all iterations from ``start_epoch`` on."""
         return (self.every, self.evenly, self.max_steps) == (1, None, None)
 
+    def why_never(self, epochs: int, length: int) -> str:
+        """Why alpha moves in no iteration of a search; empty where it moves in one.
+
+        Args:
+            epochs (int): Of the search.
+            length (int): Iterations of an epoch.
+        """
+        if self.start_epoch >= epochs:
+            return f'start_epoch is {self.start_epoch} of {plural(epochs, "epoch")}'
+        if self.every > length:
+            return f'every is {self.every}, but an epoch has {plural(length, "iteration")}'
+        return ''
+
     def due(self, epoch: int, index: int, length: int, steps: int) -> bool:
         """Whether alpha moves in an iteration.
 

@@ -200,6 +200,11 @@ class ArchitectHook(Hook):
             model, runner.optim_wrapper, self.arch_dataloader, lambda a: self._optimizer(runner, a)
         )
         Facts.of(runner).architect = self.architect
+        why = self.times.why_never(runner.max_epochs, len(runner.train_dataloader))
+        if why:
+            runner.logger.warning(
+                f'alpha moves in no iteration of this search, whose genotype says nothing: {why}'
+            )
         self.schedulers = self._schedulers(self.architect.optimizer)
         if self._state is not None:
             self._restore()

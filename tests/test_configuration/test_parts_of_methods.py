@@ -86,6 +86,23 @@ def test_a_share_of_channels_that_does_not_divide(options, line):
     assert line in line_of('pc_darts_s2_c10', options)
 
 
+@pytest.mark.parametrize(
+    ('config', 'options', 'line'),
+    [
+        ('proxylessnas_nb201_c10', {'epochs': 1}, '1, but is 1'),
+        ('pc_darts_darts_c10', {'train_cfg.max_epochs': 10}, '10, but is 15'),
+        ('darts_nb201_c10', {'epochs': 3, 'default_hooks.architect.start_epoch': 3}, '3, but is 3'),
+    ],
+)
+def test_a_search_that_ends_before_alpha_moves(config, options, line):
+    found = line_of(config, options)
+    assert found == (
+        f'default_hooks.architect.start_epoch must be below train_cfg.max_epochs, {line}: alpha '
+        'would never move'
+    )
+    assert load_config(SEARCH / 'proxylessnas_nb201_c10.py', {'epochs': 2})
+
+
 def test_a_cost_table_of_another_space(tmp_path):
     space = build_space('s2')
     rows = {

@@ -24,6 +24,24 @@ def test_each_so_many_th_iteration():
     assert moved(AlphaTimes(max_steps=4), 3, 3) == [(0, 0), (0, 1), (0, 2), (1, 0)]
 
 
+@pytest.mark.parametrize(
+    ('times', 'epochs', 'length', 'why'),
+    [
+        (AlphaTimes(start_epoch=1), 1, 3, 'start_epoch is 1 of 1 epoch'),
+        (AlphaTimes(start_epoch=5), 2, 3, 'start_epoch is 5 of 2 epochs'),
+        (AlphaTimes(every=4), 3, 2, 'every is 4, but an epoch has 2 iterations'),
+        (AlphaTimes(every=4), 1, 4, ''),
+        (AlphaTimes(start_epoch=1, every=2), 2, 2, ''),
+        (AlphaTimes(evenly=1), 1, 5, ''),
+        (AlphaTimes(evenly=7), 1, 2, ''),
+        (AlphaTimes(max_steps=1), 1, 1, ''),
+    ],
+)
+def test_a_search_in_which_alpha_never_moves(times, epochs, length, why):
+    assert times.why_never(epochs, length) == why
+    assert bool(moved(times, length, epochs)) == (why == '')
+
+
 @pytest.mark.parametrize(('count', 'length'), [(300, 500), (300, 1000), (7, 50), (1, 9), (9, 9)])
 def test_so_many_times_an_epoch_evenly(count, length):
     places = [index for _, index in moved(AlphaTimes(evenly=count), length)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from helpers import TOOLS, digits_config, digits_runner
+from helpers import TOOLS, digits_config, digits_runner, log_text
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_architect.tiny_search import (
@@ -182,6 +182,19 @@ def test_the_order_of_the_two_steps(tmp_path, step_order, expected):
     watch = Watch()
     make_runner(tmp_path, step_order=step_order, hooks=(watch,)).train()
     assert [name for _, name in watch.events] == expected
+
+
+def test_a_search_in_which_alpha_never_moves_is_told_so(tmp_path):
+    line = 'alpha moves in no iteration of this search, whose genotype says nothing: '
+    for folder, options, why in (
+        ('every', dict(every=4, epochs=2), 'every is 4, but an epoch has 3 iterations'),
+        ('rests', dict(start_epoch=1), 'start_epoch is 1 of 1 epoch'),
+        ('moves', dict(start_epoch=1, every=3, epochs=2), None),
+    ):
+        prepare(make_runner(tmp_path / folder, **options))
+        text = log_text(tmp_path / folder)
+        assert text.count(line) == (why is not None)
+        assert why is None or f'WARNING - {line}{why}\n' in text
 
 
 @pytest.mark.parametrize('step_order', ['alpha_first', 'weights_first'])
