@@ -154,7 +154,7 @@ def check_names(cfg: Config) -> None:
     """
     known = {*READ, 'schedule_epochs'}
     unread = [key for key in cfg if key not in known]
-    near = {key: name for key in unread if (name := closest(key, known, 0.85))}
+    near = {key: name for key in unread if (name := closest(key, known, 0.8))}
     # another one of its kind, such as model_2
     near = {key: name for key, name in near.items() if not key.rstrip('_0123456789') == name}
     if not near:

@@ -325,6 +325,7 @@ def load_text(folder: Path, text: str) -> Config:
         ('train_cfgs = dict(max_epochs=3)', "unknown key 'train_cfgs': did you mean 'train_cfg'?"),
         ('defualt_hooks = dict(timer=None)', "did you mean 'default_hooks'?"),
         ('custom_hook = []', "did you mean 'custom_hooks'?"),
+        ('modle = dict()', "unknown key 'modle': did you mean 'model'?"),
         ('num_class = 3', "did you mean 'num_classes'?"),
     ],
 )

@@ -125,6 +125,14 @@ def test_what_an_overlay_says_of_itself_must_be_so(text, line, folder):
     assert str(error.value) == f'{overlay}: {line}'
 
 
+@pytest.mark.parametrize('text', ['modle = {}', 'by = dict(nb201=dict(modle={}))'])
+def test_a_top_level_name_of_an_overlay_that_is_almost_known(text, folder):
+    overlay = folder.parent / '_base_' / 'methods' / 'mine.py'
+    overlay.write_text(text.format('dict(backbone=dict(channels=8))') + '\n')
+    with pytest.raises(UserError, match="^unknown key 'modle': did you mean 'model'\\?$"):
+        load_config(folder / 'mine_nb201_c10.py')
+
+
 def test_a_name_in_by_that_is_like_none_is_told_what_there_is(folder):
     overlay = folder.parent / '_base_' / 'methods' / 'mine.py'
     overlay.write_text('by = dict(qqqq=dict())\n')
