@@ -371,6 +371,24 @@ def test_gradcheck_of_factorized(backend, size, branches):
     assert_close(to_nchw(backend.factorized_forward(x, weights)[0][2]), expected)
 
 
+def test_edges_without_a_matrix_read_no_image(cpp):
+    """Nothing that folds runs on them: not even what is infinite reaches their results."""
+    x, matrices = images(2, 3, 3, 16), images(3, 16, 16, seed=1)
+    matrices[1] = 0
+    outs = [torch.empty_like(x) for _ in range(3)]
+    none = x.new_zeros(0, 16)
+    cpp.mix(outs, [False] * 3, [], [], none, None, x, matrices)
+    for out, matrix in zip(outs, matrices, strict=True):
+        assert_close(out, x.relu() @ matrix.t())
+    g = [images(2, 3, 3, 16, seed=s) for s in (2, 3, 4)]
+    expected = (x > 0) * (g[0] @ matrices[0] + g[2] @ matrices[2])
+    g[1][:] = torch.inf
+    assert_close(cpp.input_grad(x, g, None, None, matrices), expected)
+    x[:] = torch.inf
+    cpp.mix(outs, [False] * 3, [], [], none, None, x, matrices)
+    assert torch.equal(outs[1], torch.zeros_like(x)) and not outs[0].isfinite().any()
+
+
 class Mix(torch.autograd.Function):
     """The mix of two edges: three terms of the first, one of the second."""
 

@@ -124,6 +124,16 @@ void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total,
   } while (first < terms.from.size());
 }
 
+// Whether each matrix [J, C, C] has a number other than 0: those of edges without a candidate that
+// folds have none, and cost nothing.
+template <typename T>
+std::vector<bool> used(const T* matrices, int64_t edges, int64_t c) {
+  std::vector<bool> found;
+  for (int64_t j = 0; j < edges; j++, matrices += c * c)
+    found.push_back(std::any_of(matrices, matrices + c * c, [](T value) { return value != T(0); }));
+  return found;
+}
+
 // outs[j] = sum over terms t of edge j of scales[t] * terms[t] + shifts[j]
 //           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j].
 void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntArrayRef edge_of, const Tensor& scales_,
@@ -137,10 +147,13 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
     constexpr int64_t L = Lanes<T>::count;
     const T* s = scales.const_data_ptr<T>();
     const T* b = shifts ? shifts->const_data_ptr<T>() : nullptr;
+    std::vector<bool> folds(outs.size(), false);
     std::vector<Buffer<T>> right;
-    if (matrices)
+    if (matrices) {
+      folds = used(matrices->const_data_ptr<T>(), outs.size(), c);
       for (size_t j = 0; j < outs.size(); j++)
         right.push_back(transposed(matrices->const_data_ptr<T>() + j * c * c, c, c));
+    }
     std::vector<Terms<T>> of(outs.size());
     for (size_t t = 0; t < terms.size(); t++) {
       of[edge_of[t]].from.push_back(terms[t].const_data_ptr<T>());
@@ -168,7 +181,7 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
         for (size_t j = 0; j < outs.size(); j++) {
           T* out = to[j] + first * to_pixel[j];
           mix_edge<T>(pixels, c, out, to_pixel[j], accumulate[j], b ? b + j * c : nullptr, of[j], first);
-          if (matrices) gemm<T>(pixels, c, c, active.data(), c, right[j].data(), out, to_pixel[j], true);
+          if (folds[j]) gemm<T>(pixels, c, c, active.data(), c, right[j].data(), out, to_pixel[j], true);
         }
       }
     });
@@ -319,6 +332,8 @@ void input_grad(const Tensor& x, TensorList g, const optional<Tensor>& skips_, c
     const T* scale = skips ? skips->const_data_ptr<T>() : nullptr;
     const T* drs = dr ? dr->const_data_ptr<T>() : nullptr;
     const T* lefts = left ? left->const_data_ptr<T>() : nullptr;
+    const std::vector<bool> folds =
+        left ? used(lefts, gs.size(), c) : std::vector<bool>(gs.size(), false);
     const T* rights = right ? right->const_data_ptr<T>() : nullptr;
     const T* rows = row ? row->const_data_ptr<T>() : nullptr;
     const int64_t block = block_of(c), blocks = (size + block - 1) / block;
@@ -333,8 +348,8 @@ void input_grad(const Tensor& x, TensorList g, const optional<Tensor>& skips_, c
             if (drs) v += load(drs + (first + p) * c + i);
             store(&sum[p * c + i], v);
           }
-        if (lefts)
-          for (size_t j = 0; j < gs.size(); j++)
+        for (size_t j = 0; j < gs.size(); j++)
+          if (folds[j])
             gemm<T>(pixels, c, c, gs[j] + first * g_pixel[j], g_pixel[j], lefts + j * c * c, sum.data(), c,
                     true);
         if (rights) {
