@@ -60,6 +60,7 @@ class Architect(Scheduled):
             True.
         takes_regularizers (bool): Whether there is a loss that regularisers can be added to.
             Defaults to True.
+        trains_weights (bool): Whether the weights learn. Defaults to True.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
             down to that. Defaults to none.
         epoch (int): The running one, from 0.
@@ -81,6 +82,7 @@ class Architect(Scheduled):
     needs_train_batch = False
     through_network = True
     takes_regularizers = True
+    trains_weights = True
 
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}

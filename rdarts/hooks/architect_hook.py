@@ -69,9 +69,9 @@ class ArchitectHook(Hook):
             ``'finite_difference'``.
         architect (str | dict, optional): An entry of ``ARCHITECTS``, in place of ``order`` and
             ``hessian``. Defaults to the one that they name.
-        step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration; or
-            ``'epochs_in_turn'``: a pass over alpha's images follows each epoch of the weights, from
-            ``start_epoch`` on. Defaults to ``'alpha_first'``.
+        step_order (str): ``'alpha_first'`` or ``'weights_first'`` in each iteration, where the two
+            have steps of their own; or ``'epochs_in_turn'``: a pass over alpha's images follows
+            each epoch of the weights, from ``start_epoch`` on. Defaults to ``'alpha_first'``.
         start_epoch, every, evenly, max_steps (int): In which iterations alpha moves, by default in
             all: see :class:`~rdarts.hooks.alpha_times.AlphaTimes`.
         arch_clip_grad (float, optional): The largest norm of alpha's gradient, all groups together;
@@ -168,6 +168,8 @@ class ArchitectHook(Hook):
         self.times = AlphaTimes(start_epoch, every, evenly, max_steps)
         if step_order == IN_TURN:
             self._check_in_turn()
+        elif step_order == 'weights_first':
+            self._check_weights_first()
         self._state: Mapping[str, Any] | None = None
 
     def _check_in_turn(self) -> None:
@@ -178,6 +180,18 @@ class ArchitectHook(Hook):
             what = 'every, evenly or max_steps'
         if what is not None:
             raise UserError(f"step_order='{IN_TURN}' does not go with {what}")
+
+    def _check_weights_first(self) -> None:
+        architect, what = self.architect, None
+        if architect.single_level:
+            what = 'moves alpha in the step of the weights'
+        elif not architect.trains_weights:
+            what = 'trains no weights'
+        if what is not None:
+            raise UserError(
+                f"step_order='weights_first' does not go with {type(architect).__name__}, which "
+                f'{what}'
+            )
 
     def _refuse_regularizers(self) -> None:
         for name, regularizer in self.architect.regularizers.items():
@@ -456,6 +470,10 @@ def _at_odds(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, default in (('order', 1), ('hessian', HESSIANS[0])):
         if arguments.get('architect') is not None and arguments.get(key, default) != default:
             yield key, 'does not go with architect=, which names how the gradient is taken'
+    hessian = arguments.get('hessian', HESSIANS[0])
+    if arguments.get('architect') is None and arguments.get('order', 1) == 1:
+        if hessian != HESSIANS[0]:
+            yield 'hessian', f"is '{hessian}', which has no effect with order=1: set order=2"
 
 
 @HOOKS.register_module()

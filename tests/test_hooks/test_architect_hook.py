@@ -433,6 +433,10 @@ def test_lambda_adds_ber_to_any_method(tmp_path, order):
             dict(order=2, architect=dict(type='rdarts.Unrolled')),
             'order does not go with architect=, which names how the gradient is taken',
         ),
+        (
+            dict(hessian='autograd'),
+            "hessian is 'autograd', which has no effect with order=1: set order=2",
+        ),
         ({'regularizers.ber.lambda': 1}, "takes no 'lambda': did you mean 'lambda_'"),
         ({'regularizers.cost': dict(type='rdarts.ExpectedCosts')}, "did you mean 'ExpectedCost'"),
         (dict(regularizers=['rdarts.ExpectedCost']), 'regularizers must be a dict'),
@@ -855,6 +859,19 @@ def test_a_gradient_that_is_lost_stops_the_run(tmp_path):
         (dict(order='2'), "order must be 1 or 2, but is '2'"),
         (dict(hessian='exact'), "hessian must be 'finite_difference' or 'autograd'"),
         (dict(step_order='alpha'), "'epochs_in_turn'), but is 'alpha'"),
+        (
+            dict(step_order='weights_first', architect='SingleLevel'),
+            "step_order='weights_first' does not go with SingleLevel, which moves alpha in the "
+            'step of the weights',
+        ),
+        (
+            dict(step_order='weights_first', architect='NTKTrace'),
+            "step_order='weights_first' does not go with NTKTrace, which trains no weights",
+        ),
+        (
+            dict(hessian='autograd'),
+            "hessian is 'autograd', which has no effect with order=1: set order=2",
+        ),
         (dict(start_epoch=-1), 'start_epoch must be an epoch, 0 or later, but is -1'),
         (dict(start_epoch=1.5), 'start_epoch must be an epoch, 0 or later, but is 1.5'),
         (dict(regularizers=dict(ber='BatchEntropy')), "did you mean 'BatchEntropyDecay'"),

@@ -48,6 +48,7 @@ class NTKTrace(Architect):
     """
 
     takes_regularizers = False
+    trains_weights = False
 
     def __init__(
         self, mu: NotNegative = 2.0, nu: AboveZero = 100.0, adaptive: bool = False
