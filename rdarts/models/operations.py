@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rdarts.errors import UserError
 from rdarts.models.kernels import standard_normal
 from rdarts.models.layers import EdgeFunction, PlainLayers
 from rdarts.registry import OPERATIONS, lookup
@@ -83,6 +85,23 @@ def build_operation(
     if inspect.isclass(entry) and issubclass(entry, nn.Module):
         return make.copies(entry, in_channels, out_channels, stride, **kwargs)
     return entry(make, in_channels, out_channels, stride, **kwargs)
+
+
+def check_operations(names: Iterable[str], where: str) -> None:
+    """Names of candidates are those of operations, be they of the space that is searched or not.
+
+    Args:
+        names (Iterable[str]): The names.
+        where (str): Where they stand, for the line.
+
+    Raises:
+        UserError: No operation has one of them.
+    """
+    for name in names:
+        try:
+            lookup(name, OPERATIONS)
+        except UserError as error:
+            raise UserError(f'{where}: {error}') from None
 
 
 def relu_conv_bn(

@@ -174,6 +174,14 @@ def test_what_is_drawn_reaches_the_host_once(monkeypatch):
     assert len(calls) == 2
 
 
+def test_a_zero_that_is_no_operation():
+    BinaryGates(zero=['none', 'skip_connect'])
+    with pytest.raises(UserError) as error:
+        BinaryGates(zero=['skip_conect'])
+    line = "zero of BinaryGates: unknown operation 'skip_conect': did you mean 'skip_connect'?"
+    assert str(error.value) == line
+
+
 def test_paths_that_are_not_known():
     with pytest.raises(UserError, match="paths of BinaryGates must be one of .*, but is 'three'"):
         BinaryGates(paths='three')

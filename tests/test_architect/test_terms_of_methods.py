@@ -9,6 +9,7 @@ from golden import assert_close, double, golden
 from rdarts.architect.regularizers import DirichletKL
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
+from rdarts.errors import UserError
 from rdarts.registry import REGULARIZERS, build
 from rdarts.search_spaces import build_space
 
@@ -111,3 +112,11 @@ def test_dirichlet_kl():
     (grad,) = torch.autograd.grad(value, leaf)
     assert_close(given['scale'] * value, expected['value'], tolerance)
     assert_close(given['scale'] * grad, expected['grad'], tolerance)
+
+
+def test_what_is_left_out_must_be_an_operation():
+    build(dict(type='rdarts.AdaptiveEntropy', leave_out=['none']), REGULARIZERS)
+    with pytest.raises(UserError) as error:
+        build(dict(type='rdarts.AdaptiveEntropy', leave_out=['nonee']), REGULARIZERS)
+    line = "leave_out of AdaptiveEntropy: unknown operation 'nonee': did you mean 'none'?"
+    assert str(error.value) == line

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rdarts.architect.regularizers.base import Regularizer
 from rdarts.configuration.schedule import ScheduleSpec
+from rdarts.models.operations import check_operations
 from rdarts.registry import REGULARIZERS
 from rdarts.search_spaces import SearchSpace
 
@@ -35,6 +36,9 @@ class AdaptiveEntropy(Regularizer):
         lambda_ (float | dict): See :class:`Regularizer`.
         signed (bool): Likewise. Defaults to True.
         leave_out (Sequence[str]): Candidates that have no say. Defaults to none.
+
+    Raises:
+        UserError: No operation has a name of ``leave_out``.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class AdaptiveEntropy(Regularizer):
         leave_out: Annotated[Sequence[str], MinLen(0)] = (),
     ) -> None:
         super().__init__(lambda_, signed)
+        check_operations(leave_out, 'leave_out of AdaptiveEntropy')
         self.leave_out = frozenset(leave_out)
 
     def __call__(self, arch_parameters: Mapping[str, Tensor], space: SearchSpace) -> Tensor:

@@ -13,6 +13,7 @@ from rdarts.architect.relaxations.base import Relaxation
 from rdarts.architect.relaxations.gumbel_softmax import straight_through, strongest
 from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Relaxed
+from rdarts.models.operations import check_operations
 from rdarts.registry import RELAXATIONS
 from rdarts.search_spaces import SearchSpace
 
@@ -50,7 +51,7 @@ class BinaryGates(Relaxation):
             ``none``.
 
     Raises:
-        UserError: ``paths`` is not known.
+        UserError: ``paths`` is not known, or no operation has a name of ``zero``.
     """
 
     sampled = True
@@ -63,6 +64,7 @@ class BinaryGates(Relaxation):
         super().__init__()
         if paths not in PATHS:
             raise UserError(f'paths of BinaryGates must be one of {PATHS}, but is {paths!r}')
+        check_operations(zero, 'zero of BinaryGates')
         self.paths, self.zero = paths, frozenset(zero)
         if paths == 'one':
             self.no_gradient = "paths='one' runs what was drawn alone: set paths='two' or 'all'"
