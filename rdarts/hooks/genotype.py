@@ -46,6 +46,7 @@ class GenotypeHook(Hook):
         self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
         self.rule.relaxation = self.owner.relaxation
         Facts.of(runner).derive = lambda: self.rule(*self.owner.view())
+        Facts.of(runner).derive()  # a rule that does not fit the space is refused before an epoch
 
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():

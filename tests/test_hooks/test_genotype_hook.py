@@ -146,3 +146,11 @@ def test_a_darts_space_has_its_own_rule(tmp_path):
     (row,) = rows(tmp_path, 'epoch')
     assert row['genotype'].startswith('Genotype(normal=[')
     assert set(row['entropy']) == {'normal', 'reduce'} and len(row['entropy']['normal']) == 14
+
+
+def test_a_rule_that_does_not_fit_the_space_is_refused_before_the_first_iteration(tmp_path):
+    rule = {'default_hooks.genotype.discretizer': 'rdarts.Threshold'}
+    runner = digits_runner(tmp_path, rule)
+    with pytest.raises(UserError, match='^Threshold '):
+        runner.train()
+    assert runner.iter == 0
