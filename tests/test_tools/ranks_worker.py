@@ -24,7 +24,8 @@ OPTIONS = {
     'model.head.in_channels': 16,
     'train_cfg.max_epochs': 2,
     'default_hooks.architect.start_epoch': 0,
-    'default_hooks.checkpoint': None,
+    'default_hooks.checkpoint.interval': 9,  # none is saved
+    'default_hooks.checkpoint.save_last': False,
     'default_hooks.report': None,
 }
 
