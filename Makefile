@@ -28,7 +28,7 @@ help:
 	@echo 'make quickstart  install what a search needs, search a cell on digits, compare it'
 	@echo 'make install-detection  install mmdetection, and build the operators of mmcv (once)'
 	@echo 'make test        install the rest, and run the tests (PYTEST_ARGS="..." for options)'
-	@echo 'make test-quick  those that take three minutes together, without what only root installs'
+	@echo 'make test-quick  those of up to ten seconds each, without what only root installs'
 	@echo 'make test-cpus   these as older CPUs compute, without the compiled kernels, on two threads'
 	@echo 'make test-python PYTHON=python3.13  these with another Python, in an environment of its own'
 	@echo 'make test-faults  a search in which each file operation in turn fails or ends the process'

@@ -38,7 +38,10 @@ def untold() -> Iterator[None]:
 
 
 # What mmengine warns of itself, or says at every checkpoint and epoch, and tells nobody anything
-NOISE = ('"FileClient" will', '"HardDiskBackend" is', 'Exp name: ', 'Loads checkpoint by ')
+NOISE = (
+    *('"FileClient" will', '"HardDiskBackend" is', 'Exp name: ', 'Loads checkpoint by '),
+    '`save_param_scheduler` is True but',  # where the config has no schedule
+)
 
 
 def quiet_log(record: logging.LogRecord) -> bool:
