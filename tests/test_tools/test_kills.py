@@ -11,6 +11,7 @@ from helpers import run_tool, write_small_search
 from same_runs import assert_same_run
 from test_tools.test_distributed import train_on_two
 
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
 from rdarts.registry import ARCHITECTS, HOOKS
 
@@ -74,21 +75,30 @@ def test_killed_in_each_step_and_while_a_checkpoint_is_written(method, tmp_path)
     assert_same_run(work_dir, reference, Path((reference / 'last_checkpoint').read_text()).name)
 
 
+# whose candidates are pruned when the second epoch begins, after four iterations
+PRUNES = ('default_hooks.early_fix.threshold=.05', 'arch_optimizer.lr=.2')
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('method', ['darts', 'gdas', 'dsnas'])
-def test_killed_on_two_ranks(method, tmp_path):
-    """In alpha's step, on one rank before the other; what is not drawn has no gradient."""
+@pytest.mark.parametrize(
+    ('method', 'iteration', 'more'), [('darts', 3, ()), ('gdas', 3, ()), ('dsnas', 6, PRUNES)]
+)
+def test_killed_on_two_ranks(method, iteration, more, tmp_path):
+    """In alpha's step; what is not drawn has no gradient, what is pruned stays so."""
     small: dict[str, Any] = dict(method=method, images=64, batch_size=8)
     config = write_small_search(tmp_path, **small)
-    _, options = architect_of(config)
-    for done in train_on_two(config, tmp_path / 'reference', *options):
+    options = [*architect_of(config)[1], *more]
+    reference, work_dir = tmp_path / 'reference', tmp_path / 'run'
+    for done in train_on_two(config, reference, *options):
         assert done.code == 0, done.err
     (tmp_path / 'kill').mkdir()
-    kill = dict(type='SignalAt', event='alpha', number=3)
+    kill = dict(type='SignalAt', event='alpha', number=iteration)
     kills = write_small_search(tmp_path / 'kill', kill, **small)
-    killed = train_on_two(kills, tmp_path / 'run', *options)
+    killed = train_on_two(kills, work_dir, *options)
     assert [done.code for done in killed] == [-signal.SIGKILL] * 2
-    for done in train_on_two(config, tmp_path / 'run', '--resume', *options):
+    for done in train_on_two(config, work_dir, '--resume', *options):
         assert done.code == 0, done.err
-    last = Path((tmp_path / 'reference' / 'last_checkpoint').read_text()).name
-    assert_same_run(tmp_path / 'run', tmp_path / 'reference', last)
+    last = Path((reference / 'last_checkpoint').read_text()).name
+    assert_same_run(work_dir, reference, last)
+    masks = [key for key in read_checkpoint(work_dir / last)['state_dict'] if 'alive' in key]
+    assert bool(masks) == bool(more)
