@@ -90,7 +90,13 @@ def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
     assert all(not torch.equal(start[key], end[key]) for key in moved), moved
 
 
-@pytest.mark.parametrize('space', SHALLOW)
+@pytest.mark.parametrize(
+    'space',
+    [
+        space if space == 'nb201' else pytest.param(space, marks=pytest.mark.slow)
+        for space in SHALLOW
+    ],
+)
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_has_a_config_in_every_space(method, space):
     load_config(SEARCH / f'{method}_{space}_c100.py', SHALLOW.get(space))
@@ -169,6 +175,7 @@ def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch,
         assert all(not torch.equal(alpha, before[name]) for name, alpha in alphas.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', METHODS)
 def test_the_layerwise_space(method):
     path = SEARCH / f'{method}_mobilenet_like_c10.py'
@@ -184,11 +191,13 @@ def test_the_layerwise_space(method):
         assert_within(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', METHODS)
-def test_ber_goes_with_it(method, tmp_path):
+def test_ber_and_bfloat16_go_with_it(method, tmp_path):
     options = {
         **OPTIONS,
         'epochs': 1,
+        'optim_wrapper.type': 'rdarts.BFloat16OptimWrapper',  # as --amp bf16
         'default_hooks.architect.lambda_': 0.5,
         'default_hooks.architect.every': 1,
     }
