@@ -63,13 +63,9 @@ class Case:
 
 STEPS_A_TURN = 2  # that count
 RELAXATION = 'model.backbone.relaxation'
-COST = 'default_hooks.architect.regularizers.cost'
 CASES = dict(
     gdas=Case('GDAS', 'gdas', 0.4),
-    # without its cost, which alpha's step alone has, and the DARTS space only with a table
-    proxylessnas=Case(
-        "ProxylessNAS, the weights' step", 'proxylessnas', 0.4, {COST: None}, part='weights'
-    ),
+    proxylessnas=Case("ProxylessNAS, the weights' step", 'proxylessnas', 0.4, part='weights'),
     pc_darts=Case('PC-DARTS', 'pc_darts', 0.6, images=4, channels=2),
     pc_darts_narrow=Case('PC-DARTS, half as wide', 'pc_darts', images=4),
     edge_weights=Case('weights of edges', 'darts', 1.05, {RELAXATION: 'rdarts.EdgeWeights'}),
