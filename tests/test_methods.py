@@ -252,3 +252,12 @@ def test_the_page_on_methods_lists_all_and_what_refuses_a_space():
     for name, refused in listed.items():
         whole = refused.strip() == 'MobileNet-like' or f'`{name}`: MobileNet-like' in refused
         assert whole == (name in OF_CELLS), name
+
+
+def test_options_of_a_loader_that_a_single_level_does_not_have():
+    with pytest.raises(UserError) as error:
+        load_config(SEARCH / 'snas_nb201_c10.py', {'arch_dataloader.batch_size': 8})
+    assert str(error.value) == (
+        "--cfg-options: 'arch_dataloader.batch_size' changes nothing, as arch_dataloader is None "
+        'in this config: leave it out'
+    )

@@ -99,6 +99,11 @@ def _check_keys(cfg: Config, options: Mapping[str, Any]) -> None:
         if key not in known:
             hint = (None if rest else _nested(cfg, key)) or nearest(key, known)
             raise UserError(f"--cfg-options: unknown key '{key}': {hint}")
+        if rest and cfg.get(key, ...) is None:
+            raise UserError(
+                f"--cfg-options: '{option}' changes nothing, as {key} is None in this config: "
+                'leave it out'
+            )
         if key in READ or option == 'schedule_epochs' or not _is_used(code, key):
             continue
         places = _made_of(cfg, code, key, rest, READ)
