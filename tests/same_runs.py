@@ -12,8 +12,8 @@ import torch
 from rdarts.checkpoint.reading import read_checkpoint
 
 MEASURED = ('time', 'data_time', 'memory')
-# of a checkpoint, what is about the start that saved it
-OF_STARTS = {'meta', 'message_hub', 'search_log'}
+# of a checkpoint, what is about the start that saved it; the layout is of all of it, these included
+OF_STARTS = {'meta', 'message_hub', 'search_log', 'layout'}
 
 
 def rows(work_dir: Path) -> list[dict[str, Any]]:

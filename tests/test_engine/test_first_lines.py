@@ -36,7 +36,8 @@ def block(text: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_search_says_what_it_computes(tmp_path):
-    runner = digits_runner(tmp_path, {'default_hooks.architect.start_epoch': 1})
+    options = {'default_hooks.architect.start_epoch': 1, 'train_cfg.max_epochs': 2}
+    runner = digits_runner(tmp_path, options)
     runner.train()
     text = log_text(tmp_path)
     found = block(text)
@@ -50,7 +51,7 @@ def test_a_search_says_what_it_computes(tmp_path):
     )
     assert found['space'] == 'nas_bench_201: 6 edges (cell)'
     assert found['method'] == ('BERArchitectHook, first order, ber x 0.75, alpha rests for 1 epoch')
-    assert found['epochs'] == '1 of 2 iterations, of a schedule of 100'
+    assert found['epochs'] == '2 of 2 iterations, of a schedule of 100'
     assert found['device'] == 'cpu' and found['threads'].startswith('1 thread (')
     assert found['writes to'] == short_path(tmp_path)
     assert text.index('\ndata:') < text.index('Epoch(train)')

@@ -71,6 +71,7 @@ def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -
         model=model,
         seed=0,
         cfg={},
+        max_epochs=1,
         build_dataloader=Runner.build_dataloader,
         train_dataloader=train_loader,
         optim_wrapper=OptimWrapper(optimizer),
