@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -61,9 +62,10 @@ def test_weights_of_a_retraining_load_strictly(tmp_path):
         loss=dict(type='CrossEntropyLoss'),
     )
     backbone = dict(type='rdarts.DARTSNet', genotype='DARTS_V2', channels=4, num_cells=3)
-    retrained = MODELS.build(
-        dict(type='ImageClassifier', backbone=dict(backbone, auxiliary=True), head=head)
-    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before in this process
+        retrained = MODELS.build(
+            dict(type='ImageClassifier', backbone=dict(backbone, auxiliary=True), head=head)
+        )
     net = build_net('DARTS_V2', 5, channels=4, num_cells=3, auxiliary=True)
     net.load_state_dict(retrained.state_dict(), strict=True)
     x = torch.randn(2, 3, 32, 32)
