@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 
 Save = Callable[[Tensor], Any]
-Params = Sequence[Tensor]
 """Keeps a tensor for the backward."""
+
+Params = Sequence[Tensor]
+"""The stacked parameters of the edges that run."""
 
 
 class Terms(NamedTuple):
