@@ -115,7 +115,7 @@ class RestingCandidates:
             if None in forwards:
                 continue  # where all ran
             moved = {
-                mixed.home(edge, place)
+                mixed.homes[edge][place]
                 for active in forwards
                 for edge, places in enumerate(active)
                 for place in places

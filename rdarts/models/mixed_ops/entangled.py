@@ -185,14 +185,9 @@ class EntangledMixedOp(MixedOp):
         ]
         return min(fitting)[1]
 
-    def home(self, edge: int, place: int) -> tuple[str, int]:
-        """See :meth:`MixedOp.home`."""
-        key, row = self.slots[edge][place]
-        return self.shared.get(key, (key, ()))[0], row
-
     def entries(self, edge: int, place: int) -> Iterator[tuple[str, str, Place]]:
         """See :meth:`MixedOp.entries`: of the smaller ones, parts of what the largest has."""
-        key, (owner, row) = self.slots[edge][place][0], self.home(edge, place)
+        key, (owner, row) = self.slots[edge][place][0], self.homes[edge][place]
         if owner == key:
             yield from super().entries(edge, place)
             return

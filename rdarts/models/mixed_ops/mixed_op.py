@@ -57,6 +57,9 @@ class MixedOp(Scheduled, nn.Module):
             supernet sets it.
         observer (Observer | None): Told of each candidate that runs, where edges run one by one:
             see :meth:`~rdarts.models.backbones.base_supernet.BaseSupernet.observe`.
+        slots (list[list[tuple[str, int]]]): The operation that runs each candidate of each edge,
+            and the row.
+        homes (list[list[tuple[str, int]]]): Likewise the operation that has its parameters.
         ran (list | None): Where there is one, each forward adds the candidates of each edge that
             it runs, as ``Mixing.active`` has them.
 
@@ -89,14 +92,15 @@ class MixedOp(Scheduled, nn.Module):
         self.stride = stride
         self._plans: dict[tuple[tuple[int, ...], ...] | None, Plan] = {}
         count: dict[str, int] = {}
-        self.slots: list[list[tuple[str, int]]] = []
+        self.homes: list[list[tuple[str, int]]] = []
         for names in self.candidates:
             if len(set(names)) != len(names):  # they would share what an edge state dict calls one
                 raise UserError(f'an edge of a MixedOp names a candidate twice: {", ".join(names)}')
             owners = self.owners(names)
             rows = {owner: count.get(owner, 0) for owner in owners}
-            self.slots.append([(owner, rows[owner]) for owner in owners])
+            self.homes.append([(owner, rows[owner]) for owner in owners])
             count.update({owner: row + 1 for owner, row in rows.items()})
+        self.slots = [list(homes) for homes in self.homes]
         self._operation_args = operation_args or {}
         self.operations = nn.ModuleDict(
             {
@@ -266,26 +270,18 @@ class MixedOp(Scheduled, nn.Module):
         """
         return keep(self._plans, active, partial(Plan, self))
 
-    def home(self, edge: int, place: int) -> tuple[str, int]:
-        """The operation that holds the parameters of a candidate, and the row.
-
-        Args:
-            edge (int): The number of the edge.
-            place (int): The candidate's among those of the edge.
-        """
-        return self.slots[edge][place]
-
     def entries(self, edge: int, place: int) -> Iterator[tuple[str, str, Place]]:
         """The tensors of a candidate in the state dict.
 
         Args:
-            edge, place (int): See :meth:`home`.
+            edge (int): The number of the edge.
+            place (int): The candidate's among those of the edge.
 
         Returns:
             Iterator[tuple]: The key of each tensor in the candidate alone, its key in the state
             dict of this, and its place in what stands there.
         """
-        name, row = self.slots[edge][place]
+        name, row = self.homes[edge][place]
         operation = self.operations[name]
         for key in operation.state_dict():
             stacked = f'operations.{name}.{key}'
