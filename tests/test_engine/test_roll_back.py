@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from helpers import digits_runner, log_text
 from mmengine.hooks import Hook
+from same_runs import same
 
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.engine.roll_back import checkpoint_hook_of, roll_back
@@ -43,16 +43,6 @@ def run(work_dir: Path, config: str, hooks=(), **options):
     )
     runner.train()
     return runner
-
-
-def same(left, right) -> bool:
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
 
 
 def without_times(rows: list[dict]) -> list[dict]:

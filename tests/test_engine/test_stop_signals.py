@@ -9,8 +9,8 @@ import signal
 import time
 
 import pytest
-import torch
 from helpers import digits_runner
+from same_runs import same
 from test_engine.event_hooks import SignalAt
 
 from rdarts.checkpoint.directory import list_checkpoints
@@ -86,17 +86,6 @@ def test_a_forked_worker_ends_by_sigterm_and_leaves_ctrl_c_to_its_parent():
             signal.signal(number, handler)
 
 
-def equal(left, right):
-    """Whether two nested states are equal bit by bit."""
-    if isinstance(left, torch.Tensor):
-        return left.dtype == right.dtype and torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(equal, left, right))
-    return left == right
-
-
 def epoch_rows(folder):
     rows = map(json.loads, (folder / 'search_log.jsonl').read_text().splitlines())
     return [{k: v for k, v in row.items() if k not in ('time', 'data_time', 'memory')}
@@ -136,7 +125,7 @@ def test_a_stopped_validation_is_made_up(interval, tmp_path, ctrl_c, capfd):
     last = 'epoch_2_iter_4.pth'
     left, right = (read_checkpoint(tmp_path / name / last) for name in ('run', 'whole'))
     for key in ('state_dict', 'ema_state_dict', 'optimizer', 'arch', 'random_state'):
-        assert equal(left[key], right[key]), key
+        assert same(left[key], right[key]), key
     assert epoch_rows(tmp_path / 'run') == epoch_rows(tmp_path / 'whole')
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from golden import golden
 from helpers import digits_runner, log_text
+from same_runs import same
 
 from rdarts.architect.hessian import Eigenvalue
 from rdarts.checkpoint import directory
@@ -232,16 +232,6 @@ def state(folder: Path) -> dict:
     found = read_checkpoint(folder / 'epoch_6_iter_6.pth')
     keys = ('state_dict', 'optimizer', 'param_schedulers', 'arch', 'random_state', 'adaptive_decay')
     return {key: found[key] for key in keys}
-
-
-def same(left, right) -> bool:
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
 
 
 def assert_same_search(folder: Path, whole: Path) -> None:
