@@ -11,8 +11,8 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from rdarts.architect.architect import Architect
+from rdarts.architect.architects.sampled_weights import SampledWeights
 from rdarts.architect.gradients import average, gradient_of
-from rdarts.architect.held_rows import RestingCandidates
 from rdarts.checkpoint.schema import Spec, Table, TensorOf
 from rdarts.configuration.declarations import AboveZero, NotNegative, Positive, Share
 from rdarts.errors import UserError
@@ -23,7 +23,7 @@ LEAST = 0.01  # of the reference, what a network costs in a reward
 
 
 @ARCHITECTS.register_module()
-class Reinforce(Architect):
+class Reinforce(SampledWeights):
     r"""No gradient goes through the network: alpha is told how good networks are that it samples.
 
     On one batch of L_val, M networks are sampled by the relaxation, which draws one candidate an
@@ -84,7 +84,6 @@ class Reinforce(Architect):
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """See :meth:`Architect.prepare`."""
         super().prepare(*args, **kwargs)
-        self._resting = RestingCandidates(self.owner, self.optim_wrapper.optimizer)
         self._costs = Costs(self.owner)
 
     def of_copy(self, model: nn.Module, optim_wrapper: OptimWrapper) -> Architect:
@@ -170,21 +169,6 @@ class Reinforce(Architect):
         each = [sum((costs[name] * active).sum() for name, active in d.items()) for d in draws]
         shares = torch.stack(each) / reference
         return shares.clamp_min(LEAST) ** -self.power
-
-    # The weights' step
-
-    def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """See :meth:`Architect.train_step`."""
-        with self._resting.noting():
-            return super().train_step(model, batch)
-
-    def before_clip(self, loss: Tensor) -> None:
-        """See :meth:`Architect.before_clip`."""
-        self._resting.hold()
-
-    def after_weights_step(self) -> None:
-        """See :meth:`Architect.after_weights_step`."""
-        self._resting.release()
 
 
 def _labels(data: Any) -> Tensor | None:

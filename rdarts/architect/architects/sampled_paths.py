@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rdarts.architect.architects.first_order import FirstOrder
-from rdarts.architect.held_rows import RestingCandidates
+from rdarts.architect.architects.sampled_weights import SampledWeights
 from rdarts.registry import ARCHITECTS
 
 
 @ARCHITECTS.register_module()
-class SampledPaths(FirstOrder):
+class SampledPaths(SampledWeights, FirstOrder):
     r"""First order, edge by edge, over the candidates that were drawn.
 
     It goes with the relaxation :class:`~rdarts.architect.relaxations.BinaryGates`. Alpha of each
@@ -33,11 +31,6 @@ class SampledPaths(FirstOrder):
 
     def __str__(self) -> str:
         return 'first order along sampled paths'
-
-    def prepare(self, *args: Any, **kwargs: Any) -> None:
-        """See :meth:`Architect.prepare`."""
-        super().prepare(*args, **kwargs)
-        self._resting = RestingCandidates(self.owner, self.optim_wrapper.optimizer)
 
     def views(self, tensors: list[Tensor]) -> list[Tensor]:
         """See :meth:`Architect.views`: each edge by itself."""
@@ -71,18 +64,3 @@ class SampledPaths(FirstOrder):
             alpha = self.owner.arch_parameters[name].detach()
             found[name] = active, alpha.masked_fill(~active, -torch.inf).logsumexp(-1)
         return found
-
-    # The weights' step
-
-    def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """See :meth:`Architect.train_step`."""
-        with self._resting.noting():
-            return super().train_step(model, batch)
-
-    def before_clip(self, loss: Tensor) -> None:
-        """See :meth:`Architect.before_clip`."""
-        self._resting.hold()
-
-    def after_weights_step(self) -> None:
-        """See :meth:`Architect.after_weights_step`."""
-        self._resting.release()
