@@ -44,11 +44,10 @@ class Architect(Scheduled):
     its options in ``__init__`` and overrides :meth:`gradient`; the rest it finds in the
     attributes, which are there after :meth:`prepare`.
 
-    It may change the weights' step as well (:meth:`train_step`): before it, before the gradients
-    are clipped, and after it, by :meth:`before_weights_step`, :meth:`before_clip` and
-    :meth:`after_weights_step`. What it must be resumed with is its :meth:`own_state`. A number that
-    changes over the epochs is one of its ``schedules``; the log has ``numbers()`` of every epoch,
-    and :attr:`row` of iterations.
+    It may change the weights' step as well: what is around it in :meth:`train_step`, the gradients
+    before they are clipped in :meth:`before_clip`, the weights in :meth:`after_weights_step`. What
+    it must be resumed with is its :meth:`own_state`. A number that changes over the epochs is one
+    of its ``schedules``; the log has ``numbers()`` of every epoch, and :attr:`row` of iterations.
 
     Attributes:
         single_level (bool): Whether alpha's gradient comes from the weights' step, by
@@ -75,6 +74,7 @@ class Architect(Scheduled):
         moved (list[Tensor]): What alpha's optimizer moves, :meth:`views` of alpha.
         steps (int): Steps that were taken.
         last_batch (Any): That of the last L_val; None before the first.
+        taken (AlphaStep | None): What alpha's last step was made of; who tells of it empties it.
         row (dict[str, Tensor]): What a subclass adds to the row of the running iteration.
     """
 
@@ -89,6 +89,7 @@ class Architect(Scheduled):
         self.clip: float | None = None
         self.steps, self.epoch, self.moving = 0, 0, True
         self.last_batch: Any = None
+        self.taken: AlphaStep | None = None
         self.row: dict[str, Tensor] = {}
         self._iterator: Iterator | None = None
 
@@ -289,7 +290,8 @@ class Architect(Scheduled):
         for alpha in (*self.alphas, *self.moved):
             alpha.grad = None
         self.steps += 1
-        return AlphaStep(loss, grads, penalties, total, scale, finite)
+        self.taken = AlphaStep(loss, grads, penalties, total, scale, finite)
+        return self.taken
 
     def move(self) -> None:
         """Step alpha's optimizer, where alpha has its gradient.
@@ -480,7 +482,6 @@ class Architect(Scheduled):
             dict[str, Tensor]: Losses by name, for the log; without ``loss`` where there was no
             step.
         """
-        self.before_weights_step(batch)
         own = type(self)
         takes_part = (own.before_clip, own.after_weights_step) != (
             Architect.before_clip,
@@ -488,13 +489,6 @@ class Architect(Scheduled):
         )
         wrapper = WeightsStep(self) if takes_part else self.optim_wrapper
         return model.train_step(batch, optim_wrapper=wrapper)
-
-    def before_weights_step(self, batch: Any) -> None:
-        """Before the forward pass of the weights' step.
-
-        Args:
-            batch (dict): What the training loader gives; a copy of its own may be run.
-        """
 
     def before_clip(self, loss: Tensor) -> None:
         """When the weights have their gradients, before these are clipped.

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from rdarts.architect.alpha_step import AlphaStep, StepFailed
 from rdarts.architect.architect import Architect
-from rdarts.architect.architects.single_level import SingleLevel
 from rdarts.architect.architects.unrolled import HESSIANS
 from rdarts.architect.regularizers import Regularizer
 from rdarts.checkpoint.run_state import check_schedulers
@@ -340,12 +339,9 @@ class ArchitectHook(Hook):
             self.step(runner, data_batch)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        if isinstance(self.architect, SingleLevel):
-            if self.architect.taken is not None:
-                self._tell(runner, self.architect.taken)
-        elif self.architect.moving and self.step_order == 'weights_first':
+        if self.architect.moving and self.step_order == 'weights_first':
             self.step(runner, data_batch)
-        self._tell_row(runner)
+        self._tell(runner)
 
     def after_iterations(self, runner) -> None:
         if self.step_order != IN_TURN:
@@ -355,17 +351,12 @@ class ArchitectHook(Hook):
         for index in range(count - self._left_of_pass(runner), count):
             runner.call_hook('before_alpha_iter', index=index, count=count)
             self.step(runner, None)
-            self._tell_row(runner)
+            self._tell(runner)
             runner.call_hook('after_alpha_iter', index=index, count=count)
 
     def _left_of_pass(self, runner) -> int:
         length = len(self.arch_dataloader)
         return self.times.left_of_pass(runner.epoch, length, self.architect.steps)
-
-    def _tell_row(self, runner) -> None:
-        if self.architect.row:
-            Facts.of(runner).iteration['architect'] = self.architect.row
-            self.architect.row = {}
 
     def after_train_epoch(self, runner) -> None:
         terms = self.architect.regularizers.items()
@@ -390,12 +381,18 @@ class ArchitectHook(Hook):
                 other candidates.
         """
         try:
-            step = self.architect.step(train_batch)
+            self.architect.step(train_batch)
         except StepFailed as error:
             raise failed_at(error, runner) from None
-        self._tell(runner, step)
 
-    def _tell(self, runner, step: AlphaStep) -> None:
+    def _tell(self, runner) -> None:
+        """What the architect did in an iteration."""
+        step, row = self.architect.taken, self.architect.row
+        self.architect.taken, self.architect.row = None, {}
+        if row:
+            Facts.of(runner).iteration['architect'] = row
+        if step is None:
+            return
         self._log(runner, step)
         if not step.taken:
             runner.logger.info(

@@ -47,8 +47,9 @@ class Noting(FirstOrder):
         super().__init__()
         self.told = []
 
-    def before_weights_step(self, batch):
+    def train_step(self, model, batch):
         self.told.append(('before', batch['inputs'].clone(), self.norm()))
+        return super().train_step(model, batch)
 
     def before_clip(self, loss):
         self.told.append(('clip', loss, self.norm()))

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rdarts.architect.alpha_step import AlphaStep
 from rdarts.architect.architect import Architect
 from rdarts.architect.gradients import average, only_training
 from rdarts.errors import UserError
@@ -23,16 +22,9 @@ class SingleLevel(Architect):
     ``'alpha'`` where alpha moves, and ``'weights'`` where it rests. Alpha has its own optimizer
     and is in no clip of the weights.
 
-    Attributes:
-        taken (AlphaStep | None): What the last step of the weights did to alpha; None where it did
-            nothing.
     """
 
     single_level = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.taken: AlphaStep | None = None
 
     def __str__(self) -> str:
         return 'single level'
@@ -56,7 +48,7 @@ class SingleLevel(Architect):
         Raises:
             StepFailed: The loss, or the gradient of alpha, is NaN or infinite.
         """
-        self.last_batch, self.taken = batch, None
+        self.last_batch = batch
         if not self.moving:
             return super().train_step(model, batch)
         with only_training(self.alphas, ()), self.owner.alpha_phase():
@@ -73,7 +65,7 @@ class SingleLevel(Architect):
             return
         grads = [torch.zeros_like(a) if a.grad is None else a.grad for a in self.alphas]
         scaled = getattr(self.optim_wrapper, 'loss_scaler', None) is not None
-        self.taken = self.step_along(average(grads), loss, 'training loss', 1.0, scaled)
+        self.step_along(average(grads), loss, 'training loss', 1.0, scaled)
 
     def restore_last_batch(self) -> str | None:
         """See :meth:`Architect.restore_last_batch`."""
