@@ -106,6 +106,8 @@ ARCHITECTS = _own('architect', 'rdarts.architect.architects')
 REGULARIZERS = _own('regularizer', 'rdarts.architect.regularizers')
 # alpha -> genotype
 DISCRETIZERS = _own('discretizer', 'rdarts.architect.discretizers')
+# What one phase of a search hands to the next
+TRANSITIONS = _own('transition', 'rdarts.architect.transitions')
 
 
 def lookup(name: str, registry: Registry) -> Any:
