@@ -58,6 +58,9 @@ class AdaptiveEntropy(Regularizer):
             names = enumerate(group.candidates)
             kept = [k for k, name in names if name not in self.leave_out]
             alpha = arch_parameters[group.name]
-            beta = (alpha if len(kept) == len(group.candidates) else alpha[:, kept]).softmax(-1)
+            if len(kept) < len(group.candidates):
+                # an index would be copied to the device in each step of alpha
+                alpha = torch.cat([alpha[:, k : k + 1] for k in kept], -1)
+            beta = alpha.softmax(-1)
             rows.append(-(beta * torch.log2(beta + TINY)).sum(-1))
         return torch.cat(rows).mean()

@@ -86,7 +86,9 @@ class BinaryGates(Relaxation):
             relaxed = self.relax(arch_parameters[group.name], phase)
             zero = [k for k, name in enumerate(group.candidates) if name in self.zero]
             if zero and phase == 'alpha':
-                rests = relaxed.weights.detach()[:, zero].sum(-1) > 0
+                # an index would be copied to the device in each step of alpha
+                weights = relaxed.weights.detach()
+                rests = torch.cat([weights[:, k : k + 1] for k in zero], -1).sum(-1) > 0
                 relaxed = relaxed._replace(resting=rests)
             found[group.name] = relaxed
         return found
