@@ -1,5 +1,6 @@
 """Transitions: what one phase of a search hands to the next, one file each."""
 
 from rdarts.architect.transitions.base import Beginning, Ended, Transition
+from rdarts.architect.transitions.widen import Widen
 
-__all__ = ['Beginning', 'Ended', 'Transition']
+__all__ = ['Beginning', 'Ended', 'Transition', 'Widen']
