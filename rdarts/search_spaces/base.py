@@ -66,8 +66,9 @@ class EdgeGroup:
         cell (str): The cell type that the edges belong to.
         edges (tuple[int, ...]): Their indices in the cell's list of edges.
         candidates (tuple[str, ...]): Names of the columns of alpha.
-        kind (str): ``'op'`` for weights over operations, ``'edge'`` for weights over edges.
-            Defaults to ``'op'``.
+        kind (str): ``'op'`` for weights over operations, ``'edge'`` for weights over edges,
+            ``'pair'`` for weights over pairs of edges, which ``edges`` numbers. Defaults to
+            ``'op'``.
     """
 
     name: str
@@ -176,6 +177,19 @@ class SearchSpace:
         """The mean entropy of an edge where the weights of its candidates are equal, in nats."""
         total = sum(len(group.edges) * math.log(len(group.candidates)) for group in self.groups)
         return total / self.num_edges
+
+    def by_kind(self, candidates: Sequence[str]) -> list[list[int]]:
+        """The places of the parameter-free candidates in a list, and those of the others.
+
+        Args:
+            candidates (Sequence[str]): Their names.
+
+        Returns:
+            list[list[int]]: A kind of which there is none is left out.
+        """
+        free = [name in self.parameter_free for name in candidates]
+        kinds = ([place for place, one in enumerate(free) if one is kind] for kind in (True, False))
+        return [places for places in kinds if places]
 
     def restrict(self, alive: Mapping[str, Sequence[Sequence[bool]]]) -> SearchSpace:
         """The same space with those candidates alone that are alive.

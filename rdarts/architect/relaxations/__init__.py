@@ -3,7 +3,9 @@
 from rdarts.architect.relaxations.base import Relaxation
 from rdarts.architect.relaxations.binary_gates import BinaryGates
 from rdarts.architect.relaxations.dirichlet import Dirichlet
+from rdarts.architect.relaxations.edge_pairs import EdgePairs
 from rdarts.architect.relaxations.edge_weights import EdgeWeights
+from rdarts.architect.relaxations.grouped_softmax import GroupedSoftmax
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
 from rdarts.architect.relaxations.path_gates import PathGates
 from rdarts.architect.relaxations.perturbed import PerturbedSoftmax
@@ -15,7 +17,9 @@ from rdarts.architect.relaxations.softmax import Softmax
 __all__ = [
     'BinaryGates',
     'Dirichlet',
+    'EdgePairs',
     'EdgeWeights',
+    'GroupedSoftmax',
     'GumbelSoftmax',
     'PathGates',
     'PerturbedSoftmax',

@@ -1,6 +1,7 @@
 """Transitions: what one phase of a search hands to the next, one file each."""
 
 from rdarts.architect.transitions.base import Beginning, Ended, Transition
+from rdarts.architect.transitions.keep_by_group import KeepByGroup
 from rdarts.architect.transitions.widen import Widen
 
-__all__ = ['Beginning', 'Ended', 'Transition', 'Widen']
+__all__ = ['Beginning', 'Ended', 'KeepByGroup', 'Transition', 'Widen']
