@@ -6,10 +6,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from rdarts.configuration.declarations import NotNegative
 from rdarts.errors import UserError
+
+Interpolation = Literal['linear', 'cosine', 'exponential', 'step']
 
 
 class _Points(TypedDict):
@@ -19,7 +21,7 @@ class _Points(TypedDict):
 class Points(_Points, total=False):
     """A number that changes over the epochs, as a config has it."""
 
-    interpolation: Literal['linear', 'cosine', 'exponential', 'step']
+    interpolation: Interpolation | Sequence[Interpolation]
 
 
 # what a config may say of such a number
@@ -32,14 +34,16 @@ class Schedule:
     Args:
         spec (float | dict): A number, or ``dict(points=[(epoch, value), ...],
             interpolation='linear')`` with ``'linear'``, ``'cosine'``, ``'exponential'`` (by one
-            factor an epoch) or ``'step'`` (the last value holds) in between. Before the first point
-            its value holds, after the last likewise.
+            factor an epoch) or ``'step'`` (the last value holds) in between; or a list of these,
+            one from each point to the next. Before the first point its value holds, after the last
+            likewise.
         name (str): What it is, for messages.
         minimum, maximum (float, optional): The least and the largest allowed value.
 
     Raises:
         UserError: A value is no finite number or out of its range, the epochs do not increase, the
-            interpolation is not known, or it is exponential and a value is not above 0.
+            interpolation is not known, there are not as many as gaps between points, or one is
+            exponential and a value is not above 0.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Schedule:
         minimum: float | None = None,
         maximum: float | None = None,
     ) -> None:
-        self.interpolation = 'linear'
+        between: Any = 'linear'
         points: Sequence = [(0, spec)]
         if isinstance(spec, Mapping):
             unknown = set(spec) - {'points', 'interpolation'}
@@ -61,14 +65,10 @@ class Schedule:
             points = spec['points']
             if not isinstance(points, Sequence):
                 raise UserError(f'{name}: points must be a list, but is {points!r}')
-            self.interpolation = spec.get('interpolation', 'linear')
-        if self.interpolation not in ('linear', 'cosine', 'exponential', 'step'):
-            raise UserError(
-                f"{name}: interpolation must be 'linear', 'cosine', 'exponential' or 'step', "
-                f'but is {self.interpolation!r}'
-            )
+            between = spec.get('interpolation', 'linear')
+        self.interpolations = _interpolations(between, len(points), name)
         self.points: list[tuple[float, float]] = []
-        for point in points:
+        for index, point in enumerate(points):
             if not isinstance(point, Sequence) or len(point) != 2 or not _is_number(point[0]):
                 raise UserError(f'{name}: a point is (epoch, value), but got {point!r}')
             epoch, value = point
@@ -78,7 +78,8 @@ class Schedule:
                 raise UserError(f'{name} must be at least {minimum:g}, but is {value!r}')
             if maximum is not None and value > maximum:
                 raise UserError(f'{name} must be at most {maximum:g}, but is {value!r}')
-            if self.interpolation == 'exponential' and value <= 0:
+            around = self.interpolations[max(index - 1, 0) : index + 1]
+            if 'exponential' in around and value <= 0:
                 raise UserError(f'{name} must be above 0 to change exponentially, but is {value!r}')
             if self.points and epoch <= self.points[-1][0]:
                 raise UserError(f'{name}: the epochs of a schedule must increase')
@@ -94,14 +95,15 @@ class Schedule:
         points = self.points
         if epoch <= points[0][0]:
             return points[0][1]
-        for (left, a), (right, b) in itertools.pairwise(points):
+        pairs = zip(itertools.pairwise(points), self.interpolations, strict=False)
+        for ((left, a), (right, b)), interpolation in pairs:
             if epoch < right:
                 share = (epoch - left) / (right - left)
-                if self.interpolation == 'exponential':
+                if interpolation == 'exponential':
                     return a * (b / a) ** share
-                if self.interpolation == 'step':
+                if interpolation == 'step':
                     share = 0.0
-                elif self.interpolation == 'cosine':
+                elif interpolation == 'cosine':
                     share = (1 - math.cos(math.pi * share)) / 2
                 return a + (b - a) * share
         return points[-1][1]
@@ -129,6 +131,29 @@ class Scheduled:
     def numbers(self) -> dict[str, float]:
         """The numbers of this epoch, such as a temperature, by name."""
         return {name: schedule.at(self._epoch) for name, schedule in self.schedules.items()}
+
+
+def _interpolations(given: Any, points: int, name: str) -> Sequence[str]:
+    """What lies between each point and the next; of a lone point, one that is not used.
+
+    Raises:
+        UserError: One is not known, or a list has another length.
+    """
+    gaps = max(points - 1, 1)
+    kinds = given if isinstance(given, (list, tuple)) else [given] * gaps
+    known = get_args(Interpolation)
+    for kind in kinds:
+        if kind not in known:
+            raise UserError(
+                f"{name}: interpolation must be 'linear', 'cosine', 'exponential' or 'step', "
+                f'but is {kind!r}'
+            )
+    if len(kinds) != gaps:
+        raise UserError(
+            f'{name}: interpolation must be one for all of the schedule or one from each point to '
+            f'the next, {gaps} for {points} points, but {len(kinds)} are listed'
+        )
+    return kinds
 
 
 def _is_number(value: Any) -> bool:

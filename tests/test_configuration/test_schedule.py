@@ -51,6 +51,17 @@ def test_exponential():
             Schedule(dict(points=points, interpolation='exponential'), 'tau')
 
 
+def test_each_gap_may_have_an_interpolation_of_its_own():
+    points = [(0, 0.0), (4, 1.0), (5, 8.0), (8, 1.0), (9, 0.0)]
+    kinds = ['linear', 'step', 'exponential', 'linear']
+    schedule = Schedule(dict(points=points, interpolation=kinds), 'rate')
+    found = [schedule.at(epoch) for epoch in range(10)]
+    assert found == pytest.approx([0, 0.25, 0.5, 0.75, 1, 8, 4, 2, 1, 0], rel=1e-15)
+    kinds[1], kinds[3] = 'linear', 'exponential'  # to a value of 0
+    with pytest.raises(UserError, match='rate must be above 0 to change exponentially, but is 0.0'):
+        Schedule(dict(points=points, interpolation=kinds), 'rate')
+
+
 def test_linear_is_the_default_and_one_point_is_a_constant():
     assert Schedule(dict(points=POINTS), 'x').at(3) == 0.25
     assert Schedule(dict(points=[(5, 2.0)]), 'x').at(0) == 2.0
@@ -80,6 +91,9 @@ def test_the_minimum_holds_for_every_point():
         (dict(points=[]), 'a schedule is dict'),
         (dict(points=POINTS, interpolate='step'), 'a schedule is dict'),
         (dict(points=POINTS, interpolation='spline'), "but is 'spline'"),
+        (dict(points=POINTS, interpolation=['linear', 'spline']), "but is 'spline'"),
+        (dict(points=POINTS, interpolation=['step']), '2 for 3 points, but 1 are listed'),
+        (dict(points=POINTS, interpolation=['step'] * 3), '2 for 3 points, but 3 are listed'),
         (dict(points=[(1, 0.0), (1, 1.0)]), 'epochs of a schedule must increase'),
         (dict(points=[(2, 0.0), (1, 1.0)]), 'epochs of a schedule must increase'),
         (dict(points=[0.0, 1.0]), 'a point is (epoch, value), but got 0.0'),
