@@ -15,6 +15,7 @@ ARGUMENTS = dict(  # where the defaults would do little
     DropPath=dict(prob=0.3),
     GumbelSoftmax=dict(temperature=2.0),
     PartialChannels=dict(share=2),
+    SkipDropout=dict(rate=0.3),
 )
 
 
