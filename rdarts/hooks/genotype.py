@@ -26,7 +26,8 @@ class GenotypeHook(Hook):
     """Derives the genotype at the end of every epoch.
 
     It goes to ``genotypes/epoch_<n>.json``, to the log, in short, with its number of skip
-    connections, and at the end of the search to ``genotype.json``.
+    connections, and at the end of the search to ``genotype.json``. Where the rule derives others of
+    the same alpha, these are written then, too, ``genotypes/<name>.json``.
 
     Args:
         discretizer (str | dict, optional): The rule. Defaults to the space's own.
@@ -60,6 +61,8 @@ class GenotypeHook(Hook):
         folder.mkdir(exist_ok=True)
         target = folder / f'ended_at_epoch_{epoch}.json'
         os.replace(path, target)
+        for name in self.rule.others(*self.owner.view()):
+            (folder / f'{name}.json').unlink(missing_ok=True)
         runner.logger.info(
             f'A search that ended at epoch {epoch} goes on: its genotype.json is now '
             f'{target.relative_to(path.parent)}, until it ends again'
@@ -85,6 +88,9 @@ class GenotypeHook(Hook):
         facts = Facts.of(runner)
         genotype = facts.kept or facts.genotype
         self._write(runner, genotype, Path('genotype.json'))
+        if facts.kept is None:  # which is of an earlier alpha
+            for name, other in self.rule.others(*self.owner.view()).items():
+                self._write(runner, other, Path('genotypes') / f'{name}.json')
         if is_main_process():
             write_retraining(runner.cfg, self.owner.space, genotype)
 

@@ -14,9 +14,11 @@ from helpers import TOOLS, digits_runner, log_text
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from rdarts.architect.discretizers import Argmax
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
 from rdarts.genotypes import count_skips, load_genotype
+from rdarts.registry import DISCRETIZERS
 
 NONE, SKIP, ONE, THREE, POOL = range(5)
 
@@ -119,6 +121,35 @@ def test_none_is_left_out_where_the_option_says_so(tmp_path):
     genotype = load_genotype(tmp_path / 'genotype.json')
     assert 'none' not in genotype.to_string()
     assert count_skips(genotype) == rows(tmp_path, 'epoch')[0]['skip_connections'] == 4
+
+
+@DISCRETIZERS.register_module()
+class WithAnother(Argmax):
+    """Beside the strongest candidates those other than ``none``."""
+
+    def others(self, arch_parameters, space):
+        return dict(without_none=Argmax(allow_none=False)(arch_parameters, space))
+
+
+@pytest.mark.slow
+def test_what_a_rule_derives_beside_the_genotype_is_written_once_the_search_has_ended(tmp_path):
+    hooks = [SetAlpha([SKIP] * 6, 2.0)]
+    options = {'default_hooks.genotype.discretizer': 'WithAnother', 'train_cfg.max_epochs': 1}
+    other = tmp_path / 'genotypes' / 'without_none.json'
+    seen = []
+
+    class Look(Hook):
+        def after_train_epoch(self, runner):
+            seen.append(other.exists())
+
+    digits_runner(tmp_path, options, hooks=[*hooks, Look()]).train()
+    assert seen == [False]
+    assert count_skips(load_genotype(other, 'nas_bench_201')) == 6
+    assert count_skips(load_genotype(tmp_path)) == 0
+    # while the search goes on, what is there is of the alpha of its end no more
+    options['train_cfg.max_epochs'] = 2
+    digits_runner(tmp_path, options, hooks=[*hooks, Look()], resume=True).train()
+    assert seen == [False, False] and other.exists()
 
 
 def test_an_unknown_rule_stops_before_anything_is_built(tmp_path):

@@ -3,7 +3,8 @@
 from rdarts.architect.discretizers.argmax import Argmax
 from rdarts.architect.discretizers.base import Discretizer
 from rdarts.architect.discretizers.best_pairs import BestPairs
+from rdarts.architect.discretizers.limited_skips import LimitedSkips
 from rdarts.architect.discretizers.threshold import Threshold
 from rdarts.architect.discretizers.top_edges import TopEdges
 
-__all__ = ['Argmax', 'BestPairs', 'Discretizer', 'Threshold', 'TopEdges']
+__all__ = ['Argmax', 'BestPairs', 'Discretizer', 'LimitedSkips', 'Threshold', 'TopEdges']

@@ -31,6 +31,21 @@ class Discretizer:
         """
         raise TypeError(f'{type(self).__name__} does not override __call__')
 
+    def others(
+        self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
+    ) -> dict[str, Genotype]:
+        """Further genotypes of the same alpha, of which a user may retrain another.
+
+        They are written once a search has ended, ``genotypes/<name>.json`` each.
+
+        Args:
+            arch_parameters, space: See :meth:`__call__`.
+
+        Returns:
+            dict[str, Genotype]: By name; none by default.
+        """
+        return {}
+
     def expected(
         self, arch_parameters: Mapping[str, Tensor], space: SearchSpace
     ) -> dict[str, Tensor]:
