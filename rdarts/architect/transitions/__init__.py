@@ -2,6 +2,7 @@
 
 from rdarts.architect.transitions.base import Beginning, Ended, Transition
 from rdarts.architect.transitions.keep_by_group import KeepByGroup
+from rdarts.architect.transitions.keep_top_ops import KeepTopOps
 from rdarts.architect.transitions.widen import Widen
 
-__all__ = ['Beginning', 'Ended', 'KeepByGroup', 'Transition', 'Widen']
+__all__ = ['Beginning', 'Ended', 'KeepByGroup', 'KeepTopOps', 'Transition', 'Widen']
