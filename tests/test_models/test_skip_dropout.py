@@ -31,21 +31,16 @@ def images(count=3, size=6):
     return torch.randn(count, 8, size, size, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize('stage', ['stage1', 'stage2', 'stage3'])
+@pytest.mark.parametrize('stage', [1, 2, 3])
 def test_the_rate_falls_as_published(stage):
     given, expected, tolerance = golden('pdarts', 'skip_dropout_schedule')
-    rate, epochs, rest = given['p0'][int(stage[-1]) - 1], given['E'], given['frozen']
-    points = [
-        (0, 0.96 * rate),
-        (rest - 1, 0.6 * rate),
-        (rest, rate),
-        (epochs, rate * math.exp(-3)),
-    ]
-    rate = dict(points=points, interpolation=['linear', 'step', 'exponential'])
-    mixed = SkipDropout(EDGES, 8, rate=rate)
-    for epoch, value in expected[stage].items():
+    rate, epochs, rest = given['p0'][stage - 1], given['E'], given['frozen']
+    points = [(0, 0.96), (rest - 1, 0.6), (rest, 1.0), (epochs, math.exp(-3))]
+    fading = dict(points=points, interpolation=['linear', 'step', 'exponential'])
+    mixed = SkipDropout(EDGES, 8, rate=rate, fading=fading)
+    for epoch, value in expected[f'stage{stage}'].items():
         mixed.set_progress(int(epoch), epochs)
-        assert abs(mixed.numbers()['rate'] - value) < tolerance, epoch
+        assert abs(math.prod(mixed.numbers().values()) - value) < tolerance, epoch
 
 
 @pytest.mark.parametrize('execution', EXECUTIONS)
@@ -167,13 +162,15 @@ def test_a_skip_connection_that_runs_adds_no_constant():
 
 
 @pytest.mark.parametrize(
-    ('rate', 'line'),
+    ('given', 'line'),
     [
-        (1.0, 'rate of SkipDropout must be below 1, but is 1'),
-        (dict(points=[(0, 0), (9, 1.5)]), 'rate of SkipDropout must be below 1, but is 1.5'),
-        (-0.1, 'rate of SkipDropout must be at least 0, but is -0.1'),
+        (dict(rate=1.0), 'rate of SkipDropout times fading must be below 1, but is 1'),
+        (dict(rate=dict(points=[(0, 0), (9, 1.5)])), 'must be below 1, but is 1.5'),
+        (dict(rate=0.5, fading=3), 'must be below 1, but is 1.5'),
+        (dict(rate=-0.1), '^rate of SkipDropout must be at least 0, but is -0.1'),
+        (dict(fading=-1), '^fading of SkipDropout must be at least 0, but is -1'),
     ],
 )
-def test_rates_that_are_no_probability(rate, line):
+def test_rates_that_are_no_probability(given, line):
     with pytest.raises(UserError, match=line):
-        SkipDropout(EDGES, 8, rate=rate)
+        SkipDropout(EDGES, 8, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -30,17 +31,19 @@ class SkipDropout(MixedOp):
     In any execution these skip connections are added after the other candidates, which run together
     where the execution is fused; where nothing is dropped, they run as any other.
 
+    The probability in an epoch is ``rate`` times ``fading``. Published, of a stage of E epochs of
+    which alpha rests in the first r, fading is (E - e - 1) / E in epoch e while alpha rests, then,
+    from 1 once more, exp(-.2 (e - r)). By default that code has a rate of 0, and then no dropout at
+    all; the command that its authors give has .1, .4 and .7 in the three stages.
+
     Args:
-        rate (float | dict): The probability, constant or a schedule over epochs: see
-            :class:`~rdarts.configuration.schedule.Schedule`. The paper's decays from a start p_0,
-            which grows from stage to stage. Published, of a stage of E epochs of which alpha rests
-            in the first r: p_0 (E - e - 1) / E in epoch e while alpha rests, then, from p_0 once
-            more, p_0 exp(-.2 (e - r)); by default that code has p_0 = 0, and then no dropout at
-            all. Defaults to 0.
+        rate (float | dict): A probability, constant or a schedule over epochs: see
+            :class:`~rdarts.configuration.schedule.Schedule`. Defaults to 0.
+        fading (float | dict): The factor, likewise. Defaults to 1.
         candidates, *args, **kwargs: See :class:`MixedOp`.
 
     Raises:
-        UserError: The probability is not from 0 to below 1.
+        UserError: One is negative, or their largest values give no probability below 1.
     """
 
     def __init__(
@@ -48,14 +51,20 @@ class SkipDropout(MixedOp):
         candidates: Sequence[str] | Sequence[Sequence[str]],
         *args: Any,
         rate: ScheduleSpec = 0.0,
+        fading: ScheduleSpec = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(candidates, *args, **kwargs)
-        schedule = Schedule(rate, name='rate of SkipDropout', minimum=0.0)
-        most = max(value for _, value in schedule.points)
-        if most >= 1:
-            raise UserError(f'rate of SkipDropout must be below 1, but is {most:g}')
-        self.schedules = dict(rate=schedule)
+        given = dict(rate=rate, fading=fading)
+        self.schedules = {
+            name: Schedule(spec, name=f'{name} of SkipDropout', minimum=0.0)
+            for name, spec in given.items()
+        }
+        largest = [max(value for _, value in one.points) for one in self.schedules.values()]
+        if math.prod(largest) >= 1:
+            raise UserError(
+                f'rate of SkipDropout times fading must be below 1, but is {math.prod(largest):g}'
+            )
         skips = {name for name, operation in self.operations.items() if _is_identity(operation)}
         self._skips = [[name in skips for name, _ in slots] for slots in self.slots]
         others = [float(not skip) for edge in self._skips for skip in edge]
@@ -65,7 +74,7 @@ class SkipDropout(MixedOp):
         self, x: Tensor, mixing: Mixing, into: Sequence[Tensor | None] | None = None
     ) -> list[Tensor]:
         """See :meth:`MixedOp.forward_edges`."""
-        rate = self.numbers()['rate']
+        rate = math.prod(self.numbers().values())
         if not self.training or not rate or not any(map(any, self._skips)):
             return super().forward_edges(x, mixing, into)
         sizes = [len(edge) for edge in self._skips]
