@@ -199,9 +199,11 @@ def _method(owner: AlphaOwner | None, architect: Any) -> Iterator[tuple[str, str
     relaxation = type(getattr(owner, 'relaxation', None)).__name__
     if relaxation not in ('NoneType', 'Softmax'):
         parts.append(relaxation)
-    rest = architect.times.start_epoch if hasattr(architect, 'times') else 0
-    if rest:
-        parts.append(f'alpha rests for {plural(rest, "epoch")}')
+    times = getattr(architect, 'times', None)
+    if times is not None and times.max_steps == 0:
+        parts.append('alpha rests')
+    elif times is not None and times.start_epoch:
+        parts.append(f'alpha rests for {plural(times.start_epoch, "epoch")}')
     yield 'method', ', '.join(parts)
 
 

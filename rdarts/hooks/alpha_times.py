@@ -18,7 +18,8 @@ class AlphaTimes:
             Defaults to 1.
         evenly (int, optional): Or so many times an epoch, evenly spread; in each iteration of one
             that has no more. Defaults to none.
-        max_steps (int, optional): After how many steps it rests for good. Defaults to none.
+        max_steps (int, optional): After how many steps it rests for good; 0 in a phase of a search
+            that trains the weights alone. Defaults to none.
 
     Raises:
         UserError: One of them is out of its range, or ``every`` and ``evenly`` are both given.
@@ -34,7 +35,7 @@ class AlphaTimes:
             start_epoch=('an epoch, 0 or later', 0),
             every=('a number of iterations, 1 or more', 1),
             evenly=('a number of steps, 1 or more', 1),
-            max_steps=('a number of steps, 1 or more', 1),
+            max_steps=('a number of steps, 0 or more', 0),
         )
         for name, (what, least) in kinds.items():
             value = getattr(self, name)
@@ -58,6 +59,8 @@ class AlphaTimes:
         """
         if self.start_epoch >= epochs:
             return f'start_epoch is {self.start_epoch} of {plural(epochs, "epoch")}'
+        if self.max_steps == 0:
+            return 'max_steps is 0'
         if self.every > length:
             return f'every is {self.every}, but an epoch has {plural(length, "iteration")}'
         return ''

@@ -118,7 +118,7 @@ class ArchitectHook(Hook):
         start_epoch: Count = 0,
         every: Positive = 1,
         evenly: Positive | None = None,
-        max_steps: Positive | None = None,
+        max_steps: Count | None = None,
         arch_clip_grad: AboveZero | None = None,
     ) -> None:
         if order not in (1, 2):

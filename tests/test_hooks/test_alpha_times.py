@@ -22,6 +22,7 @@ def test_each_so_many_th_iteration():
     assert moved(AlphaTimes(), 3) == [(0, 0), (0, 1), (0, 2)]
     assert moved(AlphaTimes(start_epoch=1, every=2), 5, 2) == [(1, 1), (1, 3)]
     assert moved(AlphaTimes(max_steps=4), 3, 3) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert moved(AlphaTimes(max_steps=0), 3, 3) == []
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_each_so_many_th_iteration():
         (AlphaTimes(evenly=1), 1, 5, ''),
         (AlphaTimes(evenly=7), 1, 2, ''),
         (AlphaTimes(max_steps=1), 1, 1, ''),
+        (AlphaTimes(max_steps=0), 1, 1, 'max_steps is 0'),
     ],
 )
 def test_a_search_in_which_alpha_never_moves(times, epochs, length, why):
@@ -60,7 +62,7 @@ def test_of_an_epoch_of_fewer_iterations_each():
         (dict(start_epoch=-1), 'start_epoch must be an epoch, 0 or later, but is -1'),
         (dict(every=0), 'every must be a number of iterations, 1 or more, but is 0'),
         (dict(evenly=0), 'evenly must be a number of steps, 1 or more, but is 0'),
-        (dict(max_steps=0), 'max_steps must be a number of steps, 1 or more, but is 0'),
+        (dict(max_steps=-1), 'max_steps must be a number of steps, 0 or more, but is -1'),
         (dict(every=2, evenly=3), 'every does not go with evenly: set one of them'),
     ],
 )
