@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from rdarts.architect.alpha_step import AlphaStep, Penalty, StepFailed, share_of_loss
-from rdarts.architect.gradients import average, gradient_of, only_training
+from rdarts.architect.gradients import average, gradient_of, loss_of, only_training
 from rdarts.architect.weights_step import WeightsStep
 from rdarts.checkpoint.run_state import check_loss_scaler, check_optimizer
 from rdarts.checkpoint.schema import Spec, Table, check_entry
@@ -390,9 +390,7 @@ class Architect(Scheduled):
     def weights_loss(self, batch: Any) -> Tensor:
         """The loss of a batch as the weights' step takes it: :meth:`loss` in the phase of now."""
         with self.optim_wrapper.optim_context(self.model):
-            data = self.model.data_preprocessor(batch, True)
-            losses = self.model._run_forward(data, mode='loss')
-        return self.model.parse_losses(losses)[0]
+            return loss_of(self.model, batch)
 
     def gradient(self, train_batch: Any, val_batch: Any) -> tuple[list[Tensor], Tensor]:
         """d L_val / d alpha of this rank, by :meth:`loss`.

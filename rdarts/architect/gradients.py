@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_dist_info
-from torch import Tensor
+from torch import Tensor, nn
 
 LossFunction = Callable[[], Tensor]
 
@@ -25,6 +26,12 @@ def only_training(trainable: Sequence[Tensor], frozen: Sequence[Tensor]) -> Iter
     finally:
         for tensor, flag in before:
             tensor.requires_grad_(flag)
+
+
+def loss_of(model: nn.Module, batch: Any) -> Tensor:
+    """The loss of what a data loader gives, by a model without a wrapper."""
+    data = model.data_preprocessor(batch, True)
+    return model.parse_losses(model._run_forward(data, mode='loss'))[0]
 
 
 def gradient_of(

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import Component, NotNegative
 from rdarts.errors import UserError
-from rdarts.models.alpha_ways import Alive, AlphaWays, as_relaxed
+from rdarts.models.alpha_ways import ALIVE, AlphaWays, alive_of, as_relaxed
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.registry import RELAXATIONS, build
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
-
-ALIVE = 'alive'  # of a state dict, the masks of candidates
 
 
 class AlphaOwner(nn.Module):
@@ -79,6 +77,7 @@ class AlphaOwner(nn.Module):
         self.groups = self.relaxation.groups(self.space)
         self._ways = AlphaWays(self.space)
         self._hidden: set[tuple[str, int, int]] = set()
+        self._given: Mapping[str, Relaxed] | None = None
         self.arch_parameters = nn.ParameterDict(
             {
                 group.name: nn.Parameter(
@@ -195,36 +194,14 @@ class AlphaOwner(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix: str, *args: Any) -> None:
         start = f'{prefix}{ALIVE}.'
-        alive = self._alive_of(
-            {
-                key.removeprefix(start): state_dict.pop(key)
-                for key in list(state_dict)
-                if key.startswith(start)
-            }
-        )
+        masks = {
+            key.removeprefix(start): state_dict.pop(key)
+            for key in list(state_dict)
+            if key.startswith(start)
+        }
+        alive = alive_of(self.space, masks)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ways = AlphaWays(self.space, alive)
-
-    def _alive_of(self, masks: Mapping[str, Tensor]) -> Alive | None:
-        """The masks of a state dict: those of all cell types, or none.
-
-        Raises:
-            UserError: They are of other cells.
-        """
-        if not masks:
-            return None
-        alive = {}
-        for cell, topology in self.space.cells.items():
-            sizes = [len(edge.candidates) for edge in topology.edges]
-            mask = masks.get(cell)
-            fits = isinstance(mask, Tensor) and mask.dtype == torch.bool
-            if not fits or mask.shape != (sum(sizes),) or masks.keys() != self.space.cells.keys():
-                raise UserError(
-                    f"the masks of candidates, '{ALIVE}', are of another space than "
-                    f"'{self.space.name}'"
-                )
-            alive[cell] = [part.tolist() for part in mask.split(sizes)]
-        return alive
 
     # What alpha stands for
 
@@ -244,9 +221,28 @@ class AlphaOwner(nn.Module):
 
     def mixing_weights(self) -> dict[str, Tensor]:
         """The relaxed alpha of this phase: group of what is alive -> [edges, candidates]."""
-        return {name: relaxed.weights for name, relaxed in self._relaxed(*self.view()).items()}
+        return {name: relaxed.weights for name, relaxed in self.relaxed().items()}
+
+    def relaxed(self) -> dict[str, Relaxed]:
+        """The same, and which candidates run: a draw, where the relaxation samples."""
+        return self._relaxed(*self.view())
+
+    @contextmanager
+    def mixed_by(self, relaxed: Mapping[str, Relaxed]) -> Iterator[None]:
+        """Within, forwards mix by this in the place of what the relaxation gives.
+
+        Args:
+            relaxed (dict[str, Relaxed]): What :meth:`relaxed` gave, or the same changed.
+        """
+        before, self._given = self._given, relaxed
+        try:
+            yield
+        finally:
+            self._given = before
 
     def _relaxed(self, alphas: Mapping[str, Tensor], space: SearchSpace) -> dict[str, Relaxed]:
+        if self._given is not None:
+            return dict(self._given)
         sampled = self.relaxation.sampled
         relaxed = {
             name: as_relaxed(value, sampled)

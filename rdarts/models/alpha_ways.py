@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rdarts.errors import UserError
 from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.search_spaces import SearchSpace
 from rdarts.utils.index import Index
+
+ALIVE = 'alive'  # of a state dict, the masks of candidates
 
 Alive = Mapping[str, Sequence[Sequence[bool]]]
 """Cell type -> for each edge, whether each of its candidates is alive."""
@@ -218,6 +221,31 @@ class CellWay:
                 chosen = [[k for k in range(width) if next(runs)] for width in widths]
             found[node] = Mixing(part, chosen, factor, constant)
         return found
+
+
+def alive_of(space: SearchSpace, masks: Mapping[str, Tensor]) -> Alive | None:
+    """What masks of a state dict say: those of all cell types, or none.
+
+    Args:
+        space (SearchSpace): The whole space.
+        masks (dict[str, Tensor]): Cell type -> bool, [candidates of all edges].
+
+    Raises:
+        UserError: They are of other cells.
+    """
+    if not masks:
+        return None
+    alive = {}
+    for cell, topology in space.cells.items():
+        sizes = [len(edge.candidates) for edge in topology.edges]
+        mask = masks.get(cell)
+        fits = isinstance(mask, Tensor) and mask.dtype == torch.bool
+        if not fits or mask.shape != (sum(sizes),) or masks.keys() != space.cells.keys():
+            raise UserError(
+                f"the masks of candidates, '{ALIVE}', are of another space than '{space.name}'"
+            )
+        alive[cell] = [part.tolist() for part in mask.split(sizes)]
+    return alive
 
 
 def as_relaxed(value: Tensor | Relaxed, sampled: bool) -> Relaxed:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from rdarts.models.alpha import AlphaOwner
 from rdarts.models.backbones.base_supernet import BaseSupernet
+from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.search_spaces import CellTopology
 
@@ -74,3 +76,18 @@ class SearchCell(nn.Module):
         if topology.output == 'last':
             return nodes[-1:]
         return nodes[topology.num_inputs :]
+
+
+def mixed_operations(owner: AlphaOwner) -> Iterator[tuple[str, MixedOp]]:
+    """The mixed operations of a network, each with the type of the cell that it is in.
+
+    Args:
+        owner (AlphaOwner): The network. Where it has no cells (a chain of layers), all are of the
+            first type.
+    """
+    cells = [module for module in owner.modules() if isinstance(module, SearchCell)]
+    for kind, cell in zip(owner.cell_types, cells, strict=False):
+        yield from ((kind, mixed) for mixed in cell.mixed.values())
+    if not cells:
+        first = next(iter(owner.space.cells))
+        yield from ((first, module) for module in owner.modules() if isinstance(module, MixedOp))
