@@ -285,6 +285,15 @@ def search_config(name: str) -> Any:
     return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
 
 
+def methods_of(space: str) -> list[str]:
+    """The methods that have a config of a space; others leave it out."""
+    from rdarts.configuration.composition import composed_configs, methods
+
+    folder = TOOLS.parent / 'configs' / 'search'
+    names = {path.stem for path in (*composed_configs(folder), *folder.glob('*.py'))}
+    return [method for method in methods(folder) if f'{method}_{space}_c10' in names]
+
+
 def alphas_batch(batch_size: int) -> int:
     """Where alpha has a fifth of the images, as many batches as the weights, or some more."""
     return max(1, batch_size // 4)

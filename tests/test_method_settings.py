@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from golden import assert_close, double, golden
+from helpers import methods_of
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from torch import nn
 
-from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.models import AlphaOwner
@@ -140,7 +140,7 @@ def test_fairdarts_on_cifar():
     assert cfg.arch_dataloader.dataset.part == 'alpha'  # of two levels
 
 
-@pytest.mark.parametrize('method', sorted({*methods(SEARCH)} - {'nasi', 'nasi_ada'}))
+@pytest.mark.parametrize('method', sorted({*methods_of('nb201')} - {'nasi', 'nasi_ada'}))
 def test_a_search_on_digits_is_as_short_as_the_config_below(method):
     cfg = config(f'{method}_nb201_digits')
     assert cfg.train_cfg.max_epochs == config('darts_nb201_digits').train_cfg.max_epochs == 10

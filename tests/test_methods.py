@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from epoch_numbers import assert_epochs_follow, assert_within
-from helpers import digits_runner, log_text, search_config, write_cifar
+from helpers import digits_runner, log_text, methods_of, search_config, write_cifar
 from mmengine.config import Config
 from same_runs import assert_same_state, rows
 
@@ -27,6 +27,7 @@ from rdarts.models import find_alpha_owner
 
 SEARCH = configs_folder() / 'search'
 METHODS = methods(SEARCH)
+OF_NB201 = methods_of('nb201')
 OF_CELLS = ('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer')  # of a cell
 WITHOUT_BER = ('nasi', 'nasi_ada')  # no loss that it could be added to
 OPTIONS = {
@@ -61,7 +62,7 @@ def scheduled(entry, name: str = '') -> Iterator[tuple[str, dict]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', OF_NB201)
 def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
     whole = run(method, tmp_path / 'whole')
     genotype = load_genotype(tmp_path / 'whole' / 'genotype.json')
@@ -91,13 +92,13 @@ def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'space',
+    ('method', 'space'),
     [
-        space if space == 'nb201' else pytest.param(space, marks=pytest.mark.slow)
+        pytest.param(method, space, marks=() if space == 'nb201' else pytest.mark.slow)
         for space in SHALLOW
+        for method in methods_of(space)
     ],
 )
-@pytest.mark.parametrize('method', METHODS)
 def test_every_method_has_a_config_in_every_space(method, space):
     load_config(SEARCH / f'{method}_{space}_c100.py', SHALLOW.get(space))
     cfg = load_config(SEARCH / f'{method}_{space}_c10.py')
@@ -139,12 +140,7 @@ def ten_images(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('method', 'space'),
-    [
-        (method, space)
-        for method in METHODS
-        for space in TINY
-        if space != 'mobilenet_like' or method not in OF_CELLS
-    ],
+    [(method, space) for space in TINY for method in methods_of(space)],
 )
 def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch, tmp_path):
     monkeypatch.setenv('RDARTS_DATA', str(ten_images))
@@ -192,7 +188,7 @@ def test_the_layerwise_space(method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', OF_NB201)
 def test_ber_and_bfloat16_go_with_it(method, tmp_path):
     options = {
         **OPTIONS,

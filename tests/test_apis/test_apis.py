@@ -8,13 +8,12 @@ import sys
 
 import pytest
 import torch
+from helpers import methods_of
 from mmengine.registry import DefaultScope
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from rdarts.apis import build_net, build_supernet, search
-from rdarts.configuration.composition import methods
-from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.models import DARTSSupernet, NASBench201Supernet
@@ -134,7 +133,7 @@ def test_seeds_and_lambda_decide(tmp_path):
     assert all(torch.equal(a, strong.alphas[g]) for g, a in added.alphas.items())
 
 
-@pytest.mark.parametrize('method', methods(configs_folder() / 'search'))
+@pytest.mark.parametrize('method', methods_of('nb201'))
 def test_every_method_that_has_an_overlay_takes_a_lambda(method):
     """Far enough to see that its config is one of a search with it."""
     with pytest.raises(UserError, match='lambda_ of BatchEntropyDecay must be at least 0'):

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import TOOLS, digits_config, digits_runner
+from helpers import TOOLS, digits_config, digits_runner, methods_of
 from mmengine.hooks import Hook
 from test_architect.tiny_search import architect_of
 from test_measure.tiny_settings import settings_of
 
-from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed
@@ -99,7 +98,7 @@ def test_a_step_is_timed_by_its_clock():
     assert search.step() == (4, 1, 1)
 
 
-@pytest.mark.parametrize('method', methods(configs_folder() / 'search'))
+@pytest.mark.parametrize('method', methods_of('nb201'))
 def test_every_method_takes_a_step(method):
     search = Search(settings_of(method=method, width=8), 'fused')
     before = {key: value.clone() for key, value in search.model.state_dict().items()}

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from helpers import methods_of
 from same_runs import differences
 from test_tools.ranks_worker import ranks_worker
 from test_tools.test_distributed import free_port, rank_env
 from torch import Tensor
-
-from rdarts.configuration.composition import methods
-from rdarts.configuration.folder import configs_folder
 
 
 def apart(
@@ -35,7 +33,7 @@ def apart(
 
 @pytest.mark.slow
 def test_all_methods_on_two_ranks(tmp_path):
-    names = methods(configs_folder() / 'search')
+    names = methods_of('nb201')
     context = multiprocessing.get_context('forkserver')
     queue, port = context.Queue(), free_port()
     processes = [
