@@ -59,14 +59,20 @@ class CellGenotype(Genotype):
         return text.startswith('Genotype')
 
     @classmethod
-    def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str]]) -> CellGenotype:
+    def of_edges(
+        cls, space: SearchSpace, operations: Mapping[str, list[str | None]]
+    ) -> CellGenotype:
         """See :class:`Genotype`."""
         nodes, concat = {}, {}
         for cell, topology in space.cells.items():
             inner = range(topology.num_inputs, topology.num_nodes)
             names = operations[cell]
             nodes[cell] = tuple(
-                tuple((names[i], topology.edges[i].source) for i in topology.edges_into(node))
+                tuple(
+                    (names[i], topology.edges[i].source)
+                    for i in topology.edges_into(node)
+                    if names[i] is not None
+                )
                 for node in inner
             )
             concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)

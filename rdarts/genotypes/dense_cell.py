@@ -55,10 +55,12 @@ class DenseCellGenotype(Genotype):
         return text.startswith('|')
 
     @classmethod
-    def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str]]) -> DenseCellGenotype:
+    def of_edges(
+        cls, space: SearchSpace, operations: Mapping[str, list[str | None]]
+    ) -> DenseCellGenotype:
         """See :class:`Genotype`."""
         ((_, names),) = operations.items()
-        return cls(space.name, tuple(names))
+        return cls(space.name, tuple(name or 'none' for name in names))
 
     def validate(self, space: str | Mapping | SearchSpace) -> DenseCellGenotype:
         """See :class:`Genotype`."""

@@ -85,12 +85,13 @@ class Genotype(ABC):
 
     @classmethod
     @abstractmethod
-    def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str]]) -> Self:
-        """The genotype that keeps every edge.
+    def of_edges(cls, space: SearchSpace, operations: Mapping[str, list[str | None]]) -> Self:
+        """The genotype that keeps every edge but those that were dropped.
 
         Args:
             space (SearchSpace): Its space.
-            operations (Mapping[str, list[str]]): For each cell type the operation of each edge.
+            operations (Mapping[str, list[str | None]]): For each cell type the operation of each
+                edge; None of a dropped one.
         """
 
     @abstractmethod

@@ -31,7 +31,7 @@ def alpha_statistics(
         relaxation (Relaxation, optional): By which alpha stands for mixing weights. Defaults to
             the softmax.
         ways (AlphaWays, optional): Says which candidates are alive; a dead one has the weight 0
-            and no say in any number. Defaults to all.
+            and no say in any number, and an edge without any none in a mean. Defaults to all.
 
     Returns:
         dict: ``alpha`` and ``weights`` (raw alpha, and the weights that the relaxation expects,
@@ -68,7 +68,12 @@ def alpha_statistics(
                 entry[1] += int((lives & mask).sum())
                 entry[2] += float(terms[:, mask].sum())
                 entry[3] += int((lives & mask).any(-1).sum())
-    flat = [value for edges in entropies.values() for value in edges]
+    flat = [
+        value
+        for name, edges in entropies.items()
+        for value, flag in zip(edges, (alive[name] > 0).any(-1).tolist(), strict=True)
+        if flag  # not of a dropped edge
+    ]
     kinds = {
         kind: dict(weight=weight / count, entropy=entropy / edges)
         for kind, (weight, count, entropy, edges) in sums.items()

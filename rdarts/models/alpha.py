@@ -157,6 +157,25 @@ class AlphaOwner(nn.Module):
         alive = self.alive
         for name in candidates:
             alive[cell][edge][self._place(cell, edge, name)] = False
+        if not any(alive[cell][edge]):
+            one = self.space.cells[cell].edges[edge]
+            raise UserError(
+                f"'{self.space.name}': cell '{cell}', edge {one.source} -> {one.target} needs a "
+                'candidate that is alive'
+            )
+        self._ways = AlphaWays(self.space, alive)
+
+    def drop_edge(self, cell: str, edge: int) -> None:
+        """Take a whole edge out for good: all its candidates.
+
+        Args:
+            cell, edge: See :meth:`prune`.
+
+        Raises:
+            UserError: The node that it leads to would read nothing.
+        """
+        alive = self.alive
+        alive[cell][edge] = [False] * len(alive[cell][edge])
         self._ways = AlphaWays(self.space, alive)
 
     @contextmanager

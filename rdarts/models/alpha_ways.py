@@ -38,7 +38,7 @@ class AlphaWays:
         cells (dict[str, CellWay]): The way of each cell type.
 
     Raises:
-        UserError: An edge has no candidate that is alive.
+        UserError: A node has no edge that is alive.
     """
 
     def __init__(self, space: SearchSpace, alive: Alive | None = None) -> None:
@@ -154,7 +154,7 @@ class CellWay:
     def __init__(self, ways: AlphaWays, cell: str) -> None:
         topology, slots = ways.whole.cells[cell], ways.space.slots(cell)
         sizes = {g.name: (len(g.edges), len(g.candidates)) for g in ways.space.groups}
-        self.groups = list(dict.fromkeys(name for name, _ in slots))
+        self.groups = list(dict.fromkeys(slot[0] for slot in slots if slot is not None))
         counts = [edges * candidates for edges, candidates in map(sizes.get, self.groups)]
         starts = dict(zip(self.groups, itertools.accumulate([0, *counts]), strict=False))
         zero = sum(counts)
@@ -165,10 +165,11 @@ class CellWay:
         edges: list[int] = []
         for node in range(topology.num_nodes):
             for edge in topology.edges_from(node):
-                name, row = slots[edge]
-                width = sizes[name][1]
-                entries = iter(range(starts[name] + row * width, starts[name] + (row + 1) * width))
-                flags = ways.alive[cell][edge]
+                flags, entries = ways.alive[cell][edge], iter(())
+                if slots[edge] is not None:
+                    name, row = slots[edge]
+                    start, width = starts[name], sizes[name][1]
+                    entries = iter(range(start + row * width, start + (row + 1) * width))
                 self.places.update({(edge, k): len(order) + k for k in range(len(flags))})
                 order += [next(entries) if flag else zero for flag in flags]
                 self.flags += flags

@@ -86,7 +86,7 @@ def check_epoch(row: Mapping[str, Any], space: SearchSpace, where: str) -> None:
         if 'alive' in row and not _are_flags(row['alive'].get(cell), sizes):
             raise UserError(
                 f"{where}: 'alive' of cell '{cell}' must say of each candidate of its "
-                f'{count} edges true or false, and of one an edge true'
+                f'{count} edges true or false, and not false of all'
             )
 
 
@@ -108,7 +108,7 @@ def _are_numbers(value: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _are_flags(value: Any, sizes: Sequence[int]) -> bool:
-    """Whether it is a list of truth values for each edge, one of which at least is true."""
+    """Whether it is a list of truth values for each edge, not all of which are false."""
     return (
         isinstance(value, list)
         and len(value) == len(sizes)
@@ -116,7 +116,7 @@ def _are_flags(value: Any, sizes: Sequence[int]) -> bool:
             isinstance(flags, list)
             and len(flags) == size
             and all(isinstance(flag, bool) for flag in flags)
-            and any(flags)
             for flags, size in zip(value, sizes, strict=True)
         )
+        and any(any(flags) for flags in value)
     )

@@ -174,14 +174,15 @@ def alive(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[bool]]
 def unevenness(run: SearchRun, row: Mapping[str, Any]) -> float:
     """How far a weight is from the mean of its edge, as a share of it: the largest of an epoch.
 
-    Candidates that were dropped do not count; an edge that has one left is as uneven as can be.
+    Candidates that were dropped do not count; an edge that has one left, or none, is as uneven as
+    can be.
     """
     largest = 0.0
     for cell in run.space.cells:
         masks = alive(run, row, cell)
         for edge, mask in zip(candidate_weights(run, row, cell), masks, strict=True):
             weights = list(itertools.compress(edge, mask))
-            if len(weights) == 1 < len(edge):
+            if len(weights) < min(2, len(edge)):
                 return math.inf
             mean = sum(weights) / len(weights)
             off = max(abs(weight - mean) for weight in weights)

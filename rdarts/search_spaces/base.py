@@ -152,7 +152,8 @@ class SearchSpace:
         for cell, topology in self.cells.items():
             lists: dict[tuple[str, ...], list[int]] = {}
             for index, edge in enumerate(topology.edges):
-                lists.setdefault(edge.candidates, []).append(index)
+                if edge.candidates:  # one without any was dropped
+                    lists.setdefault(edge.candidates, []).append(index)
             for k, (candidates, edges) in enumerate(lists.items()):
                 name = cell if len(lists) == 1 else f'{cell}_{k}'
                 groups.append(EdgeGroup(name, cell, tuple(edges), candidates))
@@ -194,37 +195,40 @@ class SearchSpace:
     def restrict(self, alive: Mapping[str, Sequence[Sequence[bool]]]) -> SearchSpace:
         """The same space with those candidates alone that are alive.
 
+        An edge that has none of them is a dropped one: it keeps its place, without candidates, and
+        is in no group.
+
         Args:
             alive (dict[str, Sequence[Sequence[bool]]]): Cell type -> for each edge, whether each
                 of its candidates is.
 
         Raises:
-            UserError: An edge has none.
+            UserError: A node would read nothing, as all edges that lead into it are dropped.
         """
         cells, costs = {}, {}
         for cell, topology in self.cells.items():
             edges = []
             for edge, flags in zip(topology.edges, alive[cell], strict=True):
-                if not any(flags):
-                    raise UserError(
-                        f"'{self.name}': cell '{cell}', edge {edge.source} -> {edge.target} needs "
-                        'a candidate that is alive'
-                    )
                 names = tuple(itertools.compress(edge.candidates, flags))
                 edges.append(replace(edge, candidates=names))
             cells[cell] = replace(topology, edges=tuple(edges))
+            for node in range(topology.num_inputs, topology.num_nodes):
+                if not any(edges[i].candidates for i in topology.edges_into(node)):
+                    raise UserError(
+                        f"'{self.name}': cell '{cell}', node {node} needs an edge that is alive"
+                    )
             if self.costs is not None:
                 pairs = zip(self.costs[cell], alive[cell], strict=True)
                 costs[cell] = tuple(tuple(itertools.compress(row, keep)) for row, keep in pairs)
         return replace(self, cells=cells, costs=self.costs and costs)
 
-    def slots(self, cell: str) -> list[tuple[str, int]]:
-        """For each edge of a cell, the group and the row of its alpha."""
+    def slots(self, cell: str) -> list[tuple[str, int] | None]:
+        """For each edge of a cell, the group and the row of its alpha; None of a dropped edge."""
         place = {}
         for group in self.groups:
             if group.cell == cell:
                 place.update({edge: (group.name, row) for row, edge in enumerate(group.edges)})
-        return [place[edge] for edge in range(len(self.cells[cell].edges))]
+        return [place.get(edge) for edge in range(len(self.cells[cell].edges))]
 
 
 def has_normal_and_reduce(cells: Collection[str]) -> bool:

@@ -46,7 +46,9 @@ class Argmax(Discretizer):
             ]
         return one_operation_an_edge(space, choice)
 
-    def _strongest(self, candidates: tuple[str, ...], weights: list[float]) -> str:
+    def _strongest(self, candidates: tuple[str, ...], weights: list[float]) -> str | None:
+        if not candidates:  # of a dropped edge
+            return None
         allowed = [
             i for i, name in enumerate(candidates) if self.allow_none or name != 'none'
         ] or range(len(candidates))

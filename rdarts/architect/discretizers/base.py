@@ -102,15 +102,17 @@ def cells_of(
 
 
 def edge_weights(weights: Mapping[str, Tensor], space: SearchSpace, cell: str) -> list[list[float]]:
-    """Of every edge of a cell, the weights of its candidates, as numbers."""
-    return [weights[group][row].tolist() for group, row in space.slots(cell)]
+    """Of every edge of a cell, the weights of its candidates, as numbers; none of a dropped one."""
+    slots = space.slots(cell)
+    return [[] if slot is None else weights[slot[0]][slot[1]].tolist() for slot in slots]
 
 
-def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str]]) -> Genotype:
-    """The genotype that keeps every edge, in the form of its space.
+def one_operation_an_edge(space: SearchSpace, choice: Mapping[str, list[str | None]]) -> Genotype:
+    """The genotype that keeps every edge but those that were dropped, in the form of its space.
 
     Args:
         space (SearchSpace): The space.
-        choice (Mapping[str, list[str]]): For each cell type the operation of each edge.
+        choice (Mapping[str, list[str | None]]): For each cell type the operation of each edge;
+            None of a dropped one.
     """
     return form_named(space.genotype).of_edges(space, choice)
