@@ -1,4 +1,7 @@
-"""The owner of alpha: its groups, its relaxation, and the phase of a search."""
+"""The owner of alpha: its groups, its relaxation, and the phase of a search.
+
+Longer than 400 lines: one class, which everything else asks for alpha.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from test_models.fused_nets import ours
 from rdarts.architect.architects.first_order import FirstOrder
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.errors import UserError
-from rdarts.models import NASBench201Supernet
+from rdarts.hooks.alpha_statistics import alpha_statistics
+from rdarts.models import DARTSSupernet, NASBench201Supernet
 from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
 
@@ -164,3 +165,54 @@ def test_what_is_hidden_is_gone_and_nothing_is_renormalised(execution):
     ):
         net.prune('cell', 0, OPS)
     assert all(flag for edge in net.alive['cell'] for flag in edge)
+
+
+@pytest.mark.parametrize('mixed_op', ['rdarts.MixedOp', 'rdarts.PartialChannels'])
+@pytest.mark.parametrize('execution', ['plain', 'fused'])
+def test_a_dropped_edge_gives_nothing_and_is_in_no_genotype(execution, mixed_op):
+    torch.manual_seed(0)
+    space = dict(type='darts', leave_out=['none'])
+    net = DARTSSupernet(
+        space, channels=8, num_cells=3, alpha_std=1.0, execution=execution, mixed_op=mixed_op
+    ).double()
+    x = torch.randn(2, 3, 8, 8).double()
+    candidates = net.space.cells['normal'].edges[3].candidates
+    with net.hide('normal', 3, candidates):
+        expected = [out.detach() for out in net(x)]
+    net.drop_edge('normal', 3)
+    alpha = net.arch_parameters['normal'].requires_grad_()
+    found = net(x)
+    torch.testing.assert_close([out.detach() for out in found], expected, rtol=1e-10, atol=1e-12)
+    (grad,) = torch.autograd.grad(sum(out.square().sum() for out in found), alpha)
+    assert not grad[3].any() and grad[2].any()
+
+    others = [row for row in range(14) if row != 3]
+    alphas, view = net.view()
+    assert torch.equal(alphas['normal'], alpha[others])
+    weights = net.expected_weights()['normal']
+    assert not weights[3].any()
+    torch.testing.assert_close(weights[others].sum(-1), torch.ones(13).double())
+    betas = torch.cat([alpha.detach()[others], net.arch_parameters['reduce']]).softmax(-1)
+    entropy = float(-(betas * betas.log()).sum(-1).mean())
+    assert float(BatchEntropyDecay()(alphas, view).detach()) == pytest.approx(entropy, rel=1e-12)
+    statistics = alpha_statistics(net.arch_parameters, net.space, net.relaxation, net.ways)
+    assert statistics['mean_entropy'] == pytest.approx(entropy, rel=1e-12)
+
+    # of its node, two others; with a rule that keeps every edge, all others
+    for rule, kept in (('TopEdges', 2), ('Argmax', 2), ('Threshold', 2)):
+        genotype = build(rule, DISCRETIZERS)(alphas, view)
+        edges = genotype.nodes['normal'][1]  # the edges 2, 3 and 4
+        assert 1 not in [source for _, source in edges] and len(edges) <= kept
+    again = DARTSSupernet(space, channels=8, num_cells=3, mixed_op=mixed_op).double()
+    again.load_state_dict(net.state_dict())
+    assert again.alive == net.alive and not any(again.alive['normal'][3])
+    net.drop_edge('normal', 2)
+    with pytest.raises(UserError, match="cell 'normal', node 3 needs an edge that is alive"):
+        net.drop_edge('normal', 4)
+    assert all(net.alive['normal'][4])
+
+
+def test_of_a_cell_that_lists_every_edge_a_dropped_one_is_none():
+    net = NASBench201Supernet(channels=8, cells_per_stage=1)
+    net.drop_edge('cell', 1)
+    assert build('Argmax', DISCRETIZERS)(*net.view()).ops[1] == 'none'
