@@ -67,8 +67,8 @@ MODELS = _child(
 )
 # The architects, and what watches a search
 HOOKS = _child('HOOKS', 'rdarts.engine', folders=('rdarts.hooks', 'rdarts.hooks.watchers'))
-# The training loop that resumes exactly
-LOOPS = _child('LOOPS', 'rdarts.engine')
+# The training loop that resumes exactly, and those that select after it
+LOOPS = _child('LOOPS', 'rdarts.engine', folders=('rdarts.engine.selection',))
 # Optimizer wrappers: bfloat16 on any device
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'rdarts.engine')
 # Optimizer constructors: the weights without alpha

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.errors import UserError
 
-NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)\.pth')
+NAME = re.compile(r'(?:epoch_(\d+)_)?iter_(\d+)(?:_decision_(\d+))?\.pth')
 
 
 def list_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
@@ -22,7 +22,9 @@ def list_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
     for path in Path(work_dir).glob('*.pth'):
         match = NAME.fullmatch(path.name)
         if match:
-            found.append((int(match[2]), match[1] is not None, path))
+            # decisions of a selection come between an epoch's end and the next iteration
+            decisions = int(match[3] or -1)
+            found.append((int(match[2]), decisions, match[1] is not None, path))
     return [path for *_, path in sorted(found, reverse=True)]
 
 

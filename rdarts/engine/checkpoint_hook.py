@@ -1,4 +1,7 @@
-"""Checkpoints of a run: written whole or not at all, also when it is stopped."""
+"""Checkpoints of a run: written whole or not at all, also when it is stopped.
+
+Longer than 400 lines: one hook, and each moment at which a run can be stopped.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +148,7 @@ class AtomicCheckpointHook(CheckpointHook):
             target = set_aside(folder, newer)
             runner.logger.info(f'Checkpoints after iteration {iteration} moved to {target}')
         kept = list_checkpoints(folder)
-        if kept and iteration:
+        if kept:
             write_atomically(folder / 'last_checkpoint', os.fsencode(kept[0]))
             for old in () if self.keep is None else kept[self.keep :]:
                 old.unlink()
@@ -297,6 +300,30 @@ class AtomicCheckpointHook(CheckpointHook):
             number,
         )
 
+    def after_decision(self, runner, decided: int, **told: Any) -> None:
+        """Save between two epochs, after a decision of a selection: see ``engine/selection``."""
+        if self.dry_run:
+            return
+        self._validated = True
+        try:
+            self._save(runner, runner.epoch, runner.iter, False, f'_decision_{decided}')
+        finally:
+            self._validated = False
+
+    def stop_between(self, runner, decided: int, number: int) -> None:
+        """Save between two decisions, and stop.
+
+        Args:
+            runner (Runner): The runner.
+            decided (int): How many decisions are taken.
+            number (int): Of the signal.
+
+        Raises:
+            Interrupted: Always.
+        """
+        self.after_decision(runner, decided)
+        self._stop(number, f'between two decisions, after {decided}')
+
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         # called once more by `save_best`, after the validation, to keep the best score
         self._validated = True
@@ -309,8 +336,10 @@ class AtomicCheckpointHook(CheckpointHook):
         """Save what the run was rolled back to, as the newest; later ones are set aside."""
         self._save_checkpoint_with_step(runner, None, dict(epoch=runner.epoch, iter=runner.iter))
 
-    def _save(self, runner: Runner, epoch: int, iteration: int, epoch_end: bool) -> None:
-        name = f'iter_{iteration}.pth'
+    def _save(
+        self, runner: Runner, epoch: int, iteration: int, epoch_end: bool, suffix: str = ''
+    ) -> None:
+        name = f'iter_{iteration}{suffix}.pth'
         if epoch_end:
             name = f'epoch_{epoch}_{name}'
         path = Path(self.out_dir, name)

@@ -62,6 +62,7 @@ def first_lines(runner) -> str:
         *_network(model, owner),
         *_method(owner, architect),
         ('epochs', _epochs(runner)),
+        *getattr(runner.train_loop, 'first_lines', tuple)(),
         ('device', _device(model)),
         ('threads', machine.threads_line(torch.get_num_threads())),
     ]

@@ -92,12 +92,17 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
+        if not done:
+            self.begin_epoch()
         if done < len(self.dataloader):
             for index, batch in enumerate(iterate_from(self.dataloader, done), done):
                 self.run_iter(index, batch)
         self.runner.call_hook('after_iterations')
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def begin_epoch(self) -> None:
+        """What comes before the first batch of an epoch, once hooks know of it: nothing."""
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         """Train one batch.

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.registry import MODEL_WRAPPERS, RUNNERS
+from mmengine.registry import LOOPS, MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 
 from rdarts.checkpoint.hub_codec import unpack_message_hub
@@ -63,7 +63,7 @@ class OwnRunner:
 
     What it loads, and whatever it builds, is read as data: see ``safe_loaders``. The config of an
     earlier start is not written over before it is resumed. Under DDP, operations that a relaxation
-    leaves out need no gradient.
+    leaves out, or that are dropped on the way, need no gradient.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,12 +132,12 @@ class OwnRunner:
             write_atomically(Path(self.work_dir, name), data)
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> Any:
-        """As mmengine's; where the relaxation samples, DDP expects parameters without gradient.
+        """As mmengine's; where candidates are left out, DDP expects parameters without gradient.
 
         Raises:
             UserError: It samples, and the ranks are seeded differently.
         """
-        if self.distributed and _samples(model):
+        if self.distributed and (_samples(model) or self._loop_prunes()):
             if (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
                 raise UserError(
                     'randomness.diff_rank_seed is True, but the ranks of a relaxation that samples '
@@ -150,6 +150,12 @@ class OwnRunner:
             if kind is not None and issubclass(kind, torch.nn.parallel.DistributedDataParallel):
                 model_wrapper_cfg['find_unused_parameters'] = True
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _loop_prunes(self) -> bool:
+        """Whether the training loop drops candidates on its way."""
+        loop = self.cfg.get('train_cfg') or {}
+        found = LOOPS.get(loop['type']) if isinstance(loop.get('type'), str) else None
+        return getattr(found, 'prunes', False)
 
 
 def _samples(model: torch.nn.Module) -> bool:

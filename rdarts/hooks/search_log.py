@@ -177,6 +177,10 @@ class SearchLogHook(Hook):
         values = {key: float(value) for key, value in (metrics or {}).items()}
         self._write('val', runner.epoch, runner.iter, **values)
 
+    def after_decision(self, runner, decided: int, row: dict[str, Any]) -> None:
+        """A decision of a selection, which comes between two epochs."""
+        self._write('selection', runner.epoch, runner.iter, decided=decided, **row)
+
     def after_roll_back(self, runner, left_epoch: int, **told: Any) -> None:
         """The rows stay, those that the run has gone back on too; this one says so."""
         self._write('roll_back', runner.epoch, runner.iter, left_epoch=left_epoch, **told)

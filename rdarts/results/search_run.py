@@ -36,7 +36,7 @@ def read_search_log(
     Args:
         work_dir (str | PathLike): Work directory of a search.
         kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``,
-            ``roll_back``.
+            ``roll_back``, ``selection``.
         left (bool): Whether rows of epochs are among them that the search has gone back on. Without
             them no epoch is there twice. Defaults to False.
 

@@ -13,6 +13,7 @@ from rdarts.configuration import as_data
 from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.errors import UserError
 from rdarts.results import series
+from rdarts.results.decisions import decisions_before
 from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES
@@ -148,6 +149,7 @@ def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) ->
         masks = [mask for cell in run.space.cells for mask in series.alive(run, row, cell)]
         count = sum(mask.count(False) for mask in masks)
         facts['dropped'] = f'{count} of {sum(map(len, masks))} candidates dropped'
+    facts['decided'] = decisions_before(run, row['epoch'])
     index = number(row, 'benchmark', 'index')
     accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
     if table is not None:
