@@ -21,6 +21,12 @@ def parse_args() -> argparse.Namespace:
         help='go on from the newest checkpoint of the work directory, or from FILE',
     )
     parser.add_argument(
+        '--from-phase',
+        type=int,
+        metavar='K',
+        help='of a search in phases: begin phase K anew, counted from 0, and keep those before it',
+    )
+    parser.add_argument(
         '--genotype',
         metavar='GENOTYPE',
         help="what a derived network is made of: a JSON file, a search's work directory, the name "
@@ -75,13 +81,13 @@ def main() -> None:
         seed=args.seed,
         deterministic=args.deterministic,
         new_head=args.new_head,
-        starts=not args.resume,
+        starts=not args.resume and args.from_phase is None,
     )
     cli.set_launcher(cfg, args.launcher)
     if args.dry_run:
         dry_run(cfg)
         return
-    train(cfg, args.resume)
+    train(cfg, args.resume, args.from_phase)
     cli.leave_group()
 
 

@@ -13,6 +13,8 @@ from mmengine.config import Config
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
 from rdarts.configuration.retraining import retraining_command, training_images
+from rdarts.engine.phase_record import PhaseRecord
+from rdarts.engine.phases import PhasedSearch
 from rdarts.engine.runner import TEST_HOOKS, build_runner
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
 from rdarts.errors import UserError
@@ -75,26 +77,64 @@ def configure_training(
     return cfg
 
 
-def train(cfg: Config, resume: bool | str | None = None) -> None:
+def train(cfg: Config, resume: bool | str | None = None, from_phase: int | None = None) -> None:
     """Run what a config describes in its work directory; prints what a search found.
 
     Args:
         cfg (Config): What :func:`configure_training` gives.
         resume (bool | str, optional): Whether it goes on from the newest checkpoint of its work
             directory, or the checkpoint that it goes on from. Defaults to a run that begins anew.
+        from_phase (int, optional): Of a search in phases: the one that begins anew, from 0, while
+            what is before it stays.
 
     Raises:
         UserError: Another run works in the directory, or it, a checkpoint or the data do not fit.
         RunFailed: It cannot go on.
     """
+    phased = bool(cfg.get('phases'))
+    _check_phased(cfg, phased, resume, from_phase)
     with lock_work_dir(cfg.work_dir):
-        prepare_work_dir(cfg.work_dir, keep=bool(resume))
-        if resume:
-            set_resume(cfg, resume)
-        runner = build_runner(cfg)
-        runner.train()
-        if is_main_rank() and (cfg.get('default_hooks') or {}).get('genotype'):
-            _print_found(cfg, find_alpha_owner(runner.model).space)
+        prepare_work_dir(cfg.work_dir, keep=bool(resume) or from_phase is not None)
+        space = None
+        if phased:
+            search = PhasedSearch(cfg)
+            search.run(bool(resume), from_phase)
+            space = search.runs.space
+        else:
+            if resume:
+                set_resume(cfg, resume)
+            runner = build_runner(cfg)
+            runner.train()
+            if (cfg.get('default_hooks') or {}).get('genotype'):
+                space = find_alpha_owner(runner.model).space
+        if is_main_rank() and space is not None:
+            _print_found(cfg, space)
+
+
+def _check_phased(
+    cfg: Config, phased: bool, resume: bool | str | None, from_phase: int | None
+) -> None:
+    """A search in phases is resumed as one, and no other run is.
+
+    Raises:
+        UserError: It is not.
+    """
+    if phased and isinstance(resume, str):
+        raise UserError(
+            f'--resume {resume}: a search in phases goes on by --resume without a file, or by '
+            '--from-phase K'
+        )
+    if phased:
+        return
+    if from_phase is not None:
+        raise UserError('--from-phase: the config has no phases')
+    if cfg.get('init') is not None:
+        raise UserError('init stands for the first of several phases, but the config has none')
+    if resume and PhaseRecord.read(Path(cfg.work_dir)) is not None:
+        raise UserError(
+            f'cannot resume: {cfg.work_dir} holds a search in phases, and this config has none; '
+            'resume with the config that began the search'
+        )
 
 
 def _print_found(cfg: Config, space: SearchSpace) -> None:

@@ -24,7 +24,14 @@ from rdarts.configuration.declarations import (
     members,
 )
 from rdarts.configuration.relations import relations
-from rdarts.configuration.sections import LOADER, OF_CLASSIFIERS, PLAIN, SECTIONS, Section
+from rdarts.configuration.sections import (
+    LOADER,
+    OF_CLASSIFIERS,
+    PLAIN,
+    SECTIONS,
+    PhaseKeys,
+    Section,
+)
 from rdarts.configuration.signatures import (
     MISSING,
     UNKNOWN,
@@ -120,6 +127,7 @@ class _Checker:
                 continue
             if key in self.cfg:
                 self.argument(self.cfg[key], key, Argument(kind), 'MODELS')
+        self.phases()
         if self.faults:  # the scope may be one of them
             return
         for key, section in SECTIONS.items():
@@ -129,6 +137,24 @@ class _Checker:
             # a relation says nothing where a value of it is wrong by itself
             for path, line in relations(self.cfg, self.resolve):
                 self.fault(path, line)
+
+    def phases(self) -> None:
+        """What phases say of themselves; the rest is of the config that is made of each."""
+        given = self.cfg.get('phases')
+        if given is None:
+            return
+        entries = given if isinstance(given, (list, tuple)) else [None]
+        if not entries or not all(isinstance(entry, Mapping) for entry in entries):
+            self.wrong(given, 'phases', 'a list of dicts, one for each phase')
+            return
+        own = PhaseKeys.__annotations__
+        for index, entry in enumerate(entries):
+            said = {key: value for key, value in entry.items() if key in own}
+            self.typed_dict(said, f'phases.{index}', PhaseKeys)
+            for key in set(entry) - set(own) - {*PLAIN, *SECTIONS, 'runner_type'}:
+                close = closest(key, own, 0.8)
+                if close is not None:
+                    self.fault(f'phases.{index}', f"has no key '{key}': did you mean '{close}'?")
 
     def fault(self, path: str, line: str) -> None:
         self.faults.append(lambda: f'{path} {line}' if path else line)

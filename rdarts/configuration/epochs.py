@@ -53,7 +53,16 @@ def follow_epochs(cfg: Config) -> None:
     epochs = cfg.get('epochs')
     if epochs is None:
         return
-    scale_epochs(cfg, epochs, _written_beside(cfg.text))
+    written = _written_beside(cfg.text)
+    if cfg.get('phases'):
+        check_length(epochs)
+        if ('phases',) in written:
+            raise UserError(
+                f'epochs is {epochs}, but the same config writes phases, which have their own: '
+                'leave one of them out'
+            )
+        return
+    scale_epochs(cfg, epochs, written)
     length = (cfg.get('train_cfg') or {}).get('max_epochs')
     if length != epochs:
         raise UserError(
@@ -62,32 +71,52 @@ def follow_epochs(cfg: Config) -> None:
         )
 
 
-def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = ()) -> None:
+def check_length(epochs: Any) -> None:
+    """Refuse what is no number of epochs.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise UserError(f'epochs must be a positive integer, but is {epochs!r}')
+
+
+def scale_epochs(
+    cfg: Config,
+    epochs: Any,
+    kept: Collection[tuple[str, ...]] = (),
+    schedule: tuple[int, int] | None = None,
+) -> None:
     """Multiply every epoch number of a config by ``epochs`` over the length of its run.
 
     The stop, the schedule, warm-up, the epochs in which alpha rests, points of a lambda that
     changes: in proportion, rounded, and at least 1 where they were. A factor an epoch
-    (``ExponentialLR``) stays, and so do numbers of iterations.
+    (``ExponentialLR``) stays, and so do numbers of iterations. Of a search in phases, ``epochs`` is
+    of all together, and :func:`rdarts.configuration.phases.split` gives each its share.
 
     Args:
         cfg (Config): The config, which is changed.
         epochs (int): The new length.
         kept (Collection[tuple[str, ...]]): Entries that stay as they are, with what is in them.
             Defaults to none.
+        schedule (tuple[int, int], optional): The new and the old length of the schedules of
+            learning rates, where these go on over several phases. Defaults to those of the run.
 
     Raises:
         UserError: It is no number of epochs, or the config counts none.
     """
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise UserError(f'epochs must be a positive integer, but is {epochs!r}')
+    check_length(epochs)
+    if cfg.get('phases'):
+        cfg.epochs = epochs
+        return
     loop = cfg.get('train_cfg')
     length = loop.get('max_epochs') if isinstance(loop, dict) else None
     if not isinstance(length, int) or length < 1:
         raise UserError('epochs: the config has no train_cfg.max_epochs that it could follow')
     cfg.epochs = epochs
-    if epochs == length:
+    if epochs == length and schedule is None:
         return
-    scale = _Scale(epochs, length, kept)
+    scale = _Scale(epochs, length, kept, schedule)
     for key in SCHEDULERS:
         if cfg.get(key):
             cfg[key] = scale.schedulers(cfg[key], (key,))
@@ -99,17 +128,31 @@ def scale_epochs(cfg: Config, epochs: Any, kept: Collection[tuple[str, ...]] = (
     scale.visit(loop, ('train_cfg',))
     if not scale.is_kept(('train_cfg', 'max_epochs')):
         loop['max_epochs'] = epochs
-    length = f'{plural(epochs, "epoch")} for the {length} of the config'
-    for note in (f'{length}, its others in proportion', *scale.changes):
+    if epochs != length:
+        add_note(
+            cfg,
+            f'{plural(epochs, "epoch")} for the {length} of the config, its others in proportion',
+        )
+    for note in scale.changes:
         add_note(cfg, note)
 
 
 class _Scale:
     """Multiplies epoch numbers by ``epochs / length``, and keeps in ``changes`` what it changed."""
 
-    def __init__(self, epochs: int, length: int, kept: Collection[tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        length: int,
+        kept: Collection[tuple[str, ...]],
+        schedule: tuple[int, int] | None = None,
+    ) -> None:
         self.epochs, self.length, self.kept = epochs, length, set(kept)
         self.changes: list[str] = []
+        self._of_schedules = self
+        if schedule is not None:
+            self._of_schedules = _Scale(*schedule, kept)
+            self._of_schedules.changes = self.changes
 
     def note(self, place: tuple[str, ...], before: Any, after: Any) -> None:
         if after != before:
@@ -141,6 +184,8 @@ class _Scale:
         """A scheduler, or a list of them; those that are left no epoch are left out."""
         if self.is_kept(place):
             return given
+        if self._of_schedules is not self:
+            return self._of_schedules.schedulers(given, place)
         if isinstance(given, dict):
             self._scheduler(given, place)
             return given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from rdarts.configuration.filling import (
 )
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
+from rdarts.configuration.phases import Phase, split
 from rdarts.configuration.spaces import check_network, is_declared
 from rdarts.configuration.type_names import complete_type_names
 from rdarts.configuration.widths import fill_widths, lacks_width
@@ -66,13 +68,43 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     _drop_scope(cfg._cfg_dict)
     complete_type_names(cfg._cfg_dict, cfg.get('default_scope'))
     check_names(cfg)
+    _complete(cfg, before, options)
+    phases_of(cfg)
+    return cfg
+
+
+def _complete(
+    cfg: Config, before: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> None:
+    """Check a config, and fill in what follows from other entries."""
     check_config(cfg.to_dict(), whole=False)
     check_elsewhere(options or {})
     fill_in(cfg, before, options or ())
     if not is_declared('network', (cfg.get('model') or {}).get('backbone')):
         _fit_heads(cfg)
     check_config(cfg.to_dict())
-    return cfg
+
+
+def phases_of(cfg: Config) -> list[Phase]:
+    """The phases of a search, each with a config that is whole and checked.
+
+    Args:
+        cfg (Config): What :func:`load_config` gives; what was changed since is of all phases.
+
+    Returns:
+        list[Phase]: None of a config without ``phases``.
+
+    Raises:
+        UserError: A phase does not fit the config, or something in its config is wrong.
+    """
+    found = split(cfg)
+    for phase in found:
+        try:
+            complete_type_names(phase.cfg._cfg_dict, cfg.get('default_scope'))
+            _complete(phase.cfg)
+        except UserError as error:
+            raise UserError(f'phases.{phase.index}: {error}') from None
+    return found
 
 
 def check_detection(config: str) -> None:

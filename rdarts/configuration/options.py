@@ -73,7 +73,7 @@ def _agree_on_epochs(cfg: Config, options: Mapping[str, Any]) -> None:
         UserError: Both are set, to different numbers.
     """
     length = (cfg.get('train_cfg') or {}).get('max_epochs')
-    if cfg.get('epochs') in (None, length):
+    if cfg.get('epochs') in (None, length) or cfg.get('phases'):
         return
     if 'epochs' in options:
         raise UserError(

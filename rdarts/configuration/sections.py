@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
-from rdarts.configuration.declarations import Among, Component, Count, Positive, Seed, Side
+from rdarts.configuration.declarations import (
+    Among,
+    Component,
+    Count,
+    Opaque,
+    Positive,
+    Seed,
+    Side,
+)
 from rdarts.configuration.framework_ranges import ParamwiseCfg
 from rdarts.configuration.signatures import MISSING, Argument
 
@@ -96,6 +104,19 @@ class Compile(TypedDict, total=False):
     disable: bool
 
 
+# What may go on from one phase of a search to the next
+GOES_ON = ('weights', 'alpha', 'optimizer', 'schedule', 'epoch')
+
+
+class PhaseKeys(TypedDict, total=False):
+    """What an entry of ``phases`` says beside overrides of the config."""
+
+    start: Annotated[dict | str | Sequence[dict | str], Component('TRANSITIONS')]
+    continue_from_last: Sequence[Annotated[str, Among(GOES_ON)]]
+    branches: Positive
+    epochs: Positive | None
+
+
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
 # Names that configs of detection use as they like: (1024, 1024), 80
@@ -127,6 +148,9 @@ PLAIN: dict[str, Any] = dict(
     num_classes=Positive | None,
     limit=Positive | None,
     epochs=Positive | None,
+    # a search in phases: phases.py
+    phases=Annotated[Sequence[dict], Opaque()] | None,
+    init=str | None,
 )
 
 _LOADER = dict(

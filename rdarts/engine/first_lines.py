@@ -15,6 +15,7 @@ from torch import nn
 
 from rdarts.configuration.notes import note_lines
 from rdarts.datasets.search_split import BOTH
+from rdarts.engine.facts import Place
 from rdarts.genotypes import short_form
 from rdarts.utils import machine, memory
 from rdarts.utils.commands import short_path
@@ -42,6 +43,8 @@ def what_begins(runner) -> str:
     """
     what = 'training' if _architect(runner) is None else 'search'
     name = ' '.join(filter(None, ('The', what, runner.cfg.get('experiment_name'))))
+    place = Place.of(runner)
+    name += f', {place.name},' if place.name else ''
     if runner.epoch or runner.iter:
         return f'{name} goes on after epoch {runner.epoch}, iteration {runner.iter:,}'
     return f'{name} begins'
@@ -68,7 +71,7 @@ def first_lines(runner) -> str:
     ]
     lines.append(('memory', memory.memory_line()))
     recomputes = can_recompute(getattr(model, 'backbone', None))
-    warning = memory.tight_memory(known_peak_mb(runner.work_dir), recomputes)
+    warning = memory.tight_memory(known_peak_mb(Place.of(runner).folder), recomputes)
     if warning:
         lines.append(('', warning))
     lines.append(('writes to', short_path(runner.work_dir)))

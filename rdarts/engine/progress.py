@@ -133,8 +133,13 @@ class TimeToGo:
     def _mean(self, kind: str) -> float | None:
         return self._total[kind] / self._count[kind] if self._count[kind] else None
 
-    def seconds(self, done: int) -> float | None:
-        """Seconds that are left after ``done`` iterations; None before the second."""
+    def seconds(self, done: int, later: int = 0) -> float | None:
+        """Seconds that are left after ``done`` iterations; None before the second.
+
+        Args:
+            done (int): Iterations of this run.
+            later (int): Epochs of runs that follow, each as long as one of this run.
+        """
         iteration = self._mean('iteration')
         if iteration is None:
             return None
@@ -142,7 +147,11 @@ class TimeToGo:
         if validation is None:
             cost = VALIDATION_COST * self.val_images
             validation = self.plan.val_batches * cost * iteration
-        return self.plan.seconds(iteration, validation, self._mean('epoch_end') or 0.0, done)
+        epoch_end = self._mean('epoch_end') or 0.0
+        rest = self.plan.seconds(iteration, validation, epoch_end, done)
+        if later:
+            rest += self.plan.seconds(iteration, validation, epoch_end) * later / self.plan.epochs
+        return rest
 
 
 def batch_size(dataloader: Any) -> int:

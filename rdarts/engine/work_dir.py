@@ -18,7 +18,7 @@ from rdarts.utils.ranks import is_main_rank
 
 RUN_FILES = (
     'genotype.json', 'genotypes', 'search_log.jsonl', 'split.json', 'config.py', 'config.json',
-    'last_checkpoint', 'report.html', 'retrain.py', 'images.json', 'snapshots'
+    'last_checkpoint', 'report.html', 'retrain.py', 'images.json', 'snapshots', 'phases.json'
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def prepare_work_dir(work_dir: str | os.PathLike, keep: bool) -> Path:
         # checkpoints first: ended in between, what is left can be resumed, or begins anew
         found = list_checkpoints(folder)
         found += [folder / name for name in RUN_FILES if (folder / name).exists()]
+        found += sorted(path for path in folder.glob('phase_*') if path.is_dir())
         if {path.name for path in found} <= {'config.py', as_data.FILE}:
             found = []  # of a start that failed before it ran
         if not keep and found and is_main_rank():

@@ -26,7 +26,8 @@ from rdarts.configuration.declarations import AboveZero, Among, Component, Count
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader
-from rdarts.engine.facts import Facts
+from rdarts.engine.facts import Facts, Place
+from rdarts.engine.going_on import replay, take_over
 from rdarts.engine.loops import failed_at
 from rdarts.errors import UserError
 from rdarts.hooks.alpha_times import AlphaTimes
@@ -221,6 +222,14 @@ class ArchitectHook(Hook):
         self.schedulers = self._schedulers(self.architect.optimizer)
         if self._state is not None:
             self._restore()
+        else:
+            self._go_on(Facts.of(runner).last_arch, Place.of(runner))
+
+    def _go_on(self, last: Mapping[str, Any] | None, place: Place) -> None:
+        """Begin with what goes on from the phase before."""
+        if last is not None:
+            take_over(self.architect.optimizer, last['optimizer'])
+        replay(self.schedulers, *place.done)
 
     def _restore(self) -> None:
         """Go on from the checkpoint that was loaded."""
@@ -326,7 +335,8 @@ class ArchitectHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         max_epochs = runner.cfg.get('schedule_epochs') or runner.max_epochs
-        self.architect.set_progress(runner.epoch, max_epochs)
+        before, total = Place.of(runner).progress or (0, max_epochs)
+        self.architect.set_progress(before + runner.epoch, total)
         if self.step_order == IN_TURN:
             self._left_of_pass(runner)  # a run that does not fit is told so at its start
 

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 
 from rdarts.configuration.declarations import Component
 from rdarts.configuration.retraining import write_retraining
-from rdarts.engine.facts import Facts
+from rdarts.engine.facts import Facts, Place
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import DISCRETIZERS, HOOKS, build
@@ -26,8 +26,9 @@ class GenotypeHook(Hook):
     """Derives the genotype at the end of every epoch.
 
     It goes to ``genotypes/epoch_<n>.json``, to the log, in short, with its number of skip
-    connections, and at the end of the search to ``genotype.json``. Where the rule derives others of
-    the same alpha, these are written then, too, ``genotypes/<name>.json``.
+    connections, and at the end of the run to ``genotype.json``. Where the rule derives others of
+    the same alpha, these are written then, too, ``genotypes/<name>.json``. The epochs of a search
+    in phases are counted over all, and each phase has its ``genotype.json`` in its own folder.
 
     Args:
         discretizer (str | dict, optional): The rule. Defaults to the space's own.
@@ -52,12 +53,15 @@ class GenotypeHook(Hook):
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():
             return
-        path = Path(runner.work_dir) / 'genotype.json'
+        place = Place.of(runner)
+        path = place.folder / 'genotype.json'
         if not path.exists():
             return
         folder = path.parent / 'genotypes'
         found = (re.fullmatch(r'epoch_(\d+)\.json', item.name) for item in folder.glob('*.json'))
-        epoch = max((int(match[1]) for match in found if match), default=runner.epoch)
+        epoch = max(
+            (int(match[1]) for match in found if match), default=place.epochs_before + runner.epoch
+        )
         folder.mkdir(exist_ok=True)
         target = folder / f'ended_at_epoch_{epoch}.json'
         os.replace(path, target)
@@ -69,34 +73,38 @@ class GenotypeHook(Hook):
         )
 
     def after_train_epoch(self, runner) -> None:
-        genotype = Facts.of(runner).genotype
+        facts = Facts.of(runner)
+        genotype, place = facts.genotype, Place.of(runner)
         skips = count_skips(genotype)
         runner.logger.info(
             f'Genotype of epoch {runner.epoch + 1}: {short_form(genotype)} '
             f'({plural(skips, "skip connection")})'
         )
-        Facts.of(runner).epoch.update(genotype=genotype.to_string(), skip_connections=skips)
-        self._write(runner, genotype, Path('genotypes') / f'epoch_{runner.epoch + 1}.json')
+        facts.epoch.update(genotype=genotype.to_string(), skip_connections=skips)
+        self._write(genotype, self._of_epoch(place, runner.epoch + 1))
 
     def after_roll_back(self, runner, left_epoch: int, **told: Any) -> None:
         """The files of epochs that the search has gone back on are gone; the log has their text."""
+        place = Place.of(runner)
         if is_main_process():
             for epoch in range(runner.epoch + 1, left_epoch + 1):
-                Path(runner.work_dir, 'genotypes', f'epoch_{epoch}.json').unlink(missing_ok=True)
+                self._of_epoch(place, epoch).unlink(missing_ok=True)
 
     def after_train(self, runner) -> None:
         facts = Facts.of(runner)
         genotype = facts.kept or facts.genotype
-        self._write(runner, genotype, Path('genotype.json'))
+        self._write(genotype, Path(runner.work_dir, 'genotype.json'))
         if facts.kept is None:  # which is of an earlier alpha
             for name, other in self.rule.others(*self.owner.view()).items():
-                self._write(runner, other, Path('genotypes') / f'{name}.json')
-        if is_main_process():
+                self._write(other, Place.of(runner).folder / 'genotypes' / f'{name}.json')
+        if is_main_process() and Place.of(runner).phase is None:
             write_retraining(runner.cfg, self.owner.space, genotype)
 
-    def _write(self, runner, genotype: Genotype, name: Path) -> None:
+    def _of_epoch(self, place: Place, epoch: int) -> Path:
+        return place.folder / 'genotypes' / f'epoch_{place.epochs_before + epoch}.json'
+
+    def _write(self, genotype: Genotype, path: Path) -> None:
         if not is_main_process():
             return
-        path = Path(runner.work_dir) / name
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, dumps(genotype).encode())

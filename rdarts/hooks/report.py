@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from rdarts.configuration.as_data import as_data
-from rdarts.engine.facts import Facts
+from rdarts.engine.facts import Facts, Place
 from rdarts.errors import UserError
 from rdarts.registry import HOOKS
 from rdarts.results.search_run import SearchRun, method_of
@@ -42,9 +40,12 @@ class ReportHook(Hook):
     def _write(self, runner, ended: bool = False) -> None:
         if not is_main_process():
             return
-        folder = Path(runner.work_dir)
+        place = Place.of(runner)
+        folder = place.folder
         try:
-            run = SearchRun(folder, method_of(folder), as_data(runner.cfg.to_dict()), ended)
+            # a search in phases has a config for all of them, and ends after this hook
+            config = as_data(runner.cfg.to_dict()) if place.phase is None else None
+            run = SearchRun(folder, method_of(folder), config, ended and place.phase is None)
             write_report([run], folder / 'report.html', Facts.of(runner).table)
         except Exception as error:  # what only shows a search must not end it
             reason = str(error) if isinstance(error, UserError) else repr(error)

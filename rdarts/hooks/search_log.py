@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -20,12 +17,12 @@ import rdarts
 from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
-from rdarts.engine.facts import Facts
+from rdarts.engine.facts import Facts, Place
+from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
 
-SCHEMA = 1
 KEEP_ALL = -1  # of a checkpoint that knows of no log
 
 
@@ -54,17 +51,6 @@ def _numbers(value: Any) -> Any:
     return value.detach().tolist() if isinstance(value, torch.Tensor) else value
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 @HOOKS.register_module()
 class SearchLogHook(Hook):
     """Writes ``search_log.jsonl`` into the work directory.
@@ -86,38 +72,31 @@ class SearchLogHook(Hook):
         self._seconds = 0.0
 
     def before_train(self, runner) -> None:
-        self.path = Path(runner.work_dir) / 'search_log.jsonl'
+        place = self._place = Place.of(runner)
+        self.path = place.folder / 'search_log.jsonl'
         # as if all earlier starts had been one with this
         self._started = time.perf_counter() - self._seconds
         if not is_main_process():
             return
         if self._size is None:
-            self.path.write_text('')
+            self._cut(runner, place.log_bytes)
             self._write_start(runner)
         elif self._size != KEEP_ALL:
-            size = self.path.stat().st_size if self.path.exists() else 0
-            if size < self._size:
-                runner.logger.warning(
-                    f'{self.path} is shorter than the checkpoint says ({size} bytes of '
-                    f'{self._size}): earlier rows are lost'
-                )
-            elif size > self._size:
-                os.truncate(self.path, self._size)
+            self._cut(runner, self._size)
             if not _says_space(self.path) and _searched(runner):
                 self._write_start(runner)  # a log of an earlier version, or one that was lost
 
+    def _cut(self, runner, size: int) -> None:
+        lacking = cut(self.path, size)
+        if lacking:
+            runner.logger.warning(
+                f'{self.path} is shorter than the checkpoint says ({size - lacking} bytes of '
+                f'{size}): earlier rows are lost'
+            )
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         seconds = time.perf_counter() - self._started
-        size = self._synced()
-        checkpoint['search_log'] = dict(bytes=size, seconds=seconds)
-
-    def _synced(self) -> int:
-        """Bytes of the log, which outlast a power cut as the checkpoint does that names them."""
-        if not self.path.exists():  # not on every machine
-            return 0
-        with open(self.path, 'rb+') as file:
-            os.fsync(file.fileno())
-            return file.seek(0, os.SEEK_END)
+        checkpoint['search_log'] = dict(bytes=synced_size(self.path), seconds=seconds)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
@@ -163,13 +142,18 @@ class SearchLogHook(Hook):
         values['time'] = round(now - self._started, 3)
         values['memory'] = round(peak_memory_mb(), 1)
         self._write('iter', runner.epoch + 1, iteration, **values)
-        runner.visualizer.add_scalars(dict(_flat('search', row)), step=iteration)
+        step = self._place.iterations_before + iteration
+        runner.visualizer.add_scalars(dict(_flat('search', row)), step=step)
 
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)
         row, facts.epoch = _numbers(facts.epoch), {}
+        if 'stopped' in row:
+            kept = self._place.epochs_before + row['stopped']['kept_epoch']
+            row['stopped'] = dict(row['stopped'], kept_epoch=kept)
         self._write('epoch', runner.epoch + 1, runner.iter, **row)
-        runner.visualizer.add_scalars(dict(_flat('search', row)), step=runner.iter)
+        step = self._place.iterations_before + runner.iter
+        runner.visualizer.add_scalars(dict(_flat('search', row)), step=step)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         if not hasattr(self, 'path'):
@@ -183,6 +167,7 @@ class SearchLogHook(Hook):
 
     def after_roll_back(self, runner, left_epoch: int, **told: Any) -> None:
         """The rows stay, those that the run has gone back on too; this one says so."""
+        left_epoch += self._place.epochs_before
         self._write('roll_back', runner.epoch, runner.iter, left_epoch=left_epoch, **told)
 
     def _write_start(self, runner) -> None:
@@ -191,17 +176,9 @@ class SearchLogHook(Hook):
         self._write('start', 0, 0, seed=runner.seed, versions=versions(), **known)
 
     def _write(self, kind: str, epoch: int, iteration: int, **values: Any) -> None:
-        """Add a row to the log, on the first rank."""
-        if not is_main_process():
-            return
-        row = dict(schema=SCHEMA, kind=kind, epoch=epoch, iter=iteration, **_finite(values))
-        try:
-            with open(self.path, 'a', encoding='utf-8') as file:
-                file.write(json.dumps(row, allow_nan=False) + '\n')
-        except OSError as error:
-            if error.errno is not None:
-                error.filename = str(self.path)
-            raise
+        """Add a row to the log, on the first rank; epoch and iteration are those of this run."""
+        if is_main_process():
+            add_row(self.path, self._place, kind, epoch, iteration, **values)
 
 
 def _searched(runner) -> dict[str, Any]:

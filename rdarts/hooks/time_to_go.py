@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from rdarts.engine.facts import Place
 from rdarts.engine.progress import RunPlan, TimeToGo, batch_size
 from rdarts.registry import HOOKS
 
@@ -13,7 +14,8 @@ from rdarts.registry import HOOKS
 class TimeToGoHook(Hook):
     """Corrects the ``eta`` of mmengine's log line.
 
-    mmengine's own leaves out validations and what happens between epochs.
+    mmengine's own leaves out validations and what happens between epochs. In a search in phases, it
+    counts to the end of the last one: each of its later epochs as long as those of this phase.
     """
 
     # as mmengine's timer, which comes before and is corrected; its logger prints after these
@@ -33,7 +35,8 @@ class TimeToGoHook(Hook):
         if self._to_go is None:
             return
         self._to_go.iteration_ends()
-        seconds = self._to_go.seconds(runner.iter + 1)
+        later = Place.of(runner).epochs_after
+        seconds = self._to_go.seconds(runner.iter + 1, later)
         if seconds is not None:
             runner.message_hub.update_info('eta', seconds)
 

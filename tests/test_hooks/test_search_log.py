@@ -15,9 +15,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from rdarts.engine.facts import Facts
+from rdarts.engine.search_log import SCHEMA
 from rdarts.errors import UserError
 from rdarts.hooks import SearchLogHook
-from rdarts.hooks.search_log import KEEP_ALL, SCHEMA
+from rdarts.hooks.search_log import KEEP_ALL
 from rdarts.results.search_run import find_runs
 
 HEAD = ['schema', 'kind', 'epoch', 'iter']

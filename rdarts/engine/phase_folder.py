@@ -1,0 +1,138 @@
+"""Whether what a work directory holds is of this search in phases, and may go on."""
+
+from __future__ import annotations
+
+from mmengine.dist import barrier, is_main_process
+
+from rdarts.checkpoint.directory import list_checkpoints, set_aside
+from rdarts.configuration import as_data
+from rdarts.configuration.changes import changes
+from rdarts.configuration.phases import OWN
+from rdarts.engine.phase_record import PhaseRecord
+from rdarts.engine.phase_runs import PhaseRuns
+from rdarts.engine.search_log import cut
+from rdarts.errors import UserError
+from rdarts.results.search_run import LOG
+from rdarts.utils.commands import shown_path
+
+HOW_ON = 'begin anew, or go on with the config that began the search'
+
+
+def found_record(runs: PhaseRuns, from_phase: int | None) -> PhaseRecord | None:
+    """What has ended of a search that is to go on; what begins anew is moved out of the way.
+
+    Args:
+        runs (PhaseRuns): The search; it is given the record.
+        from_phase (int | None): The phase that begins anew; None where the search is resumed.
+
+    Returns:
+        PhaseRecord | None: None where there is nothing yet.
+
+    Raises:
+        UserError: The work directory holds another search, or ended phases of another config.
+    """
+    record = PhaseRecord.read(runs.folder)
+    if record is None:
+        if list_checkpoints(runs.folder):
+            raise UserError(
+                f'{runs.folder} holds a search without phases, and this config has '
+                f'{len(runs.phases)}: {HOW_ON}'
+            )
+        if from_phase is not None:
+            raise UserError(f'--from-phase {from_phase}: {runs.folder} holds no search in phases')
+        if is_main_process():
+            print(f'warning: --resume found no search in {runs.folder}: starting anew')
+        return None
+    if from_phase is not None:
+        _check_from(runs, record, from_phase)
+    _check_same(runs, record, len(runs.phases) if from_phase is None else from_phase)
+    if from_phase is not None:
+        record.forget_from(from_phase)
+        if is_main_process():
+            _set_aside(runs, record, from_phase)
+        barrier()
+    return record
+
+
+def _check_from(runs: PhaseRuns, record: PhaseRecord, from_phase: int) -> None:
+    first, last = runs.to_run[0].index, runs.phases[-1].index
+    if not first <= from_phase <= last:
+        raise UserError(
+            f'--from-phase must be {first} to {last}, a phase of this config, but is {from_phase}'
+        )
+    for index in range(first, from_phase):
+        if record.phase(index) is None:
+            raise UserError(
+                f'--from-phase {from_phase}: phase {index} of {runs.folder} has not ended: '
+                '--resume goes on with it'
+            )
+
+
+def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int) -> None:
+    """What has ended, and is to stay, must be what this config would have made.
+
+    Args:
+        runs (PhaseRuns): The search; it is given the record.
+        record (PhaseRecord): What has ended.
+        end (int): The first phase that does not stay.
+
+    Raises:
+        UserError: It is not.
+    """
+    seed = (runs.cfg.get('randomness') or {}).get('seed')
+    if seed not in (None, record.seed):
+        raise UserError(
+            f'cannot resume: the search was begun with seed {record.seed}, not {seed}; leave '
+            f'--seed out or set it to {record.seed}'
+        )
+    runs.record = record
+    if record.init != runs.init:
+        raise UserError(
+            f'{runs.folder}: the search was begun with init={record.init}, this config has '
+            f'init={runs.init}: {HOW_ON}'
+        )
+    stored = as_data.read_config(runs.folder).get('phases')
+    stored = stored if isinstance(stored, list) else []
+    for run in record.runs:
+        if run.phase >= end:
+            continue
+        if run.phase >= len(runs.phases):
+            raise UserError(
+                f'{runs.folder} has ended phase {run.phase}, but this config has only '
+                f'{len(runs.phases)}, counted from 0: {HOW_ON}'
+            )
+        cfg = runs.config(runs.phases[run.phase], run.branch)
+        before = as_data.read_config(runs.folder_of(run.phase, run.branch))
+        lines = changes(before, as_data.as_data(cfg.to_dict()))
+        entry = stored[run.phase] if run.phase < len(stored) else {}
+        for key in sorted(OWN - {'epochs'}):
+            then, now = (as_data.entry(one, key) for one in (entry, runs.cfg.phases[run.phase]))
+            if then != as_data.as_data(now):
+                lines.append(f'{key} {then} -> {as_data.as_data(now)}')
+        if lines:
+            raise UserError(
+                f'phase {run.phase} of {runs.folder} was made by another config ({lines[0]}): '
+                f'{HOW_ON}, or --from-phase {run.phase}'
+            )
+
+
+def _set_aside(runs: PhaseRuns, record: PhaseRecord, from_phase: int) -> None:
+    """Move the folders of a phase that begins anew, and of those after it, out of the way."""
+    found = [
+        path
+        for path in sorted(runs.folder.glob('phase_*'))
+        if path.name.removeprefix('phase_').isdigit()
+        and int(path.name.removeprefix('phase_')) >= from_phase
+    ]
+    record.write(runs.folder)  # first: ended in between, these folders are of phases to come
+    if found:
+        target = set_aside(runs.folder, found)
+        print(
+            f'{shown_path(runs.folder)}: phases from {from_phase} on moved to {shown_path(target)}'
+        )
+    cut(runs.folder / LOG, record.bytes)
+    done = sum(run.epochs for run in record.runs)
+    for path in (runs.folder / 'genotypes').glob('epoch_*.json'):
+        epoch = path.stem.removeprefix('epoch_')
+        if epoch.isdigit() and int(epoch) > done:
+            path.unlink()

@@ -1,0 +1,77 @@
+"""The search's log as it is written: one file over all starts and phases of a search."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from rdarts.engine.facts import Place
+
+SCHEMA = 1
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def add_row(path: Path, place: Place, kind: str, epoch: int, iteration: int, **values: Any) -> None:
+    """Add a row to the log.
+
+    Args:
+        path (Path): The file.
+        place (Place): Of the run. The row counts epochs and iterations over the whole search.
+        kind (str): Of the row.
+        epoch, iteration (int): Of the run.
+        **values: What else the row holds.
+    """
+    row = dict(
+        schema=SCHEMA,
+        kind=kind,
+        epoch=place.epochs_before + epoch,
+        iter=place.iterations_before + iteration,
+        **place.keys,
+        **_finite(values),
+    )
+    try:
+        with open(path, 'a', encoding='utf-8') as file:
+            file.write(json.dumps(row, allow_nan=False) + '\n')
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def cut(path: Path, size: int) -> int:
+    """Cut a log back to a length, and make it where it is missing.
+
+    Args:
+        path (Path): The file.
+        size (int): In bytes.
+
+    Returns:
+        int: How many bytes it lacks, 0 where it was long enough.
+    """
+    with open(path, 'ab') as file:
+        there = file.seek(0, os.SEEK_END)
+        if there > size:
+            file.truncate(size)
+    return max(0, size - there)
+
+
+def synced_size(path: Path) -> int:
+    """Bytes of a log, which outlast a power cut as what names them does; 0 where there is none."""
+    if not path.exists():  # not on every machine
+        return 0
+    with open(path, 'rb+') as file:
+        os.fsync(file.fileno())
+        return file.seek(0, os.SEEK_END)
