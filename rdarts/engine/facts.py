@@ -48,6 +48,15 @@ class Place:
         """That of a runner: all of its search, unless a search in phases has said otherwise."""
         return Facts.of(runner).place or cls(Path(runner.work_dir))
 
+    def steps_done(self, meta: Mapping[str, int]) -> tuple[int, int]:
+        """Epochs and iterations that schedules of learning rates have behind them.
+
+        Args:
+            meta (dict): ``epoch`` and ``iter`` that the run itself has done.
+        """
+        epochs, iterations = self.done
+        return epochs + meta['epoch'], iterations + meta['iter']
+
     @property
     def keys(self) -> dict[str, int]:
         """What rows of the log say of it; nothing of a search without phases."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -197,9 +198,9 @@ def network_of(cfg: Any, device: torch.device | str = 'cpu') -> nn.Module:
     """
     from mmengine.registry import MODELS, DefaultScope
 
-    model = dict(cfg.model)
+    model = copy.deepcopy(dict(cfg.model))  # a classifier writes into what it is built of
     if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        model.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         network = MODELS.build(model)
     find_alpha_owner(network)  # a phase of a search has alpha

@@ -16,6 +16,7 @@ from rdarts.checkpoint.run_state import (
     check_schedulers,
 )
 from rdarts.checkpoint.schema import EntryError, Items, Spec, Table, check_entry, like
+from rdarts.engine.facts import Place
 from rdarts.errors import UserError
 from rdarts.utils.wording import plural
 
@@ -51,7 +52,7 @@ def check_training(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
     if 'param_schedulers' not in checkpoint:
         raise EntryError('param_schedulers', 'is missing')
     saved = checkpoint['param_schedulers']
-    done = (meta['epoch'], meta['iter'])
+    done = Place.of(runner).steps_done(meta)
     if not isinstance(schedulers, dict):
         check_schedulers(saved, schedulers, *done, 'param_schedulers')
         return

@@ -215,7 +215,8 @@ class ArchitectHook(Hook):
         )
         Facts.of(runner).architect = self.architect
         why = self.times.why_never(runner.max_epochs, len(runner.train_dataloader))
-        if why:
+        asked = self.times.max_steps == 0 and Place.of(runner).phase is not None
+        if why and not asked:
             runner.logger.warning(
                 f'alpha moves in no iteration of this search, whose genotype says nothing: {why}'
             )
@@ -328,7 +329,7 @@ class ArchitectHook(Hook):
         optimizer = self._optimizer(runner, self.architect.views(alphas))
         schedulers = self._schedulers(optimizer)  # which add to the optimizer's groups
         self.architect.check_state(state, optimizer, alphas[0].device)
-        done = (meta['epoch'], meta['iter'])
+        done = Place.of(runner).steps_done(meta)
         check_schedulers(state['schedulers'], schedulers, *done, 'arch.schedulers')
 
     # The step
