@@ -28,6 +28,13 @@ def list_checkpoints(work_dir: str | os.PathLike) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
+def has_checkpoints(work_dir: str | os.PathLike) -> bool:
+    """Whether a run has left checkpoints in its work directory, or in those of its phases."""
+    phases = ('phase_*', 'phase_*/branch_*')
+    folders = (folder for pattern in phases for folder in Path(work_dir).glob(pattern))
+    return any(list_checkpoints(folder) for folder in (work_dir, *folders))
+
+
 def iteration_of(path: Path) -> int:
     """The iteration after which a checkpoint that :func:`list_checkpoints` found was saved."""
     return int(NAME.fullmatch(path.name)[2])

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.configuration import as_data
+from rdarts.configuration.phases import Phase
 from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
+from rdarts.results.phases import Part, last_row, length, parts_of, planned
 from rdarts.results.row import check_epoch, is_count, number
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_data import from_data
@@ -36,7 +38,7 @@ def read_search_log(
     Args:
         work_dir (str | PathLike): Work directory of a search.
         kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``,
-            ``roll_back``, ``selection``.
+            ``roll_back``, ``phase``, ``selection``.
         left (bool): Whether rows of epochs are among them that the search has gone back on. Without
             them no epoch is there twice. Defaults to False.
 
@@ -105,6 +107,39 @@ class SearchRun:
             check_epoch(row, self.space, f'{self.folder / LOG}, epoch {row["epoch"]}')
         return rows
 
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Its epochs by phase and branch, in order; none of a search without phases."""
+        return parts_of(self.rows, str(self.folder / LOG))
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """Its phases as its config has them, all of them; none of a search without.
+
+        Raises:
+            UserError: What the config says is none.
+        """
+        return planned(self.config, str(self.folder / as_data.FILE))
+
+    @property
+    def max_epochs(self) -> int | None:
+        """Epochs that it has if nothing stops it, in all phases and branches."""
+        return length(self.config, self.phases)
+
+    def part(self, epoch: int) -> Part | None:
+        """The phase and branch of an epoch; None of a search without phases."""
+        return next((part for part in self.parts if part.first <= epoch <= part.last), None)
+
+    @property
+    def breaks(self) -> list[int]:
+        """Epochs after which another phase or branch begins: no line goes on beyond them."""
+        return [part.last for part in self.parts[:-1]]
+
+    @cached_property
+    def last(self) -> Mapping[str, Any]:
+        """The row of the epoch that it has come to; of branches, of that which was chosen."""
+        return last_row(self.epochs, self.parts)
+
     @property
     def begun(self) -> bool:
         """Whether an epoch has ended."""
@@ -113,7 +148,11 @@ class SearchRun:
     @cached_property
     def seed(self) -> int | None:
         """Its random seed."""
-        seed = next((row.get('seed') for row in self.rows if row['kind'] == 'start'), None)
+        starts = (row for row in self.rows if row['kind'] == 'start')
+        # later phases have seeds that follow from the first one's
+        seed = next((row.get('seed') for row in starts if row.get('phase') in (None, 0)), None)
+        if seed is None and self.config.get('init'):
+            seed = as_data.entry(self.config, 'randomness', 'seed')
         return seed if is_count(seed) else None
 
     @cached_property
@@ -184,7 +223,7 @@ class SearchRun:
             UserError: ``genotype.json`` cannot be read, or is of another space.
         """
         if not self.ended:
-            return self.genotype_of(self.epochs[-1])
+            return self.genotype_of(self.last)
         try:
             return load_genotype(self.folder / 'genotype.json', self.space)
         except UserError as error:
@@ -194,8 +233,13 @@ class SearchRun:
     def found_epoch(self) -> int | None:
         """The epoch that :attr:`found` is the genotype of; None where it is no epoch's."""
         text = self.found.to_string()
-        same = [row['epoch'] for row in self.epochs if row['genotype'] == text]
-        kept = number(self.epochs[-1], 'stopped', 'kept_epoch')
+        parts = [p for p in self.parts if p.phase == self.parts[-1].phase and p.chosen is not False]
+        same = [
+            row['epoch']
+            for row in self.epochs
+            if row['genotype'] == text and (not parts or self.part(row['epoch']) in parts)
+        ]
+        kept = number(self.last, 'stopped', 'kept_epoch')
         return int(kept) if kept in same else max(same, default=None)
 
     @property
@@ -226,6 +270,16 @@ class SearchRun:
             if value is not None and row['epoch'] in ended:
                 found.setdefault(row['epoch'], []).append(value)
         return {epoch: sum(values) / len(values) for epoch, values in found.items()}
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it has run, all phases and branches together; None where no row says."""
+        longest: dict[tuple[Any, Any], float] = {}
+        for row in self.rows:
+            seconds, run = number(row, 'time'), (row.get('phase'), row.get('branch'))
+            if seconds is not None:
+                longest[run] = max(seconds, longest.get(run, 0.0))
+        return sum(longest.values()) if longest else None
 
     def roll_backs(self) -> list[tuple[int, int]]:
         """After which epochs the search went back, and to which, in order."""
@@ -263,7 +317,7 @@ def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:
             logs = [*folder.glob(f'*/{LOG}'), *folder.glob(f'*/*/{LOG}')]
             logs = [log for log in logs if not log.parent.name.startswith('previous_')]
         if not logs:
-            raise UserError(f'no {LOG} in {folder}: is it the folder of a search?')
+            raise UserError(f'no {LOG} in {folder}: {_what_instead(folder)}')
         found += [log.parent for log in sorted(logs, key=_natural)]
     twice = [path for path, count in Counter(path.resolve() for path in found).items() if count > 1]
     if twice:
@@ -278,6 +332,14 @@ def find_runs(folders: Sequence[str | os.PathLike]) -> list[SearchRun]:
             f'searches {second}'
         )
     return runs
+
+
+def _what_instead(folder: Path) -> str:
+    """Why a folder has no log: that of a phase lies in the folder of the whole search."""
+    above = [path for path in folder.absolute().parents[:2] if (path / LOG).is_file()]
+    if above and folder.absolute().relative_to(above[0]).parts[0].startswith('phase_'):
+        return f'it is a phase of the search {above[0]}, which is shown as a whole'
+    return 'is it the folder of a search?'
 
 
 def begun_runs(runs: Sequence[SearchRun]) -> list[SearchRun]:

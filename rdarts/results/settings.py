@@ -55,7 +55,16 @@ def _num_lambdas(runs: Sequence[SearchRun]) -> int:
 
 def _settings(run: SearchRun) -> tuple[str, str]:
     """What a search depends on but for lambda and seed: of its data set, and all else."""
-    config = copy.deepcopy({k: v for k, v in run.config.items() if k not in NO_SETTINGS})
+    configs = [phase.cfg.to_dict() for phase in run.phases] or [run.config]
+    data, settings = zip(*map(_of_config, configs), strict=True)
+    begins = [[*phase.start, sorted(phase.goes_on), phase.branches] for phase in run.phases]
+    found = (data, (settings, begins, run.config.get('init')))
+    return tuple(json.dumps(part, sort_keys=True, default=repr) for part in found)
+
+
+def _of_config(whole: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Of the config of a search, or of one of its phases."""
+    config = copy.deepcopy({k: v for k, v in whole.items() if k not in NO_SETTINGS})
     config['randomness'] = _less(config.get('randomness'), 'seed')
     config['train_cfg'] = _less(config.get('train_cfg'), 'val_interval', 'val_begin')
     hooks = {name: _of_hook(hook) for name, hook in _less(config.get('default_hooks')).items()}
@@ -75,7 +84,7 @@ def _settings(run: SearchRun) -> tuple[str, str]:
         dataset = outer.pop('dataset', None)
         # one that was given as an object has a name by chance
         data.append(_less(dataset, 'name') if type_name(dataset) == 'Given' else dataset)
-    return tuple(json.dumps(part, sort_keys=True, default=repr) for part in (data, config))
+    return data, config
 
 
 def _less(entry: Any, *keys: str) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from rdarts.apis.dry_run import dry_run
 from rdarts.benchmarks import NASBench201, open_table
 from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
+from rdarts.configuration.phases import split
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
+from rdarts.results.phases import length
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import (
     Figures,
@@ -221,7 +223,7 @@ def expect(plan: Comparison) -> None:
                 check_model(cfg)
                 print(f'{search.config}:')
                 seconds[search.config] = dry_run(cfg)['expected_seconds']
-            left = 1 - epochs_done(search.run) / cfg.train_cfg.max_epochs
+            left = 1 - epochs_done(search.run) / length(cfg.to_dict(), split(cfg))
             cost = seconds[search.config] * left
         total += cost or 0.0
         lines.append((state, search.run.name, cost))

@@ -15,9 +15,9 @@ from rdarts.configuration.as_data import entry, read_config
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
+from rdarts.results.phases import last_row
 from rdarts.results.row import number
-from rdarts.results.search_run import SearchRun, read_search_log
-from rdarts.search_spaces import SearchSpace
+from rdarts.results.search_run import SearchRun
 from rdarts.study.statistics import COLUMNS
 
 FIGURES = 'figures.json'  # of an evaluation
@@ -33,40 +33,34 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
         without_none (bool): Derive from its last weights without ``none``, instead of what it
             derived itself.
     """
-    space = SearchRun(folder, folder.name).space
-    if without_none:
-        genotype = derive_without_none(folder, space)
-    else:
-        genotype = load_genotype(folder, space)
-    rows = read_search_log(folder, 'iter')
-    seconds, memory = (
-        [value for row in rows if (value := number(row, key)) is not None]
-        for key in ('time', 'memory')
-    )
+    run = SearchRun(folder, folder.name)
+    genotype = derive_without_none(run) if without_none else load_genotype(folder, run.space)
+    memory = (number(row, 'memory') for row in run.rows)
     return dict(
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
-        seconds=max(seconds, default=None),
-        memory_mb=max(memory, default=None),
+        seconds=run.seconds,
+        memory_mb=max((value for value in memory if value is not None), default=None),
     )
 
 
-def derive_without_none(folder: Path, space: SearchSpace) -> Genotype:
-    """The best operation but ``none`` on every edge, by the weights of the last epoch's row."""
-    rows = read_search_log(folder, 'epoch')
+def derive_without_none(run: SearchRun) -> Genotype:
+    """The best operation but ``none`` on every edge, by the weights that the search ended with."""
+    rows = [row for row in run.rows if row['kind'] == 'epoch']
     weights = {}
-    for group in space.groups:
+    for group in run.space.groups:
         try:
-            weight = torch.tensor(rows[-1]['weights'][group.name], dtype=torch.float64)
+            row = last_row(rows, run.parts)
+            weight = torch.tensor(row['weights'][group.name], dtype=torch.float64)
         except (IndexError, KeyError, TypeError, ValueError, RuntimeError, OverflowError):
             weight = torch.empty(0)
         if weight.shape != (len(group.edges), len(group.candidates)) or not weight.isfinite().all():
             raise UserError(
-                f'{folder}: its log has no weights of the last epoch (AlphaStatisticsHook writes '
-                'them), which --without-none needs'
+                f'{run.folder}: its log has no weights of the last epoch (AlphaStatisticsHook '
+                'writes them), which --without-none needs'
             )
         weights[group.name] = weight
-    return Argmax(allow_none=False).of_weights(weights, space)
+    return Argmax(allow_none=False).of_weights(weights, run.space)
 
 
 def look_up(found: Figures, table: NASBench201) -> Figures:

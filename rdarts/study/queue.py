@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rdarts.checkpoint.directory import list_checkpoints
+from rdarts.checkpoint.directory import has_checkpoints
 from rdarts.errors import Interrupted, UserError
 from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import shared_environment
@@ -57,7 +57,7 @@ class Run:
             UserError: The folder holds what is not of this run, or a run that is not over.
         """
         settings, ended, process = self._stored()
-        resumable = self.folder.is_dir() and bool(list_checkpoints(self.folder))
+        resumable = has_checkpoints(self.folder)
         if settings is None:
             if resumable:
                 raise UserError(

@@ -14,7 +14,9 @@ from rdarts.visualization.panels import (
     epoch_axis,
     fit,
     legend,
+    line,
     panel_grid,
+    places,
     say_uniform,
 )
 from rdarts.visualization.style import line_style
@@ -28,7 +30,7 @@ def plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
     run = _only(runs)
     style = {name: line_style(number) for number, name in enumerate(run.space.candidates)}
     figure, grid = panel_grid(run.space.num_edges, columns=7, panel=(2.0, 1.7))
-    rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight']]
+    rows: list[list[Any]] = [['cell', 'edge', 'operation', 'epoch', 'weight', *places(runs)[0]]]
     panels = iter(grid)
     for cell, topology in run.space.cells.items():
         weights = [series.candidate_weights(run, row, cell) for row in run.epochs]
@@ -43,7 +45,7 @@ def plot_edges(runs: Sequence[SearchRun], table: NASBench201 | None):
                 ]
                 _line(axes, run, values, operation, style[operation])
                 rows += _numbers(run, [cell, f'{edge.source}-{edge.target}', operation], values)
-            _small(axes)
+            _small(axes, run)
     for axes in grid[1:]:
         grid[0].update_datalim(axes.dataLim.get_points())
     fit(grid[0])  # one range for all: edges are compared with each other
@@ -73,7 +75,7 @@ def plot_edge_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
     if not nodes:
         raise NothingToPlot('this method has no weights of edges')
     figure, grid = panel_grid(len(nodes), columns=4, panel=(2.6, 2.0))
-    rows: list[list[Any]] = [['cell', 'edge', 'epoch', 'weight']]
+    rows: list[list[Any]] = [['cell', 'edge', 'epoch', 'weight', *places(runs)[0]]]
     for axes, (cell, node) in zip(grid, nodes, strict=True):
         topology = run.space.cells[cell]
         axes.set_title(_titled(run, cell, f'into node {node}'), size=9)
@@ -83,7 +85,7 @@ def plot_edge_weights(runs: Sequence[SearchRun], table: NASBench201 | None):
             values = [math.nan if edges is None else edges[index] for edges in weights]
             _line(axes, run, values, f'from {source}', line_style(source))
             rows += _numbers(run, [cell, f'{source}-{node}'], values)
-        _small(axes)
+        _small(axes, run)
         fit(axes)
     figure.supylabel('weight of the edge', size=9)
     legend(figure, grid, runs)
@@ -103,18 +105,23 @@ def _titled(run: SearchRun, cell: str, name: str) -> str:
 def _line(
     axes: Axes, run: SearchRun, values: list[float], label: str, style: dict[str, Any]
 ) -> None:
-    epochs = [row['epoch'] for row in run.epochs]
-    every = max(1, len(epochs) // 5)
-    axes.plot(epochs, values, label=label, linewidth=1.2, markersize=3, markevery=every, **style)
+    of_epochs = {row['epoch']: value for row, value in zip(run.epochs, values, strict=True)}
+    every = max(1, len(values) // 5)
+    line(axes, of_epochs, [run], label, linewidth=1.2, markersize=3, markevery=every, **style)
 
 
 def _numbers(run: SearchRun, names: list[str], values: list[float]) -> list[list[Any]]:
     """Rows of the CSV, without epochs that have none."""
     pairs = zip(run.epochs, values, strict=True)
-    return [[*names, row['epoch'], value] for row, value in pairs if not math.isnan(value)]
+    _, place = places([run])
+    return [
+        [*names, row['epoch'], value, *place(run, row['epoch'])]
+        for row, value in pairs
+        if not math.isnan(value)
+    ]
 
 
-def _small(axes: Axes) -> None:
-    epoch_axis(axes)
+def _small(axes: Axes, run: SearchRun) -> None:
+    epoch_axis(axes, [run])
     axes.set_xlabel('epoch', size=8)
     axes.tick_params(labelsize=7)

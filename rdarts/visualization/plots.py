@@ -28,6 +28,7 @@ from rdarts.visualization.panels import (
     fit,
     legend,
     panel_grid,
+    places,
     say_uniform,
     wrapped,
 )
@@ -130,20 +131,22 @@ def _lines(
             axes.axhline(marks[panel], color='#555555', linewidth=1, linestyle=(0, (8, 3)))
             axes.set_title(f'{panel} (grey: optimum {marks[panel]:.2f})', size=10)
         for index, method in enumerate(methods):
-            found = [c.values for c in curves if (c.panel, c.run.method) == (panel, method)]
+            found = [c for c in curves if (c.panel, c.run.method) == (panel, method)]
             if found:
                 label = (panel or method) if together else method
-                band(axes, found, label, line_style(number if together else index))
+                style = line_style(number if together else index)
+                band(axes, [c.values for c in found], label, style, [c.run for c in found])
     for axes in grid:
-        epoch_axis(axes)
+        epoch_axis(axes, runs)
     grid[0].set_ylabel(ylabel, size=9)
     legend(figure, grid, runs)
     optimum = ['optimum (%)'] if marks else []
-    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel, *optimum]]
+    columns, place = places(runs)
+    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel, *optimum, *columns]]
     for curve in curves:
-        best = [marks[curve.panel]] if marks else []
+        run, best = curve.run, [marks[curve.panel]] if marks else []
         rows += [
-            [curve.run.method, curve.run.seed, curve.panel, epoch, value, *best]
+            [run.method, run.seed, curve.panel, epoch, value, *best, *place(run, epoch)]
             for epoch, value in sorted(curve.values.items())
         ]
     return figure, rows
@@ -249,7 +252,7 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
                 for key, name in DATASET_NAMES.items()
             }
         found[SKIPS, searched] = count_skips(run.found)
-        found[LAST_ENTROPY, searched] = run.epochs[-1]['mean_entropy']
+        found[LAST_ENTROPY, searched] = run.last['mean_entropy']
         for key, value in found.items():
             points.setdefault(key, {}).setdefault(run.lambdas[-1], []).append(value)
             rows.append([run.method, run.seed, run.lambdas[-1], *key, value])

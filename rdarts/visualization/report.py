@@ -14,6 +14,7 @@ from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.decisions import decisions_before
+from rdarts.results.phases import words
 from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES
@@ -85,8 +86,9 @@ def _run(
         seen (dict): Drawings that were made before, by genotype; further ones are added.
         table (NASBench201, optional): See :func:`write_report`.
     """
-    last = run.epochs[-1]
-    always = (last['epoch'], run.found_epoch)
+    last = run.last
+    always = {run.epochs[-1]['epoch'], last['epoch'], run.found_epoch}
+    always.update(epoch for part in run.parts for epoch in (part.first, part.last))
     rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or row['epoch'] in always]
     place: dict[str, int] = {}
     cells = _weights(run, rows)
@@ -107,7 +109,9 @@ def _run(
         stopped=last['stopped']['by'] if 'stopped' in last else None,
         kept=_kept(run),
         roll_backs=run.roll_backs(),
-        max_epochs=number(run.config, 'train_cfg', 'max_epochs'),
+        max_epochs=run.max_epochs,
+        parts=_parts(run),
+        last=last['epoch'],
         epochs=[row['epoch'] for row in rows],
         left_out=len(run.epochs) - len(rows),
         drawings=[seen[text] for text in place],
@@ -118,20 +122,35 @@ def _run(
         cells=cells,
         execution=last['execution'] if isinstance(last.get('execution'), str) else None,
         versions=_versions(run),
-        seconds=max(
-            (t for row in run.rows if (t := number(row, 'time')) is not None), default=None
-        ),
+        seconds=run.seconds,
         config=as_data.as_text(run.config),
         commands=_commands(run),
     )
 
 
 def _kept(run: SearchRun) -> dict[str, Any] | None:
-    """The genotype that was found, where it is not the last epoch's."""
+    """The genotype that was found, where it is not that of the epoch that it has come to."""
     text = run.found.to_string()
-    if text == run.epochs[-1]['genotype']:
+    if text == run.last['genotype']:
         return None
     return dict(epoch=run.found_epoch, genotype=text)
+
+
+def _parts(run: SearchRun) -> list[dict[str, Any]]:
+    """Its phases and their branches: which epochs are theirs, and what they began with."""
+    return [
+        dict(
+            name=part.name,
+            folder=part.folder,
+            first=part.first,
+            last=part.last,
+            branch=part.branch is not None,
+            ended=part.ended,
+            chosen=part.chosen,
+            words=words(run.config, run.phases, part.phase) if not part.branch else [],
+        )
+        for part in run.parts
+    ]
 
 
 def _versions(run: SearchRun) -> dict[str, str]:

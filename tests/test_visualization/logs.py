@@ -53,7 +53,7 @@ def keep(folder: Path, epoch: int) -> None:
 
 def still_running(folder: Path) -> None:
     """As while a search runs."""
-    (folder / 'genotype.json').unlink()
+    (folder / 'genotype.json').unlink(missing_ok=True)
 
 
 def drop(folder: Path, epoch: int) -> None:
