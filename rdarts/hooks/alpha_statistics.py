@@ -122,6 +122,6 @@ class AlphaStatisticsHook(Hook):
         )
         numbers = (item for found in owner.numbers().values() for item in found.items())
         runner.logger.info(
-            f'Mean entropy {values["mean_entropy"]:.4f} of {owner.space.largest_entropy:.4f} '
+            f'Mean entropy {values["mean_entropy"]:.4f} of {owner.ways.space.largest_entropy:.4f} '
             f'nats; {kinds}' + ''.join(f'; {name} {value:.4g}' for name, value in numbers)
         )

@@ -176,8 +176,8 @@ class SearchSpace:
     @property
     def largest_entropy(self) -> float:
         """The mean entropy of an edge where the weights of its candidates are equal, in nats."""
-        total = sum(len(group.edges) * math.log(len(group.candidates)) for group in self.groups)
-        return total / self.num_edges
+        groups = [(len(group.edges), math.log(len(group.candidates))) for group in self.groups]
+        return sum(edges * most for edges, most in groups) / sum(edges for edges, _ in groups)
 
     def by_kind(self, candidates: Sequence[str]) -> list[list[int]]:
         """The places of the parameter-free candidates in a list, and those of the others.

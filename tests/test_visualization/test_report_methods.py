@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from synthetic import write_search
 from test_visualization.logs import change_epoch, change_log, drop
@@ -87,6 +89,9 @@ def test_the_data_of_what_was_dropped(tmp_path):
     assert run['cells'][0]['dropped'] == [None, [[3, 4]] * 6, [[3, 4]] * 6]
     said = [fact.get('dropped') for fact in run['facts']]
     assert said == [None, *['12 of 30 candidates dropped'] * 2]
+    # the entropy of an edge is compared with that of as many candidates as it has left
+    largest = [float(fact['entropy'].split()[2]) for fact in run['facts']]
+    assert largest == pytest.approx([math.log(5), *[math.log(3)] * 2], abs=1e-4)
 
 
 # The page
