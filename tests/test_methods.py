@@ -29,7 +29,7 @@ SEARCH = configs_folder() / 'search'
 METHODS = methods(SEARCH)
 OF_NB201 = methods_of('nb201')
 OF_CELLS = ('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer')  # of a cell
-WITHOUT_BER = ('nasi', 'nasi_ada')  # no loss that it could be added to
+WITHOUT_BER = ('is_darts', 'nasi', 'nasi_ada')  # no loss that it could be added to
 OPTIONS = {
     'model.backbone.channels': 8,
     'model.head.in_channels': 32,
@@ -157,6 +157,8 @@ def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch,
     }
     if whole.arch_dataloader is not None:
         options['arch_dataloader.batch_size'] = 2
+    if method == 'is_darts':
+        options['default_hooks.architect.architect.shrink_epochs'] = [1]
     if 'adaptive_decay' in whole.default_hooks:
         options['default_hooks.adaptive_decay.iterations'] = 2
     cfg = configure_training(whole.filename, options, work_dir=tmp_path)

@@ -77,8 +77,10 @@ class Stopwatch(Hook):
     def after_alpha_iter(self, runner, index: int, count: int) -> None:
         self._lap('alpha', index + 1 == count)
 
+    before_pass_iter, after_pass_iter = before_alpha_iter, after_alpha_iter
+
     def seconds_of_pass(self, count: int) -> float | None:
-        """Of so many steps of alpha by themselves; None where there was none."""
+        """Of so many steps of alpha, or batches, by themselves; None where there was none."""
         return count * self.seconds('alpha') if 'alpha' in self._ends else None
 
     def seconds(self, mode: str) -> float:
@@ -150,7 +152,7 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
         ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
         the weights alone; None where alpha moves from the first epoch on, or by itself),
-        ``seconds_per_pass`` (over alpha's images after an epoch of the weights; None where there is
+        ``seconds_per_pass`` (over images after an epoch of the weights; None where there is
         none), ``expected_seconds`` (of the whole run).
 
     Raises:
@@ -185,10 +187,14 @@ def _measure(cfg: Config) -> dict[str, Any]:
             with contextlib.suppress(_Enough):
                 runner.train()
             train, at_rest = watch.seconds('train'), None
+            own = Facts.of(runner).architect
+            passes, of_pass = max_epochs - rest, len(getattr(own, 'loader', None) or ())
+            if own is not None and own.passes(max_epochs):
+                passes, of_pass = own.passes(max_epochs), len(runner.train_dataloader)
+                own.epoch = max_epochs - 1  # by which one is due
             with contextlib.suppress(_Enough):
                 runner.call_hook('after_iterations')
-            own = Facts.of(runner).architect
-            alpha = None if own is None else watch.seconds_of_pass(len(own.loader or ()))
+            alpha = watch.seconds_of_pass(of_pass)
             if rest and alpha is None:
                 _say('timing iterations of the weights alone ...')
                 at_rest = _seconds_at_rest(runner, watch, max_epochs)
@@ -214,7 +220,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
         macs = count_macs(model, image)
     alphas = num_alphas(alpha_owner(model))
     mean = train if at_rest is None else (rest * at_rest + (max_epochs - rest) * train) / max_epochs
-    expected = plan.seconds(mean, validation, epoch_end) + (max_epochs - rest) * (alpha or 0.0)
+    expected = plan.seconds(mean, validation, epoch_end) + passes * (alpha or 0.0)
     result = dict(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
@@ -230,8 +236,10 @@ def _measure(cfg: Config) -> dict[str, Any]:
         alone = '' if at_rest is None else f', and {at_rest:.3f} s {at_first}'
         own_pass = []
         if alpha is not None:
-            after = f'after each of the last {plural(max_epochs - rest, "epoch")}'
-            own_pass = [('pass', f"{alpha:.1f} s over alpha's images, {after}")]
+            over = f"alpha's images, after each of the last {plural(passes, 'epoch')}"
+            if own.passes(max_epochs):
+                over = f'the training images, after {plural(passes, "epoch")}'
+            own_pass = [('pass', f'{alpha:.1f} s over {over}')]
         duration = datetime.timedelta(seconds=round(expected))
         lines = [
             ('parameters', f'{result["parameters"]:,} and {alphas:,} alphas'),

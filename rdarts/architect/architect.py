@@ -467,6 +467,34 @@ class Architect(Scheduled):
             for i, grad in enumerate(grads)
         ]
 
+    # After an epoch
+
+    def why_never(self, epochs: int) -> str:
+        """Why alpha never moves in a search of so many epochs; empty where it may."""
+        return ''
+
+    def passes(self, epochs: int) -> int:
+        """How many epochs of a search are followed by a pass over the training images."""
+        return 0
+
+    def pass_from(self) -> int | None:
+        """The batch from which on a pass over the training images follows the running epoch.
+
+        Returns:
+            int | None: 0, or how many batches of the pass are done; None where none is left.
+        """
+        return None
+
+    def after_epoch(self, batch: Any, last: bool) -> None:
+        """Take a batch of the pass that follows an epoch.
+
+        How far the pass is must be in :meth:`own_state`, so that it is resumed anywhere.
+
+        Args:
+            batch (dict): What the training loader gives.
+            last (bool): Whether it is the last one of the pass.
+        """
+
     # The weights' step
 
     def train_step(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ OF_SCHEDULERS = (
 # Of hooks and loops, wherever they stand
 OF_HOOKS = (
     *('start_epoch', 'begin_epoch', 'end_epoch', 'stop_epoch', 'switch_epoch', 'num_last_epochs'),
-    *('warmup_epochs', 'val_begin'),
+    *('warmup_epochs', 'val_begin', 'shrink_epochs'),
 )
 # Of what watches a run: of epochs, or of measurements where it has a `measure_interval`
 OF_WATCHERS = ('patience', 'window', 'delta')
@@ -177,7 +177,8 @@ class _Scale:
         self, owner: MutableMapping, key: str, place: tuple[str, ...], per: float = 1.0
     ) -> None:
         if not self.is_kept((*place, key)):
-            before, owner[key] = owner[key], self(owner[key], per)
+            before, each = owner[key], isinstance(owner[key], (list, tuple))
+            owner[key] = [self(one, per) for one in before] if each else self(before, per)
             self.note((*place, key), before, owner[key])
 
     def schedulers(self, given: Any, place: tuple[str, ...]) -> Any:

@@ -225,11 +225,16 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_alpha_iter(self, runner, index: int, count: int) -> None:
         self.stop.doing = f'step {index + 1} of alpha, of {count}'
 
+    def before_pass_iter(self, runner, index: int, count: int) -> None:
+        self.stop.doing = f'batch {index + 1} of a pass over the images, of {count}'
+
     def after_alpha_iter(self, runner, index: int, count: int) -> None:
-        """Within a pass over alpha's images: the number of its steps says how far it is."""
-        where = f'after step {index + 1} of alpha, of {count}, in epoch {runner.epoch + 1}'
+        """Within a pass: the number of alpha's steps, or the architect's state, says how far."""
+        where = f'after {self.stop.doing}, in epoch {runner.epoch + 1}'
         self._save_within_epoch(runner, runner.iter, False, where)
         self.stop.doing = f'epoch {runner.epoch + 1}'
+
+    after_pass_iter = after_alpha_iter
 
     def _save_within_epoch(self, runner, iteration: int, due: bool, where: str) -> None:
         """Save if it is time, or if the run is asked to stop, which it does then.

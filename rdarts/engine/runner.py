@@ -137,8 +137,11 @@ class OwnRunner:
         Raises:
             UserError: It samples, and the ranks are seeded differently.
         """
-        if self.distributed and (_samples(model) or self._loop_prunes()):
-            if (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
+        relaxations = _relaxations(model) if self.distributed else []
+        sampled = any(one.sampled for one in relaxations)
+        prunes = any(one.prunes for one in relaxations) or self._loop_prunes()
+        if self.distributed and (sampled or prunes):
+            if sampled and (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
                 raise UserError(
                     'randomness.diff_rank_seed is True, but the ranks of a relaxation that samples '
                     'must draw the same candidates: set it to False'
@@ -158,11 +161,10 @@ class OwnRunner:
         return getattr(found, 'prunes', False)
 
 
-def _samples(model: torch.nn.Module) -> bool:
+def _relaxations(model: torch.nn.Module) -> list[Any]:
     from rdarts.models.alpha import AlphaOwner  # with all models, mmpretrain's among them
 
-    owners = [module for module in model.modules() if isinstance(module, AlphaOwner)]
-    return any(owner.relaxation.sampled for owner in owners)
+    return [module.relaxation for module in model.modules() if isinstance(module, AlphaOwner)]
 
 
 class _Runner(OwnRunner, Runner):

@@ -25,7 +25,7 @@ from rdarts.checkpoint.schema import Spec, Table, Text, Whole, check_entry
 from rdarts.configuration.declarations import AboveZero, Among, Component, Count, Named, Positive
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.datasets import check_parts
-from rdarts.datasets.loaders import check_loader
+from rdarts.datasets.loaders import check_loader, iterate_from
 from rdarts.engine.facts import Facts, Place
 from rdarts.engine.going_on import replay, take_over
 from rdarts.engine.loops import failed_at
@@ -34,6 +34,7 @@ from rdarts.hooks.alpha_times import AlphaTimes
 from rdarts.models.alpha import AlphaOwner, find_alpha_owner
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import ARCHITECTS, HOOKS, REGULARIZERS, build
+from rdarts.utils.wording import plural
 from rdarts.utils.wrapped import unwrapped
 
 IN_TURN = 'epochs_in_turn'
@@ -215,6 +216,7 @@ class ArchitectHook(Hook):
         )
         Facts.of(runner).architect = self.architect
         why = self.times.why_never(runner.max_epochs, len(runner.train_dataloader))
+        why = why or self.architect.why_never(runner.max_epochs)
         asked = self.times.max_steps == 0 and Place.of(runner).phase is not None
         if why and not asked:
             runner.logger.warning(
@@ -258,9 +260,8 @@ class ArchitectHook(Hook):
         given = self.arch_dataloader
         if given is not None or runner.cfg.get('arch_dataloader') is not None:
             raise UserError(
-                f'{type(self.architect).__name__} takes the gradient of alpha from the step of the '
-                "weights: set arch_dataloader=None, and train_dataloader.dataset.part='both' for "
-                'all images'
+                f'{type(self.architect).__name__} takes no batches for alpha alone: set '
+                "arch_dataloader=None, and train_dataloader.dataset.part='both' for all images"
             )
 
     def _optimizer(self, runner, alphas: list[Tensor]) -> Optimizer:
@@ -355,6 +356,7 @@ class ArchitectHook(Hook):
         self._tell(runner)
 
     def after_iterations(self, runner) -> None:
+        self._pass_over_images(runner)
         if self.step_order != IN_TURN:
             return
         count = len(self.arch_dataloader)
@@ -364,6 +366,22 @@ class ArchitectHook(Hook):
             self.step(runner, None)
             self._tell(runner)
             runner.call_hook('after_alpha_iter', index=index, count=count)
+
+    def _pass_over_images(self, runner) -> None:
+        """What is left of the architect's own pass over the training images, if one follows."""
+        first, loader = self.architect.pass_from(), runner.train_dataloader
+        if first is None:
+            return
+        count = len(loader)
+        if first >= count:
+            raise UserError(
+                f'cannot resume: {plural(first, "batch")} of a pass over the training images are '
+                f'done, which has {count}; resume with what began the run'
+            )
+        for index, batch in enumerate(iterate_from(loader, first), first):
+            runner.call_hook('before_pass_iter', index=index, count=count)
+            self.architect.after_epoch(batch, last=index + 1 == count)
+            runner.call_hook('after_pass_iter', index=index, count=count)
 
     def _left_of_pass(self, runner) -> int:
         length = len(self.arch_dataloader)

@@ -90,9 +90,9 @@ def test_an_error_of_the_machine_names_the_last_checkpoint(tmp_path):
 WRAPPERS = (None, dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False))
 
 
-@pytest.mark.parametrize('sampled', [False, True])
+@pytest.mark.parametrize('why', ['', 'sampled', 'prunes'])
 @pytest.mark.parametrize('given', WRAPPERS, ids=['gpu', 'cpu'])
-def test_unused_parameters_are_allowed_for_where_the_relaxation_samples(given, sampled):
+def test_unused_parameters_are_allowed_for_where_candidates_are_left_out(given, why):
     class Asked:
         def wrap_model(self, model_wrapper_cfg, model):
             return model_wrapper_cfg
@@ -101,12 +101,13 @@ def test_unused_parameters_are_allowed_for_where_the_relaxation_samples(given, s
         distributed, cfg = True, {}
 
     net = NASBench201Supernet(channels=2, cells_per_stage=1)
-    assert net.relaxation.sampled is False
-    net.relaxation.sampled = sampled
+    assert net.relaxation.sampled is net.relaxation.prunes is False
+    if why:
+        setattr(net.relaxation, why, True)
     before = copy.deepcopy(given)
     found = Runner().wrap_model(given, net)
     assert given == before
-    if sampled:
+    if why:
         kind = dict(type='MMDistributedDataParallel', broadcast_buffers=False)
         assert found == {**kind, **(given or {}), 'find_unused_parameters': True}
     else:

@@ -28,6 +28,13 @@ OPTIONS = {
     'default_hooks.checkpoint.save_last': False,
     'default_hooks.report': None,
 }
+# of single methods: a pass after either epoch, with batch norms that can be frozen
+OF = dict(
+    is_darts={
+        'default_hooks.architect.architect.shrink_epochs': [1, 2],
+        'model.backbone.track_running_stats': True,
+    }
+)
 
 
 class Record(Hook):
@@ -76,7 +83,7 @@ def search(method: str, work_dir: Path, world_size: int) -> list[dict[str, Any]]
         several = dict(launcher='pytorch', model_wrapper_cfg=wrapper)
     runner = digits_runner(
         work_dir,
-        OPTIONS,
+        {**OPTIONS, **OF.get(method, {})},
         IMAGES,
         [hook],
         config=f'{method}_nb201_digits',

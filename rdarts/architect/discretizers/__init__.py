@@ -6,5 +6,14 @@ from rdarts.architect.discretizers.best_pairs import BestPairs
 from rdarts.architect.discretizers.limited_skips import LimitedSkips
 from rdarts.architect.discretizers.threshold import Threshold
 from rdarts.architect.discretizers.top_edges import TopEdges
+from rdarts.architect.discretizers.top_operations import TopOperations
 
-__all__ = ['Argmax', 'BestPairs', 'Discretizer', 'LimitedSkips', 'Threshold', 'TopEdges']
+__all__ = [
+    'Argmax',
+    'BestPairs',
+    'Discretizer',
+    'LimitedSkips',
+    'Threshold',
+    'TopEdges',
+    'TopOperations',
+]

@@ -5,6 +5,7 @@ from rdarts.architect.relaxations.binary_gates import BinaryGates
 from rdarts.architect.relaxations.dirichlet import Dirichlet
 from rdarts.architect.relaxations.edge_pairs import EdgePairs
 from rdarts.architect.relaxations.edge_weights import EdgeWeights
+from rdarts.architect.relaxations.equal_weights import EqualWeights
 from rdarts.architect.relaxations.grouped_softmax import GroupedSoftmax
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
 from rdarts.architect.relaxations.path_gates import PathGates
@@ -19,6 +20,7 @@ __all__ = [
     'Dirichlet',
     'EdgePairs',
     'EdgeWeights',
+    'EqualWeights',
     'GroupedSoftmax',
     'GumbelSoftmax',
     'PathGates',

@@ -28,6 +28,8 @@ class Relaxation(Scheduled, nn.Module):
         sampled (bool): Whether only the candidates whose weight is not exactly 0 run, in any
             execution: no other's output, gradient or batch norm statistics are computed, nor the
             gradient of its weight. Defaults to False.
+        prunes (bool): Whether candidates are pruned while a search goes on, so that weights that
+            learnt have no gradient any more. Defaults to False.
         no_gradient (str): Why alpha has no gradient through the network, and what would be right;
             empty where it has one, as by default.
 
@@ -37,6 +39,7 @@ class Relaxation(Scheduled, nn.Module):
     """
 
     sampled = False
+    prunes = False
     no_gradient = ''
 
     def __init__(self, **schedules: Schedule) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +17,7 @@ from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.operations import build_operation
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.evaluating import evaluating
 from rdarts.utils.logging import tell
 from rdarts.utils.random_state import preserve_random_state
 
@@ -78,7 +78,7 @@ def find_sites(supernet: BaseSupernet, shape: Sequence[int]) -> list[Site]:
     noted = [one for one in supernet.modules() if isinstance(one, (SearchCell, MixedOp))]
     handles = [one.register_forward_pre_hook(note) for one in noted]
     try:
-        with _evaluating(supernet):
+        with torch.no_grad(), preserve_random_state(), evaluating(supernet):
             supernet(images)
     finally:
         for handle in handles:
@@ -90,19 +90,6 @@ def find_sites(supernet: BaseSupernet, shape: Sequence[int]) -> list[Site]:
             f"is not known: give the space '{supernet.space.name}' a cost table (costs=...)"
         )
     return found
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Within, a model is evaluated, without gradients; nothing of that is left."""
-    training = [module for module in model.modules() if module.training]
-    with torch.no_grad(), preserve_random_state():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module in training:
-                module.training = True
 
 
 def build_candidate(space: SearchSpace, name: str, site: Site) -> nn.Module:
