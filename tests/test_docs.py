@@ -14,6 +14,7 @@ import torch
 from helpers import run_tool, write_cifar
 from mmengine.registry import Registry
 from PIL import Image
+from same_runs import rows
 from torch.utils.data import TensorDataset
 
 import rdarts
@@ -21,8 +22,10 @@ from rdarts import registry
 from rdarts.apis.dry_run import dry_run
 from rdarts.architect.regularizers import ExpectedCost
 from rdarts.benchmarks import NASBench201
+from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.composition import is_config
-from rdarts.configuration.load import check_model, load_config
+from rdarts.configuration.load import check_model, load_config, phases_of
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
@@ -185,6 +188,50 @@ def test_adding_a_method_as_the_page_says(project, monkeypatch):
     assert (elsewhere.arch_optimizer.lr, elsewhere.model.backbone.space) == (1e-4, 's2')
     squares = elsewhere.default_hooks.architect.regularizers.squares
     assert squares.lambda_.points == [(0, 0.0), (50, 50.0)]
+
+
+@pytest.mark.slow
+def test_searches_in_phases_as_the_page_says(project):
+    texts = examples('docs/en/phases.md')
+    for name, text in texts.items():
+        (project / name).write_text(text)
+    assert len(texts['two_phases.py'].splitlines()) <= 15
+    first, second = phases_of(load_config('two_phases.py'))
+    assert (first.epochs, second.epochs) == (10, 20)
+    depths = [phase.cfg.model.backbone.cells_per_stage for phase in (first, second)]
+    assert depths[1] == 2 * depths[0]
+    checkpoints = 'default_hooks.checkpoint'
+    quick = ['--cfg-options', 'epochs=2', 'limit=128', 'model.backbone.channels=4']
+    quick += [f'{checkpoints}.iter_interval=1', f'{checkpoints}.max_keep_ckpts=-1']
+
+    def run(config, *options):
+        done = run_tool(['train.py', config, '--work-dir', 'run', *options, *quick], cwd=project)
+        assert done.code == 0, done.err
+
+    def ended(phase):
+        return read_checkpoint(find_checkpoint(project / 'run' / f'phase_{phase}'))['state_dict']
+
+    run('two_phases.py')
+    found = (project / 'run' / 'genotype.json').read_bytes()
+    log = rows(project / 'run')
+    assert [row['phase'] for row in log if row['kind'] == 'phase'] == [0, 1]
+    assert [row['epoch'] for row in log if row['kind'] == 'epoch'] == [1, 2]
+    alive = ended(1)['backbone.alive.cell']
+    assert alive.view(6, 5).sum(1).tolist() == [3] * 6
+    run('two_phases.py', '--from-phase', 1)
+    assert rows(project / 'run') == log
+    run('two_phases.py', '--resume')
+    assert (project / 'run' / 'genotype.json').read_bytes() == found
+    before = ended(0)
+    # what init says, and a transition of one's own
+    (project / 'run').rename(project / 'before')
+    quick.append('init=before/phase_0')
+    run('shrunk.py')
+    assert not (project / 'run' / 'phase_0').exists()
+    key = 'backbone.arch_parameters.cell'
+    start = read_checkpoint(project / 'run' / 'phase_1' / 'iter_1.pth')['state_dict']
+    step = load_config('shrunk.py').arch_optimizer.lr
+    torch.testing.assert_close(start[key], 0.2 * before[key], rtol=0, atol=1.01 * step)
 
 
 def test_ranges_as_the_page_on_methods_says(project):
