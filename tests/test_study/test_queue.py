@@ -46,12 +46,15 @@ def test_what_has_ended_is_not_repeated(tmp_path, capsys):
     assert out == 'new     a\nended   a\nnew     b\nended   b\n'
 
 
-def test_what_was_killed_goes_on_from_its_checkpoint(tmp_path, capsys):
+@pytest.mark.parametrize('where', ['.', 'phase_1', 'phase_0/branch_2'])
+def test_what_was_killed_goes_on_from_its_checkpoint(tmp_path, capsys, where):
     killed = make_run(tmp_path / 'a', COUNT + '; import os; os.kill(os.getpid(), 9)')
     run_all([killed], jobs=1)
     assert killed.error == f'{KILLED} after: no output'
     assert make_run(tmp_path / 'a', COUNT, resume=('--resume',)).state() == 'new'
-    (tmp_path / 'a' / 'epoch_1_iter_1.pth').touch()
+    folder = tmp_path / 'a' / where
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'epoch_1_iter_1.pth').touch()
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
     run_all([make_run(tmp_path / 'a', COUNT, resume=('--resume',))], jobs=1)
     assert (tmp_path / 'a' / 'starts').read_text() == ';--resume;'

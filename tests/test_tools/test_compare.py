@@ -14,7 +14,7 @@ import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import read_search_log
+from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.study.queue import Run
 from rdarts.study.searches import epochs_done
 
@@ -310,3 +310,40 @@ def test_what_does_not_fit(env, tmp_path):
     line = one_line(done)
     assert 'no run can be shown (bad, seed 0 (search): signal SIGKILL (killed, as ' in line
     assert 'their logs are in' in line
+
+
+PHASES = """
+_base_ = ['ours.py']
+phases = [
+    dict(epochs=1),
+    dict(epochs=2, branches=2, continue_from_last=['weights', 'alpha']),
+]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_a_search_in_phases_is_one_search(env, tmp_path):
+    write_small_search(tmp_path, name='ours.py', images=16)
+    config = tmp_path / 'phased.py'
+    config.write_text(PHASES)
+    work = tmp_path / 'work'
+    args = ['analysis/compare.py', config, '--seeds', 1, '--work-dir', work]
+    process = ToolProcess(args, env=env, forks=True)
+    folder = work / 'phased' / 'seed_0'
+    deadline = time.monotonic() + 120
+    while not list(folder.glob('phase_1/branch_0/*.pth')) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(120).code != 0
+    done = compare(env, *args[1:])
+    assert done.code == 0, done.out + done.err
+    assert 'resume  phased, seed 0' in done.out
+    row = json.loads((work / 'compare.json').read_text())['methods']['phased']['0']
+    assert row['genotype'] == load_genotype(folder).to_string()
+    (run,) = find_runs([folder])
+    assert [part.last for part in run.parts] == [1, 3, 5] and run.max_epochs == 5
+    assert run.found_epoch == run.last['epoch'] and row['seconds'] == run.seconds
+    assert sorted(path.name for path in (folder / 'genotypes').iterdir()) == [
+        f'epoch_{epoch}.json' for epoch in range(1, 6)
+    ]
