@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,16 +23,19 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rdarts.architect.transitions import Ended
 from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.facts import Facts
 from rdarts.engine.first_lines import align, alpha_owner, can_recompute, num_alphas
+from rdarts.engine.phases import PhasedSearch, StartPhaseHook
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.runner import build_runner
 from rdarts.errors import Interrupted
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.backbones import BaseSupernet
+from rdarts.utils.commands import shown_path
 from rdarts.utils.memory import memory_line, tight_memory
 from rdarts.utils.stop_signals import catch_signals, signal_name
 from rdarts.utils.wording import plural
@@ -145,6 +149,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
     The time is that of all iterations, validations and ends of epochs, without the start-up.
     Nothing is written into the run's own work directory.
 
+    A search in phases is measured phase by phase. What a phase takes over from the one before is of
+    one that was only built: which candidates a transition keeps here says nothing of the search.
+
     Args:
         cfg (Config): The config of the run.
 
@@ -152,17 +159,59 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
         ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
         the weights alone; None where alpha moves from the first epoch on, or by itself),
-        ``seconds_per_pass`` (over images after an epoch of the weights; None where there is
-        none), ``expected_seconds`` (of the whole run).
+        ``seconds_per_pass`` (over images after an epoch of the weights; None where there is none),
+        ``expected_seconds`` (of the whole run). Of a search in phases: ``phases``, a list of these,
+        and ``memory_mb`` and ``expected_seconds`` of all, branches included.
 
     Raises:
         Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
+        UserError: Phases do not fit each other.
     """
     with _stops_at_once():
-        return _measure(copy.deepcopy(cfg))
+        if cfg.get('phases'):
+            return _measure_phases(copy.deepcopy(cfg))
+        return _measure(copy.deepcopy(cfg))[0]
 
 
-def _measure(cfg: Config) -> dict[str, Any]:
+def _measure_phases(cfg: Config) -> dict[str, Any]:
+    search = PhasedSearch(cfg)
+    search.check()
+    runs, found = search.runs, []
+    last = None if runs.init is None else runs.initial('cpu')
+    if is_main_process() and runs.init is not None:
+        print(f'phase 1 of {len(runs.phases)}: {shown_path(runs.init)}, which has ended')
+    for phase in runs.to_run:
+        branches = runs.branches(phase)
+        many = f', {len(branches)} times' if len(branches) > 1 else ''
+        if is_main_process():
+            print(f'phase {phase.index + 1} of {len(runs.phases)}{many}:')
+        start = StartPhaseHook(
+            phase,
+            runs.transitions[phase.index],
+            None if last is None else partial(_on_device, last),
+            only_built=True,
+        )
+        result, model = _measure(runs.config(phase, branches[0]), [start])
+        found.append(result)
+        last = Ended(phase.cfg, model)
+    counts = [len(runs.branches(phase)) for phase in runs.to_run]
+    expected = sum(
+        count * one['expected_seconds'] for count, one in zip(counts, found, strict=True)
+    )
+    memory = max(one['memory_mb'] for one in found)
+    if is_main_process():
+        epochs = sum(count * one.epochs for count, one in zip(counts, runs.to_run, strict=True))
+        duration = datetime.timedelta(seconds=round(expected))
+        whole = f'{duration} for {plural(epochs, "epoch")} of all phases'
+        print(align([('memory', f'{memory:,.0f} MB peak'), ('expected', whole)]))
+    return dict(phases=found, memory_mb=memory, expected_seconds=expected)
+
+
+def _on_device(last: Ended, device: torch.device) -> Ended:
+    return Ended(last.cfg, last.model.to(device))
+
+
+def _measure(cfg: Config, hooks: Sequence[Hook] = ()) -> tuple[dict[str, Any], nn.Module]:
     max_epochs = cfg.train_cfg.max_epochs
     val_interval = cfg.train_cfg.get('val_interval', 1)
     with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
@@ -180,7 +229,8 @@ def _measure(cfg: Config) -> dict[str, Any]:
             if isinstance(hook, AtomicCheckpointHook):
                 hook.dry_run = True
         watch = Stopwatch()
-        runner.register_hook(watch)
+        for hook in (*hooks, watch):
+            runner.register_hook(hook)
         validation = 0.0
         _say(f'timing iterations: about {SECONDS:.0f} s, or {LEAST} iterations ...')
         with contextlib.redirect_stdout(None):
@@ -258,7 +308,7 @@ def _measure(cfg: Config) -> dict[str, Any]:
         warning = tight_memory(result['memory_mb'], recomputes)
         if warning:
             print(warning)
-    return result
+    return result, model
 
 
 @contextlib.contextmanager

@@ -83,6 +83,8 @@ def search(
     from rdarts.checkpoint.directory import find_checkpoint
     from rdarts.configuration.epochs import scale_epochs
     from rdarts.datasets.given import GivenDataset, give
+    from rdarts.engine.phase_record import PhaseRecord
+    from rdarts.engine.phases import PhasedSearch
     from rdarts.engine.runner import build_runner
     from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
     from rdarts.genotypes import load_genotype
@@ -104,10 +106,11 @@ def search(
     name = f'given_{uuid.uuid4().hex[:8]}'
     cfg = _config(space, method, name, data, kwargs, by_name)
     scale_epochs(cfg, epochs)
-    if cfg.param_scheduler:
+    if cfg.param_scheduler and not cfg.get('phases'):
         cfg.param_scheduler.update(T_max=epochs, end=epochs)
     for loader in _training_loaders(cfg):
         loader.batch_size = batch_size
+    _agree_with_phases(cfg, kwargs)
     cfg.randomness = dict(seed=seed, deterministic=False)
     if lambda_ is not None:
         cfg.default_hooks.architect.lambda_ = lambda_
@@ -115,13 +118,19 @@ def search(
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
         with lock_work_dir(folder), give(name, data), _device(device):
-            resumes = find_checkpoint(folder) is not None
-            prepare_work_dir(folder, keep=resumes)
-            if resumes:
-                set_resume(cfg, True)
-            runner = build_runner(cfg)
-            runner.train()
-        alphas = find_alpha_owner(runner.model).arch_parameters
+            phased = PhasedSearch(cfg) if cfg.get('phases') else None
+            began = PhaseRecord.read(folder) if phased else find_checkpoint(folder)
+            prepare_work_dir(folder, keep=began is not None)
+            if phased:
+                phased.run(resume=began is not None)
+                model = phased.runs.final().model
+            else:
+                if began is not None:
+                    set_resume(cfg, True)
+                runner = build_runner(cfg)
+                runner.train()
+                model = runner.model
+        alphas = find_alpha_owner(model).arch_parameters
         return SearchResult(
             genotype=load_genotype(folder / 'genotype.json', space),
             alphas={key: value.detach().cpu().clone() for key, value in alphas.items()},
@@ -232,6 +241,23 @@ def _config(
 def _training_loaders(cfg: Config) -> list[dict[str, Any]]:
     """Of the weights, and of alpha where it has one of its own."""
     return [cfg.train_dataloader, *([cfg.arch_dataloader] if cfg.arch_dataloader else [])]
+
+
+def _agree_with_phases(cfg: Config, supernet: Mapping[str, Any]) -> None:
+    """Phases of a method have no batch size of their own here, and keep their own networks.
+
+    Raises:
+        UserError: An argument of the supernet is one that they set themselves.
+    """
+    for phase in cfg.get('phases') or ():
+        for key in ('train_dataloader', 'arch_dataloader'):
+            (phase.get(key) or {}).pop('batch_size', None)
+        own = (phase.get('model') or {}).get('backbone') or {}
+        for key in sorted(supernet.keys() & own.keys()):
+            raise UserError(
+                f'{key}: the phases of this method set it themselves, one of them to {own[key]!r}: '
+                'leave it out'
+            )
 
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # What a run computes follows from these keys, but for the entries below
@@ -22,27 +22,31 @@ HOOKS_WITHOUT = frozenset((
 ))  # fmt: skip
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], resumes: bool = True) -> list[str]:
     """Lines such as ``default_hooks.architect.lambda_ 0.75 -> 0.5``.
 
     Those of optimizers and schedules say that they have no effect: the checkpoint's go on.
 
     Args:
         before, now (dict): Two configs as data (:func:`rdarts.configuration.as_data.as_data`).
+        resumes (bool): Whether a run goes on from a checkpoint, so that some have no effect.
+            Defaults to True.
     """
-    return [line for key in KEYS for line in _changes(before.get(key), now.get(key), key)]
+    kept = FROM_CHECKPOINT if resumes else ()
+    return [line for key in KEYS for line in _changes(before.get(key), now.get(key), key, kept)]
 
 
-def _changes(before: Any, now: Any, path: str) -> Iterator[str]:
+def _changes(before: Any, now: Any, path: str, from_checkpoint: Sequence[str]) -> Iterator[str]:
     if before == now:
         return
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         without = HOOKS_WITHOUT if path == 'default_hooks' else WITHOUT
         for key in dict.fromkeys([*before, *now]):
             if key not in without:
-                yield from _changes(before.get(key), now.get(key), f'{path}.{key}')
+                inner = f'{path}.{key}'
+                yield from _changes(before.get(key), now.get(key), inner, from_checkpoint)
         return
-    kept = any(f'{path}.'.startswith(f'{key}.') for key in FROM_CHECKPOINT)
+    kept = any(f'{path}.'.startswith(f'{key}.') for key in from_checkpoint)
     effect = ' (no effect: the one of the checkpoint goes on)' if kept else ''
     yield f'{path} {_short(before)} -> {_short(now)}{effect}'
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from rdarts.checkpoint.directory import list_checkpoints, set_aside
 from rdarts.configuration import as_data
 from rdarts.configuration.changes import changes
-from rdarts.configuration.phases import OWN
+from rdarts.configuration.phases import OWN, split
 from rdarts.engine.phase_record import PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.search_log import cut
@@ -45,7 +49,7 @@ def found_record(runs: PhaseRuns, from_phase: int | None) -> PhaseRecord | None:
         return None
     if from_phase is not None:
         _check_from(runs, record, from_phase)
-    _check_same(runs, record, len(runs.phases) if from_phase is None else from_phase)
+    _check_same(runs, record, from_phase)
     if from_phase is not None:
         record.forget_from(from_phase)
         if is_main_process():
@@ -68,13 +72,13 @@ def _check_from(runs: PhaseRuns, record: PhaseRecord, from_phase: int) -> None:
             )
 
 
-def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int) -> None:
+def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int | None) -> None:
     """What has ended, and is to stay, must be what this config would have made.
 
     Args:
         runs (PhaseRuns): The search; it is given the record.
         record (PhaseRecord): What has ended.
-        end (int): The first phase that does not stay.
+        end (int | None): The first phase that does not stay; None where all do.
 
     Raises:
         UserError: It is not.
@@ -91,29 +95,35 @@ def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int) -> None:
             f'{runs.folder}: the search was begun with init={record.init}, this config has '
             f'init={runs.init}: {HOW_ON}'
         )
-    stored = as_data.read_config(runs.folder).get('phases')
-    stored = stored if isinstance(stored, list) else []
-    for run in record.runs:
-        if run.phase >= end:
-            continue
-        if run.phase >= len(runs.phases):
+    stored = as_data.read_config(runs.folder)
+    kept = sorted({run.phase for run in record.runs if end is None or run.phase < end})
+    if kept and kept[-1] >= len(runs.phases):
+        raise UserError(
+            f'{runs.folder} has ended phase {kept[-1]}, counted from 0, but this config has only '
+            f'{len(runs.phases)}: {HOW_ON}'
+        )
+    for index in kept:
+        line = next(_differences(stored, as_data.as_data(runs.cfg.to_dict()), index), None)
+        if line is not None:
             raise UserError(
-                f'{runs.folder} has ended phase {run.phase}, but this config has only '
-                f'{len(runs.phases)}, counted from 0: {HOW_ON}'
+                f'phase {index} of {runs.folder} was made by another config ({line}): {HOW_ON}, or '
+                f'--from-phase {index}'
             )
-        cfg = runs.config(runs.phases[run.phase], run.branch)
-        before = as_data.read_config(runs.folder_of(run.phase, run.branch))
-        lines = changes(before, as_data.as_data(cfg.to_dict()))
-        entry = stored[run.phase] if run.phase < len(stored) else {}
-        for key in sorted(OWN - {'epochs'}):
-            then, now = (as_data.entry(one, key) for one in (entry, runs.cfg.phases[run.phase]))
-            if then != as_data.as_data(now):
-                lines.append(f'{key} {then} -> {as_data.as_data(now)}')
-        if lines:
-            raise UserError(
-                f'phase {run.phase} of {runs.folder} was made by another config ({lines[0]}): '
-                f'{HOW_ON}, or --from-phase {run.phase}'
-            )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], index: int) -> Iterator[str]:
+    """In what a phase of two configs differs, both as data: nothing of them is built."""
+    configs, entries = [], []
+    for given in (before, now):
+        config = {key: value for key, value in given.items() if key != 'randomness'}
+        phases = split(Config(config))
+        configs.append(phases[index].cfg.to_dict() if index < len(phases) else {})
+        entries.append(given['phases'][index] if index < len(phases) else {})
+    yield from changes(*configs, resumes=False)
+    for key in sorted(OWN - {'epochs'}):
+        then, later = (entry.get(key) for entry in entries)
+        if then != later:
+            yield f'{key} {then} -> {later}'
 
 
 def _set_aside(runs: PhaseRuns, record: PhaseRecord, from_phase: int) -> None:
