@@ -54,6 +54,7 @@ class StartPhaseHook(Hook):
         last (Callable | None): Gives the phase before, on a device; None of the first one.
         branch (int): Which of its branches. Defaults to 0.
         only_built (bool): Whether the phase before was only built, not trained. Defaults to False.
+        seed (int): Of the phase, for all its branches. Defaults to 0.
     """
 
     priority = 'VERY_HIGH'  # before the architect takes alpha
@@ -65,9 +66,10 @@ class StartPhaseHook(Hook):
         last: Callable[[Any], Ended] | None,
         branch: int = 0,
         only_built: bool = False,
+        seed: int = 0,
     ) -> None:
         self.phase, self.transitions, self.last = phase, transitions, last
-        self.branch, self.only_built = branch, only_built
+        self.branch, self.only_built, self.seed = branch, only_built, seed
 
     def before_train(self, runner) -> None:
         """See mmengine."""
@@ -85,7 +87,7 @@ class StartPhaseHook(Hook):
         given = dict(
             cfg=self.phase.cfg,
             model=unwrapped(runner.model),
-            seed=runner.seed,
+            seed=self.seed,
             branch=self.branch,
             branches=self.phase.branches,
         )
@@ -202,8 +204,13 @@ class PhasedSearch:
         def last(device: Any) -> Ended:
             return runs.before(phase.index, device)
 
-        transitions = runs.transitions[phase.index]
-        hook = StartPhaseHook(phase, transitions, None if first else last, branch or 0)
+        hook = StartPhaseHook(
+            phase,
+            runs.transitions[phase.index],
+            None if first else last,
+            branch or 0,
+            seed=runs.seed(phase.index, None),
+        )
         runner.register_hook(hook)
         print_log(f'{place.name}: {shown_path(cfg.work_dir)}', 'current')
         runner.train()

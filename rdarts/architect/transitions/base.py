@@ -44,8 +44,8 @@ class Beginning:
         cfg (Config): Its config.
         model (Module): Its network, without a wrapper, on its device: new weights and alpha, and
             the masks of the phase before, as the transitions before this one left them.
-        seed (int): Of whatever is drawn at random: equal on all ranks, and where the phase is begun
-            once more. It is drawn by a generator of one's own.
+        seed (int): Of whatever is drawn at random: equal on all ranks, for all branches, and where
+            the phase is begun once more. It is drawn by a generator of one's own.
         branch (int): Which one of the phase's branches, from 0. Defaults to 0.
         branches (int): How many there are. Defaults to 1.
         optim_wrapper (OptimWrapper, optional): Of its weights; None of a phase that is only built.
