@@ -42,6 +42,15 @@ def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
         yield place, value
 
 
+def scheduled(entry, name: str = '') -> Iterator[tuple[str, dict]]:
+    """The numbers of a config that change over the epochs, by the last key of each."""
+    if isinstance(entry, dict):
+        if 'points' in entry:
+            yield name, entry
+        for key, value in entry.items():
+            yield from scheduled(value, key)
+
+
 def assert_epochs_follow(cfg: Any) -> None:
     """Twice as long, and half as long, all of a config's epoch numbers are in proportion.
 

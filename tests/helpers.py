@@ -294,6 +294,17 @@ def methods_of(space: str) -> list[str]:
     return [method for method in methods(folder) if f'{method}_{space}_c10' in names]
 
 
+IN_PHASES = ('pdarts', 'pdarts_aer')
+"""The methods that search in phases."""
+
+
+def configs_of_run(cfg: Any) -> list[Any]:
+    """The config of each phase of a search; of one without phases, its own."""
+    from rdarts.configuration.load import phases_of
+
+    return [phase.cfg for phase in phases_of(cfg)] or [cfg]
+
+
 def alphas_batch(batch_size: int) -> int:
     """Where alpha has a fifth of the images, as many batches as the weights, or some more."""
     return max(1, batch_size // 4)

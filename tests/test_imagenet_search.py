@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import configs_of_run
 
 from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
@@ -89,8 +90,12 @@ def test_other_methods_have_its_settings_but_what_they_publish():
 def test_every_method_has_a_config(method):
     cfg = load(method, dict(epochs=20))
     assert cfg.model.backbone.stem == 'imagenet'
-    assert cfg.train_cfg.max_epochs == cfg.schedule_epochs == 20
-    assert cfg.param_scheduler is None or cfg.param_scheduler.end == 20
+    runs = configs_of_run(cfg)
+    assert sum(one.train_cfg.max_epochs for one in runs) == 20
+    for one in runs:
+        length = one.train_cfg.max_epochs
+        assert one.schedule_epochs == length
+        assert one.param_scheduler is None or one.param_scheduler.end == length
 
 
 def test_epochs_scales_all_of_it():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from golden import assert_close, double, golden
-from helpers import methods_of
+from helpers import configs_of_run, methods_of
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIMIZERS
@@ -16,7 +16,7 @@ from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from torch import nn
 
 from rdarts.configuration.folder import configs_folder
-from rdarts.configuration.load import load_config
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.models import AlphaOwner
 from rdarts.registry import HOOKS, REGULARIZERS, RELAXATIONS, build
 from rdarts.search_spaces import build_space
@@ -120,6 +120,49 @@ def test_drnas_in_one_stage():
     assert backbone.mixed_op == dict(type='rdarts.MixedOp')
 
 
+def test_the_stages_of_p_darts():
+    _, expected, _ = golden('pdarts', 'stages')
+    phases = phases_of(config('pdarts_darts_c10'))
+    backbones = [phase.cfg.model.backbone for phase in phases]
+    assert [one.num_cells for one in backbones] == expected['layers']
+    assert {one.channels for one in backbones} == {16} and {one.space for one in backbones} == {
+        'darts'
+    }
+    sizes = [len(build_space('darts').candidates), *(phase.start[0].keep for phase in phases[1:])]
+    assert sizes == expected['ops_at_start']
+    for phase in phases:
+        cfg = phase.cfg
+        assert not phase.goes_on and phase.epochs == expected['epochs_per_stage']
+        assert cfg.param_scheduler.T_max == cfg.param_scheduler.end == phase.epochs
+        assert (cfg.optim_wrapper.optimizer.lr, cfg.param_scheduler.eta_min) == (0.025, 0.0)
+        assert cfg.train_dataloader.batch_size == cfg.arch_dataloader.batch_size == 96
+        assert cfg.arch_optimizer.lr == expected['alpha_lr']
+        assert list(cfg.arch_optimizer.betas) == expected['alpha_betas']
+        assert cfg.arch_optimizer.weight_decay == expected['alpha_wd']
+        architect = cfg.default_hooks.architect
+        assert architect.start_epoch == expected['alpha_from_epoch']
+        assert architect.arch_clip_grad == 5.0 and cfg.model.backbone.alpha_std == 1e-3
+
+
+@pytest.mark.parametrize(
+    ('space', 'cells', 'kept'),
+    [
+        ('s1', [5, 11, 17], [None, None]),
+        ('s3', [5, 11, 17], [2, None]),
+        ('nb201', [1, 3, 5], [3, 2]),
+    ],
+)
+def test_the_stages_of_p_darts_in_other_spaces(space, cells, kept):
+    phases = phases_of(config(f'pdarts_{space}_c10'))
+    depth = 'cells_per_stage' if space == 'nb201' else 'num_cells'
+    assert [phase.cfg.model.backbone[depth] for phase in phases] == cells
+    assert [phase.start[0].keep if phase.start else None for phase in phases[1:]] == kept
+    last = phases[-1].cfg.default_hooks.genotype.get('discretizer')
+    assert (last is None) == (space == 'nb201')
+    rates = [phase.cfg.model.backbone.mixed_op.rate for phase in phases]
+    assert rates == [0.1, 0.4, 0.7]
+
+
 @pytest.mark.parametrize('data', ['c10', 'imagenet'])
 def test_fairdarts_in_the_layerwise_space_trains_weights_as_the_config_below(data):
     found, below = (config(f'{method}_mobilenet_like_{data}') for method in ('fairdarts', 'darts'))
@@ -142,9 +185,11 @@ def test_fairdarts_on_cifar():
 
 @pytest.mark.parametrize('method', sorted({*methods_of('nb201')} - {'nasi', 'nasi_ada'}))
 def test_a_search_on_digits_is_as_short_as_the_config_below(method):
-    cfg = config(f'{method}_nb201_digits')
-    assert cfg.train_cfg.max_epochs == config('darts_nb201_digits').train_cfg.max_epochs == 10
-    assert all(changes[-1][0] in (9, 10) for changes in points(cfg.to_dict()))
+    runs = configs_of_run(config(f'{method}_nb201_digits'))
+    lengths = [one.train_cfg.max_epochs for one in runs]
+    assert sum(lengths) == config('darts_nb201_digits').train_cfg.max_epochs == 10
+    for one, length in zip(runs, lengths, strict=True):
+        assert all(item[-1][0] in (length - 1, length) for item in points(one.to_dict()))
 
 
 def test_alpha_of_lambda_darts_moves_on_digits_as_that_of_the_config_below():

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from epoch_numbers import assert_epochs_follow, assert_within
-from helpers import digits_runner, log_text, methods_of, search_config, write_cifar
+from epoch_numbers import assert_epochs_follow, assert_within, scheduled
+from helpers import (
+    IN_PHASES,
+    configs_of_run,
+    digits_runner,
+    log_text,
+    methods_of,
+    search_config,
+    write_cifar,
+)
 from mmengine.config import Config
 from same_runs import assert_same_state, rows
 
@@ -27,8 +34,12 @@ from rdarts.models import find_alpha_owner
 
 SEARCH = configs_folder() / 'search'
 METHODS = methods(SEARCH)
-OF_NB201 = methods_of('nb201')
-OF_CELLS = ('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer')  # of a cell
+# of one phase: those of several are in test_methods_in_phases.py
+OF_NB201 = [method for method in methods_of('nb201') if method not in IN_PHASES]
+OF_CELLS = (  # of a cell
+    *('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer'),
+    *('pdarts', 'pdarts_aer'),
+)
 WITHOUT_BER = ('is_darts', 'nasi', 'nasi_ada')  # no loss that it could be added to
 OPTIONS = {
     'model.backbone.channels': 8,
@@ -50,15 +61,6 @@ def run(method: str, work_dir: Path, **keys):
     runner = digits_runner(work_dir, OPTIONS, config=f'{method}_nb201_digits', **keys)
     runner.train()
     return runner
-
-
-def scheduled(entry, name: str = '') -> Iterator[tuple[str, dict]]:
-    """The numbers of a config that change over the epochs, by the last key of each."""
-    if isinstance(entry, dict):
-        if 'points' in entry:
-            yield name, entry
-        for key, value in entry.items():
-            yield from scheduled(value, key)
 
 
 @pytest.mark.slow
@@ -102,11 +104,13 @@ def test_a_search_resumes_bit_equal_from_any_iteration(method, tmp_path):
 def test_every_method_has_a_config_in_every_space(method, space):
     load_config(SEARCH / f'{method}_{space}_c100.py', SHALLOW.get(space))
     cfg = load_config(SEARCH / f'{method}_{space}_c10.py')
-    assert cfg.default_hooks.architect.regularizers.ber is not None
-    assert_epochs_follow(cfg)
-    assert_within(cfg)
+    for one in configs_of_run(cfg):
+        assert one.default_hooks.architect.regularizers.ber is not None
+        assert_epochs_follow(one)
+        assert_within(one)
     below = Config.fromfile(SEARCH / f'darts_{space}_c10.py')
-    assert cfg.keys() <= below.keys()
+    assert cfg.keys() <= {*below.keys(), 'phases'}
+    assert bool(cfg.get('phases')) == (method in IN_PHASES)
 
 
 @pytest.mark.parametrize('method', ['beta_darts', 'drnas', 'fairdarts'])
@@ -140,7 +144,7 @@ def ten_images(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('method', 'space'),
-    [(method, space) for space in TINY for method in methods_of(space)],
+    [(method, space) for space in TINY for method in methods_of(space) if method not in IN_PHASES],
 )
 def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch, tmp_path):
     monkeypatch.setenv('RDARTS_DATA', str(ten_images))
@@ -185,8 +189,9 @@ def test_the_layerwise_space(method):
         return
     for data in ('c10', 'imagenet'):
         cfg = load_config(SEARCH / f'{method}_mobilenet_like_{data}.py')
-        assert_epochs_follow(cfg)
-        assert_within(cfg)
+        for one in configs_of_run(cfg):
+            assert_epochs_follow(one)
+            assert_within(one)
 
 
 @pytest.mark.slow

@@ -8,11 +8,14 @@ from golden import double, golden
 from mmengine.config import Config
 
 from rdarts.architect.transitions import Beginning, Ended, KeepTopOps
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.errors import UserError
 from rdarts.models import AlphaOwner
 from rdarts.registry import TRANSITIONS, build
 from rdarts.search_spaces import build_space
 
+SEARCH = configs_folder() / 'search'
 OPS = build_space('nas_bench_201').candidates
 
 
@@ -27,12 +30,15 @@ def owner(space='nas_bench_201', relaxation='rdarts.Softmax', alive=None, **alph
     return made
 
 
-def kept(keep: int, last: AlphaOwner, **options) -> AlphaOwner:
+def after(last: AlphaOwner, start: dict) -> AlphaOwner:
     """The phase after ``last``, with its masks and those of the transition."""
     new = owner(last.space, alive=last)
-    step = build(dict(type='rdarts.KeepTopOps', keep=keep, **options), TRANSITIONS)
-    step(Beginning(Config(), new), Ended(Config(), last))
+    build(start, TRANSITIONS)(Beginning(Config(), new), Ended(Config(), last))
     return new
+
+
+def kept(keep: int, last: AlphaOwner, **options) -> AlphaOwner:
+    return after(last, dict(type='rdarts.KeepTopOps', keep=keep, **options))
 
 
 def places(one: AlphaOwner, cell: str) -> list[list[int]]:
@@ -47,7 +53,10 @@ def test_what_p_darts_keeps_from_stage_to_stage():
     given, expected, _ = golden('pdarts', 'op_dropping_between_stages')
     first = given['alpha_stage1']
     assert given['primitives'] == list(build_space('darts').candidates)
-    second = kept(5, owner('darts', normal=first, reduce=first))
+    _, (to_second,), (to_third,) = (
+        phase.start for phase in phases_of(load_config(SEARCH / 'pdarts_darts_c10.py'))
+    )
+    second = after(owner('darts', normal=first, reduce=first), to_second)
     after_first = expected['kept_after_stage1']
     assert places(second, 'normal') == places(second, 'reduce') == after_first
     # alpha of the second stage in the places of the whole space; what is dead has any value
@@ -55,7 +64,7 @@ def test_what_p_darts_keeps_from_stage_to_stage():
     for row, columns in enumerate(after_first):
         whole[row, columns] = double(given['alpha_stage2'])[row]
     whole = whole.tolist()
-    third = kept(3, owner('darts', alive=second, normal=whole, reduce=whole))
+    third = after(owner('darts', alive=second, normal=whole, reduce=whole), to_third)
     # places of survivors in the published order are those in the whole space
     assert places(third, 'normal') == expected['kept_after_stage2']
 

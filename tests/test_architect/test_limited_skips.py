@@ -7,6 +7,8 @@ import torch
 from golden import double, golden
 
 from rdarts.architect.discretizers import LimitedSkips, TopEdges
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.errors import UserError
 from rdarts.genotypes import skips_by_cell
 from rdarts.models import AlphaOwner
@@ -42,7 +44,8 @@ def pairs(genotype, cell):
 def test_limits_of_p_darts():
     given, expected, _ = golden('pdarts', 'final_genotype_and_skip_limit')
     view = last_stage(given).view()
-    rule = build(RULE, DISCRETIZERS)
+    last = phases_of(load_config(configs_folder() / 'search' / 'pdarts_darts_c10.py'))[-1].cfg
+    rule = build(last.default_hooks.genotype.discretizer, DISCRETIZERS)
     others = rule.others(*view)
     assert list(others) == [f'skips_{limit}' for limit in range(8, -1, -1)]
     for limit in range(9):

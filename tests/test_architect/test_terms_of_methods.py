@@ -10,6 +10,7 @@ from rdarts.architect.regularizers import DirichletKL
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
+from rdarts.models import AlphaOwner
 from rdarts.registry import REGULARIZERS, build
 from rdarts.search_spaces import build_space
 
@@ -73,19 +74,36 @@ def test_adaptive_entropy_without_none():
     assert_close(reduce[13], expected['grad_reduce_row_13'], tolerance)
 
 
+def test_adaptive_entropy_in_later_stages_of_p_darts():
+    """Of five candidates of each edge; the published code leaves out the first, none or not."""
+    given, expected, tolerance = golden('aer', 'entropy_p_darts_later_stage')
+    entropy = term('pdarts_aer_darts_c10', 'aer')
+    for first, name in (('none', 'official_without_column_0'), ('max_pool_3x3', 'all_columns')):
+        kept = (first, *DARTS.candidates[3:7])
+        owner = AlphaOwner('darts').double()
+        places = [DARTS.candidates.index(one) for one in kept]
+        owner.arch_parameters['normal'].data[:, places] = double(given['alpha_stage2'])
+        owner.arch_parameters['reduce'].data[:, places] = double(given['alpha_stage2'])
+        for cell in ('normal', 'reduce'):
+            for edge in range(14):
+                owner.prune(cell, edge, [one for one in DARTS.candidates if one not in kept])
+        assert_close(entropy(*owner.view()), expected[name], tolerance)
+
+
 @pytest.mark.parametrize(
     ('config', 'case'),
     [
         ('aer_nb201_c10', '50'),
         ('gdas_aer_nb201_c10', '250'),
         ('pc_darts_aer_darts_c10', 'pc_start15_of50'),
+        ('pdarts_aer_darts_c10', 'p_start10_of25'),
     ],
 )
 def test_the_factor_of_adaptive_entropy(config, case):
     _, expected, tolerance = golden('aer', 'coefficient_schedule')
     lambda_ = term(config, 'aer').lambda_
     for epoch, value in expected[case].items():
-        if case.startswith('pc') and int(epoch) < 15:
+        if case.startswith('p') and not value:
             continue  # alpha rests
         assert abs(lambda_.at(int(epoch)) - value) < max(tolerance, 1e-12), epoch
 

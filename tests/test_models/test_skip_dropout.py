@@ -9,10 +9,13 @@ import torch
 from golden import golden
 from torch import nn
 
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.errors import UserError
 from rdarts.models import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.mixed_ops.skip_dropout import SkipDropout
+from rdarts.registry import MIXED_OPS, build
 
 EXECUTIONS = ['plain', 'fused']
 EDGES = [['none', 'skip_connect', 'avg_pool_3x3'], ['sep_conv_3x3', 'skip_connect'], ['none']]
@@ -31,16 +34,17 @@ def images(count=3, size=6):
     return torch.randn(count, 8, size, size, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize('stage', [1, 2, 3])
-def test_the_rate_falls_as_published(stage):
+def test_the_rates_fall_as_published():
     given, expected, tolerance = golden('pdarts', 'skip_dropout_schedule')
-    rate, epochs, rest = given['p0'][stage - 1], given['E'], given['frozen']
-    points = [(0, 0.96), (rest - 1, 0.6), (rest, 1.0), (epochs, math.exp(-3))]
-    fading = dict(points=points, interpolation=['linear', 'step', 'exponential'])
-    mixed = SkipDropout(EDGES, 8, rate=rate, fading=fading)
-    for epoch, value in expected[f'stage{stage}'].items():
-        mixed.set_progress(int(epoch), epochs)
-        assert abs(math.prod(mixed.numbers().values()) - value) < tolerance, epoch
+    phases = phases_of(load_config(configs_folder() / 'search' / 'pdarts_darts_c10.py'))
+    for number, phase in enumerate(phases, 1):
+        mixed = build(phase.cfg.model.backbone.mixed_op, MIXED_OPS, candidates=EDGES, in_channels=8)
+        assert mixed.numbers()['rate'] == given['p0'][number - 1]
+        assert phase.epochs == given['E']
+        assert phase.cfg.default_hooks.architect.start_epoch == given['frozen']
+        for epoch, value in expected[f'stage{number}'].items():
+            mixed.set_progress(int(epoch), phase.epochs)
+            assert abs(math.prod(mixed.numbers().values()) - value) < tolerance, epoch
 
 
 @pytest.mark.parametrize('execution', EXECUTIONS)
