@@ -162,7 +162,8 @@ def _versions(run: SearchRun) -> dict[str, str]:
 def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
     """What is said of an epoch in words."""
     left = run.space.restrict(row['alive']) if 'alive' in row else run.space
-    entropy = f'{row["mean_entropy"]:.4f} of {left.largest_entropy:.4f} nats'
+    most = left.largest_entropy
+    entropy = f'{row["mean_entropy"]:.4f} of {most:.4f} nats' if most else '0, all is decided'
     facts = dict(skips=row['skip_connections'], entropy=entropy)
     facts['uniform'] = series.near_uniform(run, row)
     if 'alive' in row:

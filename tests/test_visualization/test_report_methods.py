@@ -94,6 +94,14 @@ def test_the_data_of_what_was_dropped(tmp_path):
     assert largest == pytest.approx([math.log(5), *[math.log(3)] * 2], abs=1e-4)
 
 
+def test_an_epoch_in_which_all_is_decided(tmp_path):
+    folder = write_search(tmp_path / 'run', epochs=1)
+    change_epoch(folder, 1, mean_entropy=0.0, alive=dict(cell=[[True, *[False] * 4]] * 6))
+    write_report(find_runs([folder]), tmp_path / 'report.html')
+    (run,) = data_of(tmp_path / 'report.html')['runs']
+    assert run['facts'][0]['entropy'] == '0, all is decided'
+
+
 # The page
 
 
