@@ -221,6 +221,7 @@ def expect(plan: Comparison) -> None:
             cfg = load_config(search.config, parse_options(plan.cfg_options))
             if search.config not in seconds:
                 check_model(cfg)
+                cfg.work_dir = str(search.run.folder)  # where nothing is written
                 print(f'{search.config}:')
                 seconds[search.config] = dry_run(cfg)['expected_seconds']
             left = 1 - epochs_done(search.run) / length(cfg.to_dict(), split(cfg))

@@ -329,6 +329,8 @@ def test_a_search_in_phases_is_one_search(env, tmp_path):
     config.write_text(PHASES)
     work = tmp_path / 'work'
     args = ['analysis/compare.py', config, '--seeds', 1, '--work-dir', work]
+    listed = compare(env, *args[1:], '--dry-run')
+    assert listed.code == 0 and '5 epochs of all phases' in listed.out and not work.exists()
     process = ToolProcess(args, env=env, forks=True)
     folder = work / 'phased' / 'seed_0'
     deadline = time.monotonic() + 120
