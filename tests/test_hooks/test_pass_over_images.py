@@ -103,6 +103,14 @@ def test_it_is_resumed_at_any_batch(whole, tmp_path, epoch, index, capfd):
     assert rows(tmp_path) == rows(whole[0])
 
 
+def test_a_pass_is_in_float32_where_the_weights_learn_in_bfloat16(tmp_path):
+    run(tmp_path, options={'optim_wrapper.type': 'rdarts.BFloat16OptimWrapper'})  # as --amp bf16
+    last = [row for row in rows(tmp_path) if row['kind'] == 'epoch'][-1]
+    assert sum(map(sum, last['alive']['cell'])) == 6
+    scores = [-one for edge in last['alpha']['cell'] for one in edge]
+    assert scores.count(80.0) == 6  # of none
+
+
 def test_a_run_that_does_not_go_on_as_it_began(whole, tmp_path):
     path = whole[0] / LAST
     options = {'default_hooks.architect.architect.shrink_epochs': [2]}

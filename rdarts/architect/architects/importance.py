@@ -75,8 +75,9 @@ class ImportanceShrinking(Architect):
 
     The pass reads the training loader: the images of the epoch, augmented as in it and in its
     order. Where that drops the last, incomplete batch, so does the pass. Batch norms take the
-    running statistics where they track any, and otherwise those of the batch. Of several ranks,
-    scores are means over the images of all.
+    running statistics where they track any, and otherwise those of the batch. It is computed in the
+    precision of the weights, with ``--amp`` as well. Of several ranks, scores are means over the
+    images of all.
 
     The published code
     - passes over the images in the order in which they are stored, batch by batch the same in all
@@ -233,8 +234,8 @@ class ImportanceShrinking(Architect):
             found[place] = found[place] + score if place in found else score
 
         data = self.model.data_preprocessor(batch, False)
-        context = self.optim_wrapper.optim_context(self.model)
-        with torch.no_grad(), context, evaluating(self.model), self.owner.observe(add):
+        # in the weights' own precision: in 16 bits two channels may be equal that are not
+        with torch.no_grad(), evaluating(self.model), self.owner.observe(add):
             self.model._run_forward(data, mode='tensor')
         device = self._sums.device
         nothing = torch.full((), math.inf, dtype=torch.float64, device=device)

@@ -19,10 +19,10 @@ class TopOperations(Discretizer):
     """For each node the ``k`` candidates other than ``none`` that weigh most, of all its edges.
 
     Several may be of one edge. Weights are those that the search's relaxation expects, times the
-    edge's own where it has one; it must be one whose weights can be compared over edges, as those
-    of :class:`~rdarts.architect.relaxations.equal_weights.EqualWeights` and ``Sigmoid``. They are
-    listed by edge, then in the order of candidates, and of a tie the earlier one is taken. A node
-    that has fewer candidates left keeps these.
+    edge's own where it has one; it must be one whose weights can be compared over the edges of a
+    node, as those of :class:`~rdarts.architect.relaxations.equal_weights.EqualWeights` and
+    ``Sigmoid``. They are listed by edge, then in the order of candidates, and of a tie the earlier
+    one is taken. A node that has fewer candidates left keeps these.
 
     Args:
         k (int): Candidates a node. Defaults to 2.

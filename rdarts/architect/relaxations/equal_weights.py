@@ -22,8 +22,8 @@ class EqualWeights(Relaxation):
     Alpha, which then has no gradient through the network, is minus the logarithm of a score s of
     each candidate, of which a small one is good:
     :class:`~rdarts.architect.architects.importance.ImportanceShrinking` writes it. What it stands
-    for (:meth:`expected`) is :math:`1 / (1 + s) = \mathrm{sigmoid}(\alpha)`, which can be compared
-    over the edges of a cell.
+    for (:meth:`expected`) is a candidate's share of what it is good for, 1 / s, in the sum over all
+    candidates that are alive on the edges into its node: :math:`e^\alpha / \sum e^\alpha`.
 
     Args:
         of (str): What n counts: the candidates that the edge has ``'alive'``, or all that it has in
@@ -77,5 +77,17 @@ class EqualWeights(Relaxation):
         space: SearchSpace,
         drawn: Mapping[str, Relaxed] | None = None,
     ) -> dict[str, Tensor]:
-        """See :meth:`Relaxation.expected`: 1 / (1 + s), 1/2 before the first score."""
-        return {group.name: arch_parameters[group.name].sigmoid() for group in space.groups}
+        """See :meth:`Relaxation.expected`: shares of a node, alike before the first score."""
+        shares: dict[tuple[str, int], Tensor] = {}
+        for cell, topology in space.cells.items():
+            slots = space.slots(cell)
+            for node in range(topology.num_inputs, topology.num_nodes):
+                into = [slots[edge] for edge in topology.edges_into(node)]
+                places = [place for place in into if place is not None]
+                rows = [arch_parameters[name][row] for name, row in places]
+                parts = torch.cat(rows).softmax(0).split([len(row) for row in rows])
+                shares.update(zip(places, parts, strict=True))
+        return {
+            group.name: torch.stack([shares[group.name, row] for row in range(len(group.edges))])
+            for group in space.groups
+        }
