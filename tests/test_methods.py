@@ -38,7 +38,7 @@ METHODS = methods(SEARCH)
 OF_NB201 = [method for method in methods_of('nb201') if method not in IN_PHASES]
 OF_CELLS = (  # of a cell
     *('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer'),
-    *('pdarts', 'pdarts_aer'),
+    *('drnas_progressive', 'pdarts', 'pdarts_aer'),
 )
 WITHOUT_BER = ('is_darts', 'nasi', 'nasi_ada')  # no loss that it could be added to
 OPTIONS = {

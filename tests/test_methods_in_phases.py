@@ -27,6 +27,7 @@ OPTIONS = {
     'default_hooks.checkpoint.iter_interval': 1,
     'default_hooks.search_log.interval': 1,
 }
+CHANNELS = {'drnas_progressive': 12}  # where candidates see a share of them
 
 
 class Killed(BaseException):
@@ -99,7 +100,7 @@ def test_a_step_of_each_phase_in_spaces_of_other_kinds(method, space, monkeypatc
     write_cifar(tmp_path / 'data' / 'cifar10', 'cifar10', 10, 10)
     monkeypatch.setenv('RDARTS_DATA', str(tmp_path / 'data'))
     options = {
-        'model.backbone.channels': 4,
+        'model.backbone.channels': CHANNELS.get(method, 4),
         'model.backbone.num_cells': 3,
         'model.backbone.execution': 'fused',
         'epochs': 3,

@@ -5,9 +5,9 @@ is the other, with which `arch_optimizer.weight_decay` is 0, as published). In N
 the MobileNet-like space, for which its authors have no search, the other settings are those of the
 config below. In the DARTS space, without `none` as published, alpha has the learning rate 6e-4 and
 rests for 10 epochs, and that of the weights falls from .1 to 0; on ImageNet both rates are those of
-the config below, in batches of 512. Its published searches there have two stages of 25 epochs, 36
-channels, 20 layers and partial channels (a sixth, then a quarter of them); here 50 epochs in one
-stage and the network of the config below (16 channels, 8 cells), all channels.
+the config below, in batches of 512. Its published searches there have two stages: that is
+`drnas_progressive`. Here 50 epochs in one, and the network of the config below (16 channels,
+8 cells), all channels.
 """
 
 arch_optimizer = dict(weight_decay=1e-3)
