@@ -294,7 +294,7 @@ def methods_of(space: str) -> list[str]:
     return [method for method in methods(folder) if f'{method}_{space}_c10' in names]
 
 
-IN_PHASES = ('drnas_progressive', 'pdarts', 'pdarts_aer')
+IN_PHASES = ('darts_pt', 'drnas_progressive', 'pdarts', 'pdarts_aer')
 """The methods that search in phases."""
 
 
@@ -511,6 +511,30 @@ def digits_runner(
     for hook in hooks:
         runner.register_hook(hook)
     return runner
+
+
+def search_digits(
+    work_dir: Path, options: dict[str, Any] | None = None, resume: bool = False, **keys: Any
+) -> Any:
+    """Run :func:`digits_config` to its end, as ``tools/train.py`` does: a search in phases, too.
+
+    Args:
+        work_dir: Where it writes.
+        options: Dotted keys and their values.
+        resume: As ``--resume``.
+        keys: Those of :func:`digits_config`.
+
+    Returns:
+        Config: What was run.
+    """
+    import uuid
+
+    from rdarts.apis.runs import train
+
+    cfg = digits_config(work_dir, options, **keys)
+    cfg.experiment_name = uuid.uuid4().hex
+    train(cfg, resume)
+    return cfg
 
 
 def log_text(work_dir: Path) -> str:

@@ -234,3 +234,29 @@ def test_the_clip_of_the_weights_of_beta_darts_is_without_alpha():
     found = owner.weight.grad.norm() / given['weight_grad_norm']
     assert_close(found, expected['scale_if_alpha_excluded'], tolerance)
     assert alpha.grad.norm().item() == pytest.approx(given['alpha_grad_norm'])
+
+
+@pytest.mark.parametrize(
+    ('space', 'supernet'), [('nb201_c10', 100), ('darts_c10', 50), ('s2_c10', 50)]
+)
+def test_the_phases_of_darts_pt(space, supernet):
+    """When each decision is taken: tests/test_engine/test_selection.py."""
+    _, expected, _ = golden('darts_pt', 'schedule')
+    first, second = phases_of(config(f'darts_pt_{space}'))
+    total = expected['nb201_total' if space == 'nb201_c10' else 'darts_total']
+    assert (first.epochs, second.epochs) == (supernet, total)
+    assert second.goes_on == {'weights', 'alpha'}
+    found = []
+    for phase in (first, second):
+        parameter = nn.Parameter(torch.ones(1))
+        optimizer = torch.optim.SGD([parameter], phase.cfg.optim_wrapper.optimizer.lr)
+        given = dict(phase.cfg.param_scheduler, optimizer=optimizer)
+        scheduler = MMENGINE_PARAM_SCHEDULERS.build(given)
+        rates = []
+        for _ in range(phase.epochs):
+            rates.append(optimizer.param_groups[0]['lr'])
+            optimizer.step()
+            scheduler.step()
+        found.append(rates)
+    assert found[1][0] == pytest.approx(found[0][0] / 10, rel=1e-12)
+    assert found[1][-1] == pytest.approx(0.0025 if space == 'nb201_c10' else 0.001, rel=1e-3)

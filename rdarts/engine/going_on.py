@@ -82,7 +82,9 @@ def keep_masks(new: AlphaOwner, last: AlphaOwner) -> None:
             zip(edges, (e.candidates for e in last.space.cells[cell].edges), strict=True)
         ):
             dead = [name for name, alive in zip(candidates, flags, strict=True) if not alive]
-            if dead:
+            if not any(flags):
+                new.drop_edge(cell, edge)
+            elif dead:
                 new.prune(cell, edge, dead)
 
 

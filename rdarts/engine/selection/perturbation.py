@@ -151,7 +151,8 @@ class PerturbationSelection(SearchTrainLoop):
             'selection',
             f'{" and ".join(counts)} by the {self.criterion} without each candidate, on the images '
             f'of {self._loader_key}; {plural(len(self.plan) - self.decided, "decision")} to go, '
-            f'before epochs {", ".join(str(epoch + 1) for epoch in epochs)}',
+            f'before epoch{"s" if len(epochs) > 1 else ""} '
+            + ', '.join(str(epoch + 1) for epoch in epochs),
         )
 
     def _epoch_of(self, decision: Decision) -> int:
