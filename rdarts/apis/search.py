@@ -104,7 +104,9 @@ def search(
             'and one of alpha: a smaller batch_size'
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
-    cfg = _config(space, method, name, data, kwargs, by_name)
+    # of a folder always the same: what a resumed search compares its config with
+    images = f'given_for_{os.path.abspath(work_dir)}' if work_dir else name
+    cfg = _config(space, method, images, data, kwargs, by_name)
     scale_epochs(cfg, epochs)
     if cfg.param_scheduler and not cfg.get('phases'):
         cfg.param_scheduler.update(T_max=epochs, end=epochs)
@@ -117,7 +119,7 @@ def search(
     with tempfile.TemporaryDirectory(prefix='rdarts_search_') as temporary:
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
-        with lock_work_dir(folder), give(name, data), _device(device):
+        with lock_work_dir(folder), give(images, data), _device(device):
             phased = PhasedSearch(cfg) if cfg.get('phases') else None
             began = PhaseRecord.read(folder) if phased else find_checkpoint(folder)
             prepare_work_dir(folder, keep=began is not None)

@@ -89,6 +89,8 @@ class PhaseRuns:
         cfg.experiment_name = '_'.join((name, *parts.parts))
         randomness = dict(cfg.get('randomness') or {})
         cfg.randomness = dict(randomness, seed=self.seed(phase.index, branch))
+        if phase is not self.phases[0]:
+            cfg.find_unused_parameters = True  # candidates may be pruned
         hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         if hook.get('out_dir'):
             hook['out_dir'] = str(Path(hook['out_dir'], parts))

@@ -140,6 +140,7 @@ class OwnRunner:
         relaxations = _relaxations(model) if self.distributed else []
         sampled = any(one.sampled for one in relaxations)
         prunes = any(one.prunes for one in relaxations) or self._loop_prunes()
+        prunes = prunes or self.cfg.get('find_unused_parameters', False)  # before a phase
         if self.distributed and (sampled or prunes):
             if sampled and (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
                 raise UserError(

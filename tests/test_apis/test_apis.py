@@ -179,6 +179,27 @@ def test_a_stopped_search_goes_on(tmp_path):
     assert whole.history == again.history
 
 
+@pytest.mark.slow
+def test_a_search_in_phases(tmp_path):
+    def run():
+        args = dict(channels=8, batch_size=8, execution='fused', work_dir=tmp_path / 'run')
+        return search('nas_bench_201', images(), method='pdarts', epochs=6, **args)
+
+    found = run()
+    assert found.genotype == load_genotype(tmp_path / 'run')
+    assert [row['phase'] for row in found.history] == [0, 0, 1, 1, 2, 2]
+    assert [row['epoch'] for row in found.history] == [1, 2, 3, 4, 5, 6]
+    assert found.alphas['cell'].shape == (6, 5)
+    again = run()
+    assert again.history == found.history
+    assert torch.equal(again.alphas['cell'], found.alphas['cell'])
+    line = (
+        r'^cells_per_stage: the phases of this method set it themselves, one of them to \d: leave'
+    )
+    with pytest.raises(UserError, match=line):
+        search('nas_bench_201', images(), method='pdarts', epochs=4, **SMALL)
+
+
 class Broken(Dataset):
     """A data set of pairs, with one that is not."""
 

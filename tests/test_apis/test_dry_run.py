@@ -13,7 +13,7 @@ from torch import nn
 
 from rdarts.apis import dry_run as module
 from rdarts.apis.dry_run import Stopwatch, count_macs, dry_run
-from rdarts.errors import Interrupted, RunFailed
+from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.models import NASBench201Supernet
 
@@ -200,4 +200,25 @@ def test_failed_it_names_no_checkpoint(hook, tmp_path, monkeypatch):
     cfg = digits_config(tmp_path / 'run', {'default_hooks.checkpoint.iter_interval': 1})
     cfg.custom_hooks = [dict(hook, iteration=1)]
     with pytest.raises(RunFailed, match=r'\. A dry run saves nothing\.$'):
+        dry_run(cfg)
+
+
+def test_phases_are_measured_one_by_one(tmp_path, capsys):
+    cfg = digits_config(tmp_path / 'run')
+    cfg.phases = [
+        dict(epochs=1),
+        dict(epochs=2, branches=2, start=dict(type='rdarts.KeepTopOps', keep=2)),
+    ]
+    found = dry_run(cfg)
+    assert not (tmp_path / 'run').exists()
+    first, second = found['phases']
+    assert second['macs'] < first['macs']
+    assert found['expected_seconds'] == first['expected_seconds'] + 2 * second['expected_seconds']
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if line.startswith('phase')] == [
+        'phase 1 of 2:', 'phase 2 of 2, 2 times:'
+    ]  # fmt: skip
+    assert text.rstrip().endswith('for 5 epochs of all phases')
+    cfg.phases[1].start.keep = 9
+    with pytest.raises(UserError, match=r'^phases\.1: KeepTopOps: keep=9, but 5 candidates'):
         dry_run(cfg)
