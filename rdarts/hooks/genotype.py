@@ -49,6 +49,9 @@ class GenotypeHook(Hook):
         self.rule.relaxation = self.owner.relaxation
         Facts.of(runner).derive = lambda: self.rule(*self.owner.view())
         Facts.of(runner).derive()  # a rule that does not fit the space is refused before an epoch
+        if is_main_process():
+            for name in self.rule.others(*self.owner.view()):  # of an earlier end
+                self._other(runner, name).unlink(missing_ok=True)
 
     def before_train_epoch(self, runner) -> None:
         if not is_main_process():
@@ -65,8 +68,6 @@ class GenotypeHook(Hook):
         folder.mkdir(exist_ok=True)
         target = folder / f'ended_at_epoch_{epoch}.json'
         os.replace(path, target)
-        for name in self.rule.others(*self.owner.view()):
-            (folder / f'{name}.json').unlink(missing_ok=True)
         runner.logger.info(
             f'A search that ended at epoch {epoch} goes on: its genotype.json is now '
             f'{target.relative_to(path.parent)}, until it ends again'
@@ -96,12 +97,15 @@ class GenotypeHook(Hook):
         self._write(genotype, Path(runner.work_dir, 'genotype.json'))
         if facts.kept is None:  # which is of an earlier alpha
             for name, other in self.rule.others(*self.owner.view()).items():
-                self._write(other, Place.of(runner).folder / 'genotypes' / f'{name}.json')
+                self._write(other, self._other(runner, name))
         if is_main_process() and Place.of(runner).phase is None:
             write_retraining(runner.cfg, self.owner.space, genotype)
 
     def _of_epoch(self, place: Place, epoch: int) -> Path:
         return place.folder / 'genotypes' / f'epoch_{place.epochs_before + epoch}.json'
+
+    def _other(self, runner, name: str) -> Path:
+        return Place.of(runner).folder / 'genotypes' / f'{name}.json'
 
     def _write(self, genotype: Genotype, path: Path) -> None:
         if not is_main_process():
