@@ -37,7 +37,7 @@ METHODS = methods(SEARCH)
 # of one phase: those of several are in test_methods_in_phases.py
 OF_NB201 = [method for method in methods_of('nb201') if method not in IN_PHASES]
 OF_CELLS = (  # of a cell
-    *('darts_plus', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer'),
+    *('darts_plus', 'dots', 'fp_darts', 'lambda_darts', 'pc_darts', 'pc_darts_aer'),
     *('drnas_progressive', 'pdarts', 'pdarts_aer'),
 )
 WITHOUT_BER = ('is_darts', 'nasi', 'nasi_ada')  # no loss that it could be added to
@@ -252,9 +252,12 @@ def test_the_page_on_methods_lists_all_and_what_refuses_a_space():
     rows = [row for row in rows if len(row) == 4]  # another table has two columns
     listed = {name: row[3] for row in rows for name in re.findall(r'`(\w+)`', row[0])}
     assert set(listed) == {*METHODS, 'darts'}
+    in_nb201 = methods_of('nb201')
     for name, refused in listed.items():
-        whole = refused.strip() == 'MobileNet-like' or f'`{name}`: MobileNet-like' in refused
-        assert whole == (name in OF_CELLS), name
+        spaces = {'MobileNet-like'} if f'`{name}`: MobileNet-like' in refused else set()
+        spaces |= set(refused.strip().split(', '))
+        assert ('MobileNet-like' in spaces) == (name in OF_CELLS), name
+        assert ('NAS-Bench-201' in spaces) == (name not in in_nb201), name
 
 
 def test_options_of_a_loader_that_a_single_level_does_not_have():

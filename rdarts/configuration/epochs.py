@@ -122,7 +122,7 @@ def scale_epochs(
             cfg[key] = scale.schedulers(cfg[key], (key,))
     for key in ('schedule_epochs', *OF_HOOKS):
         if isinstance(cfg.get(key), int):
-            scale.entry(cfg, key, ())
+            (scale.of_schedules if key == 'schedule_epochs' else scale).entry(cfg, key, ())
     for key in ('default_hooks', 'custom_hooks', 'model', *LOADERS):
         scale.visit(cfg.get(key), (key,))
     scale.visit(loop, ('train_cfg',))
@@ -149,10 +149,10 @@ class _Scale:
     ) -> None:
         self.epochs, self.length, self.kept = epochs, length, set(kept)
         self.changes: list[str] = []
-        self._of_schedules = self
+        self.of_schedules = self
         if schedule is not None:
-            self._of_schedules = _Scale(*schedule, kept)
-            self._of_schedules.changes = self.changes
+            self.of_schedules = _Scale(*schedule, kept)
+            self.of_schedules.changes = self.changes
 
     def note(self, place: tuple[str, ...], before: Any, after: Any) -> None:
         if after != before:
@@ -185,8 +185,8 @@ class _Scale:
         """A scheduler, or a list of them; those that are left no epoch are left out."""
         if self.is_kept(place):
             return given
-        if self._of_schedules is not self:
-            return self._of_schedules.schedulers(given, place)
+        if self.of_schedules is not self:
+            return self.of_schedules.schedulers(given, place)
         if isinstance(given, dict):
             self._scheduler(given, place)
             return given

@@ -1,7 +1,8 @@
-"""DOTS: two groups of operations, then pairs of edges."""
+"""DOTS: two groups of operations, then pairs of edges, as its config builds them."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -13,34 +14,43 @@ from rdarts.architect.discretizers import BestPairs
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.architect.relaxations import EdgePairs, GroupedSoftmax, Softmax
 from rdarts.architect.transitions import Beginning, Ended
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, phases_of
+from rdarts.configuration.phases import Phase
 from rdarts.errors import UserError
 from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.models import AlphaOwner, DARTSSupernet
-from rdarts.registry import DISCRETIZERS, RELAXATIONS, TRANSITIONS, build
+from rdarts.registry import DISCRETIZERS, HOOKS, RELAXATIONS, TRANSITIONS, build
 from rdarts.search_spaces import build_space
 
 DARTS = build_space('darts')
 NAMES = DARTS.candidates
 EDGES = DARTS.cells['normal'].edges
-FALLING = dict(points=[(0, 10.0), (19, 0.02)], interpolation='exponential')
 TWO = ('skip_connect', 'sep_conv_3x3')
 
 
-def owner(relaxation, space='darts') -> AlphaOwner:
-    """Alpha of a phase, from 0, in float64."""
-    return AlphaOwner(space, relaxation, alpha_std=0.0).double()
+@functools.cache
+def phases(data: str = 'c10') -> list[Phase]:
+    return phases_of(load_config(configs_folder() / 'search' / f'dots_darts_{data}.py'))
+
+
+def owner(phase: int, space='darts', **relaxation) -> AlphaOwner:
+    """Alpha of a phase, in float64."""
+    backbone = phases()[phase].cfg.model.backbone
+    return AlphaOwner(space, {**backbone.relaxation, **relaxation}, backbone.alpha_std).double()
 
 
 def of_operations(space='darts') -> AlphaOwner:
-    return owner('rdarts.GroupedSoftmax', space)
+    return owner(1, space)
 
 
 def of_pairs(temperature=1.0, space='darts') -> AlphaOwner:
-    return owner(dict(type='rdarts.EdgePairs', temperature=temperature), space)
+    return owner(3, space, temperature=temperature)
 
 
 def hand_over(new: AlphaOwner, last: AlphaOwner) -> None:
-    build('rdarts.KeepByGroup', TRANSITIONS)(Beginning({}, new), Ended({}, last))
+    (start,) = phases()[2].start
+    build(start, TRANSITIONS)(Beginning({}, new), Ended({}, last))
 
 
 def of_the_case(temperature=1.0) -> AlphaOwner:
@@ -164,16 +174,51 @@ def test_the_network_multiplies_an_edge_by_the_pairs_that_hold_it():
 
 def test_the_temperature_of_the_last_phase():
     given, expected, tolerance = golden('dots', 'schedule')
-    own, start = EdgePairs(FALLING), 50
-    for epoch in (50, 51, 60, 69):
-        own.set_progress(epoch - start, given['total'] - start)
-        assert abs(own.numbers()['temperature'] - expected['T'][str(epoch)]) < tolerance
+    lengths = [phase.epochs for phase in phases()]
+    assert sum(lengths) == given['total']
+    for epoch, value in expected['T'].items():
+        phase, left = 0, int(epoch)
+        while left >= lengths[phase]:
+            phase, left = phase + 1, left - lengths[phase]
+        own = owner(phase).relaxation
+        own.set_progress(left, lengths[phase])
+        assert abs(own.numbers().get('temperature', 1.0) - value) < tolerance, epoch
+
+
+def test_the_phases_are_those_of_its_code():
+    first, second, third, last = (phase.cfg for phase in phases())
+    assert [phase.epochs for phase in phases()] == [15, 15, 20, 20]
+    assert [phase.epochs for phase in phases('imagenet')] == [20, 10, 20, 20]
+    rests = [HOOKS.build(p.cfg.default_hooks.architect).times.max_steps for p in phases()]
+    assert rests == [0, None, 0, None]
+    # one cosine of the rate; new weights where pairs begin
+    assert all(p.cfg.param_scheduler.T_max == p.cfg.param_scheduler.end == 70 for p in phases())
+    assert [sorted(p.goes_on) for p in phases()[1:]] == [
+        ['alpha', 'optimizer', 'schedule', 'weights'],
+        ['schedule'],
+        ['alpha', 'optimizer', 'schedule', 'weights'],
+    ]
+    assert [tuple(p.cfg.arch_optimizer.betas) for p in phases()] == [(0.5, 0.999)] * 2 + [
+        (0.9, 0.999)
+    ] * 2
+    assert {p.cfg.arch_optimizer.lr for p in phases()} == {3e-4}
+    assert third.train_dataloader.dataset.part == 'weights'
+    assert last.train_dataloader.dataset.part == 'both' and last.arch_dataloader is None
+    architects = [HOOKS.build(cfg.default_hooks.architect).architect for cfg in (second, last)]
+    assert [type(one).__name__ for one in architects] == ['FirstOrder', 'SingleLevel']
+    assert [p.cfg.default_hooks.genotype.get('discretizer') for p in phases()] == [
+        *[None] * 2,
+        *['rdarts.BestPairs'] * 2,
+    ]
+    assert first.model.backbone.alpha_std == last.model.backbone.alpha_std == 0
+    clips = [p.cfg.default_hooks.architect.get('arch_clip_grad') for p in phases('imagenet')]
+    assert clips[1::2] == [5.0, None]
 
 
 def test_the_best_pair_of_each_node_is_kept():
     _, expected, _ = golden('dots', 'genotype_topology')
     own = of_the_case(0.02)
-    rule = build('rdarts.BestPairs', DISCRETIZERS)
+    rule = build(phases()[3].cfg.default_hooks.genotype.discretizer, DISCRETIZERS)
     rule.relaxation = own.relaxation
     found = rule(*own.view())
     for cell in DARTS.cells:
@@ -252,12 +297,8 @@ def test_a_node_with_one_edge_keeps_it():
             "GroupedSoftmax: in the space 'chain' no edge has candidates both with parameters and",
         ),
         (
-            lambda: hand_over(of_pairs(space='s2'), of_operations('s3')),
-            'KeepByGroup: the phase that begins has other edges or candidates than the one before',
-        ),
-        (
             lambda: hand_over(
-                *(owner('rdarts.Softmax', chain('skip_connect', 'max_pool_3x3')) for _ in range(2))
+                *(AlphaOwner(chain('skip_connect', 'max_pool_3x3')) for _ in range(2))
             ),
             "KeepByGroup: in the space 'chain' no edge has candidates both with parameters and",
         ),
@@ -270,7 +311,7 @@ def test_what_does_not_fit(act, line):
 
 
 def test_a_rule_of_pairs_needs_weights_of_pairs():
-    own, rule = owner('rdarts.Softmax'), BestPairs()
+    own, rule = AlphaOwner('darts'), BestPairs()
     with pytest.raises(UserError, match=r"relaxation='rdarts\.EdgePairs', in place of Softmax"):
         rule(*own.view())
     assert isinstance(rule.relaxation, Softmax)

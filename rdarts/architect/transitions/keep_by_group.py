@@ -20,15 +20,9 @@ class KeepByGroup(Transition):
         """See :meth:`Transition.__call__`.
 
         Raises:
-            UserError: The phases differ in their edges or candidates, or no edge has candidates of
-                both kinds.
+            UserError: No edge has candidates of both kinds.
         """
         space, alive = last.owner.space, last.owner.alive
-        if new.owner.space.cells != space.cells:
-            raise UserError(
-                'KeepByGroup: the phase that begins has other edges or candidates than the one '
-                'before it: both need one model.backbone.space'
-            )
         weights, both = last.owner.expected_weights(), False
         for cell, topology in space.cells.items():
             for index, (name, row) in enumerate(space.slots(cell)):
