@@ -23,11 +23,12 @@ from rdarts.configuration.check import check_config
 from rdarts.configuration.load import phases_of
 from rdarts.configuration.phases import share_out
 from rdarts.engine import phases as engine
-from rdarts.engine.going_on import replay, take_over
+from rdarts.engine.going_on import keep_masks, replay, take_over
 from rdarts.engine.phase_record import PhaseRecord
 from rdarts.engine.progress import RunPlan, TimeToGo
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.models import DARTSSupernet
 from rdarts.registry import TRANSITIONS
 
 SMALL = {
@@ -561,3 +562,13 @@ def test_the_progress_counts_to_the_end_of_the_last_phase(tmp_path):
         to_go.iteration_ends()
     assert to_go.seconds(2) == 4.0
     assert to_go.seconds(2, later=4) == 4.0 + 12.0
+
+
+def test_masks_go_on_and_edges_that_are_dropped_whole():
+    last, new = (DARTSSupernet(channels=4, num_cells=3, space='darts') for _ in range(2))
+    last.prune('normal', 0, ['none', 'skip_connect'])
+    last.drop_edge('reduce', 3)
+    keep_masks(new, last)
+    assert new.alive == last.alive
+    assert new.alive['reduce'][3] == [False] * 8
+    assert sum(new.alive['normal'][0]) == 6
