@@ -270,7 +270,9 @@ def _measure(cfg: Config, hooks: Sequence[Hook] = ()) -> tuple[dict[str, Any], n
         macs = count_macs(model, image)
     alphas = num_alphas(alpha_owner(model))
     mean = train if at_rest is None else (rest * at_rest + (max_epochs - rest) * train) / max_epochs
+    trials = getattr(runner.train_loop, 'trials', 0)  # of a selection: a validation each
     expected = plan.seconds(mean, validation, epoch_end) + passes * (alpha or 0.0)
+    expected += trials * validation
     result = dict(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
@@ -297,6 +299,11 @@ def _measure(cfg: Config, hooks: Sequence[Hook] = ()) -> tuple[dict[str, Any], n
             ('memory', f'{result["memory_mb"]:,.0f} MB peak; {memory_line()}'),
             ('iteration', f'{train:.3f} s{alone}'),
             *own_pass,
+            *(
+                [('selection', f'{plural(trials, "trial")} of {validation:.1f} s')]
+                if trials
+                else []
+            ),
             (
                 'expected',
                 f'{duration} for {plural(max_epochs, "epoch")} of '

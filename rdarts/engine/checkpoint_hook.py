@@ -307,8 +307,6 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def after_decision(self, runner, decided: int, **told: Any) -> None:
         """Save between two epochs, after a decision of a selection: see ``engine/selection``."""
-        if self.dry_run:
-            return
         self._validated = True
         try:
             self._save(runner, runner.epoch, runner.iter, False, f'_decision_{decided}')

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from same_runs import assert_same_state, rows
 
 from rdarts.checkpoint.reading import read_checkpoint
-from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
+from rdarts.engine.roll_back import checkpoint_hook_of
 from rdarts.engine.selection.decisions import EDGES, OPERATION, Decision, Trier, epoch_of, plan
 from rdarts.engine.selection.trials import batch_statistics
 from rdarts.errors import Interrupted, UserError
@@ -89,6 +89,22 @@ def test_of_a_tie_the_first_candidate_is_kept(criterion, tmp_path):
     alive = loop.owner.alive['cell']
     assert alive[3] == [name == trials.kept[0] for name in names]
     assert all(all(flags) for edge, flags in enumerate(alive) if edge != 3)
+
+
+def test_a_dry_run_prices_trials_and_decides_nothing(tmp_path):
+    loop = runner_of(tmp_path).train_loop
+    assert loop.trials == 6 * 5
+    loop.trier.score = lambda: 1.0
+    loop.trier(loop.plan[0])
+    loop.decided = 1
+    assert loop.trials == 5 * 5
+    checkpoint_hook_of(loop.runner, '').dry_run = True
+    loop.begin_epoch()
+    assert (loop.decided, loop.trials) == (1, 5 * 5)
+    net = small_net()  # without `none`, and nodes of three and four edges
+    trier = Trier(net, None, 1, 2)
+    hidden = [len(trier.hidden(one)) for one in plan(net.space, 2, 'random', 0)]
+    assert sum(hidden) == 2 * (9 * 2 + 3 + 4)
 
 
 def test_when_decisions_are_taken():
@@ -246,8 +262,7 @@ class AtDecision(Hook):
 
 
 def ask_to_stop(runner) -> None:
-    hook = next(hook for hook in runner.hooks if isinstance(hook, AtomicCheckpointHook))
-    hook.stop.number = signal.SIGTERM
+    checkpoint_hook_of(runner, '').stop.number = signal.SIGTERM
 
 
 @pytest.fixture(scope='module')

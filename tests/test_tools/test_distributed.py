@@ -190,6 +190,21 @@ def test_sampled_operations_on_two_ranks(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_selection_on_two_ranks(tmp_path):
+    """What is dropped has no gradient, and both ranks drop the same."""
+    small = write_small_search(tmp_path, *RECORD, **SMALL)
+    options = ('--cfg-options', 'train_cfg.type=rdarts.PerturbationSelection')
+    for done in train_on_two(small, tmp_path / 'run', *options):
+        assert done.code == 0, done.err
+    assert_ranks_equal(tmp_path / 'run')
+    decided = read_search_log(tmp_path / 'run', 'selection')
+    assert len(decided) == 6
+    # of the images of both
+    shares = {round(v * 48 / 100, 9) for row in decided for v in row['scores'].values()}
+    assert all(share == int(share) for share in shares) and any(share % 2 for share in shares)
+
+
+@pytest.mark.slow
 def test_the_first_rank_decides_on_the_execution(tmp_path):
     small = write_small_search(tmp_path, dict(type='ClockOfRank'), **SMALL)
     options = ['train_cfg.max_epochs=1', 'model.backbone.execution=auto']

@@ -124,36 +124,45 @@ class Trier:
         self.owner, self.score, self.sign, self.keep = owner, score, sign, keep
 
     def __call__(self, decision: Decision) -> Trials:
-        """Take a decision: the masks of the owner are changed once all trials are done."""
-        take = self._operation if decision.kind == OPERATION else self._edges
-        return take(decision.cell, decision.place)
+        """Take a decision: the masks of the owner are changed once all trials are done.
+
+        Of an operation, the candidate is kept whose hiding hurts most, of a tie the first; of
+        edges, those are dropped whose hiding hurts least, of a tie the last.
+        """
+        cell, place = decision.cell, decision.place
+        choices, scores = self._choices(decision), {}
+        for one in self.hidden(decision):
+            edge = place if decision.kind == OPERATION else one
+            names = [one] if decision.kind == OPERATION else self._alive(cell, edge)
+            with self.owner.hide(cell, edge, names):
+                scores[one] = self.score()
+        ranked = sorted(choices, key=lambda one: self.sign * scores.get(one, 0.0))
+        if decision.kind == OPERATION:
+            kept = ranked[:1]
+            dead = [name for name in self._alive(cell, place) if name not in kept]
+            self.owner.prune(cell, place, dead)
+        else:
+            kept = sorted(ranked[: self.keep])
+            for edge in ranked[self.keep :]:
+                self.owner.drop_edge(cell, edge)
+        return Trials(kept, scores)
+
+    def hidden(self, decision: Decision) -> list[Any]:
+        """What a decision hides in turn, as things are: nothing where there is no choice."""
+        choices = self._choices(decision)
+        keeps = 1 if decision.kind == OPERATION else self.keep
+        return choices if len(choices) > keeps else []
+
+    def _choices(self, decision: Decision) -> list[Any]:
+        """The names of candidates, or the places of edges, that may be kept."""
+        cell, place = decision.cell, decision.place
+        if decision.kind == EDGES:
+            into = self.owner.space.cells[cell].edges_into(place)
+            return [edge for edge in into if self._alive(cell, edge)]
+        alive = self._alive(cell, place)
+        return [name for name in alive if self.keep is None or name != 'none'] or alive
 
     def _alive(self, cell: str, edge: int) -> list[str]:
         names = self.owner.space.cells[cell].edges[edge].candidates
         flags = self.owner.alive[cell][edge]
         return [name for name, flag in zip(names, flags, strict=True) if flag]
-
-    def _operation(self, cell: str, edge: int) -> Trials:
-        """Keep the candidate whose hiding hurts most; of a tie the first."""
-        alive = self._alive(cell, edge)
-        choices = [name for name in alive if self.keep is None or name != 'none'] or alive
-        scores = {}
-        for name in choices if len(choices) > 1 else ():
-            with self.owner.hide(cell, edge, [name]):
-                scores[name] = self.score()
-        kept = min(choices, key=lambda name: self.sign * scores.get(name, 0.0))
-        self.owner.prune(cell, edge, [name for name in alive if name != kept])
-        return Trials([kept], scores)
-
-    def _edges(self, cell: str, node: int) -> Trials:
-        """Drop the edges whose hiding hurts least; of a tie the last."""
-        into = self.owner.space.cells[cell].edges_into(node)
-        edges = [edge for edge in into if self._alive(cell, edge)]
-        scores = {}
-        for edge in edges if len(edges) > self.keep else ():
-            with self.owner.hide(cell, edge, self._alive(cell, edge)):
-                scores[edge] = self.score()
-        ranked = sorted(edges, key=lambda edge: self.sign * scores.get(edge, 0.0))
-        for edge in ranked[self.keep :]:
-            self.owner.drop_edge(cell, edge)
-        return Trials(sorted(ranked[: self.keep]), scores)

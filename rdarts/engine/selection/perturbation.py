@@ -158,8 +158,15 @@ class PerturbationSelection(SearchTrainLoop):
     def _epoch_of(self, decision: Decision) -> int:
         return epoch_of(decision.turn, self.plan[-1].turn + 1, self.max_epochs)
 
+    @property
+    def trials(self) -> int:
+        """How many trials the decisions that are left take: passes over the images."""
+        return sum(len(self.trier.hidden(decision)) for decision in self.plan[self.decided :])
+
     def begin_epoch(self) -> None:
         """Take the decisions that are due before an epoch, those left of them where it resumes."""
+        if self._checkpoints.dry_run:  # which prices `trials`
+            return
         while (
             self.decided < len(self.plan) and self._epoch_of(self.plan[self.decided]) <= self._epoch
         ):
