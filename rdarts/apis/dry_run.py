@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rdarts.architect.transitions import Ended
 from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
-from rdarts.engine.facts import Facts
+from rdarts.engine.facts import Facts, Place
 from rdarts.engine.first_lines import align, alpha_owner, can_recompute, num_alphas
 from rdarts.engine.phases import PhasedSearch, StartPhaseHook
 from rdarts.engine.progress import RunPlan
@@ -191,7 +192,7 @@ def _measure_phases(cfg: Config) -> dict[str, Any]:
             None if last is None else partial(_on_device, last),
             only_built=True,
         )
-        result, model = _measure(runs.config(phase, branches[0]), [start])
+        result, model = _measure(runs.config(phase, branches[0]), [start], phase.index)
         found.append(result)
         last = Ended(phase.cfg, model)
     counts = [len(runs.branches(phase)) for phase in runs.to_run]
@@ -211,7 +212,9 @@ def _on_device(last: Ended, device: torch.device) -> Ended:
     return Ended(last.cfg, last.model.to(device))
 
 
-def _measure(cfg: Config, hooks: Sequence[Hook] = ()) -> tuple[dict[str, Any], nn.Module]:
+def _measure(
+    cfg: Config, hooks: Sequence[Hook] = (), phase: int | None = None
+) -> tuple[dict[str, Any], nn.Module]:
     max_epochs = cfg.train_cfg.max_epochs
     val_interval = cfg.train_cfg.get('val_interval', 1)
     with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
@@ -225,6 +228,7 @@ def _measure(cfg: Config, hooks: Sequence[Hook] = ()) -> tuple[dict[str, Any], n
             architect.start_epoch = 0
         _say('building the network and reading the data ...')
         runner = build_runner(cfg, quiet=True)
+        Facts.of(runner).place = Place(Path(folder), phase)
         for hook in runner.hooks:
             if isinstance(hook, AtomicCheckpointHook):
                 hook.dry_run = True
