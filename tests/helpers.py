@@ -294,7 +294,7 @@ def methods_of(space: str) -> list[str]:
     return [method for method in methods(folder) if f'{method}_{space}_c10' in names]
 
 
-IN_PHASES = ('darts_pt', 'dots', 'drnas_progressive', 'pdarts', 'pdarts_aer')
+IN_PHASES = ('darts_pt', 'dots', 'drnas_progressive', 'gm_nas', 'pdarts', 'pdarts_aer')
 """The methods that search in phases."""
 
 

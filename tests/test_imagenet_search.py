@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import configs_of_run
+from helpers import configs_of_run, methods_of
 
-from rdarts.configuration.composition import methods
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.retraining import retraining_command, training_images
@@ -25,7 +24,6 @@ from rdarts.registry import DATASETS
 from rdarts.search_spaces import build_space
 
 SEARCH = configs_folder() / 'search'
-METHODS = methods(SEARCH)
 LOADERS = ('train_dataloader', 'arch_dataloader', 'val_dataloader')
 
 
@@ -86,7 +84,7 @@ def test_other_methods_have_its_settings_but_what_they_publish():
     assert factor.points == [(35, -0.2), (50, 0.2)]
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', methods_of('darts'))
 def test_every_method_has_a_config(method):
     cfg = load(method, dict(epochs=20))
     assert cfg.model.backbone.stem == 'imagenet'

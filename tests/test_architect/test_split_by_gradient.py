@@ -15,6 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from rdarts.architect.transitions import Beginning, Ended
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.datasets.samplers import SeededSampler
 from rdarts.errors import UserError
 from rdarts.models.backbones import DARTSSupernet, MobileNetLikeSupernet, NASBench201Supernet
@@ -25,6 +27,14 @@ GATES = dict(type='rdarts.BinaryGates')
 
 def split(**options):
     return build(dict(type='rdarts.SplitByGradientMatching', **options), TRANSITIONS)
+
+
+@pytest.fixture(scope='module', params=['nb201_c10', 'mobilenet_like_imagenet'])
+def of_config(request):
+    """Makes the transition of the method's config, with further options."""
+    cfg = load_config(configs_folder() / 'search' / f'gm_nas_{request.param}.py')
+    (spec,) = phases_of(cfg)[1].start
+    return lambda **options: build({**spec, **options}, TRANSITIONS)
 
 
 def given_distances(case, inputs):
@@ -45,12 +55,12 @@ def test_the_generator_of_the_case():
 
 
 @pytest.mark.parametrize('place', range(3))
-def test_the_groups_of_the_golden_case(place):
+def test_the_groups_of_the_golden_case(place, of_config):
     inputs, expected, tolerance = golden('gm_nas_split', 'gm_nas_split')
     case = expected['cases'][place]
     distances = given_distances(case, inputs)
-    optimum, published = split(edge_by='within'), split(division='published', edge_by='within')
-    for one in (split(), optimum, published):
+    optimum, published = of_config(edge_by='within'), of_config(division='published')
+    for one in (of_config(), optimum, published):
         assert as_sets(one.divide(distances, 2)) == as_sets(case['split2'])
     assert_close(optimum.cut(distances, case['split2']), case['cut2'], tolerance)
     if 'split3_code' not in case:
@@ -59,7 +69,7 @@ def test_the_groups_of_the_golden_case(place):
     assert groups == case['split3_code']
     assert_close(optimum.cut(distances, groups), case['cut3_code'], tolerance)
     best = expected['three_groups_true_optimum'][str(case['stream'])]
-    groups = split().divide(distances, 3)  # the default
+    groups = of_config().divide(distances, 3)
     assert as_sets(groups) == as_sets(best['groups'])
     assert_close(optimum.cut(distances, groups), best['cut'], tolerance)
 
