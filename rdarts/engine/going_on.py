@@ -41,6 +41,13 @@ def hand_over(
     Raises:
         UserError: The two phases do not fit each other.
     """
+    for transition in transitions:
+        missing = [name for name in transition.needs if name not in goes_on]
+        if missing:
+            raise UserError(
+                f"{type(transition).__name__} needs continue_from_last=['{missing[0]}']: without "
+                'that, nothing is there that it could change'
+            )
     keep_masks(new.owner, last.owner)
 
     def grown(key: str, value: Tensor, shape: Size) -> Tensor | None:

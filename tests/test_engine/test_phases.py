@@ -18,6 +18,7 @@ from torch import nn
 
 from rdarts.apis.runs import train
 from rdarts.architect.architect import Architect
+from rdarts.architect.transitions import Transition
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.check import check_config
 from rdarts.configuration.load import phases_of
@@ -321,7 +322,7 @@ def test_killed_between_phases_it_ends_the_same(phase, where, whole, tmp_path, m
 
 
 @TRANSITIONS.register_module(force=True)
-class _FailsOnce:
+class _FailsOnce(Transition):
     """Prunes at random, by the seed that it is given, and is killed where a test says so."""
 
     kills = False
@@ -333,9 +334,6 @@ class _FailsOnce:
         new.owner.prune('cell', 0, [names[place]])
         if last.state and _FailsOnce.kills:
             raise Killed
-
-    def grown(self, key, value, shape):
-        return None
 
 
 @pytest.mark.slow
@@ -434,6 +432,7 @@ def test_phases_that_say_what_cannot_be(phases, line, tmp_path):
             [{}, *[dict(start=dict(type='rdarts.KeepTopOps', keep=k)) for k in (2, 3)]],
             'phases.2: KeepTopOps: keep=3, but 2 candidates of',
         ),
+        ([{}, dict(start='rdarts.Widen')], "phases.1: Widen needs continue_from_last=['weights']"),
         (
             [{}, dict(model=dict(backbone=dict(space='s2', _delete_=True, type='rdarts.'
                                                'DARTSSupernet', channels=8, num_cells=3)))],

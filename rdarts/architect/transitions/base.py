@@ -78,7 +78,13 @@ class Transition:
     its options and of ``new.seed``. Before the first phase runs, all transitions are called once
     with phases that were only built, so that what does not fit is refused before anything was
     trained: there is no trained alpha then, no checkpoint and no loader.
+
+    Attributes:
+        needs (tuple[str, ...]): What must go on from the phase before: see ``continue_from_last``.
+            Defaults to nothing.
     """
+
+    needs: tuple[str, ...] = ()
 
     def __call__(self, new: Beginning, last: Ended) -> None:
         """Change the phase that begins: its masks, alpha or weights.

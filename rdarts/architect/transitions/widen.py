@@ -76,6 +76,8 @@ class Widen(Transition):
     Indices are drawn by ``new.seed``: the same on all ranks and where the phase is begun once more.
     """
 
+    needs = ('weights',)
+
     def __init__(self) -> None:
         self._copies: dict[str, _Copies] = {}
         self._generator = torch.Generator()
