@@ -70,5 +70,12 @@ def test_a_supernet_that_is_missing_or_does_not_fit(tmp_path):
     search_digits(tmp_path / 'wider', {**SMALL, **wider}, config='rdarts_nb201_digits')
     line = refused(tmp_path / 'wider')
     assert line.startswith(f'init: the network of {tmp_path / "wider"} is another one than that ')
+    # nor does a phase that can never begin
+    options = {**TWO, 'phases.1.train_cfg.order': [0, 1]}
+    with pytest.raises(UserError, match=r'^phases.1: the order of edges must have each of 0 to 5'):
+        search_digits(tmp_path / 'run', options, config=CONFIG)
+    with pytest.raises(UserError, match=r'^phases.1: PerturbationSelection tries on the images of'):
+        none = {f'phases.1.val_{key}': None for key in ('dataloader', 'evaluator', 'cfg')}
+        search_digits(tmp_path / 'run', {**TWO, **none}, config=CONFIG)
     # nothing was written
     assert not (tmp_path / 'run' / 'search_log.jsonl').exists()

@@ -30,10 +30,11 @@ from rdarts.engine.going_on import hand_over, network_of, replay
 from rdarts.engine.phase_folder import found_record
 from rdarts.engine.phase_record import EndedPhase, EndedRun, PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
-from rdarts.engine.runner import build_runner
+from rdarts.engine.runner import build_runner, loop_class
 from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.models.alpha import find_alpha_owner
 from rdarts.results.row import number
 from rdarts.results.search_run import LOG, SearchRun, method_of, read_search_log
 from rdarts.utils.commands import shown_path
@@ -141,6 +142,9 @@ class PhasedSearch:
                 'images goes on: set val_dataloader'
             )
         new = network_of(phase.cfg)
+        check = getattr(loop_class(phase.cfg), 'check', None)
+        if check is not None:
+            check(phase.cfg, find_alpha_owner(new).space)
         if last is not None:
             last = Ended(last.cfg, last.model)  # as if it had not been trained
             transitions = self.runs.transitions[phase.index]

@@ -139,7 +139,8 @@ class OwnRunner:
         """
         relaxations = _relaxations(model) if self.distributed else []
         sampled = any(one.sampled for one in relaxations)
-        prunes = any(one.prunes for one in relaxations) or self._loop_prunes()
+        prunes = any(one.prunes for one in relaxations)
+        prunes = prunes or getattr(loop_class(self.cfg), 'prunes', False)
         prunes = prunes or self.cfg.get('find_unused_parameters', False)  # before a phase
         if self.distributed and (sampled or prunes):
             if sampled and (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
@@ -155,11 +156,11 @@ class OwnRunner:
                 model_wrapper_cfg['find_unused_parameters'] = True
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def _loop_prunes(self) -> bool:
-        """Whether the training loop drops candidates on its way."""
-        loop = self.cfg.get('train_cfg') or {}
-        found = LOOPS.get(loop['type']) if isinstance(loop.get('type'), str) else None
-        return getattr(found, 'prunes', False)
+
+def loop_class(cfg: Config) -> type | None:
+    """The class of a config's training loop, where that is named."""
+    kind = (cfg.get('train_cfg') or {}).get('type')
+    return LOOPS.get(kind) if isinstance(kind, str) else None
 
 
 def _relaxations(model: torch.nn.Module) -> list[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
@@ -20,6 +22,7 @@ from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import LOOPS
 from rdarts.results.decisions import decision_in_words
+from rdarts.search_spaces import SearchSpace
 from rdarts.utils.wording import plural
 from rdarts.utils.wrapped import unwrapped
 
@@ -90,6 +93,7 @@ class PerturbationSelection(SearchTrainLoop):
     Attributes:
         plan (list[Decision]): All decisions, in turn.
         decided (int): How many of them are taken.
+        seed (int): Of the order of edges and of the images, the same on all ranks.
         trier (Trier): What takes them.
 
     Raises:
@@ -113,23 +117,37 @@ class PerturbationSelection(SearchTrainLoop):
         super().__init__(runner, dataloader, max_epochs, **kwargs)
         self.criterion, self.statistics, self.images = criterion, statistics, images
         self.owner = find_alpha_owner(runner.model)
-        if keep is None and self.owner.space.discretizer == 'TopEdges':
-            keep = 2
+        self.check(runner.cfg, self.owner.space)
+        keep = _kept_edges(self.owner.space, keep)
         sign = 1 if criterion == 'accuracy' else -1
         self.trier = Trier(self.owner, self.score, sign, keep)
-        self.plan = plan(self.owner.space, keep, order, runner.seed)
+        seed = [runner.seed]
+        broadcast_object_list(seed)  # ranks may be seeded apart
+        (self.seed,) = seed
+        self.plan = plan(self.owner.space, keep, order, self.seed)
         self.decided = 0
-        if runner.cfg.get(self._loader_key) is None:
-            raise UserError(
-                f'{type(self).__name__} tries on the images of {self._loader_key}, which is None: '
-                'a selection needs images that the weights do not learn from'
-            )
         self._loader: DataLoader | None = None
         runner.register_hook(_SelectionState(self))
 
-    @property
-    def _loader_key(self) -> str:
-        return f'{self.images}_dataloader'
+    @classmethod
+    def check(cls, cfg: Config, space: SearchSpace) -> None:
+        """Whether a config fits a space; a search in phases asks before it trains anything.
+
+        Args:
+            cfg (Config): Whose ``train_cfg`` names this loop.
+            space (SearchSpace): That is searched.
+
+        Raises:
+            UserError: It does not: the order, or the loader of ``images``.
+        """
+        given = cfg.train_cfg
+        key = _loader_key(given.get('images', 'val'))
+        if cfg.get(key) is None:
+            raise UserError(
+                f'{cls.__name__} tries on the images of {key}, which is None: a selection needs '
+                'images that the weights do not learn from'
+            )
+        plan(space, _kept_edges(space, given.get('keep')), given.get('order', 'random'), 0)
 
     @property
     def _checkpoints(self) -> AtomicCheckpointHook:
@@ -150,7 +168,8 @@ class PerturbationSelection(SearchTrainLoop):
         yield (
             'selection',
             f'{" and ".join(counts)} by the {self.criterion} without each candidate, on the images '
-            f'of {self._loader_key}; {plural(len(self.plan) - self.decided, "decision")} to go, '
+            f'of {_loader_key(self.images)}; '
+            f'{plural(len(self.plan) - self.decided, "decision")} to go, '
             f'before epoch{"s" if len(epochs) > 1 else ""} '
             + ', '.join(str(epoch + 1) for epoch in epochs),
         )
@@ -210,8 +229,8 @@ class PerturbationSelection(SearchTrainLoop):
     def _build_loader(self) -> DataLoader:
         """The images in one order that mixes them: data sets may be sorted by class."""
         sampler = dict(type='rdarts.SeededSampler', name='selection', round_up=True)
-        cfg = dict(self.runner.cfg[self._loader_key], sampler=sampler)
-        return self.runner.build_dataloader(cfg, seed=self.runner.seed)
+        cfg = dict(self.runner.cfg[_loader_key(self.images)], sampler=sampler)
+        return self.runner.build_dataloader(cfg, seed=self.seed)
 
     def _between(self) -> None:
         number = self._checkpoints.stop.of_any_rank()
@@ -233,6 +252,15 @@ class PerturbationSelection(SearchTrainLoop):
             criterion=self.criterion,
             scores={name(one): value for one, value in trials.scores.items()},
         )
+
+
+def _loader_key(images: str) -> str:
+    return f'{images}_dataloader'
+
+
+def _kept_edges(space: SearchSpace, keep: int | None) -> int | None:
+    """How many edges a node keeps; None for all."""
+    return 2 if keep is None and space.discretizer == 'TopEdges' else keep
 
 
 class _SelectionState(Hook):
