@@ -391,6 +391,16 @@ def test_what_a_selection_refuses(tmp_path):
         other.train()
 
 
+def test_a_run_with_another_order_is_not_resumed(tmp_path, whole):
+    path = str(whole / 'iter_0_decision_2.pth')
+    first = [row['edge'] for row in rows(whole) if row['kind'] == 'selection'][:2]
+    places = ['0-1', '0-2', '1-2', '0-3', '1-3', '2-3']
+    order = [place for place in range(6) if places[place] not in first]
+    order += [place for place in range(6) if place not in order]
+    with pytest.raises(UserError, match='first 2 decisions of the run were of other edges'):
+        runner_of(tmp_path / 'run', resume=path, order=order).train()
+
+
 def test_a_checkpoint_of_another_loop_is_refused(tmp_path, whole):
     options = {**OPTIONS, 'train_cfg.type': 'rdarts.SearchTrainLoop', 'train_cfg.max_epochs': 1}
     digits_runner(tmp_path / 'plain', options, config='darts_nb201_digits').train()

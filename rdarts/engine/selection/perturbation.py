@@ -16,7 +16,15 @@ from rdarts.configuration.declarations import Count, Positive
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.loops import SearchTrainLoop, check_finite
 from rdarts.engine.roll_back import checkpoint_hook_of
-from rdarts.engine.selection.decisions import OPERATION, Decision, Trials, Trier, epoch_of, plan
+from rdarts.engine.selection.decisions import (
+    EDGES,
+    OPERATION,
+    Decision,
+    Trials,
+    Trier,
+    epoch_of,
+    plan,
+)
 from rdarts.engine.selection.trials import batch_statistics, score
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
@@ -154,16 +162,26 @@ class PerturbationSelection(SearchTrainLoop):
         return checkpoint_hook_of(self.runner, type(self).__name__)
 
     def run(self) -> Any:
-        """Train and decide."""
+        """Train and decide.
+
+        Raises:
+            UserError: The run has another checkpoint hook, or was begun with other decisions.
+        """
         checkpoint_hook_of(self.runner, type(self).__name__)  # refused before anything is trained
+        if any(self.trier.hidden(decision) for decision in self.plan[: self.decided]):
+            raise UserError(
+                f'cannot resume: the first {plural(self.decided, "decision")} of the run were of '
+                'other edges than those of this config; resume with the train_cfg.order and keep '
+                'that began the run'
+            )
         return super().run()
 
     def first_lines(self) -> Iterator[tuple[str, str]]:
         """What the first lines of the log say of it."""
         kinds = [decision.kind for decision in self.plan]
         counts = [plural(kinds.count(OPERATION), 'edge')]
-        if OPERATION in kinds and len(kinds) > kinds.count(OPERATION):
-            counts.append(plural(len(kinds) - kinds.count(OPERATION), 'node'))
+        if EDGES in kinds:
+            counts.append(plural(kinds.count(EDGES), 'node'))
         epochs = sorted({self._epoch_of(decision) for decision in self.plan})
         yield (
             'selection',
