@@ -29,7 +29,9 @@ from rdarts.configuration.notes import note_lines
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
 from rdarts.engine.facts import Facts, Place
 from rdarts.engine.first_lines import align, alpha_owner, can_recompute, num_alphas
-from rdarts.engine.phases import PhasedSearch, StartPhaseHook
+from rdarts.engine.phase_checks import check_phases
+from rdarts.engine.phase_runs import PhaseRuns
+from rdarts.engine.phases import StartPhaseHook
 from rdarts.engine.progress import RunPlan
 from rdarts.engine.runner import build_runner
 from rdarts.errors import Interrupted
@@ -175,9 +177,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
 
 
 def _measure_phases(cfg: Config) -> dict[str, Any]:
-    search = PhasedSearch(cfg)
-    search.check()
-    runs, found = search.runs, []
+    runs = PhaseRuns(cfg)
+    check_phases(runs)
+    found = []
     last = None if runs.init is None else runs.initial('cpu')
     if is_main_process() and runs.init is not None:
         print(f'phase 1 of {len(runs.phases)}: {shown_path(runs.init)}, which has ended')

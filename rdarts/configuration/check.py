@@ -151,6 +151,9 @@ class _Checker:
         for index, entry in enumerate(entries):
             said = {key: value for key, value in entry.items() if key in own}
             self.typed_dict(said, f'phases.{index}', PhaseKeys)
+            if not all(isinstance(key, str) for key in entry):
+                self.wrong(entry, f'phases.{index}', 'a dict whose keys are names')
+                continue
             for key in set(entry) - set(own) - {*PLAIN, *SECTIONS, 'runner_type'}:
                 close = closest(key, own, 0.8)
                 if close is not None:

@@ -54,6 +54,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
         UserError: An option would have no effect, or does not fit.
     """
     _check_keys(cfg, options)
+    _check_lengths(cfg, options)
     if 'epochs' in options:
         scale_epochs(cfg, options['epochs'])
     if 'schedule_epochs' in options:
@@ -64,6 +65,22 @@ def merge_options(cfg: Config, options: Mapping[str, Any], path: str) -> None:
     except Exception as error:
         raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     _agree_on_epochs(cfg, options)
+
+
+def _check_lengths(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Phases that say how long they are do not follow the length of a run.
+
+    Raises:
+        UserError: It is set beside phases that do.
+    """
+    key = 'train_cfg.max_epochs'
+    for index, phase in enumerate(cfg.get('phases') or () if key in options else ()):
+        length = phase.get('epochs') or (phase.get('train_cfg') or {}).get('max_epochs')
+        if length is not None:
+            raise UserError(
+                f'--cfg-options: {key} is not the length of phases.{index}, which has its own, '
+                f'{length}: set epochs, that of all phases together, or phases.{index}.epochs'
+            )
 
 
 def _agree_on_epochs(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from rdarts.configuration.as_data import entry as given_at
 from rdarts.configuration.epochs import scale_epochs
 from rdarts.configuration.notes import add_note, notes_of
 from rdarts.configuration.sections import PhaseKeys
@@ -20,6 +21,11 @@ from rdarts.errors import UserError
 
 OWN = frozenset(PhaseKeys.__annotations__)
 OF_THE_WHOLE = ('phases', 'init', 'epochs')
+# What a phase cannot have otherwise than the search
+FIXED = (
+    *OF_THE_WHOLE,
+    *('work_dir', 'experiment_name', 'resume', 'launcher', 'custom_imports', 'default_scope'),
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ def split(cfg: Config) -> list[Phase]:
         if any(own):
             lengths = [n or phase.epochs for n, phase in zip(own, found, strict=True)]
             written = [_places(entry) for entry in given]
-            _give_lengths(found, lengths, written, [bool(n) for n in own])
+            base = given_at(cfg.get('train_cfg'), 'max_epochs')
+            _give_lengths(found, lengths, written, [bool(n) for n in own], base)
         if cfg.get('epochs') is not None:
             lengths = share_out(cfg.epochs, [phase.epochs for phase in found])
             _give_lengths(found, lengths, [set() for _ in found], [True] * len(found))
@@ -95,9 +102,7 @@ def share_out(epochs: int, lengths: Sequence[int]) -> list[int]:
 
 def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
     overrides = {key: value for key, value in entry.items() if key not in OWN}
-    for key in OF_THE_WHOLE:
-        if key in overrides:
-            raise UserError(f'phases.{index}.{key}: that is of the whole search: set it at the top')
+    _check_overrides(index, entry, overrides)
     goes_on = frozenset(entry.get('continue_from_last') or ())
     start = entry.get('start') or ()
     start = tuple(start) if isinstance(start, (list, tuple)) else (start,)
@@ -109,8 +114,7 @@ def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
         below.pop(key, None)
     if index:
         below.update(load_from=None)
-    network = (overrides.get('model') or {}).get('backbone')
-    head = (below.get('model') or {}).get('head')
+    network, head = given_at(overrides, 'model', 'backbone'), given_at(below, 'model', 'head')
     if network and isinstance(head, dict):  # its width follows the network again
         head.pop('in_channels', None)
     try:
@@ -123,6 +127,24 @@ def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
     for note in notes_of(cfg):
         add_note(found, note)
     return Phase(index, found, start, goes_on, entry.get('branches') or 1)
+
+
+def _check_overrides(index: int, entry: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """What a phase sets is of phases, and its length is said once."""
+    for key in FIXED:
+        if key in overrides:
+            raise UserError(f'phases.{index}.{key}: that is of the whole search: set it at the top')
+    if given_at(overrides, 'randomness', 'seed') is not None:
+        raise UserError(
+            f'phases.{index}.randomness.seed: the seed of a phase follows from that of the search: '
+            'set it at the top'
+        )
+    length, written = entry.get('epochs'), given_at(overrides, 'train_cfg', 'max_epochs')
+    if length is not None and written not in (None, length):
+        raise UserError(
+            f'phases.{index}: epochs is {length}, but the same entry writes '
+            f'train_cfg.max_epochs={written}: leave one of them out'
+        )
 
 
 def chain(phases: Sequence[Phase], index: int, what: str) -> list[Phase]:
@@ -147,7 +169,18 @@ def _give_lengths(
     lengths: Sequence[int],
     written: Sequence[set[tuple[str, ...]]],
     wanted: Sequence[bool],
+    base: int | None = None,
 ) -> None:
+    """Change the configs of phases to other lengths.
+
+    Args:
+        phases (Sequence[Phase]): All of them.
+        lengths (Sequence[int]): Of each.
+        written (Sequence[set]): Of each, the entries that stay as they are.
+        wanted (Sequence[bool]): Of each, whether it changes.
+        base (int, optional): The length that schedules over several phases are of. Defaults to
+            that of these phases now.
+    """
     before = [phase.epochs for phase in phases]
     for phase, length, places, change in zip(phases, lengths, written, wanted, strict=True):
         together = [one.index for one in chain(phases, phase.index, 'schedule')]
@@ -159,17 +192,8 @@ def _give_lengths(
                 f'phases.{phase.index}.epochs: the phase has no train_cfg.max_epochs that it could '
                 'follow'
             )
-        over = (sum(lengths[i] for i in together), _schedule_length(phase, before, together))
+        over = (sum(lengths[i] for i in together), base or sum(before[i] for i in together))
         scale_epochs(phase.cfg, length, places, None if alone else over)
-
-
-def _schedule_length(phase: Phase, before: Sequence[int], together: Sequence[int]) -> int:
-    """Epochs of a schedule over several phases, as their configs have it: all, or a config's."""
-    given = phase.cfg.get('param_scheduler') or ()
-    several = [given] if isinstance(given, Mapping) else given
-    ends = [one.get('end') for one in several if isinstance(one, Mapping)]
-    last = max((end for end in ends if isinstance(end, int)), default=0)
-    return last or sum(before[i] for i in together)
 
 
 def _places(entry: Mapping[str, Any], place: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from rdarts.checkpoint.directory import list_checkpoints, set_aside
 from rdarts.configuration import as_data
 from rdarts.configuration.changes import changes
 from rdarts.configuration.phases import OWN, split
-from rdarts.engine.phase_record import PhaseRecord
+from rdarts.engine.phase_record import FILE, PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.search_log import cut
 from rdarts.errors import UserError
@@ -41,6 +41,12 @@ def found_record(runs: PhaseRuns, from_phase: int | None) -> PhaseRecord | None:
             raise UserError(
                 f'{runs.folder} holds a search without phases, and this config has '
                 f'{len(runs.phases)}: {HOW_ON}'
+            )
+        begun = next(runs.folder.glob('phase_*'), None)
+        if begun is not None:
+            raise UserError(
+                f'{begun} is of a search in phases, but {FILE} is missing, which says what of it '
+                'has ended: begin anew, without --resume'
             )
         if from_phase is not None:
             raise UserError(f'--from-phase {from_phase}: {runs.folder} holds no search in phases')
@@ -95,13 +101,13 @@ def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int | None) -> None:
             f'{runs.folder}: the search was begun with init={record.init}, this config has '
             f'init={runs.init}: {HOW_ON}'
         )
-    stored = as_data.read_config(runs.folder)
     kept = sorted({run.phase for run in record.runs if end is None or run.phase < end})
     if kept and kept[-1] >= len(runs.phases):
         raise UserError(
             f'{runs.folder} has ended phase {kept[-1]}, counted from 0, but this config has only '
             f'{len(runs.phases)}: {HOW_ON}'
         )
+    stored = as_data.read_config(runs.folder) if kept else {}
     for index in kept:
         line = next(_differences(stored, as_data.as_data(runs.cfg.to_dict()), index), None)
         if line is not None:

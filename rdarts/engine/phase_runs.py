@@ -104,8 +104,8 @@ class PhaseRuns:
         return Path(given, folder.relative_to(self.folder)) if given else folder
 
     def seed(self, index: int, branch: int | None) -> int:
-        """That of the search in its first phase, and of each other run one that follows from it."""
-        if index == 0:
+        """That of the search in its first run, and of each other run one that follows from it."""
+        if index == 0 and not branch:
             return self.record.seed
         key = (self.record.seed, 'phase', index, *(() if branch is None else ('branch', branch)))
         return int(hash_stream(1, *key)[0]) % 2**31

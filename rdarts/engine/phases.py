@@ -26,15 +26,15 @@ from rdarts.configuration import as_data
 from rdarts.configuration.phases import Phase
 from rdarts.configuration.retraining import write_retraining
 from rdarts.engine.facts import Facts, Place
-from rdarts.engine.going_on import hand_over, network_of, replay
+from rdarts.engine.going_on import hand_over, replay
+from rdarts.engine.phase_checks import SCORE, check_phases
 from rdarts.engine.phase_folder import found_record
 from rdarts.engine.phase_record import EndedPhase, EndedRun, PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
-from rdarts.engine.runner import build_runner, loop_class
+from rdarts.engine.runner import build_runner
 from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
-from rdarts.models.alpha import find_alpha_owner
 from rdarts.results.row import number
 from rdarts.results.search_run import LOG, SearchRun, method_of, read_search_log
 from rdarts.utils.commands import shown_path
@@ -42,8 +42,6 @@ from rdarts.utils.files import write_atomically
 from rdarts.utils.random_state import preserve_random_state
 from rdarts.utils.wrapped import unwrapped
 from rdarts.visualization.report import write_report
-
-SCORE = 'accuracy/top1'  # by which the best branch is chosen
 
 
 class StartPhaseHook(Hook):
@@ -119,41 +117,6 @@ class PhasedSearch:
         self.runs = PhaseRuns(cfg)
         self._table: NASBench201 | None = None
 
-    def check(self) -> None:
-        """Call every transition with phases that were only built.
-
-        Raises:
-            UserError: Two phases do not fit each other, or the search of ``init`` does not.
-        """
-        runs = self.runs
-        with preserve_random_state():
-            last = None if runs.init is None else runs.initial('cpu')
-            for phase in runs.to_run:
-                try:
-                    last = self._built(phase, last)
-                except UserError as error:
-                    raise UserError(f'phases.{phase.index}: {error}') from None
-
-    def _built(self, phase: Phase, last: Ended | None) -> Ended:
-        """A phase that is only built, after another one: that of its last branch."""
-        if phase.branches > 1 and phase.cfg.get('val_dataloader') is None:
-            raise UserError(
-                f'of {phase.branches} branches the one of the highest accuracy on validation '
-                'images goes on: set val_dataloader'
-            )
-        new = network_of(phase.cfg)
-        check = getattr(loop_class(phase.cfg), 'check', None)
-        if check is not None:
-            check(phase.cfg, find_alpha_owner(new).space)
-        if last is not None:
-            last = Ended(last.cfg, last.model)  # as if it had not been trained
-            transitions = self.runs.transitions[phase.index]
-            for branch in reversed(range(phase.branches)):
-                model = copy.deepcopy(new) if branch else new
-                begins = Beginning(phase.cfg, model, 0, branch, phase.branches)
-                hand_over(begins, last, transitions, phase.goes_on)
-        return Ended(phase.cfg, new)
-
     def run(self, resume: bool = False, from_phase: int | None = None) -> None:
         """Run what is left of the search.
 
@@ -173,16 +136,17 @@ class PhasedSearch:
             record = PhaseRecord(sync_random_seed() if seed is None else seed, runs.init)
         runs.record = record
         if len(record.ended) < len(runs.to_run):
-            self.check()
+            check_phases(runs)
         if is_main_process():
-            record.write(runs.folder)
             self._write_config()
+            record.write(runs.folder)
             (runs.folder / 'genotype.json').unlink(missing_ok=True)
         barrier()
         for phase in runs.to_run:
             for branch in runs.branches(phase):
                 if record.run_of(phase.index, branch) is None:
-                    self._train(phase, branch, keep)
+                    goes_on = from_phase is None or phase.index < from_phase
+                    self._train(phase, branch, keep and goes_on)
             if record.phase(phase.index) is None:
                 self._end(phase)
         self._finish()

@@ -234,7 +234,12 @@ def _log_is_lost(handler: logging.FileHandler, record: logging.LogRecord) -> Non
         print(f'warning: {handler.baseFilename} lacks lines of the log: {why}', file=sys.stderr)
 
 
-def _runner_class(cfg: Config) -> type[Runner]:
+def runner_class(cfg: Config) -> type[Runner]:
+    """The class of a config's runner, with what ours do otherwise.
+
+    Raises:
+        UserError: There is none of the name ``runner_type``.
+    """
     name = cfg.get('runner_type')
     if name is None:
         return _Runner
@@ -264,7 +269,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     if cfg.filename:
         # mmengine dumps the config under this name
         object.__setattr__(cfg, '_filename', str(Path(cfg.work_dir) / 'config.py'))
-    runner = _runner_class(cfg).from_cfg(cfg)
+    runner = runner_class(cfg).from_cfg(cfg)
     for handler in runner.logger.handlers:
         handler.addFilter(quiet_log)
         if isinstance(handler, logging.FileHandler):

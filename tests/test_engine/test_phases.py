@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import uuid
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import digits_config
+from helpers import TOOLS, digits_config
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from same_runs import assert_same_state, rows
 from torch import nn
@@ -21,7 +22,7 @@ from rdarts.architect.architect import Architect
 from rdarts.architect.transitions import Transition
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.check import check_config
-from rdarts.configuration.load import phases_of
+from rdarts.configuration.load import load_config, phases_of
 from rdarts.configuration.phases import share_out
 from rdarts.engine import phases as engine
 from rdarts.engine.going_on import keep_masks, replay, take_over
@@ -40,10 +41,12 @@ SMALL = {
     'default_hooks.checkpoint.max_keep_ckpts': -1,
     'default_hooks.search_log.interval': 1,
 }
+COSINE = dict(T_max=4, end=4)
 TWO = [
-    dict(epochs=2),
+    dict(epochs=2, param_scheduler=COSINE),
     dict(
         epochs=2,
+        param_scheduler=COSINE,
         start=dict(type='rdarts.KeepTopOps', keep=3),
         continue_from_last=['weights', 'alpha', 'optimizer', 'schedule'],
     ),
@@ -53,7 +56,7 @@ TWO = [
 def config(work_dir: Path, phases=TWO, options=None, **keys):
     """A small search in phases: two iterations an epoch."""
     cfg = digits_config(work_dir, {**SMALL, **(options or {})}, config='rdarts_nb201_digits')
-    cfg.phases = json.loads(json.dumps(phases))
+    cfg.phases = copy.deepcopy(phases)
     for key, value in keys.items():
         cfg[key] = value
     cfg.experiment_name = uuid.uuid4().hex
@@ -171,18 +174,20 @@ def test_the_epochs_go_on(tmp_path, monkeypatch):
     assert [one[1] for one in told[:3]] == [3, 3, 3]
 
 
-def test_branches_run_side_by_side_and_the_best_goes_on(tmp_path):
-    phases = [dict(epochs=1), dict(epochs=1, branches=2), dict(epochs=1)]
+@pytest.mark.parametrize('first', [0, 1])
+def test_branches_run_side_by_side_and_the_best_goes_on(first, tmp_path):
+    phases = [*[dict(epochs=1)] * first, dict(epochs=1, branches=2), dict(epochs=1)]
     search(tmp_path / 'run', phases)
     log = rows(tmp_path / 'run')
     scores = {row['branch']: row['accuracy/top1'] for row in log if row['kind'] == 'val'
-              and row['phase'] == 1}  # fmt: skip
+              and row['phase'] == first}  # fmt: skip
     ends = [row for row in log if row['kind'] == 'phase']
     best = max((0, 1), key=lambda branch: scores[branch])
-    assert [row.get('branch') for row in ends] == [None, best, None]
-    assert [row['epoch'] for row in log if row['kind'] == 'epoch'] == [1, 2, 3, 4]
+    assert [row.get('branch') for row in ends] == [*[None] * first, best, None]
+    epochs = [row['epoch'] for row in log if row['kind'] == 'epoch']
+    assert epochs == list(range(1, first + 4))
     seeds = [
-        state(tmp_path / 'run' / 'phase_1' / f'branch_{b}', 'iter_1.pth')['meta']['seed']
+        state(tmp_path / 'run' / f'phase_{first}' / f'branch_{b}', 'iter_1.pth')['meta']['seed']
         for b in (0, 1)
     ]
     assert seeds[0] != seeds[1]
@@ -247,9 +252,20 @@ def test_epochs_of_the_whole_and_of_a_phase(tmp_path):
     cfg = config(tmp_path, TWO)
     assert [phase.epochs for phase in phases_of(cfg)] == [2, 2]
     assert [phase.cfg.param_scheduler.T_max for phase in phases_of(cfg)] == [4, 4]
+    cfg.epochs = 4
+    assert [phase.cfg.param_scheduler.T_max for phase in phases_of(cfg)] == [4, 4]
     cfg.epochs = 10
     assert [phase.epochs for phase in phases_of(cfg)] == [5, 5]
     assert [phase.cfg.param_scheduler.T_max for phase in phases_of(cfg)] == [10, 10]
+    goes_on = dict(continue_from_last=['schedule'])
+    over = config(tmp_path, [dict(epochs=2), dict(goes_on, epochs=4)])  # base: 1 of 100 epochs
+    assert [phase.cfg.param_scheduler.T_max for phase in phases_of(over)] == [600, 600]
+    over.epochs = 3
+    assert [phase.cfg.param_scheduler.T_max for phase in phases_of(over)] == [300, 300]
+    plain = config(tmp_path, [dict(), goes_on])
+    assert [phase.cfg.param_scheduler.T_max for phase in phases_of(plain)] == [100, 100]
+    plain.epochs = 4
+    assert [phase.cfg.param_scheduler.T_max for phase in phases_of(plain)] == [200, 200]
     alone = config(tmp_path, [dict(epochs=2), dict(epochs=4)])
     assert [phase.cfg.param_scheduler.T_max for phase in phases_of(alone)] == [200, 400]
     written = config(tmp_path, [dict(epochs=2, param_scheduler=dict(T_max=7)), dict(epochs=4)])
@@ -407,6 +423,14 @@ def test_a_search_that_has_ended_stands_for_the_first_phase(whole, tmp_path):
             "phases.1.continue_from_last must be a list: one of 'weights', 'alpha'",
         ),
         ([{}, dict(strat=[])], "phases.1 has no key 'strat': did you mean 'start'?"),
+        ([{}, dict(model='x')], 'phases.1: model must be '),
+        ([{}, {3: 4}], 'phases.1 must be a dict whose keys are names, but is {3: 4}'),
+        ([{}, dict(work_dir='x')], 'phases.1.work_dir: that is of the whole search'),
+        ([{}, dict(randomness=dict(seed=3))], 'phases.1.randomness.seed: the seed of a phase'),
+        (
+            [{}, dict(epochs=3, train_cfg=dict(max_epochs=4))],
+            'phases.1: epochs is 3, but the same entry writes train_cfg.max_epochs=4: leave one',
+        ),
         ([], 'phases must be a list of dicts, one for each phase'),
         ({}, 'phases must be a list of dicts, one for each phase'),
         ([3], 'phases must be a list of dicts, one for each phase'),
@@ -440,7 +464,35 @@ def test_phases_that_say_what_cannot_be(phases, line, tmp_path):
         ),
         (
             [{}, dict(branches=2, val_dataloader=None, val_cfg=None, val_evaluator=None)],
-            'phases.1: of 2 branches the one of the highest accuracy on validation images goes on',
+            'phases.1: of 2 branches the one of the highest accuracy/top1 on validation images '
+            'goes on: set val_dataloader',
+        ),
+        (
+            [{}, dict(branches=2, train_cfg=dict(val_begin=2))],
+            'phases.1: of 2 branches the one of the highest accuracy/top1 on validation images '
+            'goes on, after its last epoch: set train_cfg.val_begin, 2, to at most 1',
+        ),
+        (
+            [{}, dict(branches=2, val_evaluator=dict(topk=5))],
+            'phases.1: of 2 branches the one of the highest accuracy/top1 on validation images '
+            "goes on: set val_evaluator=dict(type='Accuracy', topk=(1,))",
+        ),
+        (
+            [{}, dict(branches=2, default_hooks=dict(search_log=None))],
+            'phases.1: of 2 branches the one of the highest accuracy/top1 on validation images '
+            'goes on, which is read in the log: set default_hooks.search_log',
+        ),
+        ([{}, dict(runner_type='nope')], "phases.1: unknown runner_type 'nope': "),
+        ([{}, dict(load_from='/none.pth')], 'phases.1: load_from: checkpoint not found: /none.pth'),
+        (
+            [{}, dict(default_hooks=dict(genotype=None))],
+            'phases.1: default_hooks.genotype is None: the last phase says what the search has',
+        ),
+        (
+            [{}, dict(continue_from_last=['weights', 'optimizer'], optim_wrapper=dict(
+                optimizer=dict(_delete_=True, type='Adam', lr=1e-3)))],
+            "phases.1: 'optimizer' goes on, but optim_wrapper.optimizer is Adam in this phase and "
+            'SGD in that before',
         ),
     ],
 )  # fmt: skip
@@ -475,6 +527,50 @@ def test_a_work_directory_of_another_config(change, line, whole, tmp_path):
         search(folder, resume=True, **change)
     assert str(error.value).startswith(line.format(folder)), str(error.value)
     assert rows(folder) == rows(whole)
+
+
+def test_killed_before_anything_has_ended_it_goes_on(whole, tmp_path, monkeypatch):
+    def killed(*args):
+        raise Killed
+
+    monkeypatch.setattr(PhaseRecord, 'write', killed)
+    with pytest.raises(Killed):
+        search(tmp_path / 'run')
+    monkeypatch.undo()
+    assert (tmp_path / 'run' / 'config.json').is_file()
+    search(tmp_path / 'run', resume=True)
+    assert_same_search(tmp_path / 'run', whole)
+
+
+def test_a_record_that_is_lost(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / 'run')
+    (tmp_path / 'run' / 'phases.json').unlink()
+    for how in (dict(resume=True), dict(from_phase=1)):
+        with pytest.raises(UserError, match='phases.json is missing, which says what of it has'):
+            search(tmp_path / 'run', **how)
+
+
+def test_checkpoints_elsewhere_are_those_of_phases_and_of_one_begun_anew(whole, tmp_path):
+    out = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'out')}
+    search(tmp_path / 'run', options=out)
+    names = {path.name for path in (tmp_path / 'out' / 'phase_1').glob('*.pth')}
+    assert names == {path.name for path in (whole / 'phase_1').glob('*.pth')}
+    assert rows(tmp_path / 'run') == rows(whole)
+    search(tmp_path / 'run', from_phase=1, options=out)
+    assert rows(tmp_path / 'run') == rows(whole)
+    assert list((tmp_path / 'out' / 'phase_1' / 'previous_1').glob('*.pth'))
+
+
+def test_a_length_that_is_not_of_phases(tmp_path):
+    path = tmp_path / 'mine.py'
+    base = TOOLS.parent / 'configs' / 'search' / 'rdarts_nb201_digits.py'
+    path.write_text(f'_base_ = [{str(base)!r}]\nphases = [dict(), dict(epochs=4)]\n')
+    with pytest.raises(UserError) as error:
+        load_config(path, {'train_cfg.max_epochs': 3})
+    assert str(error.value) == (
+        '--cfg-options: train_cfg.max_epochs is not the length of phases.1, which has its own, 4: '
+        'set epochs, that of all phases together, or phases.1.epochs'
+    )
 
 
 @pytest.mark.parametrize('text', ['{', '[]', '{"schema": 1}', '{"schema": 2}', 'null'])
