@@ -56,6 +56,10 @@ def parse_args() -> argparse.Namespace:
         help='build everything, run one iteration of each kind, print sizes and expected time',
     )
     args = parser.parse_args()
+    for other in ('resume', 'dry_run'):
+        if args.from_phase is not None and getattr(args, other):
+            option = '--' + other.replace('_', '-')
+            parser.error(f'--from-phase does not go with {option}: give one of them')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 

@@ -94,13 +94,13 @@ def train(cfg: Config, resume: bool | str | None = None, from_phase: int | None 
     phased = bool(cfg.get('phases'))
     _check_phased(cfg, phased, resume, from_phase)
     with lock_work_dir(cfg.work_dir):
-        prepare_work_dir(cfg.work_dir, keep=bool(resume) or from_phase is not None)
         space = None
         if phased:
             search = PhasedSearch(cfg)
             search.run(bool(resume), from_phase)
             space = search.runs.space
         else:
+            prepare_work_dir(cfg.work_dir, keep=bool(resume))
             if resume:
                 set_resume(cfg, resume)
             runner = build_runner(cfg)
@@ -128,8 +128,6 @@ def _check_phased(
         return
     if from_phase is not None:
         raise UserError('--from-phase: the config has no phases')
-    if cfg.get('init') is not None:
-        raise UserError('init stands for the first of several phases, but the config has none')
     if resume and PhaseRecord.read(Path(cfg.work_dir)) is not None:
         raise UserError(
             f'cannot resume: {cfg.work_dir} holds a search in phases, and this config has none; '

@@ -122,11 +122,11 @@ def search(
         with lock_work_dir(folder), give(images, data), _device(device):
             phased = PhasedSearch(cfg) if cfg.get('phases') else None
             began = PhaseRecord.read(folder) if phased else find_checkpoint(folder)
-            prepare_work_dir(folder, keep=began is not None)
             if phased:
                 phased.run(resume=began is not None)
                 model = phased.runs.final().model
             else:
+                prepare_work_dir(folder, keep=began is not None)
                 if began is not None:
                     set_resume(cfg, True)
                 runner = build_runner(cfg)

@@ -70,6 +70,8 @@ def split(cfg: Config) -> list[Phase]:
         UserError: ``phases`` says what cannot be.
     """
     given = cfg.get('phases') or ()
+    if cfg.get('init') is not None and not given:
+        raise UserError('init stands for the first of several phases, but the config has none')
     found = [_phase(cfg, index, entry) for index, entry in enumerate(given)]
     if found:
         own = [entry.get('epochs') for entry in given]

@@ -107,9 +107,12 @@ def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int | None) -> None:
             f'{runs.folder} has ended phase {kept[-1]}, counted from 0, but this config has only '
             f'{len(runs.phases)}: {HOW_ON}'
         )
-    stored = as_data.read_config(runs.folder) if kept else {}
-    for index in kept:
-        line = next(_differences(stored, as_data.as_data(runs.cfg.to_dict()), index), None)
+    stored = as_data.read_config(runs.folder)
+    begun = [phase.index for phase in runs.to_run if end is None or phase.index < end]
+    begun = [index for index in begun if runs.folder_of(index, None).is_dir()]
+    for index in sorted({*kept, *begun}):
+        now = as_data.as_data(runs.cfg.to_dict())
+        line = next(_differences(stored, now, index, index in kept), None)
         if line is not None:
             raise UserError(
                 f'phase {index} of {runs.folder} was made by another config ({line}): {HOW_ON}, or '
@@ -117,15 +120,21 @@ def _check_same(runs: PhaseRuns, record: PhaseRecord, end: int | None) -> None:
             )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], index: int) -> Iterator[str]:
-    """In what a phase of two configs differs, both as data: nothing of them is built."""
+def _differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], index: int, ended: bool
+) -> Iterator[str]:
+    """In what a phase of two configs differs, both as data: nothing of them is built.
+
+    Of one that has not ended only in how it begins: what else changes is told where it is resumed.
+    """
     configs, entries = [], []
     for given in (before, now):
         config = {key: value for key, value in given.items() if key != 'randomness'}
         phases = split(Config(config))
         configs.append(phases[index].cfg.to_dict() if index < len(phases) else {})
         entries.append(given['phases'][index] if index < len(phases) else {})
-    yield from changes(*configs, resumes=False)
+    if ended:
+        yield from changes(*configs, resumes=False)
     for key in sorted(OWN - {'epochs'}):
         then, later = (entry.get(key) for entry in entries)
         if then != later:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,10 +49,16 @@ class PhaseRuns:
         self.transitions: list[list[Transition]] = [
             [build(one, TRANSITIONS) for one in phase.start] for phase in self.phases
         ]
-        self.init: str | None = cfg.get('init')
+        given = cfg.get('init')
+        self.init: str | None = None if given is None else os.path.normpath(given)
         if self.init is not None and len(self.phases) == 1:
             raise UserError(
                 f'init is {self.init!r}, which stands for the first phase, but there is no other'
+            )
+        if self.init is not None and Path(self.init).resolve() == self.folder.resolve():
+            raise UserError(
+                f'init is {self.init}, the work directory itself: another --work-dir for what '
+                'goes on from it'
             )
         self.record = PhaseRecord((cfg.get('randomness') or {}).get('seed') or 0, self.init)
 
@@ -192,6 +199,10 @@ class PhaseRuns:
         folder = Path(self.init)
         if not folder.is_dir():
             raise UserError(f'init: no folder {folder}: it is the work directory of a search')
+        if not (folder / 'genotype.json').is_file():
+            raise UserError(
+                f'init: {folder} holds no search that has ended (no genotype.json): resume it first'
+            )
         record = PhaseRecord.read(folder)
         if record is not None and record.ended:
             last = record.ended[-1]

@@ -33,6 +33,7 @@ from rdarts.engine.phase_record import EndedPhase, EndedRun, PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.runner import build_runner
 from rdarts.engine.search_log import add_row, cut, synced_size
+from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.row import number
@@ -122,7 +123,7 @@ class PhasedSearch:
 
         Args:
             resume (bool): Whether it goes on where it was left. Defaults to False: what the work
-                directory held was set aside.
+                directory holds is set aside.
             from_phase (int, optional): Begin this phase anew, and keep what is before it.
 
         Raises:
@@ -130,12 +131,15 @@ class PhasedSearch:
             RunFailed: A run cannot go on.
         """
         runs, keep = self.runs, resume or from_phase is not None
+        if not keep:
+            check_phases(runs)  # before what is in the folder is moved away
+        prepare_work_dir(runs.folder, keep)
         record = found_record(runs, from_phase) if keep else None
         if record is None:
             seed = (runs.cfg.get('randomness') or {}).get('seed')
             record = PhaseRecord(sync_random_seed() if seed is None else seed, runs.init)
         runs.record = record
-        if len(record.ended) < len(runs.to_run):
+        if keep and len(record.ended) < len(runs.to_run):
             check_phases(runs)
         if is_main_process():
             self._write_config()

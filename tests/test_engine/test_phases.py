@@ -610,7 +610,7 @@ def test_a_search_in_phases_and_one_without_are_not_resumed_as_each_other(whole,
         train(plain, None, 1)
     plain.init = str(whole)
     with pytest.raises(UserError, match='init stands for the first of several phases'):
-        train(plain)
+        phases_of(plain)
     shutil.copytree(whole / 'phase_0', tmp_path / 'plain')
     with pytest.raises(UserError, match='holds a search without phases, and this config has 2'):
         search(tmp_path / 'plain', resume=True)
@@ -620,7 +620,11 @@ def test_a_search_in_phases_and_one_without_are_not_resumed_as_each_other(whole,
     ('make', 'line'),
     [
         (lambda folder: None, 'init: no folder {}'),
-        (lambda folder: folder.mkdir(), 'init: no checkpoint in {}'),
+        (lambda folder: folder.mkdir(), 'init: {} holds no search that has ended (no genotype'),
+        (
+            lambda folder: (folder.mkdir(), (folder / 'genotype.json').write_text('{}')),
+            'init: no checkpoint in {}',
+        ),
         (
             lambda folder: search(
                 folder, [dict(epochs=1)], options={'model.backbone.cells_per_stage': 2}
@@ -637,6 +641,40 @@ def test_an_initial_search_that_is_missing_or_does_not_fit(make, line, tmp_path)
     assert str(error.value).startswith(line.format(folder)), str(error.value)
     assert '\n' not in str(error.value)
     assert not list((tmp_path / 'run').rglob('*.pth'))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(start=dict(type='rdarts.KeepTopOps', keep=2)),
+        dict(continue_from_last=['weights']),
+        dict(branches=2),
+    ],
+)
+def test_a_phase_that_has_begun_is_not_resumed_as_if_it_began_otherwise(change, whole, tmp_path):
+    folder = tmp_path / 'run'
+    shutil.copytree(whole, folder)
+    record = PhaseRecord.read(folder)
+    record.forget_from(1)
+    record.write(folder)
+    (key,) = change
+    line = f'phase 1 of {folder} was made by another config \\({key} '
+    with pytest.raises(UserError, match=line):
+        search(folder, [TWO[0], {**TWO[1], **change}], resume=True)
+
+
+def test_what_does_not_fit_moves_nothing_away(whole, tmp_path, capsys):
+    folder = tmp_path / 'run'
+    shutil.copytree(whole, folder)
+    for phases, keys in (
+        ([TWO[0], dict(TWO[1], start=dict(type='rdarts.KeepTopOps', keep=9))], {}),
+        (TWO, dict(init=str(folder))),
+        (TWO, dict(init=str(tmp_path / 'none'))),
+    ):
+        with pytest.raises(UserError):
+            search(folder, phases, **keys)
+    assert not (folder / 'previous_1').exists()
+    assert rows(folder) == rows(whole)
 
 
 def test_a_new_search_moves_an_earlier_one_away(whole, tmp_path, capsys):
