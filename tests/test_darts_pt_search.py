@@ -65,7 +65,7 @@ def test_a_supernet_that_is_missing_or_does_not_fit(tmp_path):
     missing = tmp_path / 'missing'
     assert refused(missing) == f'init: no folder {missing}: it is the work directory of a search'
     missing.mkdir()
-    assert refused(missing).startswith(f'init: no checkpoint in {missing}: ')
+    assert refused(missing).startswith(f'init: {missing} holds no search that has ended (no genot')
     wider = {'model.backbone.channels': 4, 'model.head.in_channels': 16}
     search_digits(tmp_path / 'wider', {**SMALL, **wider}, config='rdarts_nb201_digits')
     line = refused(tmp_path / 'wider')

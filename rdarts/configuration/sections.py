@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
+from annotated_types import MinLen
+
 from rdarts.configuration.declarations import (
     Among,
     Component,
@@ -112,7 +114,7 @@ class PhaseKeys(TypedDict, total=False):
     """What an entry of ``phases`` says beside overrides of the config."""
 
     start: Annotated[dict | str | Sequence[dict | str], Component('TRANSITIONS')]
-    continue_from_last: Sequence[Annotated[str, Among(GOES_ON)]]
+    continue_from_last: Annotated[Sequence[Annotated[str, Among(GOES_ON)]], MinLen(0)]
     branches: Positive
     epochs: Positive | None
 

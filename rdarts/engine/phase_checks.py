@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rdarts.architect.discretizers.base import rule_of
 from rdarts.architect.transitions import Beginning, Ended
 from rdarts.configuration.as_data import entry, type_name
 from rdarts.configuration.phases import Phase
@@ -95,6 +96,9 @@ def _built(runs: PhaseRuns, phase: Phase, last: Ended | None) -> Ended:
             model = copy.deepcopy(new) if branch else new
             begins = Beginning(phase.cfg, model, 0, branch, phase.branches)
             hand_over(begins, last, runs.transitions[phase.index], phase.goes_on)
+    genotype = (phase.cfg.get('default_hooks') or {}).get('genotype')
+    if genotype:
+        rule_of(find_alpha_owner(new), genotype.get('discretizer'))
     return Ended(phase.cfg, new)
 
 

@@ -15,6 +15,7 @@ from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
 from rdarts.configuration.load import phases_of
+from rdarts.configuration.notes import add_note
 from rdarts.configuration.phases import Phase, chain
 from rdarts.datasets.hashing import hash_stream
 from rdarts.engine.facts import Place
@@ -22,7 +23,9 @@ from rdarts.engine.going_on import network_of
 from rdarts.engine.phase_record import PhaseRecord
 from rdarts.errors import UserError
 from rdarts.registry import TRANSITIONS, build
+from rdarts.results.search_run import LOG, SearchRun
 from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.search_spaces.as_config import to_config
 
 
 class PhaseRuns:
@@ -60,7 +63,18 @@ class PhaseRuns:
                 f'init is {self.init}, the work directory itself: another --work-dir for what '
                 'goes on from it'
             )
+        if self.init is not None and Path(self.init, LOG).is_file():
+            self._search_space_of(SearchRun(Path(self.init), '').space)
         self.record = PhaseRecord((cfg.get('randomness') or {}).get('seed') or 0, self.init)
+
+    def _search_space_of(self, space: SearchSpace) -> None:
+        """Phases that go on from another search go on in its space, such as one with ``none``."""
+        for phase in self.phases:
+            backbone = phase.cfg.model.backbone
+            own = build_space(backbone.space)
+            if own.cells != space.cells and own.supernet == space.supernet:
+                backbone.space = to_config(space)
+                add_note(phase.cfg, f"the space of init, '{space.name}', not '{own.name}'")
 
     @property
     def space(self) -> SearchSpace:

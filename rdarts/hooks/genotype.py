@@ -11,12 +11,13 @@ from typing import Annotated, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from rdarts.architect.discretizers.base import rule_of
 from rdarts.configuration.declarations import Component
 from rdarts.configuration.retraining import write_retraining
 from rdarts.engine.facts import Facts, Place
 from rdarts.genotypes import Genotype, count_skips, dumps, short_form
 from rdarts.models.alpha import find_alpha_owner
-from rdarts.registry import DISCRETIZERS, HOOKS, build
+from rdarts.registry import HOOKS
 from rdarts.utils.files import write_atomically
 from rdarts.utils.wording import plural
 
@@ -44,11 +45,8 @@ class GenotypeHook(Hook):
 
     def before_train(self, runner) -> None:
         self.owner = find_alpha_owner(runner.model)
-        space = self.owner.space
-        self.rule = build(self.discretizer or space.discretizer, DISCRETIZERS)
-        self.rule.relaxation = self.owner.relaxation
+        self.rule = rule_of(self.owner, self.discretizer)
         Facts.of(runner).derive = lambda: self.rule(*self.owner.view())
-        Facts.of(runner).derive()  # a rule that does not fit the space is refused before an epoch
         if is_main_process():
             for name in self.rule.others(*self.owner.view()):  # of an earlier end
                 self._other(runner, name).unlink(missing_ok=True)

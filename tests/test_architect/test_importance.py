@@ -321,6 +321,10 @@ def test_a_rule_over_nodes_needs_cells():
             {'model.backbone.relaxation': dict(_delete_=True, type='rdarts.GumbelSoftmax')},
             'needs all candidates to run, but GumbelSoftmax draws some: set model.backbone.relax',
         ),
+        (
+            {'default_hooks.architect.architect.keep': 5},
+            'keep is 5, but no edge has more than 5 candidates: nothing would be pruned',
+        ),
     ],
 )
 def test_what_does_not_go_with_it(options, line, tmp_path):

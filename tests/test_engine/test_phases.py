@@ -21,17 +21,21 @@ from rdarts.apis.runs import train
 from rdarts.architect.architect import Architect
 from rdarts.architect.transitions import Transition
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.as_data import as_data
 from rdarts.configuration.check import check_config
 from rdarts.configuration.load import load_config, phases_of
 from rdarts.configuration.phases import share_out
 from rdarts.engine import phases as engine
 from rdarts.engine.going_on import keep_masks, replay, take_over
 from rdarts.engine.phase_record import PhaseRecord
+from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.progress import RunPlan, TimeToGo
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.models import DARTSSupernet
 from rdarts.registry import TRANSITIONS
+from rdarts.search_spaces import build_space
+from rdarts.search_spaces.as_data import to_data
 
 SMALL = {
     'model.backbone.channels': 8,
@@ -483,6 +487,10 @@ def test_phases_that_say_what_cannot_be(phases, line, tmp_path):
             'goes on, which is read in the log: set default_hooks.search_log',
         ),
         ([{}, dict(runner_type='nope')], "phases.1: unknown runner_type 'nope': "),
+        (
+            [{}, dict(default_hooks=dict(genotype=dict(discretizer='rdarts.LimitedSkips')))],
+            'phases.1: LimitedSkips: ',
+        ),
         ([{}, dict(load_from='/none.pth')], 'phases.1: load_from: checkpoint not found: /none.pth'),
         (
             [{}, dict(default_hooks=dict(genotype=None))],
@@ -614,6 +622,22 @@ def test_a_search_in_phases_and_one_without_are_not_resumed_as_each_other(whole,
     shutil.copytree(whole / 'phase_0', tmp_path / 'plain')
     with pytest.raises(UserError, match='holds a search without phases, and this config has 2'):
         search(tmp_path / 'plain', resume=True)
+
+
+def test_phases_go_on_in_the_space_of_the_initial_search(tmp_path):
+    space = as_data(to_data(build_space('darts')))
+    row = dict(schema=1, kind='start', epoch=0, iter=0, seed=0, space=space)
+    (tmp_path / 'search_log.jsonl').write_text(json.dumps(row) + '\n')
+    path = TOOLS.parent / 'configs' / 'search' / 'darts_pt_darts_c10.py'
+    given = dict(init=str(tmp_path), work_dir=str(tmp_path / 'run'))
+    for init, none in ((False, False), (True, True)):
+        cfg = load_config(path, given if init else dict(work_dir=str(tmp_path / 'run')))
+        runs = PhaseRuns(cfg)
+        for phase in runs.phases:
+            found = build_space(phase.cfg.model.backbone.space)
+            names = found.cells['normal'].edges[0].candidates
+            assert ('none' in names) == none
+        assert runs.space.cells == found.cells
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,8 @@ class ImportanceShrinking(Architect):
         """See :meth:`Architect.prepare`.
 
         Raises:
-            UserError: The model is no supernet, or not all of its candidates run.
+            UserError: The model is no supernet, not all of its candidates run, or ``keep`` leaves
+                nothing to prune.
         """
         super().prepare(*args, **kwargs)
         owner, name = self.owner, type(self).__name__
@@ -144,6 +145,16 @@ class ImportanceShrinking(Architect):
             raise UserError(
                 f'{name} needs all candidates to run, but {type(owner.relaxation).__name__} draws '
                 "some: set model.backbone.relaxation.type='rdarts.EqualWeights'"
+            )
+        most = max(
+            sum(len(topology.edges[edge].candidates) for edge in edges)
+            for topology in owner.space.cells.values()
+            for edges in self._competing(topology)
+        )
+        if self.keep >= most:
+            raise UserError(
+                f'keep is {self.keep}, but no {self.per} has more than '
+                f'{plural(most, "candidate")}: nothing would be pruned'
             )
         self._places = _places(owner)
         # a candidate is handed over once a cell

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from rdarts.architect.relaxations import Relaxation, Softmax
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype, form_named
+from rdarts.models.alpha import AlphaOwner
+from rdarts.registry import DISCRETIZERS, build
 from rdarts.search_spaces import Edge, SearchSpace
 
 
@@ -59,6 +62,22 @@ class Discretizer:
         alphas = {name: alpha.detach().double().cpu() for name, alpha in arch_parameters.items()}
         factors = self.relaxation.edge_factors(alphas, space, 'eval')
         return {cell: factor.tolist() for cell, factor in factors.items()}
+
+
+def rule_of(owner: AlphaOwner, given: str | Mapping[str, Any] | None = None) -> Discretizer:
+    """The rule of a search, which has been tried on its alpha.
+
+    Args:
+        owner (AlphaOwner): Of alpha.
+        given (str | dict, optional): What a config names. Defaults to the space's own.
+
+    Raises:
+        UserError: It is not known, or does not fit the space.
+    """
+    rule = build(given or owner.space.discretizer, DISCRETIZERS)
+    rule.relaxation = owner.relaxation
+    rule(*owner.view())
+    return rule
 
 
 Kept = Sequence[tuple[float, str, int]]
