@@ -103,7 +103,9 @@ def phases_of(cfg: Config) -> list[Phase]:
             complete_type_names(phase.cfg._cfg_dict, cfg.get('default_scope'))
             _complete(phase.cfg)
         except UserError as error:
-            raise UserError(f'phases.{phase.index}: {error}') from None
+            whole = cfg.get('epochs')
+            share = '' if whole is None else f' (of epochs={whole}, this phase has {phase.epochs})'
+            raise UserError(f'phases.{phase.index}: {error}{share}') from None
     return found
 
 

@@ -128,7 +128,7 @@ def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
     object.__setattr__(found, '_filename', cfg.filename)
     for note in notes_of(cfg):
         add_note(found, note)
-    return Phase(index, found, start, goes_on, entry.get('branches') or 1)
+    return Phase(index, found, start, goes_on, entry.get('branches', 1))
 
 
 def _check_overrides(index: int, entry: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from rdarts.architect.transitions import Ended, Transition
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.checkpoint.schema import Spec, Table, Whole, check_entry
 from rdarts.checkpoint.weights import load_weights
 from rdarts.configuration.load import phases_of
 from rdarts.configuration.notes import add_note
@@ -167,11 +169,19 @@ class PhaseRuns:
         """Epochs and iterations of the phases before one, of those over which something goes on."""
         epochs = iterations = 0
         for one in together:
+            if one == 0 and self.init is not None and index:
+                epochs, iterations = self._length_of_first
             ended = self.record.phase(one) if one < index else None
             if ended is not None:
                 run = self.record.run_of(one, ended.branch)
                 epochs, iterations = epochs + run.epochs, iterations + run.iterations
         return epochs, iterations
+
+    @cached_property
+    def _length_of_first(self) -> tuple[int, int]:
+        """Epochs of the first phase, for which another search stands, and iterations of it."""
+        epochs, meta = self.phases[0].epochs, self.initial('cpu').state['meta']
+        return epochs, round(meta['iter'] * epochs / max(1, meta['epoch']))
 
     # Phases that have ended
 
@@ -234,6 +244,8 @@ class PhaseRuns:
             ) from None
         if 'arch' not in found.state:
             raise UserError(f'init: {path} is not of a search (no entry arch)')
+        counts = Table(dict(epoch=Whole(), iter=Whole()), others=Spec())
+        check_entry(found.state.get('meta'), counts, 'meta')
         return found
 
 

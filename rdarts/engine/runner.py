@@ -249,6 +249,19 @@ def runner_class(cfg: Config) -> type[Runner]:
     return type(own.__name__, (OwnRunner, own), dict(__module__=own.__module__))
 
 
+def check_device(cfg: Config) -> None:
+    """A config must not ask for what this machine's device lacks.
+
+    Raises:
+        UserError: It does.
+    """
+    wrapper = (cfg.get('optim_wrapper') or {}).get('type')
+    if cfg.get('train_cfg') and wrapper == 'AmpOptimWrapper' and get_device() == 'cpu':
+        raise UserError(
+            'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
+        )
+
+
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:
     """Build the runner of a config, without the pages that mmengine prints first.
 
@@ -257,11 +270,7 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         quiet (bool): Whether to keep the logger to warnings afterwards too.
     """
     require_classes(cfg)
-    wrapper = (cfg.get('optim_wrapper') or {}).get('type')
-    if cfg.get('train_cfg') and wrapper == 'AmpOptimWrapper' and get_device() == 'cpu':
-        raise UserError(
-            'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
-        )
+    check_device(cfg)
     level = cfg.get('log_level', 'INFO')
     cfg.log_level = 'WARNING'
     if cfg.get('experiment_name') is None and cfg.filename:

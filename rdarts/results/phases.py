@@ -17,6 +17,8 @@ from rdarts.errors import UserError
 from rdarts.results.row import is_count, number
 
 PHASE = 'phase'  # the kind of a row that says that a phase has ended
+MOST = 2**31  # epochs, or branches
+MOST = 2**31  # of epochs, and of branches
 LENGTH = ('train_cfg', 'max_epochs')  # which is shown itself
 LONGEST = 40  # of a value that is written out, in characters
 
@@ -164,11 +166,15 @@ def planned(config: Mapping[str, Any], where: str) -> list[Phase]:
     if config.get('phases') is None:
         return []
     try:
-        return split(Config(copy.deepcopy(dict(config))))
+        found = split(Config(copy.deepcopy(dict(config))))
+        counts = [count for phase in found for count in (phase.epochs, phase.branches)]
     except UserError as error:
         raise UserError(f'{where}: {error}') from None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        raise UserError(f"{where}: 'phases' is not what the config of a search has") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        counts = [None]
+    if not all(is_count(count) and count < MOST for count in counts):
+        raise UserError(f"{where}: 'phases' is not what the config of a search has")
+    return found
 
 
 def length(config: Mapping[str, Any], phases: Sequence[Phase]) -> int | None:

@@ -403,6 +403,9 @@ def test_a_search_that_has_ended_stands_for_the_first_phase(whole, tmp_path):
     assert keys
     for key in keys:  # three of an edge were left, which stay
         assert torch.equal(first['state_dict'][key], last['state_dict'][key])
+    # the schedule goes on as after a first phase
+    rates = [[row['lr'] for row in log if row['kind'] == 'iter'] for log in (log, rows(whole))]
+    assert rates[0] == rates[1][4:]
 
 
 # What is refused
