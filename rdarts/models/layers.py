@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdarts.models.batch_norm import BatchNorm2d
+from rdarts.models.kernels import precision
 
 EdgeFunction = Callable[[Tensor], Tensor]
 Tensors = Iterator[Tensor] | None
@@ -29,6 +30,20 @@ def safe_format(x: Tensor) -> Tensor:
     https://github.com/uxlfoundation/oneDNN/issues/6035
     """
     return x.contiguous() if x.device.type == 'cpu' and x.shape[1] < 16 else x
+
+
+def conv2d(x: Tensor, weight: Tensor, **args: Any) -> Tensor:
+    """``F.conv2d``, whose gradients in bfloat16 are right on a CPU.
+
+    Args:
+        x (Tensor): [N, C, H, W].
+        weight (Tensor): [O, C / groups, k, k].
+        args: ``stride``, ``padding``, ``dilation``, ``groups``.
+    """
+    if not precision.needs_float32(x, args['dilation'], args['groups']):
+        return F.conv2d(x, weight, **args)
+    with precision.no_autocast(x.device.type):
+        return F.conv2d(x.float(), weight.float(), **args).to(torch.bfloat16)
 
 
 def factorized_reduce(
@@ -86,6 +101,14 @@ class FactorizedReduce(nn.Module):
         return factorized_reduce(x, self.conv_1, self.conv_2, self.bn)
 
 
+class GroupedConv2d(nn.Conv2d):
+    """``nn.Conv2d`` with ``groups``, without bias, by :func:`conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        args = dict(stride=self.stride, padding=self.padding)
+        return conv2d(x, self.weight, dilation=self.dilation, groups=self.groups, **args)
+
+
 class StackedConv2d(nn.Module):
     """Convolutions of many edges, without bias.
 
@@ -117,7 +140,7 @@ class StackedConv2d(nn.Module):
 
     def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         def bind(weight: Tensor) -> EdgeFunction:
-            return lambda x: F.conv2d(x, weight, **self.args)
+            return lambda x: conv2d(x, weight, **self.args)
 
         weights = self.weight if tensors is None else next(tensors)
         return [bind(weight) for weight in weights.unbind(0)]
@@ -239,7 +262,8 @@ class PlainLayers:
         self.affine, self.track_running_stats = affine, track_running_stats
 
     def conv(self, in_channels: int, out_channels: int, kernel_size: Any, **kwargs) -> nn.Module:
-        return nn.Conv2d(in_channels, out_channels, kernel_size, bias=False, **kwargs)
+        kind = GroupedConv2d if kwargs.get('groups', 1) > 1 else nn.Conv2d
+        return kind(in_channels, out_channels, kernel_size, bias=False, **kwargs)
 
     def norm(self, channels: int, eps: float = 1e-5) -> nn.Module:
         return BatchNorm2d(

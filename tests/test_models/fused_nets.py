@@ -225,8 +225,8 @@ def amp_results(net: BaseSupernet, x: Tensor, execution: str, dtype: torch.dtype
         loss = loss_of(out.float()) / out.numel() * 64
     loss.backward()
     grads = [p.grad for p in net.parameters()]
-    assert {grad.dtype for grad in grads} == {torch.float32}
-    assert {b.dtype for b in net.buffers()} <= {torch.float32, torch.int64}
+    assert {grad.dtype for grad in grads} == {x.dtype}
+    assert {b.dtype for b in net.buffers()} <= {x.dtype, torch.int64}
     return out.detach().float().flatten(), torch.cat([grad.flatten() for grad in grads])
 
 

@@ -18,7 +18,7 @@ from test_models.fused_nets import (
 )
 from torch import Tensor
 
-from rdarts.models import BaseSupernet, DARTSSupernet, NASBench201Supernet
+from rdarts.models import BaseSupernet, DARTSSupernet, MixedOp, NASBench201Supernet
 from rdarts.models.kernels import precision
 
 pytestmark = pytest.mark.usefixtures('swish')
@@ -117,3 +117,61 @@ def test_a_cpu_without_bfloat16_computes_in_float32(path, monkeypatch):
         assert out.dtype == dtype
         distance = (out.float() - expected).norm() / expected.norm()
         assert distance == 0 if dtype == torch.float32 else 1e-3 < distance < 2e-2
+
+
+DILATED = ['dil_conv_3x3', 'dil_conv_5x5', 'dil_conv_7x7', 'sep_conv_3x3']
+WIDE = 32  # from 29 pixels on, oneDNN's gradients of the dilated weights are anything
+
+
+def gradients_of_mixed(
+    mixed: MixedOp, x: Tensor, execution: str, dtype: torch.dtype | None, create_graph: bool
+) -> list[Tensor]:
+    """Of x, the mixing weights and each parameter, in float64."""
+    mixed = copy.deepcopy(mixed)
+    mixed.execution = execution
+    fused = execution == 'fused'  # and then a supernet's images are in channels_last
+    memory_format = torch.channels_last if fused else torch.contiguous_format
+    x = x.clone(memory_format=memory_format).requires_grad_()
+    weights = torch.linspace(0.5, 1, len(DILATED), dtype=x.dtype).requires_grad_()
+    with torch.autocast('cpu', dtype=dtype, enabled=dtype is not None):
+        out = mixed(x, weights)
+    loss = loss_of(out.to(x.dtype))
+    inputs = [x, weights, *mixed.parameters()]
+    found = torch.autograd.grad(loss, inputs, create_graph=create_graph)
+    return [grad.detach().double() for grad in found]
+
+
+@pytest.mark.parametrize('create_graph', [False, True], ids=['once', 'twice'])
+@pytest.mark.parametrize('has', [True, False], ids=['bfloat16', 'a CPU without it'])
+@pytest.mark.parametrize('channels', [4, 8])
+def test_bfloat16_on_wide_images(path, channels, has, create_graph, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: has)
+    errors = {'plain': [], 'fused': []}
+    for seed in range(3):
+        torch.manual_seed(seed)
+        mixed = MixedOp(DILATED, channels, channels, 1, affine=True)
+        x = image(2, WIDE, channels, seed=seed)
+        exact = gradients_of_mixed(copy.deepcopy(mixed).double(), x, 'plain', None, False)
+        for execution, found in errors.items():
+            args = (mixed, x.float(), execution, torch.bfloat16, create_graph)
+            pairs = zip(gradients_of_mixed(*args), exact, strict=True)
+            found.append([float((one - other).norm() / other.norm()) for one, other in pairs])
+    plain, fused = (torch.tensor(errors[execution]).mean(0) for execution in errors)
+    assert (fused <= 1.5 * plain).all(), (fused.tolist(), plain.tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('channels', [4, 8])
+@pytest.mark.parametrize('space', ['darts', 's1'])
+def test_supernets_in_bfloat16_on_wide_images(path, space, channels):
+    errors = {'plain': [], 'fused': []}
+    for seed in range(3):
+        torch.manual_seed(seed)
+        net = DARTSSupernet(space, channels=channels, num_cells=3)
+        x = image(2, WIDE, seed=seed).float()
+        exact = amp_results(copy.deepcopy(net).double(), x.double(), 'plain', None)
+        for execution, found in errors.items():
+            pairs = zip(amp_results(net, x, execution, torch.bfloat16), exact, strict=True)
+            found.append([float((one - other).norm() / other.norm()) for one, other in pairs])
+    plain, fused = (torch.tensor(errors[execution]).mean(0) for execution in errors)
+    assert (fused <= 1.5 * plain).all(), (fused.tolist(), plain.tolist())

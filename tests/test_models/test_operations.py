@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -214,3 +216,26 @@ def test_a_module_of_ones_own_is_copied_for_each_edge(scale):
     for function, module in zip(stacked.unbind(), separate, strict=True):
         assert torch.equal(function(x), module(x))
     assert isinstance(build_operation('scale', PlainLayers(), 3, 4), Scale)
+
+
+@pytest.mark.parametrize('make', [PlainLayers(), StackedLayers(1)], ids=['plain', 'stacked'])
+@pytest.mark.parametrize('kernel', [3, 5, 7])
+def test_dilated_convolutions_in_bfloat16_in_channels_last(kernel, make):
+    torch.manual_seed(0)
+    conv = make.conv(8, 8, kernel, padding=kernel - 1, dilation=2, groups=8)
+    x, direction = torch.randn(2, 2, 8, 32, 32).unbind(0)  # wrong in oneDNN from 29 pixels on
+
+    def gradients(conv, x, amp):
+        x = x.requires_grad_()
+        run = conv if type(make) is PlainLayers else conv.unbind()[0]
+        with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+            out = run(x)
+        assert out.dtype == (torch.bfloat16 if amp else torch.float64)
+        return torch.autograd.grad((out * direction).sum(), [x, conv.weight])
+
+    exact = gradients(copy.deepcopy(conv).double(), x.double(), False)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        found = gradients(conv, x.detach().contiguous(memory_format=memory_format), True)
+        for one, other in zip(found, exact, strict=True):
+            assert one.dtype == torch.float32
+            assert (one - other).norm() < 4e-3 * other.norm()  # bfloat16's half digit is 2^-9

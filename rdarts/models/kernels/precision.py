@@ -35,6 +35,21 @@ def autocast_of(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, x.dtype if half else None, enabled=half)
 
 
+def needs_float32(x: Tensor, dilation: int | tuple[int, int], groups: int) -> bool:
+    """Whether a convolution of x that is due in bfloat16 must be in float32 to be right.
+
+    oneDNN (3.12 of PyTorch 2.14: ``jit_bf16:avx512_core_bf16``) reads memory that nothing has
+    written for the gradient of the weight of a grouped convolution in bfloat16 with a dilation, of
+    stride 1 and more than 28 pixels wide, in channels_last: any number, NaN among them. Narrower
+    ones are right there, but how wide is right is a detail of that kernel, and float32 is faster.
+    """
+    if groups == 1 or dilation in (1, (1, 1)) or x.device.type != 'cpu' or x.is_contiguous():
+        return False
+    if x.dtype == torch.float32 and torch.is_autocast_enabled('cpu'):
+        return torch.get_autocast_dtype('cpu') == torch.bfloat16
+    return x.dtype == torch.bfloat16
+
+
 def wide_type(dtype: torch.dtype) -> torch.dtype:
     """The type of scales and shifts of images of a type."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -11,7 +11,7 @@ from torch import Tensor
 from rdarts.models.kernels import norms
 from rdarts.models.kernels.backends.base import Backend, Conv
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
-from rdarts.models.kernels.precision import wide_type
+from rdarts.models.kernels.precision import needs_float32, wide_type
 
 
 def _moments(y: Tensor, dims: Sequence[int]) -> Tensor:
@@ -38,9 +38,13 @@ def _conv_backward(
     """
     stride, padding, dilation = conv
     sizes = ([stride] * 2, [padding] * 2, [dilation] * 2)
-    dx, dw, _ = torch.ops.aten.convolution_backward(
-        g, x, weight, None, *sizes, False, [0, 0], groups, [*wanted, False]
+    tensors = (g, x, weight)
+    if wanted[1] and needs_float32(x, dilation, groups):
+        tensors = [tensor.float() for tensor in tensors]
+    found = torch.ops.aten.convolution_backward(
+        *tensors, None, *sizes, False, [0, 0], groups, [*wanted, False]
     )
+    dx, dw = (grad if grad is None else grad.to(x.dtype) for grad in found[:2])
     return dx, dw
 
 
