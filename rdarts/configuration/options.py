@@ -74,6 +74,12 @@ def _check_lengths(cfg: Config, options: Mapping[str, Any]) -> None:
         UserError: It is set beside phases that do.
     """
     key = 'train_cfg.max_epochs'
+    ends = ('.epochs', f'.{key}')
+    one = next((o for o in options if o.startswith('phases.') and o.endswith(ends)), None)
+    if one is not None and 'epochs' in options:
+        raise UserError(
+            f'--cfg-options: epochs is of all phases together, and {one} of one: set one of them'
+        )
     for index, phase in enumerate(cfg.get('phases') or () if key in options else ()):
         length = phase.get('epochs') or (phase.get('train_cfg') or {}).get('max_epochs')
         if length is not None:

@@ -26,7 +26,7 @@ def hand_over(
     """Let a phase begin with what it takes over from the one before.
 
     The masks of candidates; ``weights`` and ``alpha``, where they go on and have the same shape;
-    what transitions do; and the state of the weights' ``optimizer``.
+    what transitions do; and the state of the ``optimizer`` of weights that go on.
 
     Args:
         new (Beginning): The phase that begins.
@@ -68,7 +68,8 @@ def hand_over(
         transition(new, last)
     if 'optimizer' not in goes_on or new.optim_wrapper is None:
         return None
-    _carry_optimizer(new, last, grown)
+    if 'weights' in goes_on:
+        _carry_optimizer(new, last, grown)
     return last.state.get('arch') if 'alpha' in goes_on else None
 
 

@@ -111,9 +111,13 @@ def _check_optimizers(phase: Phase, last: Ended) -> None:
     """
     if 'optimizer' not in phase.goes_on:
         return
-    places = [('optim_wrapper', 'optimizer')]
-    if 'alpha' in phase.goes_on:
-        places.append(('arch_optimizer',))
+    of = dict(weights=('optim_wrapper', 'optimizer'), alpha=('arch_optimizer',))
+    places = [place for what, place in of.items() if what in phase.goes_on]
+    if not places:
+        raise UserError(
+            "'optimizer' goes on with what it moves: add 'weights', or 'alpha' for alpha's, to "
+            'continue_from_last'
+        )
     configs = [one.to_dict() for one in (last.cfg, phase.cfg)]
     for place in places:
         before, now = (type_name(entry(cfg, *place)) for cfg in configs)

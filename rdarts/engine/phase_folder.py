@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -155,9 +157,17 @@ def _set_aside(runs: PhaseRuns, record: PhaseRecord, from_phase: int) -> None:
         print(
             f'{shown_path(runs.folder)}: phases from {from_phase} on moved to {shown_path(target)}'
         )
+        _set_aside_files(runs, record, target)
     cut(runs.folder / LOG, record.bytes)
+
+
+def _set_aside_files(runs: PhaseRuns, record: PhaseRecord, target: Path) -> None:
+    """The log as it was, and the genotypes of epochs that are to come once more."""
+    if (runs.folder / LOG).is_file():
+        shutil.copy2(runs.folder / LOG, target / LOG)
     done = sum(run.epochs for run in record.runs)
     for path in (runs.folder / 'genotypes').glob('epoch_*.json'):
         epoch = path.stem.removeprefix('epoch_')
         if epoch.isdigit() and int(epoch) > done:
-            path.unlink()
+            (target / 'genotypes').mkdir(exist_ok=True)
+            shutil.move(path, target / 'genotypes' / path.name)

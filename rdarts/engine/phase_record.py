@@ -97,12 +97,17 @@ class PhaseRecord:
             check_entry(data, _SPEC, 'record')
         except EntryError:
             raise UserError(f'{path}: no record of a search in phases') from None
-        return cls(
+        found = cls(
             data['seed'],
             data['init'],
             [EndedRun(**run) for run in data['runs']],
             [EndedPhase(**one) for one in data['ended']],
         )
+        phases = [run.phase for run in found.runs]
+        ran = all(found.run_of(one.phase, one.branch) is not None for one in found.ended)
+        if phases != sorted(phases) or not ran:
+            raise UserError(f'{path}: no record of a search in phases')
+        return found
 
     def write(self, folder: Path) -> None:
         """Write it into a work directory, whole or not at all."""

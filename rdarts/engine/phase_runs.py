@@ -51,9 +51,7 @@ class PhaseRuns:
     def __init__(self, cfg: Config) -> None:
         self.cfg, self.folder = cfg, Path(cfg.work_dir)
         self.phases = phases_of(cfg)
-        self.transitions: list[list[Transition]] = [
-            [build(one, TRANSITIONS) for one in phase.start] for phase in self.phases
-        ]
+        self.transitions = [_transitions(phase) for phase in self.phases]
         given = cfg.get('init')
         self.init: str | None = None if given is None else os.path.normpath(given)
         if self.init is not None and len(self.phases) == 1:
@@ -247,6 +245,13 @@ class PhaseRuns:
         counts = Table(dict(epoch=Whole(), iter=Whole()), others=Spec())
         check_entry(found.state.get('meta'), counts, 'meta')
         return found
+
+
+def _transitions(phase: Phase) -> list[Transition]:
+    try:
+        return [build(one, TRANSITIONS) for one in phase.start]
+    except UserError as error:
+        raise UserError(f'phases.{phase.index}.start: {error}') from None
 
 
 def folder_of(work_dir: Path, index: int, branch: int | None) -> Path:

@@ -11,6 +11,7 @@ import copy
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -165,7 +166,9 @@ class PhasedSearch:
     def _train(self, phase: Phase, branch: int | None, keep: bool) -> None:
         runs = self.runs
         cfg, saved = runs.config(phase, branch), runs.checkpoints(phase, branch)
-        path = find_checkpoint(saved) if keep and list_checkpoints(saved) else None
+        # checkpoints may lie elsewhere, where those of an earlier search are
+        began = keep and Path(cfg.work_dir, as_data.FILE).is_file()
+        path = find_checkpoint(saved) if began and list_checkpoints(saved) else None
         cfg.resume = path is not None
         if path is not None:
             cfg.load_from = str(path)

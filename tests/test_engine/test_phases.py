@@ -378,6 +378,9 @@ def test_a_phase_begins_anew_and_what_is_before_it_stays(whole, tmp_path, capsys
     assert 'phases from 1 on moved to' in capsys.readouterr().out
     assert (folder / 'previous_1' / 'phase_1' / 'last_checkpoint').is_file()
     assert not (folder / 'previous_1' / 'phase_0').exists()
+    assert rows(folder / 'previous_1') == rows(whole)
+    names = sorted(path.name for path in (folder / 'previous_1' / 'genotypes').iterdir())
+    assert names == ['epoch_3.json', 'epoch_4.json']
     assert_same_search(folder, whole)
 
 
@@ -464,6 +467,11 @@ def test_phases_that_say_what_cannot_be(phases, line, tmp_path):
             'phases.2: KeepTopOps: keep=3, but 2 candidates of',
         ),
         ([{}, dict(start='rdarts.Widen')], "phases.1: Widen needs continue_from_last=['weights']"),
+        ([{}, dict(start='rdarts.KeepTopOps')], "phases.1.start: transition 'rdarts.KeepTopOps' "),
+        (
+            [{}, dict(continue_from_last=['optimizer'])],
+            "phases.1: 'optimizer' goes on with what it moves: add 'weights', or 'alpha' for",
+        ),
         (
             [{}, dict(model=dict(backbone=dict(space='s2', _delete_=True, type='rdarts.'
                                                'DARTSSupernet', channels=8, num_cells=3)))],
@@ -582,9 +590,30 @@ def test_a_length_that_is_not_of_phases(tmp_path):
         '--cfg-options: train_cfg.max_epochs is not the length of phases.1, which has its own, 4: '
         'set epochs, that of all phases together, or phases.1.epochs'
     )
+    with pytest.raises(
+        UserError, match=r'^--cfg-options: epochs is of all phases together, and ph'
+    ):
+        load_config(path, {'epochs': 6, 'phases.1.epochs': 3})
 
 
-@pytest.mark.parametrize('text', ['{', '[]', '{"schema": 1}', '{"schema": 2}', 'null'])
+RUN = dict(phase=0, branch=None, epochs=2, iterations=4, bytes=9)
+ENDED = [dict(phase=0, branch=b, bytes=9) for b in (7, None)]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        *('{', '[]', '{"schema": 1}', '{"schema": 2}', 'null'),
+        *(
+            json.dumps(dict(schema=1, seed=0, init=None, runs=runs, ended=ended))
+            for runs, ended in (
+                ([RUN], ENDED[:1]),
+                ([], ENDED[1:]),
+                ([dict(RUN, phase=1), RUN], []),
+            )
+        ),
+    ],
+)
 def test_a_record_that_is_none(text, whole, tmp_path):
     folder = tmp_path / 'run'
     shutil.copytree(whole, folder)
