@@ -274,9 +274,9 @@ class SearchRun:
     @property
     def seconds(self) -> float | None:
         """How long it has run, all phases and branches together; None where no row says."""
-        longest: dict[tuple[Any, Any], float] = {}
+        longest: dict[str, float] = {}
         for row in self.rows:
-            seconds, run = number(row, 'time'), (row.get('phase'), row.get('branch'))
+            seconds, run = number(row, 'time'), f'{row.get("phase")} {row.get("branch")}'
             if seconds is not None:
                 longest[run] = max(seconds, longest.get(run, 0.0))
         return sum(longest.values()) if longest else None
