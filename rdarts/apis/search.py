@@ -60,8 +60,8 @@ def search(
             in ``configs/_base_/methods``. Defaults to ``'rdarts'``.
         epochs (int): Number of epochs; the config's others, such as those in which alpha rests, are
             in proportion.
-        lambda_ (float, optional): Of BER, which any method can have. Defaults to that of the
-            method's config in this space.
+        lambda_ (float, optional): Of BER, which any method can have whose alpha learns by a loss.
+            Defaults to that of the method's config in this space.
         seed (int): Of everything random. Equal seeds give equal searches where the execution is not
             timed: on a CPU with ``channels`` a multiple of 8, or with ``execution`` set. Defaults
             to 0.

@@ -407,6 +407,8 @@ class _Checker:
         hint = ''
         if _is_none(value) and 'None' in right:
             hint = ': none is written None'
+        elif isinstance(value, (list, tuple)) and not value and 'a list' in right:
+            hint = ': it needs one at least'
         elif isinstance(value, (list, tuple)) and 'a text' in right and _is_cut(value):
             hint = ': a text with a comma needs quotes'
         self.fault(path, f'must be {right}, but is {_short(value)}{hint}')

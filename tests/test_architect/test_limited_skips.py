@@ -109,3 +109,13 @@ def test_spaces_that_are_refused():
         LimitedSkips()(alphas, space)
     with pytest.raises(UserError, match="^LimitedSkips does not fit the space 'nas_bench_201'"):
         LimitedSkips(cells=['cell'])(alphas, space)
+
+
+def test_an_edge_that_was_dropped_has_no_skip_connection():
+    owner = AlphaOwner('darts')
+    owner.drop_edge('normal', 2)
+    found = LimitedSkips(0)(*owner.view())
+    assert skips_by_cell(found)['normal'] == 0
+    dropped = DARTS.cells['normal'].edges[2]
+    into = found.nodes['normal'][dropped.target - 2]
+    assert dropped.source not in [source for _, source in into]

@@ -90,6 +90,18 @@ def test_adaptive_entropy_in_later_stages_of_p_darts():
         assert_close(entropy(*owner.view()), expected[name], tolerance)
 
 
+def test_adaptive_entropy_of_an_edge_that_has_nothing_to_choose():
+    entropy = term('pdarts_aer_darts_c10', 'aer')
+    owner = AlphaOwner('s3').double()
+    whole = entropy(*owner.view())
+    owner.prune('normal', 0, ['skip_connect', 'sep_conv_3x3'])  # but none
+    alpha = owner.arch_parameters['normal'].data[1:]
+    rows = torch.cat([alpha, owner.arch_parameters['reduce'].data])[:, 1:].softmax(-1)
+    bits = -(rows * rows.log2()).sum() / 28
+    torch.testing.assert_close(entropy(*owner.view()), bits)
+    assert whole > bits
+
+
 @pytest.mark.parametrize(
     ('config', 'case'),
     [

@@ -106,7 +106,9 @@ def _kept_skips(
     """Of the skip connections of a cell, in edge order, the group, row and column of alpha."""
     topology = space.cells[cell]
     return [
-        (group, row, edge.candidates.index(SKIP))
-        for edge, (group, row) in zip(topology.edges, space.slots(cell), strict=True)
-        if (SKIP, edge.source) in genotype.nodes[cell][edge.target - topology.num_inputs]
+        (*slot, edge.candidates.index(SKIP))
+        for edge, slot in zip(topology.edges, space.slots(cell), strict=True)
+        # an edge that was dropped has none
+        if slot is not None
+        and (SKIP, edge.source) in genotype.nodes[cell][edge.target - topology.num_inputs]
     ]

@@ -58,6 +58,9 @@ class AdaptiveEntropy(Regularizer):
             names = enumerate(group.candidates)
             kept = [k for k, name in names if name not in self.leave_out]
             alpha = arch_parameters[group.name]
+            if not kept:  # nothing is left to choose
+                rows.append(alpha.sum(-1) * 0)
+                continue
             if len(kept) < len(group.candidates):
                 # an index would be copied to the device in each step of alpha
                 alpha = torch.cat([alpha[:, k : k + 1] for k in kept], -1)

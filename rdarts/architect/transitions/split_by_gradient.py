@@ -98,12 +98,14 @@ class SplitByGradientMatching(Transition):
                 f'branches=2 or more in it, not {new.branches}'
             )
         (cell, place), groups = self._split(new, last)
-        names = last.owner.space.cells[cell].edges[place].candidates
+        edge = last.owner.space.cells[cell].edges[place]
+        names = edge.candidates
         kept = [names[k] for k in groups[new.branch]]
         new.owner.prune(cell, place, [name for name in names if name not in kept])
         if new.train_dataloader is not None:
             parts = ' | '.join(', '.join(names[k] for k in group) for group in groups)
-            tell(f"edge {place} of the cell '{cell}' is split: {parts}; here {', '.join(kept)}")
+            where = f"edge {edge.source}-{edge.target} of the cell '{cell}'"
+            tell(f'{where} is split: {parts}; here {", ".join(kept)}')
 
     def _split(self, new: Beginning, last: Ended) -> tuple[Edge, Groups]:
         """The edge and its groups; for a further branch of a phase they are found already."""

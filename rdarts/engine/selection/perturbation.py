@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook
 from torch.utils.data import DataLoader
 
+from rdarts.architect.discretizers import TopEdges
 from rdarts.checkpoint.schema import Table, Whole, check_entry
 from rdarts.configuration.declarations import Count, Positive
 from rdarts.engine.checkpoint_hook import AtomicCheckpointHook
@@ -28,7 +30,7 @@ from rdarts.engine.selection.decisions import (
 from rdarts.engine.selection.trials import batch_statistics, score
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
-from rdarts.registry import LOOPS
+from rdarts.registry import DISCRETIZERS, LOOPS, build
 from rdarts.results.decisions import decision_in_words
 from rdarts.search_spaces import SearchSpace
 from rdarts.utils.wording import plural
@@ -95,8 +97,8 @@ class PerturbationSelection(SearchTrainLoop):
         order (str | Sequence[int]): ``'random'``, a function of the seed; or all edges of a cell
             type by their places, and the nodes then from the first one on. Defaults to
             ``'random'``.
-        keep (int, optional): How many edges a node keeps. Defaults to 2 where the space's own
-            discretisation is ``TopEdges``, else to all.
+        keep (int, optional): How many edges a node keeps. Defaults to as many as the search's own
+            rule derives, where that is ``TopEdges``, else to all.
 
     Attributes:
         plan (list[Decision]): All decisions, in turn.
@@ -126,7 +128,7 @@ class PerturbationSelection(SearchTrainLoop):
         self.criterion, self.statistics, self.images = criterion, statistics, images
         self.owner = find_alpha_owner(runner.model)
         self.check(runner.cfg, self.owner.space)
-        keep = _kept_edges(self.owner.space, keep)
+        keep = _kept_edges(runner.cfg, self.owner.space, keep)
         sign = 1 if criterion == 'accuracy' else -1
         self.trier = Trier(self.owner, self.score, sign, keep)
         seed = [runner.seed]
@@ -155,7 +157,8 @@ class PerturbationSelection(SearchTrainLoop):
                 f'{cls.__name__} tries on the images of {key}, which is None: a selection needs '
                 'images that the weights do not learn from'
             )
-        plan(space, _kept_edges(space, given.get('keep')), given.get('order', 'random'), 0)
+        keep = _kept_edges(cfg, space, given.get('keep'))
+        plan(space, keep, given.get('order', 'random'), 0)
 
     @property
     def _checkpoints(self) -> AtomicCheckpointHook:
@@ -208,6 +211,8 @@ class PerturbationSelection(SearchTrainLoop):
             self.decided < len(self.plan) and self._epoch_of(self.plan[self.decided]) <= self._epoch
         ):
             self._take(self.plan[self.decided])
+        for timer in (one for one in self.runner.hooks if isinstance(one, IterTimerHook)):
+            timer.t = time.time()  # trials are no time that a batch was waited for
 
     def _take(self, decision: Decision) -> None:
         runner, hook = self.runner, self._checkpoints
@@ -276,9 +281,11 @@ def _loader_key(images: str) -> str:
     return f'{images}_dataloader'
 
 
-def _kept_edges(space: SearchSpace, keep: int | None) -> int | None:
-    """How many edges a node keeps; None for all."""
-    return 2 if keep is None and space.discretizer == 'TopEdges' else keep
+def _kept_edges(cfg: Config, space: SearchSpace, keep: int | None) -> int | None:
+    """How many edges a node keeps: as many as the search's rule derives; None for all."""
+    hook = (cfg.get('default_hooks') or {}).get('genotype') or {}
+    rule = build(hook.get('discretizer') or space.discretizer, DISCRETIZERS)
+    return rule.k if keep is None and isinstance(rule, TopEdges) else keep
 
 
 class _SelectionState(Hook):
