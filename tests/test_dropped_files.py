@@ -25,6 +25,8 @@ FILES = {
     'architect/relaxations': ('architect.relaxations', 'Softmax', 'RELAXATIONS'),
     'architect/discretizers': ('architect.discretizers', 'Argmax', 'DISCRETIZERS'),
     'architect/architects': ('architect.architects.first_order', 'FirstOrder', 'ARCHITECTS'),
+    'architect/transitions': ('architect.transitions', 'KeepTopOps', 'TRANSITIONS'),
+    'engine/selection': ('engine.loops', 'SearchTrainLoop', 'LOOPS'),
     'hooks/watchers': ('hooks.genotype', 'GenotypeHook', 'HOOKS'),
     'models/mixed_ops': ('models.mixed_ops.mixed_op', 'MixedOp', 'MIXED_OPS'),
     'models': """
@@ -79,12 +81,21 @@ default_hooks = dict(
     ),
     genotype=dict(type='rdarts.OwnGenotypeHook', discretizer='OwnArgmax'),
 )
+phases = [
+    dict(),
+    dict(
+        start=dict(type='OwnKeepTopOps', keep=2),
+        train_cfg=dict(type='rdarts.OwnSearchTrainLoop'),
+    ),
+]
 """
 SCRIPT = """
 import rdarts
 assert rdarts.__file__.startswith({clone!r}), rdarts.__file__
 from rdarts import registry
 from rdarts.configuration.load import load_config
+from rdarts.engine.phase_runs import PhaseRuns
+from rdarts.engine.runner import loop_class
 from rdarts.engine.runner import build_runner
 cfg = load_config('own.py')
 cfg.work_dir = 'run'
@@ -95,6 +106,9 @@ assert 'OwnGenotypeHook' in names, names
 architect = next(hook for hook in runner.hooks if hasattr(hook, 'architect')).architect
 assert type(architect).__name__ == 'OwnFirstOrder' and set(architect.regularizers) == {{'squares'}}
 assert registry.lookup('own_operation', registry.OPERATIONS).__name__ == 'Identity'
+runs = PhaseRuns(cfg)
+assert [type(one).__name__ for one in runs.transitions[1]] == ['OwnKeepTopOps']
+assert loop_class(runs.phases[1].cfg).__name__ == 'OwnSearchTrainLoop'
 print(type(backbone).__name__, type(runner.model.head).__name__)
 print({{type(m).__name__ for m in backbone.modules()}} & {{'OwnMixedOp', 'OwnSoftmax'}})
 """

@@ -172,7 +172,9 @@ def test_accumulated_gradients_are_refused(tmp_path):
 
 def test_a_loader_of_alpha_is_refused(tmp_path):
     runner = make_runner(tmp_path, architect='SingleLevel')
-    with pytest.raises(UserError, match=r'^SingleLevel takes the gradient .* arch_dataloader=None'):
+    with pytest.raises(
+        UserError, match=r'^SingleLevel takes no batches for alpha alone: .* arch_dataloader=None'
+    ):
         runner.train()
 
 
