@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def hand_over(
     what transitions do; and the state of the ``optimizer`` of weights that go on.
 
     Args:
-        new (Beginning): The phase that begins.
+        new (Beginning): The phase that begins; what was decided is by the places of transitions.
         last (Ended): The phase before.
         transitions (Sequence[Transition]): Of the new phase, in turn.
         goes_on (Collection[str]): See ``continue_from_last``.
@@ -64,8 +65,8 @@ def hand_over(
         return found
 
     _copy_weights(new.model, last.model, grown)
-    for transition in transitions:
-        transition(new, last)
+    for index, transition in enumerate(transitions):
+        transition(replace(new, decided=new.decided.setdefault(str(index), {})), last)
     if 'optimizer' not in goes_on or new.optim_wrapper is None:
         return None
     if 'weights' in goes_on:

@@ -12,6 +12,7 @@ from rdarts.errors import UserError
 from rdarts.utils.files import read_text, write_atomically
 
 FILE = 'phases.json'
+DECIDED = 'decided.json'  # in the folder of a phase
 SCHEMA = 1
 MAX_BYTES = 2**20
 
@@ -28,6 +29,23 @@ _SPEC = Table(
         ended=Items(_ENDED),
     )
 )
+
+
+def read_decided(path: Path) -> dict[str, Any]:
+    """What transitions decided when a phase first began, by their places; empty where nothing was.
+
+    Raises:
+        UserError: The file is none of ours.
+    """
+    try:
+        data = json.loads(read_text(path, MAX_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        raise UserError(f'{path}: no JSON') from None
+    if not isinstance(data, dict) or not all(isinstance(one, dict) for one in data.values()):
+        raise UserError(f'{path}: not what transitions have decided: delete it, or begin anew')
+    return data
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,14 @@ from rdarts.engine.facts import Facts, Place
 from rdarts.engine.going_on import hand_over, replay
 from rdarts.engine.phase_checks import SCORE, check_phases
 from rdarts.engine.phase_folder import found_record
-from rdarts.engine.phase_record import EndedPhase, EndedRun, PhaseRecord
-from rdarts.engine.phase_runs import PhaseRuns
+from rdarts.engine.phase_record import (
+    DECIDED,
+    EndedPhase,
+    EndedRun,
+    PhaseRecord,
+    read_decided,
+)
+from rdarts.engine.phase_runs import PhaseRuns, folder_of
 from rdarts.engine.runner import build_runner
 from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.work_dir import prepare_work_dir
@@ -82,6 +89,7 @@ class StartPhaseHook(Hook):
                 new = self._beginning(runner)
                 last = self.last(next(new.model.parameters()).device)
                 facts.last_arch = hand_over(new, last, self.transitions, self.phase.goes_on)
+            self._remember(runner, new.decided)
         replay(runner.param_schedulers or [], *Place.of(runner).done)
 
     def _beginning(self, runner: Runner) -> Beginning:
@@ -98,8 +106,17 @@ class StartPhaseHook(Hook):
                 optim_wrapper=runner.optim_wrapper,
                 train_dataloader=runner.train_dataloader,
                 arch_dataloader=arch and runner.build_dataloader(arch, seed=runner.seed),
+                decided=_of_first_rank(lambda: read_decided(self._file(runner))),
             )
         return Beginning(**given)
+
+    def _file(self, runner: Runner) -> Path:
+        place = Place.of(runner)
+        return folder_of(place.folder, self.phase.index, None) / DECIDED
+
+    def _remember(self, runner: Runner, decided: Mapping[str, Any]) -> None:
+        if is_main_process() and not self.only_built and any(decided.values()):
+            write_atomically(self._file(runner), (json.dumps(decided) + '\n').encode())
 
 
 class PhasedSearch:

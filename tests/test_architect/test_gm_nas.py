@@ -83,7 +83,7 @@ def test_killed_within_a_split_and_between_branches(tmp_path, monkeypatch):
             raise Killed
         return apart(*args)
 
-    # before a further branch, whose split is found once more
+    # before a further branch, whose split is known
     begins, left = SplitByGradientMatching.__call__, [True]
 
     def until_a_branch(self, new, last):
@@ -98,7 +98,7 @@ def test_killed_within_a_split_and_between_branches(tmp_path, monkeypatch):
         with pytest.raises(Killed):
             search('gm_nas', killed, resume)
     search('gm_nas', killed, resume=True)
-    assert len(calls) == 8 + 12 + 4 + 10 + 10
+    assert len(calls) == 8 + 12 + 4 + 10
     assert_same_run(killed, whole, last_checkpoint(whole))
 
 

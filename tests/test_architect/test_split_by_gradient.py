@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from mmengine.model import BaseModel
 from torch import nn
 from torch.utils.data import DataLoader
 
-from rdarts.architect.transitions import Beginning, Ended
+from rdarts.architect.transitions import Beginning, Ended, SplitByGradientMatching
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config, phases_of
 from rdarts.datasets.samplers import SeededSampler
@@ -270,23 +271,6 @@ def test_the_branches_share_out_the_candidates_of_one_edge(branches):
     assert all(all(edge) for edge in last.owner.alive['cell'])
 
 
-def test_further_branches_know_the_split_that_was_found(monkeypatch):
-    last, one = ended(relaxation=GATES), split(batches=1)
-    found = []
-    monkeypatch.setattr(
-        type(one),
-        'distances',
-        lambda *args: found.append(args[-1]) or {('cell', 2): torch.ones(5, 5)},
-    )
-    for branch in range(2):
-        one(beginning(last, branch), last)
-    assert len(found) == 1
-    one(beginning(last, 0, seed=6), last)
-    one(beginning(last, 0, branches=3, seed=6), last)
-    one(beginning(ended(seed=3), 0, branches=3, seed=6), ended(seed=3))
-    assert len(found) == 4
-
-
 def test_an_edge_is_split_once():
     last, new = ended(), None
     for place in range(6):
@@ -330,3 +314,40 @@ def test_phases_that_do_not_fit():
     next(last.model.fc.parameters()).fill_(float('nan'))
     with pytest.raises(UserError, match='a gradient of the phase before is not finite: lower'):
         split(batches=1)(new, last)
+
+
+def test_further_branches_take_what_the_first_one_decided(monkeypatch):
+    last, transition = ended(), SplitByGradientMatching(batches=1)
+    first = beginning(last)
+    transition(first, last)
+    decided = json.loads(json.dumps(first.decided))
+    monkeypatch.setattr(transition, 'distances', lambda *args: pytest.fail('found once more'))
+    second = replace(beginning(last, branch=1), decided=decided)
+    transition(second, last)
+    alive = torch.tensor([one.owner.alive['cell'] for one in (first, second)])
+    place = decided['edge']
+    assert (alive[:, place].sum(0) == 1).all()  # each candidate in one branch
+    assert alive.sum(1).sum(1).tolist() == [25 + len(group) for group in decided['groups']]
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(cell='normal'),
+        dict(edge=6),
+        dict(edge='0'),
+        dict(edge=[0]),
+        dict(groups=None),
+        dict(groups=[[0, 1, 2, 3], []]),
+        dict(groups=[[0, 1], [2, 3]]),
+        dict(groups=[[0, 1], [2, 3, 3]]),
+        dict(groups=[[0, 1], [2, 3], [4]]),
+        dict(groups=[[0, 1], [2, 3, 'x']]),
+    ],
+)
+def test_a_decision_that_is_no_split_of_the_network(change):
+    last = ended()
+    decided = dict(cell='cell', edge=0, groups=[[0, 1], [2, 3, 4]])
+    new = replace(beginning(last), decided={**decided, **change})
+    with pytest.raises(UserError, match=r'decided\.json, is no split of this network: begin it an'):
+        SplitByGradientMatching(batches=1)(new, last)

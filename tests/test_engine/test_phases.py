@@ -351,7 +351,7 @@ class _FailsOnce(Transition):
         names = new.owner.space.cells['cell'].edges[0].candidates
         generator = torch.Generator().manual_seed(new.seed)
         place = int(torch.randint(len(names), (), generator=generator))
-        new.owner.prune('cell', 0, [names[place]])
+        new.owner.prune('cell', 0, [names[new.decided.setdefault('place', place)]])
         if last.state and _FailsOnce.kills:
             raise Killed
 
@@ -368,6 +368,24 @@ def test_killed_within_a_transition_it_ends_the_same(tmp_path, monkeypatch):
     assert_same_search(tmp_path / 'run', tmp_path / 'whole')
     masks = state(tmp_path / 'run' / 'phase_1', 'epoch_1_*')['state_dict']['backbone.alive.cell']
     assert masks.sum() == 29
+    # what was decided is taken from the file, and that is read as data
+    place = masks[:5].tolist().index(False)
+    path = tmp_path / 'run' / 'phase_1' / 'decided.json'
+    assert json.loads(path.read_text()) == {'0': {'place': place}}
+    again = tmp_path / 'again'
+    shutil.copytree(tmp_path / 'run', again)
+    shutil.rmtree(again / 'phase_1')
+    (again / 'phase_1').mkdir()
+    record = PhaseRecord.read(again)
+    record.forget_from(1)
+    record.write(again)
+    (again / 'phase_1' / 'decided.json').write_text('{"0": 3}')
+    with pytest.raises(UserError, match='decided.json: not what transitions have decided: delete'):
+        search(again, phases, resume=True)
+    (again / 'phase_1' / 'decided.json').write_text(json.dumps({'0': {'place': (place + 1) % 5}}))
+    search(again, phases, resume=True)
+    masks = state(again / 'phase_1', 'epoch_1_*')['state_dict']['backbone.alive.cell']
+    assert masks[:5].tolist().index(False) == (place + 1) % 5
 
 
 @pytest.mark.slow

@@ -52,6 +52,9 @@ class Beginning:
         train_dataloader, arch_dataloader (DataLoader, optional): Its loaders; None of a phase that
             is only built, or that has none of alpha's. Batches that are read of one are of an
             iterator of one's own; the phase's order does not depend on it.
+        decided (dict): Plain data that a transition puts here for the phase's other branches, and
+            for a phase that is begun once more: what is dear, or what rounding could turn. It comes
+            back as JSON has it, from a file that may have been edited.
     """
 
     cfg: Config
@@ -62,6 +65,7 @@ class Beginning:
     optim_wrapper: OptimWrapper | None = None
     train_dataloader: DataLoader | None = None
     arch_dataloader: DataLoader | None = None
+    decided: dict[str, Any] = field(default_factory=dict)
 
     @property
     def owner(self) -> AlphaOwner:

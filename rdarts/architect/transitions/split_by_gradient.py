@@ -82,7 +82,6 @@ class SplitByGradientMatching(Transition):
                     f'{value!r}'
                 )
         self.batches, self.division, self.edge_by = batches, division, edge_by
-        self._last: tuple[Any, tuple[Edge, Groups]] | None = None
 
     def __call__(self, new: Beginning, last: Ended) -> None:
         """See :meth:`Transition.__call__`: each branch keeps the candidates of one group.
@@ -108,17 +107,28 @@ class SplitByGradientMatching(Transition):
             tell(f'{where} is split: {parts}; here {", ".join(kept)}')
 
     def _split(self, new: Beginning, last: Ended) -> tuple[Edge, Groups]:
-        """The edge and its groups; for a further branch of a phase they are found already."""
+        """The edge and its groups; for a further branch of a phase they are found already.
+
+        Raises:
+            UserError: What was found for the first branch is no split of this network.
+        """
         sizes = self._edges(last.owner, new.branches)
         if new.train_dataloader is None:
             edge, size = next(iter(sizes.items()))
             return edge, self.divide(torch.ones(size, size), new.branches)
-        weights = torch.stack([p.double().sum() for p in last.model.parameters()])
-        asked = (new.seed, new.branches, sizes, weights.tolist())
-        if self._last is None or self._last[0] != asked:
+        if not new.decided:
             distances = self.distances(last.model, last.owner, sizes, new)
-            self._last = asked, self.choose(distances, new.branches)
-        return self._last[1]
+            (cell, place), groups = self.choose(distances, new.branches)
+            new.decided.update(cell=cell, edge=place, groups=groups)
+        named = [new.decided.get('cell'), new.decided.get('edge')]
+        edge = next((one for one in sizes if [*one] == named), None)
+        groups = new.decided.get('groups')
+        if edge is None or not _divides(groups, sizes[edge], new.branches):
+            raise UserError(
+                'SplitByGradientMatching: what the phase decided when it first began, in its '
+                'decided.json, is no split of this network: begin it anew, by --from-phase'
+            )
+        return edge, groups
 
     def _edges(self, owner: AlphaOwner, branches: int) -> dict[Edge, int]:
         """The edges that can be split, and how many candidates each has."""
@@ -320,6 +330,15 @@ def _within(distances: Sequence[Sequence[float]], groups: Groups) -> float:
     """The summed distance of the pairs within groups."""
     pairs = itertools.chain.from_iterable(itertools.combinations(one, 2) for one in groups)
     return sum(distances[i][j] for i, j in pairs)
+
+
+def _divides(groups: Any, size: int, count: int) -> bool:
+    """Whether groups, which a file may have, are so many of all candidates of an edge."""
+    if not isinstance(groups, list) or not all(isinstance(one, list) and one for one in groups):
+        return False
+    members = [k for group in groups for k in group]
+    whole = all(isinstance(k, int) for k in members) and sorted(members) == [*range(size)]
+    return whole and len(groups) == count
 
 
 def _partitions(size: int, count: int) -> Iterator[Groups]:
