@@ -108,6 +108,12 @@ REGULARIZERS = _own('regularizer', 'rdarts.architect.regularizers')
 DISCRETIZERS = _own('discretizer', 'rdarts.architect.discretizers')
 # What one phase of a search hands to the next
 TRANSITIONS = _own('transition', 'rdarts.architect.transitions')
+# What proposes genotypes to be evaluated
+STRATEGIES = _own('strategy', 'rdarts.sampling.strategies')
+# What answers how good a genotype is
+EVALUATORS = _own('evaluator', 'rdarts.sampling.evaluators')
+# Training-free scores of a network
+SCORES = _own('score', 'rdarts.sampling.scores')
 
 
 def lookup(name: str, registry: Registry) -> Any:

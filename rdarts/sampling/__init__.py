@@ -1,0 +1,1 @@
+"""Searches that ask: strategies propose genotypes, evaluators answer what they reach."""

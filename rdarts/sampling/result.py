@@ -1,0 +1,28 @@
+"""What an evaluator answers of a genotype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a genotype reaches, and what it costs.
+
+    Args:
+        value (float): The larger, the better: an accuracy in %, or a score. NaN and infinities are
+            what a score may give of a degenerate network.
+        costs (Mapping[str, float]): By name, such as ``macs``: the smaller, the better. Defaults to
+            none.
+    """
+
+    value: float
+    costs: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def rank(self) -> float:
+        """By what results are compared: what is not finite comes last."""
+        return self.value if math.isfinite(self.value) else -math.inf
