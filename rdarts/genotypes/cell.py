@@ -6,8 +6,10 @@ import ast
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from rdarts.errors import UserError
 from rdarts.genotypes.form import (
@@ -25,6 +27,7 @@ from rdarts.utils.wording import plural
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
 
+INPUTS = 2  # that a node of a random cell reads, as in DARTS
 MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
 NUMPY = re.compile(r'(?:np|numpy)\.(?:u?int\d*|int_|intp|str_)')
 
@@ -43,6 +46,7 @@ class CellGenotype(Genotype):
     """
 
     kind: ClassVar[str] = 'cell'
+    every_edge: ClassVar[bool] = False
     start: ClassVar[re.Pattern[str]] = re.compile(r'(?<![\w\'"])Genotype\s*\(')
     space: str
     nodes: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]]
@@ -77,6 +81,80 @@ class CellGenotype(Genotype):
             )
             concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
         return cls(space.name, nodes, concat)
+
+    @classmethod
+    def random(cls, space: SearchSpace, generator: np.random.Generator) -> CellGenotype:
+        """A genotype whose nodes read two earlier ones each, by operations other than ``none``.
+
+        The sources of a node are uniform, different ones unless the space has ``repeated_edges``;
+        so is each operation over the candidates. All nodes that are no inputs form the output, or
+        the last one, as the space says.
+
+        Args:
+            space (SearchSpace): The space.
+            generator (np.random.Generator): What is drawn from.
+        """
+        nodes, concat = {}, {}
+        for cell, topology in space.cells.items():
+            inner = range(topology.num_inputs, topology.num_nodes)
+            concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
+            nodes[cell] = ()
+            for node in inner:
+                choices = _choices(topology, node)
+                count = INPUTS if space.repeated_edges else min(INPUTS, len(choices))
+                drawn = generator.choice(list(choices), count, replace=space.repeated_edges)
+                pairs = [
+                    (choices[source][generator.integers(len(choices[source]))], source)
+                    for source in drawn.tolist()
+                ]
+                nodes[cell] += (_in_order(pairs),)
+        return cls(space.name, nodes, concat)
+
+    def changes(self, space: SearchSpace) -> list[list[list[tuple[str, int, int, str, int]]]]:
+        """See :class:`Genotype`: AmoebaNet's two kinds of mutations, of operations and of sources.
+
+        An edge gets another operation than its own and ``none``; or it gets another source, which
+        its node does not read yet unless the space has ``repeated_edges``, and keeps its operation
+        where that is a candidate there (else each candidate there is a change). All changes of
+        operations come first, in the order of cell types, nodes and their edges. AmoebaNet
+        (https://arxiv.org/abs/1802.01548) also leaves 5 % of the genotypes as they are. How many
+        inputs each node has, and which nodes form the output, stays.
+        """
+        operations, sources = [], []
+        for cell, topology in space.cells.items():
+            for node, pairs in enumerate(self.nodes[cell], topology.num_inputs):
+                choices = _choices(topology, node)
+                read = [source for _, source in pairs]
+                for slot, (name, source) in enumerate(pairs):
+                    if (name, source) in pairs[:slot]:  # the changes would be the same
+                        continue
+                    operations.append(
+                        [
+                            (cell, node, slot, other, source)
+                            for other in choices.get(source, ())
+                            if other != name
+                            and (space.repeated_edges or (other, source) not in pairs)
+                        ]
+                    )
+                    sources.append(
+                        [
+                            (cell, node, slot, other, place)
+                            for place, names in choices.items()
+                            if place != source and (space.repeated_edges or place not in read)
+                            for other in ((name,) if name in names else names)
+                        ]
+                    )
+        return [[others for others in places if others] for places in (operations, sources)]
+
+    def changed(self, space: SearchSpace, change: tuple[str, int, int, str, int]) -> CellGenotype:
+        """See :class:`Genotype`; the edges of the changed node are in the order of sources."""
+        cell, node, slot, name, source = change
+        nodes = list(self.nodes[cell])
+        index = node - space.cells[cell].num_inputs
+        pairs = list(nodes[index])
+        pairs[slot] = (name, source)
+        nodes[index] = _in_order(pairs)
+        return replace(self, nodes={**self.nodes, cell: tuple(nodes)})
 
     def validate(self, space: str | Mapping | SearchSpace) -> CellGenotype:
         """See :class:`Genotype`."""
@@ -243,6 +321,18 @@ class CellGenotype(Genotype):
             for operation, source in pairs
         )
         return Graph(cell, num_inputs, num_inputs + len(nodes), edges, tuple(concat))
+
+
+def _choices(topology: CellTopology, node: int) -> dict[int, tuple[str, ...]]:
+    """Source -> the operations other than ``none`` by which a node may read it."""
+    edges = [topology.edges[i] for i in topology.edges_into(node)]
+    names = {e.source: tuple(name for name in e.candidates if name != 'none') for e in edges}
+    return {source: some for source, some in names.items() if some}
+
+
+def _in_order(pairs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The edges of a node in one order, so that genotypes of equal networks are equal."""
+    return tuple(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
 
 
 def _by_target(

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from rdarts.errors import UserError, nearest
 from rdarts.registry import GENOTYPE_FORMS, SEARCH_SPACES, build
 
@@ -45,17 +47,21 @@ class Graph:
 class Genotype(ABC):
     """What a search found, as plain data; each form is a subclass in ``GENOTYPE_FORMS``.
 
-    A form says how it is checked, written, read, built of chosen operations, drawn and encoded. It
-    names no space: the space says which form it has.
+    A form says how it is checked, written, read, built of chosen operations, drawn, encoded, drawn
+    at random and mutated. It names no space: the space says which form it has.
 
     Attributes:
         kind (str): The key of its form.
+        every_edge (bool): Whether it keeps one operation of each edge, so that the operations of
+            the edges are all there is to choose. Defaults to True; a form for which it is False
+            overrides :meth:`random`, :meth:`changes` and :meth:`changed`.
         space (str): Name of its space.
         start (re.Pattern | None): Finds where a text of this form begins in a line of a log or of
             code; None for a form that must be the whole text.
     """
 
     kind: ClassVar[str]
+    every_edge: ClassVar[bool] = True
     start: ClassVar[re.Pattern[str] | None] = None
     space: str
 
@@ -148,6 +154,114 @@ class Genotype(ABC):
             ]
             for cell, topology in space.cells.items()
         }
+
+    def vector(self, space: str | Mapping | SearchSpace) -> np.ndarray:
+        """The rows of :meth:`encode` one after the other, cell by cell.
+
+        Args:
+            space (str | Mapping | SearchSpace): Its space.
+
+        Returns:
+            np.ndarray: [candidates of all edges], float64: 30 numbers in NAS-Bench-201. Two equal
+            operations on one edge count once.
+
+        Raises:
+            UserError: It does not fit the space.
+        """
+        cells = self.encode(space).values()
+        return np.array([bit for rows in cells for row in rows for bit in row], dtype=np.float64)
+
+    @classmethod
+    def random(cls, space: SearchSpace, generator: np.random.Generator) -> Self:
+        """A genotype of a space in which each edge's operation is uniform over its candidates.
+
+        Args:
+            space (SearchSpace): The space.
+            generator (np.random.Generator): What is drawn from.
+        """
+        return cls.of_edges(
+            space,
+            {
+                cell: [
+                    edge.candidates[generator.integers(len(edge.candidates))]
+                    if edge.candidates
+                    else None  # it was dropped
+                    for edge in topology.edges
+                ]
+                for cell, topology in space.cells.items()
+            },
+        )
+
+    def mutated(self, space: SearchSpace, generator: np.random.Generator) -> Self:
+        """A genotype that differs in one choice: never itself.
+
+        Of the kinds of changes that are possible one is drawn uniformly, then a place, then what is
+        put there. Where each edge has an operation, the places are the edges. The code of
+        NATS-Bench draws a node first, so that it changes edges into early nodes more often.
+
+        Args:
+            space (SearchSpace): Its space.
+            generator (np.random.Generator): What is drawn from.
+
+        Raises:
+            UserError: It does not fit the space, or is the only genotype of it.
+        """
+        kinds = [places for places in self.validate(space).changes(space) if places]
+        if not kinds:
+            raise UserError(
+                f"'{space.name}' has a single genotype, which cannot be mutated: a space needs an "
+                'edge of two candidates or more'
+            )
+        places = kinds[generator.integers(len(kinds))]
+        others = places[generator.integers(len(places))]
+        return self.changed(space, others[generator.integers(len(others))])
+
+    def neighbours(self, space: SearchSpace) -> list[Self]:
+        """All genotypes that differ in one choice, each once: what :meth:`mutated` may give.
+
+        They are in the order of :meth:`changes`: of cell types, edges and candidates of the space
+        where each edge has an operation. In NAS-Bench-201 there are 24.
+
+        Args:
+            space (SearchSpace): Its space.
+
+        Raises:
+            UserError: It does not fit the space.
+        """
+        return [
+            self.changed(space, change)
+            for places in self.validate(space).changes(space)
+            for others in places
+            for change in others
+        ]
+
+    def changes(self, space: SearchSpace) -> list[list[list[Any]]]:
+        """What can be changed: for each kind of changes its places, for each place the changes.
+
+        Args:
+            space (SearchSpace): Its space.
+
+        Returns:
+            list[list[list]]: Of what :meth:`changed` takes. There is no place without changes.
+        """
+        kept = self._operations_of_edges(space)
+        places = (
+            [(cell, i, other) for other in edge.candidates if other != kept[cell][i]]
+            for cell, topology in space.cells.items()
+            for i, edge in enumerate(topology.edges)
+        )
+        return [[others for others in places if others]]
+
+    def changed(self, space: SearchSpace, change: Any) -> Self:
+        """The genotype after one of its :meth:`changes`."""
+        cell, edge, operation = change
+        kept = self._operations_of_edges(space)
+        kept[cell][edge] = operation
+        return self.of_edges(space, kept)
+
+    def _operations_of_edges(self, space: SearchSpace) -> dict[str, list[str]]:
+        # a form may name its one cell type otherwise than the space does
+        return dict(zip(space.cells, self.operations_by_cell().values(), strict=True))
 
 
 # what a config may say of one; None: it comes by --genotype
