@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,10 +34,9 @@ def assert_close(found: Any, expected: Any, tolerance: float) -> None:
 
 def uniform(stream: int, count: int) -> Tensor:
     """The numbers U(stream, 0), ... of cases whose inputs come from a generator, in [0, 1)."""
-    found = []
-    for i in range(count):
-        z = ((stream << 32) + i + 1) * 0x9E3779B97F4A7C15 % 2**64
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
-        found.append(((z ^ (z >> 31)) >> 11) * 2.0**-53)
-    return double(found)
+    z = (np.arange(1, count + 1, dtype=np.uint64) + np.uint64(stream << 32)) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return torch.from_numpy(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)

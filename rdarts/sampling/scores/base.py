@@ -54,6 +54,15 @@ class Score:
 
     batches: ClassVar[int] = 1
 
+    def initialise(self, network: nn.Module) -> None:
+        """Give a network that was just made the weights that the score is published with.
+
+        The evaluator that makes the network calls it; weights that it has from PyTorch stay here.
+
+        Args:
+            network (Module): That of a candidate to be.
+        """
+
     def __call__(self, candidate: Candidate, batches: Sequence[Batch]) -> float:
         """The score.
 

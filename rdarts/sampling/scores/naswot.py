@@ -1,0 +1,59 @@
+"""NASWOT: how differently a network's ReLUs answer the images of a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rdarts.registry import SCORES
+from rdarts.sampling.scores.base import Batch, Candidate, Score
+from rdarts.sampling.scores.relus import watch_relus
+
+
+@SCORES.register_module()
+class NASWOT(Score):
+    r"""The log-determinant of the kernel of activation codes (https://arxiv.org/abs/2006.04647).
+
+    .. math:: \log\left|\det K\right|,\quad K_{ij} = N_A - d_H(c_i, c_j)
+
+    where c_i says which of the N_A ReLUs of the network image i makes active (their inputs are
+    above 0), and d_H counts those in which two images differ. Of the batch's images alone: labels
+    have no say. It is -inf where two images have the same code. Published with 128 images, which
+    are not augmented, and PyTorch's own initial weights.
+
+    Published code also counts layers whose class has "ReLU" in its name, such as the ReLU,
+    convolution and batch norm of a NAS-Bench-201 edge: there each ReLU but the last counts twice
+    (``twice``).
+
+    Args:
+        twice (bool): Whether every ReLU but the last one counts twice. Defaults to False.
+    """
+
+    def __init__(self, twice: bool = False) -> None:
+        self.twice = twice
+
+    def __call__(self, candidate: Candidate, batches: Sequence[Batch]) -> float:
+        """See :meth:`Score.__call__`.
+
+        Raises:
+            UserError: The network has no ReLU.
+        """
+        kernels: list[Tensor] = []
+        images = batches[0].images
+        watch_relus(candidate.network, images, lambda x: kernels.append(_kernel(x)))
+        kernel = torch.stack(kernels).sum(0)
+        if self.twice:
+            kernel = 2 * kernel - kernels[-1]
+        alike = (kernel == kernel[0, 0]).sum() > len(images)
+        # by rounding, the determinant need not be exactly 0 there
+        return float(torch.where(alike, -math.inf, torch.linalg.slogdet(kernel).logabsdet))
+
+
+def _kernel(x: Tensor) -> Tensor:
+    """Neurons in which two images agree, [N, N] in float64."""
+    signs = torch.where(x.flatten(1) > 0, 1.0, -1.0)  # float32 counts to 16.7 million exactly
+    with torch.autocast(x.device.type, enabled=False):
+        return (signs.shape[1] + (signs @ signs.T).double()) / 2
