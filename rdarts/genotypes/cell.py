@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import contextlib
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from rdarts.errors import UserError
+from rdarts.genotypes.cell_text import by_target, written
 from rdarts.genotypes.form import (
     Genotype,
     Graph,
@@ -27,9 +26,7 @@ from rdarts.utils.wording import plural
 if TYPE_CHECKING:
     from rdarts.search_spaces import CellTopology, SearchSpace
 
-INPUTS = 2  # that a node of a random cell reads, as in DARTS
-MAX_NODES = 1000  # of a cell in an official string, so that its range(...) stays small
-NUMPY = re.compile(r'(?:np|numpy)\.(?:u?int\d*|int_|intp|str_)')
+INPUTS = 2  # that a node reads where choices are made, as in DARTS
 
 
 @GENOTYPE_FORMS.register_module(name='cell')
@@ -46,7 +43,6 @@ class CellGenotype(Genotype):
     """
 
     kind: ClassVar[str] = 'cell'
-    every_edge: ClassVar[bool] = False
     start: ClassVar[re.Pattern[str]] = re.compile(r'(?<![\w\'"])Genotype\s*\(')
     space: str
     nodes: Mapping[str, tuple[tuple[tuple[str, int], ...], ...]]
@@ -83,32 +79,62 @@ class CellGenotype(Genotype):
         return cls(space.name, nodes, concat)
 
     @classmethod
-    def random(cls, space: SearchSpace, generator: np.random.Generator) -> CellGenotype:
-        """A genotype whose nodes read two earlier ones each, by operations other than ``none``.
+    def choices(cls, space: SearchSpace) -> list[int]:
+        """See :class:`Genotype`: what each node reads, and by which operations.
 
-        The sources of a node are uniform, different ones unless the space has ``repeated_edges``;
-        so is each operation over the candidates. All nodes that are no inputs form the output, or
-        the last one, as the space says.
-
-        Args:
-            space (SearchSpace): The space.
-            generator (np.random.Generator): What is drawn from.
+        For each node, the pairs of nodes that it may read (different ones, unless the space has
+        ``repeated_edges``), then the candidates but ``none`` of each edge that leads into it; where
+        a pair may have one node twice, once more for the second.
         """
-        nodes, concat = {}, {}
+        sizes = []
+        for topology in space.cells.values():
+            for node in range(topology.num_inputs, topology.num_nodes):
+                names = _choices(topology, node)
+                sizes.append(len(_pairs(names, space.repeated_edges)))
+                sizes += [len(names[source]) for source, _ in _uses(names, space.repeated_edges)]
+        return sizes
+
+    @classmethod
+    def of_choices(cls, space: SearchSpace, chosen: Sequence[int]) -> CellGenotype:
+        """See :class:`Genotype`.
+
+        All nodes that are no inputs form the output, or the last one, as the space says.
+        """
+        nodes, concat, left = {}, {}, iter(chosen)
         for cell, topology in space.cells.items():
             inner = range(topology.num_inputs, topology.num_nodes)
             concat[cell] = tuple(inner) if topology.output == 'concat' else (inner[-1],)
             nodes[cell] = ()
             for node in inner:
-                choices = _choices(topology, node)
-                count = INPUTS if space.repeated_edges else min(INPUTS, len(choices))
-                drawn = generator.choice(list(choices), count, replace=space.repeated_edges)
-                pairs = [
-                    (choices[source][generator.integers(len(choices[source]))], source)
-                    for source in drawn.tolist()
-                ]
-                nodes[cell] += (_in_order(pairs),)
+                names = _choices(topology, node)
+                read = _pairs(names, space.repeated_edges)[next(left)]
+                by = {
+                    (source, use): names[source][next(left)]
+                    for source, use in _uses(names, space.repeated_edges)
+                }
+                edges = ((by[s, read[:slot].count(s)], s) for slot, s in enumerate(read))
+                nodes[cell] += (tuple(edges),)
         return cls(space.name, nodes, concat)
+
+    def chosen(self, space: SearchSpace) -> list[int | None]:
+        """See :class:`Genotype`; the operation of an edge that is not kept makes no difference."""
+        found: list[int | None] = []
+        self.validate(space)
+        for cell, topology in space.cells.items():
+            for node, edges in enumerate(self.nodes[cell], topology.num_inputs):
+                names = _choices(topology, node)
+                pairs = _pairs(names, space.repeated_edges)
+                read = tuple(source for _, source in edges)
+                if read not in pairs or any(name not in names[s] for name, s in edges):
+                    raise UserError(
+                        f"genotype, cell '{cell}': node {node} must read two nodes in their order, "
+                        f"by operations other than 'none', but reads {[list(e) for e in edges]}"
+                    )
+                found.append(pairs.index(read))
+                for source, use in _uses(names, space.repeated_edges):
+                    by = [name for name, s in edges if s == source]
+                    found.append(names[source].index(by[use]) if use < len(by) else None)
+        return found
 
     def changes(self, space: SearchSpace) -> list[list[list[tuple[str, int, int, str, int]]]]:
         """See :class:`Genotype`: AmoebaNet's two kinds of mutations, of operations and of sources.
@@ -246,7 +272,7 @@ class CellGenotype(Genotype):
         values: dict[str, Any] = {}
         try:
             for keyword in call.keywords:
-                values[keyword.arg] = _written(keyword.value)
+                values[keyword.arg] = written(keyword.value)
         except UserError:
             raise
         except (ValueError, RecursionError, MemoryError):
@@ -256,7 +282,7 @@ class CellGenotype(Genotype):
             for cell in [name for name in values if name and not name.endswith('_concat')]:
                 concat[cell] = tuple(as_index(i) for i in values[f'{cell}_concat'])
                 if any(len(entry) == 3 for entry in values[cell]):
-                    nodes[cell] = _by_target(cell, values[cell], concat[cell], space)
+                    nodes[cell] = by_target(cell, values[cell], concat[cell], space)
                     continue
                 pairs = [(as_name(op), as_index(source)) for op, source in values[cell]]
                 if len(pairs) % 2:
@@ -330,63 +356,18 @@ def _choices(topology: CellTopology, node: int) -> dict[int, tuple[str, ...]]:
     return {source: some for source, some in names.items() if some}
 
 
+def _pairs(names: Mapping[int, Any], repeated: bool) -> list[tuple[int, ...]]:
+    """What a node may read; a single node where there is one, nothing where there is none."""
+    if repeated and names:
+        return list(itertools.combinations_with_replacement(names, INPUTS))
+    return list(itertools.combinations(names, min(INPUTS, len(names))))
+
+
+def _uses(names: Mapping[int, Any], repeated: bool) -> list[tuple[int, int]]:
+    """Each source with the number of the edge from it, from 0."""
+    return list(itertools.product(names, range(INPUTS if repeated else 1)))
+
+
 def _in_order(pairs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
     """The edges of a node in one order, so that genotypes of equal networks are equal."""
     return tuple(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
-
-
-def _by_target(
-    cell: str, entries: list[list[Any]], concat: tuple[int, ...], space: str
-) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """The nodes of entries (operation, target, source); see :class:`CellGenotype`.
-
-    Raises:
-        UserError: A target is no node of the cell.
-        TypeError, ValueError: An entry is something else.
-    """
-    found = [(as_name(op), as_index(target), as_index(source)) for op, target, source in entries]
-    first = min(concat)
-    with contextlib.suppress(UserError):  # a space that the reader knows, and this does not
-        first = (
-            find_space(space).cells[cell].num_inputs if cell in find_space(space).cells else first
-        )
-    last = max(max(concat), first)
-    if last >= MAX_NODES:
-        raise UserError(f"genotype, cell '{cell}': {last} nodes are more than {MAX_NODES}")
-    for _, target, _ in found:
-        if not first <= target <= last:
-            raise UserError(
-                f"genotype, cell '{cell}': an edge leads to node {target}, which is not one of "
-                f'{first} to {last}'
-            )
-    return tuple(
-        tuple((name, source) for name, target, source in found if target == node)
-        for node in range(first, last + 1)
-    )
-
-
-def _written(node: ast.AST) -> Any:
-    """What an expression says, where it is data as Python or numpy print it; nothing is called.
-
-    Raises:
-        ValueError: It is anything else.
-        UserError: The bounds of a range are no integers.
-    """
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return [_written(item) for item in node.elts]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -as_index(_written(node.operand))
-    if not isinstance(node, ast.Call) or node.keywords:
-        raise ValueError
-    name, args = ast.unparse(node.func), [_written(arg) for arg in node.args]
-    if name == 'range' and len(args) == 2:
-        first, last = map(as_index, args)
-        if 0 <= first < last <= MAX_NODES:
-            return list(range(first, last))
-    elif name in ('list', 'tuple') and len(args) == 1 and isinstance(args[0], list):
-        return args[0]
-    elif NUMPY.fullmatch(name) and len(args) == 1 and type(args[0]) in (int, str):
-        return args[0]
-    raise ValueError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,20 +48,18 @@ class Genotype(ABC):
     """What a search found, as plain data; each form is a subclass in ``GENOTYPE_FORMS``.
 
     A form says how it is checked, written, read, built of chosen operations, drawn, encoded, drawn
-    at random and mutated. It names no space: the space says which form it has.
+    at random and mutated. It names no space: the space says which form it has. One that keeps other
+    things than one operation of each edge overrides :meth:`choices`, :meth:`of_choices`,
+    :meth:`chosen`, :meth:`changes` and :meth:`changed`.
 
     Attributes:
         kind (str): The key of its form.
-        every_edge (bool): Whether it keeps one operation of each edge, so that the operations of
-            the edges are all there is to choose. Defaults to True; a form for which it is False
-            overrides :meth:`random`, :meth:`changes` and :meth:`changed`.
         space (str): Name of its space.
         start (re.Pattern | None): Finds where a text of this form begins in a line of a log or of
             code; None for a form that must be the whole text.
     """
 
     kind: ClassVar[str]
-    every_edge: ClassVar[bool] = True
     start: ClassVar[re.Pattern[str] | None] = None
     space: str
 
@@ -172,25 +170,68 @@ class Genotype(ABC):
         return np.array([bit for rows in cells for row in rows for bit in row], dtype=np.float64)
 
     @classmethod
-    def random(cls, space: SearchSpace, generator: np.random.Generator) -> Self:
-        """A genotype of a space in which each edge's operation is uniform over its candidates.
+    def choices(cls, space: SearchSpace) -> list[int]:
+        """The independent choices that make a genotype: how many ways each of them has.
 
         Args:
             space (SearchSpace): The space.
-            generator (np.random.Generator): What is drawn from.
+
+        Returns:
+            list[int]: Here the number of candidates of each edge that was not dropped.
         """
+        return [
+            len(edge.candidates)
+            for topology in space.cells.values()
+            for edge in topology.edges
+            if edge.candidates
+        ]
+
+    @classmethod
+    def of_choices(cls, space: SearchSpace, chosen: Sequence[int]) -> Self:
+        """The genotype of one way for each of the :meth:`choices`.
+
+        Args:
+            space (SearchSpace): The space.
+            chosen (Sequence[int]): The number of the way, from 0.
+        """
+        left = iter(chosen)
         return cls.of_edges(
             space,
             {
                 cell: [
-                    edge.candidates[generator.integers(len(edge.candidates))]
-                    if edge.candidates
-                    else None  # it was dropped
+                    edge.candidates[next(left)] if edge.candidates else None
                     for edge in topology.edges
                 ]
                 for cell, topology in space.cells.items()
             },
         )
+
+    def chosen(self, space: SearchSpace) -> list[int | None]:
+        """Inverse of :meth:`of_choices`; None where a choice makes no difference.
+
+        Args:
+            space (SearchSpace): Its space.
+
+        Raises:
+            UserError: It does not fit the space, or is none that :meth:`of_choices` gives.
+        """
+        kept = self.validate(space)._operations_of_edges(space)
+        return [
+            edge.candidates.index(kept[cell][i])
+            for cell, topology in space.cells.items()
+            for i, edge in enumerate(topology.edges)
+            if edge.candidates
+        ]
+
+    @classmethod
+    def random(cls, space: SearchSpace, generator: np.random.Generator) -> Self:
+        """The genotype of :meth:`choices` that are uniform, each over its ways.
+
+        Args:
+            space (SearchSpace): The space.
+            generator (np.random.Generator): What is drawn from.
+        """
+        return cls.of_choices(space, generator.integers(cls.choices(space)).tolist())
 
     def mutated(self, space: SearchSpace, generator: np.random.Generator) -> Self:
         """A genotype that differs in one choice: never itself.

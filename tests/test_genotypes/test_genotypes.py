@@ -23,7 +23,7 @@ from rdarts.genotypes import (
     short_form,
     skips_by_cell,
 )
-from rdarts.genotypes.cell import MAX_NODES
+from rdarts.genotypes.cell_text import MAX_NODES
 from rdarts.genotypes.reading import MAX_BYTES
 from rdarts.search_spaces import build_space
 

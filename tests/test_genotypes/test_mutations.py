@@ -38,6 +38,37 @@ def test_random_and_mutated_genotypes_are_of_the_space(name):
 
 
 @pytest.mark.parametrize('name', SPACES)
+def test_a_genotype_is_its_choices(name):
+    space = build_space(name)
+    form = form_named(space.genotype)
+    draws = generator()
+    for _ in range(20):
+        drawn = draws.integers(form.choices(space)).tolist()
+        genotype = form.of_choices(space, drawn).validate(space)
+        chosen = genotype.chosen(space)
+        assert all(mine in (None, other) for mine, other in zip(chosen, drawn, strict=True))
+        free = [0 if mine is None else mine for mine in chosen]
+        assert form.of_choices(space, free) == genotype
+
+
+def test_choices_of_cells():
+    darts = build_space('darts')
+    # of each node the pairs of sources, then seven operations of each edge
+    one_cell = [1, 7, 7, 3, 7, 7, 7, 6, *[7] * 4, 10, *[7] * 5]
+    assert CellGenotype.choices(darts) == one_cell * 2
+    assert CellGenotype.choices(build_space('nasnet'))[:5] == [3, 9, 9, 9, 9]
+    assert DenseCellGenotype.choices(build_space('nas_bench_201')) == [5] * 6
+    backwards = load_genotype(
+        'Genotype(' + ', '.join(
+            f"{cell}={[('skip_connect', 1), ('skip_connect', 0)] * 4}, {cell}_concat=range(2, 6)"
+            for cell in darts.cells
+        ) + ')'
+    )  # fmt: skip
+    with pytest.raises(UserError, match="'normal': node 2 must read two nodes in their order"):
+        backwards.chosen(darts)
+
+
+@pytest.mark.parametrize('name', SPACES)
 def test_a_mutation_is_one_of_the_neighbours(name):
     space = build_space(name)
     genotype = random_of(space)
