@@ -22,7 +22,6 @@ from mmengine.dist import broadcast, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.architect.transitions import Ended
 from rdarts.configuration.notes import note_lines
@@ -37,7 +36,7 @@ from rdarts.engine.runner import build_runner
 from rdarts.errors import Interrupted
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.search_log import peak_memory_mb
-from rdarts.models.backbones import BaseSupernet
+from rdarts.models.multiply_adds import count_macs
 from rdarts.utils.commands import shown_path
 from rdarts.utils.memory import memory_line, tight_memory
 from rdarts.utils.stop_signals import catch_signals, signal_name
@@ -120,30 +119,6 @@ class Stopwatch(Hook):
             broadcast(enough)
         if enough:
             raise _Enough
-
-
-def count_macs(model: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-adds of the convolutions and linear layers for one image.
-
-    Args:
-        model (nn.Module): The model.
-        image (Tensor): [3, H, W].
-    """
-    training = model.training
-    supernets = [module for module in model.modules() if isinstance(module, BaseSupernet)]
-    executions = [supernet.execution for supernet in supernets]
-    model.eval()
-    try:
-        for supernet in supernets:
-            # what fused saves by folding, and adds for it, is no work of the network
-            supernet.execution = 'plain'
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(image[None])
-    finally:
-        for supernet, execution in zip(supernets, executions, strict=True):
-            supernet.execution = execution
-        model.train(training)
-    return counter.get_total_flops() // 2
 
 
 def dry_run(cfg: Config) -> dict[str, Any]:

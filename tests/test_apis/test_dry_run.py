@@ -6,37 +6,13 @@ import signal
 from types import SimpleNamespace
 
 import pytest
-import torch
 from helpers import digits_config, run_tool, write_small_search
 from test_engine import event_hooks  # noqa: F401 (registers SignalAt)
-from torch import nn
 
 from rdarts.apis import dry_run as module
-from rdarts.apis.dry_run import Stopwatch, count_macs, dry_run
+from rdarts.apis.dry_run import Stopwatch, dry_run
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook
-from rdarts.models import NASBench201Supernet
-
-
-def test_count_macs():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
-    net.append(nn.Flatten()).append(nn.Linear(4 * 8 * 8, 5))
-    net.train()
-    assert count_macs(net, torch.zeros(3, 8, 8)) == 3 * 4 * 9 * 64 + 4 * 64 * 5
-    assert net.training
-
-
-def test_count_macs_counts_the_plain_execution():
-    supernet = NASBench201Supernet(channels=2, cells_per_stage=1)
-    plain = count_macs(supernet, torch.zeros(3, 8, 8))
-    seen = []
-    supernet.register_forward_pre_hook(lambda module, args: seen.append(module.execution))
-    supernet.execution = 'fused'
-    assert count_macs(nn.Sequential(supernet), torch.zeros(3, 8, 8)) == plain > 0
-    assert (seen, supernet.execution) == (['plain'], 'fused')
-    with pytest.raises(RuntimeError):
-        count_macs(supernet, torch.zeros(4, 8, 8))
-    assert supernet.execution == 'fused' and supernet.training
 
 
 def watch(loads, mode='train', per_epoch=1000):

@@ -10,13 +10,13 @@ import torch
 from helpers import TOOLS
 
 from rdarts.apis import build_net
-from rdarts.apis.dry_run import count_macs
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.measure import cost_table
 from rdarts.models import DARTSSupernet, MobileNetLikeSupernet, NASBench201Supernet
 from rdarts.models.backbones import candidate_costs
+from rdarts.models.multiply_adds import count_macs
 from rdarts.search_spaces import build_space
 
 CONFIGS = TOOLS.parent / 'configs'

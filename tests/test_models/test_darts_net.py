@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from rdarts.apis import build_net
-from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, load_genotype
 from rdarts.models import DARTSNet, DARTSSupernet
 from rdarts.models.backbones import darts_net, derived_net
+from rdarts.models.multiply_adds import count_macs
 
 # Parameters without and with the auxiliary head, and MACs: CIFAR (36 channels, 20 cells), then
 # ImageNet (48 channels, 14 cells), counted on the original networks

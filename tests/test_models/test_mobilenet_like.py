@@ -11,12 +11,12 @@ import torchvision
 from torch import nn
 
 from rdarts.apis import build_net, build_supernet
-from rdarts.apis.dry_run import count_macs
 from rdarts.architect.architects.unrolled import unrolled
 from rdarts.errors import UserError
 from rdarts.genotypes import LayerwiseGenotype
 from rdarts.models import MobileNetLikeNet, MobileNetLikeSupernet
 from rdarts.models.layers import StackedBatchNorm2d
+from rdarts.models.multiply_adds import count_macs
 from rdarts.registry import OPERATIONS
 from rdarts.search_spaces import build_space
 

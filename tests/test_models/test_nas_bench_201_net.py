@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from rdarts.apis.dry_run import count_macs
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, DenseCellGenotype
 from rdarts.models import NASBench201Net, NASBench201Supernet
+from rdarts.models.multiply_adds import count_macs
 
 CELL = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
 TABLE = dict(  # size of the image, classes

@@ -11,9 +11,9 @@ import torch
 from helpers import TOOLS, Finished, run_tool, write_small_search
 
 from rdarts.apis import build_net
-from rdarts.apis.dry_run import count_macs
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.genotypes import load_genotype
+from rdarts.models.multiply_adds import count_macs
 
 CONFIGS = TOOLS.parent / 'configs'
 NB201 = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
