@@ -212,6 +212,10 @@ class DARTSNet(DerivedNet):
     def _stem_modules(self) -> list[nn.Module]:
         return [self.stem] if self.stem_type == 'cifar' else [self.stem0, self.stem1]
 
+    def feature_layers(self) -> list[nn.Module]:
+        """See :meth:`DerivedNet.feature_layers`."""
+        return [*self._stem_modules(), *self.cells]
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of a batch.
 

@@ -92,6 +92,19 @@ class DerivedNet(BaseModule):
                 for parameter in module.parameters():
                     parameter.requires_grad_(False)
 
+    def feature_layers(self) -> list[nn.Module]:
+        """The layers whose outputs, [N, C, H, W] each, scores compare: the stem, then each cell.
+
+        A subclass says which they are, in the order in which they run, each once.
+
+        Raises:
+            UserError: It does not.
+        """
+        raise UserError(
+            f'{type(self).__name__} does not say which its stem and cells are: it has no '
+            'feature_layers of its own'
+        )
+
     def train(self, mode: bool = True) -> DerivedNet:
         """Switch the mode; frozen stages and, with ``norm_eval``, batch norms stay as they are."""
         super().train(mode)

@@ -121,6 +121,10 @@ class MobileNetLikeNet(DerivedNet):
         if len(self._ends) not in self.out_indices:
             self.last.requires_grad_(False)
 
+    def feature_layers(self) -> list[nn.Module]:
+        """See :meth:`DerivedNet.feature_layers`; a layer that is not skipped is a cell."""
+        return [self.stem, *(layer for stage in self.stages for layer in stage)]
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of a batch.
 

@@ -140,6 +140,10 @@ class NASBench201Net(DerivedNet):
             norm_eval,
         )
 
+    def feature_layers(self) -> list[nn.Module]:
+        """See :meth:`DerivedNet.feature_layers`; a reduction is a cell."""
+        return [self.stem, *(cell for stage in self.stages for cell in stage)]
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of a batch.
 
