@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
 
+from rdarts.errors import UserError
+
 
 @dataclass(frozen=True)
 class Among:
@@ -90,6 +92,25 @@ def fits(value: Any, kind: Any) -> bool:
         kind, *marks = get_args(kind)
         marks = tuple(marks)
     return _is_of(value, kind, marks) and all(_in_range(value, mark) for mark in marks)
+
+
+def check_arguments(component: Any, **arguments: Any) -> None:
+    """Hold a component that no config built to the declaration of its ``__init__``.
+
+    Args:
+        component (Any): An object of the class.
+        **arguments: What it was given, by name.
+
+    Raises:
+        UserError: One is not what its annotation says.
+    """
+    kinds = typing.get_type_hints(type(component).__init__, include_extras=True)
+    for name, value in arguments.items():
+        if not fits(value, kinds[name]):
+            raise UserError(
+                f'{type(component).__name__}: {name} must be {describe(kinds[name])}, but is '
+                f'{value!r}'
+            )
 
 
 def _is_of(value: Any, kind: Any, marks: tuple[Any, ...]) -> bool:

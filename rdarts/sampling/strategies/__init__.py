@@ -1,5 +1,9 @@
 """Strategies: what proposes genotypes, one file each."""
 
 from rdarts.sampling.strategies.base import Strategy
+from rdarts.sampling.strategies.local_search import LocalSearch
+from rdarts.sampling.strategies.random_search import RandomSearch
+from rdarts.sampling.strategies.regularized_evolution import RegularizedEvolution
+from rdarts.sampling.strategies.reinforce import Reinforce
 
-__all__ = ['Strategy']
+__all__ = ['LocalSearch', 'RandomSearch', 'RegularizedEvolution', 'Reinforce', 'Strategy']

@@ -1,0 +1,134 @@
+"""REINFORCE over independent choices, as in NATS-Bench (https://arxiv.org/abs/2009.00437)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rdarts.configuration.declarations import AboveZero, BelowOne, check_arguments
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, form_named
+from rdarts.registry import STRATEGIES
+from rdarts.sampling.result import Result
+from rdarts.sampling.strategies.base import Strategy
+from rdarts.sampling.strategies.state import check_entries
+from rdarts.search_spaces import SearchSpace
+
+SPREAD = 1e-3  # of the first logits
+BETAS = (0.9, 0.999)  # of Adam
+EPS = 1e-8
+
+
+@STRATEGIES.register_module()
+class Reinforce(Strategy):
+    """A policy of independent softmaxes, one for each choice, that climbs the expected reward.
+
+    The choices are those of :meth:`rdarts.genotypes.Genotype.choices`: in NAS-Bench-201 the
+    operation of each edge. One genotype is drawn a step; with r what it reaches, p the softmaxes
+    and b the baseline, Adam (betas 0.9 and 0.999, no weight decay) descends
+
+        L = -(r - b) sum_c log p_c(chosen),    dL / dlogits_c = (r - b) (p_c - onehot_c).
+
+    A choice that makes no difference to the genotype has no gradient. The baseline is the mean of
+    all rewards so far, of which each weighs ``momentum`` times the next (an exponential moving
+    average without bias), updated with r before it is used, as in the published code, so that the
+    first step is none. The reward is as it is
+    evaluated: accuracies in percent.
+
+    A reward that is not finite counts as the lowest finite one so far; before there is one, the
+    policy stays.
+
+    Args:
+        lr (float): The learning rate. Defaults to 0.01, which the authors' command lines have; on
+            NAS-Bench-201 it is hardly better than random search in 100 queries, and 0.1 is.
+        momentum (float): Of the baseline. Defaults to 0.9.
+
+    Raises:
+        UserError: An argument is out of its range.
+    """
+
+    def __init__(self, lr: AboveZero = 0.01, momentum: BelowOne = 0.9) -> None:
+        check_arguments(self, lr=lr, momentum=momentum)
+        self.lr, self.momentum = lr, momentum
+
+    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+        """See :meth:`Strategy.prepare`: the first logits are normal, with deviation 1e-3."""
+        super().prepare(space, generator)
+        self._form = form_named(space.genotype)
+        sizes = np.array(self._form.choices(space))
+        # one row a choice; a way that it does not have is never chosen, and has no gradient
+        self._ways = np.arange(sizes.max()) < sizes[:, None]
+        drawn = SPREAD * generator.standard_normal(self._ways.shape)
+        self._logits = np.where(self._ways, drawn, -math.inf)
+        self._first, self._second = np.zeros((2, *self._ways.shape))
+        self._steps = 0
+        self._total = self._weight = 0.0
+        self._lowest: float | None = None
+
+    def probabilities(self) -> np.ndarray:
+        """The policy: [choices, most ways of one], 0 for a way that a choice does not have."""
+        exponentials = np.exp(self._logits - self._logits.max(1, keepdims=True))
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+    def ask(self) -> Genotype:
+        """See :meth:`Strategy.ask`."""
+        below = self.probabilities().cumsum(1)
+        draws = self.generator.random((len(below), 1)) * below[:, -1:]
+        return self._form.of_choices(self.space, (below <= draws).sum(1).tolist())
+
+    def tell(self, genotype: Genotype, result: Result) -> None:
+        """See :meth:`Strategy.tell`."""
+        reward = result.value
+        if not math.isfinite(reward):
+            if self._lowest is None:
+                return
+            reward = self._lowest
+        self._lowest = reward if self._lowest is None else min(self._lowest, reward)
+        self._steps += 1
+        self._total = self.momentum * self._total + reward
+        self._weight = self.momentum * self._weight + 1
+        advantage = reward - self._total / self._weight
+        grad = advantage * self.probabilities()
+        for row, way in enumerate(genotype.chosen(self.space)):
+            if way is None:
+                grad[row] = 0
+            else:
+                grad[row, way] -= advantage
+        self._descend(grad)
+
+    def _descend(self, grad: np.ndarray) -> None:
+        """A step of Adam."""
+        self._first += (1 - BETAS[0]) * (grad - self._first)
+        self._second += (1 - BETAS[1]) * (grad**2 - self._second)
+        first = self._first / (1 - BETAS[0] ** self._steps)
+        second = self._second / (1 - BETAS[1] ** self._steps)
+        self._logits -= self.lr * first / (np.sqrt(second) + EPS)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`Strategy.state_dict`: logits, the averages of Adam, and the baseline."""
+        return dict(
+            logits=np.where(self._ways, self._logits, 0).tolist(),
+            first=self._first.tolist(),
+            second=self._second.tolist(),
+            steps=self._steps,
+            total=self._total,
+            weight=self._weight,
+            lowest=self._lowest,
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Strategy.load_state_dict`."""
+        check_entries(self, state, self.state_dict())
+        logits, first, second = (np.array(state[name]) for name in ('logits', 'first', 'second'))
+        if logits.shape != self._ways.shape:
+            raise UserError(
+                f'Reinforce: the state to go on from has logits of {list(logits.shape)}, but '
+                f"'{self.space.name}' needs {list(self._ways.shape)}: it is of another space"
+            )
+        self._logits = np.where(self._ways, logits, -math.inf)
+        self._first, self._second = first, second
+        self._total, self._weight = state['total'], state['weight']
+        self._steps, self._lowest = state['steps'], state['lowest']

@@ -1,0 +1,75 @@
+"""What strategies keep of what they were told, as data and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, form_named, from_dict
+from rdarts.search_spaces import SearchSpace
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A genotype and what it reaches.
+
+    Args:
+        genotype (Genotype): The genotype.
+        rank (float): See :attr:`rdarts.sampling.result.Result.rank`.
+    """
+
+    genotype: Genotype
+    rank: float
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON data; a rank of -inf, which JSON does not know, is None."""
+        rank = self.rank if math.isfinite(self.rank) else None
+        return dict(genotype=self.genotype.to_dict(), rank=rank)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], space: SearchSpace) -> Evaluated:
+        """Inverse of :meth:`to_data`.
+
+        Raises:
+            UserError: The genotype is of another space.
+        """
+        rank = -math.inf if data['rank'] is None else float(data['rank'])
+        return cls(from_dict(data['genotype']).validate(space), rank)
+
+
+def best_of(evaluated: Iterable[Evaluated]) -> Evaluated:
+    """The one of the highest rank, of equal ones the first."""
+    return max(evaluated, key=lambda one: one.rank)
+
+
+def random_genotype(space: SearchSpace, generator: np.random.Generator) -> Genotype:
+    """A genotype of the space's form, see :meth:`rdarts.genotypes.Genotype.random`."""
+    return form_named(space.genotype).random(space, generator)
+
+
+def check_mutable(space: SearchSpace) -> None:
+    """The space has more genotypes than one.
+
+    Raises:
+        UserError: It has not, so that nothing can be mutated.
+    """
+    draws = np.random.default_rng(0)  # of its own: it is no part of a search
+    random_genotype(space, draws).mutated(space, draws)
+
+
+def check_entries(strategy: Any, state: Mapping[str, Any], names: Iterable[str]) -> None:
+    """A state has what a strategy writes.
+
+    Raises:
+        UserError: It is of another strategy.
+    """
+    if set(state) != set(names):
+        raise UserError(
+            f'{type(strategy).__name__}: the state to go on from holds {sorted(state)}, but needs '
+            f'{sorted(names)}: it is of another strategy'
+        )

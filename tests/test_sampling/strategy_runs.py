@@ -1,0 +1,53 @@
+"""Strategies that search, without the search around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rdarts.genotypes import Genotype
+from rdarts.registry import STRATEGIES, build
+from rdarts.sampling.result import Result
+from rdarts.sampling.strategies import Strategy
+from rdarts.search_spaces import SearchSpace
+
+# By name, small enough to leave their first phase within a few queries
+STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
+    random=dict(type='RandomSearch'),
+    evolution=dict(type='RegularizedEvolution', population=8, sample=3),
+    tournament=dict(type='RegularizedEvolution', population=8, sample=8, replacement=False),
+    first=dict(type='LocalSearch', initial=3),
+    best=dict(type='LocalSearch', initial=3, improvement='best'),
+    reinforce=dict(type='Reinforce', lr=0.1),
+)
+
+
+def prepared(config: dict[str, Any], space: SearchSpace, seed: int = 0) -> Strategy:
+    """A strategy that has not asked yet."""
+    strategy = build(config, STRATEGIES)
+    strategy.prepare(space, np.random.default_rng(seed))
+    return strategy
+
+
+def queries(
+    strategy: Strategy, answer: Callable[[Genotype], float], count: int
+) -> list[tuple[Genotype, float]]:
+    """The next genotypes that it asks for, with what it is told of them."""
+    found = []
+    for _ in range(count):
+        genotype = strategy.ask()
+        value = answer(genotype)
+        strategy.tell(genotype, Result(value))
+        found.append((genotype, value))
+    return found
+
+
+def resumed(strategy: Strategy, config: dict[str, Any], space: SearchSpace) -> Strategy:
+    """The same strategy after its state went through JSON."""
+    other = prepared(config, space, seed=1)
+    other.load_state_dict(json.loads(json.dumps(strategy.state_dict(), allow_nan=False)))
+    other.generator.bit_generator.state = strategy.generator.bit_generator.state
+    return other

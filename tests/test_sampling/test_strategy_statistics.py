@@ -1,0 +1,93 @@
+"""What strategies reach on the table of NAS-Bench-201, on average."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from rdarts.benchmarks import NASBench201
+from rdarts.sampling.result import Result
+from rdarts.search_spaces import build_space
+from tests.golden import FOLDER
+from tests.test_sampling.strategy_runs import prepared
+
+CASE = json.loads((FOLDER / 'search_nb201_statistics.json').read_text())
+REPORTED = ('cifar10_test_200', 'cifar100_test_200', 'imagenet16_120_test_200')
+SEEDS = 100
+BUDGETS = (100, 300, 500)
+ROUNDING = 5e-4  # of the file's numbers
+SPACE = build_space('nas_bench_201')
+EVOLUTION = 'RegularizedEvolution'
+ROWS = dict(
+    random_search_with_replacement=dict(type='RandomSearch'),
+    re_pop50_sample10=dict(type=EVOLUTION, population=50, sample=10),
+    re_pop10_sample10=dict(type=EVOLUTION, population=10, sample=10),
+    re_pop50_sample10_without_replacement=dict(
+        type=EVOLUTION, population=50, sample=10, replacement=False
+    ),
+    local_search_best_init10=dict(type='LocalSearch', improvement='best'),
+    local_search_first_init10=dict(type='LocalSearch'),
+    reinforce_adam_lr0_01=dict(type='Reinforce'),
+    reinforce_adam_lr0_1=dict(type='Reinforce', lr=0.1),
+)
+
+
+@pytest.fixture(scope='module')
+def table(data_root):
+    return NASBench201(data_root / 'nasbench201')
+
+
+@functools.cache
+def index_of(table, genotype) -> int:
+    """The index of a cell, looked up once."""
+    return table.index_of(genotype.to_string())
+
+
+def searched(table, config: dict, criterion: str, seed: int) -> Iterator[int]:
+    """The indices of the cells that a strategy asks for."""
+    values = table.column(criterion)
+    strategy = prepared(config, SPACE, seed)
+    while True:
+        genotype = strategy.ask()
+        index = index_of(table, genotype)
+        yield index
+        strategy.tell(genotype, Result(float(values[index])))
+
+
+@pytest.mark.parametrize('criterion', ['cifar10_valid_12', 'cifar10_valid_200'])
+@pytest.mark.parametrize('row', ROWS)
+def test_means(table, row, criterion):
+    values = table.column(criterion)
+    runs = [
+        list(itertools.islice(searched(table, ROWS[row], criterion, seed), BUDGETS[-1]))
+        for seed in range(SEEDS)
+    ]
+    for budget in BUDGETS:
+        expected = CASE['expected'][criterion][row][str(budget)]
+        asked = [run[:budget] for run in runs]
+        best = [max(run, key=values.__getitem__) for run in asked]  # of a tie the first
+        for name in (*REPORTED, 'criterion'):
+            found = table.column(criterion if name == 'criterion' else name)[best]
+            mean, deviation = expected[name]
+            margin = 4 * deviation * (1 / 500 + 1 / SEEDS) ** 0.5 + ROUNDING
+            assert abs(found.mean() - mean) < margin, (budget, name, found.mean())
+
+
+@pytest.mark.parametrize(('data_set', 'expected'), [('cifar10', 83.6), ('cifar100', 71.1)])
+def test_local_search_finds_the_best_cell(table, data_set, expected):
+    criterion = f'{data_set}_valid_200'
+    best = int(table.column(criterion).argmax())
+    config = dict(type='LocalSearch')
+    counts = [
+        next(
+            k for k, cell in enumerate(searched(table, config, criterion, seed), 1) if cell == best
+        )
+        for seed in range(SEEDS)
+    ]
+    error = np.std(counts, ddof=1) * (1 / SEEDS + 1 / 200) ** 0.5
+    assert abs(np.mean(counts) - expected) < 4 * error
