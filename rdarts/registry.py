@@ -114,6 +114,8 @@ STRATEGIES = _own('strategy', 'rdarts.sampling.strategies')
 EVALUATORS = _own('evaluator', 'rdarts.sampling.evaluators')
 # Training-free scores of a network
 SCORES = _own('score', 'rdarts.sampling.scores')
+# What places a whole set of networks at once, by several scores
+RANKINGS = _own('ranking', 'rdarts.sampling.scores')
 
 
 def lookup(name: str, registry: Registry) -> Any:

@@ -1,19 +1,20 @@
-"""AZ-NAS: its scores, and the features that they are of."""
+"""AZ-NAS: its scores, the features that they are of, and its ranking."""
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
-from golden import uniform
+from golden import FOLDER, uniform
 from golden_scores import SmallNet, batches, cell_net, expected
 from torch import nn
 
 from rdarts.apis import build_net
 from rdarts.errors import UserError
 from rdarts.models.backbones.derived_net import DerivedNet
-from rdarts.registry import SCORES, build
+from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores import Batch, Candidate, az_nas
 
 CELLS = expected('scores_nb201_reduced')
@@ -52,6 +53,41 @@ def test_a_cell_in_the_full_network(signs):
     case = expected('scores_nb201_full_9930')
     found = scores(cell_net(CELLS['9930']['arch_str'], 16, 5), batches(16, 32)[0])
     assert found == pytest.approx([case[f'az_{part}'] for part in PARTS], abs=1e-6)
+
+
+def test_the_ranking():
+    case = json.loads((FOLDER / 'az_nas_aggregate.json').read_text())
+    measured = [
+        {part: float(scores[part]) for part in PARTS} | dict(complexity=scores['flops'])
+        for scores in case['inputs'].values()
+    ]
+    ranking = build('AZNAS', RANKINGS)
+    found = ranking(measured)
+    assert found == pytest.approx(list(case['expected']['score'].values()), abs=1e-9)
+    best = list(case['inputs'])[found.index(max(found))]
+    assert best == case['expected']['best']
+    assert ranking([]) == []
+
+
+def test_what_is_not_finite_comes_last():
+    for worst in (math.nan, -math.inf, math.inf):
+        assert az_nas.ranks([worst, 2.0, 1.0, 2.0]).tolist() == [0.25, 0.875, 0.5, 0.875]
+
+
+def test_one_pass_gives_what_the_scores_do():
+    torch.manual_seed(0)
+    net = build_net(CELLS['9930']['arch_str'], space='nas_bench_201', channels=8, cells_per_stage=1)
+    batch = Batch(torch.zeros(8, 3, 16, 16), torch.arange(8))
+    ranking = build(dict(type='AZNAS', seed=3), RANKINGS)
+    measured = ranking.measure(Candidate(net), [batch])
+    kinds = [f'AZ{part.capitalize()}' for part in PARTS]
+    singles = [build(dict(type=kind, seed=3), SCORES) for kind in kinds]
+    found = [single(Candidate(net), [batch]) for single in [*singles, build('Macs', SCORES)]]
+    assert list(measured.values()) == pytest.approx(found, rel=1e-12)
+    assert list(measured) == [*PARTS, 'complexity']
+    by_size = build(dict(type='AZNAS', complexity='Params'), RANKINGS)
+    count = sum(weight.numel() for weight in net.parameters())
+    assert by_size.measure(Candidate(net), [batch])['complexity'] == count
 
 
 def test_scores_draw_images_and_signs_from_their_seed():
@@ -142,6 +178,8 @@ def test_bad_input_is_one_line():
     (batch, _) = batches(4, 4)
     with pytest.raises(UserError, match='SmallNet has no method feature_layers'):
         scores(SmallNet(), batch)
+    with pytest.raises(UserError, match="unknown score 'Mac'"):
+        build(dict(type='AZNAS', complexity='Mac'), RANKINGS)
     with pytest.raises(UserError, match='Features has 1: take a network with a cell or more'):
         scores(Features(nn.Conv2d(3, 4, 1)), batch)
     with pytest.raises(UserError, match='does not say which its stem and cells are'):

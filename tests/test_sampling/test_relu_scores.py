@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from golden_scores import SmallNet, batches, cell_net, expected
 from torch import nn
 
-from rdarts.apis import build_net
+from rdarts.apis import build_net, build_supernet
 from rdarts.errors import UserError
 from rdarts.registry import SCORES, build
 from rdarts.sampling.scores import Batch, Candidate
@@ -82,7 +82,7 @@ def test_networks_of_other_spaces(genotype, options, relus):
     torch.manual_seed(0)
     net = build_net(genotype, **options)
     seen = []
-    images = torch.randn(6, 3, 32, 32)
+    images = torch.randn(6, 3, 16, 16)
     watch_relus(net, images, seen.append)
     assert relus is None or len(seen) == relus
     batch = [Batch(images, torch.arange(6))]
@@ -136,6 +136,11 @@ def test_bad_input_is_one_line():
     with pytest.raises(UserError, match='sigma of SWAP must be above 0'):
         SWAP(mu=1.0, sigma=0.0)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(192, 10)).double()
+    supernet = build_supernet('nas_bench_201', channels=4, cells_per_stage=1)
     for kind in ('NASWOT', 'SWAP'):
+        with pytest.raises(UserError, match='Classifier is a supernet'):
+            score(kind, supernet)
         with pytest.raises(UserError, match='Sequential has no ReLU'):
             score(kind, linear, side=8)
+        with pytest.raises(UserError, match='gives no logits'):
+            score(kind, nn.Sequential(*list(SmallNet())[:6]), side=8)

@@ -38,9 +38,8 @@ def test_a_cell_in_the_full_network():
 def test_the_variance_of_sizes_is_the_paper_s():
     """By backward passes, weight by weight; the head's bias and batch norms have no say."""
     net, three = SmallNet(), [*batches(8, 8), batches(12, 8)[0]]
-    net[3].weight.requires_grad_(False)
     total = 0.0
-    for layer in (net[0], net[6], net[-1]):
+    for layer in (net[0], net[3], net[6], net[-1]):
         sizes = []
         for batch in three:
             net.zero_grad()
@@ -49,11 +48,13 @@ def test_the_variance_of_sizes_is_the_paper_s():
         variance = sum((size - sum(sizes) / 3) ** 2 for size in sizes) / 3
         total += (sum(sizes) / 3 / variance.sqrt()).sum().log().item()
     net.zero_grad()
+    net[3].weight.requires_grad_(False)  # has its say all the same
     before = copy.deepcopy(dict(net.named_parameters()))
     with torch.no_grad():
         assert ZiCo()(Candidate(net), three) == pytest.approx(total, rel=1e-9)
     assert all(torch.equal(before[name], weight) for name, weight in net.named_parameters())
     assert all(weight.grad is None for weight in net.parameters())
+    assert not net[3].weight.requires_grad
 
 
 def test_gradients_that_do_not_vary_have_no_say():
@@ -64,5 +65,5 @@ def test_gradients_that_do_not_vary_have_no_say():
 def test_bad_input_is_one_line():
     with pytest.raises(UserError, match='2 batches or more, but got 1'):
         ZiCo()(Candidate(SmallNet()), batches(8, 8)[:1])
-    with pytest.raises(UserError, match='Flatten has no convolutional or linear weight'):
+    with pytest.raises(UserError, match='Flatten has neither a convolution nor a linear layer'):
         ZiCo()(Candidate(nn.Flatten()), batches(8, 8))

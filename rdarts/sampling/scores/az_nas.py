@@ -1,18 +1,22 @@
-"""AZ-NAS: what is scored of a network by its features."""
+"""AZ-NAS: what is scored of a network by its features, and the ranking of a set."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rdarts.configuration.declarations import Seed
+from rdarts.configuration.declarations import Component, Seed
 from rdarts.errors import UserError
-from rdarts.registry import SCORES
+from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores.base import Batch, Candidate, Score
+from rdarts.sampling.scores.gradients import logits_of
+from rdarts.sampling.scores.ranking import Ranking, ranks
 
 
 class _Features:
@@ -53,7 +57,7 @@ class _Features:
 
         hooks = [layer.register_forward_hook(keep) for layer in _feature_layers(network)]
         try:
-            network(images)
+            logits_of(network, images)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -142,6 +146,56 @@ class AZTrainability(_Features, Score):
         with torch.enable_grad():
             features, generator = self.features(candidate.network, batches[0].images)
         return float(trainability(features, generator))
+
+
+@RANKINGS.register_module()
+class AZNAS(_Features, Ranking):
+    r"""The ranking of a set of candidates by four scores (https://arxiv.org/abs/2403.19232).
+
+    .. math:: \sum_s \log \frac{rank_s}{n}
+
+    over :class:`AZExpressivity`, :class:`AZProgressivity`, :class:`AZTrainability` and complexity,
+    with the rank n for the best of n candidates and 1 for the worst; equal ones share the mean of
+    theirs, and what is not finite comes last. It takes one forward pass for the first three.
+
+    Args:
+        noise (bool): See :class:`AZExpressivity`. Defaults to True.
+        seed (int): Likewise. Defaults to 0.
+        complexity (str | dict | Score): The fourth. Defaults to multiply-adds, as published.
+    """
+
+    def __init__(
+        self,
+        noise: bool = True,
+        seed: Seed = 0,
+        complexity: Annotated[str | dict | Score, Component('SCORES')] = 'Macs',
+    ) -> None:
+        super().__init__(noise, seed)
+        self.complexity = build(complexity, SCORES)
+
+    def measure(self, candidate: Candidate, batches: Sequence[Batch]) -> Mapping[str, float]:
+        """See :meth:`Ranking.measure`.
+
+        Raises:
+            UserError: See :meth:`AZExpressivity.__call__`.
+        """
+        with torch.enable_grad():
+            features, generator = self.features(candidate.network, batches[0].images)
+        entropy = entropies(features)
+        parts = [entropy.sum(), progress(entropy), trainability(features, generator)]
+        expressivity, progressivity, trainable = torch.stack(parts).tolist()
+        return dict(
+            expressivity=expressivity,
+            progressivity=progressivity,
+            trainability=trainable,
+            complexity=self.complexity(candidate, batches),
+        )
+
+    def __call__(self, measured: Sequence[Mapping[str, float]]) -> list[float]:
+        """See :meth:`Ranking.__call__`."""
+        names = ('expressivity', 'progressivity', 'trainability', 'complexity')
+        places = [np.log(ranks([scores[name] for scores in measured])) for name in names]
+        return np.sum(places, axis=0).tolist()
 
 
 def entropies(features: Sequence[Tensor]) -> Tensor:

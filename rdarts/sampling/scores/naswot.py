@@ -39,7 +39,7 @@ class NASWOT(Score):
         """See :meth:`Score.__call__`.
 
         Raises:
-            UserError: The network has no ReLU.
+            UserError: See :func:`watch_relus`.
         """
         kernels: list[Tensor] = []
         images = batches[0].images

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rdarts.errors import UserError
+from rdarts.models import AlphaOwner
+from rdarts.sampling.scores.gradients import logits_of
 
 # Layers call one of these too. A ReLU6 is active where a ReLU is
 FUNCTIONS = {F.relu, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
@@ -56,10 +58,15 @@ def watch_relus(network: nn.Module, images: Tensor, take: Callable[[Tensor], Non
         take (Callable): Given what goes into a ReLU, [N, ...], before it runs.
 
     Raises:
-        UserError: No ReLU ran.
+        UserError: No ReLU ran, or the network is a supernet; or see :func:`logits_of`.
     """
+    if any(isinstance(module, AlphaOwner) for module in network.modules()):
+        raise UserError(
+            f'{type(network).__name__} is a supernet, which need not compute its ReLUs one by one: '
+            'a score that counts them needs a derived network'
+        )
     with torch.no_grad(), _Watch(take) as watch:
-        network(images)
+        logits_of(network, images)
     if not watch.seen:
         raise UserError(
             f'{type(network).__name__} has no ReLU, but its score counts which of them are active: '

@@ -68,7 +68,7 @@ class SWAP(Score):
         """See :meth:`Score.__call__`.
 
         Raises:
-            UserError: The network has no ReLU.
+            UserError: See :func:`watch_relus`.
         """
         words: list[Tensor] = []
 

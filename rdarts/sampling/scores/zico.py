@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from rdarts.errors import UserError
 from rdarts.registry import SCORES
 from rdarts.sampling.scores.base import Batch, Candidate, Score
+from rdarts.sampling.scores.gradients import gradients, loss_of, total, unchanged
 
 
 @SCORES.register_module()
@@ -41,34 +41,19 @@ class ZiCo(Score):
         """See :meth:`Score.__call__`.
 
         Raises:
-            UserError: There is one batch alone, or the network has no such weight that learns.
+            UserError: There is one batch alone; or see :func:`unchanged` and :func:`logits_of`.
         """
         if len(batches) < 2:
             raise UserError('ZiCo compares the gradients of 2 batches or more, but got 1')
-        weights = [
-            layer.weight
-            for layer in candidate.network.modules()
-            if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.weight.requires_grad
-        ]
-        if not weights:
-            raise UserError(
-                f'{type(candidate.network).__name__} has no convolutional or linear weight that '
-                'learns, but ZiCo is of their gradients'
-            )
-        gradients = [_gradients(candidate.network, batch, weights) for batch in batches]
-        layers = [self._layer(torch.stack(layer)) for layer in zip(*gradients, strict=True)]
-        return float(torch.stack(layers).sum())
+        network = candidate.network
+        with unchanged(network) as layers:
+            weights = [layer.weight for layer in layers]
+            found = [gradients(loss_of(network, batch), weights) for batch in batches]
+        return total(self._term(torch.stack(layer)) for layer in zip(*found, strict=True))
 
-    def _layer(self, gradients: Tensor) -> Tensor:
-        """A layer's term, from [batches, ...]."""
+    def _term(self, gradients: Tensor) -> Tensor:
+        """Of a layer, from [batches, ...]."""
         sizes = gradients.abs()
         deviation = (gradients if self.signed else sizes).std(0, correction=0)
-        total = torch.where(deviation > 0, sizes.mean(0) / deviation, 0).sum()
-        return torch.where(total > 0, total.log(), 0)
-
-
-def _gradients(network: nn.Module, batch: Batch, weights: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Of the cross entropy; 0 where a weight has no say."""
-    with torch.enable_grad():
-        loss = F.cross_entropy(network(batch.images), batch.labels)
-    return torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        ratios = torch.where(deviation > 0, sizes.mean(0) / deviation, 0).sum()
+        return torch.where(ratios > 0, ratios.log(), 0)
