@@ -441,6 +441,7 @@ def digits_config(
     images: int = 32,
     config: str = 'rdarts_nb201_digits',
     batch_size: int = 8,
+    phases: bool = True,
 ) -> Any:
     """The config of the digits search, shrunken: 2 channels, small batches.
 
@@ -450,6 +451,7 @@ def digits_config(
         images: Images of the search, half of them for alpha: 32 are 2 iterations an epoch.
         config: A name in ``configs/search``.
         batch_size: Of each process.
+        phases: Whether a method in phases keeps them; else it is what stands at the config's top.
     """
     from rdarts.configuration.load import load_config
 
@@ -468,6 +470,8 @@ def digits_config(
         shrunken['arch_dataloader.batch_size'] = alphas_batch(batch_size)
     if whole.default_hooks.architect.get('every', 1) > 1:
         shrunken['default_hooks.architect.every'] = 2
+    if whole.get('phases') and not phases:
+        shrunken['phases'] = None
     if 'epochs' in (options or {}):
         del shrunken['train_cfg.max_epochs']
     cfg = load_config(whole.filename, {**shrunken, **(options or {})})
@@ -498,7 +502,7 @@ def digits_runner(
     from rdarts.engine.work_dir import prepare_work_dir, set_resume
 
     own = {name: keys.pop(name) for name in ('config', 'batch_size') if name in keys}
-    cfg = digits_config(work_dir, options, images, **own)
+    cfg = digits_config(work_dir, options, images, phases=False, **own)
     resume = keys.pop('resume', False)
     for key, value in keys.items():
         cfg[key] = value

@@ -80,7 +80,8 @@ def _check_lengths(cfg: Config, options: Mapping[str, Any]) -> None:
         raise UserError(
             f'--cfg-options: epochs is of all phases together, and {one} of one: set one of them'
         )
-    for index, phase in enumerate(cfg.get('phases') or () if key in options else ()):
+    phases = options.get('phases', cfg.get('phases'))
+    for index, phase in enumerate(phases or () if key in options else ()):
         length = phase.get('epochs') or (phase.get('train_cfg') or {}).get('max_epochs')
         if length is not None:
             raise UserError(

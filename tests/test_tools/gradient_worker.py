@@ -68,6 +68,7 @@ def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -
         optimizer.state[weight]['momentum_buffer'] = 0.01 * noise
     train_loader = Runner.build_dataloader(loader('train', 'weights'), seed=0)
     runner = SimpleNamespace(
+        work_dir='',
         model=model,
         seed=0,
         cfg={},
