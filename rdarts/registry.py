@@ -110,6 +110,8 @@ DISCRETIZERS = _own('discretizer', 'rdarts.architect.discretizers')
 TRANSITIONS = _own('transition', 'rdarts.architect.transitions')
 # What proposes genotypes to be evaluated
 STRATEGIES = _own('strategy', 'rdarts.sampling.strategies')
+# What predicts, from encodings, what genotypes reach
+PREDICTORS = _own('predictor', 'rdarts.sampling.predictors')
 # What answers how good a genotype is
 EVALUATORS = _own('evaluator', 'rdarts.sampling.evaluators')
 # Training-free scores of a network

@@ -22,6 +22,7 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
     first=dict(type='LocalSearch', initial=3),
     best=dict(type='LocalSearch', initial=3, improvement='best'),
     reinforce=dict(type='Reinforce', lr=0.1),
+    weaknas=dict(type='WeakNAS', predictor=dict(type='RandomForest', trees=3), top=15, pool=100),
 )
 
 

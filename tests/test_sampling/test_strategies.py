@@ -159,6 +159,8 @@ def test_draws_follow_the_policy():
         (dict(type='LocalSearch', initial=True), 'initial must be a whole number of at least 1'),
         (dict(type='LocalSearch', improvement='worst'), "must be one of 'first', 'best'"),
         (dict(type='Reinforce', lr=0), 'lr must be a finite number above 0, but is 0'),
+        (dict(type='WeakNAS', top=0), 'top must be a whole number of at least 1, but is 0'),
+        (dict(type='WeakNAS', predictor='Forest'), "unknown predictor 'Forest'"),
         (dict(type='Reinforce', momentum=1.0), 'momentum must be a finite number of at least 0'),
     ],
 )  # fmt: skip
@@ -176,7 +178,7 @@ def test_a_space_of_a_single_genotype_is_refused(name):
         prepared(STRATEGY_CONFIGS[name], space)
 
 
-@pytest.mark.parametrize('name', ['evolution', 'first', 'reinforce'])
+@pytest.mark.parametrize('name', ['evolution', 'first', 'reinforce', 'weaknas'])
 def test_a_state_of_something_else_is_refused(name):
     config = STRATEGY_CONFIGS[name]
     strategy = prepared(config, NB201)

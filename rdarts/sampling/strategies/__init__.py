@@ -5,5 +5,13 @@ from rdarts.sampling.strategies.local_search import LocalSearch
 from rdarts.sampling.strategies.random_search import RandomSearch
 from rdarts.sampling.strategies.regularized_evolution import RegularizedEvolution
 from rdarts.sampling.strategies.reinforce import Reinforce
+from rdarts.sampling.strategies.weak_nas import WeakNAS
 
-__all__ = ['LocalSearch', 'RandomSearch', 'RegularizedEvolution', 'Reinforce', 'Strategy']
+__all__ = [
+    'LocalSearch',
+    'RandomSearch',
+    'RegularizedEvolution',
+    'Reinforce',
+    'Strategy',
+    'WeakNAS',
+]

@@ -1,0 +1,140 @@
+"""WeakNAS: predictors that need be right about the best alone (https://arxiv.org/abs/2102.10490)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+
+from rdarts.configuration.declarations import Component, Positive, check_arguments
+from rdarts.genotypes import Genotype, form_named, from_dict
+from rdarts.registry import PREDICTORS, STRATEGIES, build
+from rdarts.sampling.result import Result
+from rdarts.sampling.strategies.base import Strategy
+from rdarts.sampling.strategies.state import Evaluated, check_entries, random_genotype
+from rdarts.search_spaces import SearchSpace
+
+
+@STRATEGIES.register_module()
+class WeakNAS(Strategy):
+    """In rounds: fit a predictor to what is known, and ask for some of the best by it.
+
+    The first ``initial`` genotypes are random. In each round, a new predictor learns from the
+    vectors of all that were evaluated (:meth:`rdarts.genotypes.Genotype.vector`) what they reach,
+    standardised; of the ``top`` genotypes not yet evaluated that it expects most of,
+    ``per_round``, drawn uniformly, are asked for. Where a space has more than ``pool`` genotypes,
+    each round ranks ``pool`` random ones instead of all.
+
+    The published code standardises by the mean and the deviation of the whole table, which a
+    search does not know; here they are of what was evaluated. Its plots take the best test
+    accuracy of what was evaluated.
+
+    What is not finite counts as the lowest finite value so far.
+
+    Args:
+        predictor (str | dict): One of ``PREDICTORS``, built with ``random_state``. Defaults to
+            the published perceptron.
+        initial (int): Random genotypes. Defaults to 10, as published.
+        per_round (int): Genotypes between two predictors. Defaults to 10, as published.
+        top (int): Of how many they are drawn. Defaults to 100, as published.
+        pool (int): How many genotypes are ranked, at most. Defaults to 20,000.
+
+    Raises:
+        UserError: An argument is none of these.
+    """
+
+    def __init__(
+        self,
+        predictor: Annotated[str | Mapping[str, Any], Component('PREDICTORS')] = 'MLP',
+        initial: Positive = 10,
+        per_round: Positive = 10,
+        top: Positive = 100,
+        pool: Positive = 20_000,
+    ) -> None:
+        check_arguments(self, initial=initial, per_round=per_round, top=top, pool=pool)
+        build(predictor, PREDICTORS, random_state=0)
+        self.predictor, self.initial, self.per_round = predictor, initial, per_round
+        self.top, self.pool = top, pool
+
+    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+        """See :meth:`Strategy.prepare`."""
+        super().prepare(space, generator)
+        self._evaluated: list[Evaluated] = []
+        self._next: list[Genotype] = []
+        self._all: _Pool | None = None
+        form = form_named(space.genotype)
+        ways = form.choices(space)
+        if math.prod(ways) <= self.pool:
+            every = itertools.product(*map(range, ways))
+            self._all = _Pool(space, (form.of_choices(space, chosen) for chosen in every))
+
+    def ask(self) -> Genotype:
+        """See :meth:`Strategy.ask`."""
+        if len(self._evaluated) < self.initial:
+            return random_genotype(self.space, self.generator)
+        if not self._next:
+            self._next = self._round()
+        return self._next[0]
+
+    def tell(self, genotype: Genotype, result: Result) -> None:
+        """See :meth:`Strategy.tell`."""
+        self._evaluated.append(Evaluated(genotype, result.rank))
+        self._next = self._next[1:]
+
+    def _round(self) -> list[Genotype]:
+        """What is asked for next; a random genotype where all of a pool were evaluated."""
+        pool = self._all
+        if pool is None:
+            draws = (random_genotype(self.space, self.generator) for _ in range(self.pool))
+            pool = _Pool(self.space, draws)
+        known = {one.genotype.to_string() for one in self._evaluated}
+        fresh = np.flatnonzero([name not in known for name in pool.names])
+        if not len(fresh):
+            return [random_genotype(self.space, self.generator)]
+        seed = int(self.generator.integers(2**31))
+        predictor = build(self.predictor, PREDICTORS, random_state=seed)
+        predictor.fit(
+            np.stack([one.genotype.vector(self.space) for one in self._evaluated]),
+            _standardised(np.array([one.rank for one in self._evaluated])),
+        )
+        order = np.argsort(-predictor.predict(pool.vectors[fresh]), kind='stable')
+        best = fresh[order[: self.top]]
+        drawn = self.generator.choice(best, min(self.per_round, len(best)), replace=False)
+        return [pool.genotypes[i] for i in drawn]
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :meth:`Strategy.state_dict`: what was evaluated, and the rest of the round."""
+        return dict(
+            evaluated=[one.to_data() for one in self._evaluated],
+            next=[genotype.to_dict() for genotype in self._next],
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :meth:`Strategy.load_state_dict`."""
+        check_entries(self, state, ['evaluated', 'next'])
+        self._evaluated = [Evaluated.from_data(data, self.space) for data in state['evaluated']]
+        self._next = [from_dict(data).validate(self.space) for data in state['next']]
+
+
+class _Pool:
+    """Genotypes that a predictor ranks.
+
+    Args:
+        space (SearchSpace): Their space.
+        genotypes (Iterable[Genotype]): Of equal ones one stays.
+    """
+
+    def __init__(self, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
+        by_name = {one.to_string(): one for one in genotypes}
+        self.names, self.genotypes = list(by_name), list(by_name.values())
+        self.vectors = np.stack([one.vector(space) for one in self.genotypes])
+
+
+def _standardised(ranks: np.ndarray) -> np.ndarray:
+    """Of mean 0 and deviation 1; zeros where all are equal, or none is finite."""
+    finite = ranks[np.isfinite(ranks)]
+    values = np.where(np.isfinite(ranks), ranks, finite.min() if len(finite) else 0)
+    return (values - values.mean()) / (values.std() or 1)
