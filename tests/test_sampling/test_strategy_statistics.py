@@ -81,6 +81,20 @@ def test_means(table, row, criterion):
         check(table, row, criterion, budget, runs, of=500)
 
 
+@pytest.mark.parametrize('epochs', [12, 200])
+@pytest.mark.parametrize('data_set', ['cifar10', 'cifar100', 'imagenet16_120'])
+def test_means_of_a_small_population_on_each_data_set(table, data_set, epochs):
+    criterion = f'{data_set}_valid_{epochs}'
+    expected = CASE['searches_on_the_data_set_reported']['values'][f're10_3|{criterion}|100']
+    config, best = dict(type=EVOLUTION, population=10, sample=3), []
+    for seed in range(SEEDS):
+        cells = itertools.islice(searched(table, prepared(config, SPACE, seed), criterion), 100)
+        best.append(max(cells, key=table.column(criterion).__getitem__))
+    for name, (mean, deviation) in expected.items():
+        margin = 4 * deviation * (1 / 500 + 1 / SEEDS) ** 0.5 + ROUNDING
+        assert abs(table.column(f'{data_set}_{name}')[best].mean() - mean) < margin, name
+
+
 @pytest.mark.slow
 def test_means_of_weaknas(table):
     criterion = 'cifar10_valid_200'
