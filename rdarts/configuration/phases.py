@@ -21,6 +21,7 @@ from rdarts.errors import UserError
 
 OWN = frozenset(PhaseKeys.__annotations__)
 OF_THE_WHOLE = ('phases', 'init', 'epochs')
+WIDTH = 'model.head.in_channels'  # what was filled in of it
 # What a phase cannot have otherwise than the search
 FIXED = (
     *OF_THE_WHOLE,
@@ -117,8 +118,10 @@ def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
     if index:
         below.update(load_from=None)
     network, head = given_at(overrides, 'model', 'backbone'), given_at(below, 'model', 'head')
+    notes = notes_of(cfg)
     if network and isinstance(head, dict):  # its width follows the network again
         head.pop('in_channels', None)
+        notes = [note for note in notes if not note.startswith(WIDTH)]
     try:
         merged = Config._merge_a_into_b(copy.deepcopy(overrides), copy.deepcopy(below))
     except (KeyError, TypeError, AttributeError) as error:
@@ -126,7 +129,7 @@ def _phase(cfg: Config, index: int, entry: Mapping[str, Any]) -> Phase:
         raise UserError(f'phases.{index} does not fit the config: {line}') from None
     found = Config(merged, cfg_text=cfg.text)
     object.__setattr__(found, '_filename', cfg.filename)
-    for note in notes_of(cfg):
+    for note in notes:
         add_note(found, note)
     return Phase(index, found, start, goes_on, entry.get('branches', 1))
 
