@@ -12,6 +12,7 @@ from torch import nn
 
 from rdarts.apis import build_net
 from rdarts.errors import UserError
+from rdarts.models import NASBench201Supernet
 from rdarts.models.backbones.nas_bench_201_net import DerivedCell
 from rdarts.registry import SCORES, build
 from rdarts.sampling.scores import Batch, Candidate, Score
@@ -255,6 +256,8 @@ def test_bad_input_is_one_line():
     given = batches(1, 8)
     with pytest.raises(UserError, match='has neither a convolution nor a linear layer'):
         score(OF['snip'], nn.Flatten(), given)
+    with pytest.raises(UserError, match='NASBench201Supernet is a supernet, whose candidates'):
+        score(OF['snip'], NASBench201Supernet(channels=4, cells_per_stage=1), given)
     with pytest.raises(UserError, match=r'gives no logits \[N, classes\]: a score needs'):
         score(OF['snip'], SmallNet()[0], given)
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 10, 1), nn.BatchNorm2d(10))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
+from rdarts.models import AlphaOwner
 from rdarts.sampling.scores.base import Batch, Candidate, Score
 
 
@@ -32,8 +33,13 @@ def unchanged(network: nn.Module, training: bool = True) -> Iterator[list[nn.Mod
         list[Module]: The convolutions and linear layers.
 
     Raises:
-        UserError: There are none.
+        UserError: There are none, or the network is a supernet.
     """
+    if any(isinstance(module, AlphaOwner) for module in network.modules()):
+        raise UserError(
+            f'{type(network).__name__} is a supernet, whose candidates share tensors of weights: a '
+            'score by gradients needs a derived network'
+        )
     layers = [one for one in network.modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
     if not layers:
         raise UserError(
