@@ -202,6 +202,7 @@ def test_searches_in_phases_as_the_page_says(project):
     assert depths[1] == 2 * depths[0]
     checkpoints = 'default_hooks.checkpoint'
     quick = ['--cfg-options', 'epochs=2', 'limit=128', 'model.backbone.channels=4']
+    quick += ['model.backbone.execution=fused']  # not timed
     quick += [f'{checkpoints}.iter_interval=1', f'{checkpoints}.max_keep_ckpts=-1']
 
     def run(config, *options):
