@@ -396,3 +396,12 @@ def test_cells_without_none_as_the_page_on_results_says(tmp_path, data_root):
     assert found[6:] == [str(cell.index), accuracy, '0', '1']
     done = run_tool([script, tmp_path / 'gone'], env=dict(RDARTS_DATA=str(data_root)))
     assert done.code == 2 and done.err.startswith('error: no search_log.jsonl in ')
+
+
+@pytest.mark.data
+def test_a_strategy_that_asks_as_the_page_on_methods_says(tmp_path, data_root):
+    (tmp_path / 'ask.py').write_text(examples('docs/en/methods.md')['ask.py'])
+    done = run_tool([tmp_path / 'ask.py'], env=dict(RDARTS_DATA=str(data_root)))
+    assert done.code == 0, done.err
+    value, cell = done.out.split()
+    assert 80 < float(value) < 95 and cell.startswith('|nor_conv')

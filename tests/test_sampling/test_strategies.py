@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries, resumed
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
@@ -14,7 +15,6 @@ from rdarts.registry import STRATEGIES, build
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
-from tests.test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries, resumed
 
 SPACES = ('darts', 'mobilenet_like', 'nas_bench_201', 'nasnet', 's4')
 NB201 = build_space('nas_bench_201')

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from golden import FOLDER
+from test_sampling.strategy_runs import prepared
 
 from rdarts.benchmarks import NASBench201
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies import Strategy
 from rdarts.search_spaces import build_space
-from tests.golden import FOLDER
-from tests.test_sampling.strategy_runs import prepared
 
 CASE = json.loads((FOLDER / 'search_nb201_statistics.json').read_text())
 REPORTED = ('cifar10_test_200', 'cifar100_test_200', 'imagenet16_120_test_200')

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from test_sampling.strategy_runs import prepared, queries
 
 from rdarts.registry import PREDICTORS, build
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
-from tests.test_sampling.strategy_runs import prepared, queries
 
 NB201 = build_space('nas_bench_201')
 

@@ -1,5 +1,6 @@
 """Evaluators: what answers how good a genotype is, one file each."""
 
 from rdarts.sampling.evaluators.base import Evaluator
+from rdarts.sampling.evaluators.table import Table
 
-__all__ = ['Evaluator']
+__all__ = ['Evaluator', 'Table']
