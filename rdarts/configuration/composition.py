@@ -1,5 +1,7 @@
 """Search configs that nobody wrote: composed of a written one and the overlays that its name says.
 
+Longer than 400 lines: one way from a name to the entries of its config, each step for the next.
+
 ``configs/search/<method>_<space>_<data>.py`` is ``darts_<space>_<data>.py`` under the overlay
 ``configs/_base_/methods/<method>.py``; ``<config>_<variant>.py`` is that config under
 ``configs/_base_/variants/<variant>.py``. A file that is written always wins. A folder beside
@@ -13,7 +15,8 @@ cannot be bases.
 
 An overlay that says ``over = 'gdas'`` lies on that method's instead: the config below is
 ``gdas_<space>_<data>.py``. One that says ``leave_out = dict(mobilenet_like='why')`` has no config
-of that space.
+of that space. With ``keep_length = ['nb201_digits']`` a search of that name, and its schedule, are
+as long as the search of the config below.
 
 The overlay of a method that samples has a ``_base_`` of its own: how it runs, instead of schedule
 and hooks of a gradient's. Of ``darts_<space>_<data>.py`` it gets the keys that the bases in
@@ -29,7 +32,7 @@ import itertools
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +41,14 @@ from rdarts.errors import UserError, closest, nearest
 
 FIRST = 'darts'  # the method whose configs are written, which the others lie on
 OF_SPACE_AND_DATA = ('models', 'datasets')  # the folders of bases that every method has
-OF_ITSELF = ('over', 'leave_out')  # what an overlay says of itself
+OF_ITSELF = ('over', 'leave_out', 'keep_length')  # what an overlay says of itself
+# What says how long a search is
+LENGTHS = (
+    ('schedule_epochs',),
+    ('train_cfg', 'max_epochs'),
+    ('param_scheduler', 'T_max'),
+    ('param_scheduler', 'end'),
+)
 _READING = threading.RLock()
 
 
@@ -118,8 +128,12 @@ def _said(overlay: Path, changed: float) -> dict[str, Any]:
 def _says(overlay: Path, name: str, default: Any) -> Any:
     found = _said(overlay, overlay.stat().st_mtime).get(name, default)
     if not isinstance(found, type(default)):
-        kind = 'the name of a method' if name == 'over' else 'a dict of spaces and reasons'
-        raise UserError(f'{overlay}: {name} must be {kind}, but is {found!r}')
+        kinds = dict(
+            over='the name of a method',
+            leave_out='a dict of spaces and reasons',
+            keep_length='a list of names, as by has them',
+        )
+        raise UserError(f'{overlay}: {name} must be {kinds[name]}, but is {found!r}')
     return found
 
 
@@ -354,7 +368,22 @@ def _read(found: Composition, read: Any, args: tuple, kwargs: dict) -> tuple[dic
     for name in found.names():
         if name in by:
             entries = Config._merge_a_into_b(by[name], entries)
+    kept = _says(found.overlay, 'keep_length', [])
+    _check_names(found, 'keep_length', kept)
+    if set(kept) & set(found.names()):
+        _keep_length(entries, Config._file2dict(str(found.base), *args, **kwargs)[0])
     return entries, f'{below}{found.overlay}\n{text}', environment
+
+
+def _keep_length(entries: dict[str, Any], below: Mapping[str, Any]) -> None:
+    """Give a config, and its schedule, the length of the search of the one below."""
+    length = below['train_cfg']['max_epochs']
+    for *outer, key in LENGTHS:
+        own = entries
+        for name in outer:
+            own = own.get(name)
+        if isinstance(own, dict) and key in own:
+            own[key] = length
 
 
 def _of_space_and_data(path: Path, args: tuple, kwargs: dict) -> dict[str, Any]:

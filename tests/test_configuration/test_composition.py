@@ -113,6 +113,15 @@ def test_what_differs_by_space_data_and_method(folder):
         ),
         ("leave_out = {'s2': 1}", 'leave_out.s2 must say why, but is 1'),
         ('over = 3', 'over must be the name of a method, but is 3'),
+        (
+            "keep_length = 'nb201'",
+            "keep_length must be a list of names, as by has them, but is 'nb201'",
+        ),
+        (
+            "keep_length = ['nb2o1']",
+            "keep_length: 'nb2o1' is no space, data or method, nor several of them: did you mean "
+            "'nb201'?",
+        ),
         ("over = 'gdass'", "over: there is no method 'gdass': did you mean 'gdas'?"),
         ("over = 'mine'", 'over: mine over mine has no end'),
     ],

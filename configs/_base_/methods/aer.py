@@ -6,6 +6,8 @@ neither; there also its other settings: 50 epochs, weight decay 5e-4, Nesterov, 
 alpha.
 """
 
+keep_length = ['nb201_digits']
+
 default_hooks = dict(
     architect=dict(
         order=2,
@@ -41,14 +43,7 @@ by = dict(
             )
         ),
     ),
-    # as long as the config below
     nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
         default_hooks=dict(
             architect=dict(
                 regularizers=dict(

@@ -9,6 +9,8 @@ Its search code is not public: these numbers are of the paper and of a reimpleme
 taken in all spaces; the paper's is a layerwise one, on 100 classes of ImageNet in batches of 192.
 """
 
+keep_length = ['nb201_digits']
+
 schedule_epochs = 90
 param_scheduler = dict(T_max=90, end=90, eta_min=0.0)
 train_cfg = dict(max_epochs=90)
@@ -41,14 +43,8 @@ default_hooks = dict(
 )
 
 by = dict(
-    # as long as the config below, alpha from the first epoch on
+    # alpha from the first epoch on
     nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
         model=dict(
             backbone=dict(
                 relaxation=dict(

@@ -5,6 +5,8 @@ code: 250 epochs, weight decay 5e-4, Nesterov, the weights before alpha. Elsewhe
 that of the config below.
 """
 
+keep_length = ['nb201_digits']
+
 model = dict(
     backbone=dict(
         relaxation=dict(
@@ -27,14 +29,7 @@ by = dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (249, 0.1)])))
         ),
     ),
-    # as long as the config below
     nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
         model=dict(backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (9, 0.1)])))),
     ),
     mobilenet_like_imagenet=dict(

@@ -6,6 +6,8 @@ where they have no code, the settings are those of the config below. What that n
 is `default_hooks.architect.architect.as_published=True`.
 """
 
+keep_length = ['nb201_digits']
+
 default_hooks = dict(
     architect=dict(
         architect=dict(type='rdarts.Neumann', terms=2), every=4, step_order='weights_first'
@@ -18,14 +20,5 @@ by = dict(
         param_scheduler=dict(T_max=30, end=30),
         train_cfg=dict(max_epochs=30),
         optim_wrapper=dict(optimizer=dict(lr=0.01, nesterov=True, weight_decay=5e-4)),
-    ),
-    # as long as the config below
-    nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
     ),
 )

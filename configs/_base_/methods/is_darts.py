@@ -14,6 +14,8 @@ a layer of the latter keeps one operation after as many shrinks, with batch norm
 settings of the config below but for the 50 epochs. Validation is on training images.
 """
 
+keep_length = ['nb201_digits']
+
 schedule_epochs = 50
 param_scheduler = dict(T_max=50, end=50)
 train_cfg = dict(max_epochs=50)
@@ -61,14 +63,7 @@ by = dict(
             architect=dict(architect=dict(per='edge', keep=1, shrink_epochs=[22, 24, 26, 28])),
         ),
     ),
-    # as long as the config below
     nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
         default_hooks=dict(architect=dict(architect=dict(shrink_epochs=[5, 6, 7, 8]))),
     ),
     mobilenet_like=dict(

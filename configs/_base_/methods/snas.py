@@ -12,6 +12,8 @@ penalty of resources, an option of its code, is `default_hooks.architect.regular
 of the cost of a draw over that of equal weights. Validation is on training images.
 """
 
+keep_length = ['nb201_digits']
+
 schedule_epochs = 150
 param_scheduler = dict(T_max=150, end=150)
 train_cfg = dict(max_epochs=150)
@@ -49,14 +51,7 @@ by = dict(
             backbone=dict(relaxation=dict(temperature=dict(points=[(0, 10.0), (100, 1.0)])))
         ),
     ),
-    # as long as the config below
     nb201_digits=dict(
-        schedule_epochs={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        param_scheduler=dict(
-            T_max={{_base_.train_cfg.max_epochs}},  # noqa: F821
-            end={{_base_.train_cfg.max_epochs}},  # noqa: F821
-        ),
-        train_cfg=dict(max_epochs={{_base_.train_cfg.max_epochs}}),  # noqa: F821
         model=dict(
             backbone=dict(
                 relaxation=dict(
