@@ -17,10 +17,13 @@ class Result:
             what a score may give of a degenerate network.
         costs (Mapping[str, float]): By name, such as ``macs``: the smaller, the better. Defaults to
             none.
+        parts (Mapping[str, float]): What the value is made of, by name, such as the scores that a
+            ranking measures. Defaults to none.
     """
 
     value: float
     costs: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    parts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def rank(self) -> float:

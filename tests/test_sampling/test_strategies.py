@@ -41,6 +41,40 @@ def test_resumed_after_any_query_it_asks_for_the_same(name, space):
         strategy.tell(genotype, Result(value))
 
 
+@pytest.mark.parametrize('name', STRATEGY_CONFIGS)
+def test_it_asks_for_nothing_that_is_not_allowed(name):
+    def few(genotype) -> bool:
+        return sum('conv' in operation for operation in genotype.operations()) <= 3
+
+    strategy = build(STRATEGY_CONFIGS[name], STRATEGIES)
+    strategy.restrict(few)
+    strategy.prepare(NB201, np.random.default_rng(0))
+    found = queries(strategy, likes_convolutions, 100)
+    assert all(few(genotype) for genotype, _ in found)
+    assert max(value for _, value in found) == 3
+
+
+@pytest.mark.parametrize('name', STRATEGY_CONFIGS)
+def test_nothing_is_allowed(name):
+    strategy = build(STRATEGY_CONFIGS[name], STRATEGIES)
+    strategy.restrict(lambda genotype: False)
+    with pytest.raises(UserError, match='1000 genotypes drawn in a row is within the limits'):
+        strategy.prepare(NB201, np.random.default_rng(0))
+        strategy.ask()
+
+
+def test_a_local_search_whose_best_has_no_neighbour_that_is_allowed_begins_anew():
+    strategy = build(dict(type='LocalSearch', initial=2), STRATEGIES)
+    draws = np.random.default_rng(1)
+    form = form_named(NB201.genotype)
+    alone = {form.random(NB201, draws) for _ in range(30)}  # no two of them are neighbours
+    assert not any(set(one.neighbours(NB201)) & alone for one in alone)
+    strategy.restrict(alone.__contains__)
+    strategy.prepare(NB201, np.random.default_rng(0))
+    strategy.drawn = lambda draw: sorted(alone, key=str)[strategy.generator.integers(len(alone))]
+    assert len({genotype for genotype, _ in queries(strategy, likes_convolutions, 40)}) > 10
+
+
 @pytest.mark.parametrize('name', sorted(set(STRATEGY_CONFIGS) - {'random'}))
 def test_it_climbs(name):
     found = queries(prepared(STRATEGY_CONFIGS[name], NB201), likes_convolutions, 400)

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rdarts.genotypes import Genotype
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 class Evaluator:
     """Answers what genotypes reach.
 
     A subclass is registered in ``EVALUATORS``, takes its options in ``__init__`` and overrides
-    :meth:`__call__`. The same genotype may be answered otherwise when it is asked for again.
+    :meth:`__call__`. The same genotype may be answered otherwise when it is asked for again; what
+    is drawn follows from the seed and from how many were answered, or from the genotype, so that a
+    resumed search is answered as one that was not stopped.
     """
 
-    def prepare(self, space: SearchSpace, seed: int) -> None:
+    def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """Take what is searched.
 
         Args:
             space (SearchSpace): The space.
             seed (int): Of all that is drawn.
+            cfg (Config, optional): That of the search: ``model`` has the space's supernet, whose
+                widths and depth are those of the networks that are derived, ``train_dataloader``
+                the images that weights learn from and ``val_dataloader`` those that decide.
+                Defaults to none, which is enough for a table.
 
         Raises:
             UserError: The evaluator does not fit the space.
@@ -33,3 +45,23 @@ class Evaluator:
             genotype (Genotype): Of the space.
         """
         raise TypeError(f'{type(self).__name__} does not override __call__')
+
+    def go_on(self, results: Sequence[Result]) -> None:
+        """Take what was answered before a search was stopped, after :meth:`prepare`.
+
+        Args:
+            results (Sequence[Result]): In the order in which they were asked for.
+        """
+
+    def settle(self, results: Sequence[Result]) -> list[float]:
+        """The values of all that was answered, by which the best is chosen.
+
+        Those of a ranking depend on the whole set; others are what was answered.
+
+        Args:
+            results (Sequence[Result]): In the order in which they were asked for.
+
+        Returns:
+            list[float]: One a result; what is not finite is -inf.
+        """
+        return [result.rank for result in results]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
@@ -10,6 +10,9 @@ from rdarts.registry import BENCHMARKS, EVALUATORS, lookup
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @EVALUATORS.register_module()
@@ -41,13 +44,13 @@ class Table(Evaluator):
         self.dataset, self.split, self.epochs = dataset, split, epochs
         self.device, self.path = device, path
 
-    def prepare(self, space: SearchSpace, seed: int) -> None:
+    def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """See :meth:`Evaluator.prepare`.
 
         Raises:
             UserError: The space names no table, it is not there, or it has no such column.
         """
-        super().prepare(space, seed)
+        super().prepare(space, seed, cfg)
         if space.table is None:
             raise UserError(f"Table: the space '{space.name}' names no table of what is in it")
         self.table = lookup(space.table, BENCHMARKS).find(self.path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from rdarts.genotypes import Genotype
+from rdarts.errors import UserError
+from rdarts.genotypes import Genotype, form_named
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
+
+DRAWS = 1000  # after so many that are not allowed, it is said that there may be none
 
 
 class Strategy:
@@ -17,12 +20,16 @@ class Strategy:
 
     A subclass is registered in ``STRATEGIES``, takes its options in ``__init__``, and overrides
     :meth:`ask`, and what else it needs. It draws from ``self.generator`` alone, whose state a
-    search keeps. What it proposes is answered before it is asked again.
+    search keeps. What it proposes is answered before it is asked again. It proposes what
+    is allowed alone: :meth:`random`, :meth:`mutated`, :meth:`neighbours` and :meth:`drawn` see to
+    that.
 
     Attributes:
         space (SearchSpace): What is searched.
         generator (np.random.Generator): Of all that is drawn.
     """
+
+    _allowed: Callable[[Genotype], bool] | None = None
 
     def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
         """Take what is searched.
@@ -35,6 +42,49 @@ class Strategy:
             UserError: The strategy does not fit the space.
         """
         self.space, self.generator = space, generator
+
+    def restrict(self, allowed: Callable[[Genotype], bool]) -> None:
+        """Propose nothing else than what is allowed; called before :meth:`prepare`.
+
+        Args:
+            allowed (Callable): From a genotype to whether it may be proposed.
+        """
+        self._allowed = allowed
+
+    def allows(self, genotype: Genotype) -> bool:
+        """Whether a genotype may be proposed: any, unless :meth:`restrict` said otherwise."""
+        return self._allowed is None or self._allowed(genotype)
+
+    def drawn(self, draw: Callable[[], Genotype]) -> Genotype:
+        """The first of some draws that is allowed.
+
+        Args:
+            draw (Callable): Gives another genotype each time.
+
+        Raises:
+            UserError: None of 1,000 is.
+        """
+        for _ in range(DRAWS):
+            genotype = draw()
+            if self.allows(genotype):
+                return genotype
+        raise UserError(
+            f'{type(self).__name__}: none of {DRAWS} genotypes drawn in a row is within the '
+            'limits: raise them'
+        )
+
+    def random(self) -> Genotype:
+        """A random genotype of the space's form, see :meth:`rdarts.genotypes.Genotype.random`."""
+        form = form_named(self.space.genotype)
+        return self.drawn(lambda: form.random(self.space, self.generator))
+
+    def mutated(self, genotype: Genotype) -> Genotype:
+        """See :meth:`rdarts.genotypes.Genotype.mutated`."""
+        return self.drawn(lambda: genotype.mutated(self.space, self.generator))
+
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        """Those of :meth:`rdarts.genotypes.Genotype.neighbours` that are allowed."""
+        return [one for one in genotype.neighbours(self.space) if self.allows(one)]
 
     def ask(self) -> Genotype:
         """The next genotype that is to be evaluated."""

@@ -17,7 +17,6 @@ from rdarts.sampling.strategies.state import (
     best_of,
     check_entries,
     check_mutable,
-    random_genotype,
 )
 from rdarts.search_spaces import SearchSpace
 
@@ -64,7 +63,7 @@ class LocalSearch(Strategy):
             return self._neighbours[self._left[0]]
         known = [one.genotype for one in self._starts]
         for _ in range(DRAWS):
-            genotype = random_genotype(self.space, self.generator)
+            genotype = self.random()
             if genotype not in known:
                 break
         return genotype
@@ -83,18 +82,23 @@ class LocalSearch(Strategy):
         if self._best is not self._at and (self.improvement == 'first' or not self._left):
             self._climb(self._best)
         elif not self._left:
-            self._starts, self._restarted = [], True
-            self._stand(None, [])
+            self._restart()
 
     def _climb(self, start: Evaluated) -> None:
         """Go to a genotype, whose neighbours are next."""
         self._stand(start, [])
         self._left = self.generator.permutation(len(self._neighbours)).tolist()
+        if not self._left:  # none is allowed
+            self._restart()
+
+    def _restart(self) -> None:
+        self._starts, self._restarted = [], True
+        self._stand(None, [])
 
     def _stand(self, at: Evaluated | None, left: list[int], best: Evaluated | None = None) -> None:
         """Take where the search stands, and which of its neighbours are left; None: at no place."""
         self._at, self._best, self._left = at, best or at, left
-        self._neighbours = [] if at is None else at.genotype.neighbours(self.space)
+        self._neighbours = [] if at is None else self.neighbours(at.genotype)
 
     def state_dict(self) -> dict[str, Any]:
         """See :meth:`Strategy.state_dict`: the starts, and how far the neighbours are."""

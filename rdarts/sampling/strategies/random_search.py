@@ -5,7 +5,6 @@ from __future__ import annotations
 from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import random_genotype
 
 
 @STRATEGIES.register_module()
@@ -18,4 +17,4 @@ class RandomSearch(Strategy):
 
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
-        return random_genotype(self.space, self.generator)
+        return self.random()

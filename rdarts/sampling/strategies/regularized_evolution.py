@@ -19,7 +19,6 @@ from rdarts.sampling.strategies.state import (
     best_of,
     check_entries,
     check_mutable,
-    random_genotype,
 )
 from rdarts.search_spaces import SearchSpace
 
@@ -64,10 +63,10 @@ class RegularizedEvolution(Strategy):
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
         if len(self._members) < self.population:
-            return random_genotype(self.space, self.generator)
+            return self.random()
         drawn = self.generator.choice(self.population, self.sample, replace=self.replacement)
         parent = best_of(self._members[i] for i in drawn)
-        return parent.genotype.mutated(self.space, self.generator)
+        return self.mutated(parent.genotype)
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""

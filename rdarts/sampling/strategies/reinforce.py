@@ -76,8 +76,12 @@ class Reinforce(Strategy):
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
         below = self.probabilities().cumsum(1)
-        draws = self.generator.random((len(below), 1)) * below[:, -1:]
-        return self._form.of_choices(self.space, (below <= draws).sum(1).tolist())
+
+        def draw() -> Genotype:
+            draws = self.generator.random((len(below), 1)) * below[:, -1:]
+            return self._form.of_choices(self.space, (below <= draws).sum(1).tolist())
+
+        return self.drawn(draw)
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""

@@ -47,11 +47,6 @@ def best_of(evaluated: Iterable[Evaluated]) -> Evaluated:
     return max(evaluated, key=lambda one: one.rank)
 
 
-def random_genotype(space: SearchSpace, generator: np.random.Generator) -> Genotype:
-    """A genotype of the space's form, see :meth:`rdarts.genotypes.Genotype.random`."""
-    return form_named(space.genotype).random(space, generator)
-
-
 def check_mutable(space: SearchSpace) -> None:
     """The space has more genotypes than one.
 
@@ -59,7 +54,7 @@ def check_mutable(space: SearchSpace) -> None:
         UserError: It has not, so that nothing can be mutated.
     """
     draws = np.random.default_rng(0)  # of its own: it is no part of a search
-    random_genotype(space, draws).mutated(space, draws)
+    form_named(space.genotype).random(space, draws).mutated(space, draws)
 
 
 def check_entries(strategy: Any, state: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from rdarts.genotypes import Genotype, form_named, from_dict
 from rdarts.registry import PREDICTORS, STRATEGIES, build
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries, random_genotype
+from rdarts.sampling.strategies.state import Evaluated, check_entries
 from rdarts.search_spaces import SearchSpace
 
 
@@ -69,12 +69,13 @@ class WeakNAS(Strategy):
         ways = form.choices(space)
         if math.prod(ways) <= self.pool:
             every = itertools.product(*map(range, ways))
-            self._all = _Pool(space, (form.of_choices(space, chosen) for chosen in every))
+            genotypes = (form.of_choices(space, chosen) for chosen in every)
+            self._all = _Pool(space, filter(self.allows, genotypes))
 
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
         if len(self._evaluated) < self.initial:
-            return random_genotype(self.space, self.generator)
+            return self.random()
         if not self._next:
             self._next = self._round()
         return self._next[0]
@@ -88,12 +89,12 @@ class WeakNAS(Strategy):
         """What is asked for next; a random genotype where all of a pool were evaluated."""
         pool = self._all
         if pool is None:
-            draws = (random_genotype(self.space, self.generator) for _ in range(self.pool))
+            draws = (self.random() for _ in range(self.pool))
             pool = _Pool(self.space, draws)
         known = {one.genotype.to_string() for one in self._evaluated}
         fresh = np.flatnonzero([name not in known for name in pool.names])
         if not len(fresh):
-            return [random_genotype(self.space, self.generator)]
+            return [self.random()]
         seed = int(self.generator.integers(2**31))
         predictor = build(self.predictor, PREDICTORS, random_state=seed)
         predictor.fit(
@@ -130,7 +131,7 @@ class _Pool:
     def __init__(self, space: SearchSpace, genotypes: Iterable[Genotype]) -> None:
         by_name = {one.to_string(): one for one in genotypes}
         self.names, self.genotypes = list(by_name), list(by_name.values())
-        self.vectors = np.stack([one.vector(space) for one in self.genotypes])
+        self.vectors = np.array([one.vector(space) for one in self.genotypes])
 
 
 def _standardised(ranks: np.ndarray) -> np.ndarray:
