@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, form_named
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 DRAWS = 1000  # after so many that are not allowed, it is said that there may be none
 
@@ -31,12 +34,16 @@ class Strategy:
 
     _allowed: Callable[[Genotype], bool] | None = None
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """Take what is searched.
 
         Args:
             space (SearchSpace): The space.
             generator (np.random.Generator): Of all that is drawn.
+            cfg (Config, optional): That of the search, as evaluators are given it. Defaults to
+                none, which is enough where no network is looked at.
 
         Raises:
             UserError: The strategy does not fit the space.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from rdarts.sampling.strategies.state import (
     check_mutable,
 )
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 DRAWS = 100  # after so many that are known already, a start may come twice: the space is tiny
 
@@ -49,9 +52,11 @@ class LocalSearch(Strategy):
         check_arguments(self, initial=initial, improvement=improvement)
         self.initial, self.improvement = initial, improvement
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         check_mutable(space)
         self._starts: list[Evaluated] = []
         self._restarted = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from rdarts.sampling.strategies.state import (
     check_mutable,
 )
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @STRATEGIES.register_module()
@@ -54,9 +57,11 @@ class RegularizedEvolution(Strategy):
             )
         self.population, self.sample, self.replacement = population, sample, replacement
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         check_mutable(space)
         self._members: deque[Evaluated] = deque(maxlen=self.population)
 

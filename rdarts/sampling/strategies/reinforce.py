@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.state import check_entries
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 SPREAD = 1e-3  # of the first logits
 BETAS = (0.9, 0.999)  # of Adam
@@ -54,9 +57,11 @@ class Reinforce(Strategy):
         check_arguments(self, lr=lr, momentum=momentum)
         self.lr, self.momentum = lr, momentum
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`: the first logits are normal, with deviation 1e-3."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         self._form = form_named(space.genotype)
         sizes = np.array(self._form.choices(space))
         # one row a choice; a way that it does not have is never chosen, and has no gradient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.state import Evaluated, check_entries
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @STRATEGIES.register_module()
@@ -59,9 +62,11 @@ class WeakNAS(Strategy):
         self.predictor, self.initial, self.per_round = predictor, initial, per_round
         self.top, self.pool = top, pool
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         self._evaluated: list[Evaluated] = []
         self._next: list[Genotype] = []
         self._all: _Pool | None = None
