@@ -19,6 +19,7 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
     random=dict(type='RandomSearch'),
     evolution=dict(type='RegularizedEvolution', population=8, sample=3),
     tournament=dict(type='RegularizedEvolution', population=8, sample=8, replacement=False),
+    generations=dict(type='Evolution', population=9, parents=3, mutations=4, crossovers=3),
     first=dict(type='LocalSearch', initial=3),
     best=dict(type='LocalSearch', initial=3, improvement='best'),
     reinforce=dict(type='Reinforce', lr=0.1),
