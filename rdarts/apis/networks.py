@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rdarts.errors import UserError
-from rdarts.utils.signatures import misfit
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from rdarts.genotypes import Genotype
     from rdarts.models.classifier import Classifier
     from rdarts.search_spaces import SearchSpace
@@ -54,6 +51,7 @@ def build_net(
     from rdarts.genotypes import load_genotype
     from rdarts.models.backbones.base_supernet import check_sizes
     from rdarts.models.classifier import Classifier
+    from rdarts.models.declared import build_declared, declared_class
     from rdarts.models.heads import AuxiliaryHead
     from rdarts.search_spaces import build_space
 
@@ -61,17 +59,18 @@ def build_net(
     genotype = load_genotype(genotype, space)
     kwargs.update(space=genotype.space if space is None else space)
     space = build_space(kwargs['space'])
-    kind = declared_class(space, 'network')
     if space.stems:
         kwargs.update(stem=stem)
+    kwargs.update(genotype=genotype)
     if not auxiliary:
-        return Classifier(_call(kind, genotype=genotype, **kwargs), num_classes)
+        return Classifier(build_declared(space, 'network', **kwargs), num_classes)
+    kind = declared_class(space, 'network')
     if 'auxiliary' not in inspect.signature(kind).parameters:
         raise UserError(
             "auxiliary heads are for networks of the DARTS space, or others that take 'auxiliary', "
             f'but not for {kind.__name__}'
         )
-    net = _call(kind, genotype=genotype, auxiliary=True, **kwargs)
+    net = build_declared(space, 'network', auxiliary=True, **kwargs)
     return Classifier(net, num_classes, AuxiliaryHead(net.auxiliary_channels, num_classes, stem))
 
 
@@ -90,38 +89,9 @@ def build_supernet(space: Space, num_classes: int = 10, **kwargs: Any) -> Classi
     """
     from rdarts.models.backbones.base_supernet import check_sizes
     from rdarts.models.classifier import Classifier
+    from rdarts.models.declared import build_declared
     from rdarts.search_spaces import build_space
 
     check_sizes(num_classes=num_classes)
     space = build_space(space)
-    return Classifier(_call(declared_class(space, 'supernet'), space=space, **kwargs), num_classes)
-
-
-def declared_class(space: SearchSpace, what: str) -> type[nn.Module]:
-    """The class that a space declares.
-
-    Args:
-        space (SearchSpace): The space.
-        what (str): ``'supernet'`` or ``'network'``.
-
-    Raises:
-        UserError: It declares none, or one that is not known.
-    """
-    import rdarts.models  # noqa: F401  (registers ours, without those that need mmpretrain)
-    from rdarts.registry import MODELS, lookup
-
-    name = getattr(space, what)
-    if name is None:
-        raise UserError(f"the space '{space.name}' declares no {what}")
-    found = MODELS.module_dict.get(name.removeprefix('rdarts.'))
-    return lookup(name, MODELS) if found is None else found
-
-
-def _call(kind: type[nn.Module], **kwargs: Any) -> nn.Module:
-    reason = misfit(kind, kwargs)
-    if reason is not None:
-        raise UserError(f'{kind.__name__} {reason}')
-    try:
-        return kind(**kwargs)
-    except TypeError as error:
-        raise UserError(f'{error}') from None
+    return Classifier(build_declared(space, 'supernet', space=space, **kwargs), num_classes)

@@ -16,7 +16,6 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from rdarts.apis import build_net
-from rdarts.apis.networks import declared_class
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
 from rdarts.errors import RunFailed, UserError
@@ -26,6 +25,7 @@ from rdarts.measure.describe import cpu_model
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
 from rdarts.models.backbones import BaseSupernet
+from rdarts.models.declared import declared_class
 from rdarts.models.multiply_adds import count_macs
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, build_space

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rdarts.apis.networks import declared_class
 from rdarts.configuration.composition import is_config
 from rdarts.configuration.spaces import declared, is_declared
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
+from rdarts.models.declared import declared_class
 from rdarts.registry import BENCHMARKS, DISCRETIZERS, lookup
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_config import to_config
