@@ -1,6 +1,8 @@
 """Evaluators: what answers how good a genotype is, one file each."""
 
 from rdarts.sampling.evaluators.base import Evaluator
+from rdarts.sampling.evaluators.ranked import Ranked
+from rdarts.sampling.evaluators.scored import Scored
 from rdarts.sampling.evaluators.table import Table
 
-__all__ = ['Evaluator', 'Table']
+__all__ = ['Evaluator', 'Ranked', 'Scored', 'Table']
