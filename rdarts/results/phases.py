@@ -17,8 +17,8 @@ from rdarts.errors import UserError
 from rdarts.results.row import is_count, number
 
 PHASE = 'phase'  # the kind of a row that says that a phase has ended
-MOST = 2**31  # epochs, or branches
 MOST = 2**31  # of epochs, and of branches
+ASKS = 'QuerySearch'  # what runs a search that asks, or a phase of one
 LENGTH = ('train_cfg', 'max_epochs')  # which is shown itself
 LONGEST = 40  # of a value that is written out, in characters
 
@@ -177,6 +177,11 @@ def planned(config: Mapping[str, Any], where: str) -> list[Phase]:
     return found
 
 
+def asks(config: Mapping[str, Any]) -> bool:
+    """Whether a config, or that of a phase, is of a search that asks: of queries, not epochs."""
+    return as_data.type_name(config.get('runner_type')) == ASKS
+
+
 def length(config: Mapping[str, Any], phases: Sequence[Phase]) -> int | None:
     """Epochs of a search that nothing stops, in all its phases and their branches.
 
@@ -189,7 +194,7 @@ def length(config: Mapping[str, Any], phases: Sequence[Phase]) -> int | None:
     """
     if phases:  # a search that is named stands for the first
         phases = phases[1:] if config.get('init') else phases
-        return sum(phase.epochs * phase.branches for phase in phases)
+        return sum(phase.epochs * phase.branches for phase in phases if not asks(phase.cfg))
     epochs = number(config, 'train_cfg', 'max_epochs')
     return None if epochs is None else int(epochs)
 
@@ -208,7 +213,7 @@ def words(config: Mapping[str, Any], phases: Sequence[Phase], index: int) -> lis
     if not 0 < index < len(phases):
         return []
     before, phase = phases[index - 1], phases[index]
-    found = [_call(one) for one in phase.start]
+    found = [call(one) for one in phase.start]
     goes_on = [key for key in GOES_ON if key in phase.goes_on]
     found.append(f'{", ".join(goes_on)} from the phase before' if goes_on else 'all starts anew')
     if goes_on and 'alpha' not in goes_on:
@@ -232,8 +237,8 @@ def _places(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
         yield from _places(item, (*place, str(key)))
 
 
-def _call(entry: Any) -> str:
-    """A transition with its arguments."""
+def call(entry: Any) -> str:
+    """An entry of a config as it is called: its type with its arguments."""
     given = entry.items() if isinstance(entry, Mapping) else ()
     arguments = ', '.join(f'{key}={_short(value)}' for key, value in given if key != 'type')
     return f'{as_data.type_name(entry)}({arguments})'
@@ -241,5 +246,7 @@ def _call(entry: Any) -> str:
 
 def _short(value: Any) -> str:
     """A value in a line; of a longer one, that there is something."""
+    if isinstance(value, Mapping) and 'type' in value:
+        return call(value)
     text = 'not set' if value is None else value if isinstance(value, str) else repr(value)
     return text if len(text) <= LONGEST else '…'

@@ -11,6 +11,9 @@ import numpy as np
 from rdarts.errors import UserError
 from rdarts.search_spaces import SearchSpace
 
+OF_ALPHA = ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections')
+"""What a row of kind ``epoch`` holds of a search with alpha."""
+
 
 def is_count(value: Any) -> bool:
     """Whether it is a whole number, 0 or more."""
@@ -34,6 +37,11 @@ def number(value: Any, *keys: str) -> float | None:
         return None
 
 
+def tells_of_alpha(row: Mapping[str, Any]) -> bool:
+    """Whether a row of kind ``epoch`` is of a search with alpha, not of a supernet alone."""
+    return any(key in row for key in OF_ALPHA)
+
+
 def check_epoch(row: Mapping[str, Any], space: SearchSpace, where: str) -> None:
     """A row of kind ``epoch`` holds what pictures and the report are made of.
 
@@ -45,7 +53,7 @@ def check_epoch(row: Mapping[str, Any], space: SearchSpace, where: str) -> None:
     Raises:
         UserError: It lacks something, or has something else in its place.
     """
-    for key in ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections'):
+    for key in OF_ALPHA:
         if key not in row:
             raise UserError(
                 f"{where}: no '{key}'; a search writes it with GenotypeHook and "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -18,56 +17,14 @@ from rdarts.configuration.phases import Phase
 from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
+from rdarts.results.log import LOG, ROLL_BACK, read_search_log
 from rdarts.results.phases import Part, last_row, length, parts_of, planned
-from rdarts.results.row import check_epoch, is_count, number
+from rdarts.results.queries import QUERY, Queries, check_queries, that_asks
+from rdarts.results.row import check_epoch, is_count, number, tells_of_alpha
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_data import from_data
-from rdarts.utils.files import read_text
 
-LOG = 'search_log.jsonl'
-ROLL_BACK = 'roll_back'  # the kind of a row that says that the search went back to an epoch
-MAX_LOG_BYTES = 2**31
 SEED_FOLDER = re.compile(r'seed_(\d+)')
-
-
-def read_search_log(
-    work_dir: str | os.PathLike, kind: str | None = None, left: bool = False
-) -> list[dict[str, Any]]:
-    """The rows of ``search_log.jsonl``.
-
-    Args:
-        work_dir (str | PathLike): Work directory of a search.
-        kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``,
-            ``roll_back``, ``phase``, ``selection``.
-        left (bool): Whether rows of epochs are among them that the search has gone back on. Without
-            them no epoch is there twice. Defaults to False.
-
-    Returns:
-        list[dict]: See ``docs/en/search_log.md``.
-
-    Raises:
-        UserError: There is no log, or a line of it is no row.
-    """
-    path = Path(work_dir) / LOG
-    try:
-        lines = read_text(path, MAX_LOG_BYTES).splitlines()
-    except FileNotFoundError:
-        raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
-    rows: list[dict[str, Any]] = []
-    for place, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            if place == len(lines):
-                break  # a row that was being written when the search was killed
-            raise UserError(f'{path}, line {place}: no JSON') from None
-        named = isinstance(row, dict) and isinstance(row.get('kind'), str)
-        if not named or not is_count(row.get('epoch')):
-            raise UserError(f'{path}, line {place}: no row of a search log')
-        if row['kind'] == ROLL_BACK and not left:
-            rows = [one for one in rows if one['kind'] == ROLL_BACK or one['epoch'] <= row['epoch']]
-        rows.append(row)
-    return rows if kind is None else [row for row in rows if row['kind'] == kind]
 
 
 @dataclass(frozen=True)
@@ -95,17 +52,35 @@ class SearchRun:
 
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
-        """Its rows of kind ``epoch``, at least one.
+        """Its rows of kind ``epoch``, at least one; there may be none of a search that asks.
 
         Raises:
             UserError: No epoch has ended, or a row lacks what the hooks of a search write.
         """
         rows = [row for row in self.rows if row['kind'] == 'epoch']
-        if not rows:
-            raise UserError(f'{self.folder}: no epoch has ended yet')
+        if not self.begun:
+            raise UserError(f'{self.folder}: {self.not_begun}')
         for row in rows:
-            check_epoch(row, self.space, f'{self.folder / LOG}, epoch {row["epoch"]}')
+            if tells_of_alpha(row) or not self.asks:
+                check_epoch(row, self.space, f'{self.folder / LOG}, epoch {row["epoch"]}')
         return rows
+
+    @cached_property
+    def queries(self) -> Queries:
+        """What it has asked; of a search with alpha, nothing.
+
+        Raises:
+            UserError: A row is none that a search that asks writes.
+        """
+        rows = [row for row in self.rows if row['kind'] == QUERY]
+        check_queries(rows, str(self.folder / LOG))
+        return Queries(rows, that_asks(self.config, self.phases) or {})
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether it is a search that asks, or has a phase that is one."""
+        known = any(row['kind'] == QUERY for row in self.rows)
+        return known or that_asks(self.config, self.phases) is not None
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -142,8 +117,14 @@ class SearchRun:
 
     @property
     def begun(self) -> bool:
-        """Whether an epoch has ended."""
-        return any(row['kind'] == 'epoch' for row in self.rows)
+        """Whether an epoch has ended, or a query was answered."""
+        return any(row['kind'] in ('epoch', QUERY) for row in self.rows)
+
+    @property
+    def not_begun(self) -> str:
+        """What is said of a search that has not :attr:`begun`."""
+        asks = any(row['kind'] == 'start' for row in self.rows) and self.asks
+        return 'no query was answered yet' if asks else 'no epoch has ended yet'
 
     @cached_property
     def seed(self) -> int | None:
@@ -171,7 +152,7 @@ class SearchRun:
         # a log of an earlier version that was resumed has a further row
         space = next((row['space'] for row in reversed(starts) if 'space' in row), None)
         if space is None and not self.rows:
-            raise UserError(f'{self.folder}: no epoch has ended yet')
+            raise UserError(f'{self.folder}: {self.not_begun}')
         if space is None:
             raise UserError(as_data.older(self.folder, f'space into its {LOG}'))
         try:
@@ -180,24 +161,24 @@ class SearchRun:
             raise UserError(f'{self.folder / LOG}, the row of kind start: {error}') from None
 
     def genotype_of(self, row: Mapping[str, Any]) -> Genotype:
-        """The genotype of a row of kind ``epoch``.
+        """The genotype of a row of kind ``epoch`` or ``query``.
 
         Raises:
             UserError: It is none of the run's space, or not that of ``genotypes/epoch_<n>.json``.
         """
-        text = row['genotype']
+        text, kind = row['genotype'], row['kind']
         if text not in self._genotypes:
             # the file says more than the log's text, which is that of the official codes
             path = self.folder / 'genotypes' / f'epoch_{row["epoch"]}.json'
             try:
-                if path.is_file():
+                if kind == 'epoch' and path.is_file():
                     genotype = load_genotype(path, self.space)
                     if genotype.to_string() != text:
                         raise UserError(f'the log has another genotype than {path.name}')
                 else:
                     genotype = parse_genotype(text, self.space.name).validate(self.space)
             except UserError as error:
-                where = f'{self.folder}, epoch {row["epoch"]}'
+                where = f'{self.folder}, {kind} {row[kind]}'
                 raise UserError(f'{where}: {error}') from None
             self._genotypes[text] = genotype
         return self._genotypes[text]
@@ -217,13 +198,17 @@ class SearchRun:
     def found(self) -> Genotype:
         """What ``genotype.json`` holds once the search has ended, until then the last epoch's.
 
-        A search may keep the genotype of an earlier epoch than its last.
+        A search may keep the genotype of an earlier epoch than its last. One that asks has the
+        best so far.
 
         Raises:
-            UserError: ``genotype.json`` cannot be read, or is of another space.
+            UserError: ``genotype.json`` cannot be read, or is of another space; or nothing was
+                asked yet.
         """
         if not self.ended:
-            return self.genotype_of(self.last)
+            if self.asks and not self.queries.rows:
+                raise UserError(f'{self.folder}: no query was answered yet')
+            return self.genotype_of(self.queries.best if self.asks else self.last)
         try:
             return load_genotype(self.folder / 'genotype.json', self.space)
         except UserError as error:
@@ -237,10 +222,17 @@ class SearchRun:
         same = [
             row['epoch']
             for row in self.epochs
-            if row['genotype'] == text and (not parts or self.part(row['epoch']) in parts)
+            if row.get('genotype') == text and (not parts or self.part(row['epoch']) in parts)
         ]
         kept = number(self.last, 'stopped', 'kept_epoch')
         return int(kept) if kept in same else max(same, default=None)
+
+    @cached_property
+    def found_query(self) -> int | None:
+        """The query that :attr:`found` is the genotype of; None where it is no query's."""
+        text, queries = self.found.to_string(), self.queries
+        rows = [queries.best, *queries.rows] if queries.rows else []
+        return next((row['query'] for row in rows if row['genotype'] == text), None)
 
     @property
     def dataset(self) -> str:
@@ -276,7 +268,8 @@ class SearchRun:
         """How long it has run, all phases and branches together; None where no row says."""
         longest: dict[str, float] = {}
         for row in self.rows:
-            seconds, run = number(row, 'time'), f'{row.get("phase")} {row.get("branch")}'
+            seconds = number(row, 'seconds' if row['kind'] == QUERY else 'time')
+            run = f'{row.get("phase")} {row.get("branch")}'
             if seconds is not None:
                 longest[run] = max(seconds, longest.get(run, 0.0))
         return sum(longest.values()) if longest else None
@@ -343,16 +336,16 @@ def _what_instead(folder: Path) -> str:
 
 
 def begun_runs(runs: Sequence[SearchRun]) -> list[SearchRun]:
-    """The searches of which an epoch has ended; of each other one, a line goes to stderr.
+    """The searches that have begun; of each other one, a line goes to stderr.
 
     Raises:
         UserError: None is left.
     """
     if not any(run.begun for run in runs):
-        raise UserError(f'{", ".join(str(run.folder) for run in runs)}: no epoch has ended yet')
+        raise UserError(f'{", ".join(str(run.folder) for run in runs)}: {runs[0].not_begun}')
     for run in runs:
         if not run.begun:
-            print(f'left out: {run.folder}: no epoch has ended yet', file=sys.stderr)
+            print(f'left out: {run.folder}: {run.not_begun}', file=sys.stderr)
     return [run for run in runs if run.begun]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rdarts.benchmarks import NASBench201
 from rdarts.genotypes import Genotype, skips_by_cell
-from rdarts.results.row import number
+from rdarts.results.row import number, tells_of_alpha
 from rdarts.results.search_run import SearchRun
 from rdarts.search_spaces import SearchSpace
 
@@ -41,6 +41,11 @@ def of_epochs(read: Callable[[SearchRun, Mapping[str, Any]], float | None]) -> R
     return values
 
 
+def of_cells(read: Callable[[SearchRun, Mapping[str, Any]], float | None]) -> Reader:
+    """As :func:`of_epochs`, of the epochs alone that tell of alpha and have a genotype."""
+    return of_epochs(lambda run, row: read(run, row) if tells_of_alpha(row) else None)
+
+
 def losses() -> dict[str, Reader]:
     """L_train and L_val, means over the logged iterations of an epoch (nats)."""
     return {
@@ -55,7 +60,7 @@ def entropies() -> dict[str, Reader]:
     A kind's is the sum of -beta log beta within it, averaged over the edges that have candidates
     of it (the paper defines no entropy of a kind).
     """
-    return {'all operations': of_epochs(lambda run, row: row['mean_entropy']), **_kinds('entropy')}
+    return {'all operations': of_cells(lambda run, row: row['mean_entropy']), **_kinds('entropy')}
 
 
 def kind_weights() -> dict[str, Reader]:
@@ -130,7 +135,7 @@ def skips(space: SearchSpace) -> dict[str, Reader]:
         return skips_by_cell(run.genotype_of(row)).get(cell)
 
     return {
-        name: of_epochs(lambda run, row, cell=cell: count(run, row, cell))
+        name: of_cells(lambda run, row, cell=cell: count(run, row, cell))
         for cell, name in cell_names(space).items()
     }
 
@@ -208,7 +213,27 @@ def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
         return number(row, 'benchmark', dataset, 'test')
 
     return {
-        name: of_epochs(lambda run, row, dataset=dataset: found(run, row, dataset))
+        name: of_cells(lambda run, row, dataset=dataset: found(run, row, dataset))
+        for dataset, name in DATASET_NAMES.items()
+    }
+
+
+def best_accuracies(table: NASBench201 | None) -> dict[str, Reader]:
+    """Query -> test accuracy (%) of the best cell so far, on each data set.
+
+    Only of queries after which another cell is the best, and of the last one.
+    """
+    if table is None:
+        return {}
+
+    def found(run: SearchRun, dataset: str) -> dict[int, float]:
+        queries = run.queries
+        places = [*queries.improvements, (len(queries.rows), queries.best)]
+        cells = {query: run.genotype_of(row) for query, row in places}
+        return {query: table_accuracy(table, cell, dataset) for query, cell in cells.items()}
+
+    return {
+        name: lambda run, dataset=dataset: found(run, dataset)
         for dataset, name in DATASET_NAMES.items()
     }
 

@@ -15,19 +15,19 @@ from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.decisions import decisions_before
 from rdarts.results.phases import words
-from rdarts.results.row import number
+from rdarts.results.row import number, tells_of_alpha
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES
 from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
-from rdarts.visualization.drawing.layout import lay_out
-from rdarts.visualization.drawing.svg import LOOK, page_as_data
+from rdarts.visualization import query_report
+from rdarts.visualization.drawing.svg import LOOK
+from rdarts.visualization.report_parts import Drawings, plain, points, short
 from rdarts.visualization.style import line_style, svg_dash
 
 TEMPLATE = Path(__file__).with_name('report.html')
 MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
-POINTS = 300  # of a line, at most
 CHART_LINE = 2  # width, pixels
 
 
@@ -38,28 +38,32 @@ def write_report(
 
     It is one file of HTML, script and data, under 3 MB: of very long searches the slider leaves
     out epochs, and says so. The page asks nothing of any network and evaluates nothing of what it
-    shows.
+    shows. Of a search that asks, the slider goes through the queries that found a better one.
 
     Args:
-        runs (Sequence[SearchRun]): Searches in one space, each with an epoch that has ended.
+        runs (Sequence[SearchRun]): Searches in one space, each with an epoch that has ended or a
+            query that was answered.
         path (str | PathLike): The file.
         table (NASBench201, optional): Gives what the cells reach where the log does not say.
 
     Raises:
-        UserError: A log holds no epoch, there are too many runs, or the file cannot be written.
+        UserError: A log holds neither, there are too many runs, searches with alpha and such that
+            ask have no table to be compared by, or the file cannot be written.
     """
     if runs[0].space.table is None:
         table = None
+    query_report.check_together(runs, table)
     charts = _charts(runs, table)
-    names = [len({line['name'] for line in chart['lines']}) for chart in charts]
+    names = [len({line['name'] for line in chart.get('lines', ())}) for chart in charts]
     lines = [_line(number) for number in range(max(len(runs), *names))]
-    looks = dict(lines=lines, chart_line=CHART_LINE, look=LOOK)
+    same = dict(lines=lines, chart_line=CHART_LINE, look=LOOK, charts=charts)
+    same['found'] = query_report.found(runs, table)
     template = TEMPLATE.read_text(encoding='utf-8')
     drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
     every, longest = 1, max(len(run.epochs) for run in runs)
     while True:
         shown = [_run(run, every, seen, table) for run, seen in zip(runs, drawings, strict=True)]
-        data = dict(runs=shown, charts=charts, **looks)
+        data = dict(runs=shown, **same)
         text = json.dumps(data, separators=(',', ':'), allow_nan=False)
         text = text.replace('<', '\\u003c')  # within <script> only `<` could end it
         page = template.replace(MARK, text)
@@ -86,19 +90,17 @@ def _run(
         seen (dict): Drawings that were made before, by genotype; further ones are added.
         table (NASBench201, optional): See :func:`write_report`.
     """
-    last = run.last
-    always = {run.epochs[-1]['epoch'], last['epoch'], run.found_epoch}
+    epochs, last = run.epochs, run.last if run.epochs else {}
+    always = {epochs[-1]['epoch'], last['epoch']} if epochs else set()
     always.update(epoch for part in run.parts for epoch in (part.first, part.last))
-    rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or row['epoch'] in always]
-    place: dict[str, int] = {}
+    if not run.asks:
+        always.add(run.found_epoch)
+    rows = [row for i, row in enumerate(epochs) if i % every == 0 or row['epoch'] in always]
     cells = _weights(run, rows)
     weighted = any(cell['edge_weights'] for cell in cells)
-    for row in rows:
-        text = row['genotype']
-        if text not in seen:
-            page = lay_out(run.genotype_of(row), run.space, weighted)
-            seen[text] = dict(genotype=text, **page_as_data(page))
-        place.setdefault(text, len(place))
+    drawings = Drawings(run, seen, weighted)
+    of_epochs = [drawings.place(row) for row in rows]
+    asked = query_report.asked(run, drawings, table)
     return dict(
         name=run.method if run.seed is None else f'{run.method}, seed {run.seed}',
         folder=str(run.folder),
@@ -111,12 +113,13 @@ def _run(
         roll_backs=run.roll_backs(),
         max_epochs=run.max_epochs,
         parts=_parts(run),
-        last=last['epoch'],
+        last=last.get('epoch'),
         epochs=[row['epoch'] for row in rows],
-        left_out=len(run.epochs) - len(rows),
-        drawings=[seen[text] for text in place],
-        drawing=[place[row['genotype']] for row in rows],
+        left_out=len(epochs) - len(rows),
+        drawings=drawings.all,
+        drawing=of_epochs,
         facts=[_facts(run, row, table) for row in rows],
+        asked=asked,
         weighted=weighted,
         numbers=_numbers(run, rows),
         cells=cells,
@@ -129,7 +132,9 @@ def _run(
 
 
 def _kept(run: SearchRun) -> dict[str, Any] | None:
-    """The genotype that was found, where it is not that of the epoch that it has come to."""
+    """The genotype that was found, where it is not that of the place that it has come to."""
+    if run.asks:
+        return query_report.kept(run) if run.queries.rows else None
     text = run.found.to_string()
     if text == run.last['genotype']:
         return None
@@ -160,7 +165,9 @@ def _versions(run: SearchRun) -> dict[str, str]:
 
 
 def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
-    """What is said of an epoch in words."""
+    """What is said of an epoch in words; nothing where there is no alpha."""
+    if not tells_of_alpha(row):
+        return {}
     left = run.space.restrict(row['alive']) if 'alive' in row else run.space
     most = left.largest_entropy
     entropy = f'{row["mean_entropy"]:.4f} of {most:.4f} nats' if most else '0, all is decided'
@@ -195,7 +202,9 @@ def _commands(run: SearchRun) -> list[str]:
 
 def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each cell type: its edges, its operations, and the weights of every shown epoch."""
-    found = []
+    found: list[dict[str, Any]] = []
+    if not rows or not all(map(tells_of_alpha, rows)):
+        return found
     for cell, topology in run.space.cells.items():
         operations = list(dict.fromkeys(o for edge in topology.edges for o in edge.candidates))
         found.append(
@@ -205,7 +214,7 @@ def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
                 edges=[f'{edge.source} → {edge.target}' for edge in topology.edges],
                 columns=[[operations.index(o) for o in edge.candidates] for edge in topology.edges],
                 weights=[
-                    [[_short(w) for w in edge] for edge in series.candidate_weights(run, row, cell)]
+                    [[short(w) for w in edge] for edge in series.candidate_weights(run, row, cell)]
                     for row in rows
                 ],
                 edge_weights=_where_any([_edge_weights(row, cell) for row in rows]),
@@ -218,7 +227,7 @@ def _weights(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
 def _edge_weights(row: Mapping[str, Any], cell: str) -> list[float] | None:
     """The weights of the edges of a cell type in an epoch."""
     found = series.edge_weights(row, cell)
-    return found and [_short(weight) for weight in found]
+    return found and [short(weight) for weight in found]
 
 
 def _dropped(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[int]] | None:
@@ -239,7 +248,7 @@ def _numbers(run: SearchRun, rows: Sequence[Mapping[str, Any]]) -> list[list[lis
     found = {name: read(run) for name, read in series.numbers([run]).items()}
     epochs = [row['epoch'] for row in rows]
     return [
-        [[name, _plain(values[epoch])] for name, values in found.items() if epoch in values]
+        [[name, plain(values[epoch])] for name, values in found.items() if epoch in values]
         for epoch in epochs
     ]
 
@@ -250,20 +259,11 @@ def _line(number: int) -> list[str]:
     return [look['color'], look['marker'], svg_dash(look['linestyle'], CHART_LINE)]
 
 
-def _short(value: float) -> float:
-    return round(value, 4)
-
-
-def _plain(value: float) -> float:
-    """In four decimals, or in four digits where it is small."""
-    return round(value, 4) if abs(value) >= 0.1 else float(f'{value:.4g}')
-
-
 # Charts
 
 
 def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[str, Any]]:
-    """Lines over epochs: title, unit, and a line for each run and name."""
+    """Lines over epochs, with a line for each run and name; then what is shown of queries."""
     space = runs[0].space
     found = []
     if space.table is not None:
@@ -277,8 +277,10 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
         for name, read in series.numbers(runs).items()
         if any(len(set(read(run).values())) > 1 for run in runs)
     }
+    alpha = any(map(tells_of_alpha, (row for run in runs for row in run.epochs)))
+    half = "alpha's half" if alpha else 'the images that its weights are not trained on'
     found += [
-        ("Supernet on alpha's half", 'accuracy, %', {'': SearchRun.validation}, None),
+        (f'Supernet on {half}', 'accuracy, %', {'': SearchRun.validation}, None),
         ('Losses', 'mean of an epoch, nats', series.losses(), None),
         *(  # apart, since they differ more from each other than over the epochs
             (f'Entropy of an edge, {name}', 'Σ -β ln β, nats', {'': read}, None)
@@ -299,18 +301,11 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
     charts = []
     for title, unit, readers, mark in found:
         lines = [
-            dict(run=index, name=name, points=_points(values))
+            dict(run=index, name=name, points=points(values))
             for name, read in readers.items()
             for index, run in enumerate(runs)
             if (values := read(run))
         ]
         if lines:
-            charts.append(dict(title=title, unit=unit, lines=lines, mark=mark))
-    return charts
-
-
-def _points(values: Mapping[int, float]) -> list[list[float]]:
-    """[epoch, value], some hundred at most: the last one and evenly many before."""
-    epochs = sorted(values)
-    step = -(-len(epochs) // POINTS)
-    return [[e, _plain(values[e])] for e in reversed(epochs[::-1][::step])]
+            charts.append(dict(title=title, unit=unit, lines=lines, mark=mark, axis='epoch'))
+    return charts + query_report.charts(runs, table)
