@@ -69,6 +69,8 @@ MODELS = _child(
 HOOKS = _child('HOOKS', 'rdarts.engine', folders=('rdarts.hooks', 'rdarts.hooks.watchers'))
 # The training loop that resumes exactly, and those that select after it
 LOOPS = _child('LOOPS', 'rdarts.engine', folders=('rdarts.engine.selection',))
+# Runners: mmengine's trains, ours asks
+RUNNERS = _child('RUNNERS', 'rdarts.sampling.query_search')
 # Optimizer wrappers: bfloat16 on any device
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'rdarts.engine')
 # Optimizer constructors: the weights without alpha

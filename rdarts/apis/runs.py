@@ -105,6 +105,7 @@ def train(cfg: Config, resume: bool | str | None = None, from_phase: int | None 
                 set_resume(cfg, resume)
             runner = build_runner(cfg)
             runner.train()
+            space = getattr(runner, 'space', None)  # of a search that asks
             if (cfg.get('default_hooks') or {}).get('genotype'):
                 space = find_alpha_owner(runner.model).space
         if is_main_rank() and space is not None:

@@ -154,7 +154,7 @@ class _Checker:
             if not all(isinstance(key, str) for key in entry):
                 self.wrong(entry, f'phases.{index}', 'a dict whose keys are names')
                 continue
-            for key in set(entry) - set(own) - {*PLAIN, *SECTIONS, 'runner_type'}:
+            for key in set(entry) - set(own) - {*PLAIN, *SECTIONS}:
                 close = closest(key, own, 0.8)
                 if close is not None:
                     self.fault(f'phases.{index}', f"has no key '{key}': did you mean '{close}'?")

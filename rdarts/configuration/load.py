@@ -253,8 +253,10 @@ def set_amp(cfg: Config, dtype: str) -> None:
         dtype (str): ``'bf16'``, or ``'fp16'`` with loss scaling on a GPU.
 
     Raises:
-        UserError: float16 without a GPU.
+        UserError: float16 without a GPU, or nothing is trained.
     """
+    if cfg.get('optim_wrapper') is None:
+        raise UserError('--amp: the config has no optim_wrapper: nothing is trained by it')
     if dtype == 'fp16':
         if not torch.cuda.is_available():
             raise UserError('--amp fp16 needs a GPU: use --amp bf16 on a CPU')

@@ -19,7 +19,7 @@ from rdarts.errors import UserError, closest, likeness, nearest
 from rdarts.utils.wording import plural
 
 # read by us, by mmengine, or by its runner
-READ = {*inspect.signature(Runner).parameters, *PLAIN, *SECTIONS, 'runner_type', 'import_from'}
+READ = {*inspect.signature(Runner).parameters, *PLAIN, *SECTIONS, 'import_from'}
 READ -= {'cfg', 'schedule_epochs'}  # which is used while a config is read
 
 # what is done with these is done before options are set, or not by a key

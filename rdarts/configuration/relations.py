@@ -26,7 +26,8 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
         cfg (dict): A config whose values are each right by themselves.
         resolve (Callable): From a name and a registry's name to the component.
     """
-    for keys in _TOGETHER:
+    # another runner says itself what it needs
+    for keys in _TOGETHER if cfg.get('runner_type') is None else ():
         missing = [key for key in keys if cfg.get(key) is None]
         if missing and len(missing) < len(keys):
             there = next(key for key in keys if key not in missing)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from annotated_types import MinLen
 
 from rdarts.configuration.declarations import (
+    AboveZero,
     Among,
     Component,
     Count,
@@ -119,6 +120,15 @@ class PhaseKeys(TypedDict, total=False):
     epochs: Positive | None
 
 
+class Limits(TypedDict, total=False):
+    """What a genotype that a search asks for may cost at most."""
+
+    macs: AboveZero | None
+    params: AboveZero | None
+    latency: AboveZero | None
+    table: str | None
+
+
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
 # Names that configs of detection use as they like: (1024, 1024), 80
@@ -150,6 +160,11 @@ PLAIN: dict[str, Any] = dict(
     num_classes=Positive | None,
     limit=Positive | None,
     epochs=Positive | None,
+    # a search that asks: sampling/query_search.py
+    runner_type=str | None,
+    budget=Positive,
+    limits=Limits | None,
+    supernet=str | None,
     # a search in phases: phases.py
     phases=Annotated[Sequence[dict], Opaque()] | None,
     init=str | None,
@@ -188,6 +203,8 @@ SECTIONS: dict[str, Section] = {
     'param_scheduler': Section('PARAM_SCHEDULERS', many=True),
     'default_hooks': Section('HOOKS', named=True),
     'custom_hooks': Section('HOOKS', many=True),
+    'strategy': Section('STRATEGIES'),
+    'evaluator': Section('EVALUATORS'),
     'visualizer': Section('VISUALIZERS', default='Visualizer'),
     'log_processor': Section('LOG_PROCESSORS', default='LogProcessor'),
 }

@@ -76,10 +76,10 @@ class OwnRunner:
         Raises:
             UserError: A key of the config names a module that the model lacks.
         """
-        model = unwrapped(self.model)
         for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
             names = self.cfg.get(key) or ()
             for name in [names] if isinstance(names, str) else names:
+                model = unwrapped(self.model)
                 if name not in dict(model.named_modules()):
                     children = ', '.join(child for child, _ in model.named_children())
                     raise UserError(f"{key}: the model has no module '{name}', but {children}")

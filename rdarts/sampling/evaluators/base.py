@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rdarts.genotypes import Genotype
 from rdarts.sampling.result import Result
@@ -20,7 +20,13 @@ class Evaluator:
     :meth:`__call__`. The same genotype may be answered otherwise when it is asked for again; what
     is drawn follows from the seed and from how many were answered, or from the genotype, so that a
     resumed search is answered as one that was not stopped.
+
+    Attributes:
+        of_whole_set (bool): Whether :meth:`settle` changes what was answered before. Defaults to
+            False.
     """
+
+    of_whole_set: ClassVar[bool] = False
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """Take what is searched.

@@ -1,0 +1,283 @@
+"""A search that asks: what it writes, how it goes on, what it finds, what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import math
+import shutil
+import signal
+import uuid
+
+import pytest
+import torch
+from helpers import TOOLS, log_text
+from mmengine.config import Config
+
+from rdarts.apis.runs import train
+from rdarts.configuration.load import load_config
+from rdarts.errors import Interrupted, UserError
+from rdarts.genotypes import load_genotype
+from rdarts.registry import EVALUATORS
+from rdarts.results.search_run import read_search_log
+from rdarts.sampling.evaluators import Evaluator
+from rdarts.sampling.result import Result
+
+CONFIG = TOOLS.parent / 'configs' / 'search' / 'local_search_nb201_c10.py'
+STRATEGIES = ['LocalSearch', 'RandomSearch', 'RegularizedEvolution', 'Reinforce', 'WeakNAS']
+OPTIONS = dict(
+    RegularizedEvolution=dict(population=5, sample=2),
+    WeakNAS=dict(predictor=dict(type='RandomForest', trees=2), pool=50),
+)
+
+
+@EVALUATORS.register_module()
+class CountsConvolutions(Evaluator):
+    """The number of convolutions; NaN or infinite of those without."""
+
+    stop_after: int | None = None
+
+    def prepare(self, space, seed, cfg=None) -> None:
+        super().prepare(space, seed, cfg)
+        self.answered = 0
+
+    def go_on(self, results) -> None:
+        self.answered = len(results)
+
+    def __call__(self, genotype) -> Result:
+        self.answered += 1
+        if self.answered == type(self).stop_after:
+            signal.raise_signal(signal.SIGTERM)
+        count = sum('conv' in name for name in genotype.operations())
+        value = count + self.answered / 1000 if count else (math.nan, -math.inf)[self.answered % 2]
+        return Result(value, dict(macs=float(count)), dict(answered=self.answered, odd=math.inf))
+
+
+@EVALUATORS.register_module()
+class Newest(CountsConvolutions):
+    """A ranking by which the last that was asked for is the worst, and the first the best."""
+
+    of_whole_set = True
+
+    def settle(self, results) -> list[float]:
+        return [1 - place / len(results) for place in range(len(results))]
+
+
+@pytest.fixture(autouse=True)
+def go_through(monkeypatch):
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
+
+
+def config(folder, strategy='LocalSearch', evaluator='CountsConvolutions', **options) -> Config:
+    cfg = copy.deepcopy(loaded())
+    cfg.strategy = dict(type=strategy, **OPTIONS.get(strategy, {}))
+    cfg.evaluator = dict(type=evaluator)
+    # of a name of its own: a logger of the same one would be that of another folder
+    name = f'asks_{uuid.uuid4().hex}'
+    cfg.update({'budget': 40, 'work_dir': str(folder), 'experiment_name': name, **options})
+    return cfg
+
+
+@functools.cache
+def loaded() -> Config:
+    return load_config(CONFIG)
+
+
+def queries(folder) -> list[dict]:
+    """The rows of queries without their time."""
+    rows = read_search_log(folder, 'query')
+    return [{key: value for key, value in row.items() if key != 'seconds'} for row in rows]
+
+
+def found(folder) -> str:
+    return load_genotype(folder / 'genotype.json').to_string()
+
+
+@pytest.mark.parametrize('strategy', STRATEGIES)
+def test_what_it_writes(strategy, tmp_path):
+    train(config(tmp_path, strategy))
+    start, *_ = read_search_log(tmp_path, 'start')
+    assert (start['seed'], start['strategy'], start['budget']) == (0, strategy, 40)
+    assert start['evaluator'] == 'CountsConvolutions'
+    assert start['space']['name'] == 'nas_bench_201'
+    rows = queries(tmp_path)
+    assert [row['query'] for row in rows] == [row['iter'] for row in rows] == [*range(1, 41)]
+    best = None
+    for row in rows:
+        count = row['genotype'].count('conv')
+        assert row['costs'] == dict(macs=count)
+        assert row['parts'] == dict(answered=row['query'], odd='inf')
+        if count:
+            assert row['value'] == count + row['query'] / 1000 and 'not_finite' not in row
+            best = max(best or row, row, key=lambda one: one['value'])
+        else:
+            assert row['value'] is None
+            assert row['not_finite'] == ('nan', '-inf')[row['query'] % 2]
+        assert row['best'] == (best and best['value'])
+        assert row['best_query'] == (best['query'] if best else 1)
+    assert found(tmp_path) == best['genotype']
+    seconds = [row['seconds'] for row in read_search_log(tmp_path, 'query')]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize('evaluator', ['CountsConvolutions', 'Newest'])
+@pytest.mark.parametrize('strategy', STRATEGIES)
+def test_stopped_after_any_query_it_ends_as_one_that_was_not(
+    strategy, evaluator, tmp_path, monkeypatch
+):
+    train(config(tmp_path / 'whole', strategy, evaluator))
+    resume = None
+    for stop in (1, 12, 13, 39):
+        monkeypatch.setattr(CountsConvolutions, 'stop_after', stop)
+        with pytest.raises(Interrupted, match=f'SIGTERM after query {stop}; saved'):
+            train(config(tmp_path / 'parts', strategy, evaluator), resume)
+        assert not (tmp_path / 'parts' / 'genotype.json').exists()
+        resume = True
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
+    train(config(tmp_path / 'parts', strategy, evaluator), resume=True)
+    assert queries(tmp_path / 'parts') == queries(tmp_path / 'whole')
+    assert found(tmp_path / 'parts') == found(tmp_path / 'whole')
+    (row,) = read_search_log(tmp_path / 'parts', 'start')
+    assert row['iter'] == 0
+
+
+def test_killed_at_any_line_of_its_log_it_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    """What was logged after the last checkpoint is asked for once more."""
+    monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SECONDS', 0.0)
+    train(config(tmp_path / 'whole'))
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', 20)
+    with pytest.raises(Interrupted):
+        train(config(tmp_path / 'killed'))
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
+    with open(tmp_path / 'killed' / 'search_log.jsonl', 'a') as log:
+        log.write('{"schema": 1, "kind": "query", "query": 21, "gen')
+    train(config(tmp_path / 'killed'), resume=True)
+    assert queries(tmp_path / 'killed') == queries(tmp_path / 'whole')
+
+
+def test_an_ended_search_goes_on_with_a_larger_budget(tmp_path):
+    train(config(tmp_path / 'more', budget=25))
+    train(config(tmp_path / 'more'), resume=True)
+    train(config(tmp_path / 'whole'))
+    assert queries(tmp_path / 'more') == queries(tmp_path / 'whole')
+    assert found(tmp_path / 'more') == found(tmp_path / 'whole')
+
+
+def test_an_ended_search_that_is_resumed_stays_as_it_is(tmp_path):
+    train(config(tmp_path))
+    before = (tmp_path / 'search_log.jsonl').read_bytes()
+    train(config(tmp_path), resume=True)
+    assert (tmp_path / 'search_log.jsonl').read_bytes() == before
+    assert (tmp_path / 'genotype.json').is_file()
+
+
+def test_the_best_is_what_a_ranking_of_the_whole_set_says(tmp_path):
+    train(config(tmp_path, 'RandomSearch', 'Newest'))
+    rows = queries(tmp_path)
+    assert {row['best_query'] for row in rows} == {1} and {row['best'] for row in rows} == {1.0}
+    assert found(tmp_path) == rows[0]['genotype']
+
+
+def test_seeds_differ(tmp_path):
+    for seed in (0, 1):
+        train(config(tmp_path / str(seed), randomness=dict(seed=seed)))
+    assert queries(tmp_path / '0') != queries(tmp_path / '1')
+
+
+def test_nothing_is_finite(tmp_path, monkeypatch):
+    monkeypatch.setattr(CountsConvolutions, '__call__', lambda *asked: Result(math.nan))
+    train(config(tmp_path, 'RandomSearch', budget=3))
+    assert 'no query has a finite value' in log_text(tmp_path)
+    assert [row['not_finite'] for row in queries(tmp_path)] == ['nan'] * 3
+    assert found(tmp_path) == queries(tmp_path)[0]['genotype']
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(budget=39), r'40 queries were asked, and budget is 39: set it to 40 or more'),
+        (dict(randomness=dict(seed=3)), 'begun with seed 0, not 3'),
+        (dict(strategy='RandomSearch'), 'strategy LocalSearch, not RandomSearch'),
+    ],
+)
+def test_what_was_begun_otherwise_is_not_resumed(changes, message, tmp_path):
+    train(config(tmp_path))
+    with pytest.raises(UserError, match=message):
+        train(config(tmp_path, **changes), resume=True)
+    assert len(queries(tmp_path)) == 40
+
+
+def changed(data: dict, *place: str, to) -> dict:
+    inner = data
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = to
+    return data
+
+
+@pytest.mark.parametrize(
+    ('place', 'to', 'message'),
+    [
+        (('asked', 0, 'value'), 'high', 'asked.value is'),
+        (('asked', 0, 'genotype'), dict(kind='cell'), 'genotype'),
+        (('asked', 0, 'costs'), dict(macs='much'), 'is no answer of an evaluator'),
+        (('state', 'left'), None, 'queries.state is no state of LocalSearch'),
+        (('generator',), {}, 'queries.state is no state of LocalSearch'),
+        (('space',), 'darts', 'begun with space darts, not nas_bench_201'),
+    ],
+)
+def test_a_checkpoint_that_was_changed(place, to, message, tmp_path):
+    train(config(tmp_path, budget=5))
+    path = tmp_path / 'iter_5.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['queries'] = json.dumps(changed(json.loads(checkpoint['queries']), *place, to=to))
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match=message):
+        train(config(tmp_path, budget=6), resume=True)
+
+
+def test_a_checkpoint_of_another_run(tmp_path):
+    torch.save(dict(meta=dict(epoch=1, iter=2), state_dict={}), tmp_path / 'other.pth')
+    with pytest.raises(UserError, match=r'other\.pth is of no search that asks'):
+        train(config(tmp_path / 'run'), str(tmp_path / 'other.pth'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(budget=0), 'budget must be a whole number of at least 1, but is 0'),
+        (dict(budget='many'), "budget must be a whole number of at least 1, but is 'many'"),
+        (dict(strategy='rdarts.LocalSerch'), "did you mean 'LocalSearch'"),
+        ({'strategy.initial': 0}, 'strategy.initial must be a whole number of at least 1'),
+        ({'strategy.initials': 3}, "did you mean 'initial'"),
+        ({'evaluator.split': 'all'}, "evaluator.split must be one of 'valid', 'test', but"),
+        (dict(evaluator=None), 'evaluator is missing: a search that asks needs one'),
+        (dict(strategy=None), 'strategy is missing: a search that asks needs one'),
+    ],
+)
+def test_bad_input(options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        cfg = load_config(CONFIG, options)
+        cfg.work_dir = str(tmp_path)
+        train(cfg)
+
+
+def test_a_table_without_the_cells_of_the_space(tmp_path):
+    with pytest.raises(UserError, match="Table: the space 'darts' names no table"):
+        cfg = load_config(CONFIG.with_name('local_search_darts_c10.py'))
+        cfg.work_dir = str(tmp_path)
+        train(cfg)
+
+
+@pytest.mark.data
+def test_on_the_table_it_comes_as_far_as_without_the_runner(tmp_path, data_root, monkeypatch):
+    monkeypatch.setenv('RDARTS_DATA', str(data_root))
+    cfg = load_config(CONFIG, dict(budget=300))
+    cfg.work_dir = str(tmp_path)
+    train(cfg)
+    rows = queries(tmp_path)
+    assert max(row['value'] for row in rows) == rows[-1]['best'] == pytest.approx(91.6067, abs=1e-4)
+    assert set(rows[0]['costs']) == {'params', 'macs'}
+    assert found(tmp_path) == rows[rows[-1]['best_query'] - 1]['genotype']
+    shutil.rmtree(tmp_path)
