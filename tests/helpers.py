@@ -285,13 +285,23 @@ def search_config(name: str) -> Any:
     return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
 
 
+def asking_methods() -> list[str]:
+    """The methods that ask: how they run says a base of their own."""
+    from rdarts.configuration.composition import overlays
+
+    found = overlays(TOOLS.parent / 'configs' / 'search', 'methods')
+    return sorted(name for name, path in found.items() if '/query_search.py' in path.read_text())
+
+
 def methods_of(space: str) -> list[str]:
-    """The methods that have a config of a space; others leave it out."""
+    """The methods of a gradient that have a config of a space; others leave it out."""
     from rdarts.configuration.composition import composed_configs, methods
 
     folder = TOOLS.parent / 'configs' / 'search'
     names = {path.stem for path in (*composed_configs(folder), *folder.glob('*.py'))}
-    return [method for method in methods(folder) if f'{method}_{space}_c10' in names]
+    asking = asking_methods()
+    found = [method for method in methods(folder) if f'{method}_{space}_c10' in names]
+    return [method for method in found if method not in asking]
 
 
 IN_PHASES = ('darts_pt', 'dots', 'drnas_progressive', 'gm_nas', 'pdarts', 'pdarts_aer')

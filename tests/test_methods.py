@@ -10,6 +10,7 @@ import torch
 from epoch_numbers import assert_epochs_follow, assert_within, scheduled
 from helpers import (
     IN_PHASES,
+    asking_methods,
     configs_of_run,
     digits_runner,
     log_text,
@@ -33,7 +34,7 @@ from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
 
 SEARCH = configs_folder() / 'search'
-METHODS = methods(SEARCH)
+METHODS = [method for method in methods(SEARCH) if method not in asking_methods()]
 # of one phase: those of several are in test_methods_in_phases.py
 OF_NB201 = [method for method in methods_of('nb201') if method not in IN_PHASES]
 OF_CELLS = (  # of a cell

@@ -134,7 +134,7 @@ class QuerySearch(Runner):
         """
         self.generator = np.random.default_rng(self.seed)
         self.evaluator.prepare(self.space, self.seed, self.cfg)
-        self.strategy.prepare(self.space, self.generator)
+        self.strategy.prepare(self.space, self.generator, self.cfg)
         self.history = History(self.evaluator)
 
     def _search(self) -> None:
