@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
     reinforce=dict(type='Reinforce', lr=0.1),
     weaknas=dict(type='WeakNAS', predictor=dict(type='RandomForest', trees=3), top=15, pool=100),
 )
+if find_spec('pymoo'):
+    STRATEGY_CONFIGS['nsga2'] = dict(type='NSGA2', population=10)
 
 
 def prepared(config: dict[str, Any], space: SearchSpace, seed: int = 0) -> Strategy:
@@ -32,6 +35,11 @@ def prepared(config: dict[str, Any], space: SearchSpace, seed: int = 0) -> Strat
     strategy = build(config, STRATEGIES)
     strategy.prepare(space, np.random.default_rng(seed))
     return strategy
+
+
+def result_of(genotype: Genotype, value: float) -> Result:
+    """What an evaluator answers: the fewer operations without weights, the less costs it."""
+    return Result(value, dict(macs=float(sum('conv' not in one for one in genotype.operations()))))
 
 
 def queries(
@@ -42,7 +50,7 @@ def queries(
     for _ in range(count):
         genotype = strategy.ask()
         value = answer(genotype)
-        strategy.tell(genotype, Result(value))
+        strategy.tell(genotype, result_of(genotype, value))
         found.append((genotype, value))
     return found
 

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries, resumed
+from test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries, result_of, resumed
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
 from rdarts.registry import STRATEGIES, build
-from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
@@ -38,7 +37,7 @@ def test_resumed_after_any_query_it_asks_for_the_same(name, space):
         strategy = resumed(strategy, config, space)
         assert strategy.ask() == genotype, k
         strategy = resumed(strategy, config, space)  # between a question and its answer
-        strategy.tell(genotype, Result(value))
+        strategy.tell(genotype, result_of(genotype, value))
 
 
 @pytest.mark.parametrize('name', STRATEGY_CONFIGS)

@@ -3,14 +3,18 @@
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.evolution import Evolution
 from rdarts.sampling.strategies.local_search import LocalSearch
+from rdarts.sampling.strategies.nsga2 import NSGA2
+from rdarts.sampling.strategies.optuna import Optuna
 from rdarts.sampling.strategies.random_search import RandomSearch
 from rdarts.sampling.strategies.regularized_evolution import RegularizedEvolution
 from rdarts.sampling.strategies.reinforce import Reinforce
 from rdarts.sampling.strategies.weak_nas import WeakNAS
 
 __all__ = [
+    'NSGA2',
     'Evolution',
     'LocalSearch',
+    'Optuna',
     'RandomSearch',
     'RegularizedEvolution',
     'Reinforce',
