@@ -68,7 +68,7 @@ class Architect(Scheduled):
         model (Module): The model, without a wrapper.
         optim_wrapper (OptimWrapper): Of the weights: the precision, and what order 2 unrolls.
         loader (DataLoader | None): Of L_val; None for a single-level architect.
-        optimizer (Optimizer): Alpha's own.
+        optimizer (Optimizer | None): Alpha's own; None where there is no alpha.
         scaler (GradScaler | None): Alpha's own, where the weights' wrapper scales its loss.
         names, alphas (list): The groups of alpha, and alpha itself, [edges, candidates] each.
         moved (list[Tensor]): What alpha's optimizer moves, :meth:`views` of alpha.
@@ -133,7 +133,7 @@ class Architect(Scheduled):
         for alpha in self.alphas:
             broadcast(alpha.data)
         self.moved = self.views(self.alphas)
-        self.optimizer = optimizer(self.moved)
+        self.optimizer = optimizer(self.moved) if self.moved else None
         self.scaler: torch.amp.GradScaler | None = None
         if not self.single_level and getattr(optim_wrapper, 'loss_scaler', None) is not None:
             self.scaler = torch.amp.GradScaler(self.alphas[0].device.type)
@@ -181,7 +181,7 @@ class Architect(Scheduled):
         """What a resumed search needs: plain data and tensors."""
         return dict(
             steps=self.steps,
-            optimizer=self.optimizer.state_dict(),
+            optimizer=None if self.optimizer is None else self.optimizer.state_dict(),
             scaler=None if self.scaler is None else self.scaler.state_dict(),
             own=self.own_state(),
         )
@@ -198,19 +198,20 @@ class Architect(Scheduled):
         """Go on from what :meth:`own_state` gave."""
 
     def check_state(
-        self, state: Mapping[str, Any], optimizer: Optimizer, device: torch.device
+        self, state: Mapping[str, Any], optimizer: Optimizer | None, device: torch.device
     ) -> None:
         """What is to be loaded must be what :meth:`state_dict` gives.
 
         Args:
             state (dict): That of a checkpoint.
-            optimizer (Optimizer): One as alpha's own will be.
-            device (device): Of alpha.
+            optimizer (Optimizer | None): One as alpha's own will be.
+            device (device): Of the model.
 
         Raises:
             EntryError: It is not.
         """
-        check_optimizer(state['optimizer'], optimizer, 'arch.optimizer')
+        if optimizer is not None:
+            check_optimizer(state['optimizer'], optimizer, 'arch.optimizer')
         if state['scaler'] is not None:
             scaler = torch.amp.GradScaler(device.type)
             check_loss_scaler(state['scaler'], scaler, 'arch.scaler')
@@ -219,7 +220,8 @@ class Architect(Scheduled):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.steps, self.last_batch, self._iterator = state['steps'], None, None
-        self.optimizer.load_state_dict(state['optimizer'])
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state['optimizer'])
         if self.scaler is not None and state['scaler']:
             self.scaler.load_state_dict(state['scaler'])
         self.load_own_state(state.get('own', {}))
@@ -364,8 +366,8 @@ class Architect(Scheduled):
 
     @property
     def weights_loss_scale(self) -> Tensor:
-        """The same of the weights' step, a scalar on the device of alpha."""
-        one = torch.ones((), device=self.alphas[0].device)
+        """The same of the weights' step, a scalar on the device of the model."""
+        one = torch.ones((), device=self._parameters[0].device)
         scaler = getattr(self.optim_wrapper, 'loss_scaler', None)
         return one if scaler is None else scaler.scale(one)
 

@@ -173,20 +173,20 @@ def _network(model: nn.Module, owner: AlphaOwner | None) -> Iterator[tuple[str, 
     backbone = getattr(model, 'backbone', None)
     size = sum(p.numel() for p in model.parameters()) - alphas
     text = f'{type(backbone or model).__name__}, {size:,} parameters'
-    if alphas:
-        text += f' and {plural(alphas, "alpha")}'
+    if owner is not None:
+        text += f' and {plural(alphas, "alpha")}' if alphas else ''
         execution = getattr(owner, 'execution', None)  # a supernet has one
         text += '' if execution is None else f', execution {execution}'
         if execution == 'auto':
             text += ' (decided in the first iteration)'
     yield 'network', text
-    if alphas:
+    if owner is not None:
         space = owner.space
         edges = sum(len(topology.edges) for topology in space.cells.values())
         cells = ', '.join(space.cells)
         yield 'space', f'{space.name}: {plural(edges, "edge")} ({cells})'
     genotype = getattr(backbone, 'genotype', None)
-    if not alphas and genotype is not None:
+    if owner is None and genotype is not None:
         yield 'genotype', short_form(genotype)
 
 

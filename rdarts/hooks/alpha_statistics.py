@@ -104,18 +104,24 @@ def _beside_alpha(owner: AlphaOwner) -> dict[str, Any]:
 
 @HOOKS.register_module()
 class AlphaStatisticsHook(Hook):
-    """Logs :func:`alpha_statistics` at the end of every epoch, and which execution runs."""
+    """Logs :func:`alpha_statistics` at the end of every epoch, and which execution runs.
+
+    Of a supernet without alpha, ``alpha`` is empty.
+    """
 
     priority = 'NORMAL'
 
     def after_train_epoch(self, runner) -> None:
         owner = find_alpha_owner(runner.model)
-        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
-        values.update(_beside_alpha(owner))
-        Facts.of(runner).epoch.update(values)
         execution = getattr(owner, 'execution', None)
         if execution is not None:  # a supernet's
             Facts.of(runner).epoch['execution'] = execution
+        if not owner.groups:
+            Facts.of(runner).epoch['alpha'] = {}
+            return
+        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
+        values.update(_beside_alpha(owner))
+        Facts.of(runner).epoch.update(values)
         kinds = ', '.join(
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()

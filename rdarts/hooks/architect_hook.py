@@ -218,7 +218,7 @@ class ArchitectHook(Hook):
         why = self.times.why_never(runner.max_epochs, len(runner.train_dataloader))
         why = why or self.architect.why_never(runner.max_epochs)
         asked = self.times.max_steps == 0 and Place.of(runner).phase is not None
-        if why and not asked:
+        if why and self.architect.alphas and not asked:
             runner.logger.warning(
                 f'alpha moves in no iteration of this search, whose genotype says nothing: {why}'
             )
@@ -264,14 +264,16 @@ class ArchitectHook(Hook):
                 "arch_dataloader=None, and train_dataloader.dataset.part='both' for all images"
             )
 
-    def _optimizer(self, runner, alphas: list[Tensor]) -> Optimizer:
+    def _optimizer(self, runner, alphas: list[Tensor]) -> Optimizer | None:
+        if not alphas:
+            return None
         cfg = self.arch_optimizer or _of_config(runner, 'arch_optimizer')
         return OPTIMIZERS.build(dict(cfg, params=alphas))
 
-    def _schedulers(self, optimizer: Optimizer) -> list[Any]:
+    def _schedulers(self, optimizer: Optimizer | None) -> list[Any]:
         return [
             PARAM_SCHEDULERS.build(dict(cfg), default_args=dict(optimizer=optimizer))
-            for cfg in self.arch_param_scheduler
+            for cfg in (() if optimizer is None else self.arch_param_scheduler)
         ]
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -329,7 +331,7 @@ class ArchitectHook(Hook):
         check_entry(state['steps'], whole, 'arch.steps')
         optimizer = self._optimizer(runner, self.architect.views(alphas))
         schedulers = self._schedulers(optimizer)  # which add to the optimizer's groups
-        self.architect.check_state(state, optimizer, alphas[0].device)
+        self.architect.check_state(state, optimizer, next(runner.model.parameters()).device)
         done = Place.of(runner).steps_done(meta)
         check_schedulers(state['schedulers'], schedulers, *done, 'arch.schedulers')
 

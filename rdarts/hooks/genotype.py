@@ -29,7 +29,8 @@ class GenotypeHook(Hook):
     It goes to ``genotypes/epoch_<n>.json``, to the log, in short, with its number of skip
     connections, and at the end of the run to ``genotype.json``. Where the rule derives others of
     the same alpha, these are written then, too, ``genotypes/<name>.json``. The epochs of a search
-    in phases are counted over all, and each phase has its ``genotype.json`` in its own folder.
+    in phases are counted over all, and each phase has its ``genotype.json`` in its own folder. Of a
+    supernet without alpha, nothing is derived.
 
     Args:
         discretizer (str | dict, optional): The rule. Defaults to the space's own.
@@ -45,6 +46,8 @@ class GenotypeHook(Hook):
 
     def before_train(self, runner) -> None:
         self.owner = find_alpha_owner(runner.model)
+        if not self.owner.groups:
+            return
         self.rule = rule_of(self.owner, self.discretizer)
         Facts.of(runner).derive = lambda: self.rule(*self.owner.view())
         if is_main_process():
@@ -74,6 +77,8 @@ class GenotypeHook(Hook):
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)
         genotype, place = facts.genotype, Place.of(runner)
+        if genotype is None:
+            return
         skips = count_skips(genotype)
         runner.logger.info(
             f'Genotype of epoch {runner.epoch + 1}: {short_form(genotype)} '
@@ -92,6 +97,8 @@ class GenotypeHook(Hook):
     def after_train(self, runner) -> None:
         facts = Facts.of(runner)
         genotype = facts.kept or facts.genotype
+        if genotype is None:
+            return
         self._write(genotype, Path(runner.work_dir, 'genotype.json'))
         if facts.kept is None:  # which is of an earlier alpha
             for name, other in self.rule.others(*self.owner.view()).items():

@@ -1,4 +1,4 @@
-"""An index that is made once and kept on the device on which it is used."""
+"""An index that is made once and kept on the devices on which it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Index:
-    """Whole numbers that are kept on the device on which they were used last.
+    """Whole numbers that are kept on the devices on which they are used.
 
     Args:
         values (Sequence): Whole numbers, nested as the index's shape is.
@@ -17,13 +17,13 @@ class Index:
 
     def __init__(self, values: Sequence) -> None:
         self._values = values
-        self._kept: Tensor | None = None
+        self._kept: dict[torch.device, Tensor] = {}
 
     def on(self, device: torch.device) -> Tensor:
         """The index, long, on a device."""
-        if self._kept is not None and self._kept.device == device:
-            return self._kept
+        if device in self._kept:
+            return self._kept[device]
         found = torch.tensor(self._values, dtype=torch.long, device=device)
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph
-            self._kept = found
+            self._kept[found.device] = found
         return found

@@ -6,6 +6,7 @@ from rdarts.architect.relaxations.dirichlet import Dirichlet
 from rdarts.architect.relaxations.edge_pairs import EdgePairs
 from rdarts.architect.relaxations.edge_weights import EdgeWeights
 from rdarts.architect.relaxations.equal_weights import EqualWeights
+from rdarts.architect.relaxations.fair_paths import FairPaths
 from rdarts.architect.relaxations.grouped_softmax import GroupedSoftmax
 from rdarts.architect.relaxations.gumbel_softmax import GumbelSoftmax
 from rdarts.architect.relaxations.path_gates import PathGates
@@ -13,6 +14,7 @@ from rdarts.architect.relaxations.perturbed import PerturbedSoftmax
 from rdarts.architect.relaxations.reinmax import ReinMax
 from rdarts.architect.relaxations.score_function import ScoreFunction
 from rdarts.architect.relaxations.sigmoid import Sigmoid
+from rdarts.architect.relaxations.single_path import SinglePath
 from rdarts.architect.relaxations.softmax import Softmax
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     'EdgePairs',
     'EdgeWeights',
     'EqualWeights',
+    'FairPaths',
     'GroupedSoftmax',
     'GumbelSoftmax',
     'PathGates',
@@ -29,5 +32,6 @@ __all__ = [
     'Relaxation',
     'ScoreFunction',
     'Sigmoid',
+    'SinglePath',
     'Softmax',
 ]

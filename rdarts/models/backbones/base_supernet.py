@@ -160,7 +160,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
         Args:
             dtype (torch.dtype): What images are computed in.
         """
-        device = next(iter(self.arch_parameters.values())).device
+        device = next(self.parameters()).device
         reasons: dict[str, None] = {}
         for module in self.modules():
             if isinstance(module, MixedOp):
