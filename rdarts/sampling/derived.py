@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from rdarts.configuration.filling import class_of, image_side, require_classes
 from rdarts.configuration.sections import innermost
@@ -139,26 +140,6 @@ class DerivedNetworks:
         """
         if noise:
             return [self._noise(place, size) for place in range(count)]
-        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmpretrain')):
-            loader = Runner.build_dataloader(self._loader(size))
-            if len(loader) < count:
-                raise UserError(
-                    f'{plural(count, "batch")} of {plural(size, "image")} are needed, but '
-                    f'train_dataloader has {plural(len(loader.dataset), "image")}: set '
-                    'evaluator.batch_size lower'
-                )
-            preprocessor = self._preprocessor().to(self.device)
-        images = iterate(loader)
-        return [self._batch(preprocessor(next(images), False)) for _ in range(count)]
-
-    def _noise(self, place: int, size: int) -> Batch:
-        (seed,) = hash_stream(1, 'noise', self.seed, place).tolist()
-        generator = torch.Generator().manual_seed(seed)
-        images = torch.randn(size, *self.image_shape, generator=generator)
-        labels = torch.randint(self.num_classes, (size,), generator=generator)
-        return Batch(images.to(self.device), labels.to(self.device))
-
-    def _loader(self, size: int) -> dict[str, Any]:
         given = self.cfg.get('train_dataloader')
         if not given:
             raise UserError(
@@ -169,16 +150,60 @@ class DerivedNetworks:
         plain = self._plain_pipeline()
         for _, source in innermost(dataset):
             source['pipeline'] = copy.deepcopy(plain)
-        sampler = dict(type='rdarts.SeededSampler', name='scores', seed=self.seed)
-        return dict(
-            batch_size=size,
+        loader = self.loader(
+            'train_dataloader',
+            'scores',
             dataset=dataset,
-            # of one process, whatever evaluates
-            sampler=dict(sampler, rank=0, world_size=1),
+            batch_size=size,
             drop_last=True,
             num_workers=0,
-            **{key: given[key] for key in ('collate_fn',) if key in given},
+            persistent_workers=False,
         )
+        if len(loader) < count:
+            raise UserError(
+                f'{plural(count, "batch")} of {plural(size, "image")} are needed, but '
+                f'train_dataloader has {plural(len(loader.dataset), "image")}: set '
+                'evaluator.batch_size lower'
+            )
+        preprocessor, images = self.preprocessor(), iterate(loader)
+        return [to_batch(preprocessor(next(images), False)) for _ in range(count)]
+
+    def loader(self, key: str, name: str, shuffle: bool = True, **changes: Any) -> DataLoader:
+        """A data loader of the config for one process, whichever evaluates.
+
+        Args:
+            key (str): Which, such as ``'train_dataloader'``.
+            name (str): By which, the seed and the epoch the order of its images is drawn.
+            shuffle (bool): Whether it is. Defaults to True.
+            **changes: What it has otherwise.
+        """
+        sampler = dict(
+            type='rdarts.SeededSampler',
+            name=name,
+            seed=self.seed,
+            shuffle=shuffle,
+            rank=0,
+            world_size=1,
+        )
+        with self._scope():
+            return Runner.build_dataloader({**self.cfg[key], **changes, 'sampler': sampler})
+
+    def preprocessor(self) -> nn.Module:
+        """The config's data preprocessor, on the device."""
+        given = self.cfg.model.get('data_preprocessor') or self.cfg.get('data_preprocessor') or {}
+        with self._scope():
+            return MODELS.build({'type': 'ClsDataPreprocessor', **given}).to(self.device)
+
+    def _scope(self) -> AbstractContextManager:
+        scope = self.cfg.get('default_scope', 'mmpretrain')
+        return DefaultScope.overwrite_default_scope(scope)
+
+    def _noise(self, place: int, size: int) -> Batch:
+        (seed,) = hash_stream(1, 'noise', self.seed, place).tolist()
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randn(size, *self.image_shape, generator=generator)
+        labels = torch.randint(self.num_classes, (size,), generator=generator)
+        return Batch(images.to(self.device), labels.to(self.device))
 
     def _plain_pipeline(self) -> list[Any]:
         for name in ('val_dataloader', 'test_dataloader'):
@@ -190,14 +215,12 @@ class DerivedNetworks:
             'test_dataloader of the config has a pipeline: give one'
         )
 
-    def _preprocessor(self) -> Any:
-        given = self.cfg.model.get('data_preprocessor') or self.cfg.get('data_preprocessor') or {}
-        return MODELS.build(dict(dict(type='ClsDataPreprocessor'), **given))
 
-    def _batch(self, data: Mapping[str, Any]) -> Batch:
-        labels = torch.cat([sample.gt_label for sample in data['data_samples']])
-        images: Tensor = data['inputs']
-        return Batch(images.to(torch.get_default_dtype()), labels.to(self.device))
+def to_batch(data: Mapping[str, Any]) -> Batch:
+    """What a data preprocessor gives, as images of the default type and labels."""
+    images: Tensor = data['inputs']
+    labels = torch.cat([sample.gt_label for sample in data['data_samples']])
+    return Batch(images.to(torch.get_default_dtype()), labels.to(images.device))
 
 
 def _sizes(cfg: Config | None, space: SearchSpace) -> dict[str, Any]:

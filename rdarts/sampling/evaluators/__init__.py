@@ -3,6 +3,7 @@
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.evaluators.ranked import Ranked
 from rdarts.sampling.evaluators.scored import Scored
+from rdarts.sampling.evaluators.short_training import ShortTraining
 from rdarts.sampling.evaluators.table import Table
 
-__all__ = ['Evaluator', 'Ranked', 'Scored', 'Table']
+__all__ = ['Evaluator', 'Ranked', 'Scored', 'ShortTraining', 'Table']
