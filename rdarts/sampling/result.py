@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from rdarts.errors import UserError
+
 
 @dataclass(frozen=True)
 class Result:
@@ -29,3 +31,19 @@ class Result:
     def rank(self) -> float:
         """By what results are compared: what is not finite comes last."""
         return self.value if math.isfinite(self.value) else -math.inf
+
+    def cost(self, name: str) -> float:
+        """One of the costs.
+
+        Args:
+            name (str): Which.
+
+        Raises:
+            UserError: There is none of that name; the line has those that there are.
+        """
+        if name not in self.costs:
+            there = ', '.join(f"'{one}'" for one in self.costs) or 'none'
+            raise UserError(
+                f"the evaluator answers no cost '{name}'; those that there are: {there}"
+            )
+        return self.costs[name]

@@ -160,7 +160,7 @@ def test_a_tiny_space_repeats():
 
 def test_a_cost_that_there_is_not():
     strategy = prepared(dict(type='NSGA2', cost='latency'), NB201)
-    message = "^NSGA2: the evaluator answers no cost 'latency'; those that there are: 'macs'$"
+    message = "^the evaluator answers no cost 'latency'; those that there are: 'macs'$"
     with pytest.raises(UserError, match=message):
         told(strategy, 1)
     with pytest.raises(UserError, match='those that there are: none$'):

@@ -5,5 +5,6 @@ from rdarts.sampling.evaluators.ranked import Ranked
 from rdarts.sampling.evaluators.scored import Scored
 from rdarts.sampling.evaluators.short_training import ShortTraining
 from rdarts.sampling.evaluators.table import Table
+from rdarts.sampling.evaluators.weighted import Weighted
 
-__all__ = ['Evaluator', 'Ranked', 'Scored', 'ShortTraining', 'Table']
+__all__ = ['Evaluator', 'Ranked', 'Scored', 'ShortTraining', 'Table', 'Weighted']

@@ -103,12 +103,7 @@ class NSGA2(Strategy):
         Raises:
             UserError: The evaluator gives no such cost.
         """
-        if self.cost not in result.costs:
-            there = ', '.join(f"'{name}'" for name in result.costs) or 'none'
-            raise UserError(
-                f"NSGA2: the evaluator answers no cost '{self.cost}'; those that there are: {there}"
-            )
-        child = _Member(Evaluated(genotype, result.rank), float(result.costs[self.cost]))
+        child = _Member(Evaluated(genotype, result.rank), result.cost(self.cost))
         self._children.append(child)
         if not any(one.covers(child) for one in self._front) and np.isfinite(result.rank):
             self._front = [one for one in self._front if not child.covers(one)] + [child]
