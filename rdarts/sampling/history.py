@@ -124,3 +124,24 @@ class History:
     def genotype(self) -> Genotype:
         """The best one."""
         return self.asked[self.best].genotype
+
+    def front(self, cost: str) -> list[int]:
+        """Which queries no other one beats both in value and in a cost: the Pareto front.
+
+        Args:
+            cost (str): Which of the costs.
+
+        Returns:
+            list[int]: Their places among all, from 0, of rising cost and value: the first of those
+            that are equal in both, and none whose value is not finite.
+
+        Raises:
+            UserError: There is no such cost.
+        """
+        values = self.evaluator.settle([one.result for one in self.asked])
+        costs = [one.result.cost(cost) for one in self.asked]
+        found: list[int] = []
+        for place in sorted(range(len(values)), key=lambda one: (costs[one], -values[one], one)):
+            if values[place] > (values[found[-1]] if found else -math.inf):
+                found.append(place)
+        return found

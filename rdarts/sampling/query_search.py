@@ -206,6 +206,24 @@ class QuerySearch(Runner):
     def _write(self, kind: str, **values: Any) -> None:
         add_row(self.log, self.place, kind, 0, self.iter, **values)
 
+    def _write_front(self) -> None:
+        """Where a cost is a second goal: what no query beats in both, the cheapest first."""
+        folder, cost = Path(self.work_dir, 'genotypes'), self.strategy.second_goal
+        for path in folder.glob('front_*.json'):  # of an end that is no longer one
+            path.unlink()
+        if cost is None:
+            return
+        front = self.history.front(cost)
+        folder.mkdir(exist_ok=True)
+        for number, place in enumerate(front, 1):
+            text = dumps(self.history.asked[place].genotype)
+            write_atomically(folder / f'front_{number}.json', text.encode())
+        self._write('front', cost=cost, queries=[place + 1 for place in front])
+        self.logger.info(
+            f'{plural(len(front), "genotype")} that no other one beats in value and {cost}: '
+            'genotypes/front_<n>.json, the cheapest first'
+        )
+
     def _searched(self) -> dict[str, Any]:
         """What the log says of the search, as data."""
         return dict(
@@ -243,6 +261,7 @@ class QuerySearch(Runner):
                 'finite value, ranked last'
             )
         self._tell(f'the best is query {history.best + 1}: {history.value:.6g}')
+        self._write_front()
         genotype = history.genotype
         write_atomically(Path(self.work_dir, 'genotype.json'), dumps(genotype).encode())
         if self.place.phase is None:

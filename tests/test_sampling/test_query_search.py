@@ -281,3 +281,25 @@ def test_on_the_table_it_comes_as_far_as_without_the_runner(tmp_path, data_root,
     assert set(rows[0]['costs']) == {'params', 'macs'}
     assert found(tmp_path) == rows[rows[-1]['best_query'] - 1]['genotype']
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize('budgets', [(40,), (25, 40), (40, 40)])
+def test_a_second_goal_leaves_what_no_query_beats_in_both(budgets, tmp_path):
+    pytest.importorskip('pymoo', reason='pymoo is not installed')
+    for start, budget in enumerate(budgets):
+        cfg = config(tmp_path, 'NSGA2', budget=budget)
+        cfg.strategy.population = 10
+        train(cfg, resume=bool(start) or None)
+    rows = read_search_log(tmp_path)
+    front = rows[-1]
+    assert [row['kind'] for row in rows].count('front') == 1 and front['cost'] == 'macs'
+    asked = {row['query']: row for row in rows if row['kind'] == 'query'}
+    found = [asked[number] for number in front['queries']]
+    points = [(row['costs']['macs'], row['value']) for row in found]
+    # a convolution more is worth more than all else
+    assert points == sorted(points) and len({cost for cost, _ in points}) == len(points) >= 4
+    files = sorted((tmp_path / 'genotypes').iterdir())
+    assert [path.name for path in files] == [f'front_{k}.json' for k in range(1, len(points) + 1)]
+    texts = [load_genotype(path).to_string() for path in files]
+    assert texts == [row['genotype'] for row in found]
+    assert texts[-1] == load_genotype(tmp_path / 'genotype.json').to_string()

@@ -30,8 +30,11 @@ class Strategy:
     Attributes:
         space (SearchSpace): What is searched.
         generator (np.random.Generator): Of all that is drawn.
+        second_goal (str, optional): Which of the costs is to be small, beside a large value; then
+            what no genotype beats in both is kept beside the best. Defaults to none.
     """
 
+    second_goal: str | None = None
     _allowed: Callable[[Genotype], bool] | None = None
 
     def prepare(

@@ -67,7 +67,7 @@ class NSGA2(Strategy):
             import pymoo  # noqa: F401  here, so that it is missed before a search
         except ImportError:
             raise UserError("NSGA2 needs pymoo: 'pip install pymoo'") from None
-        self.cost, self.population = cost, population
+        self.second_goal, self.population = cost, population
         self.crossover, self.mutation = crossover, mutation
 
     def prepare(
@@ -80,7 +80,6 @@ class NSGA2(Strategy):
         self._ways = np.array(self._form.choices(space))
         self._members: list[_Member] = []
         self._children: list[_Member] = []
-        self._front: list[_Member] = []
 
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
@@ -103,21 +102,11 @@ class NSGA2(Strategy):
         Raises:
             UserError: The evaluator gives no such cost.
         """
-        child = _Member(Evaluated(genotype, result.rank), result.cost(self.cost))
-        self._children.append(child)
-        if not any(one.covers(child) for one in self._front) and np.isfinite(result.rank):
-            self._front = [one for one in self._front if not child.covers(one)] + [child]
+        evaluated = Evaluated(genotype, result.rank)
+        self._children.append(_Member(evaluated, result.cost(self.second_goal)))
         if len(self._children) == self.population:
             self._members = self._survivors([*self._members, *self._children])
             self._children = []
-
-    def front(self) -> list[Genotype]:
-        """What no genotype that was asked for beats in both goals, the least costly first.
-
-        Of those that reach and cost the same it has the first.
-        """
-        by_cost = sorted(self._front, key=lambda one: one.cost)
-        return [one.evaluated.genotype for one in by_cost]
 
     def _child(self) -> Genotype:
         """One of two winners of tournaments."""
@@ -165,19 +154,18 @@ class NSGA2(Strategy):
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """See :meth:`Strategy.state_dict`: the generation, its children, and the front."""
+        """See :meth:`Strategy.state_dict`: the generation, and its children."""
         return dict(
             members=[one.to_data() for one in self._members],
             children=[one.to_data() for one in self._children],
-            front=[one.to_data() for one in self._front],
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['members', 'children', 'front'])
-        self._members, self._children, self._front = (
+        check_entries(self, state, ['members', 'children'])
+        self._members, self._children = (
             [_Member.from_data(data, self.space) for data in state[name]]
-            for name in ('members', 'children', 'front')
+            for name in ('members', 'children')
         )
 
 
@@ -196,10 +184,6 @@ class _Member:
     cost: float
     level: int = 0
     crowding: float = np.inf
-
-    def covers(self, other: _Member) -> bool:
-        """Whether it is as good as another one in both goals, or better."""
-        return self.evaluated.rank >= other.evaluated.rank and self.cost <= other.cost
 
     def to_data(self) -> dict[str, Any]:
         """JSON data; an infinite crowding is None."""
