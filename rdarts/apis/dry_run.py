@@ -32,7 +32,7 @@ from rdarts.engine.phase_checks import check_phases
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.phases import StartPhaseHook
 from rdarts.engine.progress import RunPlan
-from rdarts.engine.runner import build_runner
+from rdarts.engine.runner import asks, build_runner
 from rdarts.errors import Interrupted
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.hooks.search_log import peak_memory_mb
@@ -138,8 +138,9 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
         the weights alone; None where alpha moves from the first epoch on, or by itself),
         ``seconds_per_pass`` (over images after an epoch of the weights; None where there is none),
-        ``expected_seconds`` (of the whole run). Of a search in phases: ``phases``, a list of these,
-        and ``memory_mb`` and ``expected_seconds`` of all, branches included.
+        ``expected_seconds`` (of the whole run). Of a search that asks: ``memory_mb``,
+        ``seconds_per_query`` and ``expected_seconds``. Of a search in phases: ``phases``, a list of
+        these, and ``memory_mb`` and ``expected_seconds`` of all, branches included.
 
     Raises:
         Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
@@ -148,6 +149,8 @@ def dry_run(cfg: Config) -> dict[str, Any]:
     with _stops_at_once():
         if cfg.get('phases'):
             return _measure_phases(copy.deepcopy(cfg))
+        if asks(cfg):
+            return _measure_queries(copy.deepcopy(cfg))
         return _measure(copy.deepcopy(cfg))[0]
 
 
@@ -163,6 +166,9 @@ def _measure_phases(cfg: Config) -> dict[str, Any]:
         many = f', {len(branches)} times' if len(branches) > 1 else ''
         if is_main_process():
             print(f'phase {phase.index + 1} of {len(runs.phases)}{many}:')
+        if asks(phase.cfg):
+            found.append(_measure_queries(runs.config(phase, branches[0]), last))
+            continue
         start = StartPhaseHook(
             phase,
             runs.transitions[phase.index],
@@ -183,6 +189,35 @@ def _measure_phases(cfg: Config) -> dict[str, Any]:
         whole = f'{duration} for {plural(epochs, "epoch")} of all phases'
         print(align([('memory', f'{memory:,.0f} MB peak'), ('expected', whole)]))
     return dict(phases=found, memory_mb=memory, expected_seconds=expected)
+
+
+def _measure_queries(cfg: Config, last: Ended | None = None) -> dict[str, Any]:
+    """Of a search that asks; after a phase, of the supernet that this one only built."""
+    with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
+        cfg.work_dir = folder
+        if last is not None:
+            weights = last.model.state_dict()
+            cfg.supernet = os.path.join(folder, 'supernet.pth')
+            torch.save(dict(state_dict=weights, start=weights), cfg.supernet)
+        _say('reading what answers ...')
+        runner = build_runner(cfg, quiet=True)
+        _say(f'timing queries: about {SECONDS:.0f} s, or {LEAST} queries ...')
+        with contextlib.redirect_stdout(None):
+            seconds = runner.measure(SECONDS, LEAST)
+    expected = runner.budget * seconds
+    memory = peak_memory_mb()
+    if is_main_process():
+        lines = [
+            ('memory', f'{memory:,.0f} MB peak; {memory_line()}'),
+            ('query', f'{seconds:.3g} s'),
+            (
+                'expected',
+                f'{datetime.timedelta(seconds=round(expected))} for '
+                f'{plural(runner.budget, "query")}',
+            ),
+        ]
+        print(align([*note_lines(cfg), *lines]))
+    return dict(memory_mb=memory, seconds_per_query=seconds, expected_seconds=expected)
 
 
 def _on_device(last: Ended, device: torch.device) -> Ended:

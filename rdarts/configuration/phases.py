@@ -83,7 +83,7 @@ def split(cfg: Config) -> list[Phase]:
             _give_lengths(found, lengths, written, [bool(n) for n in own], base)
         if cfg.get('epochs') is not None:
             lengths = share_out(cfg.epochs, [phase.epochs for phase in found])
-            _give_lengths(found, lengths, [set() for _ in found], [True] * len(found))
+            _give_lengths(found, lengths, [set() for _ in found], [bool(n) for n in lengths])
     return found
 
 

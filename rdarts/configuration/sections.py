@@ -126,7 +126,6 @@ class Limits(TypedDict, total=False):
     macs: AboveZero | None
     params: AboveZero | None
     latency: AboveZero | None
-    table: str | None
 
 
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')

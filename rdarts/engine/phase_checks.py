@@ -13,7 +13,7 @@ from rdarts.configuration.as_data import entry, type_name
 from rdarts.configuration.phases import Phase
 from rdarts.engine.going_on import hand_over, network_of
 from rdarts.engine.phase_runs import PhaseRuns
-from rdarts.engine.runner import check_device, loop_class, runner_class
+from rdarts.engine.runner import asks, check_device, loop_class, runner_class
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.utils.random_state import preserve_random_state
@@ -44,13 +44,15 @@ def check_phases(runs: PhaseRuns) -> None:
 def _check_alone(phase: Phase, is_last: bool) -> None:
     """What would be noticed only when a phase begins, or ends."""
     cfg = phase.cfg
-    runner_class(cfg)
+    asking = asks(cfg)
+    if asking:
+        runner_class(cfg).check(cfg)
     check_device(cfg)
     weights = cfg.get('load_from')
     if weights and '://' not in str(weights) and not Path(weights).is_file():
         raise UserError(f'load_from: checkpoint not found: {weights}')
     hooks = cfg.get('default_hooks') or {}
-    if is_last and not hooks.get('genotype'):
+    if is_last and not hooks.get('genotype') and not asking:
         raise UserError(
             'default_hooks.genotype is None: the last phase says what the search has found'
         )

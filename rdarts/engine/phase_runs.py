@@ -198,11 +198,29 @@ class PhaseRuns:
         phase = self.phases[index - 1]
         return self._ended(phase, self.record.phase(index - 1).branch, device)
 
+    def checkpoint_before(self, index: int) -> Path:
+        """The last checkpoint of the phase before one.
+
+        Args:
+            index (int): Of the later one.
+
+        Raises:
+            UserError: See :meth:`before`.
+        """
+        if index == 1 and self.init is not None:
+            self.initial('cpu')  # that it fits
+            return self._path_of_initial()
+        phase = self.phases[index - 1]
+        return self._path_of(phase, self.record.phase(index - 1).branch)
+
     def final(self, device: torch.device | str = 'cpu') -> Ended:
         """The last phase, as it ended."""
         return self._ended(self.phases[-1], self.record.ended[-1].branch, device)
 
     def _ended(self, phase: Phase, branch: int | None, device: torch.device | str) -> Ended:
+        return _loaded(phase.cfg, self._path_of(phase, branch), device)
+
+    def _path_of(self, phase: Phase, branch: int | None) -> Path:
         folder = self.checkpoints(phase, branch)
         path = find_checkpoint(folder)
         if path is None:
@@ -210,7 +228,7 @@ class PhaseRuns:
                 f'no checkpoint in {folder}, where phase {phase.index} has ended: begin it anew '
                 f'with --from-phase {phase.index}'
             )
-        return _loaded(phase.cfg, path, device)
+        return path
 
     def initial(self, device: torch.device | str) -> Ended:
         """The search that stands for the first phase.
@@ -218,6 +236,20 @@ class PhaseRuns:
         Raises:
             UserError: There is none in the folder, or it does not fit the first phase.
         """
+        path = self._path_of_initial()
+        try:
+            found = _loaded(self.phases[0].cfg, path, device)
+        except UserError as error:
+            raise UserError(
+                f'init: the network of {path.parent} is another one than that of phases.0: {error}'
+            ) from None
+        if 'arch' not in found.state:
+            raise UserError(f'init: {path} is not of a search (no entry arch)')
+        counts = Table(dict(epoch=Whole(), iter=Whole()), others=Spec())
+        check_entry(found.state.get('meta'), counts, 'meta')
+        return found
+
+    def _path_of_initial(self) -> Path:
         folder = Path(self.init)
         if not folder.is_dir():
             raise UserError(f'init: no folder {folder}: it is the work directory of a search')
@@ -234,17 +266,7 @@ class PhaseRuns:
             raise UserError(
                 f'init: no checkpoint in {folder}: it is the work directory of a search'
             )
-        try:
-            found = _loaded(self.phases[0].cfg, path, device)
-        except UserError as error:
-            raise UserError(
-                f'init: the network of {folder} is another one than that of phases.0: {error}'
-            ) from None
-        if 'arch' not in found.state:
-            raise UserError(f'init: {path} is not of a search (no entry arch)')
-        counts = Table(dict(epoch=Whole(), iter=Whole()), others=Spec())
-        check_entry(found.state.get('meta'), counts, 'meta')
-        return found
+        return path
 
 
 def _transitions(phase: Phase) -> list[Transition]:

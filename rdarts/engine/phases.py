@@ -39,7 +39,7 @@ from rdarts.engine.phase_record import (
     read_decided,
 )
 from rdarts.engine.phase_runs import PhaseRuns, folder_of
-from rdarts.engine.runner import build_runner
+from rdarts.engine.runner import asks, build_runner
 from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.errors import UserError
@@ -189,6 +189,8 @@ class PhasedSearch:
         cfg.resume = path is not None
         if path is not None:
             cfg.load_from = str(path)
+        if asks(cfg) and phase.index and cfg.get('supernet') is None:
+            cfg.supernet = str(runs.checkpoint_before(phase.index))
         runner = build_runner(cfg)
         place = Facts.of(runner).place = runs.place(phase, branch)
         first = phase.index == 0
@@ -203,7 +205,8 @@ class PhasedSearch:
             branch or 0,
             seed=runs.seed(phase.index, None),
         )
-        runner.register_hook(hook)
+        if not asks(cfg):
+            runner.register_hook(hook)
         print_log(f'{place.name}: {shown_path(cfg.work_dir)}', 'current')
         runner.train()
         self._table = Facts.of(runner).table

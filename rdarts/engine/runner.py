@@ -234,6 +234,11 @@ def _log_is_lost(handler: logging.FileHandler, record: logging.LogRecord) -> Non
         print(f'warning: {handler.baseFilename} lacks lines of the log: {why}', file=sys.stderr)
 
 
+def asks(cfg: Config) -> bool:
+    """Whether the runner of a config trains nothing, but asks for what others have trained."""
+    return getattr(runner_class(cfg), 'asks', False)
+
+
 def runner_class(cfg: Config) -> type[Runner]:
     """The class of a config's runner, with what ours do otherwise.
 

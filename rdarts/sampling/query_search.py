@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,14 @@ from rdarts.engine.first_lines import align
 from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
-from rdarts.genotypes import dumps, short_form
+from rdarts.genotypes import Genotype, dumps, short_form
 from rdarts.hooks.search_log import versions
-from rdarts.registry import EVALUATORS, RUNNERS, STRATEGIES, build
+from rdarts.registry import BENCHMARKS, RUNNERS, lookup
+from rdarts.results.phases import call
 from rdarts.results.search_run import LOG, SearchRun, method_of
-from rdarts.sampling.evaluators import Evaluator
 from rdarts.sampling.history import Asked, History, result_data
 from rdarts.sampling.query_checkpoint import read_queries, write_checkpoint
-from rdarts.sampling.strategies import Strategy
-from rdarts.search_spaces import build_space
+from rdarts.sampling.query_parts import Parts, at_most
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils.commands import short_path
 from rdarts.utils.files import write_atomically
@@ -68,6 +66,8 @@ class QuerySearch(Runner):
         UserError: Something is missing, or does not fit the space.
     """
 
+    asks = True
+
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
         self._work_dir = os.path.abspath(cfg.work_dir)
@@ -87,14 +87,9 @@ class QuerySearch(Runner):
             self._experiment_name, scope_name=cfg.get('default_scope', 'mmpretrain')
         )
         self.logger = self.build_logger(log_level=cfg.get('log_level', 'INFO'))
-        self.space = build_space(cfg.model.backbone.space)
-        self.strategy: Strategy = _part(cfg, 'strategy', STRATEGIES)
-        self.evaluator: Evaluator = _part(cfg, 'evaluator', EVALUATORS)
-        self.budget = cfg.get('budget')
-        if type(self.budget) is not int or self.budget < 1:
-            raise UserError(
-                f'budget must be a number of queries, 1 or more, but is {self.budget!r}'
-            )
+        parts = Parts.of(cfg)
+        self.space, self.strategy, self.evaluator = parts.space, parts.strategy, parts.evaluator
+        self.budget: int = cfg.budget
         self.stop = StopRequest()
         self.dump_config()
 
@@ -102,6 +97,15 @@ class QuerySearch(Runner):
     def from_cfg(cls, cfg: Config) -> QuerySearch:
         """See mmengine."""
         return cls(cfg)
+
+    @staticmethod
+    def check(cfg: Config) -> None:
+        """Refuse what would be noticed only when the search begins, after a phase before it.
+
+        Raises:
+            UserError: See :class:`QuerySearch`.
+        """
+        Parts.of(cfg)
 
     @property
     def iter(self) -> int:
@@ -136,6 +140,23 @@ class QuerySearch(Runner):
         self.evaluator.prepare(self.space, self.seed, self.cfg)
         self.strategy.prepare(self.space, self.generator, self.cfg)
         self.history = History(self.evaluator)
+
+    def measure(self, seconds: float, least: int = 3) -> float:
+        """Seconds of a query: what is asked for and answered here is kept nowhere.
+
+        Args:
+            seconds (float): How long queries are timed, within the budget.
+            least (int): How many are, however long they take. The first does not count.
+        """
+        self.prepare()
+        ends: list[float] = []
+        while len(ends) < min(self.budget, least) + 1 or (
+            len(ends) <= self.budget and ends[-1] - ends[0] < seconds
+        ):
+            genotype = self.strategy.ask()
+            self.strategy.tell(genotype, self.evaluator(genotype))
+            ends.append(time.perf_counter())
+        return (ends[-1] - ends[0]) / (len(ends) - 1)
 
     def _search(self) -> None:
         self.place = Place.of(self)
@@ -239,9 +260,10 @@ class QuerySearch(Runner):
         begins = f'goes on after query {self.iter:,}' if self.iter else 'begins'
         lines = [
             ('space', self.space.name),
-            ('strategy', as_text(self.cfg.strategy)),
-            ('evaluator', as_text(self.cfg.evaluator)),
-            ('budget', f'{plural(self.budget, "query")}'),
+            ('strategy', call(self.cfg.strategy)),
+            ('evaluator', call(self.cfg.evaluator)),
+            ('budget', plural(self.budget, 'query')),
+            *([('limits', at_most(self.cfg.limits))] if self.cfg.get('limits') else []),
             ('writes to', short_path(self.work_dir)),
             *note_lines(self.cfg),
         ]
@@ -264,14 +286,30 @@ class QuerySearch(Runner):
         self._write_front()
         genotype = history.genotype
         write_atomically(Path(self.work_dir, 'genotype.json'), dumps(genotype).encode())
+        self._look_up(genotype)
         if self.place.phase is None:
             write_retraining(self.cfg, self.space, genotype)
-            self._report(ended=True)
+            self._report()
 
-    def _report(self, ended: bool = False) -> None:
+    def _look_up(self, genotype: Genotype) -> None:
+        """Log what the benchmark's table holds of what was found, where there is one."""
+        table = getattr(self.evaluator, 'table', None)
+        if table is None and self.space.table is not None:
+            try:
+                table = lookup(self.space.table, BENCHMARKS).find()
+            except UserError as error:
+                self.logger.info(f'no look-up: {error}')
+        Facts.of(self).table = table
+        if table is not None:
+            record = table.query(genotype)
+            accuracies = [(name, record.accuracy(name, 'test', 200)) for name in table.datasets]
+            text = ', '.join(f'{name} {accuracy:.2f}' for name, accuracy in accuracies)
+            self.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
+
+    def _report(self) -> None:
         folder = self.place.folder
         try:
-            run = SearchRun(folder, method_of(folder), as_data.as_data(self.cfg.to_dict()), ended)
+            run = SearchRun(folder, method_of(folder), as_data.as_data(self.cfg.to_dict()), True)
             write_report([run], folder / 'report.html', Facts.of(self).table)
         except Exception as error:  # what only shows a search must not end it
             self.logger.warning(f'no report.html: {error!r}')
@@ -346,28 +384,3 @@ class QuerySearch(Runner):
             if later:
                 set_aside(self.folder, later)
         return log['seconds']
-
-
-def as_text(component: Any) -> str:
-    """A component of a config in a line: its name, and its options."""
-    if not isinstance(component, Mapping):
-        return str(component)
-    options = [
-        f'{key}={as_text(value) if isinstance(value, Mapping) else value!r}'
-        for key, value in component.items()
-        if key != 'type'
-    ]
-    name = str(component.get('type', '')).removeprefix('rdarts.')
-    return f'{name}({", ".join(options)})' if name else f'dict({", ".join(options)})'
-
-
-def _part(cfg: Config, key: str, registry: Any) -> Any:
-    given = cfg.get(key)
-    if given is None:
-        raise UserError(
-            f'{key} is missing: a search that asks needs one, such as {key}=dict(type=...)'
-        )
-    try:
-        return build(given, registry)
-    except UserError as error:
-        raise UserError(f'{key}: {error}') from None

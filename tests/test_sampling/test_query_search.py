@@ -15,16 +15,29 @@ import torch
 from helpers import TOOLS, log_text
 from mmengine.config import Config
 
+from rdarts.apis.dry_run import dry_run
 from rdarts.apis.runs import train
+from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS
 from rdarts.results.search_run import read_search_log
+from rdarts.sampling.derived import DerivedNetworks
 from rdarts.sampling.evaluators import Evaluator
 from rdarts.sampling.result import Result
+from rdarts.search_spaces import build_space
 
 CONFIG = TOOLS.parent / 'configs' / 'search' / 'local_search_nb201_c10.py'
+TINY = {
+    'model.backbone.channels': 8,
+    'model.head.in_channels': 32,
+    'model.backbone.execution': 'fused',
+    'limit': 256,
+    'epochs': 2,
+    'default_hooks.search_log.interval': 1,
+}
 STRATEGIES = ['LocalSearch', 'RandomSearch', 'RegularizedEvolution', 'Reinforce', 'WeakNAS']
 OPTIONS = dict(
     RegularizedEvolution=dict(population=5, sample=2),
@@ -268,6 +281,97 @@ def test_a_table_without_the_cells_of_the_space(tmp_path):
         cfg = load_config(CONFIG.with_name('local_search_darts_c10.py'))
         cfg.work_dir = str(tmp_path)
         train(cfg)
+
+
+def test_what_is_asked_for_is_within_the_limits(tmp_path):
+    train(config(tmp_path, 'RandomSearch', limits=dict(params=400_000), budget=6))
+    networks = DerivedNetworks(loaded(), build_space('nas_bench_201'), 0)
+    costs = [
+        networks.costs(load_genotype(row['genotype'], 'nas_bench_201'))['params']
+        for row in queries(tmp_path)
+    ]
+    assert max(costs) <= 400_000
+
+
+def test_limits_that_no_network_meets(tmp_path):
+    with pytest.raises(
+        UserError, match='no network .* within the limits: .*limits.params is 1,000'
+    ):
+        train(config(tmp_path, limits=dict(params=1000)))
+
+
+def test_a_dry_run_writes_nothing(tmp_path, capsys):
+    found = dry_run(config(tmp_path / 'run', budget=7))
+    assert found['expected_seconds'] == 7 * found['seconds_per_query'] > 0
+    assert 'for 7 queries' in capsys.readouterr().out
+    assert not (tmp_path / 'run').exists()
+
+
+@EVALUATORS.register_module()
+class OfSupernet(CountsConvolutions):
+    """The number of convolutions, and what the supernet's alpha sums to."""
+
+    def prepare(self, space, seed, cfg=None) -> None:
+        super().prepare(space, seed, cfg)
+        weights = read_checkpoint(cfg.supernet)['state_dict']
+        self.alpha = float(weights['backbone.arch_parameters.cell'].sum())
+
+    def __call__(self, genotype) -> Result:
+        return Result(super().__call__(genotype).rank + self.alpha)
+
+
+def in_phases(folder) -> Config:
+    """Two epochs of a gradient's search, and queries over its supernet."""
+    cfg = load_config(CONFIG.with_name('rdarts_nb201_digits.py'), TINY)
+    asks = dict(
+        runner_type='rdarts.QuerySearch',
+        train_cfg=None,
+        strategy='LocalSearch',
+        evaluator='OfSupernet',
+        budget=12,
+    )
+    name = f'asks_{uuid.uuid4().hex}'
+    cfg.update(dict(phases=[dict(), asks], work_dir=str(folder), experiment_name=name))
+    return cfg
+
+
+def test_it_is_a_phase_after_the_supernet_that_it_asks(tmp_path, monkeypatch):
+    train(in_phases(tmp_path / 'whole'))
+    rows = queries(tmp_path / 'whole')
+    assert [row['query'] for row in rows] == [*range(1, 13)]
+    assert {(row['phase'], row['epoch']) for row in rows} == {(1, 2)}
+    steps = len(read_search_log(tmp_path / 'whole', 'iter'))
+    assert [row['iter'] - row['query'] for row in rows] == [4] * 12 and steps == 4
+    path = find_checkpoint(tmp_path / 'whole' / 'phase_0')
+    alpha = float(read_checkpoint(path)['state_dict']['backbone.arch_parameters.cell'].sum())
+    assert rows[0]['value'] == rows[0]['genotype'].count('conv') + 1 / 1000 + alpha
+    assert found(tmp_path / 'whole') == rows[rows[-1]['best_query'] - 1]['genotype']
+    assert (tmp_path / 'whole' / 'report.html').is_file()
+
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', 7)
+    with pytest.raises(Interrupted, match='after query 7'):
+        train(in_phases(tmp_path / 'parts'))
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
+    train(in_phases(tmp_path / 'parts'), resume=True)
+    assert queries(tmp_path / 'parts') == rows
+
+    train(in_phases(tmp_path / 'parts'), from_phase=1)
+    assert queries(tmp_path / 'parts') == rows
+
+
+def test_a_dry_run_prices_both_phases(tmp_path):
+    found = dry_run(in_phases(tmp_path))
+    supernet, asks = found['phases']
+    assert found['expected_seconds'] == supernet['expected_seconds'] + asks['expected_seconds']
+    assert asks['seconds_per_query'] > 0
+
+
+def test_limits_are_looked_at_before_the_phase_before_is_trained(tmp_path):
+    cfg = in_phases(tmp_path)
+    cfg.phases[1]['limits'] = dict(macs=10)
+    with pytest.raises(UserError, match=r'^phases\.1: no network .* is within the limits'):
+        train(cfg)
+    assert not (tmp_path / 'phase_0').exists()
 
 
 @pytest.mark.data
