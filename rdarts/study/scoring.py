@@ -73,10 +73,10 @@ class Setting:
         cfg = self._config()
         backbone = cfg.model.backbone
         backbone.update({key: value for key, value in CHEAP.items() if key in backbone})
-        depth = getattr(declared_class(self.space, 'supernet'), 'DEPTH', 'depth')
+        depth = getattr(declared_class(self.space, 'supernet'), 'DEPTH', '')
         sizes = {'channels': self.channels, depth: self.depth}
         given = {name: value for name, value in sizes.items() if value is not None}
-        if given and 'channels' not in backbone:
+        if given and not {'channels', *given} <= set(backbone):
             raise UserError(
                 '--channels and --cells-per-stage are of cells: the sizes of the '
                 f"space '{self.space.name}' are its own"

@@ -41,7 +41,8 @@ def test_all_scores_of_a_cell(tool, tmp_path):
     assert row.startswith('nas_bench_201 c10 noise in_channels=3 channels=4 cells_per_stage=1')
     lines = out.splitlines()
     assert lines[1] == 'saved in: scores.csv'
-    assert lines[3] == 'Scores' and lines[-1].startswith(CELL)
+    assert lines[2].startswith("no table 'nas_bench_201' is there to compare with")
+    assert lines[4] == 'Scores' and lines[-1].startswith(CELL)
 
 
 def test_errors_are_one_line(tool):
