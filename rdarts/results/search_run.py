@@ -79,8 +79,11 @@ class SearchRun:
     @cached_property
     def asks(self) -> bool:
         """Whether it is a search that asks, or has a phase that is one."""
-        known = any(row['kind'] == QUERY for row in self.rows)
-        return known or that_asks(self.config, self.phases) is not None
+        if any(row['kind'] == QUERY for row in self.rows):
+            return True
+        if any(row['kind'] == 'epoch' and tells_of_alpha(row) for row in self.rows):
+            return False  # until then, if ever
+        return that_asks(self.config, self.phases) is not None
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -119,6 +122,13 @@ class SearchRun:
     def begun(self) -> bool:
         """Whether an epoch has ended, or a query was answered."""
         return any(row['kind'] in ('epoch', QUERY) for row in self.rows)
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        """What it has come to: ``('epoch', n)``, or ``('query', n)`` of one that asks."""
+        if self.asks and self.queries.rows:
+            return 'query', len(self.queries.rows)
+        return 'epoch', self.epochs[-1]['epoch']
 
     @property
     def not_begun(self) -> str:

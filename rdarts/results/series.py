@@ -219,18 +219,20 @@ def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
 
 
 def best_accuracies(table: NASBench201 | None) -> dict[str, Reader]:
-    """Query -> test accuracy (%) of the best cell so far, on each data set.
-
-    Only of queries after which another cell is the best, and of the last one.
-    """
+    """Query -> test accuracy (%) of the best cell so far, on each data set."""
     if table is None:
         return {}
 
     def found(run: SearchRun, dataset: str) -> dict[int, float]:
         queries = run.queries
-        places = [*queries.improvements, (len(queries.rows), queries.best)]
-        cells = {query: run.genotype_of(row) for query, row in places}
-        return {query: table_accuracy(table, cell, dataset) for query, cell in cells.items()}
+        better = {
+            query: table_accuracy(table, run.genotype_of(row), dataset)
+            for query, row in queries.improvements
+        }
+        values, now = {}, 0.0
+        for query in range(1, len(queries.rows) + 1):
+            now = values[query] = better.get(query, now)
+        return values
 
     return {
         name: lambda run, dataset=dataset: found(run, dataset)

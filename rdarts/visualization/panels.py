@@ -71,12 +71,12 @@ def line(
     Args:
         axes (Axes): Where.
         values (dict): Epoch -> value.
-        runs (Sequence[SearchRun]): The searches that it is of.
+        runs (Sequence[SearchRun]): The searches that it is of; none where it is not over epochs.
         label (str): Its name.
         **style (Any): Its looks.
     """
     found = pieces(sorted(values), runs)
-    pale = [all(_left(run, piece[0]) for run in runs) for piece in found]
+    pale = [bool(runs) and all(_left(run, piece[0]) for run in runs) for piece in found]
     named = pale.index(False) if False in pale else 0
     for number, piece in enumerate(found):
         axes.plot(
@@ -129,6 +129,13 @@ def epoch_axis(axes: Axes, runs: Sequence[SearchRun]) -> None:
     for epoch, dotted in sorted(phase_ends(runs).items()):
         style = (0, (1, 2)) if dotted else '-'
         axes.axvline(epoch + 0.5, color='#777777', linewidth=0.8, linestyle=style, zorder=0.5)
+
+
+def query_axis(axes: Axes) -> None:
+    """Whole queries."""
+    axes.set_xlabel('query')
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.grid(alpha=0.3)
 
 
 def phase_ends(runs: Sequence[SearchRun]) -> dict[int, bool]:
@@ -206,11 +213,16 @@ def _running(runs: Sequence[SearchRun]) -> str:
     notes = []
     for method in dict.fromkeys(run.method for run in runs):
         mine = [run for run in runs if run.method == method]
-        epochs = sorted(run.epochs[-1]['epoch'] for run in mine if not run.ended)
-        if epochs:
-            some = f'{len(epochs)} of {len(mine)} seeds, ' if len(mine) > 1 else ''
-            low, high = epochs[0], epochs[-1]
-            reached = f'epoch {low}' if low == high else f'epochs {low} to {high}'
+        places = sorted(run.reached for run in mine if not run.ended)
+        if places:
+            some = f'{len(places)} of {len(mine)} seeds, ' if len(mine) > 1 else ''
+            (axis, low), (other, high) = places[0], places[-1]
+            if axis != other:
+                reached = f'{axis} {low} to {other} {high}'
+            elif low != high:
+                reached = f'{dict(epoch="epochs", query="queries")[axis]} {low} to {high}'
+            else:
+                reached = f'{axis} {low}'
             notes.append(f'{method} ({some}{reached} so far)')
     return f'still running: {", ".join(notes)}' if notes else ''
 

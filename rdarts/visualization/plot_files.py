@@ -10,7 +10,7 @@ from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError, nearest
 from rdarts.results.search_run import SearchRun
 from rdarts.visualization.panels import NothingToPlot
-from rdarts.visualization.plots import PLOTS, plot_runs
+from rdarts.visualization.plots import PLOTS, fitting, plot_runs
 from rdarts.visualization.style import FORMATS
 
 OF_ONE_SEARCH = ('edges', 'edge_weights')
@@ -26,7 +26,8 @@ def plot_all(
     """Write pictures with their numbers, and say of each where it is, or why it was left out.
 
     Args:
-        runs (list[SearchRun]): Searches in one space, each with an epoch that has ended.
+        runs (list[SearchRun]): Searches in one space, each with an epoch that has ended, or a query
+            that was answered.
         out (Path): Folder to write to, or with one name the picture itself.
         names (Sequence[str], optional): Which of ``PLOTS``. Defaults to all that there is to see.
         format (str): ``'png'``, ``'svg'`` or ``'pdf'``. Defaults to ``'png'``.
@@ -55,15 +56,28 @@ def plot_all(
     except OSError as error:
         raise UserError(f'cannot write into {folder}: {error.strerror}') from None
     for name in chosen:
-        for shown, file in pictures(name, runs, folder, suffix, single):
+        try:
+            fit = fitting(name, runs)
+        except NothingToPlot as error:
+            yield _left_out(name, error, named=bool(names))
+            continue
+        for shown, file in pictures(name, fit, folder, suffix, single):
             try:
                 plot_runs(shown, name, file, table)
             except NothingToPlot as error:
-                if names:
-                    raise UserError(f'{name} cannot be drawn: {error}') from None
-                yield f'left out: {name}: {error}'
+                yield _left_out(name, error, named=bool(names))
                 continue
             yield f'{file}, {file.with_suffix(".csv").name}'
+        left = dict.fromkeys(run.method for run in runs if run not in fit)
+        if left:
+            yield f'{name} is without {", ".join(left)}, which have no such numbers'
+
+
+def _left_out(name: str, error: NothingToPlot, named: bool) -> str:
+    """What is said of a picture that cannot be drawn; one that was named must be."""
+    if named:
+        raise UserError(f'{name} cannot be drawn: {error}') from None
+    return f'left out: {name}: {error}'
 
 
 def pictures(

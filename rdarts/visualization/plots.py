@@ -1,4 +1,4 @@
-"""Pictures of searches over their epochs, each with its numbers as CSV."""
+"""Pictures of searches over epochs or queries, each with its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import count_skips
 from rdarts.results import series
+from rdarts.results.row import tells_of_alpha
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
 from rdarts.results.settings import of_lambda_alone
@@ -29,9 +30,11 @@ from rdarts.visualization.panels import (
     legend,
     panel_grid,
     places,
+    query_axis,
     say_uniform,
     wrapped,
 )
+from rdarts.visualization.query_plots import plot_queries, plot_values
 from rdarts.visualization.style import line_style, picture_suffix, plain_style, save_figure
 
 if TYPE_CHECKING:
@@ -45,12 +48,12 @@ DISTRIBUTION_BINS = 100
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of one panel: a number of one run over its epochs.
+    """One line of one panel: a number of one run over its epochs, or its queries.
 
     Args:
         panel (str): Name of the panel.
         run (SearchRun): The run.
-        values (dict[int, float]): Epoch -> value.
+        values (dict[int, float]): Epoch, or query -> value.
     """
 
     panel: str
@@ -74,16 +77,16 @@ def plot_runs(
         table (NASBench201, optional): For ``accuracy``, ``lambda`` and ``distribution``.
 
     Raises:
-        NothingToPlot: The runs have no such numbers.
+        NothingToPlot: The runs have no such numbers; those that have none are left out where others
+            have some.
         UserError: The name is not known, a log holds no epoch, or the file cannot be written.
     """
     if name not in PLOTS:
         raise UserError(f"no plot '{name}': {nearest(name, PLOTS)}")
     picture_suffix(path)
-    for run in runs:
-        _ = run.epochs  # at least one, and well-formed
+    shown = fitting(name, runs)
     with plain_style():
-        figure, rows = PLOTS[name](runs, table)
+        figure, rows = PLOTS[name](shown, table)
         save_figure(figure, path, DPI)
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator='\n').writerows(rows)
@@ -92,6 +95,33 @@ def plot_runs(
         write_atomically(numbers, buffer.getvalue().encode())
     except OSError as error:
         raise UserError(f'cannot write {numbers}: {error.strerror}') from None
+
+
+def fitting(name: str, runs: Sequence[SearchRun]) -> list[SearchRun]:
+    """The searches that a picture can show.
+
+    Args:
+        name (str): Which of ``PLOTS``.
+        runs (Sequence[SearchRun]): The searches.
+
+    Raises:
+        NothingToPlot: None is such a one.
+        UserError: A log holds no epoch and no query, or a row is not well-formed.
+    """
+    of_epochs = [run for run in runs if run.epochs]
+    asked = [run for run in runs if run.asks and run.queries.rows]
+    if name in OF_QUERIES:
+        found, what = asked, 'have asked nothing'
+    elif name in OF_WHAT_WAS_FOUND:
+        found, what = [r for r in runs if r in asked or not r.asks], 'have found nothing yet'
+    elif name in OF_SUPERNETS:
+        found, what = of_epochs, 'have no epochs: they ask'
+    else:
+        found = [run for run in of_epochs if all(map(tells_of_alpha, run.epochs))]
+        what = 'have no alpha: they ask'
+    if not found:
+        raise NothingToPlot(f'these searches {what}')
+    return found
 
 
 # Lines over epochs
@@ -104,11 +134,13 @@ def _lines(
     marks: Mapping[str, float] | None = None,
     missing: str = 'the logs hold no such numbers',
     apart: bool = False,
+    axis: str = 'epoch',
 ) -> tuple[Figure, list[list[Any]]]:
     """A panel a name and a line a method; of one method, one panel with a line a name.
 
     Lines of one method that differ more from each other than over the epochs are kept ``apart``.
-    Several seeds are their mean, in a band from the lowest to the highest.
+    Several seeds are their mean, in a band from the lowest to the highest. Over queries, no line
+    ends where a phase does.
     """
     curves = [
         Curve(panel, run, values)
@@ -135,19 +167,20 @@ def _lines(
             if found:
                 label = (panel or method) if together else method
                 style = line_style(number if together else index)
-                band(axes, [c.values for c in found], label, style, [c.run for c in found])
+                shown = [c.run for c in found] if axis == 'epoch' else ()
+                band(axes, [c.values for c in found], label, style, shown)
     for axes in grid:
-        epoch_axis(axes, runs)
+        epoch_axis(axes, runs) if axis == 'epoch' else query_axis(axes)
     grid[0].set_ylabel(ylabel, size=9)
     legend(figure, grid, runs)
     optimum = ['optimum (%)'] if marks else []
-    columns, place = places(runs)
-    rows: list[list[Any]] = [['method', 'seed', 'panel', 'epoch', ylabel, *optimum, *columns]]
+    columns, place = places(runs if axis == 'epoch' else ())
+    rows: list[list[Any]] = [['method', 'seed', 'panel', axis, ylabel, *optimum, *columns]]
     for curve in curves:
         run, best = curve.run, [marks[curve.panel]] if marks else []
         rows += [
-            [run.method, run.seed, curve.panel, epoch, value, *best, *place(run, epoch)]
-            for epoch, value in sorted(curve.values.items())
+            [run.method, run.seed, curve.panel, at, value, *best, *place(run, at)]
+            for at, value in sorted(curve.values.items())
         ]
     return figure, rows
 
@@ -157,6 +190,13 @@ def _plot_accuracy(runs: Sequence[SearchRun], table: NASBench201 | None):
     table = _table(runs, table)
     readers = series.accuracies(table)
     return _lines(runs, readers, 'test accuracy of the current cell (%)', series.optima(table))
+
+
+def _plot_best(runs: Sequence[SearchRun], table: NASBench201 | None):
+    """What the best cell so far reaches in the table over the queries, against the optimum."""
+    table = _table(runs, table)
+    readers, label = series.best_accuracies(table), 'test accuracy of the best cell so far (%)'
+    return _lines(runs, readers, label, series.optima(table), axis='query')
 
 
 def _table(runs: Sequence[SearchRun], table: NASBench201 | None) -> NASBench201:
@@ -338,4 +378,10 @@ PLOTS: dict[str, Callable[[Sequence[SearchRun], NASBench201 | None], tuple[Any, 
     'skips': _plot_skips,
     'lambda': _plot_lambda,
     'distribution': _plot_distribution,
+    'best': _plot_best,
+    'queries': plot_queries,
+    'values': plot_values,
 }
+OF_QUERIES = ('best', 'queries', 'values')
+OF_WHAT_WAS_FOUND = ('distribution',)
+OF_SUPERNETS = ('supernet', 'losses')

@@ -12,7 +12,7 @@ from synthetic import write_search
 from rdarts.cli import run_guarded
 from rdarts.results.search_run import find_runs
 from rdarts.visualization.plot_files import pictures
-from rdarts.visualization.plots import PLOTS
+from rdarts.visualization.plots import OF_QUERIES, PLOTS
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -40,7 +40,8 @@ def test_a_picture_a_name_with_its_numbers(tool, tmp_path):
     assert (code, err) == (0, '')
     left = [line for line in out if line.startswith('left out: ')]
     found = {line.split(':')[1].strip() for line in left}
-    assert found == {'accuracy', 'edge_weights', 'lambda', 'distribution'}
+    expected = {'accuracy', 'edge_weights', 'lambda', 'distribution'}
+    assert found == {*expected, *OF_QUERIES}
     folder = tmp_path / 'all' / 'plots'
     names = sorted(set(PLOTS) - found - {'edges'})
     names = sorted([*names, 'edges_rdarts_seed_0', 'edges_rdarts_seed_1'])

@@ -1,4 +1,4 @@
-"""Plot searches over their epochs, each picture with its numbers as CSV.
+"""Plot searches over their epochs or queries, each picture with its numbers as CSV.
 
 accuracy      test accuracy of the current cell in the table, against the optimum
 supernet      accuracy of the supernet on alpha's half of the training images
@@ -14,6 +14,9 @@ leaders       share of the edges still led by the operation that led after the f
 skips         skip connections, by cell type
 lambda        accuracy, skip connections and entropy at the end against lambda
 distribution  all cells of NAS-Bench-201 with the found ones marked
+best          of searches that ask: test accuracy of the best cell so far, against the optimum
+queries       the value of each query, and the best so far
+values        how often values were seen
 """
 
 from __future__ import annotations
