@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -405,3 +407,18 @@ def test_a_strategy_that_asks_as_the_page_on_methods_says(tmp_path, data_root):
     assert done.code == 0, done.err
     value, cell = done.out.split()
     assert 80 < float(value) < 95 and cell.startswith('|nor_conv')
+
+
+def test_scores_of_cells_as_the_page_on_methods_says(tmp_path, monkeypatch):
+    page = (ROOT / 'docs/en/methods.md').read_text(encoding='utf-8')
+    lines = re.findall(r'^    python (tools/analysis/score_cells.py .*)$', page, re.MULTILINE)
+    tool, *args = shlex.split(lines[-1])
+    main = runpy.run_path(str(ROOT / tool))['main']
+    for line in lines:  # the others need data, and minutes
+        monkeypatch.setattr(sys, 'argv', shlex.split(line))
+        main.__globals__['parse_args']()
+    done = run_tool([Path(tool).relative_to('tools'), *args], cwd=tmp_path)
+    assert done.code == 0, done.err
+    header, _, row = done.out.splitlines()[-3:]
+    assert header.split() == ['cell', 'zico', 'params', 'latency']
+    assert row.startswith('Genotype(normal=') and float(row.split()[-1]) < 0

@@ -71,6 +71,23 @@ def test_golden_correlations_of_sizes(data_root):
             assert found == pytest.approx(pair, abs=1e-4)
 
 
+@pytest.mark.data
+def test_scores_order_cells_as_in_the_cheap_setting(data_root):
+    """30 of the golden cells, on noise: AZ-NAS orders them better than their parameters do."""
+    table = NASBench201(data_root / 'nasbench201')
+    index = np.random.default_rng(0).permutation(len(table))[:30]
+    cells = read_cells([str(one) for one in index], NB201, table)
+    scores = find_scores(['naswot', 'swap', 'az_nas', 'params'])
+    scorer = Scorer(Setting(NB201, noise=True), scores)
+    values = values_of(scores, [scorer(cell) for cell in cells])
+    for dataset in table.datasets:
+        accuracies = table.column(f'{dataset}_test_200')[index]
+        tau = {name: correlations(values[name], accuracies)[0] for name in scores}
+        assert tau['params'] < tau['az_nas'] < 0.8
+        assert all(0.3 < tau[name] < 0.65 for name in ('naswot', 'swap', 'params'))
+    assert values['naswot'].count(-math.inf) == 1 == sum(map(math.isinf, values['naswot']))
+
+
 def test_random_cells_are_different_and_follow_from_the_seed():
     cells = [cell.to_string() for cell in draw_cells(NB201, 200, 0)]
     assert len(set(cells)) == 200
