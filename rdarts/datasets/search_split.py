@@ -10,6 +10,7 @@ import torch
 from annotated_types import Gt, Le
 
 from rdarts.configuration.declarations import Among, Component, Count, Inside
+from rdarts.datasets.hashing import hash_stream
 from rdarts.datasets.seeded import SeededDataset, dataset_labels
 from rdarts.datasets.splits import MODES, sample_indices, split_indices
 from rdarts.errors import UserError, nearest
@@ -18,6 +19,7 @@ from rdarts.utils.wording import plural
 
 PARTS = ('weights', 'alpha')
 BOTH = 'both'
+LABELS = ('own', 'random')
 
 
 @DATASETS.register_module()
@@ -39,14 +41,17 @@ class SearchSplit(SeededDataset):
         subset (float): Share of the images that is divided at all, see
             :func:`rdarts.datasets.splits.sample_indices`: ``subset=0.125, fraction=0.8`` are 10 %
             of every class for the weights and 2.5 % for alpha. Defaults to 1.
+        labels (str): ``own``, or ``random``: each image has one of the classes, drawn once,
+            uniformly, by the seed and its place in the wrapped set, as RLNAS
+            (https://arxiv.org/abs/2101.11834) trains its supernet. Defaults to ``own``.
 
     Attributes:
         indices (np.ndarray): int64, ascending: the wrapped set's indices of this part.
 
     Raises:
-        UserError: Part or mode is not known, the fraction is outside (0, 1) or the subset outside
-            (0, 1], a subset leaves a class without an image in a part, or the wrapped set is a test
-            set.
+        UserError: Part, mode or labels are not known, the fraction is outside (0, 1) or the subset
+            outside (0, 1], a subset leaves a class without an image in a part, or the wrapped set
+            is a test set.
     """
 
     def __init__(
@@ -57,10 +62,15 @@ class SearchSplit(SeededDataset):
         mode: Annotated[str, Among(MODES)] = 'stratified',
         seed: Count = 0,
         subset: Annotated[float, Gt(0), Le(1)] = 1.0,
+        labels: Annotated[str, Among(LABELS)] = 'own',
     ) -> None:
         known = (*PARTS, BOTH)
         if part not in known:
             raise UserError(f"unknown part '{part}' of a search split: {nearest(str(part), known)}")
+        if labels not in LABELS:
+            raise UserError(
+                f"unknown labels '{labels}' of a search split: {nearest(str(labels), LABELS)}"
+            )
         super().__init__(dataset)
         _refuse_test_images(self.dataset)
         self.part, self.fraction, self.mode, self.seed = part, fraction, mode, seed
@@ -69,18 +79,25 @@ class SearchSplit(SeededDataset):
             raise UserError(f'subset of a search split must be in (0, 1], but is {subset!r}')
         self.subset = subset
         by_class = mode == 'stratified'
-        labels = dataset_labels(self.dataset) if by_class or subset < 1 else None
+        own = dataset_labels(self.dataset) if by_class or subset < 1 else None
         if subset == 1:
-            parts = split_indices(len(self.dataset), fraction, mode, seed, labels)
+            parts = split_indices(len(self.dataset), fraction, mode, seed, own)
         else:
-            parts = sample_indices(labels, subset, fraction, seed)
+            parts = sample_indices(own, subset, fraction, seed)
             if by_class:
-                self._check_classes(labels, parts)
+                self._check_classes(own, parts)
             else:
                 kept = np.sort(np.concatenate(parts))
                 parts = tuple(kept[part] for part in split_indices(len(kept), fraction, mode, seed))
         self._parts = dict(zip(PARTS, parts, strict=True))
         self.indices = np.sort(np.concatenate(parts)) if part == BOTH else self._parts[part]
+        self._drawn = self._draw_labels() if labels == 'random' else None
+
+    def _draw_labels(self) -> np.ndarray:
+        classes = self.metainfo.get('classes')
+        count = len(classes) if classes else int(dataset_labels(self.dataset).max()) + 1
+        numbers = hash_stream(len(self.dataset), 'labels', self.seed) % np.uint64(count)
+        return numbers.astype(np.int64)[self.indices]
 
     def _check_classes(self, labels: np.ndarray, parts: Sequence[np.ndarray]) -> None:
         for name, indices in zip(PARTS, parts, strict=True):
@@ -103,7 +120,37 @@ class SearchSplit(SeededDataset):
         Returns:
             np.ndarray: int64 of shape [len(self)].
         """
+        if self._drawn is not None:
+            return self._drawn
         return dataset_labels(self.dataset)[self.indices]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The label of one sample, as a list."""
+        return super().get_cat_ids(idx) if self._drawn is None else [int(self._drawn[idx])]
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        found = super().__getitems__(indices)
+        if self._drawn is not None:
+            samples = found
+            if self.batched:
+                samples = [dict(data_samples=sample) for sample in found['data_samples']]
+            for sample, index in zip(samples, indices, strict=True):
+                self._label(sample, index)
+        return found
+
+    def __getitem__(self, index: int) -> Any:
+        found = super().__getitem__(index)
+        if self._drawn is not None:
+            self._label(found, index)
+        return found
+
+    def _label(self, sample: dict[str, Any], index: int) -> None:
+        """Give what a pipeline made of an image, packed or not, the label that was drawn."""
+        label = int(self._drawn[index])
+        if 'data_samples' in sample:
+            sample['data_samples'].set_gt_label(label)
+        else:
+            sample['gt_label'] = label
 
     def split_record(self) -> dict[str, Any]:
         """What a run stores of its split.

@@ -6,6 +6,7 @@ from rdarts.hooks.drop_path import DropPathHook
 from rdarts.hooks.execution import ExecutionHook
 from rdarts.hooks.genotype import GenotypeHook
 from rdarts.hooks.image_check import ImageCheckHook
+from rdarts.hooks.initial_weights import InitialWeightsHook
 from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import SearchLogHook
 from rdarts.hooks.split_record import SplitRecordHook
@@ -29,6 +30,7 @@ __all__ = [
     'ExecutionHook',
     'GenotypeHook',
     'ImageCheckHook',
+    'InitialWeightsHook',
     'ReportHook',
     'SearchLogHook',
     'SplitRecordHook',

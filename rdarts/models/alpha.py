@@ -23,6 +23,8 @@ from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.registry import RELAXATIONS, build
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
 
+ALPHA = 'arch_parameters'  # of a state dict, alpha
+
 
 class AlphaOwner(nn.Module):
     """Alpha, its groups and its relaxation: what the architect and the hooks need of a model.
@@ -204,8 +206,12 @@ class AlphaOwner(nn.Module):
 
     @property
     def optional_state(self) -> list[str]:
-        """Of the state dict, what is there where something was pruned."""
-        return [f'{ALIVE}.{cell}' for cell in self.space.cells]
+        """Of the state dict, what is there where something was pruned; and alpha that is not used.
+
+        Where the relaxation has no alpha, that of a supernet whose weights are taken is left out.
+        """
+        unused = [] if self.groups else [f'{ALPHA}.{group.name}' for group in self.space.groups]
+        return [f'{ALIVE}.{cell}' for cell in self.space.cells] + unused
 
     def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -221,6 +227,9 @@ class AlphaOwner(nn.Module):
             for key in list(state_dict)
             if key.startswith(start)
         }
+        if not self.groups:
+            for group in self.space.groups:
+                state_dict.pop(f'{prefix}{ALPHA}.{group.name}', None)
         alive = alive_of(self.space, masks)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._ways = AlphaWays(self.space, alive)

@@ -185,3 +185,31 @@ def test_both_parts_share_one_load(tmp_path, monkeypatch):
     assert len(reads) == 1
     assert parts[0].dataset.arrays.images is parts[1].dataset.arrays.images
     assert parts[0].metainfo['classes'] == CIFAR10.METAINFO['classes']
+
+
+PACKED = [dict(type='rdarts.BatchPackInputs')]
+
+
+@pytest.mark.parametrize('pipeline', [(), PACKED])
+def test_random_labels_are_drawn_once(pipeline):
+    dataset = Digits(limit=400, pipeline=pipeline)
+    own = SearchSplit(Digits(limit=400), part='both')
+    drawn = SearchSplit(dataset, part='both', labels='random')
+    labels = drawn.get_gt_labels()
+    np.testing.assert_array_equal(drawn.indices, own.indices)
+    assert (np.bincount(labels, minlength=10) > 20).all()
+    assert abs((labels == own.get_gt_labels()).mean() - 0.1) < 0.05
+    part = SearchSplit(dataset, part='weights', labels='random')
+    np.testing.assert_array_equal(part.get_gt_labels(), labels[part.indices])  # of an image
+    other = SearchSplit(dataset, part='both', labels='random', seed=1)
+    assert (other.get_gt_labels() != labels).mean() > 0.8
+    batch = part.__getitems__([3, 7])
+    if pipeline:
+        found = [int(sample.gt_label) for sample in batch['data_samples']]
+        assert int(part[3]['data_samples'].gt_label) == found[0]
+    else:
+        found = [sample['gt_label'] for sample in batch]
+        assert part[3]['gt_label'] == found[0]
+    assert found == part.get_gt_labels()[[3, 7]].tolist() and part.get_cat_ids(3) == found[:1]
+    with pytest.raises(UserError, match="unknown labels 'randm' of a search split: did you mean"):
+        SearchSplit(dataset, part='both', labels='randm')

@@ -17,6 +17,8 @@ from rdarts.models import (
 )
 from rdarts.models.layers import StackedBatchNorm2d
 from rdarts.models.mixed_ops.mixing import Mixing
+from rdarts.registry import RELAXATIONS, build
+from rdarts.search_spaces import build_space
 
 FUSED = {
     'skip_connect': ('Identity', 'Factorized'),
@@ -235,3 +237,9 @@ def ours(registry) -> list[str]:
     registry.import_from_location()
     found = registry.module_dict.items()
     return sorted(name for name, kind in found if kind.__module__.startswith('rdarts.'))
+
+
+def with_alpha() -> list[str]:
+    """The relaxations that have one, sorted."""
+    space = build_space('nas_bench_201')
+    return [name for name in ours(RELAXATIONS) if build(name, RELAXATIONS).groups(space)]

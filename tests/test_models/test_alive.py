@@ -7,14 +7,14 @@ import copy
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
-from test_models.fused_nets import ours
+from test_models.fused_nets import with_alpha
 
 from rdarts.architect.architects.first_order import FirstOrder
 from rdarts.architect.regularizers import BatchEntropyDecay
 from rdarts.errors import UserError
 from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.models import DARTSSupernet, NASBench201Supernet
-from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
+from rdarts.registry import DISCRETIZERS, build
 from rdarts.search_spaces import build_space
 
 OPS = ['none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3']
@@ -22,7 +22,7 @@ OPS = ['none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3']
 KEPT = [OPS[1:4], OPS, OPS[1:4], [OPS[3]], OPS[:2], OPS[1:4]]
 EDGES = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
 SOFT = dict(type='rdarts.GumbelSoftmax', temperature=2.0, hard=False)
-RELAXED = [*(f'rdarts.{name}' for name in ours(RELAXATIONS)), SOFT]
+RELAXED = [*(f'rdarts.{name}' for name in with_alpha()), SOFT]
 LEARNT = [one for one in RELAXED if one != 'rdarts.EqualWeights']  # whose alpha has a gradient
 # what PathGates draws is of a candidate's place in the whole list
 OF_PARTS = [one for one in RELAXED if one != 'rdarts.PathGates']

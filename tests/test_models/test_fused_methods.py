@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
-from test_models.fused_nets import assert_executions_agree, image, make, ours
+from test_models.fused_nets import assert_executions_agree, image, make, ours, with_alpha
 
 from rdarts.models import BaseSupernet
-from rdarts.registry import MIXED_OPS, RELAXATIONS
+from rdarts.registry import MIXED_OPS
 
 ARGUMENTS = dict(  # where the defaults would do little
     AuxiliarySkip=dict(beta=0.3),
@@ -57,14 +57,14 @@ def check(net: BaseSupernet, mask: str, phase: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('phase', ['alpha', 'weights'])
 @pytest.mark.parametrize('mask', ['none', 'pruned', 'hidden'])
-@pytest.mark.parametrize('relaxation', ours(RELAXATIONS))
+@pytest.mark.parametrize('relaxation', with_alpha())
 def test_every_relaxation(relaxation, mask, phase):
     check(make_net('nas_bench_201', relaxation, 'MixedOp'), mask, phase)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mixed_op', ours(MIXED_OPS))
-@pytest.mark.parametrize('relaxation', ours(RELAXATIONS))
+@pytest.mark.parametrize('relaxation', with_alpha())
 def test_every_relaxation_with_every_mixed_operation(relaxation, mixed_op):
     check(make_net('nas_bench_201', relaxation, mixed_op), 'pruned', 'alpha')
 

@@ -50,8 +50,8 @@ def architect_of(config: Path) -> tuple[str, list[str]]:
 def test_every_architect_is_among_them():
     ARCHITECTS.import_from_location()
     found = ARCHITECTS.module_dict.items()
-    ours = [name for name, kind in found if kind.__module__.startswith('rdarts.')]
-    assert set(METHODS.values()) == set(ours)
+    ours = {name for name, kind in found if kind.__module__.startswith('rdarts.')}
+    assert set(METHODS.values()) == ours - {'PathTraining'}  # that of methods in phases
 
 
 @pytest.mark.slow
