@@ -60,7 +60,7 @@ def write_queries(
         for epoch in range(1, epochs + 1):
             at = dict(epoch=epoch, iter=epoch, phase=0)
             rows.append(dict(kind='iter', **at, loss=2.0 / epoch, time=10.0 * epoch, memory=100.0))
-            rows.append(dict(kind='epoch', **at, execution='plain'))
+            rows.append(dict(kind='epoch', **at, alpha={}, execution='plain'))
             rows.append({'kind': 'val', **at, 'accuracy/top1': 30.0 + epoch})
         rows.append(dict(kind='phase', epoch=epochs, iter=epochs, phase=0, epochs=epochs))
     place = dict(phase=1) if epochs else {}

@@ -24,7 +24,7 @@ def read_search_log(
     Args:
         work_dir (str | PathLike): Work directory of a search.
         kind (str, optional): Only rows of this kind: ``start``, ``iter``, ``epoch``, ``val``,
-            ``query``, ``roll_back``, ``phase``, ``selection``.
+            ``query``, ``front``, ``roll_back``, ``phase``, ``selection``.
         left (bool): Whether rows of epochs are among them that the search has gone back on. Without
             them no epoch is there twice. Defaults to False.
 

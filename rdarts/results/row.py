@@ -11,9 +11,6 @@ import numpy as np
 from rdarts.errors import UserError
 from rdarts.search_spaces import SearchSpace
 
-OF_ALPHA = ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections')
-"""What a row of kind ``epoch`` holds of a search with alpha."""
-
 
 def is_count(value: Any) -> bool:
     """Whether it is a whole number, 0 or more."""
@@ -39,7 +36,7 @@ def number(value: Any, *keys: str) -> float | None:
 
 def tells_of_alpha(row: Mapping[str, Any]) -> bool:
     """Whether a row of kind ``epoch`` is of a search with alpha, not of a supernet alone."""
-    return any(key in row for key in OF_ALPHA)
+    return row.get('alpha') != {}
 
 
 def check_epoch(row: Mapping[str, Any], space: SearchSpace, where: str) -> None:
@@ -53,7 +50,7 @@ def check_epoch(row: Mapping[str, Any], space: SearchSpace, where: str) -> None:
     Raises:
         UserError: It lacks something, or has something else in its place.
     """
-    for key in OF_ALPHA:
+    for key in ('genotype', 'weights', 'mean_entropy', 'kinds', 'skip_connections'):
         if key not in row:
             raise UserError(
                 f"{where}: no '{key}'; a search writes it with GenotypeHook and "

@@ -61,7 +61,7 @@ class SearchRun:
         if not self.begun:
             raise UserError(f'{self.folder}: {self.not_begun}')
         for row in rows:
-            if tells_of_alpha(row) or not self.asks:
+            if tells_of_alpha(row):
                 check_epoch(row, self.space, f'{self.folder / LOG}, epoch {row["epoch"]}')
         return rows
 
@@ -218,7 +218,10 @@ class SearchRun:
         if not self.ended:
             if self.asks and not self.queries.rows:
                 raise UserError(f'{self.folder}: no query was answered yet')
-            return self.genotype_of(self.queries.best if self.asks else self.last)
+            row = self.queries.best if self.asks else self.last
+            if 'genotype' not in row:
+                raise UserError(f'{self.folder}: a supernet was trained, which gives no genotype')
+            return self.genotype_of(row)
         try:
             return load_genotype(self.folder / 'genotype.json', self.space)
         except UserError as error:

@@ -18,7 +18,7 @@ from rdarts.configuration.options import parse_options
 from rdarts.configuration.phases import split
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
-from rdarts.results.phases import length
+from rdarts.results.queries import that_asks
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import (
     Figures,
@@ -32,10 +32,10 @@ from rdarts.study.result_tables import groups_of, report_cells, report_networks
 from rdarts.study.searches import (
     Comparison,
     Search,
-    epochs_done,
     evaluations,
     retrainings,
     searches,
+    share_done,
 )
 from rdarts.study.statistics import baselines
 from rdarts.study.tables import Table, as_text
@@ -128,6 +128,9 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
     for wrong, message in (
         (plan.without_none and not looked_up,
          '--without-none is for NAS-Bench-201: cells of other spaces hold no none'),
+        (plan.without_none and any(that_asks(c.to_dict(), split(c)) for c in loaded.values()),
+         '--without-none is for searches with alpha: one that asks has no weights to leave none '
+         'out of'),
         (plan.table and not looked_up, '--table is for NAS-Bench-201: other spaces have none'),
         (plan.random and not looked_up,
          '--random is for NAS-Bench-201: cells of other spaces are in no table'),
@@ -224,8 +227,7 @@ def expect(plan: Comparison) -> None:
                 cfg.work_dir = str(search.run.folder)  # where nothing is written
                 print(f'{search.config}:')
                 seconds[search.config] = dry_run(cfg)['expected_seconds']
-            left = 1 - epochs_done(search.run) / length(cfg.to_dict(), split(cfg))
-            cost = seconds[search.config] * left
+            cost = seconds[search.config] * (1 - share_done(search.run, cfg))
         total += cost or 0.0
         lines.append((state, search.run.name, cost))
         if plan.retrain:

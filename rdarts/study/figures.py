@@ -26,7 +26,7 @@ Figures = dict[str, Any]
 
 
 def read_search(folder: Path, without_none: bool = False) -> Figures:
-    """What a search found and cost.
+    """What a search found and cost; of one that asks, with ``queries``, how many there were.
 
     Args:
         folder (Path): Its work directory.
@@ -36,7 +36,9 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
     run = SearchRun(folder, folder.name)
     genotype = derive_without_none(run) if without_none else load_genotype(folder, run.space)
     memory = (number(row, 'memory') for row in run.rows)
+    asked = dict(queries=len(run.queries.rows)) if run.asks else {}
     return dict(
+        **asked,
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
         seconds=run.seconds,

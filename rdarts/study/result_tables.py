@@ -30,7 +30,8 @@ def accuracy_table(
     header = ['method']
     header += [f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS]
     header += [f'best {SHORT[dataset]} test' for dataset in datasets]
-    header += ['skips', 'time', 'memory (MB)', 'seeds']
+    queries = queries_of(methods)
+    header += ['skips', *queries, 'time', 'memory (MB)', 'seeds']
     rows = []
     for name, values in constants.items():
         cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
@@ -39,11 +40,12 @@ def accuracy_table(
         cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
         best = [of(found, f'{dataset}_test') for dataset in datasets]
         cells += ['-' if summary is None else f'{summary.best:.2f}' for summary in best]
-        rows.append([name, *cells, *costs(found), str(len(found))])
+        rows.append([name, *cells, *costs(found, bool(queries)), str(len(found))])
     rows = [row + ['-'] * (len(header) - len(row)) for row in rows]
     title = 'NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)'
     table = Table('methods', title, header, rows)
-    short = table.only(['method', *TESTS, 'skips', 'time', 'seeds'])
+    # for both there is no room
+    short = table.only(['method', *TESTS, *(queries or ['skips']), 'time', 'seeds'])
     return replace(table, short=short)
 
 
@@ -74,22 +76,25 @@ def error_table(
         row for each method.
     """
     names = list(dict.fromkeys(method for _, method in groups.values()))
-    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', 'time', 'seeds']
+    queries = queries_of(methods)
+    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', *queries, 'time', 'seeds']
+    width = len(columns)
     header = ['space, data set']
     for name in names:
         header += [f'{name}: {columns[0]}', *columns[1:]]
     rows: dict[str, list[str]] = {}
     short = []
     for config, (row, method) in groups.items():
-        cells = rows.setdefault(row, [row, *['-'] * (6 * len(names))])
+        cells = rows.setdefault(row, [row, *['-'] * (width * len(names))])
         found = methods[config]
         errors, parameters = of(found, 'error'), of(found, 'parameters', 1e-6)
-        values = ['-', '-', '-', *costs(found)[:2], str(errors.count if errors else len(found))]
+        seeds = str(errors.count if errors else len(found))
+        values = ['-', '-', '-', *costs(found, bool(queries))[:-1], seeds]
         if errors:
             least = min(v['error'] for v in found.values() if v.get('error') is not None)
             values[:3] = [percent(errors), f'{least:.2f}', percent(parameters)]
-        start = 1 + 6 * names.index(method)
-        cells[start : start + 6] = values
+        start = 1 + width * names.index(method)
+        cells[start : start + width] = values
         short.append([f'{row}: {method}', *values])
     title = 'Test error after retraining'
     by_method = Table('methods', title, ['space, data set: method', *columns], short)
@@ -164,14 +169,32 @@ def of(found: Mapping[int, Figures], key: str, unit: float = 1.0) -> Summary | N
     return Summary.of(values) if values else None
 
 
-def costs(found: Mapping[int, Figures]) -> list[str]:
-    """Skip connections, time of a search, and peak memory."""
+def queries_of(methods: Mapping[str, Mapping[int, Figures]]) -> list[str]:
+    """The name of a column of queries, where a search has asked."""
+    asked = any('queries' in figures for found in methods.values() for figures in found.values())
+    return ['queries'] if asked else []
+
+
+def costs(found: Mapping[int, Figures], queries: bool = False) -> list[str]:
+    """Skip connections, time of a search, and peak memory.
+
+    Args:
+        found (dict[int, Figures]): Of each seed.
+        queries (bool): Whether queries stand behind the skip connections. Defaults to False.
+    """
     skips, seconds, memory = (of(found, k) for k in ('skip_connections', 'seconds', 'memory_mb'))
+    asked = of(found, 'queries')
     return [
         f'{skips.mean:.1f}' if skips else '-',
-        str(datetime.timedelta(seconds=round(seconds.mean))) if seconds else '-',
+        *([f'{asked.mean:,.0f}' if asked else '-'] if queries else []),
+        duration(seconds.mean) if seconds else '-',
         f'{memory.best:,.0f}' if memory else '-',
     ]
+
+
+def duration(seconds: float) -> str:
+    """As hours, minutes and seconds; in hundredths of one where it is short."""
+    return f'{seconds:.2f} s' if seconds < 1 else str(datetime.timedelta(seconds=round(seconds)))
 
 
 def report_cells(

@@ -13,9 +13,12 @@ from rdarts.checkpoint.directory import list_checkpoints
 from rdarts.configuration.as_data import read_config
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
+from rdarts.configuration.phases import split
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.phases import length
+from rdarts.results.queries import QUERY
 from rdarts.study.figures import FIGURES
 from rdarts.study.queue import Run
 from rdarts.utils.commands import TOOLS
@@ -163,8 +166,16 @@ def content_of(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr(config).encode()).hexdigest()[:16]
 
 
-def epochs_done(run: Run) -> int:
-    """Epochs that an interrupted search need not repeat."""
+def share_done(run: Run, cfg: Any) -> float:
+    """What share of an interrupted search need not be repeated, of its epochs or else its queries.
+
+    Args:
+        run (Run): The search.
+        cfg (Config): Its config.
+    """
     if run.state() != 'resume':
-        return 0
-    return max((row['epoch'] for row in read_search_log(run.folder, 'epoch')), default=0)
+        return 0.0
+    epochs = length(cfg.to_dict(), split(cfg))
+    kind, most = ('epoch', epochs) if epochs else (QUERY, cfg.budget)
+    done = max((row[kind] for row in read_search_log(run.folder, kind)), default=0)
+    return done / most

@@ -93,7 +93,7 @@ def _run(
     epochs, last = run.epochs, run.last if run.epochs else {}
     always = {epochs[-1]['epoch'], last['epoch']} if epochs else set()
     always.update(epoch for part in run.parts for epoch in (part.first, part.last))
-    if not run.asks:
+    if epochs and tells_of_alpha(last) and not run.asks:
         always.add(run.found_epoch)
     rows = [row for i, row in enumerate(epochs) if i % every == 0 or row['epoch'] in always]
     cells = _weights(run, rows)
@@ -135,6 +135,8 @@ def _kept(run: SearchRun) -> dict[str, Any] | None:
     """The genotype that was found, where it is not that of the place that it has come to."""
     if run.asks:
         return query_report.kept(run) if run.queries.rows else None
+    if not tells_of_alpha(run.last):
+        return None
     text = run.found.to_string()
     if text == run.last['genotype']:
         return None

@@ -9,6 +9,7 @@ import pytest
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
 from rdarts.study.result_tables import (
+    accuracy_table,
     data_names,
     error_table,
     group_of,
@@ -59,6 +60,22 @@ def test_seeds_are_those_with_an_error():
 LONG = 'a_method_of_a_name_that_is_longer_than_any_line_of_this_table_has_room_for_nb201_c10'
 
 
+def test_queries_are_a_column_where_a_search_has_asked():
+    row = dict(skip_connections=1, seconds=0.25)
+    asked = {seed: dict(row, queries=1000 + seed) for seed in range(3)}
+    methods, groups = dict(a=asked, b={0: row}), dict(a=('s2, C10', 'a'), b=('s2, C10', 'b'))
+    table = error_table(methods, groups)
+    assert table.rows[0][4:8] == ['1.0', '1,001', '0.25 s', '3']
+    assert table.rows[0][11:] == ['1.0', '-', '0.25 s', '1']
+    cells = accuracy_table(methods, {})
+    at = cells.header.index('queries')
+    assert [line[at] for line in cells.rows] == ['1,001', '-']
+    assert 'queries' in cells.short.header
+    del methods['a'], groups['a']
+    for table in (error_table(methods, groups), accuracy_table(methods, {})):
+        assert 'queries' not in table.header
+
+
 def made_up(seed):
     """Figures as wide as they can be."""
     accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in COLUMNS}
@@ -66,9 +83,11 @@ def made_up(seed):
     return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
 
 
-@pytest.mark.parametrize('seeds', [1, 2, 6])
-def test_what_is_printed_fits_a_line(seeds):
+@pytest.mark.parametrize(('seeds', 'asked'), [(1, False), (2, False), (6, False), (6, True)])
+def test_what_is_printed_fits_a_line(seeds, asked):
     found = {seed: made_up(seed) for seed in range(seeds)}
+    if asked:
+        found = {seed: dict(figures, queries=20_000) for seed, figures in found.items()}
     methods = {'ours': found, LONG: found, f'{LONG}, without none': {}}
     cell = dict(mean=50.0, deviation=12.34, quartile_1=10.0, median=20.0, quartile_3=30.0)
     constants = {
@@ -88,7 +107,8 @@ def test_what_is_printed_fits_a_line(seeds):
         mean = percent(Summary.of([v['error'] for v in found.values()]))
         assert (mean in short) == (mean in whole)
         columns = [line for line in short.splitlines() if line.startswith(('method ', 'space,'))]
-        assert len(columns) == 1 and 'skips' in columns[0] and 'time' in columns[0]
+        assert len(columns) == 1 and 'time' in columns[0]
+        assert ('queries' if asked else 'skips') in columns[0]
     # no part of a name is lost
     table = Table('x', 'y', ['method', 'seeds'], [[LONG, '1'], ['other', '2']])
     *_, first, second, third, last = table.as_text(40).splitlines()

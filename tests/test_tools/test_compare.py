@@ -13,10 +13,11 @@ import psutil
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
+from rdarts.configuration.load import load_config
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.study.queue import Run
-from rdarts.study.searches import epochs_done
+from rdarts.study.searches import share_done
 
 TESTS = str(Path(__file__).resolve().parents[1])
 
@@ -273,7 +274,7 @@ def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     assert listed.code == 0 and 'resume  cut, seed 0 (search)' in listed.out, listed.err
     run = Run('cut', tmp_path / 'work' / 'cut' / 'seed_0', [], {}, resume=('--resume',))
     run.settings = json.loads((run.folder / 'run.json').read_text())['settings']
-    assert epochs_done(run) == 2
+    assert share_done(run, load_config(config)) == pytest.approx(2 / 3)
 
 
 @pytest.mark.slow
@@ -310,6 +311,37 @@ def test_what_does_not_fit(env, tmp_path):
     line = one_line(done)
     assert 'no run can be shown (bad, seed 0 (search): signal SIGKILL (killed, as ' in line
     assert 'their logs are in' in line
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_a_search_that_asks_beside_one_with_alpha(env, tmp_path):
+    alpha = write_small_search(tmp_path, name='alpha.py', images=16)
+    base = TOOLS.parent / 'configs' / 'search' / 'local_search_nb201_c10.py'
+    asks = tmp_path / 'asks.py'
+    asks.write_text(f'_base_ = [{str(base)!r}]\nbudget = 12\n')
+    work = tmp_path / 'work'
+    args = [asks, alpha, '--seeds', 1, '--jobs', 2, '--work-dir', work]
+    done = compare(env, *args)
+    assert done.code == 0, done.out + done.err
+    data = json.loads((work / 'compare.json').read_text())['methods']
+    row = data['asks']['0']
+    log = read_search_log(work / 'asks' / 'seed_0', 'query')
+    assert (
+        row['queries'] == len(log) == 12
+        and row['genotype'] == log[log[-1]['best_query'] - 1]['genotype']
+    )
+    assert row['seconds'] == log[-1]['seconds'] and 'queries' not in data['alpha']['0']
+    table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
+    at = table[0].index('queries')
+    found = {line[0]: line[at] for line in table[1:]}
+    assert (found['asks'], found['alpha'], found['optimal']) == ('12', '-', '-')
+    assert 'queries' in done.out and max(map(len, done.out.splitlines())) <= 100
+    refused = compare(env, *args, '--without-none')
+    assert '--without-none is for searches with alpha' in one_line(refused)
+    # both on one page, by the real runner's files
+    page = run_tool(['report.py', work, '--out', tmp_path / 'two.html'], env=env, timeout=300)
+    assert page.code == 0 and page.err == '', page.err
 
 
 PHASES = """
