@@ -12,6 +12,7 @@ from rdarts.utils.files import check_output, read_text
 from rdarts.utils.wording import plural
 
 OF_A_ROW = ('setting', 'genotype')
+START = ','.join(OF_A_ROW)
 MOST_BYTES = 2**30
 
 
@@ -40,14 +41,16 @@ class ScoreFile:
     def _read(self) -> None:
         text = read_text(self.path, MOST_BYTES)
         whole = text[: text.rfind('\n') + 1]
-        if whole != text:
-            os.truncate(self.path, len(whole.encode()))
+        cut = text[len(whole) :]
         rows = csv.reader(io.StringIO(whole))
         header = next(rows, [])
-        if header and tuple(header[:2]) != OF_A_ROW:
+        begins = tuple(header[:2]) == OF_A_ROW if header else START.startswith(cut[: len(START)])
+        if not begins:
             raise UserError(
                 f'{self.path} is no file of scores, which begins with {" and ".join(OF_A_ROW)}'
             )
+        if cut:
+            os.truncate(self.path, os.path.getsize(self.path) - len(cut.encode()))
         self.columns = header[2:]
         for row in rows:
             try:

@@ -19,6 +19,7 @@ from rdarts.registry import RANKINGS, build
 from rdarts.sampling.evaluators import Ranked, Scored
 from rdarts.search_spaces import build_space
 from rdarts.study import scored_cells
+from rdarts.study.score_file import ScoreFile
 from rdarts.study.scored_cells import correlations, draw_cells, read_cells, score_cells
 from rdarts.study.scoring import Scorer, Setting, find_scores, values_of
 
@@ -126,6 +127,18 @@ def test_a_file_that_was_cut_off_goes_on_exactly(tmp_path, capsys):
     score_cells(out=stopped, **dict(args, random=1, weights_seed=1))
     text = stopped.read_text()
     assert text.startswith(whole.read_text()) and len(text.splitlines()) == 5
+
+
+@pytest.mark.parametrize('left', ['', 'sett', 'setting,genotype,par', 'setting,genotype,params\n'])
+def test_a_file_that_was_cut_off_in_its_first_line(left, tmp_path):
+    path = tmp_path / 'scores.csv'
+    path.write_text(left)
+    file = ScoreFile(path, 'here')
+    file.check_columns(['params'])
+    file.add('a,b', dict(params=math.inf))
+    assert path.read_text() == 'setting,genotype,params\nhere,"a,b",inf\n'
+    assert ScoreFile(path, 'here')['a,b'] == dict(params=math.inf)
+    assert 'a,b' not in ScoreFile(path, 'there')
 
 
 def test_scores_are_those_of_the_evaluators():
@@ -249,8 +262,10 @@ def test_files_that_are_no_scores(tmp_path):
             score_cells(names, [NOTHING], out=path, **SMALL)
         return str(caught.value)
 
-    path.write_text('a,b\n1,2\n')
-    assert refused() == f'{path} is no file of scores, which begins with setting and genotype'
+    for text in ('a,b\n1,2\n', 'a,b\n1,2', 'precious', 'setting,genotypes\n1,2'):
+        path.write_text(text)
+        assert refused() == f'{path} is no file of scores, which begins with setting and genotype'
+        assert path.read_text() == text
     path.write_text('setting,genotype,params\nx,y,1.0\nx,y,much\n')
     assert refused() == f'{path}, line 3: not a setting, a genotype and 1 number'
     path.write_text('setting,genotype,params\n')
