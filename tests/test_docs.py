@@ -22,6 +22,7 @@ from torch.utils.data import TensorDataset
 import rdarts
 from rdarts import registry
 from rdarts.apis.dry_run import dry_run
+from rdarts.apis.runs import configure_training, train
 from rdarts.architect.regularizers import ExpectedCost
 from rdarts.benchmarks import NASBench201
 from rdarts.checkpoint.directory import find_checkpoint
@@ -33,6 +34,7 @@ from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.models import find_alpha_owner
 from rdarts.registry import HOOKS, REGULARIZERS, build
+from rdarts.results.search_run import read_search_log
 from rdarts.search_spaces import build_space
 from rdarts.visualization.plots import PLOTS
 
@@ -398,6 +400,28 @@ def test_cells_without_none_as_the_page_on_results_says(tmp_path, data_root):
     assert found[6:] == [str(cell.index), accuracy, '0', '1']
     done = run_tool([script, tmp_path / 'gone'], env=dict(RDARTS_DATA=str(data_root)))
     assert done.code == 2 and done.err.startswith('error: no search_log.jsonl in ')
+
+
+@pytest.mark.data
+def test_searches_that_ask_as_their_page_says(project, data_root, monkeypatch):
+    monkeypatch.setenv('RDARTS_DATA', str(data_root))
+    found = examples('docs/en/queries.md')
+    (project / 'my_queries.py').write_text(found['my_queries.py'])
+    cfg = configure_training('my_queries.py', {'budget': 3, 'strategy.population': 2})
+    train(cfg)
+    rows = read_search_log(cfg.work_dir, 'query')
+    assert len(rows) == 3 and all(row['costs']['params'] <= 8e5 for row in rows)
+    keys = {key for row in rows for key in row} - {'schema', 'kind', 'epoch', 'iter', 'not_finite'}
+    page = (ROOT / 'docs/en/queries.md').read_text('utf-8')
+    table = page[page.index('## What the log holds') :]
+    listed = re.findall(r'`(\w+)`', ' '.join(re.findall(r'^\| (`.*?) \|', table, re.M)))
+    assert keys == set(listed)
+
+    (project / 'ask_by_call.py').write_text(found['ask_by_call.py'])
+    done = run_tool([project / 'ask_by_call.py'])
+    assert done.code == 0, done.err
+    cell, best = done.out.split()[-2:]
+    assert float(best) == cell.count('conv')
 
 
 @pytest.mark.data
