@@ -285,12 +285,17 @@ def search_config(name: str) -> Any:
     return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
 
 
+ASKING = ('/query_search.py', '/score_search.py')
+"""The bases that say how methods that ask run."""
+
+
 def asking_methods() -> list[str]:
     """The methods that ask: how they run says a base of their own."""
     from rdarts.configuration.composition import overlays
 
     found = overlays(TOOLS.parent / 'configs' / 'search', 'methods')
-    return sorted(name for name, path in found.items() if '/query_search.py' in path.read_text())
+    texts = {name: path.read_text() for name, path in found.items()}
+    return sorted(name for name, text in texts.items() if any(base in text for base in ASKING))
 
 
 def methods_of(space: str) -> list[str]:

@@ -14,12 +14,17 @@ from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace
 
 FOLDER = TOOLS.parent / 'configs' / 'search'
+CELLS = {'channels': 4, 'num_cells': 3}
 SMALL = dict(
-    nb201_digits={'channels': 4, 'cells_per_stage': 1},
-    darts_c10={'channels': 4, 'num_cells': 3},
-    s4_c10={'channels': 4, 'num_cells': 3},
     mobilenet_like_c10={'stem_channels': 8, 'first_channels': 8, 'last_channels': 16},
+    nb201_digits={'channels': 4, 'cells_per_stage': 1},
+    darts_c10=CELLS,
+    s1_c10=CELLS,
+    s2_c10=CELLS,
+    s3_c10=CELLS,
+    s4_c10=CELLS,
 )
+KINDS = ('nb201_digits', 'darts_c10', 's4_c10', 'mobilenet_like_c10')  # of networks
 
 
 def small(name: str, method: str = 'darts', **options: Any) -> Config:

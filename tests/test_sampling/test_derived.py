@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.registry import DATASETS, DefaultScope
-from test_sampling.searched import SMALL, genotypes, small, space_of
+from test_sampling.searched import KINDS, SMALL, genotypes, small, space_of
 
 from rdarts.apis import build_net
 from rdarts.errors import UserError
@@ -20,7 +20,7 @@ def networks(name: str = 'nb201_digits', seed: int = 0, **options) -> DerivedNet
     return DerivedNetworks(cfg, space_of(cfg), seed)
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', KINDS)
 def test_networks_have_the_sizes_of_the_supernet(name):
     derived = networks(name)
     images = torch.randn(2, 3, 16, 16)

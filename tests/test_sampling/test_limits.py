@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from test_sampling.searched import SMALL, genotypes, small, space_of
+from test_sampling.searched import KINDS, SMALL, genotypes, small, space_of
 
 from rdarts.apis import build_net
 from rdarts.errors import UserError
@@ -25,7 +25,7 @@ def prepared(name=NB201, options=None, **most) -> Limits:
     return limits
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', KINDS)
 def test_macs_and_parameters_of_derived_networks(name):
     limits = prepared(name, macs=1e12, params=1e12)
     found = genotypes(limits.space, 3)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_sampling.searched import SMALL, genotypes, small, space_of
+from test_sampling.searched import KINDS, genotypes, small, space_of
 
 from rdarts.errors import UserError
 from rdarts.genotypes import parse_genotype
@@ -39,7 +39,7 @@ def prepared(config, name='nb201_digits', seed=0, **options):
     return found
 
 
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', KINDS)
 def test_a_score_of_derived_networks(name):
     """It is that of the network as it starts, whatever was asked before."""
     score = 'ZiCo' if name == 'nb201_digits' else 'NASWOT'

@@ -1,0 +1,5 @@
+"""GraSP (Wang et al. 2020) as a score of networks (Abdelfattah et al. 2021), batch 64."""
+
+_base_ = ['../score_search.py']
+
+evaluator = dict(score=dict(type='rdarts.Grasp'))
