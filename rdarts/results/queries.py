@@ -14,6 +14,7 @@ from rdarts.results.phases import asks, call
 from rdarts.results.row import is_count, number
 
 QUERY = 'query'  # the kind of a row that says what was asked and answered
+FRONT = 'front'  # the kind of a row that says which queries no other beats in value and cost
 NOT_FINITE = ('nan', 'inf', '-inf')
 
 
@@ -24,10 +25,13 @@ class Queries:
     Args:
         rows (list[dict]): Its rows of kind ``query``, from the first on.
         config (dict): Of the search, or of its phase.
+        front (dict, optional): Where a cost is a second goal, and the search has ended: ``cost``,
+            its name, and ``queries``, those that no other beats in both. Defaults to None.
     """
 
     rows: Sequence[Mapping[str, Any]]
     config: Mapping[str, Any]
+    front: Mapping[str, Any] | None = None
 
     @property
     def budget(self) -> int | None:
@@ -132,6 +136,27 @@ def check_queries(rows: Sequence[Mapping[str, Any]], where: str) -> None:
                 raise UserError(
                     f"{where}, query {query}: '{key}' is not what a search that asks logs"
                 )
+
+
+def check_front(row: Mapping[str, Any], answered: int, where: str) -> None:
+    """A row of kind ``front`` names a cost, and queries that were answered.
+
+    Args:
+        row (dict): The row.
+        answered (int): How many queries were.
+        where (str): The file, for errors.
+
+    Raises:
+        UserError: It does not.
+    """
+    queries = row.get('queries')
+    if not isinstance(row.get('cost'), str) or not (
+        isinstance(queries, list) and all(is_count(q) and 1 <= q <= answered for q in queries)
+    ):
+        raise UserError(
+            f"{where}: the row of kind {FRONT} must have 'cost', a name, and 'queries', numbers "
+            f'from 1 to {answered}'
+        )
 
 
 def _are_named_numbers(value: Any) -> bool:

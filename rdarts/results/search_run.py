@@ -19,7 +19,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
 from rdarts.results.log import LOG, ROLL_BACK, read_search_log
 from rdarts.results.phases import Part, last_row, length, parts_of, planned
-from rdarts.results.queries import QUERY, Queries, check_queries, that_asks
+from rdarts.results.queries import FRONT, QUERY, Queries, check_front, check_queries, that_asks
 from rdarts.results.row import check_epoch, is_count, number, tells_of_alpha
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_data import from_data
@@ -74,7 +74,10 @@ class SearchRun:
         """
         rows = [row for row in self.rows if row['kind'] == QUERY]
         check_queries(rows, str(self.folder / LOG))
-        return Queries(rows, that_asks(self.config, self.phases) or {})
+        front = next((row for row in reversed(self.rows) if row['kind'] == FRONT), None)
+        if front is not None:
+            check_front(front, len(rows), str(self.folder / LOG))
+        return Queries(rows, that_asks(self.config, self.phases) or {}, front)
 
     @cached_property
     def asks(self) -> bool:

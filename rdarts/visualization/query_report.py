@@ -33,7 +33,7 @@ def asked(run: SearchRun, drawings: Drawings, table: NASBench201 | None) -> dict
     if not run.asks or not run.queries.rows:
         return None
     queries = run.queries
-    place = queries.phase
+    place, front = queries.phase, queries.front
     return dict(
         stops=[query for query, _ in queries.improvements],
         drawing=[drawings.place(row) for _, row in queries.improvements],
@@ -45,7 +45,8 @@ def asked(run: SearchRun, drawings: Drawings, table: NASBench201 | None) -> dict
         evaluator=queries.evaluator,
         phase=None if place is None else f'phase {place + 1}',
         folder=None if place is None else f'phase_{place}',
-        limits=run.queries.limits,
+        limits=queries.limits,
+        front=None if front is None else dict(cost=front['cost'], queries=front['queries']),
     )
 
 

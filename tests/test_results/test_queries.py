@@ -145,6 +145,20 @@ def test_rows_that_no_search_writes(tmp_path, change, message):
     assert '\n' not in str(error.value)
 
 
+def test_the_row_of_a_front(tmp_path):
+    folder = write_queries(tmp_path / 'run', queries=4)
+    assert find_runs([folder])[0].queries.front is None
+    log = folder / 'search_log.jsonl'
+    before = log.read_text()
+    row = dict(schema=1, kind='front', epoch=0, iter=4, cost='macs', queries=[3, 1])
+    log.write_text(before + json.dumps(row) + '\n')
+    assert find_runs([folder])[0].queries.front == row
+    for wrong in (dict(cost=3), dict(queries=[5]), dict(queries=3), dict(queries=[0])):
+        log.write_text(before + json.dumps({**row, **wrong}) + '\n')
+        with pytest.raises(UserError, match="the row of kind front must have 'cost', a name"):
+            _ = find_runs([folder])[0].queries
+
+
 def test_genotypes_of_another_space_are_named_by_their_query(tmp_path):
     folder = write_queries(tmp_path / 'run', queries=1, budget=2)
     change_log(folder, lambda row: 'query' in row and row.update(genotype='|a~0|'))

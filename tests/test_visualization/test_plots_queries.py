@@ -11,6 +11,7 @@ from synthetic_queries import write_queries
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.results.search_run import SearchRun, find_runs
+from rdarts.visualization.drawing.matplotlib import draw_files
 from rdarts.visualization.plot_files import plot_all
 from rdarts.visualization.plots import OF_QUERIES, PLOTS, plot_runs
 
@@ -66,6 +67,17 @@ def test_the_best_so_far_in_the_table(tmp_path, data_root):
         assert of_c10[query] == expected
     _, rows, _ = drawn([run], 'distribution', tmp_path, table)
     assert [row[0] for row in rows[:3]] == ['run'] * 3
+
+
+def test_what_was_found_is_drawn(tmp_path):
+    folder = write_queries(tmp_path / 'run', queries=5)
+    assert [path.name for path in draw_files(str(folder))] == ['genotype.svg', 'genotype.png']
+    (run,) = find_runs([folder])
+    operations = set(run.found.operations()) - {'none'}
+    assert all(f'>{name}<' in (folder / 'genotype.svg').read_text() for name in operations)
+    with pytest.raises(UserError, match='genotype.json') as error:
+        list(draw_files(str(write_queries(tmp_path / 'running', queries=5, budget=9))))
+    assert '\n' not in str(error.value)
 
 
 def test_pictures_leave_out_what_has_no_such_numbers(tmp_path):

@@ -119,10 +119,14 @@ def test_beside_a_search_with_alpha_the_table_compares(tmp_path, data_root):
 
 def test_the_slider_goes_through_what_was_better(tmp_path, open_page):
     folder = write_queries(tmp_path / 'run', queries=25, degenerate=[2])
+    row = dict(schema=1, kind='front', epoch=0, iter=25, cost='macs', queries=[3, 1])
+    with open(folder / 'search_log.jsonl', 'a') as file:
+        file.write(json.dumps(row) + '\n')
     data = written(folder)
     asked = data['runs'][0]['asked']
     page = open_page(tmp_path / 'report.html')
-    status = 'ended after 25 queries; 1 without a finite value (1 nan), ranked last'
+    status = 'ended after 25 queries; no other query beats in value and macs: 3, 1'
+    status += '; 1 without a finite value (1 nan), ranked last'
     assert page.text_content('p.status') == status
     assert page.text_content('#over') == 'Over the queries'
     assert page.text_content('#axis') == 'Query'
