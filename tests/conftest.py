@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from quick_runs import read_once, sync_nothing, write_configs_as_they_come
+from quick_runs import build_once, read_once, sync_nothing, write_configs_as_they_come
 
 # The tests' networks are tiny: more threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -54,3 +54,4 @@ def quick_runs() -> None:
     write_configs_as_they_come()
     sync_nothing()
     read_once()
+    build_once()

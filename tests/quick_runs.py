@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
+from typing import Any
 
 
 def write_configs_as_they_come() -> None:
@@ -25,3 +27,26 @@ def read_once() -> None:
 
     mmengine.runner.runner.collect_env = functools.cache(mmengine.runner.runner.collect_env)
     sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
+
+
+def build_once() -> None:
+    """A network that only tells its widths to a config is built once, while it is among the last.
+
+    In a test, config after config is loaded that has the network of the one before.
+    """
+    from mmengine.registry import MODELS
+
+    from rdarts.configuration import widths
+    from rdarts.configuration.filling import class_of
+
+    build, last = widths.without_memory, {}
+
+    def built(cfg: Any, backbone: Mapping[str, Any]) -> Any:
+        key = (class_of(cfg, backbone, MODELS), cfg.get('default_scope'), repr(backbone))
+        if key not in last:
+            if len(last) == 16:
+                del last[next(iter(last))]
+            last[key] = build(cfg, backbone)
+        return last[key]
+
+    widths.without_memory = built

@@ -6,7 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,12 @@ OF_ANY = ('relaxation', 'mixed_op', 'execution', 'alpha_std')  # arguments of ev
 
 def search(
     space: Space,
-    dataset: Dataset,
+    dataset: Dataset | None = None,
     *,
     method: str = 'rdarts',
-    epochs: int,
+    epochs: int | None = None,
+    evaluator: Any = None,
+    budget: int | None = None,
     lambda_: float | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
@@ -50,16 +52,24 @@ def search(
     alpha; the learning rate falls over ``epochs``. Called again with the same ``work_dir``, a
     search that was stopped goes on.
 
+    A method that asks (``'local_search'``) trains nothing by itself: it needs neither images nor
+    epochs where its evaluator needs none, as a table.
+
     Args:
         space (str | dict | SearchSpace): See :func:`~rdarts.apis.build_supernet`. The space of a
             name is that of the method's config: some leave ``none`` out of the DARTS space.
-        dataset (Dataset): Of (image, label): float tensors [C, H, W] of one shape, normalised
-            and, where wanted, augmented by the data set; labels are counted from 0, whole numbers
-            of any type (3, 3.0, a tensor of one element), anything else is refused.
+        dataset (Dataset, optional): Of (image, label): float tensors [C, H, W] of one shape,
+            normalised and, where wanted, augmented by the data set; labels are counted from 0,
+            whole numbers of any type (3, 3.0, a tensor of one element), anything else is refused.
+            Defaults to the images of the method's config, where nothing is trained.
         method (str): ``'rdarts'``, ``'darts'``, ``'darts_2nd'`` or another one that has an overlay
             in ``configs/_base_/methods``. Defaults to ``'rdarts'``.
-        epochs (int): Number of epochs; the config's others, such as those in which alpha rests, are
-            in proportion.
+        epochs (int, optional): Number of epochs; the config's others, such as those in which alpha
+            rests, are in proportion. A method that trains needs it.
+        evaluator (str | dict | Evaluator | Callable, optional): What answers a method that asks:
+            one of ``EVALUATORS``, an object, or a function from a genotype to a number, the larger
+            the better. Defaults to that of the method's config.
+        budget (int, optional): Queries of a method that asks. Defaults to that of its config.
         lambda_ (float, optional): Of BER, which any method can have whose alpha learns by a loss.
             Defaults to that of the method's config in this space.
         seed (int): Of everything random. Equal seeds give equal searches where the execution is not
@@ -85,7 +95,7 @@ def search(
     from rdarts.datasets.given import GivenDataset, give
     from rdarts.engine.phase_record import PhaseRecord
     from rdarts.engine.phases import PhasedSearch
-    from rdarts.engine.runner import build_runner
+    from rdarts.engine.runner import asks, build_runner
     from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir, set_resume
     from rdarts.genotypes import load_genotype
     from rdarts.models.alpha import find_alpha_owner
@@ -93,11 +103,14 @@ def search(
 
     by_name, space = isinstance(space, str), build_space(space)
     _path(space, method)
-    for name, value in dict(epochs=epochs, batch_size=batch_size).items():
+    wanted = dict(epochs=epochs, batch_size=batch_size, budget=budget)
+    for name, value in wanted.items():
+        if value is None:
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f'{name} must be a positive integer, but is {value!r}')
-    data = GivenDataset(dataset, num_classes)
-    if len(data) < 2 * batch_size:
+    data = None if dataset is None else GivenDataset(dataset, num_classes)
+    if data is not None and len(data) < 2 * batch_size:
         raise UserError(
             f'dataset: only {plural(len(data), "image")} for a batch of {batch_size} of '
             'the weights '
@@ -106,25 +119,28 @@ def search(
     name = f'given_{uuid.uuid4().hex[:8]}'
     # of a folder always the same: what a resumed search compares its config with
     images = f'given_for_{os.path.abspath(work_dir)}' if work_dir else name
-    cfg = _config(space, method, images, data, kwargs, by_name)
-    scale_epochs(cfg, epochs)
-    if cfg.param_scheduler and not cfg.get('phases'):
+    cfg = _config(space, method, images, data, kwargs, by_name, num_classes)
+    _check_trained(cfg, method, data, epochs)
+    if epochs is not None:
+        scale_epochs(cfg, epochs)
+    if epochs and cfg.param_scheduler and not cfg.get('phases'):
         cfg.param_scheduler.update(T_max=epochs, end=epochs)
     for loader in _training_loaders(cfg):
         loader.batch_size = batch_size
     _agree_with_phases(cfg, kwargs)
+    answers = _set_queries(cfg, method, name, evaluator, budget)
     cfg.randomness = dict(seed=seed, deterministic=False)
     if lambda_ is not None:
         cfg.default_hooks.architect.lambda_ = lambda_
     with tempfile.TemporaryDirectory(prefix='rdarts_search_') as temporary:
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
-        with lock_work_dir(folder), give(images, data), _device(device):
+        with lock_work_dir(folder), give(images, data), answers, _device(device):
             phased = PhasedSearch(cfg) if cfg.get('phases') else None
             began = PhaseRecord.read(folder) if phased else find_checkpoint(folder)
             if phased:
                 phased.run(resume=began is not None)
-                model = phased.runs.final().model
+                model = None if asks(phased.runs.phases[-1].cfg) else phased.runs.final().model
             else:
                 prepare_work_dir(folder, keep=began is not None)
                 if began is not None:
@@ -132,7 +148,7 @@ def search(
                 runner = build_runner(cfg)
                 runner.train()
                 model = runner.model
-        alphas = find_alpha_owner(model).arch_parameters
+        alphas = {} if model is None else find_alpha_owner(model).arch_parameters
         return SearchResult(
             genotype=load_genotype(folder / 'genotype.json', space),
             alphas={key: value.detach().cpu().clone() for key, value in alphas.items()},
@@ -183,9 +199,10 @@ def _config(
     space: SearchSpace,
     method: str,
     name: str,
-    data: GivenDataset,
+    data: GivenDataset | None,
     supernet: Mapping[str, Any],
     by_name: bool,
+    num_classes: int | None,
 ) -> Config:
     """The method's config for a space's supernet, on images of one's own.
 
@@ -193,9 +210,10 @@ def _config(
         space (SearchSpace): The space.
         method (str): Its name.
         name (str): Under which the images are given.
-        data (GivenDataset): The images.
+        data (GivenDataset | None): The images; None for those of the config.
         supernet (Mapping): Further arguments of the supernet.
         by_name (bool): Whether the config's table is meant, where it is of this space.
+        num_classes (int | None): Where no images say it.
     """
     import torch
 
@@ -205,7 +223,8 @@ def _config(
 
     path = _path(space, method)
     cfg = load_config(path)
-    if not (cfg.get('default_hooks') or {}).get('architect'):
+    asking = cfg.get('runner_type') is not None
+    if not asking and not (cfg.get('default_hooks') or {}).get('architect'):
         raise UserError(
             f"the method '{method}' takes no step of alpha, and no lambda_: start it by "
             + command('train.py', path)
@@ -214,16 +233,23 @@ def _config(
     own = build_space(backbone.space)
     if by_name and own.name == space.name:
         space = own
-    args = dict(supernet, in_channels=data.shape[0], space=space)
+    args = dict(supernet, space=space)
+    if data is not None:
+        args.update(in_channels=data.shape[0])
+        num_classes = data.num_classes
+    elif num_classes is None:
+        num_classes = cfg.model.head.num_classes
     with torch.device('meta'):
-        net = build_supernet(num_classes=data.num_classes, **args)
+        net = build_supernet(num_classes=num_classes, **args)
     if backbone.type != space.supernet:
         own = dict(type=space.supernet, **{key: backbone[key] for key in OF_ANY if key in backbone})
         cfg.model.backbone = own
         backbone = cfg.model.backbone
     backbone.update(args)
     backbone.space = to_config(space)
-    cfg.model.head.update(num_classes=data.num_classes, in_channels=net.backbone.out_channels)
+    cfg.model.head.update(num_classes=num_classes, in_channels=net.backbone.out_channels)
+    if data is None:
+        return cfg
     cfg.data_preprocessor = cfg.model.data_preprocessor = dict(
         type='ClsDataPreprocessor', mean=None, std=None, to_rgb=False, num_classes=data.num_classes
     )
@@ -236,8 +262,56 @@ def _config(
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
     if validated:
         cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
+    if asking:
+        return cfg
     cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
     return cfg
+
+
+def _check_trained(cfg: Config, method: str, data: GivenDataset | None, epochs: int | None) -> None:
+    """A method that trains needs images and epochs, and no other takes epochs.
+
+    Raises:
+        UserError: One is missing, or too much.
+    """
+    if cfg.get('train_cfg') is None:
+        if epochs is not None:
+            raise UserError(f"epochs: the method '{method}' trains nothing: leave it out")
+        return
+    for name, value in dict(dataset=data, epochs=epochs).items():
+        if value is None:
+            raise UserError(f"{name} is missing: the method '{method}' trains a supernet")
+
+
+def _set_queries(
+    cfg: Config, method: str, name: str, evaluator: Any, budget: int | None
+) -> AbstractContextManager[None]:
+    """Give the part of a search that asks its evaluator and budget.
+
+    Returns:
+        AbstractContextManager: Within, an evaluator that is an object is found.
+
+    Raises:
+        UserError: No part of it asks.
+    """
+    from rdarts.sampling.evaluators import Evaluator
+    from rdarts.sampling.evaluators.given import Called, give
+
+    parts = [one for one in (*(cfg.get('phases') or ()), cfg) if one.get('runner_type')]
+    given = {key: one for key, one in dict(evaluator=evaluator, budget=budget).items() if one}
+    if given and not parts:
+        raise UserError(
+            f"{next(iter(given))}: the method '{method}' asks nothing; one that does is "
+            "'local_search'"
+        )
+    if callable(evaluator):
+        given.update(evaluator=dict(type='rdarts.GivenEvaluator', name=name))
+    for key, one in given.items():
+        parts[0].pop(key, None)  # a dict would be merged into it
+        parts[0][key] = one
+    if not callable(evaluator):
+        return nullcontext()
+    return give(name, evaluator if isinstance(evaluator, Evaluator) else Called(evaluator))
 
 
 def _training_loaders(cfg: Config) -> list[dict[str, Any]]:
@@ -263,14 +337,16 @@ def _agree_with_phases(cfg: Config, supernet: Mapping[str, Any]) -> None:
 
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:
-    """Rows of kind ``epoch``, each with the validation after it."""
+    """Rows of kind ``epoch``, each with the validation after it, and of kind ``query``."""
     from rdarts.results.search_run import read_search_log
 
     rows = {row['epoch']: dict(row) for row in read_search_log(work_dir, 'epoch')}
     for row in read_search_log(work_dir, 'val'):
         extra = {k: v for k, v in row.items() if k not in ('schema', 'kind', 'epoch', 'iter')}
         rows.get(row['epoch'], {}).update(extra)
-    for row in rows.values():
+    found = [rows[epoch] for epoch in sorted(rows)]
+    found += [dict(row) for row in read_search_log(work_dir, 'query')]
+    for row in found:
         for key in ('schema', 'kind'):
             row.pop(key, None)
-    return [rows[epoch] for epoch in sorted(rows)]
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -44,8 +45,7 @@ def fill_widths(cfg: Config) -> nn.Module | None:
     if not isinstance(backbone, dict):
         return None
     _drop_auxiliary(cfg, backbone, head)
-    with torch.device('meta'), _scope(cfg):
-        net = MODELS.build(dict(backbone, init_cfg=None))
+    net = without_memory(cfg, backbone)
     if not isinstance(head, dict):
         return net
     said = []
@@ -66,6 +66,12 @@ def fill_widths(cfg: Config) -> nn.Module | None:
     return net
 
 
+def without_memory(cfg: Config, backbone: Mapping[str, Any]) -> nn.Module:
+    """A network of a config on the device ``meta``, which tells shapes and has no weights."""
+    with torch.device('meta'), _scope(cfg):
+        return MODELS.build(dict(backbone, init_cfg=None))
+
+
 def _scope(cfg: Config) -> AbstractContextManager:
     return DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
 
@@ -80,11 +86,10 @@ def _drop_auxiliary(cfg: Config, backbone: dict[str, Any], head: Any) -> None:
     side = image_side(cfg)
     if side is None:
         return
-    with torch.device('meta'), _scope(cfg):
-        net = MODELS.build(dict(backbone, init_cfg=None))
-        image = torch.empty(2, backbone.get('in_channels', 3), side, side)
-        with torch.no_grad():
-            features = net.train()(image)[0]
+    net = without_memory(cfg, backbone)
+    image = torch.empty(2, backbone.get('in_channels', 3), side, side, device='meta')
+    with torch.no_grad(), torch.device('meta'):
+        features = net.train()(image)[0]
     pixels = min(features.shape[2:])
     if pixels < 2:
         backbone['auxiliary'], head['auxiliary'] = False, None

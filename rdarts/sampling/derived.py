@@ -147,9 +147,9 @@ class DerivedNetworks:
                 'one, or set evaluator.noise to True'
             )
         dataset = copy.deepcopy(given['dataset'])
-        plain = self._plain_pipeline()
         for _, source in innermost(dataset):
-            source['pipeline'] = copy.deepcopy(plain)
+            if 'pipeline' in source:  # an object of one's own has none
+                source['pipeline'] = copy.deepcopy(self._plain_pipeline())
         loader = self.loader(
             'train_dataloader',
             'scores',

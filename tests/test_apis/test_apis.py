@@ -312,3 +312,64 @@ def test_a_search_of_layers(method):
     assert found.history[0]['genotype'] == found.genotype.to_string()
     net = build_net(found.genotype, 4, space=space, **sizes)
     assert net(images[:2]).shape == (2, 4)
+
+
+# Searches that ask
+
+
+def count_convolutions(genotype) -> int:
+    return sum('conv' in name for name in genotype.operations())
+
+
+def test_a_method_that_asks_needs_neither_images_nor_epochs(tmp_path):
+    asked = []
+
+    def answer(genotype):
+        asked.append(genotype)
+        return count_convolutions(genotype)
+
+    found = search('nas_bench_201', method='local_search', evaluator=answer, budget=120)
+    assert count_convolutions(found.genotype) == 6 and found.alphas == {}
+    assert [row['query'] for row in found.history] == [*range(1, 121)] and len(asked) == 120
+    assert [row['value'] for row in found.history] == [*map(count_convolutions, asked)]
+    again = search(
+        's2', method='local_search', evaluator=answer, budget=9, work_dir=tmp_path, seed=1
+    )
+    assert again.genotype.space == 's2' and (tmp_path / 'genotype.json').is_file()
+
+
+def test_a_score_of_images_of_ones_own_answers():
+    found = search(
+        'nas_bench_201',
+        images(),
+        method='local_search',
+        evaluator=dict(type='rdarts.Scored', score='NASWOT', batch_size=8),
+        budget=4,
+        batch_size=8,
+        channels=4,
+        cells_per_stage=1,
+    )
+    assert max(row['value'] for row in found.history) == found.history[-1]['best']
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(method='local_search', epochs=3), "epochs: the method 'local_search' trains nothing"),
+        (dict(method='rdarts', epochs=3), "dataset is missing: the method 'rdarts' trains"),
+        (dict(dataset=images(), batch_size=8), "epochs is missing: the method 'rdarts' trains"),
+        (
+            dict(dataset=images(), batch_size=8, epochs=1, budget=3),
+            "budget: the method 'rdarts' asks nothing; one that does is 'local_search'",
+        ),
+        (dict(method='local_search', budget=0), 'budget must be a positive integer, but is 0'),
+        (
+            dict(method='local_search', evaluator=lambda genotype: 'good'),
+            'a number or a Result is wanted of .*, but str was returned',
+        ),
+        (dict(method='local_search', evaluator='rdarts.Tabel'), "did you mean 'Table'"),
+    ],
+)
+def test_searches_that_ask_refuse(kwargs, message):
+    with pytest.raises(UserError, match=message):
+        search('nas_bench_201', **kwargs)
