@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdarts.errors import UserError
+from rdarts.results.log import LOG
 from rdarts.results.row import number
-from rdarts.results.search_run import LOG, SearchRun
+from rdarts.results.search_run import SearchRun
 
 KIND = 'selection'
 

@@ -37,7 +37,10 @@ def asked(run: SearchRun, drawings: Drawings, table: NASBench201 | None) -> dict
     return dict(
         stops=[query for query, _ in queries.improvements],
         drawing=[drawings.place(row) for _, row in queries.improvements],
-        facts=[_facts(run, row, table) for _, row in queries.improvements],
+        facts=[
+            _facts(run, row, queries.rows[query - 1]['best'], table)
+            for query, row in queries.improvements
+        ],
         answered=len(queries.rows),
         budget=queries.budget,
         not_finite=dict(queries.not_finite()),
@@ -50,10 +53,18 @@ def asked(run: SearchRun, drawings: Drawings, table: NASBench201 | None) -> dict
     )
 
 
-def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:
-    """What is said of a query in words."""
-    value = number(row, 'value')
-    facts = dict(query=row['query'], value=row.get('not_finite') if value is None else plain(value))
+def _facts(
+    run: SearchRun, row: Mapping[str, Any], best: float | None, table: NASBench201 | None
+) -> dict[str, Any]:
+    """What is said in words of a query that has become the best.
+
+    Args:
+        run (SearchRun): The search.
+        row (dict): Of the query.
+        best (float | None): Its value among those up to then; None where it is not finite.
+        table (NASBench201, optional): Gives what the cell reaches.
+    """
+    facts = dict(query=row['query'], value=row.get('not_finite') if best is None else plain(best))
     for key in ('costs', 'parts'):
         found = {name: number(row, key, name) for name in row.get(key, {})}
         facts[key] = [

@@ -70,6 +70,25 @@ def test_a_search_that_still_asks_says_how_to_go_on(tmp_path):
         written(write_queries(tmp_path / 'new' / 'run', queries=0, budget=9))
 
 
+def test_a_ranking_may_find_an_earlier_one_better(tmp_path):
+    """What it says of one changes with those that follow."""
+    folder = write_queries(tmp_path / 'run', queries=4)
+    told = {1: (1, 0.0), 2: (2, 3.0), 3: (1, 5.0), 4: (1, 6.0)}
+
+    def settle(row):
+        if 'query' in row:
+            best_query, best = told[row['query']]
+            row.update(value=float(row['query']), best_query=best_query, best=best)
+
+    change_log(folder, settle)
+    data = written(folder)
+    asked = data['runs'][0]['asked']
+    assert asked['stops'] == [1, 2, 3]
+    assert [(fact['query'], fact['value']) for fact in asked['facts']] == [(1, 0), (2, 3), (1, 5)]
+    points = chart(data, 'The best value so far')['lines'][0]['points']
+    assert points == [[1, 0], [2, 3], [3, 5], [4, 6]]
+
+
 def test_nothing_has_a_finite_value(tmp_path):
     data = written(write_queries(tmp_path / 'run', queries=2, degenerate=[1, 2]))
     assert data['runs'][0]['asked']['stops'] == [1]
