@@ -160,7 +160,7 @@ def check_front(row: Mapping[str, Any], answered: int, where: str) -> None:
 
 
 def _are_named_numbers(value: Any) -> bool:
-    """Whether it is numbers by name, where one that is not finite is written as None."""
+    """Whether it is numbers by name, of which one that is not finite is written as its name."""
     return isinstance(value, Mapping) and all(
-        one is None or number(value, name) is not None for name, one in value.items()
+        one in NOT_FINITE or number(value, name) is not None for name, one in value.items()
     )

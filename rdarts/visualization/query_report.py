@@ -10,7 +10,6 @@ import numpy as np
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.results import series
-from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
 from rdarts.visualization.report_parts import Drawings, plain, points
@@ -66,9 +65,9 @@ def _facts(
     """
     facts = dict(query=row['query'], value=row.get('not_finite') if best is None else plain(best))
     for key in ('costs', 'parts'):
-        found = {name: number(row, key, name) for name in row.get(key, {})}
         facts[key] = [
-            [name, 'not finite' if one is None else plain(one)] for name, one in found.items()
+            [name, one if isinstance(one, str) else plain(one)]
+            for name, one in row.get(key, {}).items()
         ]
     if table is not None:
         record = table.query(run.genotype_of(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from synthetic import write_search
@@ -12,6 +13,8 @@ from test_visualization.logs import change_config, change_log, still_running
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import SearchRun, begun_runs, find_runs, read_search_log
+from rdarts.sampling.history import result_data
+from rdarts.sampling.result import Result
 
 
 def test_queries_and_the_best_after_each(tmp_path):
@@ -38,6 +41,17 @@ def test_queries_and_the_best_after_each(tmp_path):
     assert run.found == load_genotype(folder) == run.genotype_of(queries.best)
     assert run.found_query == queries.best['query'] and run.seconds == 15.0
     assert (run.dataset, run.max_epochs, run.validation()) == ('CIFAR10', None, {})
+
+
+def test_what_an_evaluator_answers_is_read_whatever_it_is(tmp_path):
+    """A row holds what the search keeps of an answer, and infinite parts are named in it."""
+    folder = write_queries(tmp_path / 'run', queries=1)
+    parts = dict(a=math.inf, b=-math.inf, c=math.nan, d=1.0)
+    answer = result_data(Result(math.nan, dict(macs=math.inf), parts))
+    change_log(folder, lambda row: 'query' in row and row.update(answer, best=None))
+    (row,) = find_runs([folder])[0].queries.rows
+    assert row['parts'] == dict(a='inf', b='-inf', c='nan', d=1.0)
+    assert row['costs'] == dict(macs='inf') and row['not_finite'] == 'nan'
 
 
 def test_a_search_that_still_asks_has_the_best_so_far(tmp_path):
@@ -117,6 +131,9 @@ DAMAGED = [
             ('costs', [1]),
             ('costs', dict(macs='x')),
             ('parts', dict(a=True)),
+            ('parts', dict(a='none')),
+            ('parts', dict(a=[1])),
+            ('parts', dict(a=None)),
             ('best', 'x'),
             ('best_query', 3),
             ('best_query', 0),

@@ -210,8 +210,10 @@ def test_searches_with_and_without_alpha_side_by_side(tmp_path, open_page, data_
 def test_nothing_of_a_search_becomes_markup(tmp_path, open_page):
     evaluator = dict(type=f'a{NASTY}', score=NASTY)
     folder = write_queries(tmp_path / 'run', queries=3, degenerate=[2], evaluator=evaluator)
-    change_log(folder, lambda row: 'query' in row and row.update(parts={NASTY: 1.5}))
+    change_log(folder, lambda row: 'query' in row and row.update(parts={NASTY: 1.5, 'b': 'inf'}))
     written(folder)
     page = open_page(tmp_path / 'report.html')
-    assert NASTY in page.text_content('.facts') and page.evaluate('window.hit') is None
+    assert (
+        f'{NASTY} 1.5; b inf' in page.text_content('.facts') and page.evaluate('window.hit') is None
+    )
     assert page.query_selector('img') is None
