@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from forks import unmeasured
 from quick_runs import build_once, read_once, sync_nothing, write_configs_as_they_come
 
 # The tests' networks are tiny: more threads only wait for each other.
@@ -14,24 +15,29 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 # Where there are two, they do not wait busily: the next test's process needs the core.
 os.environ.setdefault('GOMP_SPINCOUNT', '1000')
 
-# Tools and ranks fork from a server, which has these loaded. A worker has one, and what the server
-# loads is said before any test starts it: else every tool that follows would load torch anew.
-PRELOAD = [
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'sklearn.datasets',
-    'rdarts.architect',
-    'rdarts.datasets',
-    'rdarts.apis.dry_run',
-    'rdarts.hooks',
-    'rdarts.models',
-]
-multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOAD)
-
 pytest_plugins = ['tests.data_skips']
 
 ROOT = Path(__file__).resolve().parent.parent
+MEASURED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(trylast=True)  # of what is run
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage measures the first case of each slow test alone: with it, a test takes half as long
+    again, and the others run the same lines, but for those of a method, which have quick tests.
+    """
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition('[')[0]
+        item.stash[MEASURED] = test not in seen or item.get_closest_marker('slow') is None
+        seen.add(test)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> object:
+    """See :func:`pytest_collection_modifyitems`."""
+    with contextlib.nullcontext() if item.stash[MEASURED] else unmeasured():
+        return (yield)
 
 
 def find_data_root() -> Path:

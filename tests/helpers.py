@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forks import MEASURES, fork_server, measured
 from quick_runs import sync_nothing, write_configs_as_they_come
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -149,11 +150,11 @@ class ToolProcess:
         cwd: Path | None = None,
         forks: bool = False,
     ) -> None:
-        context = multiprocessing.get_context('forkserver')
         self._files = [tempfile.NamedTemporaryFile('r', suffix=name) for name in ('out', 'err')]
-        env = dict(OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'), **(env or {}))
+        own = {key: os.environ[key] for key in ('OMP_NUM_THREADS', MEASURES) if key in os.environ}
+        env = {'OMP_NUM_THREADS': '1', **own, **(env or {})}
         names = [file.name for file in self._files]
-        self.process = context.Process(
+        self.process = fork_server().Process(
             target=_run_tool,
             args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent), forks),
         )
@@ -207,7 +208,8 @@ def _run_main(args: list[str]) -> None:
     sys.argv = [str(path), *args[1:]]
     sys.path[0] = str(path.parent)
     try:
-        runpy.run_path(str(path), run_name='__main__')
+        with measured():
+            runpy.run_path(str(path), run_name='__main__')
     except SystemExit:
         raise
     except BaseException:
@@ -215,11 +217,6 @@ def _run_main(args: list[str]) -> None:
         sys.exit(1)
     finally:
         sys.stdout.flush()
-        coverage = sys.modules.get('coverage')
-        current = coverage and coverage.Coverage.current()
-        if current:
-            current.stop()
-            current.save()
 
 
 class ForkedTool(subprocess.Popen):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import multiprocessing
 import socket
 
 import pytest
 import torch
+from forks import fork_server
 from test_models.fused_nets import (
     assert_executions_agree,
     assert_same,
@@ -120,7 +120,7 @@ def test_ddp(path):
     net.execution = 'plain'
     halves = [gradients(net, half) for half in x.chunk(2)]
     expected = [(one + other) / 2 for one, other in zip(*halves, strict=True)]
-    context = multiprocessing.get_context('forkserver')
+    context = fork_server()
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]
     queue, processes = context.Queue(), []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from forks import fork_server
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 from test_tools.gradient_worker import gradient_worker
 from test_tools.test_train_resume import same
@@ -243,7 +243,7 @@ def test_ranks_that_are_seeded_apart(tmp_path):
 
 
 def alpha_gradients(world_size: int, order: int, hessian: str) -> list[torch.Tensor]:
-    context = multiprocessing.get_context('forkserver')
+    context = fork_server()
     queue, port = context.Queue(), free_port()
     processes = [
         context.Process(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 
 import pytest
 import torch
+from forks import fork_server
 from helpers import methods_of
 from same_runs import differences
 from test_tools.ranks_worker import ranks_worker
@@ -34,7 +34,7 @@ def apart(
 @pytest.mark.slow
 def test_all_methods_on_two_ranks(tmp_path):
     names = methods_of('nb201')
-    context = multiprocessing.get_context('forkserver')
+    context = fork_server()
     queue, port = context.Queue(), free_port()
     processes = [
         context.Process(

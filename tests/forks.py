@@ -1,0 +1,76 @@
+"""Processes that fork from a server which has torch loaded, and what of them coverage measures."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
+
+# What the server has loaded: else every tool would load torch anew.
+PRELOAD = [
+    'mmpretrain.datasets',
+    'mmpretrain.evaluation',
+    'mmpretrain.models',
+    'sklearn.datasets',
+    'rdarts.architect',
+    'rdarts.datasets',
+    'rdarts.apis.dry_run',
+    'rdarts.hooks',
+    'rdarts.models',
+]
+MEASURES = 'COVERAGE_PROCESS_CONFIG'  # by it a process that starts knows that it is measured
+
+
+@functools.cache
+def fork_server() -> BaseContext:
+    """The context of processes that fork from the server: a worker of the tests has one.
+
+    They are not measured, but for what :func:`measured` surrounds.
+    """
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOAD)
+    with unmeasured():
+        forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def unmeasured() -> Iterator[None]:
+    """Coverage rests within: in this process, and in those that it starts."""
+    stopped, config = [], os.environ.pop(MEASURES, None)
+    while (current := _current()) is not None:  # a worker of pytest-xdist has two
+        current.stop()
+        stopped.append(current)
+    try:
+        yield
+    finally:
+        for one in reversed(stopped):
+            one.start()
+        if config is not None:
+            os.environ[MEASURES] = config
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[None]:
+    """This process, a fork, is measured within, where its environment says so."""
+    if os.environ.get(MEASURES):
+        import coverage
+
+        coverage.process_startup()
+    try:
+        yield
+    finally:
+        current = _current()
+        if current is not None:
+            current.stop()
+            current.save()
+
+
+def _current():
+    coverage = sys.modules.get('coverage')
+    return coverage and coverage.Coverage.current()
