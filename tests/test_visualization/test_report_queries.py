@@ -89,6 +89,21 @@ def test_a_ranking_may_find_an_earlier_one_better(tmp_path):
     assert points == [[1, 0], [2, 3], [3, 5], [4, 6]]
 
 
+def test_axes_have_zero_as_a_number(tmp_path, open_page):
+    """A sum of steps from below need not end at it."""
+    folder = write_queries(tmp_path / 'run', queries=5)
+
+    def below(row):
+        if 'query' in row:
+            row.update(value=0.2 * row['query'] - 0.85, best=0.2 * row['query'] - 0.85)
+
+    change_log(folder, below)
+    written(folder)
+    page = open_page(tmp_path / 'report.html')
+    texts = page.eval_on_selector_all('#charts svg text', 'all => all.map(t => t.textContent)')
+    assert '0' in texts and not any('e-' in text for text in texts)
+
+
 def test_nothing_has_a_finite_value(tmp_path):
     data = written(write_queries(tmp_path / 'run', queries=2, degenerate=[1, 2]))
     assert data['runs'][0]['asked']['stops'] == [1]
