@@ -23,6 +23,16 @@ SMALL = {
 }
 
 
+# what is learnt from so few queries
+LITTLE = dict(
+    parzc={
+        'strategy.labels': 4,
+        'strategy.pool': 4,
+        'strategy.predictor.type': 'BayesianMixer',
+        'strategy.predictor.width': 4,
+        'strategy.predictor.epochs': 2,
+    }
+)
 NEEDS = dict(nsga2='pymoo')  # what a method needs that need not be installed
 
 
@@ -49,7 +59,8 @@ def small(data, monkeypatch) -> None:
 def search(method: str, folder: Path, resume: bool = False) -> list[dict]:
     """A search of :data:`BUDGET` queries; returns their rows, without the time."""
     path = SEARCH / f'{method}_nb201_c10.py'
-    options = {'budget': BUDGET, **(SMALL if search_config(path.stem).get('model') else {})}
+    options = {'budget': BUDGET, **LITTLE.get(method, {})}
+    options.update(SMALL if search_config(path.stem).get('model') else {})
     cfg = configure_training(path, options, work_dir=folder)
     cfg.experiment_name = uuid.uuid4().hex
     train(cfg, resume)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-from rdarts.configuration.declarations import Positive
+from rdarts.configuration.declarations import Positive, Seed
 from rdarts.registry import PREDICTORS
 
 
@@ -18,14 +18,14 @@ class MLP(MLPRegressor):
     """scikit-learn's perceptron of so many iterations, whether it has converged or not.
 
     Args:
-        random_state (int): The seed.
+        random_state (int): The seed. Defaults to 0; a strategy gives another one each time.
         widths (Sequence[int]): Of the hidden layers. Defaults to 4 of 1000, WeakNAS's.
         iterations (int): Passes over the data, at most. Defaults to 100, WeakNAS's.
     """
 
     def __init__(
         self,
-        random_state: int,
+        random_state: Seed = 0,
         widths: Sequence[Positive] = (1000,) * 4,
         iterations: Positive = 100,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 
 
@@ -50,9 +51,12 @@ class Score:
 
     Attributes:
         batches (int): How many batches it needs. Defaults to 1.
+        additive (bool): Of a sum over layers, whether a layer's term is one over its weights.
+            Defaults to True.
     """
 
     batches: ClassVar[int] = 1
+    additive: ClassVar[bool] = True
 
     def initialise(self, network: nn.Module) -> None:
         """Give a network that was just made the weights that the score is published with.
@@ -71,3 +75,18 @@ class Score:
             batches (Sequence[Batch]): At least :attr:`batches`, on the network's device.
         """
         raise TypeError(f'{type(self).__name__} does not override __call__')
+
+    def per_layer(self, candidate: Candidate, batches: Sequence[Batch]) -> list[Tensor]:
+        """The terms of a score that is a sum over layers.
+
+        Args:
+            candidate (Candidate): As for the score.
+            batches (Sequence[Batch]): As for the score.
+
+        Returns:
+            list[Tensor]: A scalar for each convolution and linear layer, in the network's order.
+
+        Raises:
+            UserError: The score is no such sum.
+        """
+        raise UserError(f'{type(self).__name__} is no sum of terms of one layer each')

@@ -17,6 +17,8 @@ class GradNorm(GradientScore):
     over the weights of convolutions and linear layers.
     """
 
+    additive = False
+
     def term(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """See :meth:`GradientScore.term`."""
         return gradient.norm()

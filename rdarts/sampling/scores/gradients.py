@@ -18,6 +18,11 @@ from rdarts.models import AlphaOwner
 from rdarts.sampling.scores.base import Batch, Candidate, Score
 
 
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """The convolutions and linear layers, in the network's order."""
+    return [one for one in network.modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
+
+
 @contextmanager
 def unchanged(network: nn.Module, training: bool = True) -> Iterator[list[nn.Module]]:
     """Within, only the weights of convolutions and linear layers are trainable.
@@ -40,7 +45,7 @@ def unchanged(network: nn.Module, training: bool = True) -> Iterator[list[nn.Mod
             f'{type(network).__name__} is a supernet, whose candidates share tensors of weights: a '
             'score by gradients needs a derived network'
         )
-    layers = [one for one in network.modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
+    layers = layers_of(network)
     if not layers:
         raise UserError(
             f'{type(network).__name__} has neither a convolution nor a linear layer: a score by '
@@ -135,12 +140,16 @@ class GradientScore(Score):
         Raises:
             UserError: See :func:`unchanged` and :func:`logits_of`.
         """
+        return total(self.per_layer(candidate, batches))
+
+    def per_layer(self, candidate: Candidate, batches: Sequence[Batch]) -> list[Tensor]:
+        """See :meth:`Score.per_layer`."""
         with unchanged(candidate.network) as layers:
             weights = [layer.weight for layer in layers]
             found = gradients(loss_of(candidate.network, batches[0]), weights)
-        return total(
+        return [
             self.term(weight.detach(), grad) for weight, grad in zip(weights, found, strict=True)
-        )
+        ]
 
     def term(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """A scalar.

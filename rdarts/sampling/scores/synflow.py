@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdarts.registry import SCORES
@@ -44,6 +44,13 @@ class SynFlow(Score):
         Raises:
             UserError: See :func:`unchanged` and :func:`logits_of`.
         """
+        score = total(self.per_layer(candidate, batches))
+        if not self.log:
+            return score
+        return math.log(score) if score > 0 else score if math.isnan(score) else -math.inf
+
+    def per_layer(self, candidate: Candidate, batches: Sequence[Batch]) -> list[Tensor]:
+        """See :meth:`Score.per_layer`."""
         network = copy.deepcopy(candidate.network).double()
         if not self.batch_norm:
             network = _without_batch_norm(network)
@@ -55,13 +62,10 @@ class SynFlow(Score):
         with unchanged(network) as layers:
             weights = [layer.weight for layer in layers]
             found = gradients(logits_of(network, images).sum(), weights)
-        score = total(
+        return [
             (weight.detach() * grad).abs().sum()
             for weight, grad in zip(weights, found, strict=True)
-        )
-        if not self.log:
-            return score
-        return math.log(score) if score > 0 else score if math.isnan(score) else -math.inf
+        ]
 
 
 def _without_batch_norm(network: nn.Module) -> nn.Module:

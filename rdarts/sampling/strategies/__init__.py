@@ -5,6 +5,7 @@ from rdarts.sampling.strategies.evolution import Evolution
 from rdarts.sampling.strategies.local_search import LocalSearch
 from rdarts.sampling.strategies.nsga2 import NSGA2
 from rdarts.sampling.strategies.optuna import Optuna
+from rdarts.sampling.strategies.parzc import ParZC
 from rdarts.sampling.strategies.random_search import RandomSearch
 from rdarts.sampling.strategies.regularized_evolution import RegularizedEvolution
 from rdarts.sampling.strategies.reinforce import Reinforce
@@ -15,6 +16,7 @@ __all__ = [
     'Evolution',
     'LocalSearch',
     'Optuna',
+    'ParZC',
     'RandomSearch',
     'RegularizedEvolution',
     'Reinforce',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from rdarts.search_spaces import SearchSpace
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+REDRAWS = 100  # after so many that are known already, one may come twice: the space is tiny
 DRAWS = 1000  # after so many that are not allowed, it is said that there may be none
 
 
@@ -82,6 +83,22 @@ class Strategy:
             f'{type(self).__name__}: none of {DRAWS} genotypes drawn in a row is within the '
             'limits: raise them'
         )
+
+    def unknown(self, draw: Callable[[], Genotype], known: Collection[str]) -> Genotype:
+        """The first of some draws that is allowed and not known; after 100 of them, a known one.
+
+        Args:
+            draw (Callable): Gives another genotype each time.
+            known (Collection[str]): Texts of genotypes.
+
+        Raises:
+            UserError: See :meth:`drawn`.
+        """
+        for _ in range(REDRAWS):
+            genotype = self.drawn(draw)
+            if genotype.to_string() not in known:
+                break
+        return genotype
 
     def random(self) -> Genotype:
         """A random genotype of the space's form, see :meth:`rdarts.genotypes.Genotype.random`."""

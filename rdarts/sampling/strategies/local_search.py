@@ -23,8 +23,6 @@ from rdarts.search_spaces import SearchSpace
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-DRAWS = 100  # after so many that are known already, a start may come twice: the space is tiny
-
 
 @STRATEGIES.register_module()
 class LocalSearch(Strategy):
@@ -66,12 +64,7 @@ class LocalSearch(Strategy):
         """See :meth:`Strategy.ask`."""
         if self._at is not None:
             return self._neighbours[self._left[0]]
-        known = [one.genotype for one in self._starts]
-        for _ in range(DRAWS):
-            genotype = self.random()
-            if genotype not in known:
-                break
-        return genotype
+        return self.unknown(self.random, {one.genotype.to_string() for one in self._starts})
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""

@@ -20,8 +20,6 @@ from rdarts.search_spaces import SearchSpace
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-REDRAWS = 100  # after so many that are known already, a child may come twice: the space is tiny
-
 
 @STRATEGIES.register_module()
 class NSGA2(Strategy):
@@ -85,16 +83,7 @@ class NSGA2(Strategy):
         """See :meth:`Strategy.ask`."""
         generation = (*self._members, *self._children)
         known = {one.evaluated.genotype.to_string() for one in generation}
-        draw = self._child if self._members else self.random
-
-        def unknown() -> Genotype:
-            for _ in range(REDRAWS):
-                genotype = draw()
-                if genotype.to_string() not in known:
-                    break
-            return genotype
-
-        return self.drawn(unknown)
+        return self.unknown(self._child if self._members else self.random, known)
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`.

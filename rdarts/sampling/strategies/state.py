@@ -47,6 +47,18 @@ def best_of(evaluated: Iterable[Evaluated]) -> Evaluated:
     return max(evaluated, key=lambda one: one.rank)
 
 
+def finite(ranks: np.ndarray) -> np.ndarray:
+    """Ranks in which the lowest finite one stands for -inf; zeros where none is finite."""
+    known = ranks[np.isfinite(ranks)]
+    return np.where(np.isfinite(ranks), ranks, known.min() if len(known) else 0)
+
+
+def standardised(ranks: np.ndarray) -> np.ndarray:
+    """Of mean 0 and deviation 1, after :func:`finite`; zeros where all are equal."""
+    values = finite(ranks)
+    return (values - values.mean()) / (values.std() or 1)
+
+
 def check_mutable(space: SearchSpace) -> None:
     """The space has more genotypes than one.
 

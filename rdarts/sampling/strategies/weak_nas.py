@@ -14,7 +14,7 @@ from rdarts.genotypes import Genotype, form_named, from_dict
 from rdarts.registry import PREDICTORS, STRATEGIES, build
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries
+from rdarts.sampling.strategies.state import Evaluated, check_entries, standardised
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class WeakNAS(Strategy):
         predictor = build(self.predictor, PREDICTORS, random_state=seed)
         predictor.fit(
             np.stack([one.genotype.vector(self.space) for one in self._evaluated]),
-            _standardised(np.array([one.rank for one in self._evaluated])),
+            standardised(np.array([one.rank for one in self._evaluated])),
         )
         order = np.argsort(-predictor.predict(pool.vectors[fresh]), kind='stable')
         best = fresh[order[: self.top]]
@@ -137,10 +137,3 @@ class _Pool:
         by_name = {one.to_string(): one for one in genotypes}
         self.names, self.genotypes = list(by_name), list(by_name.values())
         self.vectors = np.array([one.vector(space) for one in self.genotypes])
-
-
-def _standardised(ranks: np.ndarray) -> np.ndarray:
-    """Of mean 0 and deviation 1; zeros where all are equal, or none is finite."""
-    finite = ranks[np.isfinite(ranks)]
-    values = np.where(np.isfinite(ranks), ranks, finite.min() if len(finite) else 0)
-    return (values - values.mean()) / (values.std() or 1)
