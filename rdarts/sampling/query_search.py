@@ -41,6 +41,7 @@ from rdarts.utils.wording import plural
 from rdarts.visualization.report import write_report
 
 SAVE_SECONDS = 10.0  # between two checkpoints, and two lines of progress
+REPORT_SECONDS = 60.0  # between two reports, while it goes on
 
 
 @RUNNERS.register_module()
@@ -166,7 +167,8 @@ class QuerySearch(Runner):
         self.prepare()
         seconds = self._go_on() if self._resume else 0.0
         self.started = time.perf_counter() - seconds
-        self._saved = self._told = time.perf_counter()
+        self._saved = self._told = self._shown = time.perf_counter()
+        Facts.of(self).table = self._table()
         if is_main_process() and not self._resume:
             cut(self.log, self.place.log_bytes)
             self._write('start', seed=self.seed, versions=versions(), **self._searched())
@@ -183,6 +185,8 @@ class QuerySearch(Runner):
             due = time.perf_counter() - self._saved > SAVE_SECONDS
             if (due or stop) and number < self.budget:
                 self._save()
+            if time.perf_counter() - self._shown > REPORT_SECONDS and number < self.budget:
+                self._report(ended=False)
             if stop:
                 raise Interrupted(
                     f'stopped by {signal_name(stop)} after query {number}; '
@@ -289,27 +293,36 @@ class QuerySearch(Runner):
         self._look_up(genotype)
         if self.place.phase is None:
             write_retraining(self.cfg, self.space, genotype)
-            self._report()
+            self._report(ended=True)
 
-    def _look_up(self, genotype: Genotype) -> None:
-        """Log what the benchmark's table holds of what was found, where there is one."""
+    def _table(self) -> Any:
+        """The benchmark's table; None where there is none."""
         table = getattr(self.evaluator, 'table', None)
         if table is None and self.space.table is not None:
             try:
                 table = lookup(self.space.table, BENCHMARKS).find()
             except UserError as error:
                 self.logger.info(f'no look-up: {error}')
-        Facts.of(self).table = table
+        return table
+
+    def _look_up(self, genotype: Genotype) -> None:
+        """Log what the benchmark's table holds of what was found, where there is one."""
+        table = Facts.of(self).table
         if table is not None:
             record = table.query(genotype)
             accuracies = [(name, record.accuracy(name, 'test', 200)) for name in table.datasets]
             text = ', '.join(f'{name} {accuracy:.2f}' for name, accuracy in accuracies)
             self.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
 
-    def _report(self) -> None:
+    def _report(self, ended: bool) -> None:
+        self._shown = time.perf_counter()
+        if not is_main_process():
+            return
         folder = self.place.folder
         try:
-            run = SearchRun(folder, method_of(folder), as_data.as_data(self.cfg.to_dict()), True)
+            # a search in phases has a config for all of them
+            config = as_data.as_data(self.cfg.to_dict()) if self.place.phase is None else None
+            run = SearchRun(folder, method_of(folder), config, ended)
             write_report([run], folder / 'report.html', Facts.of(self).table)
         except Exception as error:  # what only shows a search must not end it
             self.logger.warning(f'no report.html: {error!r}')

@@ -169,6 +169,21 @@ def test_killed_at_any_line_of_its_log_it_ends_as_one_that_was_not(tmp_path, mon
     assert queries(tmp_path / 'killed') == queries(tmp_path / 'whole')
 
 
+def test_the_report_shows_a_search_while_it_goes_on(tmp_path, monkeypatch):
+    """The page of the last query before the stop is there, and says that the search goes on."""
+    monkeypatch.setattr('rdarts.sampling.query_search.REPORT_SECONDS', 0.0)
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', 3)
+    with pytest.raises(Interrupted):
+        train(config(tmp_path))
+    page = (tmp_path / 'report.html').read_text()
+    assert '"ended":false' in page and '"answered":3,"budget":40' in page
+    monkeypatch.setattr('rdarts.sampling.query_search.REPORT_SECONDS', 60.0)
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
+    train(config(tmp_path), resume=True)
+    page = (tmp_path / 'report.html').read_text()
+    assert '"ended":true' in page and '"answered":40,"budget":40' in page
+
+
 def test_an_ended_search_goes_on_with_a_larger_budget(tmp_path):
     train(config(tmp_path / 'more', budget=25))
     train(config(tmp_path / 'more'), resume=True)
