@@ -282,12 +282,12 @@ def search_config(name: str) -> Any:
     return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
 
 
-ASKING = ('/query_search.py', '/score_search.py')
-"""The bases that say how methods that ask run."""
+ASKING = ('/query_search.py', '/score_search.py', 'rdarts.QuerySearch', "over = 'single_path'")
+"""What is in the overlay of a method that asks, alone or in a phase after its supernet's."""
 
 
 def asking_methods() -> list[str]:
-    """The methods that ask: how they run says a base of their own."""
+    """The methods that ask: how they run says a base of their own, or one of their phases."""
     from rdarts.configuration.composition import overlays
 
     found = overlays(TOOLS.parent / 'configs' / 'search', 'methods')

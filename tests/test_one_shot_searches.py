@@ -1,0 +1,127 @@
+"""Searches over a supernet that was trained along paths, as a user runs them."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+import torch
+from helpers import configs_of_run, digits_config
+from mmengine.runner import Runner
+from same_runs import rows, same
+
+from rdarts.apis.runs import train
+from rdarts.checkpoint.directory import find_checkpoint
+from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
+from rdarts.sampling.evaluators import Angle, Supernet
+
+OPTIONS = {
+    'model.backbone.channels': 8,
+    'model.head.in_channels': 32,
+    'epochs': 2,
+    'budget': 8,
+    'default_hooks.checkpoint.iter_interval': 1,
+    'default_hooks.search_log.interval': 1,
+}
+SMALL = {
+    'single_path': {
+        'strategy': dict(population=4, parents=2, mutations=2, crossovers=1),
+        'evaluator': dict(recalibrate=1, batch_size=8),
+    },
+    'rlnas': {'strategy': dict(population=4, parents=2, mutations=2, crossovers=1)},
+    'fairnas': {'strategy': dict(population=4)},
+}
+
+
+class Killed(BaseException):
+    """As SIGKILL ends a run: nothing catches it."""
+
+
+def search(method, folder, resume=False, **options):
+    own = {f'{key}.{name}': value for key, part in SMALL[method].items()
+           for name, value in part.items()}  # fmt: skip
+    cfg = digits_config(folder, {**OPTIONS, **own, **options}, config=f'{method}_nb201_digits')
+    cfg.experiment_name = uuid.uuid4().hex
+    train(cfg, resume)
+    return configs_of_run(cfg)
+
+
+def stable(folder):
+    """The rows of the log, without times."""
+    return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows(folder)]
+
+
+@pytest.mark.parametrize('method', SMALL)
+def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
+    if method == 'fairnas':
+        pytest.importorskip('pymoo', reason='pymoo is not installed')
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    configs = search(method, whole)
+    log = stable(whole)
+    found = load_genotype(whole / 'genotype.json')
+    queries = [row for row in log if row['kind'] == 'query']
+    assert [row['query'] for row in queries] == list(range(1, 9))
+    assert found.to_string() == queries[queries[-1]['best_query'] - 1]['genotype']
+    assert all(set(row['costs']) == {'params', 'macs'} for row in queries)
+    steps = len([row for row in log if row['kind'] == 'iter'])
+    assert steps == (8 if method == 'rlnas' else 4)  # on all images
+    assert not [row for row in log if row['kind'] == 'val']
+    assert (whole / 'report.html').is_file()
+    state = read_checkpoint(find_checkpoint(whole / 'phase_0'))
+    assert not any('arch_parameters' in key for key in state['state_dict'])
+
+    call_hook = Runner.call_hook
+    left = [steps - 1]  # within the second epoch
+
+    def until_killed(runner, name, **kwargs):
+        if name == 'after_train_iter' and left:
+            left[0] -= 1
+            if not left[0]:
+                raise Killed
+        call_hook(runner, name, **kwargs)
+
+    monkeypatch.setattr(Runner, 'call_hook', until_killed)
+    with pytest.raises(Killed):
+        search(method, killed)
+    left.clear()
+    kind = Angle if method == 'rlnas' else Supernet
+    answer, asked = kind.__call__, []
+
+    def once_killed(evaluator, genotype):
+        asked.append(genotype)
+        if len(asked) == 6:
+            raise Killed
+        return answer(evaluator, genotype)
+
+    monkeypatch.setattr(kind, '__call__', once_killed)
+    with pytest.raises(Killed):
+        search(method, killed, resume=True)
+    search(method, killed, resume=True)
+    assert stable(killed) == log
+    assert (killed / 'genotype.json').read_bytes() == (whole / 'genotype.json').read_bytes()
+    other = read_checkpoint(find_checkpoint(killed / 'phase_0'))
+    assert same(dict(other['state_dict']), dict(state['state_dict']))
+    if method == 'rlnas':
+        first = [torch.load(folder / 'phase_0' / 'initial.pth', weights_only=True)
+                 for folder in (whole, killed)]  # fmt: skip
+        assert same(*(dict(one['state_dict']) for one in first))
+        assert configs[0].train_dataloader.dataset.labels == 'random'
+
+
+def test_another_search_stands_for_the_first_phase(tmp_path):
+    """Of the same network; its alpha is left out."""
+    options = {key: value for key, value in OPTIONS.items() if key != 'budget'}
+    first = digits_config(tmp_path / 'darts', options, config='darts_nb201_digits')
+    first.experiment_name = uuid.uuid4().hex
+    train(first)
+    same_norms = {'model.backbone.track_running_stats': True}
+    search('single_path', tmp_path / 'asks', init=str(tmp_path / 'darts'), **same_norms)
+    log = rows(tmp_path / 'asks')
+    assert {row['kind'] for row in log} == {'start', 'query', 'phase'}
+    wide = {'model.backbone.channels': 16, 'model.head.in_channels': 64}
+    with pytest.raises(UserError, match='init: the network of .* is another one than that of phas'):
+        search('single_path', tmp_path / 'wide', init=str(tmp_path / 'darts'), **same_norms, **wide)
+    with pytest.raises(UserError, match='the initial weights of the supernet are not there'):
+        search('rlnas', tmp_path / 'angle', init=str(tmp_path / 'darts'), **same_norms)
