@@ -35,7 +35,7 @@ from rdarts.study.searches import (
     evaluations,
     retrainings,
     searches,
-    share_done,
+    seconds_left,
 )
 from rdarts.study.statistics import baselines
 from rdarts.study.tables import Table, as_text
@@ -215,19 +215,19 @@ def expect(plan: Comparison) -> None:
         groups_of(loaded)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     torch.set_num_threads(share_of_cores(plan.jobs))
-    seconds: dict[str, float] = {}
+    measured: dict[str, dict[str, Any]] = {}
     lines, total = [], 0.0
     for search in found:
         state = search.run.state()
         cost = 0.0 if state == 'done' else None
         if state != 'done' and not plan.checkpoints:
             cfg = load_config(search.config, parse_options(plan.cfg_options))
-            if search.config not in seconds:
+            if search.config not in measured:
                 check_model(cfg)
                 cfg.work_dir = str(search.run.folder)  # where nothing is written
                 print(f'{search.config}:')
-                seconds[search.config] = dry_run(cfg)['expected_seconds']
-            cost = seconds[search.config] * (1 - share_done(search.run, cfg))
+                measured[search.config] = dry_run(cfg)
+            cost = seconds_left(search.run, cfg, measured[search.config])
         total += cost or 0.0
         lines.append((state, search.run.name, cost))
         if plan.retrain:

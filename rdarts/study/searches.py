@@ -18,7 +18,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.log import read_search_log
 from rdarts.results.phases import length
-from rdarts.results.queries import QUERY
+from rdarts.results.queries import QUERY, that_asks
 from rdarts.study.figures import FIGURES
 from rdarts.study.queue import Run
 from rdarts.utils.commands import TOOLS
@@ -166,16 +166,27 @@ def content_of(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr(config).encode()).hexdigest()[:16]
 
 
-def share_done(run: Run, cfg: Any) -> float:
-    """What share of an interrupted search need not be repeated, of its epochs or else its queries.
+def seconds_left(run: Run, cfg: Any, measured: Mapping[str, Any]) -> float:
+    """What a search would take that has not ended: of an interrupted one, what is left of it.
 
     Args:
         run (Run): The search.
         cfg (Config): Its config.
+        measured (dict): What a dry run says of the whole.
     """
+    whole = measured['expected_seconds']
     if run.state() != 'resume':
-        return 0.0
-    epochs = length(cfg.to_dict(), split(cfg))
-    kind, most = ('epoch', epochs) if epochs else (QUERY, cfg.budget)
+        return whole
+    config, phases = cfg.to_dict(), split(cfg)
+    parts = measured.get('phases', [measured])
+    queries = sum(part['expected_seconds'] for part in parts if 'seconds_per_query' in part)
+    left = (whole - queries) * (1 - _share_done(run, 'epoch', length(config, phases)))
+    if queries:
+        left += queries * (1 - _share_done(run, QUERY, that_asks(config, phases)['budget']))
+    return left
+
+
+def _share_done(run: Run, kind: str, most: int | None) -> float:
+    """What share of its epochs, or of its queries, need not be repeated."""
     done = max((row[kind] for row in read_search_log(run.folder, kind)), default=0)
-    return done / most
+    return done / most if most else 0.0

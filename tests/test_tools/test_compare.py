@@ -17,7 +17,7 @@ from rdarts.configuration.load import load_config
 from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.study.queue import Run
-from rdarts.study.searches import share_done
+from rdarts.study.searches import seconds_left
 
 TESTS = str(Path(__file__).resolve().parents[1])
 
@@ -274,7 +274,8 @@ def test_an_interrupted_search_costs_what_is_left(env, tmp_path):
     assert listed.code == 0 and 'resume  cut, seed 0 (search)' in listed.out, listed.err
     run = Run('cut', tmp_path / 'work' / 'cut' / 'seed_0', [], {}, resume=('--resume',))
     run.settings = json.loads((run.folder / 'run.json').read_text())['settings']
-    assert share_done(run, load_config(config)) == pytest.approx(2 / 3)
+    whole = dict(expected_seconds=60.0)
+    assert seconds_left(run, load_config(config), whole) == pytest.approx(20)
 
 
 @pytest.mark.slow

@@ -1,0 +1,42 @@
+"""What would be left of an interrupted search."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+from synthetic_queries import write_queries
+
+from rdarts.configuration.as_data import read_config
+from rdarts.study.queue import Run
+from rdarts.study.searches import seconds_left
+
+ASKS = dict(expected_seconds=100.0, seconds_per_query=5.0)
+IN_PHASES = dict(expected_seconds=160.0, phases=[dict(expected_seconds=60.0), ASKS])
+
+
+@pytest.mark.parametrize(
+    ('given', 'measured', 'left'),
+    [
+        (dict(queries=5), ASKS, 75.0),
+        (dict(queries=0), ASKS, 100.0),
+        (dict(queries=5, epochs=3), IN_PHASES, 75.0),
+        (dict(queries=0, epochs=3), IN_PHASES, 100.0),
+        # another search stands for the supernet
+        (dict(queries=5, epochs=3), dict(expected_seconds=100.0, phases=[ASKS]), 75.0),
+    ],
+)
+def test_a_search_that_asks_by_its_queries(tmp_path, monkeypatch, given, measured, left):
+    folder = write_queries(tmp_path / 'run', budget=20, **given)
+    cfg, run = Config(read_config(folder)), Run('', folder, [], {})
+    monkeypatch.setattr(Run, 'state', lambda run: 'resume')
+    assert seconds_left(run, cfg, measured) == left
+    monkeypatch.setattr(Run, 'state', lambda run: 'new')
+    assert seconds_left(run, cfg, measured) == measured['expected_seconds']
+
+
+def test_a_supernet_by_its_epochs(tmp_path, monkeypatch):
+    folder = write_queries(tmp_path / 'run', queries=0, budget=20, epochs=3)
+    config = read_config(folder)
+    config['train_cfg']['max_epochs'] = 6
+    monkeypatch.setattr(Run, 'state', lambda run: 'resume')
+    assert seconds_left(Run('', folder, [], {}), Config(config), IN_PHASES) == 30.0 + 100.0
