@@ -50,6 +50,17 @@ def test_scores_of_a_small_network_are_golden():
     assert_golden(SmallNet(), batches(8, 8), expected('scores_small_net'))
 
 
+@pytest.mark.parametrize('name', ['grad_norm', 'snip', 'plain', 'synflow'])
+def test_scores_of_layers_add_up(name):
+    built, network, given = build(OF[name], SCORES), SmallNet(), batches(8, 8)
+    terms = built.per_layer(Candidate(network), given)
+    layers = [one for one in network.modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
+    assert len(terms) == len(layers) and all(term.dim() == 0 for term in terms)
+    assert sum(terms).item() == pytest.approx(built(Candidate(network), given))
+    with pytest.raises(UserError, match='^JacobCov is no sum of terms of one layer each$'):
+        build('JacobCov', SCORES).per_layer(Candidate(network), given)
+
+
 @pytest.mark.parametrize('index', CELLS)
 def test_scores_of_cells_are_golden(index):
     """A disconnected cell (11613) among them, whose Jacobian is constant."""
