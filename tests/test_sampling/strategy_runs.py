@@ -25,7 +25,16 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
     best=dict(type='LocalSearch', initial=3, improvement='best'),
     reinforce=dict(type='Reinforce', lr=0.1),
     weaknas=dict(type='WeakNAS', predictor=dict(type='RandomForest', trees=3), top=15, pool=100),
-)
+    controller=dict(type='LSTMController', hidden=3, lr=0.1, batch=5),
+    nao=dict(
+        type='NAO', initial=8, per_round=20, top=4, epochs=4, embedding=4, hidden=4, widths=[8],
+        lr=0.02,
+    ),
+    seminas=dict(
+        type='SemiNAS', initial=8, per_round=20, top=4, epochs=4, synthetic=16, semi_epochs=2,
+        upsampling=2, hidden=4, widths=[8, 8], lr=0.02,
+    ),
+)  # fmt: skip
 if find_spec('pymoo'):
     STRATEGY_CONFIGS['nsga2'] = dict(type='NSGA2', population=10)
 
