@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_da
 from rdarts.sampling.strategies.state import check_entries
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 @STRATEGIES.register_module()
@@ -112,9 +115,11 @@ class LSTMController(Strategy):
         self.entropy, self.momentum = entropy, momentum
         self.batch, self.updates, self.clip = batch, updates, clip
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         self.tokens = Tokens(space)
         with seeded(int(generator.integers(2**31))):
             self.network = Controller(self.tokens, self.hidden, self.bias, self.spread)

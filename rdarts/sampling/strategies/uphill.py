@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_da
 from rdarts.sampling.strategies.state import Evaluated, check_entries
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 Widths = Annotated[Sequence[Positive], MinLen(0)]
 FURTHEST = 30  # the largest lambda: beyond it, points hardly move
@@ -42,9 +45,11 @@ class Uphill(Strategy):
     def __init__(self, initial: int, per_round: int) -> None:
         self.initial, self.per_round = initial, per_round
 
-    def prepare(self, space: SearchSpace, generator: np.random.Generator) -> None:
+    def prepare(
+        self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
+    ) -> None:
         """See :meth:`Strategy.prepare`."""
-        super().prepare(space, generator)
+        super().prepare(space, generator, cfg)
         self.tokens = Tokens(space, shared=True)
         self.evaluated: list[Evaluated] = []
         self._next: list[Genotype] = []
