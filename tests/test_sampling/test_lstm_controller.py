@@ -128,6 +128,15 @@ def test_a_first_reward_that_is_not_finite_teaches_nothing():
     assert strategy.state_dict()['batch'] == []
 
 
+def test_it_climbs():
+    def convolutions(genotype) -> float:
+        return float(sum('conv' in name for name in genotype.operations()))
+
+    strategy = prepared(dict(type='LSTMController', hidden=16, lr=0.02, batch=10), NB201)
+    values = [value for _, value in queries(strategy, convolutions, 300)]
+    assert sum(values[200:]) / 100 > 5.5  # of random cells: 2.4
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

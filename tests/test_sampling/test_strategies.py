@@ -18,7 +18,7 @@ from rdarts.search_spaces.base import SearchSpace, dense_cell
 SPACES = ('darts', 'mobilenet_like', 'nas_bench_201', 'nasnet', 's4')
 NB201 = build_space('nas_bench_201')
 # at random, once a generation, or not by networks as small as those here
-RARELY_CLIMB = {'random', 'generations', 'nao', 'seminas'}
+RARELY_CLIMB = {'random', 'generations', 'controller', 'nao', 'seminas'}
 
 
 def likes_convolutions(genotype) -> float:
