@@ -55,8 +55,6 @@ def stable(folder):
 
 @pytest.mark.parametrize('method', SMALL)
 def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
-    if method == 'fairnas':
-        pytest.importorskip('pymoo', reason='pymoo is not installed')
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     configs = search(method, whole)
     log = stable(whole)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,8 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
         type='SemiNAS', initial=8, per_round=20, top=4, epochs=4, synthetic=16, semi_epochs=2,
         upsampling=2, hidden=4, widths=[8, 8], lr=0.02,
     ),
+    nsga2=dict(type='NSGA2', population=10),
 )  # fmt: skip
-if find_spec('pymoo'):
-    STRATEGY_CONFIGS['nsga2'] = dict(type='NSGA2', population=10)
 
 
 def prepared(config: dict[str, Any], space: SearchSpace, seed: int = 0) -> Strategy:

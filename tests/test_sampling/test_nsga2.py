@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
-pytest.importorskip('pymoo', reason='pymoo is not installed')
 NB201 = build_space('nas_bench_201')
 
 
@@ -182,9 +180,3 @@ def test_a_cost_that_there_is_not():
 def test_bad_arguments_are_one_line(config, message):
     with pytest.raises(UserError, match=message):
         build(dict(type='NSGA2', **config), STRATEGIES)
-
-
-def test_without_pymoo_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'pymoo', None)
-    with pytest.raises(UserError, match="^NSGA2 needs pymoo: 'pip install pymoo'$"):
-        build('NSGA2', STRATEGIES)

@@ -404,7 +404,6 @@ def test_on_the_table_it_comes_as_far_as_without_the_runner(tmp_path, data_root,
 
 @pytest.mark.parametrize('budgets', [(40,), (25, 40), (40, 40)])
 def test_a_second_goal_leaves_what_no_query_beats_in_both(budgets, tmp_path):
-    pytest.importorskip('pymoo', reason='pymoo is not installed')
     for start, budget in enumerate(budgets):
         cfg = config(tmp_path, 'NSGA2', budget=budget)
         cfg.strategy.population = 10

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdarts.configuration.declarations import Positive, Share, check_arguments
-from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, form_named
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
@@ -48,7 +47,7 @@ class NSGA2(Strategy):
             paper's.
 
     Raises:
-        UserError: An argument is none of these, or pymoo is not installed.
+        UserError: An argument is none of these.
     """
 
     def __init__(
@@ -61,10 +60,6 @@ class NSGA2(Strategy):
         check_arguments(
             self, cost=cost, population=population, crossover=crossover, mutation=mutation
         )
-        try:
-            import pymoo  # noqa: F401  here, so that it is missed before a search
-        except ImportError:
-            raise UserError("NSGA2 needs pymoo: 'pip install pymoo'") from None
         self.second_goal, self.population = cost, population
         self.crossover, self.mutation = crossover, mutation
 
