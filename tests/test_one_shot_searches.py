@@ -83,6 +83,7 @@ def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
     monkeypatch.setattr(Runner, 'call_hook', until_killed)
     with pytest.raises(Killed):
         search(method, killed)
+    assert '"epochs":[1]' in (killed / 'report.html').read_text()
     left.clear()
     kind = Angle if method == 'rlnas' else Supernet
     answer, asked = kind.__call__, []

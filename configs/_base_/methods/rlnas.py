@@ -25,7 +25,7 @@ phases = [
         val_dataloader=None,
         val_evaluator=None,
         val_cfg=None,
-        default_hooks=dict(report=None, initial_weights=dict(type='rdarts.InitialWeightsHook')),
+        default_hooks=dict(initial_weights=dict(type='rdarts.InitialWeightsHook')),
     ),
     dict(runner_type='rdarts.QuerySearch', train_cfg=None),
 ]

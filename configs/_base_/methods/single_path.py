@@ -27,12 +27,7 @@ evaluator = dict(type='rdarts.Supernet', recalibrate=200, batch_size=128, moment
 budget = 1000
 
 phases = [
-    dict(
-        val_dataloader=None,
-        val_evaluator=None,
-        val_cfg=None,
-        default_hooks=dict(report=None),  # of the search, at its end
-    ),
+    dict(val_dataloader=None, val_evaluator=None, val_cfg=None),
     dict(runner_type='rdarts.QuerySearch', train_cfg=None),
 ]
 
