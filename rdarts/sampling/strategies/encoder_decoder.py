@@ -80,7 +80,6 @@ class EncoderDecoder(nn.Module):
         self.attend = nn.Linear(hidden, hidden, bias=False)
         self.combine = nn.Linear(2 * hidden, hidden)
         self.out = nn.Linear(hidden, tokens.count)
-        # of each choice its ways, and 0, where it makes no difference
         self.register_buffer('valid', tokens.valid, persistent=False)
         self.float()
 

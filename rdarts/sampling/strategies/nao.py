@@ -25,14 +25,14 @@ class NAO(Uphill):
     """Encoder, predictor and decoder learn from what was evaluated; the best of it move uphill.
 
     The rounds are those of :class:`~rdarts.sampling.strategies.uphill.Uphill`, the network is
-    :class:`~rdarts.sampling.strategies.encoder_decoder.EncoderDecoder`. It learns what genotypes
-    reach, from 0 for the least to 1 for the best of those evaluated, and to write them; the ``top``
-    best of them move. What is not finite counts as the lowest finite value.
+    :class:`~rdarts.sampling.strategies.encoder_decoder.EncoderDecoder`. It learns the place of each
+    genotype among the n evaluated, (k - 1/2) / n of the k-th from below, equal ones sharing theirs,
+    and to write them; the ``top`` best move. What is not finite is placed last. The authors' first
+    code predicts the rank of the error instead, and descends it, which is the same.
 
     A genotype is the sequence of its choices, see
     :class:`~rdarts.sampling.strategies.tokens.Tokens`; what the authors' codes write are the nodes
-    and operations of their own spaces. The authors' first code predicts the rank of the error, and
-    descends it; here the accuracy is predicted, and ascended.
+    and operations of their own spaces.
 
     The defaults are of that code, with 600 seed cells and 300 more a round. Its batch is not known
     to us, nor how its optimizer is set: the batch is that of the search without shared weights,

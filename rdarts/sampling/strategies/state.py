@@ -47,15 +47,14 @@ def best_of(evaluated: Iterable[Evaluated]) -> Evaluated:
     return max(evaluated, key=lambda one: one.rank)
 
 
-def finite(ranks: np.ndarray) -> np.ndarray:
-    """Ranks in which the lowest finite one stands for -inf; zeros where none is finite."""
-    known = ranks[np.isfinite(ranks)]
-    return np.where(np.isfinite(ranks), ranks, known.min() if len(known) else 0)
-
-
 def standardised(ranks: np.ndarray) -> np.ndarray:
-    """Of mean 0 and deviation 1, after :func:`finite`; zeros where all are equal."""
-    values = finite(ranks)
+    """Of mean 0 and deviation 1; the lowest finite one stands for -inf. Zeros where all are equal.
+
+    Args:
+        ranks (np.ndarray): See :attr:`rdarts.sampling.result.Result.rank`.
+    """
+    finite = ranks[np.isfinite(ranks)]
+    values = np.where(np.isfinite(ranks), ranks, finite.min() if len(finite) else 0)
     return (values - values.mean()) / (values.std() or 1)
 
 
