@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from same_runs import assert_same_state, rows, same
 from test_architect.tiny_search import scaled_wrapper
+from test_tools.test_distributed import free_port, rank_env
 
 from rdarts.architect.alpha_step import StepFailed
 from rdarts.architect.architects.path_training import divided
@@ -272,3 +274,27 @@ def test_relaxed_says_what_runs():
     (draws,), _ = draws_of('FairPaths', 'nas_bench_201')
     assert all(isinstance(one, Relaxed) and one.active.device.type == 'cpu'
                for draw in draws for one in draw.values())  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_ranks_step_along_the_mean_of_their_sums():
+    """Also weights that the last path of a step does not have."""
+    from test_architect.path_worker import path_worker  # which imports this file
+
+    context = multiprocessing.get_context('spawn')
+    queue, port = context.Queue(), free_port()
+    processes = [
+        context.Process(target=path_worker, args=(queue, rank_env(rank, 2, port)))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    found = dict(queue.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    assert found[0]['own'] != found[1]['own']
+    assert found[0]['weights'] == found[1]['weights']
+    for place, one in enumerate(found[0]['seen']):
+        both = [torch.tensor(found[rank]['own'][place]) for rank in range(2)]
+        torch.testing.assert_close(torch.tensor(one), sum(both) / 2, rtol=1e-6, atol=1e-8)
