@@ -6,16 +6,18 @@ import uuid
 
 import pytest
 import torch
-from helpers import configs_of_run, digits_config
+from helpers import configs_of_run, digits_config, write_cifar
 from mmengine.runner import Runner
 from same_runs import rows, same
 
-from rdarts.apis.runs import train
+from rdarts.apis.runs import configure_training, train
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
+from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.sampling.evaluators import Angle, Supernet
+from rdarts.search_spaces import build_space
 
 OPTIONS = {
     'model.backbone.channels': 8,
@@ -53,7 +55,9 @@ def stable(folder):
     return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows(folder)]
 
 
-@pytest.mark.parametrize('method', SMALL)
+@pytest.mark.parametrize(
+    'method', ['single_path', 'rlnas', pytest.param('fairnas', marks=pytest.mark.slow)]
+)
 def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     configs = search(method, whole)
@@ -124,3 +128,39 @@ def test_another_search_stands_for_the_first_phase(tmp_path):
         search('single_path', tmp_path / 'wide', init=str(tmp_path / 'darts'), **same_norms, **wide)
     with pytest.raises(UserError, match='the initial weights of the supernet are not there'):
         search('rlnas', tmp_path / 'angle', init=str(tmp_path / 'darts'), **same_norms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('space', ['darts', 's1', 'mobilenet_like'])
+@pytest.mark.parametrize('method', SMALL)
+def test_in_spaces_of_other_kinds(method, space, monkeypatch, tmp_path):
+    if method == 'fairnas':
+        pytest.importorskip('pymoo', reason='pymoo is not installed')
+    write_cifar(tmp_path / 'data' / 'cifar10', 'cifar10', 20, 10)
+    monkeypatch.setenv('RDARTS_DATA', str(tmp_path / 'data'))
+    sizes = {'channels': 4, 'num_cells': 3}
+    if space == 'mobilenet_like':
+        layers = dict(type=space, widths=[8, 16], depths=[2, 2], strides=[1, 2])
+        sizes = dict(space=layers, last_channels=16)
+    own = {f'{key}.{name}': value for key, part in SMALL[method].items()
+           for name, value in part.items()}  # fmt: skip
+    options = {
+        **{f'model.backbone.{key}': value for key, value in sizes.items()},
+        **own,
+        'epochs': 1,
+        'budget': 6,
+        'train_dataloader.batch_size': 5,
+        'image_size': 16,
+    }
+    if method != 'rlnas':
+        options['evaluator.recalibrate'] = 1
+        options['evaluator.batch_size'] = 4
+    cfg = configure_training(
+        configs_folder() / 'search' / f'{method}_{space}_c10.py', options, work_dir=tmp_path / 'run'
+    )
+    cfg.experiment_name = uuid.uuid4().hex
+    train(cfg)
+    found = load_genotype(tmp_path / 'run' / 'genotype.json', build_space(cfg.model.backbone.space))
+    values = [row['value'] for row in rows(tmp_path / 'run') if row['kind'] == 'query']
+    assert len(values) == 6 and all(0 <= value <= 100 for value in values)
+    assert found.to_string()
