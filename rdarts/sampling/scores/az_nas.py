@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import Component, Seed
 from rdarts.errors import UserError
+from rdarts.models.multiply_adds import layer_macs
 from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores.base import Batch, Candidate, Score
 from rdarts.sampling.scores.gradients import logits_of
@@ -161,17 +162,18 @@ class AZNAS(_Features, Ranking):
     Args:
         noise (bool): See :class:`AZExpressivity`. Defaults to True.
         seed (int): Likewise. Defaults to 0.
-        complexity (str | dict | Score): The fourth. Defaults to multiply-adds, as published.
+        complexity (str | dict | Score, optional): The fourth. Defaults to multiply-adds, as
+            published: those of layers, counted as the others are measured.
     """
 
     def __init__(
         self,
         noise: bool = True,
         seed: Seed = 0,
-        complexity: Annotated[str | dict | Score, Component('SCORES')] = 'Macs',
+        complexity: Annotated[str | dict | Score, Component('SCORES')] | None = None,
     ) -> None:
         super().__init__(noise, seed)
-        self.complexity = build(complexity, SCORES)
+        self.complexity = None if complexity is None else build(complexity, SCORES)
 
     def measure(self, candidate: Candidate, batches: Sequence[Batch]) -> Mapping[str, float]:
         """See :meth:`Ranking.measure`.
@@ -179,16 +181,20 @@ class AZNAS(_Features, Ranking):
         Raises:
             UserError: See :meth:`AZExpressivity.__call__`.
         """
-        with torch.enable_grad():
-            features, generator = self.features(candidate.network, batches[0].images)
+        images = batches[0].images
+        with torch.enable_grad(), layer_macs(candidate.network) as macs:
+            features, generator = self.features(candidate.network, images)
         entropy = entropies(features)
         parts = [entropy.sum(), progress(entropy), trainability(features, generator)]
         expressivity, progressivity, trainable = torch.stack(parts).tolist()
+        complexity = sum(macs) / len(images)
+        if self.complexity is not None:
+            complexity = self.complexity(candidate, batches)
         return dict(
             expressivity=expressivity,
             progressivity=progressivity,
             trainability=trainable,
-            complexity=self.complexity(candidate, batches),
+            complexity=complexity,
         )
 
     def __call__(self, measured: Sequence[Mapping[str, float]]) -> list[float]:
@@ -238,9 +244,10 @@ def trainability(features: Sequence[Tensor], generator: torch.Generator) -> Tens
 
 
 def random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    """-1 or 1, of the shape of another tensor."""
-    bits = torch.randint(0, 2, like.shape, generator=generator, device=like.device)
-    return (2 * bits - 1).to(like.dtype)
+    """-1 or 1, of the shape of another tensor, as that lies in memory."""
+    kind = dict(dtype=like.dtype, device=like.device)
+    bits = torch.randint(0, 2, like.shape, generator=generator, **kind)
+    return torch.empty_like(like).copy_(bits.mul_(2).sub_(1))
 
 
 def _pair(before: Tensor, after: Tensor, signs: Tensor) -> Tensor:
@@ -250,12 +257,13 @@ def _pair(before: Tensor, after: Tensor, signs: Tensor) -> Tensor:
     if back.shape == signs.shape:
         same = (back == signs).all()
     ratio = [math.ceil(a / b) for a, b in zip(before.shape[2:], after.shape[2:], strict=True)]
-    (height, width), (high, wide) = after.shape[2:], before.shape[2:]
-    # of an odd side, the last pixel of the next has fewer before it
-    pad = [0, ratio[1] * width - wide, 0, ratio[0] * height - high]
-    back = nn.functional.pad(back, pad)
-    back = back.unflatten(3, (width, ratio[1])).unflatten(2, (height, ratio[0]))
-    back = back.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    if ratio != [1, 1]:
+        (height, width), (high, wide) = after.shape[2:], before.shape[2:]
+        # of an odd side, the last pixel of the next has fewer before it
+        pad = [0, ratio[1] * width - wide, 0, ratio[0] * height - high]
+        back = nn.functional.pad(back, pad)
+        back = back.unflatten(3, (width, ratio[1])).unflatten(2, (height, ratio[0]))
+        back = back.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
     left, right = _rows(back), _rows(signs)
     with torch.autocast(left.device.type, enabled=False):
         matrix = left.T @ right / len(right)

@@ -6,12 +6,13 @@ batch norms count, as in zero-cost NAS (https://arxiv.org/abs/2101.08134).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from rdarts.errors import UserError
 from rdarts.models import AlphaOwner
@@ -71,14 +72,22 @@ def unchanged(network: nn.Module, training: bool = True) -> Iterator[list[nn.Mod
                 buffer.copy_(value)
 
 
-def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+def logits_of(
+    network: nn.Module, images: Tensor, tensors: Mapping[str, Tensor] | None = None
+) -> Tensor:
     """[N, classes] of images.
+
+    Args:
+        network (Module): The network.
+        images (Tensor): [N, C, H, W].
+        tensors (Mapping[str, Tensor], optional): What stands for its parameters and buffers, by
+            name. Defaults to none: they do.
 
     Raises:
         UserError: The network gives something else, or a batch norm has one value a channel.
     """
     try:
-        logits = network(images)
+        logits = functional_call(network, tensors, images) if tensors else network(images)
     except UserError:
         raise
     except ValueError as error:  # of batch norms in training

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rdarts.models.multiply_adds import count_macs
+from rdarts.models.backbones.derived_net import DerivedNet
+from rdarts.models.multiply_adds import count_layer_macs, count_macs
 from rdarts.registry import SCORES
 from rdarts.sampling.scores.base import Batch, Candidate, Score
 
@@ -19,4 +20,7 @@ class Macs(Score):
 
     def __call__(self, candidate: Candidate, batches: Sequence[Batch]) -> float:
         """See :meth:`Score.__call__`."""
-        return float(count_macs(candidate.network, batches[0].images[0]))
+        network = candidate.network
+        derived = any(isinstance(module, DerivedNet) for module in network.modules())
+        count = count_layer_macs if derived else count_macs
+        return float(count(network, batches[0].images[0]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rdarts.registry import SCORES
 from rdarts.sampling.scores.base import Batch, Candidate, Score
-from rdarts.sampling.scores.relus import watch_relus
+from rdarts.sampling.scores.relus import codes_of, watch_relus
 
 
 @SCORES.register_module()
@@ -41,19 +41,21 @@ class NASWOT(Score):
         Raises:
             UserError: See :func:`watch_relus`.
         """
-        kernels: list[Tensor] = []
+        found: list[tuple[int, Tensor]] = []
         images = batches[0].images
-        watch_relus(candidate.network, images, lambda x: kernels.append(_kernel(x)))
-        kernel = torch.stack(kernels).sum(0)
+        watch_relus(candidate.network, images, lambda x: found.append(_active(codes_of(x))))
         if self.twice:
-            kernel = 2 * kernel - kernels[-1]
+            found += found[:-1]
+        neurons = sum(count for count, _ in found)
+        both = torch.stack([one for _, one in found]).sum(0, dtype=torch.float64)
+        active = both.diagonal()
+        kernel = neurons - active - active[:, None] + 2 * both
         alike = (kernel == kernel[0, 0]).sum() > len(images)
         # by rounding, the determinant need not be exactly 0 there
         return float(torch.where(alike, -math.inf, torch.linalg.slogdet(kernel).logabsdet))
 
 
-def _kernel(x: Tensor) -> Tensor:
-    """Neurons in which two images agree, [N, N] in float64."""
-    signs = torch.where(x.flatten(1) > 0, 1.0, -1.0)  # float32 counts to 16.7 million exactly
-    with torch.autocast(x.device.type, enabled=False):
-        return (signs.shape[1] + (signs @ signs.T).double()) / 2
+def _active(codes: Tensor) -> tuple[int, Tensor]:
+    """How many neurons there are, and how many of them two images make active, [N, N]."""
+    with torch.autocast(codes.device.type, enabled=False):
+        return codes.shape[1], codes @ codes.T  # float32 counts to 16.7 million exactly

@@ -15,13 +15,14 @@ from rdarts.models import AlphaOwner
 from rdarts.sampling.scores.gradients import logits_of
 
 # Layers call one of these too. A ReLU6 is active where a ReLU is
-FUNCTIONS = {F.relu, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+FUNCTIONS = {F.relu, F.relu6, F.hardtanh, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 
 
 def _is_relu(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether one of the functions is called as a ReLU."""
     if func is F.hardtanh:  # what the layer of ReLU6 calls
         return (args[1] if len(args) > 1 else kwargs.get('min_val', -1)) == 0
-    return func in FUNCTIONS
+    return True
 
 
 class _Watch(TorchFunctionMode):
@@ -39,7 +40,8 @@ class _Watch(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if _is_relu(func, args, kwargs):
+        # asked of all that a forward calls, hundreds of times a cell
+        if func in FUNCTIONS and _is_relu(func, args, kwargs):
             self.seen += 1
             self.take(args[0] if args else kwargs['input'])
         return func(*args, **kwargs)
@@ -72,3 +74,18 @@ def watch_relus(network: nn.Module, images: Tensor, take: Callable[[Tensor], Non
             f'{type(network).__name__} has no ReLU, but its score counts which of them are active: '
             'take a score of gradients, such as ZiCo'
         )
+
+
+def codes_of(x: Tensor) -> Tensor:
+    """1 where a ReLU is active, else 0, of what goes into it.
+
+    Args:
+        x (Tensor): [N, ...].
+
+    Returns:
+        Tensor: [N, neurons] in float32, the neurons in the order in which they lie in memory.
+    """
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)  # then flat without a copy
+    x = x.flatten(1)
+    return torch.gt(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))

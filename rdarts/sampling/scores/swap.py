@@ -12,9 +12,10 @@ from rdarts.configuration.declarations import AboveZero
 from rdarts.errors import UserError
 from rdarts.registry import SCORES
 from rdarts.sampling.scores.base import Batch, Candidate, Score
-from rdarts.sampling.scores.relus import watch_relus
+from rdarts.sampling.scores.relus import codes_of, watch_relus
 
-WORD = 62  # images whose answers one int64 holds
+WORD = 24  # images whose answers a float32 counts exactly
+TABLE = 20  # images whose patterns are few enough for a table of all of them
 
 
 @SCORES.register_module()
@@ -74,28 +75,33 @@ class SWAP(Score):
 
         def take(x: Tensor) -> None:
             if x.dim() == 4:
-                words.append(_words(x.flatten(1) > 0))
+                words.append(_words(codes_of(x)))
 
         watch_relus(candidate.network, batches[0].images, take)
-        score = float(_count_distinct(torch.cat(words, 1))) if words else 0.0
+        count = len(batches[0].images)
+        score = float(_count_distinct(torch.cat(words, 1), count)) if words else 0.0
         if self.mu is None:
             return score
         named = candidate.network.named_parameters()
-        count = sum(weight.numel() for name, weight in named if 'auxiliary' not in name)
-        return score * math.exp(-((count / 1000 - self.mu) ** 2) / self.sigma)
+        size = sum(weight.numel() for name, weight in named if 'auxiliary' not in name)
+        return score * math.exp(-((size / 1000 - self.mu) ** 2) / self.sigma)
 
 
-def _words(active: Tensor) -> Tensor:
-    """Patterns [N, neurons] of bits in words [ceil(N / 62), neurons]."""
+def _words(codes: Tensor) -> Tensor:
+    """Patterns [N, neurons] of bits in words [ceil(N / 24), neurons]."""
     words = []
-    for rows in active.split(WORD):
-        places = torch.arange(len(rows), device=active.device)[:, None]
-        words.append((rows.long() << places).sum(0))
+    with torch.autocast(codes.device.type, enabled=False):
+        for rows in codes.split(WORD):
+            places = 2.0 ** torch.arange(len(rows), device=codes.device)
+            words.append((places.to(codes.dtype) @ rows).long())
     return torch.stack(words)
 
 
-def _count_distinct(words: Tensor) -> int:
-    """How many columns differ."""
+def _count_distinct(words: Tensor, images: int) -> int:
+    """How many columns differ, of patterns over so many images."""
+    if images <= TABLE:
+        seen = torch.zeros(2**images, dtype=torch.bool, device=words.device)
+        return int(seen.index_fill_(0, words[0], True).sum())
     # the number of each pattern among those of the words so far
     numbers = words[0]
     for word in words[1:]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class SynFlow(Score):
 
     over the weights of convolutions and linear layers, in float64 and training mode, with all
     parameters and buffers replaced by their absolute values and without batch norm. Of the batch,
-    the shape of its images alone is read. A copy of the network is what changes.
+    the shape of its images alone is read. The network is as it was afterwards.
 
     The code of zero-cost NAS leaves batch norm in the reductions of its own NAS-Bench-201 network.
 
@@ -51,25 +51,48 @@ class SynFlow(Score):
 
     def per_layer(self, candidate: Candidate, batches: Sequence[Batch]) -> list[Tensor]:
         """See :meth:`Score.per_layer`."""
-        network = copy.deepcopy(candidate.network).double()
-        if not self.batch_norm:
-            network = _without_batch_norm(network)
-        with torch.no_grad():
-            for tensor in [*network.parameters(), *network.buffers()]:
-                if tensor.is_floating_point():
-                    tensor.abs_()
+        network = candidate.network
         images = torch.ones_like(batches[0].images[:1], dtype=torch.float64)
-        with unchanged(network) as layers:
-            weights = [layer.weight for layer in layers]
-            found = gradients(logits_of(network, images).sum(), weights)
+        bare = nullcontext() if self.batch_norm else _without_batch_norm(network)
+        with bare, unchanged(network) as layers:
+            made = {id(tensor): _positive(tensor) for tensor in _tensors(network).values()}
+            state = {name: made[id(tensor)] for name, tensor in _tensors(network).items()}
+            weights = [made[id(layer.weight)].requires_grad_() for layer in layers]
+            found = gradients(logits_of(network, images, state).sum(), weights)
         return [
             (weight.detach() * grad).abs().sum()
             for weight, grad in zip(weights, found, strict=True)
         ]
 
 
-def _without_batch_norm(network: nn.Module) -> nn.Module:
-    """The network itself, each of its batch norms replaced by the identity."""
-    for name, module in network.named_children():
-        setattr(network, name, _without_batch_norm(module))
-    return nn.Identity() if isinstance(network, _BatchNorm) else network
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by all of their names."""
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
+
+
+def _positive(tensor: Tensor) -> Tensor:
+    """A copy, in float64 and without signs where it is of that kind."""
+    if not tensor.is_floating_point():
+        return tensor.detach().clone()
+    return tensor.detach().to(torch.float64, copy=True).abs_()
+
+
+@contextmanager
+def _without_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Within, the identity stands in the place of each batch norm of a network."""
+    places = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, _BatchNorm)
+    ]
+    try:
+        for parent, name, _ in places:
+            setattr(parent, name, nn.Identity())
+        yield
+    finally:
+        for parent, name, child in places:
+            setattr(parent, name, child)
