@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from helpers import TOOLS, asking_methods, search_config, write_cifar
+from helpers import TOOLS, asking_methods, write_cifar
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.genotypes import load_genotype
@@ -14,8 +14,8 @@ from rdarts.results.search_run import read_search_log
 from rdarts.sampling.query_search import QuerySearch
 
 SEARCH = TOOLS.parent / 'configs' / 'search'
-BUDGET = 8
-KILLED = 6  # in which query
+BUDGET = 6
+KILLED = 5  # in which query
 SMALL = {
     'model.backbone.channels': 4,
     'model.backbone.cells_per_stage': 1,
@@ -23,7 +23,7 @@ SMALL = {
 }
 
 
-# what is learnt from so few queries
+# single methods learn from so few queries, or start networks fewer times
 LITTLE = dict(
     parzc={
         'strategy.labels': 4,
@@ -31,7 +31,8 @@ LITTLE = dict(
         'strategy.predictor.type': 'BayesianMixer',
         'strategy.predictor.width': 4,
         'strategy.predictor.epochs': 2,
-    }
+    },
+    swap={'evaluator.repeats': 2},
 )
 NEEDS = dict(nsga2='pymoo')  # what a method needs that need not be installed
 
@@ -59,8 +60,7 @@ def small(data, monkeypatch) -> None:
 def search(method: str, folder: Path, resume: bool = False) -> list[dict]:
     """A search of :data:`BUDGET` queries; returns their rows, without the time."""
     path = SEARCH / f'{method}_nb201_c10.py'
-    options = {'budget': BUDGET, **LITTLE.get(method, {})}
-    options.update(SMALL if search_config(path.stem).get('model') else {})
+    options = {'budget': BUDGET, **SMALL, **LITTLE.get(method, {})}
     cfg = configure_training(path, options, work_dir=folder)
     cfg.experiment_name = uuid.uuid4().hex
     train(cfg, resume)
