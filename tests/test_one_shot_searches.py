@@ -111,6 +111,11 @@ def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
                  for folder in (whole, killed)]  # fmt: skip
         assert same(*(dict(one['state_dict']) for one in first))
         assert configs[0].train_dataloader.dataset.labels == 'random'
+        # its supernet stands for that of another search, which draws as this one did
+        monkeypatch.setattr(kind, '__call__', answer)
+        search(method, tmp_path / 'again', init=str(whole))
+        again = [row for row in stable(tmp_path / 'again') if row['kind'] == 'query']
+        assert [row['value'] for row in again] == [row['value'] for row in queries]
 
 
 def test_another_search_stands_for_the_first_phase(tmp_path):

@@ -51,8 +51,8 @@ class Architect(Scheduled):
 
     Attributes:
         single_level (bool): Whether alpha's gradient comes from the weights' step, by
-            :class:`~rdarts.architect.architects.single_level.SingleLevel`: no batch of its own is
-            needed. Defaults to False.
+            :class:`~rdarts.architect.architects.single_level.SingleLevel`, or there is none to be
+            taken: no batch of its own is needed. Defaults to False.
         needs_train_batch (bool): Whether :meth:`gradient` takes the batch of the weights' step.
             Defaults to False.
         through_network (bool): Whether it takes alpha's gradient through the network. Defaults to

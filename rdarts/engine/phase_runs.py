@@ -259,7 +259,9 @@ class PhaseRuns:
             )
         record = PhaseRecord.read(folder)
         if record is not None and record.ended:
-            last = record.ended[-1]
+            # a phase that only asked has no network
+            trained = [one for one in record.ended if record.run_of(one.phase, one.branch).epochs]
+            last = (trained or record.ended)[-1]
             folder = folder_of(folder, last.phase, last.branch)
         path = find_checkpoint(folder)
         if path is None:
