@@ -282,7 +282,13 @@ def search_config(name: str) -> Any:
     return load_config(TOOLS.parent / 'configs' / 'search' / f'{name}.py')
 
 
-ASKING = ('/query_search.py', '/score_search.py', 'rdarts.QuerySearch', "over = 'single_path'")
+ASKING = (
+    '/table_search.py',
+    '/query_search.py',
+    '/score_search.py',
+    'rdarts.QuerySearch',
+    "over = 'single_path'",
+)
 """What is in the overlay of a method that asks, alone or in a phase after its supernet's."""
 
 

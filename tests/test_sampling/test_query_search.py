@@ -293,7 +293,8 @@ def test_bad_input(options, message, tmp_path):
 
 def test_a_table_without_the_cells_of_the_space(tmp_path):
     with pytest.raises(UserError, match="Table: the space 'darts' names no table"):
-        cfg = load_config(CONFIG.with_name('local_search_darts_c10.py'))
+        path = CONFIG.with_name('local_search_darts_c10.py')
+        cfg = load_config(path, {'evaluator.type': 'rdarts.Table'})
         cfg.work_dir = str(tmp_path)
         train(cfg)
 
@@ -387,6 +388,20 @@ def test_limits_are_looked_at_before_the_phase_before_is_trained(tmp_path):
     with pytest.raises(UserError, match=r'^phases\.1: no network .* is within the limits'):
         train(cfg)
     assert not (tmp_path / 'phase_0').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'evaluator'),
+    [
+        ('nb201_c10', dict(type='rdarts.Table', split='valid', dataset='cifar10')),
+        ('nb201_in16', dict(type='rdarts.Table', split='valid', dataset='imagenet16_120')),
+        ('nb201_digits', dict(type='rdarts.ShortTraining')),
+        ('darts_c100', dict(type='rdarts.ShortTraining')),
+        ('mobilenet_like_imagenet', dict(type='rdarts.ShortTraining')),
+    ],
+)
+def test_who_answers_in_which_space_on_which_data(name, evaluator):
+    assert load_config(CONFIG.with_name(f'local_search_{name}.py')).evaluator == evaluator
 
 
 @pytest.mark.data

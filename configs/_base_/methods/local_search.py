@@ -1,15 +1,8 @@
 """Local search (White et al. 2021): from the best of 10 random cells to a better neighbour, anew.
 
-100 queries of NAS-Bench-201's table, accuracy on CIFAR-10's validation images after 200 epochs, or
-of the data set that the name says.
+100 queries, of NAS-Bench-201's table or of short trainings: see `_base_/table_search.py`.
 """
 
-_base_ = ['../query_search.py']
+_base_ = ['../table_search.py']
 
 strategy = dict(type='rdarts.LocalSearch')
-evaluator = dict(type='rdarts.Table', dataset='cifar10', split='valid')
-
-by = dict(
-    c100=dict(evaluator=dict(dataset='cifar100')),
-    in16=dict(evaluator=dict(dataset='imagenet16_120')),
-)

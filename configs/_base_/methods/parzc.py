@@ -7,16 +7,7 @@ table answers, with the accuracy on the validation images of the data set that t
 300 epochs at the published sizes are 4,800 steps of 9 million weights: a matter for a GPU.
 """
 
-_base_ = ['../query_search.py']
+_base_ = ['../table_search.py']
 
 budget = 161
 strategy = dict(type='rdarts.ParZC', labels=156)
-evaluator = dict(type='rdarts.ShortTraining')
-
-table = dict(type='rdarts.Table', split='valid')
-by = dict(
-    nb201_c10=dict(evaluator=dict(table, dataset='cifar10')),
-    nb201_c100=dict(evaluator=dict(table, dataset='cifar100')),
-    nb201_in16=dict(evaluator=dict(table, dataset='imagenet16_120')),
-)
-del table

@@ -5,16 +5,9 @@ The learning rate is the .01 of its authors' commands, which is hardly better th
 `--cfg-options strategy.type=rdarts.LSTMController strategy.lr=.01`, as its published rate of
 3.5e-4 is for 20,000 queries.
 
-100 queries of NAS-Bench-201's table, accuracy on CIFAR-10's validation images after 200 epochs, or
-of the data set that the name says.
+100 queries, of NAS-Bench-201's table or of short trainings: see `_base_/table_search.py`.
 """
 
-_base_ = ['../query_search.py']
+_base_ = ['../table_search.py']
 
 strategy = dict(type='rdarts.Reinforce')
-evaluator = dict(type='rdarts.Table', dataset='cifar10', split='valid')
-
-by = dict(
-    c100=dict(evaluator=dict(dataset='cifar100')),
-    in16=dict(evaluator=dict(dataset='imagenet16_120')),
-)

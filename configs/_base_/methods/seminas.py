@@ -3,11 +3,10 @@
 The published numbers, which are the defaults of `rdarts.SemiNAS`, begin with 1,100 random cells,
 label 10,000 and take 1,500 epochs a round. These are for some hundred queries.
 
-100 queries of NAS-Bench-201's table, accuracy on CIFAR-10's validation images after 200 epochs, or
-of the data set that the name says.
+100 queries, of NAS-Bench-201's table or of short trainings: see `_base_/table_search.py`.
 """
 
-_base_ = ['../query_search.py']
+_base_ = ['../table_search.py']
 
 strategy = dict(
     type='rdarts.SemiNAS',
@@ -21,10 +20,4 @@ strategy = dict(
     hidden=32,
     batch=100,
     lr=0.01,
-)
-evaluator = dict(type='rdarts.Table', dataset='cifar10', split='valid')
-
-by = dict(
-    c100=dict(evaluator=dict(dataset='cifar100')),
-    in16=dict(evaluator=dict(dataset='imagenet16_120')),
 )
