@@ -370,6 +370,8 @@ def test_the_small_mobilenet_example_runs(data_root, tmp_path, monkeypatch):
             assert value == rdarts.model.backbone[key], key
     for cfg in (darts, retrain):
         assert cfg.test_dataloader.dataset.pipeline[2].crop_size == 64
+    rdarts.model.backbone.execution = 'fused'  # to time both takes most of so short a run
+    monkeypatch.setattr('rdarts.apis.dry_run.SECONDS', 0.0)  # as few iterations as there may be
     retrain.model.backbone.genotype = ' - '.join(['mbconv_k3_e3'] * 11)
     for cfg, alphas in ((rdarts, 6 * 6 + 5 * 7), (retrain, 0)):
         cfg.work_dir = str(tmp_path / 'run')
