@@ -110,7 +110,7 @@ def test_keys_that_only_ones_own_hook_reads(own):
         ('config/search/darts_darts_c10', "did you mean 'configs/search/darts_darts_c10.py'?"),
         ('configs/retrain/nb201_digit.py', "did you mean 'configs/retrain/nb201_digits.py'?"),
         # in another folder than the one named
-        ('configs/search/nb201_in16.py', "did you mean 'configs/search/aer_nb201_in16.py'?"),
+        ('configs/search/nb201_in16.py', "did you mean 'configs/search/nao_nb201_in16.py'?"),
         ('setup', 'configs are in configs/detection, configs/retrain, configs/search, configs/stu'),
         ('setp.py', 'configs are in configs/'),
     ],
