@@ -10,6 +10,7 @@ from helpers import configs_of_run, digits_config, write_cifar
 from mmengine.runner import Runner
 from same_runs import rows, same
 
+from rdarts.apis.dry_run import dry_run
 from rdarts.apis.runs import configure_training, train
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
@@ -133,6 +134,16 @@ def test_another_search_stands_for_the_first_phase(tmp_path):
         search('single_path', tmp_path / 'wide', init=str(tmp_path / 'darts'), **same_norms, **wide)
     with pytest.raises(UserError, match='the initial weights of the supernet are not there'):
         search('rlnas', tmp_path / 'angle', init=str(tmp_path / 'darts'), **same_norms)
+
+
+def test_a_dry_run_times_queries_of_a_supernet_that_was_not_trained(tmp_path):
+    """The angle asks for the weights that it began with, too."""
+    options = {**OPTIONS, 'train_dataloader.batch_size': 32}
+    cfg = digits_config(tmp_path / 'run', options, config='rlnas_nb201_digits')
+    training, asking = dry_run(cfg)['phases']
+    assert training['seconds_per_iteration'] > 0
+    assert asking['expected_seconds'] == 8 * asking['seconds_per_query'] > 0
+    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ from rdarts.engine.progress import RunPlan
 from rdarts.engine.runner import asks, build_runner
 from rdarts.errors import Interrupted
 from rdarts.hooks.architect_hook import ArchitectHook
+from rdarts.hooks.initial_weights import INITIAL
 from rdarts.hooks.search_log import peak_memory_mb
 from rdarts.models.multiply_adds import count_macs
 from rdarts.utils.commands import shown_path
@@ -196,9 +197,9 @@ def _measure_queries(cfg: Config, last: Ended | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix='rdarts_dry_run_') as folder:
         cfg.work_dir = folder
         if last is not None:
-            weights = last.model.state_dict()
             cfg.supernet = os.path.join(folder, 'supernet.pth')
-            torch.save(dict(state_dict=weights, start=weights), cfg.supernet)
+            for name in (cfg.supernet, os.path.join(folder, INITIAL)):  # it was not trained
+                torch.save(dict(state_dict=last.model.state_dict()), name)
         _say('reading what answers ...')
         runner = build_runner(cfg, quiet=True)
         _say(f'timing queries: about {SECONDS:.0f} s, or {LEAST} queries ...')
