@@ -118,8 +118,8 @@ def search(
         )
     name = f'given_{uuid.uuid4().hex[:8]}'
     # of a folder always the same: what a resumed search compares its config with
-    images = f'given_for_{os.path.abspath(work_dir)}' if work_dir else name
-    cfg = _config(space, method, images, data, kwargs, by_name, num_classes)
+    objects = f'given_for_{os.path.abspath(work_dir)}' if work_dir else name
+    cfg = _config(space, method, objects, data, kwargs, by_name, num_classes)
     _check_trained(cfg, method, data, epochs)
     if epochs is not None:
         scale_epochs(cfg, epochs)
@@ -128,14 +128,14 @@ def search(
     for loader in _training_loaders(cfg):
         loader.batch_size = batch_size
     _agree_with_phases(cfg, kwargs)
-    answers = _set_queries(cfg, method, name, evaluator, budget)
+    answers = _set_queries(cfg, method, objects, evaluator, budget)
     cfg.randomness = dict(seed=seed, deterministic=False)
     if lambda_ is not None:
         cfg.default_hooks.architect.lambda_ = lambda_
     with tempfile.TemporaryDirectory(prefix='rdarts_search_') as temporary:
         folder = Path(work_dir or temporary)
         cfg.work_dir, cfg.experiment_name = str(folder), name
-        with lock_work_dir(folder), give(images, data), answers, _device(device):
+        with lock_work_dir(folder), give(objects, data), answers, _device(device):
             phased = PhasedSearch(cfg) if cfg.get('phases') else None
             began = PhaseRecord.read(folder) if phased else find_checkpoint(folder)
             if phased:
@@ -286,7 +286,7 @@ def _check_trained(cfg: Config, method: str, data: GivenDataset | None, epochs: 
 def _set_queries(
     cfg: Config, method: str, name: str, evaluator: Any, budget: int | None
 ) -> AbstractContextManager[None]:
-    """Give the part of a search that asks its evaluator and budget.
+    """Give what asks in a search its evaluator and budget.
 
     Returns:
         AbstractContextManager: Within, an evaluator that is an object is found.
@@ -307,8 +307,9 @@ def _set_queries(
     if callable(evaluator):
         given.update(evaluator=dict(type='rdarts.GivenEvaluator', name=name))
     for key, one in given.items():
-        parts[0].pop(key, None)  # a dict would be merged into it
-        parts[0][key] = one
+        for part in (*parts, cfg):
+            part.pop(key, None)  # a dict would be merged into it
+        cfg[key] = one  # phases have it, too
     if not callable(evaluator):
         return nullcontext()
     return give(name, evaluator if isinstance(evaluator, Evaluator) else Called(evaluator))

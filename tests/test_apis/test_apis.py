@@ -338,6 +338,21 @@ def test_a_method_that_asks_needs_neither_images_nor_epochs(tmp_path):
     assert again.genotype.space == 's2' and (tmp_path / 'genotype.json').is_file()
 
 
+def test_a_search_in_phases_goes_on_with_an_evaluator_of_ones_own(tmp_path):
+    """Its config says the same of the object each time, as that of the images does."""
+    asked = []
+
+    def answer(genotype):
+        asked.append(genotype)
+        return count_convolutions(genotype)
+
+    given = dict(method='single_path', evaluator=answer, budget=3, epochs=1, work_dir=tmp_path)
+    sizes = dict(batch_size=16, channels=4, cells_per_stage=1)
+    found = search('nas_bench_201', images(), **given, **sizes)
+    again = search('nas_bench_201', images(), **given, **sizes)
+    assert again.genotype == found.genotype and len(asked) == 3
+
+
 def test_a_score_of_images_of_ones_own_answers():
     found = search(
         'nas_bench_201',
