@@ -11,6 +11,8 @@ KEYS = (
     'train_cfg', 'optim_wrapper', 'arch_optimizer', 'param_scheduler', 'default_hooks',
     'custom_hooks', 'randomness',
 )  # fmt: skip
+# Of what has a runner of its own, which asks, these too
+ASKED_BY = ('strategy', 'evaluator', 'limits', 'supernet')
 WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
 # What a checkpoint holds, and a resumed run takes from it whatever the config says
 FROM_CHECKPOINT = (
@@ -33,7 +35,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], resumes: bool = T
             Defaults to True.
     """
     kept = FROM_CHECKPOINT if resumes else ()
-    return [line for key in KEYS for line in _changes(before.get(key), now.get(key), key, kept)]
+    keys = (*KEYS, *ASKED_BY) if now.get('runner_type') is not None else KEYS
+    return [line for key in keys for line in _changes(before.get(key), now.get(key), key, kept)]
 
 
 def _changes(before: Any, now: Any, path: str, from_checkpoint: Sequence[str]) -> Iterator[str]:

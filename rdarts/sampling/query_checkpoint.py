@@ -36,7 +36,8 @@ _QUERIES = Table(
         state=Table(others=Plain()),
         generator=Table(others=Plain()),
         asked=Items(Table(others=Plain())),
-    )
+    ),
+    may=dict(evaluator=Text()),  # older ones have none
 )
 
 
@@ -49,8 +50,8 @@ def write_checkpoint(
         folder (Path): Where.
         meta (Mapping): ``epoch`` (0), ``iter`` (the number of queries) and ``seed``.
         log (Mapping): ``bytes`` of the log, and ``seconds`` of the search.
-        queries (Mapping): JSON data: ``space`` and ``strategy`` (names), ``state`` of the strategy,
-            ``generator`` (its state), and ``asked``, every query.
+        queries (Mapping): JSON data: ``space``, ``strategy`` and ``evaluator`` (names),
+            ``state`` of the strategy, ``generator`` (its state), and ``asked``, every query.
 
     Raises:
         RunFailed: It cannot be written.

@@ -347,12 +347,19 @@ class QuerySearch(Runner):
             meta=dict(epoch=0, iter=self.iter, seed=self.seed),
             log=dict(bytes=synced_size(self.log), seconds=self._saved - self.started),
             queries=dict(
-                space=self.space.name,
-                strategy=type(self.strategy).__name__,
+                **self._begun_with(),
                 state=self.strategy.state_dict(),
                 generator=self.generator.bit_generator.state,
                 asked=[one.to_data() for one in self.history.asked],
             ),
+        )
+
+    def _begun_with(self) -> dict[str, str]:
+        """The names without which what was answered means nothing."""
+        return dict(
+            space=self.space.name,
+            strategy=type(self.strategy).__name__,
+            evaluator=type(self.evaluator).__name__,
         )
 
     def _go_on(self) -> float:
@@ -365,7 +372,7 @@ class QuerySearch(Runner):
             UserError: It is of another search.
         """
         meta, log, saved = read_queries(self._load_from)
-        own = dict(seed=self.seed, space=self.space.name, strategy=type(self.strategy).__name__)
+        own = dict(seed=self.seed, **self._begun_with())
         for key, before in dict(saved, seed=meta['seed']).items():
             if key in own and before != own[key]:
                 raise UserError(

@@ -227,6 +227,7 @@ def test_nothing_is_finite(tmp_path, monkeypatch):
         (dict(budget=39), r'40 queries were asked, and budget is 39: set it to 40 or more'),
         (dict(randomness=dict(seed=3)), 'begun with seed 0, not 3'),
         (dict(strategy='RandomSearch'), 'strategy LocalSearch, not RandomSearch'),
+        (dict(evaluator='Newest'), 'evaluator CountsConvolutions, not Newest'),
     ],
 )
 def test_what_was_begun_otherwise_is_not_resumed(changes, message, tmp_path):
@@ -234,6 +235,16 @@ def test_what_was_begun_otherwise_is_not_resumed(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
         train(config(tmp_path, **changes), resume=True)
     assert len(queries(tmp_path)) == 40
+
+
+def test_what_changed_of_what_it_asks_by_is_said(tmp_path):
+    train(config(tmp_path, budget=5))
+    cfg = config(tmp_path, budget=6, limits=dict(params=1e9))
+    cfg.strategy.initial = 3
+    train(cfg, resume=True)
+    text = log_text(tmp_path)
+    assert 'changed since the last start: strategy.initial None -> 3' in text
+    assert "changed since the last start: limits None -> {'params': 1000000000.0}" in text
 
 
 def changed(data: dict, *place: str, to) -> dict:
