@@ -46,6 +46,7 @@ def _check_alone(phase: Phase, is_last: bool) -> None:
     cfg = phase.cfg
     asking = asks(cfg)
     if asking:
+        _check_asking(phase, is_last)
         runner_class(cfg).check(cfg)
     check_device(cfg)
     weights = cfg.get('load_from')
@@ -58,6 +59,17 @@ def _check_alone(phase: Phase, is_last: bool) -> None:
         )
     if phase.branches > 1:
         _check_branches(phase, hooks)
+
+
+def _check_asking(phase: Phase, is_last: bool) -> None:
+    given = dict(start=phase.start, continue_from_last=phase.goes_on, branches=phase.branches > 1)
+    for key, value in given.items():
+        if value:
+            raise UserError(
+                f'{key} is of phases that train, but this one asks the supernet of the phase before'
+            )
+    if not is_last:
+        raise UserError('a phase that asks leaves no network to one after it: it must be the last')
 
 
 def _check_branches(phase: Phase, hooks: Mapping[str, Any]) -> None:

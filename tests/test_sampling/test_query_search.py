@@ -402,6 +402,29 @@ def test_limits_are_looked_at_before_the_phase_before_is_trained(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(start=dict(type='rdarts.KeepTopOps', keep=3)), 'start is of phases that train'),
+        (dict(continue_from_last=('weights',)), 'continue_from_last is of phases that train'),
+        (dict(branches=2), 'branches is of phases that train, but this one asks'),
+    ],
+)
+def test_a_phase_that_asks_takes_over_nothing_but_the_supernet(options, message, tmp_path):
+    cfg = in_phases(tmp_path)
+    cfg.phases[1].update(options)
+    with pytest.raises(UserError, match=rf'^phases\.1: {message}'):
+        train(cfg)
+
+
+def test_a_phase_that_asks_is_the_last(tmp_path):
+    cfg = in_phases(tmp_path)
+    cfg.phases = [*cfg.phases, copy.deepcopy(cfg.phases[1])]
+    with pytest.raises(UserError, match=r'^phases\.1: a phase that asks leaves no network'):
+        train(cfg)
+    assert not (tmp_path / 'phase_0').exists()
+
+
+@pytest.mark.parametrize(
     ('name', 'evaluator'),
     [
         ('nb201_c10', dict(type='rdarts.Table', split='valid', dataset='cifar10')),
