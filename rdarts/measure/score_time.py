@@ -6,6 +6,7 @@ median of the quotients of their turns, over all networks.
 
 from __future__ import annotations
 
+import inspect
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from rdarts.errors import UserError, nearest
 from rdarts.genotypes import form_named
 from rdarts.measure.describe import cpu_model
 from rdarts.measure.search import now
+from rdarts.models.declared import declared_class
 from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores import Batch, Candidate
 from rdarts.search_spaces import build_space
@@ -241,7 +243,12 @@ def _networks(settings: ScoreSettings, device: torch.device) -> Iterator[nn.Modu
     space = build_space(settings.space)
     torch.manual_seed(settings.seed)
     generator = np.random.default_rng(settings.seed)
-    depth = 'cells_per_stage' if space.name == 'nas_bench_201' else 'num_cells'
+    depth = declared_class(space, 'supernet').DEPTH
+    if not {'channels', depth} <= {*inspect.signature(declared_class(space, 'network')).parameters}:
+        raise UserError(
+            f"--space: networks of '{space.name}' have neither channels nor a number of cells, "
+            'which are what is set here'
+        )
     for _ in range(settings.networks):
         genotype = form_named(space.genotype).random(space, generator)
         sizes = {'channels': settings.channels, depth: settings.depth}

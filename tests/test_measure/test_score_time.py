@@ -13,6 +13,7 @@ from rdarts.errors import UserError
 from rdarts.measure.score_time import (
     CASES,
     ScoreSettings,
+    _networks,
     _without_batch_norm,
     case_of,
     measure,
@@ -59,6 +60,15 @@ def test_the_passes_of_synflow_are_of_a_copy():
     assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in copy.modules())
     assert any(isinstance(one, torch.nn.BatchNorm2d) for one in network.modules())
     assert {one.dtype for one in copy.parameters()} == {torch.float64}
+
+
+def test_spaces_say_how_deep_their_networks_are():
+    darts = ScoreSettings(**{**TINY, 'depth': 3}, space='darts')
+    (network, _) = _networks(darts, torch.device('cpu'))
+    assert len(network.backbone.cells) == 3
+    layers = ScoreSettings(**TINY, space='mobilenet_like')
+    with pytest.raises(UserError, match="--space: networks of 'mobilenet_like' have neither"):
+        next(_networks(layers, torch.device('cpu')))
 
 
 def test_bad_input_is_one_line():
