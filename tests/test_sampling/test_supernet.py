@@ -357,6 +357,15 @@ def test_the_angle_of_layers(tmp_path):
     assert any(skips) and skips == [filled < plain for plain, filled in zip(*found, strict=True)]
 
 
+def test_there_is_no_angle_of_weights_that_are_not_finite(tmp_path):
+    cfg, after = single('nb201_digits', tmp_path)
+    angle = Angle()
+    angle.space = space_of(cfg)
+    after.head.fc.bias.data[0] = math.inf
+    angle.compare(network_of(cfg), after)
+    assert all(math.isnan(angle.angle(one)) for one in genotypes(angle.space, 3))
+
+
 def test_the_initial_weights_must_be_there(tmp_path):
     cfg, _ = single('nb201_digits', tmp_path)
     with pytest.raises(UserError, match="are not there .*type='rdarts.InitialWeightsHook'"):

@@ -139,7 +139,7 @@ class Angle(Evaluator):
         return Result(self.angle(genotype), self.networks.costs(genotype))
 
     def angle(self, genotype: Genotype) -> float:
-        """The angle of a genotype, in radians.
+        """The angle of a genotype, in radians; NaN where a weight of it is not finite.
 
         Raises:
             UserError: It is of another space.
@@ -156,8 +156,10 @@ class Angle(Evaluator):
                 place = places[source, target]
                 candidate = edges[place].candidates.index(name)
                 total += count * self._edges[graph.name][place][candidate]
-        product, old, new = total
-        return math.acos(max(-1.0, min(1.0, product / math.sqrt(old * new))))
+        product, old, new = total.tolist()
+        cosine = product / math.sqrt(old * new)
+        # of weights that are not finite there is none
+        return math.acos(max(-1.0, min(1.0, cosine))) if math.isfinite(cosine) else math.nan
 
 
 def _products(before: Tensor, after: Tensor) -> np.ndarray:
