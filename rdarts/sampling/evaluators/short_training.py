@@ -126,10 +126,11 @@ class ShortTraining(Evaluator):
         return True
 
     def _accuracy(self, network: nn.Module) -> float:
-        right = torch.zeros((), dtype=torch.int64, device=self.networks.device)
+        right, count = torch.zeros((), dtype=torch.int64, device=self.networks.device), 0
         network.eval()
         with torch.no_grad():
             for data in iterate(self._others):
                 batch = to_batch(self._preprocessor(data, False))
                 right += (network(batch.images).argmax(1) == batch.labels).sum()
-        return 100 * right.item() / len(loader_sampler(self._others))
+                count += len(batch.labels)
+        return 100 * right.item() / count
