@@ -59,7 +59,7 @@ class Queries:
         """What genotypes may cost, such as ``macs=5e+06``; empty where there are no limits."""
         limits = self.config.get('limits')
         given = limits.items() if isinstance(limits, Mapping) else ()
-        return ', '.join(f'{name}={limit!r}' for name, limit in given)
+        return ', '.join(f'{name}={limit!r}' for name, limit in given if limit is not None)
 
     @cached_property
     def improvements(self) -> list[tuple[int, Mapping[str, Any]]]:

@@ -43,7 +43,7 @@ class Parts:
         space = build_space(cfg.model.backbone.space)
         strategy = _part(cfg, 'strategy', STRATEGIES)
         evaluator = _part(cfg, 'evaluator', EVALUATORS)
-        given = {name: most for name, most in (cfg.get('limits') or {}).items() if most}
+        given = {name: most for name, most in (cfg.get('limits') or {}).items() if most is not None}
         if given:
             limits = Limits(**given)
             limits.prepare(space, cfg)

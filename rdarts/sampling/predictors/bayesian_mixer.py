@@ -95,7 +95,6 @@ class BayesianMixer:
         self.patches, self.patch, self.width, self.depth = patches, patch, width, depth
         self.epochs, self.batch_size = epochs, batch_size
         self.lr, self.weight_decay = lr, weight_decay
-        self.device = torch.device(get_device())
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> BayesianMixer:
         """Learn from vectors [N, numbers] what they reach, [N]; N is at least 2.
@@ -105,6 +104,7 @@ class BayesianMixer:
         """
         if len(x) < 2:
             raise UserError('BayesianMixer: it learns from two vectors or more')
+        self.device = torch.device(get_device())
         inputs, targets = self._tensor(x), self._tensor(y)
         with self._draws(0):
             self.net = _Mixer(inputs.shape[1], self.patches, self.patch, self.width, self.depth)
