@@ -12,7 +12,7 @@ KEYS = (
     'custom_hooks', 'randomness',
 )  # fmt: skip
 # Of what has a runner of its own, which asks, these too
-ASKED_BY = ('strategy', 'evaluator', 'limits', 'supernet')
+ASKED_BY = ('strategy', 'evaluator', 'budget', 'limits', 'supernet')
 WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
 # What a checkpoint holds, and a resumed run takes from it whatever the config says
 FROM_CHECKPOINT = (

@@ -384,6 +384,10 @@ def test_it_is_a_phase_after_the_supernet_that_it_asks(tmp_path, monkeypatch):
 
     train(in_phases(tmp_path / 'parts'), from_phase=1)
     assert queries(tmp_path / 'parts') == rows
+    more = in_phases(tmp_path / 'parts')
+    more.phases[1]['budget'] = 13
+    with pytest.raises(UserError, match=r'phase 1 of .* another config \(budget 12 -> 13\)'):
+        train(more, resume=True)
 
 
 def test_a_dry_run_prices_both_phases(tmp_path):
