@@ -97,8 +97,8 @@ def composition_of(path: str | os.PathLike[str]) -> Composition | None:
             return Composition(base, variants[variant], method, rest)
     for method, overlay in overlays(folder, 'methods').items():
         rest = stem.removeprefix(f'{method}_')
-        base = _written(folder, f'{FIRST}_{rest}')
-        if rest != stem and base is not None:
+        base = None if rest == stem else _written(folder, f'{FIRST}_{rest}')
+        if base is not None:
             below = _says(overlay, 'over', '')
             if below:
                 base = _written(folder, f'{below}_{rest}') or folder / f'{below}_{rest}.py'

@@ -113,15 +113,16 @@ class AlphaStatisticsHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         owner = find_alpha_owner(runner.model)
+        values: dict[str, Any] = dict(alpha={})
+        if owner.groups:
+            parts = (owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
+            values = {**alpha_statistics(*parts), **_beside_alpha(owner)}
+        Facts.of(runner).epoch.update(values)
         execution = getattr(owner, 'execution', None)
         if execution is not None:  # a supernet's
             Facts.of(runner).epoch['execution'] = execution
         if not owner.groups:
-            Facts.of(runner).epoch['alpha'] = {}
             return
-        values = alpha_statistics(owner.arch_parameters, owner.space, owner.relaxation, owner.ways)
-        values.update(_beside_alpha(owner))
-        Facts.of(runner).epoch.update(values)
         kinds = ', '.join(
             f'{kind.replace("_", "-")} weight {value["weight"]:.4f} entropy {value["entropy"]:.4f}'
             for kind, value in values['kinds'].items()

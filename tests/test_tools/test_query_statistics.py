@@ -8,10 +8,11 @@ from helpers import run_tool
 TOOL = 'benchmarks/query_statistics.py'
 
 
-def test_table_and_file(data_root, tmp_path, monkeypatch):
-    monkeypatch.setenv('RDARTS_DATA', str(data_root))
+@pytest.mark.data
+def test_table_and_file(data_root, tmp_path):
     args = [TOOL, '--seeds', 2, '--queries', 5, 20, '--csv', tmp_path / 'runs.csv', '--markdown']
-    done = run_tool([*args, '--strategies', 'RandomSearch', 'LocalSearch(initial=3)'])
+    args += ['--strategies', 'RandomSearch', 'LocalSearch(initial=3)']
+    done = run_tool(args, env=dict(RDARTS_DATA=str(data_root)))
     assert done.code == 0, done.err
     rows = [line for line in done.out.splitlines() if line.startswith('| ')]
     assert [row.split(' | ')[:2] for row in rows[2:]] == [
@@ -32,9 +33,9 @@ def test_table_and_file(data_root, tmp_path, monkeypatch):
         (['--strategies', 'Random'], "unknown strategy 'Random'"),
     ],
 )
-def test_mistakes(data_root, monkeypatch, args, text):
-    monkeypatch.setenv('RDARTS_DATA', str(data_root))
-    done = run_tool([TOOL, *args])
+@pytest.mark.data
+def test_mistakes(data_root, args, text):
+    done = run_tool([TOOL, *args], env=dict(RDARTS_DATA=str(data_root)))
     assert done.code == 2
     (line,) = [line for line in done.err.splitlines() if line.startswith('error: ')]
     assert text in line and 'Traceback' not in done.err
