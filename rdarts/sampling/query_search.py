@@ -197,20 +197,24 @@ class QuerySearch(Runner):
         self._end()
 
     def _query(self, number: int) -> None:
-        genotype = self.strategy.ask()
-        answer = [self.evaluator(genotype) if is_main_process() else None]
+        genotype, history = self.strategy.ask(), self.history
+        if is_main_process():
+            asked = Asked(genotype, self.evaluator(genotype))
+        # as data, since not all that a result may hold can be sent
+        answer = [asked.to_data() if is_main_process() else None]
         broadcast_object_list(answer)
-        result, before = answer[0], self.history.best
-        self.strategy.tell(genotype, result)
-        self.history.add(Asked(genotype, result))
-        history = self.history
+        if not is_main_process():
+            asked = Asked.from_data(answer[0], self.space)
+        before = history.best
+        self.strategy.tell(asked.genotype, asked.result)
+        history.add(asked)
         if is_main_process():
             finite = np.isfinite(history.value)
             self._write(
                 'query',
                 query=number,
-                genotype=genotype.to_string(),
-                **result_data(result),
+                genotype=asked.genotype.to_string(),
+                **result_data(asked.result),
                 best=history.value if finite else None,
                 best_query=history.best + 1,
                 seconds=round(time.perf_counter() - self.started, 4),

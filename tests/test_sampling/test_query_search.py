@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import math
+import pickle
 import shutil
 import signal
 import uuid
@@ -26,6 +27,7 @@ from rdarts.registry import EVALUATORS
 from rdarts.results.search_run import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
 from rdarts.sampling.evaluators import Evaluator
+from rdarts.sampling.history import Asked
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 
@@ -211,6 +213,21 @@ def test_seeds_differ(tmp_path):
     for seed in (0, 1):
         train(config(tmp_path / str(seed), randomness=dict(seed=seed)))
     assert queries(tmp_path / '0') != queries(tmp_path / '1')
+
+
+def test_what_other_ranks_are_sent_can_be_sent(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        'rdarts.sampling.query_search.broadcast_object_list',
+        lambda data: sent.append(pickle.loads(pickle.dumps(data))),
+    )
+    monkeypatch.setattr(CountsConvolutions, '__call__', lambda *asked: Result(math.inf))
+    train(config(tmp_path, 'RandomSearch', budget=3))
+    space = build_space('nas_bench_201')
+    assert len(sent) == 3
+    for (data,), row in zip(sent, queries(tmp_path), strict=True):
+        asked = Asked.from_data(data, space)
+        assert asked.genotype.to_string() == row['genotype'] and asked.result.value == math.inf
 
 
 def test_nothing_is_finite(tmp_path, monkeypatch):

@@ -142,6 +142,20 @@ def test_two_ranks_go_back_alike(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_ranks_ask_what_one_asks(tmp_path):
+    config = ROOT / 'configs' / 'search' / 'az_nas_nb201_digits.py'
+    options = ['--cfg-options', 'budget=5', 'model.backbone.channels=4', 'evaluator.batch_size=4']
+    for done in train_on_two(config, tmp_path / 'two', *options):
+        assert done.code == 0, done.err
+    assert run_tool(['train.py', config, '--work-dir', tmp_path / 'one', *options]).code == 0
+    one, two = (
+        [dict(row, seconds=0) for row in read_search_log(tmp_path / name, 'query')]
+        for name in ('one', 'two')
+    )
+    assert one == two and len(one) == 5
+
+
+@pytest.mark.slow
 def test_signal_to_one_rank_stops_all(tmp_path):
     stop = dict(type='SignalAt', event='iter', number=4, signum=int(signal.SIGTERM), rank=1)
     small = write_small_search(tmp_path, stop, **SMALL)
