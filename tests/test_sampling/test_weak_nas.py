@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_sampling.strategy_runs import prepared, queries
 
-from rdarts.registry import PREDICTORS, build
+from rdarts.registry import PREDICTORS, STRATEGIES, build
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
@@ -54,6 +54,22 @@ def test_it_asks_for_some_of_those_that_the_predictor_expects_most_of(counting):
     known = np.array([3, 1, 1, 2, 1, 4])  # what is not finite is as the lowest
     np.testing.assert_allclose(y, (known - known.mean()) / known.std())
     assert [len(y) for _, y in counting.learnt] == [6, 11, 16]
+
+
+def test_whether_a_genotype_is_allowed_is_asked_of_few(counting):
+    asked = []
+
+    def few(genotype) -> bool:
+        asked.append(genotype.ops)
+        return genotype.ops.count('nor_conv_3x3') <= 4
+
+    config = dict(type='WeakNAS', predictor='Counting', initial=6, per_round=5, top=25)
+    strategy = build(config, STRATEGIES)
+    strategy.restrict(few)
+    strategy.prepare(NB201, np.random.default_rng(0))
+    found = [genotype for genotype, _ in queries(strategy, lambda _: 1.0, 11)]
+    assert all(one.ops.count('nor_conv_3x3') == 4 for one in found[6:])
+    assert len(set(asked)) < 80  # 25 that are too much, 25 of the best, the first
 
 
 def test_values_that_are_all_equal(counting):

@@ -75,7 +75,7 @@ class WeakNAS(Strategy):
         if math.prod(ways) <= self.pool:
             every = itertools.product(*map(range, ways))
             genotypes = (form.of_choices(space, chosen) for chosen in every)
-            self._all = _Pool(space, filter(self.allows, genotypes))
+            self._all = _Pool(space, genotypes)
 
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
@@ -91,7 +91,7 @@ class WeakNAS(Strategy):
         self._next = self._next[1:]
 
     def _round(self) -> list[Genotype]:
-        """What is asked for next; a random genotype where all of a pool were evaluated."""
+        """What is asked for next; a random genotype where all that is allowed was evaluated."""
         pool = self._all
         if pool is None:
             draws = (self.random() for _ in range(self.pool))
@@ -107,7 +107,11 @@ class WeakNAS(Strategy):
             standardised(np.array([one.rank for one in self._evaluated])),
         )
         order = np.argsort(-predictor.predict(pool.vectors[fresh]), kind='stable')
-        best = fresh[order[: self.top]]
+        # to count what a genotype costs takes long: not of all
+        allowed = (i for i in fresh[order] if self.allows(pool.genotypes[i]))
+        best = list(itertools.islice(allowed, self.top))
+        if not best:
+            return [self.random()]
         drawn = self.generator.choice(best, min(self.per_round, len(best)), replace=False)
         return [pool.genotypes[i] for i in drawn]
 
