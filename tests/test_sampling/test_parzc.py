@@ -16,6 +16,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import parse_genotype
 from rdarts.registry import PREDICTORS, SCORES, STRATEGIES, build
 from rdarts.sampling.result import Result
+from rdarts.sampling.strategies.parzc import _scaled
 
 MIXER = dict(type='BayesianMixer', patches=2, patch=2, width=4, depth=1, epochs=3)
 CONFIG = dict(type='ParZC', labels=3, pool=3, predictor=MIXER, batch_size=4, noise=True)
@@ -115,6 +116,13 @@ def test_a_network_without_paths_has_no_scores():
         parse_genotype('|none~0|+|none~0|none~1|+|none~0|none~1|none~2|', 'nas_bench_201')
     )
     assert np.isfinite(found).all() and (found[2] == 0).all()
+
+
+@pytest.mark.filterwarnings('error')
+def test_scores_that_are_no_numbers_are_0():
+    nan = math.nan
+    assert _scaled(np.array([nan, nan])).tolist() == [0, 0]
+    assert _scaled(np.array([1, nan, 3, 2])).tolist() == [0, 0, 1, 0.5]
 
 
 def test_labels_then_the_pool_in_the_order_of_the_prediction():

@@ -180,5 +180,6 @@ class ParZC(Strategy):
 def _scaled(row: np.ndarray) -> np.ndarray:
     """Its least number as 0, its largest as 1; what is not a number afterwards is 0."""
     with np.errstate(invalid='ignore', divide='ignore'):
-        scaled = (row - np.nanmin(row)) / (np.nanmax(row) - np.nanmin(row))
+        low, high = np.fmin.reduce(row), np.fmax.reduce(row)  # of the numbers, if there are any
+        scaled = (row - low) / (high - low)
     return np.where(np.isfinite(scaled), scaled, 0)
