@@ -181,11 +181,12 @@ class QuerySearch(Runner):
             number = len(self.history) + 1
             self.stop.doing = f'query {number}'
             self._query(number)
+            if number == self.budget:  # its end, also where a signal came
+                break
             stop = self.stop.of_any_rank()
-            due = time.perf_counter() - self._saved > SAVE_SECONDS
-            if (due or stop) and number < self.budget:
+            if stop or time.perf_counter() - self._saved > SAVE_SECONDS:
                 self._save()
-            if time.perf_counter() - self._shown > REPORT_SECONDS and number < self.budget:
+            if time.perf_counter() - self._shown > REPORT_SECONDS:
                 self._report(ended=False)
             if stop:
                 raise Interrupted(

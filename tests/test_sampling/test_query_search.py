@@ -194,6 +194,12 @@ def test_an_ended_search_goes_on_with_a_larger_budget(tmp_path):
     assert found(tmp_path / 'more') == found(tmp_path / 'whole')
 
 
+def test_a_signal_in_the_last_query_lets_the_search_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(CountsConvolutions, 'stop_after', 40)
+    train(config(tmp_path))
+    assert len(queries(tmp_path)) == 40 and found(tmp_path)
+
+
 def test_an_ended_search_that_is_resumed_stays_as_it_is(tmp_path):
     train(config(tmp_path))
     before = (tmp_path / 'search_log.jsonl').read_bytes()
