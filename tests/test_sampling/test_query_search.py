@@ -22,7 +22,7 @@ from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted, UserError
-from rdarts.genotypes import load_genotype
+from rdarts.genotypes import load_genotype, parse_genotype
 from rdarts.registry import EVALUATORS
 from rdarts.results.search_run import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
@@ -268,6 +268,32 @@ def test_what_changed_of_what_it_asks_by_is_said(tmp_path):
     text = log_text(tmp_path)
     assert 'changed since the last start: strategy.initial None -> 3' in text
     assert "changed since the last start: limits None -> {'params': 1000000000.0}" in text
+
+
+@pytest.mark.parametrize(
+    ('strategy', 'more', 'fewer'),
+    [
+        ('LocalSearch', dict(initial=10), dict(initial=3)),
+        ('NSGA2', dict(population=10), dict(population=3)),
+    ],
+)
+def test_a_first_generation_that_became_smaller_ends(strategy, more, fewer, tmp_path):
+    for budget, options, resume in ((6, more, None), (8, fewer, True)):
+        cfg = config(tmp_path, strategy, budget=budget)
+        cfg.strategy.update(options)
+        train(cfg, resume)
+    state = json.loads(read_checkpoint(tmp_path / 'iter_8.pth')['queries'])['state']
+    assert state['at'] if strategy == 'LocalSearch' else len(state['members']) == 3
+
+
+@pytest.mark.parametrize('strategy', ['LocalSearch', 'Evolution', 'WeakNAS'])
+def test_it_goes_on_with_lower_limits(strategy, tmp_path):
+    train(config(tmp_path, strategy, budget=13))
+    cfg = config(tmp_path, strategy, budget=30, limits=dict(params=200_000))
+    train(cfg, resume=True)
+    networks = DerivedNetworks(cfg, build_space('nas_bench_201'), 0)
+    rows = [parse_genotype(row['genotype']) for row in queries(tmp_path)[13:]]
+    assert len(rows) == 17 and all(networks.costs(one)['params'] <= 200_000 for one in rows)
 
 
 def changed(data: dict, *place: str, to) -> dict:

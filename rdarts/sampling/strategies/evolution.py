@@ -159,5 +159,6 @@ class Evolution(Strategy):
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, ['best', 'next', 'known'])
         self._best = [Evaluated.from_data(data, self.space) for data in state['best']]
-        self._next = [from_dict(data).validate(self.space) for data in state['next']]
+        left = (from_dict(data).validate(self.space) for data in state['next'])
+        self._next = [*filter(self.allows, left)]  # limits may be lower than before
         self._known = dict.fromkeys(state['known'])

@@ -71,7 +71,7 @@ class LocalSearch(Strategy):
         told = Evaluated(genotype, result.rank)
         if self._at is None:
             self._starts.append(told)
-            if len(self._starts) == (1 if self._restarted else self.initial):
+            if len(self._starts) >= (1 if self._restarted else self.initial):
                 self._climb(best_of(self._starts))
             return
         del self._left[0]
@@ -117,3 +117,7 @@ class LocalSearch(Strategy):
         self._starts = [Evaluated.from_data(data, self.space) for data in state['starts']]
         self._restarted = state['restarted']
         self._stand(at, list(state['left']), best)
+        # of a search that goes on with lower limits, which has fewer neighbours
+        self._left = [place for place in self._left if place < len(self._neighbours)]
+        if at is not None and not self._left:
+            self._restart()

@@ -88,7 +88,7 @@ class NSGA2(Strategy):
         """
         evaluated = Evaluated(genotype, result.rank)
         self._children.append(_Member(evaluated, result.cost(self.second_goal)))
-        if len(self._children) == self.population:
+        if len(self._children) >= self.population:  # more, where it went on with a smaller one
             self._members = self._survivors([*self._members, *self._children])
             self._children = []
 

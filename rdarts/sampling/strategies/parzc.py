@@ -173,7 +173,8 @@ class ParZC(Strategy):
         check_entries(self, state, ['seed', 'labelled', 'next'])
         self._labelled = [Evaluated.from_data(data, self.space) for data in state['labelled']]
         ranked = state['next']
-        self._next = ranked and [from_dict(data).validate(self.space) for data in ranked]
+        left = ranked and (from_dict(data).validate(self.space) for data in ranked)
+        self._next = left and [*filter(self.allows, left)]  # limits may be lower than before
         self._take(state['seed'])
 
 

@@ -122,7 +122,8 @@ class Uphill(Strategy):
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, ['evaluated', 'next', 'weights'])
         self.evaluated = [Evaluated.from_data(data, self.space) for data in state['evaluated']]
-        self._next = [from_dict(data).validate(self.space) for data in state['next']]
+        left = (from_dict(data).validate(self.space) for data in state['next'])
+        self._next = [*filter(self.allows, left)]  # limits may be lower than before
         self._network = None
         if state['weights'] is not None:
             with seeded(0):
