@@ -217,6 +217,10 @@ def _measure_queries(cfg: Config, last: Ended | None = None) -> dict[str, Any]:
                 f'{plural(runner.budget, "query")}',
             ),
         ]
+        long = runner.strategy.long_after
+        if long is not None:
+            name = type(runner.strategy).__name__
+            lines.append(('besides', f'what {name} computes after {plural(long, "query")}'))
         print(align([*note_lines(cfg), *lines]))
     return dict(memory_mb=memory, seconds_per_query=seconds, expected_seconds=expected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -146,13 +147,15 @@ class QuerySearch(Runner):
         """Seconds of a query: what is asked for and answered here is kept nowhere.
 
         Args:
-            seconds (float): How long queries are timed, within the budget.
+            seconds (float): How long queries are timed, within the budget, and before the strategy
+                computes for long.
             least (int): How many are, however long they take. The first does not count.
         """
         self.prepare()
         ends: list[float] = []
-        while len(ends) < min(self.budget, least) + 1 or (
-            len(ends) <= self.budget and ends[-1] - ends[0] < seconds
+        most = min(self.budget + 1, self.strategy.long_after or math.inf)
+        while len(ends) < min(most, least + 1) or (
+            len(ends) < most and ends[-1] - ends[0] < seconds
         ):
             genotype = self.strategy.ask()
             self.strategy.tell(genotype, self.evaluator(genotype))

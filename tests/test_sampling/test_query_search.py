@@ -22,7 +22,7 @@ from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted, UserError
-from rdarts.genotypes import load_genotype, parse_genotype
+from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS
 from rdarts.results.search_run import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
@@ -286,16 +286,6 @@ def test_a_first_generation_that_became_smaller_ends(strategy, more, fewer, tmp_
     assert state['at'] if strategy == 'LocalSearch' else len(state['members']) == 3
 
 
-@pytest.mark.parametrize('strategy', ['LocalSearch', 'Evolution', 'WeakNAS'])
-def test_it_goes_on_with_lower_limits(strategy, tmp_path):
-    train(config(tmp_path, strategy, budget=13))
-    cfg = config(tmp_path, strategy, budget=30, limits=dict(params=200_000))
-    train(cfg, resume=True)
-    networks = DerivedNetworks(cfg, build_space('nas_bench_201'), 0)
-    rows = [parse_genotype(row['genotype']) for row in queries(tmp_path)[13:]]
-    assert len(rows) == 17 and all(networks.costs(one)['params'] <= 200_000 for one in rows)
-
-
 def changed(data: dict, *place: str, to) -> dict:
     inner = data
     for key in place[:-1]:
@@ -381,6 +371,15 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     assert found['expected_seconds'] == 7 * found['seconds_per_query'] > 0
     assert 'for 7 queries' in capsys.readouterr().out
     assert not (tmp_path / 'run').exists()
+
+
+def test_a_dry_run_does_not_wait_for_what_takes_long(tmp_path, capsys):
+    cfg = config(tmp_path, 'ParZC', budget=20)
+    cfg.strategy.update(labels=3, noise=True, predictor=dict(type='RandomForest', trees=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('rdarts.sampling.strategies.parzc.ParZC._ranked', None)
+        dry_run(cfg)
+    assert 'what ParZC computes after 3 queries' in capsys.readouterr().out
 
 
 @EVALUATORS.register_module()

@@ -230,3 +230,18 @@ def test_a_state_of_something_else_is_refused(name):
         prepared(config, build_space('darts')).load_state_dict(strategy.state_dict())
     with pytest.raises(UserError, match="holds \\['some'\\], but needs .*: it is of another strat"):
         strategy.load_state_dict(dict(some=1))
+
+
+@pytest.mark.parametrize('name', ['first', 'best', 'generations', 'weaknas', 'nao', 'seminas'])
+def test_it_goes_on_with_lower_limits(name):
+    config = STRATEGY_CONFIGS[name]
+
+    def none_left_out(genotype) -> bool:
+        return 'none' not in genotype.operations()
+
+    before, lower = prepared(config, NB201), build(config, STRATEGIES)
+    queries(before, likes_convolutions, 15)
+    lower.restrict(none_left_out)
+    lower.prepare(NB201, np.random.default_rng(1))
+    lower.load_state_dict(before.state_dict())
+    assert all(none_left_out(one) for one, _ in queries(lower, likes_convolutions, 20))

@@ -33,9 +33,12 @@ class Strategy:
         generator (np.random.Generator): Of all that is drawn.
         second_goal (str, optional): Which of the costs is to be small, beside a large value; then
             what no genotype beats in both is kept beside the best. Defaults to none.
+        long_after (int, optional): After how many queries it computes for long, once, which a dry
+            run does not wait for. Defaults to none.
     """
 
     second_goal: str | None = None
+    long_after: int | None = None
     _allowed: Callable[[Genotype], bool] | None = None
 
     def prepare(

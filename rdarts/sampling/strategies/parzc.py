@@ -78,6 +78,7 @@ class ParZC(Strategy):
         )
         build(predictor, PREDICTORS, random_state=0)
         self.labels, self.pool, self.predictor = labels, pool, predictor
+        self.long_after = labels  # networks of labels and pool are scored, a predictor is fitted
         self.scores: list[Score] = [build(score, SCORES) for score in scores]
         for score in self.scores:
             if type(score).per_layer is Score.per_layer:
