@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.dist import broadcast_object_list
+
 from rdarts.checkpoint.schema import EntryError, Maybe, Number, Plain, Table, Text, check_entry
 from rdarts.genotypes import Genotype, from_dict
 from rdarts.sampling.evaluators import Evaluator
@@ -77,6 +79,18 @@ class Asked:
         except (KeyError, TypeError, ValueError):
             raise EntryError('asked', 'is no answer of an evaluator') from None
         return cls(from_dict(data['genotype']).validate(space), result)
+
+
+def of_first_rank(asked: Asked | None, space: SearchSpace) -> Asked:
+    """What the first rank was answered, on each rank.
+
+    Args:
+        asked (Asked, optional): That, on the first rank; elsewhere none.
+        space (SearchSpace): What is searched.
+    """
+    data = [asked and asked.to_data()]  # not all that a result may hold can be sent
+    broadcast_object_list(data)
+    return asked or Asked.from_data(data[0], space)
 
 
 class History:

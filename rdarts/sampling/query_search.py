@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -30,7 +30,7 @@ from rdarts.hooks.search_log import versions
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
 from rdarts.results.phases import call
 from rdarts.results.search_run import LOG, SearchRun, method_of
-from rdarts.sampling.history import Asked, History, result_data
+from rdarts.sampling.history import Asked, History, of_first_rank, result_data
 from rdarts.sampling.query_checkpoint import read_queries, write_checkpoint
 from rdarts.sampling.query_parts import Parts, at_most
 from rdarts.search_spaces.as_data import to_data
@@ -202,14 +202,8 @@ class QuerySearch(Runner):
 
     def _query(self, number: int) -> None:
         genotype, history = self.strategy.ask(), self.history
-        if is_main_process():
-            asked = Asked(genotype, self.evaluator(genotype))
-        # as data, since not all that a result may hold can be sent
-        answer = [asked.to_data() if is_main_process() else None]
-        broadcast_object_list(answer)
-        if not is_main_process():
-            asked = Asked.from_data(answer[0], self.space)
-        before = history.best
+        asked = Asked(genotype, self.evaluator(genotype)) if is_main_process() else None
+        asked, before = of_first_rank(asked, self.space), history.best
         self.strategy.tell(asked.genotype, asked.result)
         history.add(asked)
         if is_main_process():
@@ -259,12 +253,8 @@ class QuerySearch(Runner):
 
     def _searched(self) -> dict[str, Any]:
         """What the log says of the search, as data."""
-        return dict(
-            space=as_data.as_data(to_data(self.space)),
-            strategy=type(self.strategy).__name__,
-            evaluator=type(self.evaluator).__name__,
-            budget=self.budget,
-        )
+        space = as_data.as_data(to_data(self.space))
+        return dict(self._begun_with(), space=space, budget=self.budget)
 
     def _first_lines(self) -> str:
         name = ' '.join(filter(None, ('The search', self.cfg.get('experiment_name'))))
@@ -364,11 +354,8 @@ class QuerySearch(Runner):
 
     def _begun_with(self) -> dict[str, str]:
         """The names without which what was answered means nothing."""
-        return dict(
-            space=self.space.name,
-            strategy=type(self.strategy).__name__,
-            evaluator=type(self.evaluator).__name__,
-        )
+        strategy, evaluator = type(self.strategy).__name__, type(self.evaluator).__name__
+        return dict(space=self.space.name, strategy=strategy, evaluator=evaluator)
 
     def _go_on(self) -> float:
         """Take the state of the checkpoint, and cut the log back to it.

@@ -224,7 +224,7 @@ def test_seeds_differ(tmp_path):
 def test_what_other_ranks_are_sent_can_be_sent(tmp_path, monkeypatch):
     sent = []
     monkeypatch.setattr(
-        'rdarts.sampling.query_search.broadcast_object_list',
+        'rdarts.sampling.history.broadcast_object_list',
         lambda data: sent.append(pickle.loads(pickle.dumps(data))),
     )
     monkeypatch.setattr(CountsConvolutions, '__call__', lambda *asked: Result(math.inf))
