@@ -174,7 +174,9 @@ class QuerySearch(Runner):
         Facts.of(self).table = self._table()
         if is_main_process() and not self._resume:
             cut(self.log, self.place.log_bytes)
-            self._write('start', seed=self.seed, versions=versions(), **self._searched())
+            space = as_data.as_data(to_data(self.space))
+            names = dict(self._begun_with(), space=space, budget=self.budget)
+            self._write('start', seed=self.seed, versions=versions(), **names)
             self._save()
         if is_main_process() and self.iter < self.budget:  # of an end that is no longer one
             Path(self.work_dir, 'genotype.json').unlink(missing_ok=True)
@@ -250,11 +252,6 @@ class QuerySearch(Runner):
             f'{plural(len(front), "genotype")} that no other one beats in value and {cost}: '
             'genotypes/front_<n>.json, the cheapest first'
         )
-
-    def _searched(self) -> dict[str, Any]:
-        """What the log says of the search, as data."""
-        space = as_data.as_data(to_data(self.space))
-        return dict(self._begun_with(), space=space, budget=self.budget)
 
     def _first_lines(self) -> str:
         name = ' '.join(filter(None, ('The search', self.cfg.get('experiment_name'))))
