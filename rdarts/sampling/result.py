@@ -39,11 +39,17 @@ class Result:
             name (str): Which.
 
         Raises:
-            UserError: There is none of that name; the line has those that there are.
+            UserError: There is none of that name, and the line has those that there are; or it is
+                not finite.
         """
         if name not in self.costs:
             there = ', '.join(f"'{one}'" for one in self.costs) or 'none'
             raise UserError(
                 f"the evaluator answers no cost '{name}'; those that there are: {there}"
+            )
+        if not math.isfinite(self.costs[name]):
+            raise UserError(
+                f"the evaluator answers a cost '{name}' of {self.costs[name]}: a search that looks "
+                'at it needs finite ones'
             )
         return self.costs[name]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from helpers import IN_PHASES, methods_of
@@ -17,6 +19,7 @@ from rdarts.apis import build_net, build_supernet, search
 from rdarts.errors import UserError
 from rdarts.genotypes import DenseCellGenotype, load_genotype
 from rdarts.models import DARTSSupernet, NASBench201Supernet
+from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 
 # not timed, so that two searches of one seed are the same in every bit
@@ -379,6 +382,14 @@ def test_a_score_of_images_of_ones_own_answers():
         ),
         (dict(method='local_search', budget=0), 'budget must be a positive integer, but is 0'),
         (
+            dict(method='local_search', evaluator=lambda genotype: Result('good')),
+            'a Result of numbers is wanted',
+        ),
+        (
+            dict(method='nsga2', evaluator=lambda genotype: Result(1.0, dict(macs=math.nan))),
+            "cost 'macs' of nan: a search that looks at it needs finite ones",
+        ),
+        (
             dict(method='local_search', evaluator=lambda genotype: 'good'),
             'a number or a Result is wanted of .*, but str was returned',
         ),
@@ -388,3 +399,14 @@ def test_a_score_of_images_of_ones_own_answers():
 def test_searches_that_ask_refuse(kwargs, message):
     with pytest.raises(UserError, match=message):
         search('nas_bench_201', **kwargs)
+
+
+@pytest.mark.parametrize('number', [np.float32, np.int64, torch.tensor])
+def test_an_evaluator_may_answer_with_numbers_of_any_kind(number):
+    found = search(
+        'nas_bench_201',
+        method='local_search',
+        evaluator=lambda genotype: Result(number(3), dict(macs=number(2))),
+        budget=2,
+    )
+    assert found.history[-1]['value'] == 3.0 and found.history[-1]['costs'] == dict(macs=2.0)

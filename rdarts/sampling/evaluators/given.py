@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -79,8 +79,19 @@ class GivenEvaluator(Evaluator):
         self.evaluator.prepare(space, seed, cfg)
 
     def __call__(self, genotype: Genotype) -> Result:
-        """See :meth:`Evaluator.__call__`."""
-        return self.evaluator(genotype)
+        """See :meth:`Evaluator.__call__`: numbers of any kind are floats.
+
+        Raises:
+            UserError: What is answered is no :class:`Result` of numbers.
+        """
+        answer = self.evaluator(genotype)
+        try:
+            return Result(float(answer.value), _floats(answer.costs), _floats(answer.parts))
+        except (AttributeError, TypeError, ValueError):
+            raise UserError(
+                f'evaluator: a Result of numbers is wanted of {genotype.to_string()}, but '
+                f'{answer!r} was returned'
+            ) from None
 
     def go_on(self, results: Sequence[Result]) -> None:
         """See :meth:`Evaluator.go_on`."""
@@ -89,3 +100,7 @@ class GivenEvaluator(Evaluator):
     def settle(self, results: Sequence[Result]) -> list[float]:
         """See :meth:`Evaluator.settle`."""
         return self.evaluator.settle(results)
+
+
+def _floats(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {str(name): float(number) for name, number in numbers.items()}
