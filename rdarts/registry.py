@@ -165,13 +165,13 @@ def build(cfg: Any, registry: Registry, **defaults: Any) -> Any:
     if isinstance(cfg, str):
         cfg = dict(type=cfg)
     if cfg is None or isinstance(cfg, (bool, int, float, list, tuple, set)):
-        raise UserError(f"a {registry.name} is a name or a dict with a 'type', but got {cfg!r}")
+        raise UserError(f"{_a(registry)} is a name or a dict with a 'type', but got {cfg!r}")
     if not isinstance(cfg, Mapping):
         return cfg
     args = {**defaults, **cfg}
     kind = args.pop('type', None)
     if kind is None:
-        raise UserError(f"a {registry.name} needs a 'type', but got {dict(cfg)}")
+        raise UserError(f"{_a(registry)} needs a 'type', but got {dict(cfg)}")
     target = lookup(kind, registry) if isinstance(kind, str) else kind
     reason = misfit(target, args)
     if reason is not None:
@@ -180,3 +180,8 @@ def build(cfg: Any, registry: Registry, **defaults: Any) -> Any:
         return target(**args)
     except TypeError as error:
         raise UserError(f"{registry.name} '{kind}': {error}") from error
+
+
+def _a(registry: Registry) -> str:
+    """Such as ``a relaxation``, ``an evaluator``."""
+    return f'{"an" if registry.name[0] in "aeiou" else "a"} {registry.name}'

@@ -16,6 +16,7 @@ from rdarts.models.operations import build_operation
 from rdarts.registry import (
     BENCHMARKS,
     DISCRETIZERS,
+    EVALUATORS,
     GENOTYPE_FORMS,
     MIXED_OPS,
     MODELS,
@@ -111,6 +112,11 @@ def test_build_with_wrong_arguments(cfg, message):
     with pytest.raises(UserError, match=message) as error:
         build(cfg, DISCRETIZERS)
     assert '\n' not in str(error.value)
+
+
+def test_a_vowel_has_another_article():
+    with pytest.raises(UserError, match='^an evaluator is a name or a dict'):
+        build(3, EVALUATORS)
 
 
 def test_an_argument_that_is_missing():

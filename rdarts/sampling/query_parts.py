@@ -40,6 +40,11 @@ class Parts:
         budget = cfg.get('budget')
         if type(budget) is not int or budget < 1:
             raise UserError(f'budget must be a whole number of 1 or more, but is {budget!r}')
+        if cfg.get('load_from') and not cfg.get('resume'):
+            raise UserError(
+                'load_from: a search that asks loads no weights itself: supernet=FILE names those '
+                'that an evaluator inherits'
+            )
         space = build_space(cfg.model.backbone.space)
         strategy = _part(cfg, 'strategy', STRATEGIES)
         evaluator = _part(cfg, 'evaluator', EVALUATORS)

@@ -330,6 +330,7 @@ def test_a_checkpoint_of_another_run(tmp_path):
         ({'strategy.initial': 0}, 'strategy.initial must be a whole number of at least 1'),
         ({'strategy.initials': 3}, "did you mean 'initial'"),
         ({'evaluator.split': 'all'}, "evaluator.split must be one of 'valid', 'test', but"),
+        (dict(load_from='some.pth'), 'load_from: a search that asks loads no weights itself'),
         (dict(evaluator=None), 'evaluator is missing: a search that asks needs one'),
         (dict(strategy=None), 'strategy is missing: a search that asks needs one'),
     ],
