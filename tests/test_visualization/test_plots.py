@@ -26,10 +26,10 @@ from rdarts.genotypes import load_genotype
 from rdarts.results.search_run import find_runs, read_search_log
 from rdarts.results.series import leaders
 from rdarts.visualization.panels import NothingToPlot
-from rdarts.visualization.plots import PLOTS, plot_runs
+from rdarts.visualization.plots import OF_QUERIES, PLOTS, plot_runs
 from rdarts.visualization.style import LINES, line_style
 
-NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda', 'edge_weights'}
+NO_TABLE = set(PLOTS) - {'accuracy', 'distribution', 'lambda', 'edge_weights', *OF_QUERIES}
 
 
 @pytest.fixture(scope='module')
