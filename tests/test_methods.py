@@ -160,6 +160,8 @@ def test_a_step_in_spaces_of_other_kinds(method, space, ten_images, monkeypatch,
         options['arch_dataloader.batch_size'] = 2
     if method == 'is_darts':
         options['default_hooks.architect.architect.shrink_epochs'] = [1]
+    if method == 'lambda_darts' and space != 'mobilenet_like':
+        options['model.backbone.num_cells'] = 4  # two of a type, which it compares
     if 'adaptive_decay' in whole.default_hooks:
         options['default_hooks.adaptive_decay.iterations'] = 2
     cfg = configure_training(whole.filename, options, work_dir=tmp_path)

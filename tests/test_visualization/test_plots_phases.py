@@ -11,7 +11,7 @@ from synthetic import write_search
 from test_visualization.logs import still_running
 
 from rdarts.results.search_run import find_runs
-from rdarts.visualization.plots import PLOTS, plot_runs
+from rdarts.visualization.plots import OF_QUERIES, PLOTS, plot_runs
 
 SPLIT = (dict(epochs=3), dict(epochs=2, branches=2), dict(epochs=3))
 SOLID, DOTTED = '-', (0, (1, 2))
@@ -118,5 +118,5 @@ def test_beside_a_search_with_other_phases(tmp_path, drawn, monkeypatch):
 @pytest.mark.slow
 def test_every_picture(tmp_path):
     run = write_search(tmp_path / 'run', 'pc_darts_darts_c10', phases=SPLIT, chosen={1: 1})
-    for name in set(PLOTS) - {'accuracy', 'distribution', 'lambda'}:
+    for name in set(PLOTS) - {'accuracy', 'distribution', 'lambda', *OF_QUERIES}:
         plot_runs(find_runs([run]), name, tmp_path / f'{name}.png')
