@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 import torch
-from helpers import configs_of_run, digits_config, write_cifar
+from helpers import configs_of_run, digits_config, search_config, write_cifar
 from mmengine.runner import Runner
 from same_runs import rows, same
 
@@ -180,3 +180,27 @@ def test_in_spaces_of_other_kinds(method, space, monkeypatch, tmp_path):
     values = [row['value'] for row in rows(tmp_path / 'run') if row['kind'] == 'query']
     assert len(values) == 6 and all(0 <= value <= 100 for value in values)
     assert found.to_string()
+
+
+# (name of a config, its train_cfg.max_epochs, batch, rate, weight decay, budget, MACs at most)
+PUBLISHED = [
+    ('single_path_mobilenet_like_imagenet', 120, 1024, 0.5, 4e-5, 1000, 330e6),
+    ('fairnas_mobilenet_like_imagenet', 150, 256, 0.045, 4e-5, 6000, None),
+    ('rlnas_mobilenet_like_imagenet', 120, 512, 0.25, 4e-5, 1000, 475e6),
+    ('rlnas_darts_imagenet', 50, 512, 0.25, 4e-5, 1000, 600e6),
+    ('single_path_nb201_c10', 250, 256, 0.05, 2.5e-4, 1000, None),
+    ('fairnas_nb201_c10', 250, 256, 0.05, 2.5e-4, 1000, None),
+    ('rlnas_nb201_c10', 250, 64, 0.025, 5e-4, 2000, None),
+    ('single_path_mobilenet_like_c10', 50, 64, 0.025, 3e-4, 200, 110e6),  # ours, a small one
+    ('fairnas_mobilenet_like_c10', 50, 64, 0.025, 3e-4, 200, None),
+    ('rlnas_mobilenet_like_c10', 50, 64, 0.025, 3e-4, 200, 110e6),
+]
+
+
+@pytest.mark.parametrize(('name', 'epochs', 'batch', 'rate', 'decay', 'budget', 'macs'), PUBLISHED)
+def test_numbers(name, epochs, batch, rate, decay, budget, macs):
+    cfg = search_config(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size) == (epochs, batch)
+    assert (optimizer.lr, optimizer.weight_decay) == (rate, decay)
+    assert cfg.budget == budget and (cfg.get('limits') or {}).get('macs') == macs

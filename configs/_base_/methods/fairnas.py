@@ -21,6 +21,7 @@ strategy = dict(_delete_=True, type='rdarts.NSGA2', cost='macs', population=100)
 
 by = dict(
     nb201_digits=dict(strategy=dict(population=25)),
+    mobilenet_like_c10=dict(strategy=dict(population=25), limits=None),
     mobilenet_like_imagenet=dict(
         schedule_epochs=150,
         train_cfg=dict(max_epochs=150),

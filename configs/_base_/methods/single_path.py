@@ -13,7 +13,9 @@ epochs, rate .5 -> 0 in a line (here by epoch), weight decay 4e-5, label smoothi
 validates on 8,000 of the official validation images; here on 4 % of the training images, which the
 weights do not see. In NAS-Bench-201 the settings are those of PA-DA's comparison: 250 epochs,
 batches of 256, rate .05 -> 0, weight decay 2.5e-4, and batch norms that take the statistics of each
-batch, so that none are taken before. Elsewhere what is not said here is that of the config below.
+batch, so that none are taken before. In the layerwise space on CIFAR-10 the search is a small one:
+200 queries, the mean over 20 batches before each, 110 million multiply-adds at most, which is the
+median of random networks. Elsewhere what is not said here is that of the config below.
 """
 
 keep_length = ['nb201_digits']
@@ -43,6 +45,12 @@ by = dict(
         evaluator=dict(recalibrate=0),
     ),
     nb201_digits=dict(train_dataloader=dict(batch_size=64), budget=100),
+    mobilenet_like_c10=dict(
+        strategy=dict(population=25, parents=5, mutations=12, crossovers=12),
+        evaluator=dict(recalibrate=20, momentum=None),
+        budget=200,
+        limits=dict(macs=110e6),
+    ),
     mobilenet_like_imagenet=dict(
         schedule_epochs=120,
         train_cfg=dict(max_epochs=120),
