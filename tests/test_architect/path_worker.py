@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -10,12 +9,9 @@ from mmengine.model import MMDistributedDataParallel
 from test_architect.test_path_training import make
 
 
-def path_worker(queue: Any, env: dict[str, str]) -> None:
+def path_worker() -> dict[str, Any]:
     """Steps of a rank on images of its own, and the sum of the paths' gradients by itself."""
-    os.environ.update(env)
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo')
-    rank = int(env['RANK'])
+    rank = torch.distributed.get_rank()
     model, architect, batch = make('FairPaths')
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
     own = {name: value[rank::2] for name, value in batch.items()}
@@ -39,10 +35,8 @@ def path_worker(queue: Any, env: dict[str, str]) -> None:
         step(),
     )
     architect.train_step(wrapped, own)
-    found = dict(
+    return dict(
         own=[grad.tolist() for grad in grads],
         seen=[grad.tolist() for grad in seen],
         weights=[p.tolist() for p in model.parameters()],
     )
-    queue.put((rank, found))
-    torch.distributed.destroy_process_group()

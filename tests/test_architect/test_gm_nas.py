@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import uuid
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import IN_PHASES, write_cifar
+from ranks import on_ranks
 from same_runs import assert_same_run, rows
 from test_architect.split_worker import split_worker
 from test_methods_in_phases import Killed, last_checkpoint, search
-from test_tools.test_distributed import free_port, rank_env
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.architect.transitions import SplitByGradientMatching
@@ -136,18 +135,7 @@ def test_layers_are_split(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_ranks_split_alike():
-    context = multiprocessing.get_context('spawn')
-    queue, port = context.Queue(), free_port()
-    processes = [
-        context.Process(target=split_worker, args=(queue, rank_env(rank, 2, port)))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    found = dict(queue.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+    found = on_ranks(split_worker)
     assert found[0]['images'] != found[1]['images']
     for key in ('distances', 'alive'):
         assert found[0][key] == found[1][key]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import re
 
 import pytest
@@ -11,9 +10,9 @@ import torch
 from helpers import digits_runner, log_text
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from ranks import on_ranks
 from same_runs import assert_same_state, rows, same
 from test_architect.tiny_search import scaled_wrapper
-from test_tools.test_distributed import free_port, rank_env
 
 from rdarts.architect.alpha_step import StepFailed
 from rdarts.architect.architects.path_training import divided
@@ -281,18 +280,7 @@ def test_two_ranks_step_along_the_mean_of_their_sums():
     """Also weights that the last path of a step does not have."""
     from test_architect.path_worker import path_worker  # which imports this file
 
-    context = multiprocessing.get_context('spawn')
-    queue, port = context.Queue(), free_port()
-    processes = [
-        context.Process(target=path_worker, args=(queue, rank_env(rank, 2, port)))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    found = dict(queue.get(timeout=120) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+    found = on_ranks(path_worker, timeout=120)
     assert found[0]['own'] != found[1]['own']
     assert found[0]['weights'] == found[1]['weights']
     for place, one in enumerate(found[0]['seen']):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,15 +25,10 @@ def gradients(net: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in net.parameters()]
 
 
-def ddp_worker(queue: Any, env: dict[str, str], backend: str) -> None:
+def ddp_worker(backend: str) -> list[list[float]]:
     """The gradients of this rank's half of the batch, after DDP has averaged them."""
-    os.environ.update(env)
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo')
     net, x = build_net()
-    rank = int(env['RANK'])
     wrapped = DistributedDataParallel(net)
     with use_backend(backend):
-        found = gradients(wrapped, x.chunk(2)[rank])
-    queue.put((rank, [grad.tolist() for grad in found]))
-    torch.distributed.destroy_process_group()
+        found = gradients(wrapped, x.chunk(2)[torch.distributed.get_rank()])
+    return [grad.tolist() for grad in found]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
-import socket
 
 import pytest
 import torch
-from forks import fork_server
+from ranks import on_ranks
 from test_models.fused_nets import (
     assert_executions_agree,
     assert_same,
@@ -120,20 +119,7 @@ def test_ddp(path):
     net.execution = 'plain'
     halves = [gradients(net, half) for half in x.chunk(2)]
     expected = [(one + other) / 2 for one, other in zip(*halves, strict=True)]
-    context = fork_server()
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        port = server.getsockname()[1]
-    queue, processes = context.Queue(), []
-    for rank in range(2):
-        env = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_ADDR='127.0.0.1')
-        env = {key: str(value) for key, value in dict(env, MASTER_PORT=port).items()}
-        args = (queue, env, path)
-        processes.append(context.Process(target=ddp_worker, args=args))
-        processes[-1].start()
-    results = dict(queue.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+    results = on_ranks(ddp_worker, path)
     assert results[0] == results[1]
     for grad, one in zip(results[0], expected, strict=True):
         assert (torch.tensor(grad, dtype=torch.float64) - one).norm() <= 1e-10 * one.norm()

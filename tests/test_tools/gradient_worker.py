@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -14,12 +12,9 @@ from mmengine.runner import Runner
 from rdarts.hooks.architect_hook import BERArchitectHook
 
 
-def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -> None:
+def gradient_worker(order: int, hessian: str) -> list[list[list[float]]]:
     """Alpha gradients of three steps in float64, batch norms in evaluation mode."""
-    os.environ.update(env)
-    torch.set_num_threads(1)
-    world_size = int(env['WORLD_SIZE'])
-    torch.distributed.init_process_group('gloo')
+    world_size = torch.distributed.get_world_size()
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
     model = MODELS.build(
@@ -90,5 +85,4 @@ def gradient_worker(queue: Any, env: dict[str, str], order: int, hessian: str) -
         grads, _, _ = hook.architect.loss_gradient(train_batch, hook.architect.next_batch())
         hook.architect.steps += 1
         gradients.append([grad.tolist() for grad in grads])
-    queue.put((int(env['RANK']), gradients))
-    torch.distributed.destroy_process_group()
+    return gradients

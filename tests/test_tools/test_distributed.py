@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from forks import fork_server
 from helpers import Finished, ToolProcess, run_tool, write_small_search
+from ranks import free_port, group, on_ranks, rank_env
 from test_tools.gradient_worker import gradient_worker
 from test_tools.test_train_resume import same
 
@@ -27,26 +27,10 @@ RECORD = (dict(type='RecordAlpha'), dict(type='RecordGenotype'))
 SMALL = dict(images=96, batch_size=4)  # 12 images a process and loader: 6 iterations an epoch
 
 
-def free_port() -> int:
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        return server.getsockname()[1]
-
-
-def rank_env(rank: int, world_size: int, port: int) -> dict[str, str]:
-    return dict(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world_size),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-
-
 def train_on_two(config: Path, work_dir: Path, *args: Any) -> list[Finished]:
     """What torchrun would start, without its own processes."""
-    port = free_port()
     command = ['train.py', config, '--work-dir', work_dir, '--launcher', 'pytorch', *args]
-    ranks = [ToolProcess(command, rank_env(rank, 2, port)) for rank in range(2)]
+    ranks = [ToolProcess(command, env) for env in group(2)]
     return [rank.wait() for rank in ranks]
 
 
@@ -246,7 +230,7 @@ def test_ranks_that_are_seeded_apart(tmp_path):
             *('train.py', small, '--work-dir', tmp_path / 'run', '--launcher', 'pytorch'),
             *('--cfg-options', 'randomness.diff_rank_seed=True'),
         ],
-        rank_env(0, 1, free_port()),
+        group(1)[0],
     )
     assert refused.code == 2, refused.err
     assert 'error: randomness.diff_rank_seed is True, but' in refused.err
@@ -257,20 +241,7 @@ def test_ranks_that_are_seeded_apart(tmp_path):
 
 
 def alpha_gradients(world_size: int, order: int, hessian: str) -> list[torch.Tensor]:
-    context = fork_server()
-    queue, port = context.Queue(), free_port()
-    processes = [
-        context.Process(
-            target=gradient_worker, args=(queue, rank_env(r, world_size, port), order, hessian)
-        )
-        for r in range(world_size)
-    ]
-    for process in processes:
-        process.start()
-    results = dict(queue.get(timeout=40) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+    results = on_ranks(gradient_worker, order, hessian, world_size=world_size, timeout=40)
     if world_size == 2:
         assert results[0] == results[1]
     return [torch.tensor(grad, dtype=torch.float64) for step in results[0] for grad in step]

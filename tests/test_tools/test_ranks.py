@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from forks import fork_server
 from helpers import methods_of
+from ranks import group, launch
 from same_runs import differences
 from test_tools.ranks_worker import ranks_worker
-from test_tools.test_distributed import free_port, rank_env
 from torch import Tensor
 
 
@@ -34,20 +33,8 @@ def apart(
 @pytest.mark.slow
 def test_all_methods_on_two_ranks(tmp_path):
     names = methods_of('nb201')
-    context = fork_server()
-    queue, port = context.Queue(), free_port()
-    processes = [
-        context.Process(
-            target=ranks_worker, args=(queue, rank_env(rank, size, port), names, tmp_path)
-        )
-        for size, rank in ((1, 0), (2, 0), (2, 1))
-    ]
-    for process in processes:
-        process.start()
-    failed = [text for _ in processes for text in queue.get(timeout=600)]
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
+    answers = launch(ranks_worker, [*group(1), *group(2)], names, tmp_path, timeout=600)
+    failed = [text for answer in answers for text in answer]
     assert not failed, '\n'.join(failed)
     wrong = {}
     for name in names:
