@@ -34,7 +34,7 @@ from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
 from rdarts.models import find_alpha_owner
 from rdarts.registry import HOOKS, REGULARIZERS, build
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.search_spaces import build_space
 from rdarts.visualization.plots import PLOTS
 

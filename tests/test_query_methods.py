@@ -10,7 +10,7 @@ from helpers import TOOLS, asking_methods, write_cifar
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.sampling.query_search import QuerySearch
 
 SEARCH = TOOLS.parent / 'configs' / 'search'

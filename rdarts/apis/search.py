@@ -339,7 +339,7 @@ def _agree_with_phases(cfg: Config, supernet: Mapping[str, Any]) -> None:
 
 def _history(work_dir: Path) -> list[dict[str, Any]]:
     """Rows of kind ``epoch``, each with the validation after it, and of kind ``query``."""
-    from rdarts.results.search_run import read_search_log
+    from rdarts.results.log import read_search_log
 
     rows = {row['epoch']: dict(row) for row in read_search_log(work_dir, 'epoch')}
     for row in read_search_log(work_dir, 'val'):

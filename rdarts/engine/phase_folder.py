@@ -18,7 +18,7 @@ from rdarts.engine.phase_record import FILE, PhaseRecord
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.search_log import cut
 from rdarts.errors import UserError
-from rdarts.results.search_run import LOG
+from rdarts.results.log import LOG
 from rdarts.utils.commands import shown_path
 
 HOW_ON = 'begin anew, or go on with the config that began the search'

@@ -25,7 +25,8 @@ from rdarts.engine.going_on import network_of
 from rdarts.engine.phase_record import PhaseRecord
 from rdarts.errors import UserError
 from rdarts.registry import TRANSITIONS, build
-from rdarts.results.search_run import LOG, SearchRun
+from rdarts.results.log import LOG
+from rdarts.results.search_run import SearchRun
 from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.search_spaces.as_config import to_config
 

@@ -44,8 +44,9 @@ from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.work_dir import prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.results.log import LOG, read_search_log
 from rdarts.results.row import number
-from rdarts.results.search_run import LOG, SearchRun, method_of, read_search_log
+from rdarts.results.search_run import SearchRun, method_of
 from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
 from rdarts.utils.random_state import preserve_random_state

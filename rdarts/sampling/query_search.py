@@ -28,8 +28,9 @@ from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import Genotype, dumps, short_form
 from rdarts.hooks.search_log import versions
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
+from rdarts.results.log import LOG
 from rdarts.results.phases import call
-from rdarts.results.search_run import LOG, SearchRun, method_of
+from rdarts.results.search_run import SearchRun, method_of
 from rdarts.sampling.history import Asked, History, of_first_rank, result_data
 from rdarts.sampling.query_checkpoint import read_queries, write_checkpoint
 from rdarts.sampling.query_parts import Parts, at_most

@@ -14,7 +14,8 @@ from rdarts.architect.relaxations import Relaxation, Sigmoid, Softmax
 from rdarts.errors import UserError
 from rdarts.models import find_alpha_owner
 from rdarts.registry import RELAXATIONS, build
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 from rdarts.search_spaces import build_space
 
 

@@ -17,7 +17,7 @@ from rdarts.engine.first_lines import align
 from rdarts.engine.runner import build_runner
 from rdarts.genotypes import load_genotype
 from rdarts.models import find_alpha_owner
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.utils.commands import short_path
 from rdarts.utils.logging import quiet_log
 

@@ -12,7 +12,8 @@ from same_runs import same
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.engine.roll_back import checkpoint_hook_of, roll_back
 from rdarts.errors import UserError
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 
 OPTIONS = {
     'train_cfg.max_epochs': 4,

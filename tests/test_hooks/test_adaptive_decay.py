@@ -29,7 +29,8 @@ from rdarts.hooks import AdaptiveDecayHook, CollapseHook, SearchLogHook
 from rdarts.hooks.architect_hook import ArchitectHook
 from rdarts.models import AlphaOwner
 from rdarts.registry import HOOKS, MIXED_OPS, build
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 
 SEARCH = configs_folder() / 'search'
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'en' / 'methods.md'

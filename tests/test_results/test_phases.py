@@ -9,8 +9,9 @@ from synthetic import write_search
 from test_visualization.logs import change_config, change_epoch, change_log, still_running
 
 from rdarts.errors import UserError
+from rdarts.results.log import read_search_log
 from rdarts.results.phases import Part, words
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.search_run import find_runs
 from rdarts.results.settings import of_lambda_alone
 from rdarts.study.figures import read_search
 

@@ -12,7 +12,8 @@ from test_visualization.logs import change_config, change_log, still_running
 
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import SearchRun, begun_runs, find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import SearchRun, begun_runs, find_runs
 from rdarts.sampling.history import result_data
 from rdarts.sampling.result import Result
 

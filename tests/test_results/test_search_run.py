@@ -10,7 +10,8 @@ from test_visualization.logs import change_epoch, keep, still_running
 
 from rdarts.errors import UserError
 from rdarts.genotypes import dumps, load_genotype
-from rdarts.results.search_run import begun_runs, find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import begun_runs, find_runs
 
 OTHER = '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
 

@@ -24,7 +24,7 @@ from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
 from rdarts.sampling.evaluators import Evaluator
 from rdarts.sampling.history import Asked

@@ -14,7 +14,7 @@ from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted
 from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS, build
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
 
 # method -> images of a batch, batches that its score asks for, starts of a network

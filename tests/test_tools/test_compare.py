@@ -15,7 +15,8 @@ from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
 
 from rdarts.configuration.load import load_config
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 from rdarts.study.queue import Run
 from rdarts.study.searches import seconds_left
 

@@ -20,7 +20,7 @@ from test_tools.gradient_worker import gradient_worker
 from test_tools.test_train_resume import same
 
 from rdarts.checkpoint.reading import read_checkpoint
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = (dict(type='RecordAlpha'), dict(type='RecordGenotype'))

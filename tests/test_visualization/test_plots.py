@@ -23,7 +23,8 @@ from test_visualization.logs import (
 from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 from rdarts.results.series import leaders
 from rdarts.visualization.panels import NothingToPlot
 from rdarts.visualization.plots import OF_QUERIES, PLOTS, plot_runs

@@ -27,7 +27,8 @@ from rdarts.configuration.retraining import OWN
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, dumps
 from rdarts.registry import OPERATIONS
-from rdarts.results.search_run import dataset_name, find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import dataset_name, find_runs
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils.commands import command

@@ -9,7 +9,8 @@ from synthetic import write_search
 from test_visualization.logs import change_epoch, change_log, drop
 from test_visualization.page import HOSTILE, data_of
 
-from rdarts.results.search_run import find_runs, read_search_log
+from rdarts.results.log import read_search_log
+from rdarts.results.search_run import find_runs
 from rdarts.visualization.report import write_report
 
 

@@ -12,7 +12,7 @@ from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import open_table
 from rdarts.cli import run_guarded
 from rdarts.errors import UserError
-from rdarts.results.search_run import read_search_log
+from rdarts.results.log import read_search_log
 from rdarts.search_spaces import build_space
 
 COLUMNS = ('cell', 'test accuracy on CIFAR-10 (%)', 'none', 'skip connections')
