@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,8 @@ from mmpretrain.structures import DataSample
 
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS
+from rdarts.utils.given_objects import GivenObjects
 from rdarts.utils.wording import plural
-
-_given: dict[str, GivenDataset] = {}
 
 
 class GivenDataset(torch.utils.data.Dataset):
@@ -100,23 +97,15 @@ class GivenDataset(torch.utils.data.Dataset):
         return dict(inputs=image, data_samples=DataSample().set_gt_label(label))
 
 
-@contextmanager
-def give(name: str, dataset: GivenDataset) -> Iterator[None]:
-    """Within, ``dict(type='rdarts.Given', name=name)`` is this object."""
-    _given[name] = dataset
-    try:
-        yield
-    finally:
-        del _given[name]
+_given = GivenObjects('data set')
+give = _given.give  # within, dict(type='rdarts.Given', name=name) is a data set
 
 
 @DATASETS.register_module(name='Given')
 def given(name: str) -> GivenDataset:
-    """The data set that :func:`give` has given that name: a config holds no objects.
+    """The data set that ``give`` has given that name: a config holds no objects.
 
     Raises:
         UserError: There is none: the config is that of a search by ``rdarts.apis.search``.
     """
-    if name not in _given:
-        raise UserError(f"data set '{name}' was an object of the program that called search()")
-    return _given[name]
+    return _given.find(name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rdarts.errors import UserError
@@ -12,11 +11,13 @@ from rdarts.registry import EVALUATORS
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.given_objects import GivenObjects
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-_given: dict[str, Evaluator] = {}
+_given = GivenObjects('evaluator')
+give = _given.give  # within, dict(type='rdarts.GivenEvaluator', name=name) is an evaluator
 
 
 class Called(Evaluator):
@@ -47,19 +48,9 @@ class Called(Evaluator):
             ) from None
 
 
-@contextmanager
-def give(name: str, evaluator: Evaluator) -> Iterator[None]:
-    """Within, ``dict(type='rdarts.GivenEvaluator', name=name)`` is this object."""
-    _given[name] = evaluator
-    try:
-        yield
-    finally:
-        del _given[name]
-
-
 @EVALUATORS.register_module()
 class GivenEvaluator(Evaluator):
-    """The evaluator that :func:`give` has given a name.
+    """The evaluator that ``give`` has given a name.
 
     Args:
         name (str): That.
@@ -69,9 +60,7 @@ class GivenEvaluator(Evaluator):
     """
 
     def __init__(self, name: str) -> None:
-        if name not in _given:
-            raise UserError(f"evaluator '{name}' was an object of the program that called search()")
-        self.evaluator = _given[name]
+        self.evaluator = _given.find(name)
         self.of_whole_set = self.evaluator.of_whole_set
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
