@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from rdarts.configuration.declarations import Component, Positive, check_arguments
+from rdarts.configuration.declarations import Component, Positive
 from rdarts.genotypes import Genotype
-from rdarts.registry import EVALUATORS, RANKINGS, build
-from rdarts.sampling.derived import DerivedNetworks
-from rdarts.sampling.evaluators.base import Evaluator
+from rdarts.registry import EVALUATORS, RANKINGS
+from rdarts.sampling.evaluators.untrained import Untrained
 from rdarts.sampling.result import Result
 from rdarts.sampling.scores.ranking import Ranking
 from rdarts.search_spaces import SearchSpace
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @EVALUATORS.register_module()
-class Ranked(Evaluator):
+class Ranked(Untrained):
     """Answers with the place of a network among all that were asked for, by several scores.
 
     The value of an answer is that of the set until then, in which a genotype counts as often as it
@@ -46,20 +45,12 @@ class Ranked(Evaluator):
         batch_size: Positive = 64,
         noise: bool = False,
     ) -> None:
-        check_arguments(self, repeats=repeats, batch_size=batch_size, noise=noise)
-        self.ranking: Ranking = build(ranking, RANKINGS)
-        self.repeats, self.batch_size, self.noise = repeats, batch_size, noise
+        super().__init__(ranking, RANKINGS, repeats, batch_size, noise)
+        self.ranking: Ranking = self.measures
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
-        """See :meth:`Evaluator.prepare`.
-
-        Raises:
-            UserError: The config has no supernet of the space, or too few images.
-        """
+        """See :meth:`Untrained.prepare`."""
         super().prepare(space, seed, cfg)
-        self.networks = DerivedNetworks(cfg, space, seed)
-        self._batches = self.networks.batches(self.ranking.batches, self.batch_size, self.noise)
-        self._known: dict[str, Mapping[str, float]] = {}
         self._asked: list[Mapping[str, float]] = []
 
     def go_on(self, results: Sequence[Result]) -> None:
@@ -72,19 +63,11 @@ class Ranked(Evaluator):
         Raises:
             UserError: A score does not fit the network.
         """
-        text = genotype.to_string()
-        if text not in self._known:
-            self._known[text] = self._measure(genotype)
-        self._asked.append(self._known[text])
+        found = self.measured(genotype, self.ranking.measure)
+        parts = {name: sum(one[name] for one in found) / self.repeats for name in found[0]}
+        self._asked.append(parts)
         value = self.ranking(self._asked)[-1]
-        return Result(value, self.networks.costs(genotype), self._known[text])
-
-    def _measure(self, genotype: Genotype) -> Mapping[str, float]:
-        found = []
-        for start in range(self.repeats):
-            with self.networks.candidate(genotype, start, self.ranking) as candidate:
-                found.append(self.ranking.measure(candidate, self._batches))
-        return {name: sum(one[name] for one in found) / self.repeats for name in found[0]}
+        return Result(value, self.networks.costs(genotype), parts)
 
     def settle(self, results: Sequence[Result]) -> list[float]:
         """See :meth:`Evaluator.settle`."""

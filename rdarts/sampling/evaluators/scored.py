@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from rdarts.configuration.declarations import Component, Positive, check_arguments
+from rdarts.configuration.declarations import Component, Positive
 from rdarts.genotypes import Genotype
-from rdarts.registry import EVALUATORS, SCORES, build
-from rdarts.sampling.derived import DerivedNetworks
-from rdarts.sampling.evaluators.base import Evaluator
+from rdarts.registry import EVALUATORS, SCORES
+from rdarts.sampling.evaluators.untrained import Untrained
 from rdarts.sampling.result import Result
 from rdarts.sampling.scores import Score
-from rdarts.search_spaces import SearchSpace
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
 
 
 @EVALUATORS.register_module()
-class Scored(Evaluator):
+class Scored(Untrained):
     """Answers with a training-free score of the network that a genotype derives.
 
     The network has the sizes of the supernet of the config; its costs are ``params`` and ``macs``.
@@ -41,20 +36,8 @@ class Scored(Evaluator):
         batch_size: Positive = 64,
         noise: bool = False,
     ) -> None:
-        check_arguments(self, repeats=repeats, batch_size=batch_size, noise=noise)
-        self.score: Score = build(score, SCORES)
-        self.repeats, self.batch_size, self.noise = repeats, batch_size, noise
-
-    def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
-        """See :meth:`Evaluator.prepare`.
-
-        Raises:
-            UserError: The config has no supernet of the space, or too few images.
-        """
-        super().prepare(space, seed, cfg)
-        self.networks = DerivedNetworks(cfg, space, seed)
-        self._batches = self.networks.batches(self.score.batches, self.batch_size, self.noise)
-        self._known: dict[str, Result] = {}
+        super().__init__(score, SCORES, repeats, batch_size, noise)
+        self.score: Score = self.measures
 
     def __call__(self, genotype: Genotype) -> Result:
         """See :meth:`Evaluator.__call__`.
@@ -62,12 +45,5 @@ class Scored(Evaluator):
         Raises:
             UserError: The score does not fit the network.
         """
-        text = genotype.to_string()
-        if text not in self._known:
-            values = []
-            for start in range(self.repeats):
-                with self.networks.candidate(genotype, start, self.score) as candidate:
-                    values.append(self.score(candidate, self._batches))
-            costs = self.networks.costs(genotype)
-            self._known[text] = Result(sum(values) / self.repeats, costs)
-        return self._known[text]
+        values = self.measured(genotype, self.score)
+        return Result(sum(values) / self.repeats, self.networks.costs(genotype))
