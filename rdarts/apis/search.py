@@ -218,12 +218,13 @@ def _config(
     import torch
 
     from rdarts.configuration.load import load_config
+    from rdarts.engine.runner import asks
     from rdarts.search_spaces import build_space
     from rdarts.search_spaces.as_config import to_config
 
     path = _path(space, method)
     cfg = load_config(path)
-    asking = cfg.get('runner_type') is not None
+    asking = asks(cfg)
     if not asking and not (cfg.get('default_hooks') or {}).get('architect'):
         raise UserError(
             f"the method '{method}' takes no step of alpha, and no lambda_: start it by "
@@ -262,9 +263,8 @@ def _config(
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
     if validated:
         cfg.val_evaluator = dict(type='Accuracy', topk=(1,))
-    if asking:
-        return cfg
-    cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
+    if not asking:
+        cfg.default_hooks.pop('benchmark', None)  # the table's cells were trained on other images
     return cfg
 
 
@@ -294,10 +294,11 @@ def _set_queries(
     Raises:
         UserError: No part of it asks.
     """
+    from rdarts.engine.runner import asks
     from rdarts.sampling.evaluators import Evaluator
     from rdarts.sampling.evaluators.given import Called, give
 
-    parts = [one for one in (*(cfg.get('phases') or ()), cfg) if one.get('runner_type')]
+    parts = [one for one in (*(cfg.get('phases') or ()), cfg) if asks(one)]
     given = {key: one for key, one in dict(evaluator=evaluator, budget=budget).items() if one}
     if given and not parts:
         raise UserError(

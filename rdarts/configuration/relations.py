@@ -26,8 +26,9 @@ def relations(cfg: Mapping[str, Any], resolve: Callable[..., Any]) -> Iterator[t
         cfg (dict): A config whose values are each right by themselves.
         resolve (Callable): From a name and a registry's name to the component.
     """
-    # another runner says itself what it needs
-    for keys in _TOGETHER if cfg.get('runner_type') is None else ():
+    # what asks trains nothing, and says itself what it needs
+    asks = getattr(resolve(cfg.get('runner_type'), 'RUNNERS'), 'asks', False)
+    for keys in () if asks else _TOGETHER:
         missing = [key for key in keys if cfg.get(key) is None]
         if missing and len(missing) < len(keys):
             there = next(key for key in keys if key not in missing)

@@ -99,6 +99,7 @@ MISTAKES = [
     ('data_preprocessor.num_classes=11', 'is 11, but model.head.num_classes is 10'),
     ('train_dataloader.persistent_workers=True', 'set train_dataloader.persistent_workers=False'),
     ('val_cfg=None', 'which val_dataloader needs'),
+    ('runner_type=Runner val_cfg=None', 'which val_dataloader needs'),
     ('optim_wrapper.optimizer.momentum=0 optim_wrapper.optimizer.nesterov=True', 'momentum above'),
     ('param_scheduler.begin=100', 'must be above begin, which is 100, but is 100'),
     ('model=None', "model is missing: it is a dict with a 'type'"),
