@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from rdarts.checkpoint.schema import (
     check_entry,
 )
 from rdarts.errors import RunFailed, UserError
-from rdarts.utils.files import sync_folder, write_atomically
+from rdarts.utils.files import write_atomically
 from rdarts.utils.machine_errors import explain_machine
 
 KEPT = 2  # should one be damaged, there is another
@@ -57,20 +58,16 @@ def write_checkpoint(
         RunFailed: It cannot be written.
     """
     path = folder / f'iter_{meta["iter"]}.pth'
-    temporary = path.with_name(f'.{path.name}.tmp')
     text = json.dumps(queries, allow_nan=False)
+    buffer = io.BytesIO()
+    torch.save(dict(meta=dict(meta), search_log=dict(log), queries=text), buffer)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
-            torch.save(dict(meta=dict(meta), search_log=dict(log), queries=text), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(folder)
+        write_atomically(path, buffer.getvalue())
         write_atomically(folder / 'last_checkpoint', os.fsencode(path))
         for old in list_checkpoints(folder)[KEPT:]:
             old.unlink()
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         why = explain_machine(error) or error
         raise RunFailed(f'cannot write the checkpoint {path}: {why}. {last_good(folder)}') from None
 
