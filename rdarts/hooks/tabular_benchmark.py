@@ -7,8 +7,22 @@ from mmengine.hooks import Hook
 from rdarts.benchmarks import NASBench201
 from rdarts.engine.facts import Facts
 from rdarts.errors import UserError
+from rdarts.genotypes import Genotype
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import BENCHMARKS, HOOKS, lookup
+
+
+def look_up_line(table: NASBench201, genotype: Genotype) -> str:
+    """The line of a log about what the table holds of a cell.
+
+    Args:
+        table (NASBench201): The table.
+        genotype (Genotype): Of its space.
+    """
+    record = table.query(genotype)
+    accuracies = [(name, record.accuracy(name, 'test', 200)) for name in table.datasets]
+    text = ', '.join(f'{name} {accuracy:.2f}' for name, accuracy in accuracies)
+    return f'Cell {record.index} in the table (test %, 200 epochs): {text}'
 
 
 @HOOKS.register_module()
@@ -56,6 +70,5 @@ class TabularBenchmarkHook(Hook):
             )
             for name in self.table.datasets
         }
-        text = ', '.join(f'{name} {value["test"]:.2f}' for name, value in found.items())
-        runner.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
+        runner.logger.info(look_up_line(self.table, facts.genotype))
         facts.epoch['benchmark'] = dict(index=record.index, **found)

@@ -27,6 +27,7 @@ from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import Genotype, dumps, short_form
 from rdarts.hooks.search_log import versions
+from rdarts.hooks.tabular_benchmark import look_up_line
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
 from rdarts.results.log import LOG
 from rdarts.results.phases import call
@@ -305,10 +306,7 @@ class QuerySearch(Runner):
         """Log what the benchmark's table holds of what was found, where there is one."""
         table = Facts.of(self).table
         if table is not None:
-            record = table.query(genotype)
-            accuracies = [(name, record.accuracy(name, 'test', 200)) for name in table.datasets]
-            text = ', '.join(f'{name} {accuracy:.2f}' for name, accuracy in accuracies)
-            self.logger.info(f'Cell {record.index} in the table (test %, 200 epochs): {text}')
+            self.logger.info(look_up_line(table, genotype))
 
     def _report(self, ended: bool) -> None:
         self._shown = time.perf_counter()
