@@ -30,6 +30,7 @@ class Strategy:
 
     Attributes:
         space (SearchSpace): What is searched.
+        form (type[Genotype]): Of its genotypes.
         generator (np.random.Generator): Of all that is drawn.
         second_goal (str, optional): Which of the costs is to be small, beside a large value; then
             what no genotype beats in both is kept beside the best. Defaults to none.
@@ -56,6 +57,7 @@ class Strategy:
             UserError: The strategy does not fit the space.
         """
         self.space, self.generator = space, generator
+        self.form = form_named(space.genotype)
 
     def restrict(self, allowed: Callable[[Genotype], bool]) -> None:
         """Propose nothing else than what is allowed; called before :meth:`prepare`.
@@ -105,8 +107,7 @@ class Strategy:
 
     def random(self) -> Genotype:
         """A random genotype of the space's form, see :meth:`rdarts.genotypes.Genotype.random`."""
-        form = form_named(self.space.genotype)
-        return self.drawn(lambda: form.random(self.space, self.generator))
+        return self.drawn(lambda: self.form.random(self.space, self.generator))
 
     def mutated(self, genotype: Genotype) -> Genotype:
         """See :meth:`rdarts.genotypes.Genotype.mutated`."""

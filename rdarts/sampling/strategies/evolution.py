@@ -9,7 +9,7 @@ import numpy as np
 
 from rdarts.configuration.declarations import Count, Positive, Share, check_arguments
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, form_named, from_dict
+from rdarts.genotypes import Genotype, from_dict
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -82,8 +82,7 @@ class Evolution(Strategy):
         """See :meth:`Strategy.prepare`."""
         super().prepare(space, generator, cfg)
         check_mutable(space)
-        self._form = form_named(space.genotype)
-        self._ways = self._form.choices(space)
+        self._ways = self.form.choices(space)
         self._best: list[Evaluated] = []
         self._next: list[Genotype] = []
         self._known: dict[str, None] = {}
@@ -145,7 +144,7 @@ class Evolution(Strategy):
         """The genotype of these choices; None is drawn."""
         drawn = self.generator.integers(self._ways).tolist()
         chosen = [new if way is None else way for way, new in zip(ways, drawn, strict=True)]
-        return self._form.of_choices(self.space, chosen)
+        return self.form.of_choices(self.space, chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """See :meth:`Strategy.state_dict`: the best, the rest of the generation, all that came."""

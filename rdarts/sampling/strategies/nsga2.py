@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdarts.configuration.declarations import Positive, Share, check_arguments
-from rdarts.genotypes import Genotype, form_named
+from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -69,8 +69,7 @@ class NSGA2(Strategy):
         """See :meth:`Strategy.prepare`."""
         super().prepare(space, generator, cfg)
         check_mutable(space)
-        self._form = form_named(space.genotype)
-        self._ways = np.array(self._form.choices(space))
+        self._ways = np.array(self.form.choices(space))
         self._members: list[_Member] = []
         self._children: list[_Member] = []
 
@@ -102,7 +101,7 @@ class NSGA2(Strategy):
         mutation = 1 / len(self._ways) if self.mutation is None else self.mutation
         anew = (self.generator.random(len(self._ways)) < mutation) | (first < 0)
         chosen = np.where(anew, self.generator.integers(self._ways), first)
-        return self._form.of_choices(self.space, chosen.tolist())
+        return self.form.of_choices(self.space, chosen.tolist())
 
     def _winner(self) -> Genotype:
         a, b = (self._members[i] for i in self.generator.integers(len(self._members), size=2))

@@ -11,7 +11,7 @@ import numpy as np
 
 from rdarts.configuration.declarations import Among, Opaque, check_arguments
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, form_named
+from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -75,10 +75,9 @@ class Optuna(Strategy):
     ) -> None:
         """See :meth:`Strategy.prepare`."""
         super().prepare(space, generator, cfg)
-        self._form = form_named(space.genotype)
         self._categories = {
             f'choice_{i}': self._optuna.distributions.CategoricalDistribution(range(ways))
-            for i, ways in enumerate(self._form.choices(space))
+            for i, ways in enumerate(self.form.choices(space))
         }
         verbosity = self._optuna.logging.get_verbosity()
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
@@ -97,7 +96,7 @@ class Optuna(Strategy):
         self._asked = [trial.params[name] for name in self._categories]
         # No sampler looks at a failed one: what is told is a trial of its own, as after a resume
         self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-        return self._form.of_choices(self.space, self._asked)
+        return self.form.of_choices(self.space, self._asked)
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""
@@ -125,7 +124,7 @@ class Optuna(Strategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, ['told', 'asked'])
-        ways = self._form.choices(self.space)
+        ways = self.form.choices(self.space)
         asked = list(state['asked'])
         for chosen in (*(told['chosen'] for told in state['told']), asked):
             if chosen and (

@@ -10,7 +10,7 @@ import numpy as np
 
 from rdarts.configuration.declarations import AboveZero, BelowOne, check_arguments
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, form_named
+from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -62,8 +62,7 @@ class Reinforce(Strategy):
     ) -> None:
         """See :meth:`Strategy.prepare`: the first logits are normal, with deviation 1e-3."""
         super().prepare(space, generator, cfg)
-        self._form = form_named(space.genotype)
-        sizes = np.array(self._form.choices(space))
+        sizes = np.array(self.form.choices(space))
         # one row a choice; a way that it does not have is never chosen, and has no gradient
         self._ways = np.arange(sizes.max()) < sizes[:, None]
         drawn = SPREAD * generator.standard_normal(self._ways.shape)
@@ -84,7 +83,7 @@ class Reinforce(Strategy):
 
         def draw() -> Genotype:
             draws = self.generator.random((len(below), 1)) * below[:, -1:]
-            return self._form.of_choices(self.space, (below <= draws).sum(1).tolist())
+            return self.form.of_choices(self.space, (below <= draws).sum(1).tolist())
 
         return self.drawn(draw)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from rdarts.configuration.declarations import Component, Positive, check_arguments
-from rdarts.genotypes import Genotype, form_named, from_dict
+from rdarts.genotypes import Genotype, from_dict
 from rdarts.registry import PREDICTORS, STRATEGIES, build
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -70,11 +70,10 @@ class WeakNAS(Strategy):
         self._evaluated: list[Evaluated] = []
         self._next: list[Genotype] = []
         self._all: _Pool | None = None
-        form = form_named(space.genotype)
-        ways = form.choices(space)
+        ways = self.form.choices(space)
         if math.prod(ways) <= self.pool:
             every = itertools.product(*map(range, ways))
-            genotypes = (form.of_choices(space, chosen) for chosen in every)
+            genotypes = (self.form.of_choices(space, chosen) for chosen in every)
             self._all = _Pool(space, genotypes)
 
     def ask(self) -> Genotype:
