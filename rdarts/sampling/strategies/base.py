@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, form_named
+from rdarts.genotypes import Genotype, form_named, from_dict
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
 
@@ -116,6 +116,17 @@ class Strategy:
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
         """Those of :meth:`rdarts.genotypes.Genotype.neighbours` that are allowed."""
         return [one for one in genotype.neighbours(self.space) if self.allows(one)]
+
+    def still_allowed(self, genotypes: Iterable[Mapping[str, Any]]) -> list[Genotype]:
+        """Those of a state's genotypes that may be proposed: limits may be lower than before.
+
+        Args:
+            genotypes (Iterable[Mapping]): As :meth:`rdarts.genotypes.Genotype.to_dict` gives them.
+
+        Raises:
+            UserError: One is of another space.
+        """
+        return [*filter(self.allows, (from_dict(one).validate(self.space) for one in genotypes))]
 
     def ask(self) -> Genotype:
         """The next genotype that is to be evaluated."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from rdarts.configuration.declarations import Count, Positive, Share, check_arguments
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, from_dict
+from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
@@ -158,6 +158,5 @@ class Evolution(Strategy):
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, ['best', 'next', 'known'])
         self._best = [Evaluated.from_data(data, self.space) for data in state['best']]
-        left = (from_dict(data).validate(self.space) for data in state['next'])
-        self._next = [*filter(self.allows, left)]  # limits may be lower than before
+        self._next = self.still_allowed(state['next'])
         self._known = dict.fromkeys(state['known'])

@@ -12,7 +12,7 @@ from annotated_types import Ge
 
 from rdarts.configuration.declarations import Component, Positive, check_arguments
 from rdarts.errors import UserError
-from rdarts.genotypes import Genotype, from_dict
+from rdarts.genotypes import Genotype
 from rdarts.registry import PREDICTORS, SCORES, STRATEGIES, build
 from rdarts.sampling.derived import DerivedNetworks
 from rdarts.sampling.result import Result
@@ -174,8 +174,7 @@ class ParZC(Strategy):
         check_entries(self, state, ['seed', 'labelled', 'next'])
         self._labelled = [Evaluated.from_data(data, self.space) for data in state['labelled']]
         ranked = state['next']
-        left = ranked and (from_dict(data).validate(self.space) for data in ranked)
-        self._next = left and [*filter(self.allows, left)]  # limits may be lower than before
+        self._next = None if ranked is None else self.still_allowed(ranked)
         self._take(state['seed'])
 
 

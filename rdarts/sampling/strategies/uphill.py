@@ -11,12 +11,10 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from rdarts.configuration.declarations import Positive
-from rdarts.genotypes import Genotype, from_dict
-from rdarts.sampling.result import Result
-from rdarts.sampling.strategies.base import Strategy
+from rdarts.genotypes import Genotype
 from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder
 from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
-from rdarts.sampling.strategies.state import Evaluated, check_entries
+from rdarts.sampling.strategies.rounds import Rounds
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
 
@@ -27,7 +25,7 @@ Widths = Annotated[Sequence[Positive], MinLen(0)]
 FURTHEST = 30  # the largest lambda: beyond it, points hardly move
 
 
-class Uphill(Strategy):
+class Uphill(Rounds):
     """In rounds: a network learns, and what lies uphill of the best is asked for.
 
     The first ``initial`` genotypes are random. In each round :meth:`learn` fits the network to what
@@ -42,17 +40,12 @@ class Uphill(Strategy):
         per_round (int): Genotypes between two fits.
     """
 
-    def __init__(self, initial: int, per_round: int) -> None:
-        self.initial, self.per_round = initial, per_round
-
     def prepare(
         self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
     ) -> None:
         """See :meth:`Strategy.prepare`."""
         super().prepare(space, generator, cfg)
         self.tokens = Tokens(space, shared=True)
-        self.evaluated: list[Evaluated] = []
-        self._next: list[Genotype] = []
         self._network: EncoderDecoder | None = None
 
     def make_network(self) -> EncoderDecoder:
@@ -72,21 +65,8 @@ class Uphill(Strategy):
         """
         raise TypeError(f'{type(self).__name__} does not override learn')
 
-    def ask(self) -> Genotype:
-        """See :meth:`Strategy.ask`."""
-        if len(self.evaluated) < self.initial:
-            return self.random()
-        if not self._next:
-            self._next = self._round()
-        return self._next[0]
-
-    def tell(self, genotype: Genotype, result: Result) -> None:
-        """See :meth:`Strategy.tell`."""
-        self.evaluated.append(Evaluated(genotype, result.rank))
-        self._next = self._next[1:]
-
-    def _round(self) -> list[Genotype]:
-        """What is asked for next."""
+    def round(self) -> list[Genotype]:
+        """See :meth:`Rounds.round`."""
         sequences = self.tokens.of([one.genotype for one in self.evaluated])
         ranks = np.array([one.rank for one in self.evaluated])
         with seeded(int(self.generator.integers(2**31))):
@@ -113,17 +93,13 @@ class Uphill(Strategy):
         """See :meth:`Strategy.state_dict`: what was evaluated, the rest of the round, weights."""
         network = self._network
         return dict(
-            evaluated=[one.to_data() for one in self.evaluated],
-            next=[genotype.to_dict() for genotype in self._next],
+            super().state_dict(),
             weights=None if network is None else tensors_data(network.state_dict()),
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['evaluated', 'next', 'weights'])
-        self.evaluated = [Evaluated.from_data(data, self.space) for data in state['evaluated']]
-        left = (from_dict(data).validate(self.space) for data in state['next'])
-        self._next = [*filter(self.allows, left)]  # limits may be lower than before
+        super().load_state_dict(state)
         self._network = None
         if state['weights'] is not None:
             with seeded(0):

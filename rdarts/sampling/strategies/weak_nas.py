@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from rdarts.configuration.declarations import Component, Positive, check_arguments
-from rdarts.genotypes import Genotype, from_dict
+from rdarts.genotypes import Genotype
 from rdarts.registry import PREDICTORS, STRATEGIES, build
-from rdarts.sampling.result import Result
-from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries, standardised
+from rdarts.sampling.strategies.rounds import Rounds
+from rdarts.sampling.strategies.state import standardised
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @STRATEGIES.register_module()
-class WeakNAS(Strategy):
+class WeakNAS(Rounds):
     """In rounds: fit a predictor to what is known, and ask for some of the best by it.
 
     The first ``initial`` genotypes are random. In each round, a new predictor learns from the
@@ -59,16 +58,14 @@ class WeakNAS(Strategy):
     ) -> None:
         check_arguments(self, initial=initial, per_round=per_round, top=top, pool=pool)
         build(predictor, PREDICTORS, random_state=0)
-        self.predictor, self.initial, self.per_round = predictor, initial, per_round
-        self.top, self.pool = top, pool
+        super().__init__(initial, per_round)
+        self.predictor, self.top, self.pool = predictor, top, pool
 
     def prepare(
         self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
     ) -> None:
         """See :meth:`Strategy.prepare`."""
         super().prepare(space, generator, cfg)
-        self._evaluated: list[Evaluated] = []
-        self._next: list[Genotype] = []
         self._all: _Pool | None = None
         ways = self.form.choices(space)
         if math.prod(ways) <= self.pool:
@@ -76,34 +73,21 @@ class WeakNAS(Strategy):
             genotypes = (self.form.of_choices(space, chosen) for chosen in every)
             self._all = _Pool(space, genotypes)
 
-    def ask(self) -> Genotype:
-        """See :meth:`Strategy.ask`."""
-        if len(self._evaluated) < self.initial:
-            return self.random()
-        if not self._next:
-            self._next = self._round()
-        return self._next[0]
-
-    def tell(self, genotype: Genotype, result: Result) -> None:
-        """See :meth:`Strategy.tell`."""
-        self._evaluated.append(Evaluated(genotype, result.rank))
-        self._next = self._next[1:]
-
-    def _round(self) -> list[Genotype]:
-        """What is asked for next; a random genotype where all that is allowed was evaluated."""
+    def round(self) -> list[Genotype]:
+        """See :meth:`Rounds.round`; a random genotype where all that is allowed was evaluated."""
         pool = self._all
         if pool is None:
             draws = (self.random() for _ in range(self.pool))
             pool = _Pool(self.space, draws)
-        known = {one.genotype.to_string() for one in self._evaluated}
+        known = {one.genotype.to_string() for one in self.evaluated}
         fresh = np.flatnonzero([name not in known for name in pool.names])
         if not len(fresh):
             return [self.random()]
         seed = int(self.generator.integers(2**31))
         predictor = build(self.predictor, PREDICTORS, random_state=seed)
         predictor.fit(
-            np.stack([one.genotype.vector(self.space) for one in self._evaluated]),
-            standardised(np.array([one.rank for one in self._evaluated])),
+            np.stack([one.genotype.vector(self.space) for one in self.evaluated]),
+            standardised(np.array([one.rank for one in self.evaluated])),
         )
         order = np.argsort(-predictor.predict(pool.vectors[fresh]), kind='stable')
         # to count what a genotype costs takes long: not of all
@@ -113,20 +97,6 @@ class WeakNAS(Strategy):
             return [self.random()]
         drawn = self.generator.choice(best, min(self.per_round, len(best)), replace=False)
         return [pool.genotypes[i] for i in drawn]
-
-    def state_dict(self) -> dict[str, Any]:
-        """See :meth:`Strategy.state_dict`: what was evaluated, and the rest of the round."""
-        return dict(
-            evaluated=[one.to_data() for one in self._evaluated],
-            next=[genotype.to_dict() for genotype in self._next],
-        )
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['evaluated', 'next'])
-        self._evaluated = [Evaluated.from_data(data, self.space) for data in state['evaluated']]
-        left = (from_dict(data).validate(self.space) for data in state['next'])
-        self._next = [*filter(self.allows, left)]  # limits may be lower than before
 
 
 class _Pool:
