@@ -97,6 +97,8 @@ def fits(value: Any, kind: Any) -> bool:
 def check_arguments(component: Any, **arguments: Any) -> None:
     """Hold a component that no config built to the declaration of its ``__init__``.
 
+    What goes through ``**kwargs`` is declared by that of a base.
+
     Args:
         component (Any): An object of the class.
         **arguments: What it was given, by name.
@@ -104,7 +106,10 @@ def check_arguments(component: Any, **arguments: Any) -> None:
     Raises:
         UserError: One is not what its annotation says.
     """
-    kinds = typing.get_type_hints(type(component).__init__, include_extras=True)
+    kinds: dict[str, Any] = {}
+    for base in type(component).__mro__:
+        if not arguments.keys() <= kinds.keys() and '__init__' in vars(base):
+            kinds = {**typing.get_type_hints(base.__init__, include_extras=True), **kinds}
     for name, value in arguments.items():
         if not fits(value, kinds[name]):
             raise UserError(

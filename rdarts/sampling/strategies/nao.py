@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from rdarts.configuration.declarations import (
-    AboveZero,
-    BelowOne,
-    NotNegative,
-    Positive,
-    Share,
-    check_arguments,
-)
+from rdarts.configuration.declarations import BelowOne, Positive, check_arguments
 from rdarts.registry import STRATEGIES
-from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder, Learning
+from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder
 from rdarts.sampling.strategies.uphill import Uphill, Widths, best_first
 
 
@@ -42,20 +37,13 @@ class NAO(Uphill):
 
     Args:
         initial (int): Random genotypes. Defaults to 600.
-        per_round (int): Genotypes between two fits. Defaults to 300.
-        top (int): Genotypes that move. Defaults to 100.
-        epochs (int): Passes over what was evaluated, in each round. Defaults to 1,000.
         embedding (int): Numbers of an embedded token. Defaults to 48.
         hidden (int): Numbers of a point. Defaults to 96.
         widths (Sequence[int]): Of the predictor's hidden layers; may be none. Defaults to three of
             200.
         dropout (float): Before each of them. Defaults to .1.
-        trade_off (float): Weight of the prediction's squared error; the rest is that of the
-            decoder's negative log-likelihood. Defaults to .8.
         batch (int): Genotypes a step. Defaults to 50.
-        lr (float): Of Adam. Defaults to 1e-3.
-        weight_decay (float): Of Adam, as in its L2 form. Defaults to 1e-4.
-        clip (float): The largest norm of the gradient. Defaults to 5.
+        **kwargs: See :class:`~rdarts.sampling.strategies.uphill.Uphill`.
 
     Raises:
         UserError: An argument is out of its range.
@@ -64,42 +52,16 @@ class NAO(Uphill):
     def __init__(
         self,
         initial: Positive = 600,
-        per_round: Positive = 300,
-        top: Positive = 100,
-        epochs: Positive = 1000,
         embedding: Positive = 48,
         hidden: Positive = 96,
         widths: Widths = (200,) * 3,
         dropout: BelowOne = 0.1,
-        trade_off: Share = 0.8,
         batch: Positive = 50,
-        lr: AboveZero = 1e-3,
-        weight_decay: NotNegative = 1e-4,
-        clip: AboveZero = 5.0,
+        **kwargs: Any,
     ) -> None:
-        learning = dict(
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            weight_decay=weight_decay,
-            clip=clip,
-            trade_off=trade_off,
-        )
-        check_arguments(
-            self,
-            initial=initial,
-            per_round=per_round,
-            top=top,
-            embedding=embedding,
-            hidden=hidden,
-            widths=widths,
-            dropout=dropout,
-            **learning,
-        )
-        super().__init__(initial, per_round)
-        self.top, self.learning = top, Learning(**learning)
-        self.embedding, self.hidden = embedding, hidden
-        self.widths, self.dropout = widths, dropout
+        super().__init__(initial=initial, hidden=hidden, widths=widths, batch=batch, **kwargs)
+        check_arguments(self, embedding=embedding, dropout=dropout)
+        self.embedding, self.dropout = embedding, dropout
 
     def make_network(self) -> EncoderDecoder:
         """See :meth:`Uphill.make_network`."""

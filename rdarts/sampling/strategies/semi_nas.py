@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rdarts.configuration.declarations import (
-    AboveZero,
-    NotNegative,
-    Positive,
-    Share,
-    check_arguments,
-)
+from rdarts.configuration.declarations import Positive, check_arguments
 from rdarts.registry import STRATEGIES
-from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder, Learning
+from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder
 from rdarts.sampling.strategies.state import standardised
 from rdarts.sampling.strategies.uphill import Uphill, Widths, best_first
 
@@ -42,21 +37,14 @@ class SemiNAS(Uphill):
 
     Args:
         initial (int): Random genotypes. Defaults to 1,100.
-        per_round (int): Genotypes between two fits. Defaults to 300.
-        top (int): Genotypes that move. Defaults to 100.
-        epochs (int): Passes over what was evaluated, in each round. Defaults to 1,000.
         synthetic (int): Random genotypes that the network labels. Defaults to 10,000.
         semi_epochs (int): Passes over these and what was evaluated. Defaults to 500.
         upsampling (int): Copies of what was evaluated in such a pass. Defaults to 10.
         hidden (int): Numbers of a point, and of an embedded token. Defaults to 64.
         widths (Sequence[int]): Of the predictor's hidden layers; may be none. Defaults to two of
             16.
-        trade_off (float): Weight of the prediction's squared error; the rest is that of the
-            decoder's negative log-likelihood. Defaults to .8.
         batch (int): Genotypes a step. Defaults to 100.
-        lr (float): Of Adam. Defaults to 1e-3.
-        weight_decay (float): Of Adam, as in its L2 form. Defaults to 1e-4.
-        clip (float): The largest norm of the gradient. Defaults to 5.
+        **kwargs: See :class:`~rdarts.sampling.strategies.uphill.Uphill`.
 
     Raises:
         UserError: An argument is out of its range.
@@ -65,45 +53,18 @@ class SemiNAS(Uphill):
     def __init__(
         self,
         initial: Positive = 1100,
-        per_round: Positive = 300,
-        top: Positive = 100,
-        epochs: Positive = 1000,
         synthetic: Positive = 10_000,
         semi_epochs: Positive = 500,
         upsampling: Positive = 10,
         hidden: Positive = 64,
         widths: Widths = (16, 16),
-        trade_off: Share = 0.8,
         batch: Positive = 100,
-        lr: AboveZero = 1e-3,
-        weight_decay: NotNegative = 1e-4,
-        clip: AboveZero = 5.0,
+        **kwargs: Any,
     ) -> None:
-        learning = dict(
-            epochs=epochs,
-            batch=batch,
-            lr=lr,
-            weight_decay=weight_decay,
-            clip=clip,
-            trade_off=trade_off,
-        )
-        check_arguments(
-            self,
-            initial=initial,
-            per_round=per_round,
-            top=top,
-            synthetic=synthetic,
-            semi_epochs=semi_epochs,
-            upsampling=upsampling,
-            hidden=hidden,
-            widths=widths,
-            **learning,
-        )
-        super().__init__(initial, per_round)
-        self.top, self.learning = top, Learning(**learning)
+        super().__init__(initial=initial, hidden=hidden, widths=widths, batch=batch, **kwargs)
+        check_arguments(self, synthetic=synthetic, semi_epochs=semi_epochs, upsampling=upsampling)
         self.semi = replace(self.learning, epochs=semi_epochs)
         self.synthetic, self.upsampling = synthetic, upsampling
-        self.hidden, self.widths = hidden, widths
 
     def make_network(self) -> EncoderDecoder:
         """See :meth:`Uphill.make_network`."""

@@ -10,9 +10,15 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor
 
-from rdarts.configuration.declarations import Positive
+from rdarts.configuration.declarations import (
+    AboveZero,
+    NotNegative,
+    Positive,
+    Share,
+    check_arguments,
+)
 from rdarts.genotypes import Genotype
-from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder
+from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder, Learning
 from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
 from rdarts.sampling.strategies.rounds import Rounds
 from rdarts.sampling.strategies.tokens import Tokens
@@ -37,8 +43,56 @@ class Uphill(Rounds):
 
     Args:
         initial (int): Random genotypes.
-        per_round (int): Genotypes between two fits.
+        hidden (int): Numbers of a point.
+        widths (Sequence[int]): Of the predictor's hidden layers; may be none.
+        batch (int): Genotypes a step.
+        per_round (int): Genotypes between two fits. Defaults to 300.
+        top (int): Genotypes that move. Defaults to 100.
+        epochs (int): Passes over what was evaluated, in each round. Defaults to 1,000.
+        trade_off (float): Weight of the prediction's squared error; the rest is that of the
+            decoder's negative log-likelihood. Defaults to .8.
+        lr (float): Of Adam. Defaults to 1e-3.
+        weight_decay (float): Of Adam, as in its L2 form. Defaults to 1e-4.
+        clip (float): The largest norm of the gradient. Defaults to 5.
+
+    Raises:
+        UserError: An argument is out of its range.
     """
+
+    def __init__(
+        self,
+        initial: Positive,
+        hidden: Positive,
+        widths: Widths,
+        batch: Positive,
+        per_round: Positive = 300,
+        top: Positive = 100,
+        epochs: Positive = 1000,
+        trade_off: Share = 0.8,
+        lr: AboveZero = 1e-3,
+        weight_decay: NotNegative = 1e-4,
+        clip: AboveZero = 5.0,
+    ) -> None:
+        learning = dict(
+            epochs=epochs,
+            batch=batch,
+            lr=lr,
+            weight_decay=weight_decay,
+            clip=clip,
+            trade_off=trade_off,
+        )
+        check_arguments(
+            self,
+            initial=initial,
+            per_round=per_round,
+            top=top,
+            hidden=hidden,
+            widths=widths,
+            **learning,
+        )
+        super().__init__(initial, per_round)
+        self.top, self.learning = top, Learning(**learning)
+        self.hidden, self.widths = hidden, widths
 
     def prepare(
         self, space: SearchSpace, generator: np.random.Generator, cfg: Config | None = None
