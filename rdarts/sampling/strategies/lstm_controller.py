@@ -25,7 +25,7 @@ from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
-from rdarts.sampling.strategies.state import check_entries
+from rdarts.sampling.strategies.state import Baseline, check_entries
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
 
@@ -128,8 +128,7 @@ class LSTMController(Strategy):
         )
         self._drawn: list[int] = []
         self._batch: list[tuple[list[int], float]] = []
-        self._total = self._weight = 0.0
-        self._lowest: float | None = None
+        self._baseline = Baseline(self.momentum)
 
     def ask(self) -> Genotype:
         """See :meth:`Strategy.ask`."""
@@ -142,15 +141,10 @@ class LSTMController(Strategy):
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""
-        reward = result.value / 100
-        if not math.isfinite(reward):
-            if self._lowest is None:
-                return
-            reward = self._lowest
-        self._lowest = reward if self._lowest is None else min(self._lowest, reward)
-        self._total = self.momentum * self._total + reward
-        self._weight = self.momentum * self._weight + 1
-        self._batch.append((self._drawn, reward - self._total / self._weight))
+        advantage = self._baseline.advantage(result.value / 100)
+        if advantage is None:
+            return
+        self._batch.append((self._drawn, advantage))
         if len(self._batch) == self.batch:
             self._update()
             self._batch = []
@@ -175,9 +169,7 @@ class LSTMController(Strategy):
             averages=[tensors_data(one) for one in self._averages()],
             drawn=self._drawn,
             batch=[list(one) for one in self._batch],
-            total=self._total,
-            weight=self._weight,
-            lowest=self._lowest,
+            **self._baseline.state_dict(),
         )
 
     def _averages(self) -> list[dict[str, Tensor]]:
@@ -196,8 +188,7 @@ class LSTMController(Strategy):
         self._optimizer.load_state_dict(optimizer)
         self._drawn = list(state['drawn'])
         self._batch = [(list(drawn), advantage) for drawn, advantage in state['batch']]
-        self._total, self._weight = state['total'], state['weight']
-        self._lowest = state['lowest']
+        self._baseline.load_state_dict(state)
 
 
 class Controller(nn.Module):

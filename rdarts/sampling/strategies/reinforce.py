@@ -14,7 +14,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import check_entries
+from rdarts.sampling.strategies.state import Baseline, check_entries
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ class Reinforce(Strategy):
         self._logits = np.where(self._ways, drawn, -math.inf)
         self._first, self._second = np.zeros((2, *self._ways.shape))
         self._steps = 0
-        self._total = self._weight = 0.0
-        self._lowest: float | None = None
+        self._baseline = Baseline(self.momentum)
 
     def probabilities(self) -> np.ndarray:
         """The policy: [choices, most ways of one], 0 for a way that a choice does not have."""
@@ -89,16 +88,10 @@ class Reinforce(Strategy):
 
     def tell(self, genotype: Genotype, result: Result) -> None:
         """See :meth:`Strategy.tell`."""
-        reward = result.value
-        if not math.isfinite(reward):
-            if self._lowest is None:
-                return
-            reward = self._lowest
-        self._lowest = reward if self._lowest is None else min(self._lowest, reward)
+        advantage = self._baseline.advantage(result.value)
+        if advantage is None:
+            return
         self._steps += 1
-        self._total = self.momentum * self._total + reward
-        self._weight = self.momentum * self._weight + 1
-        advantage = reward - self._total / self._weight
         grad = advantage * self.probabilities()
         for row, way in enumerate(genotype.chosen(self.space)):
             if way is None:
@@ -122,9 +115,7 @@ class Reinforce(Strategy):
             first=self._first.tolist(),
             second=self._second.tolist(),
             steps=self._steps,
-            total=self._total,
-            weight=self._weight,
-            lowest=self._lowest,
+            **self._baseline.state_dict(),
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -138,5 +129,5 @@ class Reinforce(Strategy):
             )
         self._logits = np.where(self._ways, logits, -math.inf)
         self._first, self._second = first, second
-        self._total, self._weight = state['total'], state['weight']
-        self._steps, self._lowest = state['steps'], state['lowest']
+        self._steps = state['steps']
+        self._baseline.load_state_dict(state)

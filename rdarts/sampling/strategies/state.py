@@ -58,6 +58,41 @@ def standardised(ranks: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / (values.std() or 1)
 
 
+class Baseline:
+    """The mean of all rewards so far, of which each weighs ``momentum`` times the next.
+
+    A reward that is not finite counts as the lowest finite one so far.
+
+    Args:
+        momentum (float): See above.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self._total = self._weight = 0.0
+        self._lowest: float | None = None
+
+    def advantage(self, reward: float) -> float | None:
+        """A reward less the mean, in which it counts already; None before any is finite."""
+        if not math.isfinite(reward):
+            if self._lowest is None:
+                return None
+            reward = self._lowest
+        self._lowest = reward if self._lowest is None else min(self._lowest, reward)
+        self._total = self.momentum * self._total + reward
+        self._weight = self.momentum * self._weight + 1
+        return reward - self._total / self._weight
+
+    def state_dict(self) -> dict[str, float | None]:
+        """As data."""
+        return dict(total=self._total, weight=self._weight, lowest=self._lowest)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, perhaps with more beside it."""
+        self._total, self._weight = state['total'], state['weight']
+        self._lowest = state['lowest']
+
+
 def check_mutable(space: SearchSpace) -> None:
     """The space has more genotypes than one.
 
