@@ -19,7 +19,8 @@ from rdarts.sampling.result import Result
 from rdarts.sampling.scores import Score
 from rdarts.sampling.scores.gradients import layers_of
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries, standardised
+from rdarts.sampling.strategies.prediction import predicted_order
+from rdarts.sampling.strategies.state import Evaluated, check_entries
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -143,10 +144,9 @@ class ParZC(Strategy):
         longest = max(row.shape[1] for row in rows)
         vectors = np.stack([np.pad(row, [(0, 0), (0, longest - row.shape[1])]) for row in rows])
         vectors = vectors.reshape(len(rows), -1)
-        predictor = build(self.predictor, PREDICTORS, random_state=seed)
-        ranks = np.array([one.rank for one in self._labelled])
-        predictor.fit(vectors[: len(learnt)], standardised(ranks))
-        order = np.argsort(-predictor.predict(vectors[len(learnt) :]), kind='stable')
+        order = predicted_order(
+            self.predictor, seed, self._labelled, vectors[: len(learnt)], vectors[len(learnt) :]
+        )
         genotypes = list(pool.values())
         return [genotypes[i] for i in order]
 

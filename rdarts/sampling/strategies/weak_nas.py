@@ -12,8 +12,8 @@ import numpy as np
 from rdarts.configuration.declarations import Component, Positive, check_arguments
 from rdarts.genotypes import Genotype
 from rdarts.registry import PREDICTORS, STRATEGIES, build
+from rdarts.sampling.strategies.prediction import predicted_order
 from rdarts.sampling.strategies.rounds import Rounds
-from rdarts.sampling.strategies.state import standardised
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -84,12 +84,8 @@ class WeakNAS(Rounds):
         if not len(fresh):
             return [self.random()]
         seed = int(self.generator.integers(2**31))
-        predictor = build(self.predictor, PREDICTORS, random_state=seed)
-        predictor.fit(
-            np.stack([one.genotype.vector(self.space) for one in self.evaluated]),
-            standardised(np.array([one.rank for one in self.evaluated])),
-        )
-        order = np.argsort(-predictor.predict(pool.vectors[fresh]), kind='stable')
+        vectors = np.stack([one.genotype.vector(self.space) for one in self.evaluated])
+        order = predicted_order(self.predictor, seed, self.evaluated, vectors, pool.vectors[fresh])
         # to count what a genotype costs takes long: not of all
         allowed = (i for i in fresh[order] if self.allows(pool.genotypes[i]))
         best = list(itertools.islice(allowed, self.top))
