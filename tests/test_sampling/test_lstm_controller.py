@@ -128,6 +128,21 @@ def test_a_first_reward_that_is_not_finite_teaches_nothing():
     assert strategy.state_dict()['batch'] == []
 
 
+@pytest.mark.parametrize('damage', ['one left out', 'a name', 'a shape'])
+def test_averages_of_other_shapes_are_refused(damage):
+    strategy = prepared(dict(type='LSTMController', hidden=4, batch=2), NB201)
+    queries(strategy, lambda _: 50.0, 2)
+    state = strategy.state_dict()
+    if damage == 'one left out':
+        state['averages'].pop()
+    elif damage == 'a name':
+        state['averages'][0]['mean'] = state['averages'][0].pop('exp_avg')
+    else:
+        state['averages'][0]['exp_avg'].pop()
+    with pytest.raises(UserError, match='^LSTMController: .* have other shapes than .* of another'):
+        strategy.load_state_dict(state)
+
+
 def test_it_climbs():
     def convolutions(genotype) -> float:
         return float(sum('conv' in name for name in genotype.operations()))

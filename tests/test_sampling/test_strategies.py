@@ -168,6 +168,16 @@ def test_a_first_reward_that_is_not_finite_moves_nothing():
     assert strategy.state_dict() == before
 
 
+@pytest.mark.parametrize('name', ['logits', 'first', 'second'])
+def test_a_policy_of_another_shape_is_refused(name):
+    strategy = prepared(dict(type='Reinforce'), NB201)
+    state = strategy.state_dict()
+    state[name].pop()
+    message = f"has {name} of \\[5, 5\\], but 'nas_bench_201' needs \\[6, 5\\]: it is of another"
+    with pytest.raises(UserError, match=message):
+        strategy.load_state_dict(state)
+
+
 def test_choices_that_make_no_difference_are_not_learnt():
     space = build_space('darts')
     strategy = prepared(dict(type='Reinforce', lr=0.1), space)

@@ -176,19 +176,34 @@ class LSTMController(Strategy):
         """What Adam keeps of each parameter; nothing before its first step."""
         return list(self._optimizer.state_dict()['state'].values())
 
+    def _load_averages(self, data: Sequence[Mapping[str, Any]]) -> None:
+        """Inverse of what :meth:`state_dict` makes of :meth:`_averages`."""
+        averages = [
+            dict(
+                step=torch.zeros(()),
+                exp_avg=torch.zeros_like(one),
+                exp_avg_sq=torch.zeros_like(one),
+            )
+            for one in (self.network.parameters() if data else ())
+        ]
+        load_tensors(_by_place(averages), _by_place(data), self)
+        optimizer = self._optimizer.state_dict()
+        optimizer['state'] = dict(enumerate(averages))
+        self._optimizer.load_state_dict(optimizer)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, self.state_dict())
         load_tensors(self.network.state_dict(), state['weights'], self)
-        optimizer = self._optimizer.state_dict()
-        optimizer['state'] = {
-            place: {name: torch.tensor(value) for name, value in one.items()}
-            for place, one in enumerate(state['averages'])
-        }
-        self._optimizer.load_state_dict(optimizer)
+        self._load_averages(state['averages'])
         self._drawn = list(state['drawn'])
         self._batch = [(list(drawn), advantage) for drawn, advantage in state['batch']]
         self._baseline.load_state_dict(state)
+
+
+def _by_place(dicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All entries in one dict, each named by its dict's place, too."""
+    return {f'{place}.{name}': one[name] for place, one in enumerate(dicts) for name in one}
 
 
 class Controller(nn.Module):

@@ -121,13 +121,14 @@ class Reinforce(Strategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, self.state_dict())
-        logits, first, second = (np.array(state[name]) for name in ('logits', 'first', 'second'))
-        if logits.shape != self._ways.shape:
-            raise UserError(
-                f'Reinforce: the state to go on from has logits of {list(logits.shape)}, but '
-                f"'{self.space.name}' needs {list(self._ways.shape)}: it is of another space"
-            )
-        self._logits = np.where(self._ways, logits, -math.inf)
-        self._first, self._second = first, second
+        found = {name: np.array(state[name]) for name in ('logits', 'first', 'second')}
+        for name, values in found.items():
+            if values.shape != self._ways.shape:
+                raise UserError(
+                    f'Reinforce: the state to go on from has {name} of {list(values.shape)}, but '
+                    f"'{self.space.name}' needs {list(self._ways.shape)}: it is of another space"
+                )
+        self._logits = np.where(self._ways, found['logits'], -math.inf)
+        self._first, self._second = found['first'], found['second']
         self._steps = state['steps']
         self._baseline.load_state_dict(state)
