@@ -143,6 +143,17 @@ def test_averages_of_other_shapes_are_refused(damage):
         strategy.load_state_dict(state)
 
 
+@pytest.mark.parametrize('damage', [[1, 6], [0, 6, 11, 16, 21, 26], [1, 6, 11, 16, 21, 31]])
+def test_sequences_of_another_space_are_refused(damage):
+    strategy = prepared(dict(type='LSTMController', hidden=4, batch=3), NB201)
+    queries(strategy, lambda _: 50.0, 2)
+    state = strategy.state_dict()
+    strategy.load_state_dict(state)
+    for other in (dict(drawn=damage), dict(batch=[state['batch'][0], [damage, 0.0]])):
+        with pytest.raises(UserError, match="^LSTMController: .* is not of the space 'nas_bench_2"):
+            strategy.load_state_dict({**state, **other})
+
+
 def test_it_climbs():
     def convolutions(genotype) -> float:
         return float(sum('conv' in name for name in genotype.operations()))

@@ -25,7 +25,7 @@ from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
-from rdarts.sampling.strategies.state import Baseline, check_entries
+from rdarts.sampling.strategies.state import Baseline, check_choices, check_entries
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
 
@@ -196,6 +196,9 @@ class LSTMController(Strategy):
         check_entries(self, state, self.state_dict())
         load_tensors(self.network.state_dict(), state['weights'], self)
         self._load_averages(state['averages'])
+        rows = (state['drawn'], *(drawn for drawn, _ in state['batch']))
+        spans = zip(self.tokens.first, self.tokens.ways, strict=True)
+        check_choices(self, rows, [range(first, first + ways) for first, ways in spans])
         self._drawn = list(state['drawn'])
         self._batch = [(list(drawn), advantage) for drawn, advantage in state['batch']]
         self._baseline.load_state_dict(state)

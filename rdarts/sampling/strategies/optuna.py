@@ -15,7 +15,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import check_entries
+from rdarts.sampling.strategies.state import check_choices, check_entries
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -124,17 +124,9 @@ class Optuna(Strategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
         check_entries(self, state, ['told', 'asked'])
-        ways = self.form.choices(self.space)
         asked = list(state['asked'])
-        for chosen in (*(told['chosen'] for told in state['told']), asked):
-            if chosen and (
-                len(chosen) != len(ways)
-                or any(not 0 <= way < count for way, count in zip(chosen, ways, strict=True))
-            ):
-                raise UserError(
-                    f"Optuna: the state to go on from is not of the space '{self.space.name}': it "
-                    'is of another space'
-                )
+        spans = [*map(range, self.form.choices(self.space))]
+        check_choices(self, (*(told['chosen'] for told in state['told']), asked), spans)
         for told in state['told']:
             self._add(told)
         self._asked = asked

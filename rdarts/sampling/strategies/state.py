@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,3 +114,22 @@ def check_entries(strategy: Any, state: Mapping[str, Any], names: Iterable[str])
             f'{type(strategy).__name__}: the state to go on from holds {sorted(state)}, but needs '
             f'{sorted(names)}: it is of another strategy'
         )
+
+
+def check_choices(strategy: Any, rows: Iterable[Sequence[int]], spans: Sequence[range]) -> None:
+    """Each row of a state has one number for each choice of a genotype.
+
+    Args:
+        strategy (Any): Whose state it is.
+        rows (Iterable[Sequence[int]]): The numbers; an empty row, of what was not asked yet, fits.
+        spans (Sequence[range]): Which numbers each choice may have.
+
+    Raises:
+        UserError: One has not: it is of another space.
+    """
+    for row in filter(None, rows):
+        if len(row) != len(spans) or not all(map(range.__contains__, spans, row)):
+            raise UserError(
+                f'{type(strategy).__name__}: the state to go on from is not of the space '
+                f"'{strategy.space.name}': it is of another space"
+            )
