@@ -32,6 +32,7 @@ from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.utils.random_state import iterate
 from rdarts.utils.wording import plural
 
+COSTS = ('params', 'macs')  # what is counted of a network
 NOT_SIZES = ('space', 'init_cfg')  # arguments that supernets and networks share otherwise
 SMALL = 64  # a side in pixels up to which counting is quicker on a CPU than on no device at all
 

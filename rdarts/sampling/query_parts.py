@@ -48,6 +48,11 @@ class Parts:
         space = build_space(cfg.model.backbone.space)
         strategy = _part(cfg, 'strategy', STRATEGIES)
         evaluator = _part(cfg, 'evaluator', EVALUATORS)
+        if strategy.second_goal is not None:
+            try:
+                evaluator.check_cost(strategy.second_goal)
+            except UserError as error:
+                raise UserError(f'strategy: {error}') from None
         given = {name: most for name, most in (cfg.get('limits') or {}).items() if most is not None}
         if given:
             limits = Limits(**given)

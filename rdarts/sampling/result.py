@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -42,14 +42,25 @@ class Result:
             UserError: There is none of that name, and the line has those that there are; or it is
                 not finite.
         """
-        if name not in self.costs:
-            there = ', '.join(f"'{one}'" for one in self.costs) or 'none'
-            raise UserError(
-                f"the evaluator answers no cost '{name}'; those that there are: {there}"
-            )
+        check_cost(name, self.costs)
         if not math.isfinite(self.costs[name]):
             raise UserError(
                 f"the evaluator answers a cost '{name}' of {self.costs[name]}: a search that looks "
                 'at it needs finite ones'
             )
         return self.costs[name]
+
+
+def check_cost(name: str, costs: Collection[str]) -> None:
+    """Refuse a cost that is none of those that are answered.
+
+    Args:
+        name (str): Which is looked at.
+        costs (Collection[str]): The names of those that there are.
+
+    Raises:
+        UserError: It is none of them.
+    """
+    if name not in costs:
+        there = ', '.join(f"'{one}'" for one in costs) or 'none'
+        raise UserError(f"the evaluator answers no cost '{name}'; those that there are: {there}")

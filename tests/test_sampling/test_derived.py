@@ -10,7 +10,7 @@ from test_sampling.searched import KINDS, SMALL, genotypes, small, space_of
 from rdarts.apis import build_net
 from rdarts.errors import UserError
 from rdarts.models.multiply_adds import count_layer_macs, count_macs
-from rdarts.sampling.derived import DerivedNetworks
+from rdarts.sampling.derived import COSTS, DerivedNetworks
 from rdarts.sampling.scores.swap import SWAP
 from rdarts.search_spaces import build_space
 
@@ -38,6 +38,7 @@ def test_networks_have_the_sizes_of_the_supernet(name):
         assert macs == count_macs(same, images[0])
         params = sum(one.numel() for one in same.parameters())
         assert derived.costs(genotype) == dict(params=params, macs=macs)
+        assert tuple(derived.costs(genotype)) == COSTS
 
 
 def test_large_images_are_counted_without_a_device():

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from test_sampling.strategy_runs import prepared
 
 from rdarts.errors import UserError
@@ -14,6 +15,7 @@ from rdarts.genotypes import form_named
 from rdarts.registry import STRATEGIES, build
 from rdarts.sampling.evaluators import Evaluator
 from rdarts.sampling.history import Asked, History
+from rdarts.sampling.query_parts import Parts
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
@@ -166,6 +168,23 @@ def test_a_cost_that_there_is_not():
         told(strategy, 1)
     with pytest.raises(UserError, match='those that there are: none$'):
         told(strategy, 1, lambda genotype: Result(1.0))
+
+
+@pytest.mark.parametrize('evaluator', ['Table', 'ShortTraining', 'Supernet', 'Angle'])
+def test_a_cost_that_no_answer_will_have_is_refused_before_any(evaluator):
+    cfg = Config(
+        dict(
+            model=dict(backbone=dict(space='nas_bench_201')),
+            strategy=dict(type='rdarts.NSGA2', cost='latency'),
+            evaluator=dict(type=f'rdarts.{evaluator}'),
+            budget=2,
+        )
+    )
+    message = "^strategy: the evaluator answers no cost 'latency'; .*: 'params', 'macs'$"
+    with pytest.raises(UserError, match=message):
+        Parts.of(cfg)
+    cfg.strategy.cost = 'params'
+    assert Parts.of(cfg).strategy.second_goal == 'params'
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_it_answers_with_accuracy_and_costs(dataset, split, epochs, path):
         assert result.value == pytest.approx(wanted, abs=1e-4)
         record = answers.table.query(genotype)
         assert result.costs == dict(params=record.params(dataset), macs=record.macs(dataset))
+        assert list(result.costs) == list(answers.known_costs)
 
 
 def test_a_search_by_it(path):

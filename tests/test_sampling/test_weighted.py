@@ -114,3 +114,15 @@ def test_what_cannot_be_weighed(result, message):
 def test_bad_arguments_are_one_line(options, message):
     with pytest.raises(UserError, match=message):
         weighted(**options)
+
+
+def test_a_cost_that_no_answer_will_have_is_refused_before_any():
+    within = dict(type='rdarts.ShortTraining')
+    message = "^the evaluator answers no cost 'latency'; those that there are: 'params', 'macs'$"
+    with pytest.raises(UserError, match=message):
+        build(
+            dict(type='rdarts.Weighted', evaluator=within, reference=80, cost='latency'), EVALUATORS
+        )
+    found = build(dict(type='rdarts.Weighted', evaluator=within, reference=80), EVALUATORS)
+    with pytest.raises(UserError, match=message):
+        found.check_cost('latency')

@@ -20,7 +20,7 @@ from rdarts.models.alpha import find_alpha_owner
 from rdarts.models.backbones.search_cell import mixed_operations
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import EVALUATORS
-from rdarts.sampling.derived import DerivedNetworks
+from rdarts.sampling.derived import COSTS, DerivedNetworks
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.inherited import inherited_supernet, path_of_supernet
 from rdarts.sampling.result import Result
@@ -61,6 +61,8 @@ class Angle(Evaluator):
     Raises:
         UserError: ``identity`` is no truth value.
     """
+
+    known_costs = COSTS
 
     def __init__(self, identity: bool = False) -> None:
         check_arguments(self, identity=identity)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rdarts.genotypes import Genotype
-from rdarts.sampling.result import Result
+from rdarts.sampling.result import Result, check_cost
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -24,9 +24,24 @@ class Evaluator:
     Attributes:
         of_whole_set (bool): Whether :meth:`settle` changes what was answered before. Defaults to
             False.
+        known_costs (Sequence[str], optional): The names of all costs that it answers. Defaults to
+            none: they are known by the first answer.
     """
 
     of_whole_set: ClassVar[bool] = False
+    known_costs: Sequence[str] | None = None
+
+    def check_cost(self, name: str) -> None:
+        """Refuse a cost that is needed and that no answer will have, as far as that is known.
+
+        Args:
+            name (str): Which.
+
+        Raises:
+            UserError: It is none of :attr:`known_costs`.
+        """
+        if self.known_costs is not None:
+            check_cost(name, self.known_costs)
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """Take what is searched.

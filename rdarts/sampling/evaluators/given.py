@@ -62,6 +62,7 @@ class GivenEvaluator(Evaluator):
     def __init__(self, name: str) -> None:
         self.evaluator = _given.find(name)
         self.of_whole_set = self.evaluator.of_whole_set
+        self.known_costs = self.evaluator.known_costs
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """See :meth:`Evaluator.prepare`."""

@@ -20,7 +20,7 @@ from rdarts.datasets.loaders import check_loader, loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.registry import EVALUATORS
-from rdarts.sampling.derived import DerivedNetworks, to_batch
+from rdarts.sampling.derived import COSTS, DerivedNetworks, to_batch
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
@@ -51,6 +51,8 @@ class ShortTraining(Evaluator):
         momentum (float): Of Nesterov's kind. Defaults to .9.
         weight_decay (float): Of all parameters. Defaults to 5e-4.
     """
+
+    known_costs = COSTS
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import EVALUATORS
-from rdarts.sampling.derived import DerivedNetworks
+from rdarts.sampling.derived import COSTS, DerivedNetworks
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.inherited import inherited_supernet
 from rdarts.sampling.result import Result
@@ -60,6 +60,8 @@ class Supernet(Evaluator):
     Raises:
         UserError: An argument is out of its range.
     """
+
+    known_costs = COSTS
 
     def __init__(
         self,

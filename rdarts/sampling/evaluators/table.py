@@ -43,6 +43,7 @@ class Table(Evaluator):
     ) -> None:
         self.dataset, self.split, self.epochs = dataset, split, epochs
         self.device, self.path = device, path
+        self.known_costs = ('params', 'macs', *(() if device is None else ('latency',)))
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """See :meth:`Evaluator.prepare`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rdarts.configuration.declarations import check_arguments
 from rdarts.genotypes import Genotype
 from rdarts.registry import build
-from rdarts.sampling.derived import DerivedNetworks
+from rdarts.sampling.derived import COSTS, DerivedNetworks
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.scores import Batch, Candidate, Score
 from rdarts.sampling.scores.ranking import Ranking
@@ -29,6 +29,8 @@ class Untrained(Evaluator):
         batch_size (int): Images of each batch that is asked for.
         noise (bool): Whether images of N(0, 1) stand for those of the config.
     """
+
+    known_costs = COSTS
 
     def __init__(
         self,

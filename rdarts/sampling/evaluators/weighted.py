@@ -44,7 +44,7 @@ class Weighted(Evaluator):
         exponent_below (float, optional): Of costs below it. Defaults to the same.
 
     Raises:
-        UserError: An argument is none of these.
+        UserError: An argument is none of these, or the evaluator is known to give no such cost.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Weighted(Evaluator):
         self.reference, self.cost, self.exponent = reference, cost, exponent
         self.exponent_below = exponent if exponent_below is None else exponent_below
         self.of_whole_set = self.evaluator.of_whole_set
+        self.known_costs = self.evaluator.known_costs
+        self.check_cost(cost)
 
     def prepare(self, space: SearchSpace, seed: int, cfg: Config | None = None) -> None:
         """See :meth:`Evaluator.prepare`."""
