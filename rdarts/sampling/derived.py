@@ -29,7 +29,7 @@ from rdarts.models.multiply_adds import count_layer_macs
 from rdarts.sampling.scores import Batch, Candidate, Score
 from rdarts.sampling.scores.ranking import Ranking
 from rdarts.search_spaces import SearchSpace, build_space
-from rdarts.utils.random_state import iterate
+from rdarts.utils.random_state import iterate, seeded
 from rdarts.utils.wording import plural
 
 COSTS = ('params', 'macs')  # what is counted of a network
@@ -86,8 +86,7 @@ class DerivedNetworks:
                 none: they are PyTorch's own.
         """
         (seed,) = hash_stream(1, 'network', self.seed, genotype.to_string(), start).tolist()
-        with torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []):
-            torch.manual_seed(seed)
+        with seeded(seed, self.device):
             network = self._build(genotype)
             if score is not None:
                 score.initialise(network)

@@ -59,6 +59,23 @@ def preserve_random_state() -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Within, PyTorch's own generators draw by a seed; after it they are as they were.
+
+    Args:
+        seed (int): The seed.
+        device (torch.device, optional): Where is drawn, beside the CPU. Defaults to nowhere.
+    """
+    devices = [device] if device is not None and device.type == 'cuda' else []
+    with torch.random.fork_rng(devices):
+        if device is None or device.type == 'cpu':
+            torch.default_generator.manual_seed(seed)  # torch's own visits every device
+        else:
+            torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def _signals_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -15,6 +15,7 @@ from rdarts.utils.random_state import (
     get_random_state,
     iterate,
     preserve_random_state,
+    seeded,
     set_random_state,
 )
 
@@ -35,6 +36,20 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@pytest.mark.parametrize('device', [None, torch.device('cpu')])
+def test_draws_by_a_seed_leave_the_others(device):
+    seed_all(3)
+    expected = draw()
+    seed_all(3)
+    with seeded(7, device):
+        first = torch.rand(3)
+    with seeded(7, device):
+        assert torch.equal(torch.rand(3), first)
+    assert draw() == expected
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(3), first)
 
 
 def test_state_goes_through_a_file():

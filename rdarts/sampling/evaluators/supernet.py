@@ -25,7 +25,7 @@ from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.inherited import inherited_supernet
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
-from rdarts.utils.random_state import iterate
+from rdarts.utils.random_state import iterate, seeded
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -107,10 +107,10 @@ class Supernet(Evaluator):
         text = genotype.to_string()
         if text not in self._known:
             path = path_of(genotype, self._owner.space, self._like)
-            devices = [self.networks.device] if self.networks.device.type == 'cuda' else []
             (seed,) = hash_stream(1, 'supernet', self.seed, text).tolist()
-            with torch.random.fork_rng(devices), torch.no_grad(), self._owner.mixed_by(path):
-                torch.manual_seed(seed)  # of what layers draw, such as the noise of S4
+            # the seed is of what layers draw, such as the noise of S4
+            draws = seeded(seed, self.networks.device)
+            with draws, torch.no_grad(), self._owner.mixed_by(path):
                 by_batch = not self.recalibrate
                 if not by_batch:
                     self._take_statistics()

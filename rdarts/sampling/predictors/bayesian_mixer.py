@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -21,6 +19,7 @@ from rdarts.configuration.declarations import (
 )
 from rdarts.errors import UserError
 from rdarts.registry import PREDICTORS
+from rdarts.utils.random_state import seeded
 
 RHO = -5.0  # of which softplus is the first deviation of every uncertain weight: .0067
 
@@ -106,7 +105,7 @@ class BayesianMixer:
             raise UserError('BayesianMixer: it learns from two vectors or more')
         self.device = torch.device(get_device())
         inputs, targets = self._tensor(x), self._tensor(y)
-        with self._draws(0):
+        with seeded(self.random_state, self.device):
             self.net = _Mixer(inputs.shape[1], self.patches, self.patch, self.width, self.depth)
             self.net.to(self.device)
             optimizer = torch.optim.Adam(
@@ -125,7 +124,7 @@ class BayesianMixer:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """What vectors [N, numbers] reach, [N], by one draw of the weights."""
-        with torch.no_grad(), self._draws(1):
+        with torch.no_grad(), seeded(self.random_state + 1, self.device):
             found = [self.net(part) for part in self._tensor(x).split(1024)]
         return torch.cat(found).double().cpu().numpy()
 
@@ -136,13 +135,6 @@ class BayesianMixer:
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.get_default_dtype(), device=self.device)
-
-    @contextmanager
-    def _draws(self, use: int) -> Iterator[None]:
-        """Within, PyTorch's own generators draw by the seed; after it they are as they were."""
-        with torch.random.fork_rng([self.device] if self.device.type == 'cuda' else []):
-            torch.manual_seed(self.random_state + use)
-            yield
 
 
 def diff_kendall(

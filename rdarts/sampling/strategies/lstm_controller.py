@@ -24,10 +24,11 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
+from rdarts.sampling.strategies.networks import load_tensors, tensors_data
 from rdarts.sampling.strategies.state import Baseline, check_choices, check_entries
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.random_state import seeded
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -1,9 +1,8 @@
-"""What strategies with networks of their own have in common: random numbers, weights as data."""
+"""What strategies with networks of their own have in common: weights as data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,14 +10,6 @@ from torch import Tensor
 
 from rdarts.errors import UserError
 from rdarts.sampling.strategies.base import Strategy
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """PyTorch draws from a seed on the CPU; afterwards from where it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def tensors_data(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

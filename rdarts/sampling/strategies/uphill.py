@@ -19,10 +19,11 @@ from rdarts.configuration.declarations import (
 )
 from rdarts.genotypes import Genotype
 from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder, Learning
-from rdarts.sampling.strategies.networks import load_tensors, seeded, tensors_data
+from rdarts.sampling.strategies.networks import load_tensors, tensors_data
 from rdarts.sampling.strategies.rounds import Rounds
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
+from rdarts.utils.random_state import seeded
 
 if TYPE_CHECKING:
     from mmengine.config import Config
