@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,3 +69,26 @@ def resumed(strategy: Strategy, config: dict[str, Any], space: SearchSpace) -> S
     other.load_state_dict(json.loads(json.dumps(strategy.state_dict(), allow_nan=False)))
     other.generator.bit_generator.state = strategy.generator.bit_generator.state
     return other
+
+
+def convolutions(genotype: Genotype) -> float:
+    """Something to climb: how many there are."""
+    return float(sum('conv' in name for name in genotype.operations()))
+
+
+def likes_convolutions(genotype: Genotype) -> float:
+    """Something to climb; a genotype without any has no finite value."""
+    return convolutions(genotype) or math.nan
+
+
+def check_resumed_after_any_query(config: dict[str, Any], space: SearchSpace, count: int) -> None:
+    """Stopped before or after each of so many questions, a strategy goes on as if it was not."""
+    whole = queries(prepared(config, space), likes_convolutions, count)
+    assert all(genotype.validate(space) for genotype, _ in whole)
+    assert whole[:4] != queries(prepared(config, space, seed=1), likes_convolutions, 4)
+    strategy = prepared(config, space)
+    for k, (genotype, value) in enumerate(whole):
+        strategy = resumed(strategy, config, space)
+        assert strategy.ask() == genotype, k
+        strategy = resumed(strategy, config, space)  # between a question and its answer
+        strategy.tell(genotype, result_of(genotype, value))

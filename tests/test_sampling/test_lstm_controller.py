@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_sampling import by_hand
-from test_sampling.strategy_runs import prepared, queries
+from test_sampling.strategy_runs import convolutions, prepared, queries
 
 from rdarts.errors import UserError
 from rdarts.registry import STRATEGIES, build
@@ -155,9 +155,6 @@ def test_sequences_of_another_space_are_refused(damage):
 
 
 def test_it_climbs():
-    def convolutions(genotype) -> float:
-        return float(sum('conv' in name for name in genotype.operations()))
-
     strategy = prepared(dict(type='LSTMController', hidden=16, lr=0.02, batch=10), NB201)
     values = [value for _, value in queries(strategy, convolutions, 300)]
     assert sum(values[200:]) / 100 > 5.5  # of random cells: 2.4

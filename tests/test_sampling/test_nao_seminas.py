@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_sampling import by_hand
-from test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries
+from test_sampling.strategy_runs import STRATEGY_CONFIGS, convolutions, prepared, queries
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
@@ -158,10 +158,6 @@ def test_it_climbs(config):
     values = [value for _, value in found]
     assert sum(values[:30]) / 30 < 3 and sum(values[50:]) / 60 > 3.2
     assert max(values) == 6
-
-
-def convolutions(genotype) -> float:
-    return float(sum('conv' in name for name in genotype.operations()))
 
 
 @pytest.fixture

@@ -7,7 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from test_sampling.strategy_runs import prepared, queries, resumed
+from test_sampling.strategy_runs import (
+    check_resumed_after_any_query,
+    likes_convolutions,
+    prepared,
+    queries,
+)
 
 from rdarts.errors import UserError
 from rdarts.registry import STRATEGIES, build
@@ -25,37 +30,16 @@ CONFIGS = dict(
 )
 
 
-def convolutions(genotype) -> float:
-    """Something to climb; a genotype without any has no finite value."""
-    count = sum('conv' in name for name in genotype.operations())
-    return float(count) if count else math.nan
-
-
 @pytest.mark.parametrize(
     ('name', 'space'),
     [*((name, 'nas_bench_201') for name in CONFIGS), ('tpe', 'darts'), ('tpe', 'mobilenet_like')],
 )
-def test_resumed_it_asks_for_the_same(name, space):
-    config, space = CONFIGS[name], build_space(space)
-    whole = queries(prepared(config, space), convolutions, 16)
-    assert all(genotype.validate(space) for genotype, _ in whole)
-    assert whole[:4] != queries(prepared(config, space, seed=1), convolutions, 4)
-    strategy = prepared(config, space)
-    assert queries(strategy, convolutions, 7) == whole[:7]
-    strategy = resumed(strategy, config, space)
-    assert queries(strategy, convolutions, 4) == whole[7:11]
-    strategy = resumed(strategy, config, space)
-    assert strategy.ask() == whole[11][0]
-    strategy = resumed(strategy, config, space)  # between a question and its answer
-    asked = iter([whole[11][0]])
-    strategy.ask, ask = lambda: next(asked), strategy.ask
-    assert queries(strategy, convolutions, 1) == whole[11:12]
-    strategy.ask = ask
-    assert queries(strategy, convolutions, 4) == whole[12:]
+def test_resumed_after_any_query_it_asks_for_the_same(name, space):
+    check_resumed_after_any_query(CONFIGS[name], build_space(space), 16)
 
 
 def test_it_climbs():
-    found = [value for _, value in queries(prepared(TPE, NB201), convolutions, 60)]
+    found = [value for _, value in queries(prepared(TPE, NB201), likes_convolutions, 60)]
     assert max(found) == 6 and np.nanmean(found[30:]) > 4  # of random cells: 2.4
 
 
@@ -63,7 +47,7 @@ def test_it_asks_for_nothing_that_is_not_allowed():
     strategy = build(TPE, STRATEGIES)
     strategy.restrict(lambda genotype: 'none' not in genotype.ops)
     strategy.prepare(NB201, np.random.default_rng(0))
-    found = queries(strategy, convolutions, 30)
+    found = queries(strategy, likes_convolutions, 30)
     assert not any('none' in genotype.ops for genotype, _ in found)
 
 
@@ -90,7 +74,7 @@ def test_bad_arguments_are_one_line(config, message):
 
 def test_a_state_of_something_else_is_refused():
     strategy = prepared(TPE, NB201)
-    queries(strategy, convolutions, 2)
+    queries(strategy, likes_convolutions, 2)
     with pytest.raises(UserError, match="is not of the space 'darts'"):
         prepared(TPE, build_space('darts')).load_state_dict(strategy.state_dict())
     with pytest.raises(UserError, match="holds \\['some'\\], but needs .*: it is of another strat"):

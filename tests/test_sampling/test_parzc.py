@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from test_sampling.searched import small, space_of
+from test_sampling.strategy_runs import convolutions
 
 from rdarts.errors import UserError
 from rdarts.genotypes import parse_genotype
@@ -47,10 +48,6 @@ def prepared(name='nb201_digits', seed=0, allowed=None, **options):
         strategy.restrict(allowed)
     strategy.prepare(space_of(cfg), np.random.default_rng(seed), cfg)
     return strategy
-
-
-def convolutions(genotype) -> float:
-    return float(sum('conv' in name for name in genotype.operations()))
 
 
 def told(strategy, count, answer=convolutions):

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_sampling.strategy_runs import STRATEGY_CONFIGS, prepared, queries, result_of, resumed
+from test_sampling.strategy_runs import (
+    STRATEGY_CONFIGS,
+    check_resumed_after_any_query,
+    convolutions,
+    likes_convolutions,
+    prepared,
+    queries,
+)
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
@@ -29,30 +36,15 @@ RESUMED = [
 ]
 
 
-def likes_convolutions(genotype) -> float:
-    """Something to climb; a genotype without any has no finite value."""
-    count = sum('conv' in name for name in genotype.operations())
-    return float(count) if count else math.nan
-
-
 @pytest.mark.parametrize(('name', 'space'), RESUMED)
 def test_resumed_after_any_query_it_asks_for_the_same(name, space):
-    config, space = STRATEGY_CONFIGS[name], build_space(space)
-    whole = queries(prepared(config, space), likes_convolutions, 60)
-    assert all(genotype.validate(space) for genotype, _ in whole)
-    assert whole[:4] != queries(prepared(config, space, seed=1), likes_convolutions, 4)
-    strategy = prepared(config, space)
-    for k, (genotype, value) in enumerate(whole):
-        strategy = resumed(strategy, config, space)
-        assert strategy.ask() == genotype, k
-        strategy = resumed(strategy, config, space)  # between a question and its answer
-        strategy.tell(genotype, result_of(genotype, value))
+    check_resumed_after_any_query(STRATEGY_CONFIGS[name], build_space(space), 60)
 
 
 @pytest.mark.parametrize('name', STRATEGY_CONFIGS)
 def test_it_asks_for_nothing_that_is_not_allowed(name):
     def few(genotype) -> bool:
-        return sum('conv' in operation for operation in genotype.operations()) <= 3
+        return convolutions(genotype) <= 3
 
     strategy = build(STRATEGY_CONFIGS[name], STRATEGIES)
     strategy.restrict(few)
