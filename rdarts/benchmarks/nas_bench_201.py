@@ -65,8 +65,17 @@ def _check(value: Any, known: tuple[str, ...], name: str) -> None:
         raise UserError(f'NAS-Bench-201: unknown {name} {value!r}: {hint}')
 
 
-def _column_name(dataset: str, split: str, epochs: int) -> str:
-    """The column of an accuracy; a UserError where there is none."""
+def column_name(dataset: str, split: str, epochs: int) -> str:
+    """The column of an accuracy.
+
+    Args:
+        dataset (str): One of ``DATASETS``.
+        split (str): ``'test'`` or ``'valid'``.
+        epochs (int): 200, or 12 of the separate short schedule.
+
+    Raises:
+        UserError: There is none.
+    """
     _check(dataset, DATASETS, 'data set')
     _check(split, SPLITS, 'split')
     if epochs not in EPOCHS:
@@ -99,7 +108,7 @@ class Record:
         Raises:
             UserError: One of them is not known.
         """
-        return self._number(_column_name(dataset, split, epochs))
+        return self._number(column_name(dataset, split, epochs))
 
     def params(self, dataset: str = 'cifar10') -> int:
         """Number of parameters of the derived network (C 16, N 5), classifier included."""
@@ -262,7 +271,7 @@ class NASBench201:
 
     def best(self, dataset: str = 'cifar10', split: str = 'test', epochs: int = 200) -> Record:
         """The cell of highest accuracy; for the arguments see :meth:`Record.accuracy`."""
-        return self.query(int(np.argmax(self.column(_column_name(dataset, split, epochs)))))
+        return self.query(int(np.argmax(self.column(column_name(dataset, split, epochs)))))
 
 
 def _why_unknown(text: str) -> str:

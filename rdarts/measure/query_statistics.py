@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rdarts.benchmarks import NASBench201
+from rdarts.benchmarks.nas_bench_201 import column_name
 from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.configuration.option_values import read_value
 from rdarts.errors import UserError
@@ -43,7 +44,7 @@ class Criterion:
     @property
     def column(self) -> str:
         """Of the table."""
-        return f'{self.dataset}_valid_{self.epochs}'
+        return column_name(self.dataset, 'valid', self.epochs)
 
 
 @dataclass(frozen=True)
@@ -272,16 +273,16 @@ def summarise(table: NASBench201, runs: Sequence[Run], budgets: Sequence[int]) -
     criterion = runs[0].criterion
     values = table.column(criterion)
     header = ['strategy', 'queries', *DATASETS, criterion, 'optimum in %', 'optimum after', '1 / s']
+    columns = [*(column_name(name, 'test', 200) for name in DATASETS), criterion]
     rows = []
     for strategy in dict.fromkeys(run.strategy for run in runs):
         own = [run for run in runs if run.strategy == strategy]
+        speed = sum(run.queries for run in own) / max(sum(run.seconds for run in own), 1e-9)
         for budget in budgets:
             best = np.array([run.best(budget) for run in own])
             hits = [_query_of_optimum(run, values, budget) for run in own]
             missed = hits.count(None)
             after = np.mean([budget if hit is None else hit for hit in hits])
-            columns = [f'{name}_test_200' for name in DATASETS] + [criterion]
-            speed = sum(run.queries for run in own) / max(sum(run.seconds for run in own), 1e-9)
             rows.append(
                 [
                     strategy,
