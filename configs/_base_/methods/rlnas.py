@@ -16,7 +16,6 @@ identity matrix but in NAS-Bench-201. Elsewhere what is not said here is that of
 """
 
 over = 'single_path'
-keep_length = ['nb201_digits']
 
 train_dataloader = dict(dataset=dict(part='both', labels='random'))
 evaluator = dict(_delete_=True, type='rdarts.Angle', identity=True)
