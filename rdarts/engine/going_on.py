@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from rdarts.architect.transitions import Beginning, Ended, Transition
 from rdarts.errors import UserError
-from rdarts.models.alpha import ALIVE, AlphaOwner, find_alpha_owner
+from rdarts.models.alpha import ALIVE, ALPHA, AlphaOwner, find_alpha_owner
 
 Grown = Callable[[str, Tensor, Size], Tensor | None]
 
@@ -59,7 +59,7 @@ def hand_over(
                 f"a transition makes '{key}' {list(found.shape)}, but the phase that begins has "
                 f'{list(shape)}'
             )
-        own = 'alpha' if _is_alpha(key) else 'weights'
+        own = 'alpha' if is_alpha(key) else 'weights'
         if found is None and own in goes_on and value.shape == shape:
             found = value
         return found
@@ -102,8 +102,9 @@ def _size(owner: AlphaOwner) -> str:
     return f' of {edges} edges'
 
 
-def _is_alpha(key: str) -> bool:
-    return 'arch_parameters' in key.split('.')
+def is_alpha(key: str) -> bool:
+    """Whether a key of a state dict is of alpha."""
+    return ALPHA in key.split('.')
 
 
 def _copy_weights(new: nn.Module, last: nn.Module, grown: Grown) -> None:

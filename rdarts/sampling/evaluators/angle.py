@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.checkpoint.weights import load_weights
 from rdarts.configuration.declarations import check_arguments
-from rdarts.engine.going_on import network_of
+from rdarts.engine.going_on import is_alpha, network_of
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.hooks.initial_weights import INITIAL
@@ -111,7 +111,7 @@ class Angle(Evaluator):
         self._always = sum(
             _products(weights[name], parameter)
             for name, parameter in trained.named_parameters()
-            if id(parameter) not in inside and 'arch_parameters' not in name.split('.')
+            if id(parameter) not in inside and not is_alpha(name)
         )
 
     def _add(self, cell: str, before: MixedOp, after: MixedOp) -> None:
