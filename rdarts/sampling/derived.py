@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
@@ -221,6 +221,20 @@ def to_batch(data: Mapping[str, Any]) -> Batch:
     images: Tensor = data['inputs']
     labels = torch.cat([sample.gt_label for sample in data['data_samples']])
     return Batch(images.to(torch.get_default_dtype()), labels.to(images.device))
+
+
+def accuracy(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> float:
+    """How many images are classified right, in %; the device is waited for once.
+
+    Args:
+        batches (Iterable[tuple[Tensor, Tensor]]): Logits, [N, classes], and labels, [N].
+        device (torch.device): Where these are.
+    """
+    right, count = torch.zeros((), dtype=torch.int64, device=device), 0
+    for scores, labels in batches:
+        right += (scores.argmax(1) == labels).sum()
+        count += len(labels)
+    return 100 * right.item() / count
 
 
 def _sizes(cfg: Config | None, space: SearchSpace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rdarts.datasets.loaders import check_loader, loader_sampler
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.registry import EVALUATORS
-from rdarts.sampling.derived import COSTS, DerivedNetworks, to_batch
+from rdarts.sampling.derived import COSTS, DerivedNetworks, accuracy, to_batch
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import SearchSpace
@@ -128,11 +128,8 @@ class ShortTraining(Evaluator):
         return True
 
     def _accuracy(self, network: nn.Module) -> float:
-        right, count = torch.zeros((), dtype=torch.int64, device=self.networks.device), 0
         network.eval()
         with torch.no_grad():
-            for data in iterate(self._others):
-                batch = to_batch(self._preprocessor(data, False))
-                right += (network(batch.images).argmax(1) == batch.labels).sum()
-                count += len(batch.labels)
-        return 100 * right.item() / count
+            batches = (to_batch(self._preprocessor(one, False)) for one in iterate(self._others))
+            answers = ((network(batch.images), batch.labels) for batch in batches)
+            return accuracy(answers, self.networks.device)

@@ -20,7 +20,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype
 from rdarts.models.alpha import find_alpha_owner
 from rdarts.registry import EVALUATORS
-from rdarts.sampling.derived import COSTS, DerivedNetworks
+from rdarts.sampling.derived import COSTS, DerivedNetworks, accuracy
 from rdarts.sampling.evaluators.base import Evaluator
 from rdarts.sampling.inherited import inherited_supernet
 from rdarts.sampling.result import Result
@@ -115,8 +115,8 @@ class Supernet(Evaluator):
                 if not by_batch:
                     self._take_statistics()
                 with batch_statistics(self.model) if by_batch else nullcontext():
-                    accuracy = self._accuracy()
-            self._known[text] = Result(accuracy, self.networks.costs(genotype))
+                    value = self._accuracy()
+            self._known[text] = Result(value, self.networks.costs(genotype))
         return self._known[text]
 
     def _take_statistics(self) -> None:
@@ -139,13 +139,7 @@ class Supernet(Evaluator):
                 norm.momentum = momentum
 
     def _accuracy(self) -> float:
-        """In %, over the validation images; the device is waited for once."""
-        right, count = torch.zeros((), dtype=torch.int64, device=self._like.device), 0
-        for batch in self._validation:
-            scores, labels = self._scores(batch)
-            right += (scores.argmax(1) == labels).sum()
-            count += len(labels)
-        return 100 * right.item() / count
+        return accuracy(map(self._scores, self._validation), self.networks.device)
 
     def _scores(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits, [N, classes], and labels, [N]."""
