@@ -29,6 +29,7 @@ from rdarts.measure.search import now
 from rdarts.models.declared import declared_class
 from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores import Batch, Candidate
+from rdarts.sampling.scores.gradients import layers_of
 from rdarts.search_spaces import build_space
 
 MOST = 1.5  # that a ratio may be
@@ -37,8 +38,7 @@ Passes = Callable[[nn.Module, Sequence[Batch]], object]
 
 
 def _weights(network: nn.Module) -> list[Tensor]:
-    layers = (nn.Conv2d, nn.Linear)
-    return [one.weight for one in network.modules() if isinstance(one, layers)]
+    return [layer.weight for layer in layers_of(network)]
 
 
 def _forward(network: nn.Module, batches: Sequence[Batch]) -> None:
@@ -69,11 +69,9 @@ def _to_images(network: nn.Module, batches: Sequence[Batch]) -> None:
 def _to_outputs(network: nn.Module, batches: Sequence[Batch]) -> None:
     """Of convolutions and linear layers."""
     outputs: list[Tensor] = []
-    layers = (nn.Conv2d, nn.Linear)
     hooks = [
         one.register_forward_hook(lambda layer, inputs, output: outputs.append(output))
-        for one in network.modules()
-        if isinstance(one, layers)
+        for one in layers_of(network)
     ]
     loss = F.cross_entropy(network(batches[0].images), batches[0].labels)
     for hook in hooks:
