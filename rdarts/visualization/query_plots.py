@@ -11,13 +11,11 @@ import numpy as np
 from rdarts.benchmarks import NASBench201
 from rdarts.results.search_run import SearchRun
 from rdarts.visualization.panels import band, legend, panel_grid, query_axis
-from rdarts.visualization.style import line_style
+from rdarts.visualization.style import VALUE_BINS, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-BINS = 30
 
 
 def _panels(runs: Sequence[SearchRun]) -> tuple[Figure, list[tuple[Axes, str, list[Any]]]]:
@@ -75,7 +73,7 @@ def plot_values(runs: Sequence[SearchRun], table: NASBench201 | None):
             method: [value for run in mine for value in run.queries.values().values()]
             for _, method, mine in found
         }
-        edges = np.histogram_bin_edges(list(itertools.chain(*seen.values())), BINS)
+        edges = np.histogram_bin_edges(list(itertools.chain(*seen.values())), VALUE_BINS)
         for number, method, mine in found:
             style, values = line_style(number), seen[method]
             bad = sum(run.queries.not_finite().total() for run in mine)

@@ -13,8 +13,8 @@ from rdarts.results import series
 from rdarts.results.search_run import SearchRun
 from rdarts.results.series import DATASET_NAMES, table_accuracy
 from rdarts.visualization.report_parts import Drawings, plain, points
+from rdarts.visualization.style import VALUE_BINS
 
-BINS = 30  # of the histogram of values
 CLOUD = 1000  # points for the values of one search, at most
 
 
@@ -169,7 +169,7 @@ def _histogram(runs: Sequence[SearchRun], mine: Sequence[int], evaluator: str) -
     """How often values were seen, in bins that all searches share; what is not finite apart."""
     values = [list(runs[i].queries.values().values()) for i in mine]
     together = [value for of_run in values for value in of_run]
-    edges = np.histogram_bin_edges(together, BINS) if together else np.zeros(0)
+    edges = np.histogram_bin_edges(together, VALUE_BINS) if together else np.zeros(0)
     bars = [
         dict(
             run=index,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FORMATS = ('.svg', '.png', '.pdf')
 NO_DATE = {'.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
+VALUE_BINS = 30  # of the histogram of the values that a search saw
 
 # Okabe and Ito's colours, which colour-blind people tell apart; line styles and markers do in grey
 LINES = (
