@@ -147,6 +147,14 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, after :meth:`prepare`.
 
+        Here it is seen alone that the state has what the strategy writes.
+
         Raises:
             UserError: It is of another strategy or space.
         """
+        needed = self.state_dict()
+        if set(state) != set(needed):
+            raise UserError(
+                f'{type(self).__name__}: the state to go on from holds {sorted(state)}, but needs '
+                f'{sorted(needed)}: it is of another strategy'
+            )

@@ -13,7 +13,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries, check_mutable
+from rdarts.sampling.strategies.state import Evaluated, check_mutable
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Evolution(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['best', 'next', 'known'])
+        super().load_state_dict(state)
         self._best = [Evaluated.from_data(data, self.space) for data in state['best']]
         self._next = self.still_allowed(state['next'])
         self._known = dict.fromkeys(state['known'])

@@ -12,12 +12,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import (
-    Evaluated,
-    best_of,
-    check_entries,
-    check_mutable,
-)
+from rdarts.sampling.strategies.state import Evaluated, best_of, check_mutable
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -110,7 +105,7 @@ class LocalSearch(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['starts', 'restarted', 'at', 'best', 'left'])
+        super().load_state_dict(state)
         at, best = (
             state[name] and Evaluated.from_data(state[name], self.space) for name in ('at', 'best')
         )

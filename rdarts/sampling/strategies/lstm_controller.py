@@ -25,7 +25,7 @@ from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.networks import load_tensors, tensors_data
-from rdarts.sampling.strategies.state import Baseline, check_choices, check_entries
+from rdarts.sampling.strategies.state import Baseline, check_choices
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import SearchSpace
 from rdarts.utils.random_state import seeded
@@ -194,7 +194,7 @@ class LSTMController(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, self.state_dict())
+        super().load_state_dict(state)
         load_tensors(self.network.state_dict(), state['weights'], self)
         self._load_averages(state['averages'])
         rows = (state['drawn'], *(drawn for drawn, _ in state['batch']))

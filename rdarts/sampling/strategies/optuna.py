@@ -15,7 +15,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import check_choices, check_entries
+from rdarts.sampling.strategies.state import check_choices
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Optuna(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['told', 'asked'])
+        super().load_state_dict(state)
         asked = list(state['asked'])
         spans = [*map(range, self.form.choices(self.space))]
         check_choices(self, (*(told['chosen'] for told in state['told']), asked), spans)

@@ -20,7 +20,7 @@ from rdarts.sampling.scores import Score
 from rdarts.sampling.scores.gradients import layers_of
 from rdarts.sampling.strategies.base import Strategy
 from rdarts.sampling.strategies.prediction import predicted_order
-from rdarts.sampling.strategies.state import Evaluated, check_entries
+from rdarts.sampling.strategies.state import Evaluated
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class ParZC(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['seed', 'labelled', 'next'])
+        super().load_state_dict(state)
         self._labelled = [Evaluated.from_data(data, self.space) for data in state['labelled']]
         ranked = state['next']
         self._next = None if ranked is None else self.still_allowed(ranked)

@@ -14,12 +14,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import (
-    Evaluated,
-    best_of,
-    check_entries,
-    check_mutable,
-)
+from rdarts.sampling.strategies.state import Evaluated, best_of, check_mutable
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -83,6 +78,6 @@ class RegularizedEvolution(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, ['population'])
+        super().load_state_dict(state)
         members = [Evaluated.from_data(data, self.space) for data in state['population']]
         self._members = deque(members, self.population)

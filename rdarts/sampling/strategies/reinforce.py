@@ -14,7 +14,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Baseline, check_entries
+from rdarts.sampling.strategies.state import Baseline
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Reinforce(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, self.state_dict())
+        super().load_state_dict(state)
         found = {name: np.array(state[name]) for name in ('logits', 'first', 'second')}
         for name, values in found.items():
             if values.shape != self._ways.shape:

@@ -10,7 +10,7 @@ import numpy as np
 from rdarts.genotypes import Genotype
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies.base import Strategy
-from rdarts.sampling.strategies.state import Evaluated, check_entries
+from rdarts.sampling.strategies.state import Evaluated
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -65,6 +65,6 @@ class Rounds(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :meth:`Strategy.load_state_dict`."""
-        check_entries(self, state, self.state_dict())
+        super().load_state_dict(state)
         self.evaluated = [Evaluated.from_data(data, self.space) for data in state['evaluated']]
         self._next = self.still_allowed(state['next'])

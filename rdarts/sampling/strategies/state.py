@@ -103,19 +103,6 @@ def check_mutable(space: SearchSpace) -> None:
     form_named(space.genotype).random(space, draws).mutated(space, draws)
 
 
-def check_entries(strategy: Any, state: Mapping[str, Any], names: Iterable[str]) -> None:
-    """A state has what a strategy writes.
-
-    Raises:
-        UserError: It is of another strategy.
-    """
-    if set(state) != set(names):
-        raise UserError(
-            f'{type(strategy).__name__}: the state to go on from holds {sorted(state)}, but needs '
-            f'{sorted(names)}: it is of another strategy'
-        )
-
-
 def check_choices(strategy: Any, rows: Iterable[Sequence[int]], spans: Sequence[range]) -> None:
     """Each row of a state has one number for each choice of a genotype.
 
