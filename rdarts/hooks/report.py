@@ -28,16 +28,22 @@ class ReportHook(Hook):
         self._told: str | None = None
 
     def after_train_epoch(self, runner) -> None:
-        self._write(runner)
+        self.write(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         if runner.epoch:  # a validation within a training
-            self._write(runner)
+            self.write(runner)
 
     def after_train(self, runner) -> None:
-        self._write(runner, ended=True)
+        self.write(runner, ended=True)
 
-    def _write(self, runner, ended: bool = False) -> None:
+    def write(self, runner, ended: bool = False) -> None:
+        """Write the report of what is logged until now.
+
+        Args:
+            runner (Runner): Whose search it is.
+            ended (bool): Whether the run has ended. Defaults to False.
+        """
         if not is_main_process():
             return
         place = Place.of(runner)

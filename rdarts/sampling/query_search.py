@@ -26,12 +26,12 @@ from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import Genotype, dumps, short_form
+from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import versions
 from rdarts.hooks.tabular_benchmark import look_up_line
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
 from rdarts.results.log import LOG
 from rdarts.results.phases import call
-from rdarts.results.search_run import SearchRun, method_of
 from rdarts.sampling.history import Asked, History, of_first_rank, result_data
 from rdarts.sampling.query_checkpoint import read_queries, write_checkpoint
 from rdarts.sampling.query_parts import Parts, at_most
@@ -41,7 +41,6 @@ from rdarts.utils.files import write_atomically
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.stop_signals import signal_name
 from rdarts.utils.wording import plural
-from rdarts.visualization.report import write_report
 
 SAVE_SECONDS = 10.0  # between two checkpoints, and two lines of progress
 REPORT_SECONDS = 60.0  # between two reports, while it goes on
@@ -94,7 +93,7 @@ class QuerySearch(Runner):
         parts = Parts.of(cfg)
         self.space, self.strategy, self.evaluator = parts.space, parts.strategy, parts.evaluator
         self.budget: int = cfg.budget
-        self.stop = StopRequest()
+        self.stop, self._reports = StopRequest(), ReportHook()
         self.dump_config()
 
     @classmethod
@@ -310,16 +309,7 @@ class QuerySearch(Runner):
 
     def _report(self, ended: bool) -> None:
         self._shown = time.perf_counter()
-        if not is_main_process():
-            return
-        folder = self.place.folder
-        try:
-            # a search in phases has a config for all of them
-            config = as_data.as_data(self.cfg.to_dict()) if self.place.phase is None else None
-            run = SearchRun(folder, method_of(folder), config, ended)
-            write_report([run], folder / 'report.html', Facts.of(self).table)
-        except Exception as error:  # what only shows a search must not end it
-            self.logger.warning(f'no report.html: {error!r}')
+        self._reports.write(self, ended)
 
     # Checkpoints
 
