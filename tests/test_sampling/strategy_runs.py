@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
 from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES, build
@@ -38,10 +39,18 @@ STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
 )  # fmt: skip
 
 
-def prepared(config: dict[str, Any], space: SearchSpace, seed: int = 0) -> Strategy:
-    """A strategy that has not asked yet."""
+def prepared(
+    config: dict[str, Any],
+    space: SearchSpace,
+    seed: int = 0,
+    allowed: Callable[[Genotype], bool] | None = None,
+    cfg: Config | None = None,
+) -> Strategy:
+    """A strategy that has not asked yet, of what is allowed, in the search of a config."""
     strategy = build(config, STRATEGIES)
-    strategy.prepare(space, np.random.default_rng(seed))
+    if allowed is not None:
+        strategy.restrict(allowed)
+    strategy.prepare(space, np.random.default_rng(seed), cfg)
     return strategy
 
 
@@ -63,9 +72,11 @@ def queries(
     return found
 
 
-def resumed(strategy: Strategy, config: dict[str, Any], space: SearchSpace) -> Strategy:
+def resumed(
+    strategy: Strategy, config: dict[str, Any], space: SearchSpace, cfg: Config | None = None
+) -> Strategy:
     """The same strategy after its state went through JSON."""
-    other = prepared(config, space, seed=1)
+    other = prepared(config, space, seed=1, cfg=cfg)
     other.load_state_dict(json.loads(json.dumps(strategy.state_dict(), allow_nan=False)))
     other.generator.bit_generator.state = strategy.generator.bit_generator.state
     return other

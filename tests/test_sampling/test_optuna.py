@@ -44,9 +44,7 @@ def test_it_climbs():
 
 
 def test_it_asks_for_nothing_that_is_not_allowed():
-    strategy = build(TPE, STRATEGIES)
-    strategy.restrict(lambda genotype: 'none' not in genotype.ops)
-    strategy.prepare(NB201, np.random.default_rng(0))
+    strategy = prepared(TPE, NB201, allowed=lambda genotype: 'none' not in genotype.ops)
     found = queries(strategy, likes_convolutions, 30)
     assert not any('none' in genotype.ops for genotype, _ in found)
 

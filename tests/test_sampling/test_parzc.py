@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from test_sampling import strategy_runs
 from test_sampling.searched import small, space_of
-from test_sampling.strategy_runs import convolutions
+from test_sampling.strategy_runs import convolutions, queries
 
 from rdarts.errors import UserError
 from rdarts.genotypes import parse_genotype
@@ -42,28 +42,17 @@ class Last:
 PREDICTORS.register_module(name='LastOfTheTests')(Last)
 
 
-def prepared(name='nb201_digits', seed=0, allowed=None, **options):
-    strategy, cfg = build(dict(CONFIG, **options), STRATEGIES), config(name)
-    if allowed is not None:
-        strategy.restrict(allowed)
-    strategy.prepare(space_of(cfg), np.random.default_rng(seed), cfg)
-    return strategy
+def prepared(name='nb201_digits', allowed=None, **options):
+    cfg = config(name)
+    return strategy_runs.prepared(dict(CONFIG, **options), space_of(cfg), allowed=allowed, cfg=cfg)
 
 
 def told(strategy, count, answer=convolutions):
-    found = []
-    for _ in range(count):
-        genotype = strategy.ask()
-        strategy.tell(genotype, Result(answer(genotype)))
-        found.append(genotype)
-    return found
+    return [genotype for genotype, _ in queries(strategy, answer, count)]
 
 
 def resumed(strategy, name):
-    other = prepared(name, seed=1)
-    other.load_state_dict(json.loads(json.dumps(strategy.state_dict(), allow_nan=False)))
-    other.generator.bit_generator.state = strategy.generator.bit_generator.state
-    return other
+    return strategy_runs.resumed(strategy, CONFIG, strategy.space, config(name))
 
 
 @pytest.mark.parametrize('name', ['nb201_digits', 'darts_c10'])

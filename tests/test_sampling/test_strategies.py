@@ -46,9 +46,7 @@ def test_it_asks_for_nothing_that_is_not_allowed(name):
     def few(genotype) -> bool:
         return convolutions(genotype) <= 3
 
-    strategy = build(STRATEGY_CONFIGS[name], STRATEGIES)
-    strategy.restrict(few)
-    strategy.prepare(NB201, np.random.default_rng(0))
+    strategy = prepared(STRATEGY_CONFIGS[name], NB201, allowed=few)
     found = queries(strategy, likes_convolutions, 100)
     assert all(few(genotype) for genotype, _ in found)
     assert max(value for _, value in found) == 3
@@ -56,21 +54,16 @@ def test_it_asks_for_nothing_that_is_not_allowed(name):
 
 @pytest.mark.parametrize('name', STRATEGY_CONFIGS)
 def test_nothing_is_allowed(name):
-    strategy = build(STRATEGY_CONFIGS[name], STRATEGIES)
-    strategy.restrict(lambda genotype: False)
     with pytest.raises(UserError, match='1000 genotypes drawn in a row is within the limits'):
-        strategy.prepare(NB201, np.random.default_rng(0))
-        strategy.ask()
+        prepared(STRATEGY_CONFIGS[name], NB201, allowed=lambda genotype: False).ask()
 
 
 def test_a_local_search_whose_best_has_no_neighbour_that_is_allowed_begins_anew():
-    strategy = build(dict(type='LocalSearch', initial=2), STRATEGIES)
     draws = np.random.default_rng(1)
     form = form_named(NB201.genotype)
     alone = {form.random(NB201, draws) for _ in range(30)}  # no two of them are neighbours
     assert not any(set(one.neighbours(NB201)) & alone for one in alone)
-    strategy.restrict(alone.__contains__)
-    strategy.prepare(NB201, np.random.default_rng(0))
+    strategy = prepared(dict(type='LocalSearch', initial=2), NB201, allowed=alone.__contains__)
     strategy.drawn = lambda draw: sorted(alone, key=str)[strategy.generator.integers(len(alone))]
     assert len({genotype for genotype, _ in queries(strategy, likes_convolutions, 40)}) > 10
 
@@ -241,9 +234,7 @@ def test_it_goes_on_with_lower_limits(name):
     def none_left_out(genotype) -> bool:
         return 'none' not in genotype.operations()
 
-    before, lower = prepared(config, NB201), build(config, STRATEGIES)
+    before, lower = prepared(config, NB201), prepared(config, NB201, 1, none_left_out)
     queries(before, likes_convolutions, 15)
-    lower.restrict(none_left_out)
-    lower.prepare(NB201, np.random.default_rng(1))
     lower.load_state_dict(before.state_dict())
     assert all(none_left_out(one) for one, _ in queries(lower, likes_convolutions, 20))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_sampling.strategy_runs import prepared, queries
 
-from rdarts.registry import PREDICTORS, STRATEGIES, build
+from rdarts.registry import PREDICTORS, build
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.base import SearchSpace, dense_cell
 
@@ -64,9 +64,7 @@ def test_whether_a_genotype_is_allowed_is_asked_of_few(counting):
         return genotype.ops.count('nor_conv_3x3') <= 4
 
     config = dict(type='WeakNAS', predictor='Counting', initial=6, per_round=5, top=25)
-    strategy = build(config, STRATEGIES)
-    strategy.restrict(few)
-    strategy.prepare(NB201, np.random.default_rng(0))
+    strategy = prepared(config, NB201, allowed=few)
     found = [genotype for genotype, _ in queries(strategy, lambda _: 1.0, 11)]
     assert all(one.ops.count('nor_conv_3x3') == 4 for one in found[6:])
     assert len(set(asked)) < 80  # 25 that are too much, 25 of the best, the first
