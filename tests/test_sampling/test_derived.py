@@ -31,9 +31,10 @@ def test_networks_have_the_sizes_of_the_supernet(name):
         same = build_net(genotype, 10, space=derived.space, **sizes)
         with derived.candidate(genotype) as found:
             assert found.network.training and found.genotype == genotype
-            assert found.network(images).shape == (2, 10)
+            here = images.to(derived.device)
+            assert found.network(here).shape == (2, 10)
             shapes = {key: one.shape for key, one in found.network.state_dict().items()}
-            macs = count_layer_macs(found.network, images[0])
+            macs = count_layer_macs(found.network, here[0])
         assert shapes == {key: one.shape for key, one in same.state_dict().items()}
         assert macs == count_macs(same, images[0])
         params = sum(one.numel() for one in same.parameters())
@@ -45,7 +46,8 @@ def test_large_images_are_counted_without_a_device():
     large = networks('darts_c10', image_size=96)
     (genotype,) = genotypes(large.space, 1)
     with large.candidate(genotype) as found:
-        assert large.costs(genotype)['macs'] == count_macs(found.network, torch.zeros(3, 96, 96))
+        image = torch.zeros(3, 96, 96, device=large.device)
+        assert large.costs(genotype)['macs'] == count_macs(found.network, image)
 
 
 def drawn(derived, genotype, start=0, score=None) -> dict[str, torch.Tensor]:
@@ -86,7 +88,7 @@ def test_batches_are_the_same_images_of_the_weights_half_without_augmentation():
     inside = {half.source_index(place) for place in range(len(half))}
     given = derived.cfg.data_preprocessor
     mean, std = (torch.tensor(given[key])[:, None, None] for key in ('mean', 'std'))
-    for image, label in zip(one.images, one.labels, strict=True):
+    for image, label in zip(one.images.cpu(), one.labels.cpu(), strict=True):
         pixels = (image * std + mean).round().byte().permute(1, 2, 0).numpy()
         (place,) = [k for k in inside if (plain.arrays.images[k] == pixels).all()]
         assert plain.arrays.labels[place] == label

@@ -56,7 +56,7 @@ def prepared(evaluator, cfg, seed=0):
 
 
 def derived_with(cfg, genotype, supernet):
-    """The network that a genotype derives, with the supernet's weights."""
+    """The network that a genotype derives, with the supernet's weights, on the CPU."""
     space = space_of(cfg)
     networks = DerivedNetworks(cfg, space, 0)
     net = build_declared(space, 'network', genotype=genotype, space=space, **networks.sizes)
@@ -88,6 +88,7 @@ def test_it_is_the_network_that_derives_with_these_weights_after_its_statistics_
         result = evaluator(genotype)
         net = derived_with(cfg, genotype, supernet)
         model = torch.nn.ModuleList([net, copy.deepcopy(supernet.head)])
+        model.to(evaluator.networks.device)
 
         def scores(data, net=net, model=model):
             return model[1].fc(net(data['inputs'])[0].mean((2, 3)))
@@ -140,14 +141,15 @@ prepare = Supernet.prepare
 
 def without_images(self, space, seed, cfg):
     """As :meth:`Supernet.prepare`, with random images, and with a mean score for the accuracy."""
-    images = torch.Generator().manual_seed(0)
-    batches = [dict(inputs=torch.randn(4, 3, 16, 16, generator=images)) for _ in range(2)]
     monkey = DerivedNetworks.loader
     DerivedNetworks.loader = lambda *args, **kwargs: torch.utils.data.DataLoader([0, 1])
     try:
         prepare(self, space, seed, cfg)
     finally:
         DerivedNetworks.loader = monkey
+    images = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(4, 3, 16, 16, generator=images) for _ in range(2)]
+    batches = [dict(inputs=one.to(self.networks.device)) for one in drawn]
     self._validation = self._training = batches
     self._scores = lambda batch: (self.model(batch['inputs'], mode='tensor'), None)
     self._accuracy = lambda: sum(self._scores(one)[0].square().sum().item() for one in batches)
@@ -242,7 +244,8 @@ def test_a_supernet_with_alpha_may_be_asked(tmp_path):
     state = torch.load(asks.supernet, weights_only=True)['state_dict']
     assert 'backbone.arch_parameters.cell' in state
     evaluator = prepared(dict(type='rdarts.Supernet', recalibrate=0), asks)
-    assert torch.equal(evaluator.model.backbone.stem[0].weight, state['backbone.stem.0.weight'])
+    weight = evaluator.model.backbone.stem[0].weight.cpu()
+    assert torch.equal(weight, state['backbone.stem.0.weight'])
 
 
 # The angle
