@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,28 +13,12 @@ from helpers import write_retrained
 from synthetic import write_search
 from test_visualization.logs import change_config, change_space
 
-from rdarts.cli import run_guarded
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.study.cells import read_found
 from rdarts.study.figures import read_evaluation, read_retraining, read_search
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run a tool in this process; gives its exit code, and what it printed."""
-    monkeypatch.delenv('RDARTS_DATA', raising=False)
-
-    def run(name, *args):
-        main = runpy.run_path(str(TOOLS / f'{name}.py'))['main']
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        code = run_guarded(main)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def plant(folder: Path, marker: Path) -> None:
@@ -65,8 +48,7 @@ def plant_types(folder: Path, marker: Path) -> None:
         ('analysis/complexity', ['--shape', '3', '32', '32', '--no-latency', '--depth', '1']),
     ],
 )
-def test_a_planted_config_does_not_run(tool, tmp_path, monkeypatch, name, args):
-    monkeypatch.chdir(tmp_path)
+def test_a_planted_config_does_not_run(tool, tmp_path, name, args):
     folder = write_search(tmp_path / 'run', epochs=2)
     marker = tmp_path / 'ran'
     plant(folder, marker)
@@ -134,8 +116,7 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['report', 'analysis/plot_search'])
-def test_work_directories_of_an_earlier_version(tool, tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+def test_work_directories_of_an_earlier_version(tool, tmp_path, name):
     folder = write_search(tmp_path / 'run', epochs=1)
     marker = tmp_path / 'ran'
     plant(folder, marker)

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 from synthetic import write_search
 
-from rdarts.cli import run_guarded
 from rdarts.results.search_run import find_runs
 from rdarts.visualization.plot_files import pictures
 from rdarts.visualization.plots import OF_QUERIES, PLOTS
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-@pytest.fixture
-def tool(tmp_path, monkeypatch, capsys):
-    """Run a tool in a folder of its own, without data; gives its exit code, and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('RDARTS_DATA', raising=False)
-
-    def run(name, *args):
-        main = runpy.run_path(str(TOOLS / f'{name}.py'))['main']
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
-        code = run_guarded(main)
-        out, err = capsys.readouterr()
-        return code, out.splitlines(), err
-
-    return run
 
 
 def test_a_picture_a_name_with_its_numbers(tool, tmp_path):

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-
-import pytest
-from helpers import TOOLS
-
-from rdarts.cli import run_guarded
-
-TOOL = TOOLS / 'analysis' / 'score_cells.py'
+TOOL = 'analysis/score_cells'
 CELL = '|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|'
 SMALL = ['--noise', '--channels', '4', '--images', '2']
 
 
-@pytest.fixture
-def tool(tmp_path, monkeypatch, capsys):
-    """Run the tool in a folder without data; gives its exit code, and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv('RDARTS_DATA', raising=False)
-    main = runpy.run_path(str(TOOL))['main']
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        code = run_guarded(main)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
 def test_all_scores_of_a_cell(tool, tmp_path):
-    code, out, err = tool(CELL, *SMALL, '--out', 'scores.csv')
+    code, lines, err = tool(TOOL, CELL, *SMALL, '--out', 'scores.csv')
     assert (code, err) == (0, '')
     header, row = (tmp_path / 'scores.csv').read_text().splitlines()
     names = header.split(',')
     assert names[:5] == ['setting', 'genotype', 'naswot', 'swap', 'zico']
     assert names[-3:] == ['plain', 'params', 'macs']
     assert row.startswith('nas_bench_201 c10 noise in_channels=3 channels=4 cells_per_stage=1')
-    lines = out.splitlines()
     assert lines[1] == 'saved in: scores.csv'
     assert lines[2].startswith("no table 'nas_bench_201' is there to compare with")
     assert lines[4] == 'Scores' and lines[-1].startswith(CELL)
@@ -52,6 +27,6 @@ def test_errors_are_one_line(tool):
         ([CELL, '--data', 'c10'], 'error: '),
         (['--random', 2, '--space', 'darts', '--data', 'in16'], 'error: no images'),
     ):
-        code, out, err = tool(*args)
-        assert (code, out) == (2, '')
+        code, out, err = tool(TOOL, *args)
+        assert (code, out) == (2, [])
         assert err.startswith(message) and err.count('\n') == 1, err
