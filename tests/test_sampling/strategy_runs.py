@@ -14,7 +14,7 @@ from rdarts.genotypes import Genotype
 from rdarts.registry import STRATEGIES, build
 from rdarts.sampling.result import Result
 from rdarts.sampling.strategies import Strategy
-from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 # By name, small enough to leave their first phase within a few queries
 STRATEGY_CONFIGS: dict[str, dict[str, Any]] = dict(
@@ -52,6 +52,12 @@ def prepared(
         strategy.restrict(allowed)
     strategy.prepare(space, np.random.default_rng(seed), cfg)
     return strategy
+
+
+def one_edge(*candidates: str) -> SearchSpace:
+    """A space of as many cells as its one edge has candidates."""
+    edges = dense_cell(1, 2, candidates, 'last')
+    return SearchSpace('own', dict(cell=edges), genotype='dense_cell')
 
 
 def result_of(genotype: Genotype, value: float) -> Result:

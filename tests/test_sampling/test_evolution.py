@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from test_sampling.strategy_runs import prepared, queries
+from test_sampling.strategy_runs import one_edge, prepared, queries
 
 from rdarts.errors import UserError
 from rdarts.registry import STRATEGIES, build
 from rdarts.search_spaces import build_space
-from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 NB201 = build_space('nas_bench_201')
 
@@ -55,10 +54,7 @@ def test_nothing_is_asked_for_twice():
 
 
 def test_a_tiny_space_repeats():
-    space = SearchSpace(
-        'own', dict(cell=dense_cell(1, 2, ['skip_connect', 'nor_conv_3x3'], 'last')),
-        genotype='dense_cell',
-    )  # fmt: skip
+    space = one_edge('skip_connect', 'nor_conv_3x3')
     found = queries(prepared(dict(type='Evolution', population=50), space), lambda _: 0.0, 120)
     assert {genotype.ops for genotype, _ in found} == {('skip_connect',), ('nor_conv_3x3',)}
 

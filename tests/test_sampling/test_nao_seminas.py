@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_sampling import by_hand
-from test_sampling.strategy_runs import STRATEGY_CONFIGS, convolutions, prepared, queries
+from test_sampling.strategy_runs import STRATEGY_CONFIGS, convolutions, one_edge, prepared, queries
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
@@ -17,7 +17,6 @@ from rdarts.sampling.strategies import NAO, SemiNAS
 from rdarts.sampling.strategies.encoder_decoder import EncoderDecoder, Learning
 from rdarts.sampling.strategies.tokens import Tokens
 from rdarts.search_spaces import build_space
-from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 SPACES = ('darts', 'mobilenet_like', 'nas_bench_201', 'nasnet')
 NB201 = build_space('nas_bench_201')
@@ -62,9 +61,8 @@ def test_how_many_tokens_there_are():
 
 
 def test_a_space_of_a_single_genotype_is_refused():
-    edges = dense_cell(1, 2, ['skip_connect'], 'last')
     with pytest.raises(UserError, match="'own' has a single genotype, of which a network can lear"):
-        Tokens(SearchSpace('own', dict(cell=edges), genotype='dense_cell'))
+        Tokens(one_edge('skip_connect'))
 
 
 @pytest.mark.parametrize('both_ways', [False, True])

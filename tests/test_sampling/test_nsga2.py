@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from mmengine.config import Config
-from test_sampling.strategy_runs import prepared
+from test_sampling.strategy_runs import one_edge, prepared
 
 from rdarts.errors import UserError
 from rdarts.genotypes import form_named
@@ -18,7 +18,6 @@ from rdarts.sampling.history import Asked, History
 from rdarts.sampling.query_parts import Parts
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
-from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 NB201 = build_space('nas_bench_201')
 
@@ -154,8 +153,7 @@ def test_what_is_not_finite_comes_last_and_is_no_part_of_the_front():
 
 
 def test_a_tiny_space_repeats():
-    edges = dense_cell(1, 2, ['skip_connect', 'nor_conv_3x3'], 'last')
-    space = SearchSpace('own', dict(cell=edges), genotype='dense_cell')
+    space = one_edge('skip_connect', 'nor_conv_3x3')
     strategy = prepared(dict(type='NSGA2', population=2), space)
     found = told(strategy, 9, lambda one: Result(float('nor_conv_3x3' in one.ops), dict(macs=1.0)))
     assert {genotype.ops for genotype, _ in found} == {('skip_connect',), ('nor_conv_3x3',)}

@@ -12,6 +12,7 @@ from test_sampling.strategy_runs import (
     check_resumed_after_any_query,
     convolutions,
     likes_convolutions,
+    one_edge,
     prepared,
     queries,
 )
@@ -20,7 +21,6 @@ from rdarts.errors import UserError
 from rdarts.genotypes import form_named
 from rdarts.registry import STRATEGIES, build
 from rdarts.search_spaces import build_space
-from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 SPACES = ('darts', 'mobilenet_like', 'nas_bench_201', 'nasnet', 's4')
 NB201 = build_space('nas_bench_201')
@@ -117,8 +117,7 @@ def test_local_search_to_the_best_neighbour_asks_for_all_of_them():
 
 
 def test_the_starts_of_a_tiny_space_repeat():
-    edges = dense_cell(1, 2, ['skip_connect', 'nor_conv_3x3'], 'last')
-    space = SearchSpace('own', dict(cell=edges), genotype='dense_cell')
+    space = one_edge('skip_connect', 'nor_conv_3x3')
     found = queries(prepared(dict(type='LocalSearch'), space), likes_convolutions, 30)
     assert {genotype.ops for genotype, _ in found} == {('skip_connect',), ('nor_conv_3x3',)}
 
@@ -209,9 +208,7 @@ def test_bad_arguments_are_one_line(config, message):
 
 @pytest.mark.parametrize('name', ['evolution', 'first'])
 def test_a_space_of_a_single_genotype_is_refused(name):
-    space = SearchSpace(
-        'own', dict(cell=dense_cell(1, 2, ['skip_connect'], 'last')), genotype='dense_cell'
-    )
+    space = one_edge('skip_connect')
     with pytest.raises(UserError, match="'own' has a single genotype, which cannot be mutated"):
         prepared(STRATEGY_CONFIGS[name], space)
 

@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from test_sampling.strategy_runs import prepared, queries
+from test_sampling.strategy_runs import one_edge, prepared, queries
 
 from rdarts.registry import PREDICTORS, build
 from rdarts.search_spaces import build_space
-from rdarts.search_spaces.base import SearchSpace, dense_cell
 
 NB201 = build_space('nas_bench_201')
 
@@ -77,8 +76,7 @@ def test_values_that_are_all_equal(counting):
 
 
 def test_a_space_that_was_evaluated_as_a_whole():
-    edges = dense_cell(1, 2, ['skip_connect', 'nor_conv_3x3'], 'last')
-    space = SearchSpace('own', dict(cell=edges), genotype='dense_cell')
+    space = one_edge('skip_connect', 'nor_conv_3x3')
     config = dict(type='WeakNAS', predictor=dict(type='RandomForest', trees=2), initial=1)
     found = queries(prepared(config, space), lambda one: float(len(one.ops[0])), 6)
     assert len({genotype.ops for genotype, _ in found[:2]}) == 2
