@@ -51,13 +51,7 @@ def parse_args() -> argparse.Namespace:
         help='instead of searching and training: evaluate the networks in DIR/CONFIG/seed_SEED, '
         'work directories of retrainings',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='options of every search, as of tools/train.py',
-    )
+    cli.add_cfg_options(parser, 'options of every search, as of tools/train.py')
     parser.add_argument(
         '--retrain-options', nargs='+', default=[], metavar='KEY=VALUE', help='of every retraining'
     )
