@@ -1,4 +1,4 @@
-"""Whether two runs are the same in every bit."""
+"""Runs that are killed, and whether two runs are the same in every bit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import torch
 
 from rdarts.checkpoint.reading import read_checkpoint
 
-MEASURED = ('time', 'data_time', 'memory')
+MEASURED = ('time', 'data_time', 'memory', 'seconds')
 # of a checkpoint, what is about the start that saved it; the layout is of all of it, these included
 OF_STARTS = {'meta', 'message_hub', 'search_log', 'layout'}
 
 
-def rows(work_dir: Path) -> list[dict[str, Any]]:
-    """The search log without times and memory."""
+class Killed(BaseException):
+    """As SIGKILL ends a run: nothing catches it."""
+
+
+def rows(work_dir: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """The search log, or its rows of one kind, without times and memory."""
     lines = (work_dir / 'search_log.jsonl').read_text().splitlines()
     return [
-        {key: value for key, value in json.loads(line).items() if key not in MEASURED}
-        for line in lines
+        {key: value for key, value in row.items() if key not in MEASURED}
+        for row in map(json.loads, lines)
+        if kind in (None, row['kind'])
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import log_text, write_cifar
-from same_runs import assert_same_run, rows
+from same_runs import Killed, assert_same_run, rows
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.checkpoint.directory import find_checkpoint
@@ -31,10 +31,6 @@ OPTIONS = {
     'default_hooks.architect.lambda_': 0.5,
 }
 LENGTHS = (2, 1, 2, 2)
-
-
-class Killed(BaseException):
-    """As SIGKILL ends a run: nothing catches it."""
 
 
 def search(folder: Path, name: str, resume: bool = False) -> None:

@@ -9,7 +9,7 @@ import pytest
 from epoch_numbers import scheduled
 from helpers import IN_PHASES, configs_of_run, digits_config, methods_of, write_cifar
 from mmengine.runner import Runner
-from same_runs import assert_same_run, rows
+from same_runs import Killed, assert_same_run, rows
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.checkpoint.directory import find_checkpoint
@@ -28,10 +28,6 @@ OPTIONS = {
     'default_hooks.search_log.interval': 1,
 }
 CHANNELS = {'drnas_progressive': 12}  # where candidates see a share of them
-
-
-class Killed(BaseException):
-    """As SIGKILL ends a run: nothing catches it."""
 
 
 def search(method: str, folder: Path, resume: bool = False) -> list:

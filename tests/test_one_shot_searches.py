@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import configs_of_run, digits_config, search_config, write_cifar
 from mmengine.runner import Runner
-from same_runs import rows, same
+from same_runs import Killed, rows, same
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.apis.runs import configure_training, train
@@ -38,10 +38,6 @@ SMALL = {
 }
 
 
-class Killed(BaseException):
-    """As SIGKILL ends a run: nothing catches it."""
-
-
 def search(method, folder, resume=False, **options):
     own = {f'{key}.{name}': value for key, part in SMALL[method].items()
            for name, value in part.items()}  # fmt: skip
@@ -51,20 +47,15 @@ def search(method, folder, resume=False, **options):
     return configs_of_run(cfg)
 
 
-def stable(folder):
-    """The rows of the log, without times."""
-    return [{k: v for k, v in row.items() if k != 'seconds'} for row in rows(folder)]
-
-
 @pytest.mark.parametrize(
     'method', ['single_path', 'rlnas', pytest.param('fairnas', marks=pytest.mark.slow)]
 )
 def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     configs = search(method, whole)
-    log = stable(whole)
+    log = rows(whole)
     found = load_genotype(whole / 'genotype.json')
-    queries = [row for row in log if row['kind'] == 'query']
+    queries = rows(whole, 'query')
     assert [row['query'] for row in queries] == list(range(1, 9))
     assert found.to_string() == queries[queries[-1]['best_query'] - 1]['genotype']
     assert all(set(row['costs']) == {'params', 'macs'} for row in queries)
@@ -103,7 +94,7 @@ def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
     with pytest.raises(Killed):
         search(method, killed, resume=True)
     search(method, killed, resume=True)
-    assert stable(killed) == log
+    assert rows(killed) == log
     assert (killed / 'genotype.json').read_bytes() == (whole / 'genotype.json').read_bytes()
     other = read_checkpoint(find_checkpoint(killed / 'phase_0'))
     assert same(dict(other['state_dict']), dict(state['state_dict']))
@@ -115,7 +106,7 @@ def test_a_search_goes_on_wherever_it_is_killed(method, tmp_path, monkeypatch):
         # its supernet stands for that of another search, which draws as this one did
         monkeypatch.setattr(kind, '__call__', answer)
         search(method, tmp_path / 'again', init=str(whole))
-        again = [row for row in stable(tmp_path / 'again') if row['kind'] == 'query']
+        again = rows(tmp_path / 'again', 'query')
         assert [row['value'] for row in again] == [row['value'] for row in queries]
 
 
@@ -177,7 +168,7 @@ def test_in_spaces_of_other_kinds(method, space, monkeypatch, tmp_path):
     cfg.experiment_name = uuid.uuid4().hex
     train(cfg)
     found = load_genotype(tmp_path / 'run' / 'genotype.json', build_space(cfg.model.backbone.space))
-    values = [row['value'] for row in rows(tmp_path / 'run') if row['kind'] == 'query']
+    values = [row['value'] for row in rows(tmp_path / 'run', 'query')]
     assert len(values) == 6 and all(0 <= value <= 100 for value in values)
     assert found.to_string()
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from helpers import TOOLS, asking_methods, write_cifar
+from same_runs import Killed, rows
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.genotypes import load_genotype
-from rdarts.results.log import read_search_log
 from rdarts.sampling.query_search import QuerySearch
 
 SEARCH = TOOLS.parent / 'configs' / 'search'
@@ -47,10 +47,6 @@ LITTLE = dict(
 METHODS = [one for one in asking_methods() if one not in ('fairnas', 'rlnas', 'single_path')]
 
 
-class Killed(BaseException):
-    """As SIGKILL ends a run: nothing catches it."""
-
-
 @pytest.fixture(scope='module')
 def data(data_root, tmp_path_factory) -> Path:
     """The benchmark's table, and a few images."""
@@ -74,12 +70,7 @@ def search(method: str, folder: Path, resume: bool = False) -> list[dict]:
     cfg = configure_training(path, options, work_dir=folder)
     cfg.experiment_name = uuid.uuid4().hex
     train(cfg, resume)
-    return rows(folder)
-
-
-def rows(folder: Path) -> list[dict]:
-    found = read_search_log(folder, 'query')
-    return [{key: value for key, value in row.items() if key != 'seconds'} for row in found]
+    return rows(folder, 'query')
 
 
 @pytest.mark.slow

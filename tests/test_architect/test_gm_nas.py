@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import IN_PHASES, write_cifar
 from ranks import on_ranks
-from same_runs import assert_same_run, rows
+from same_runs import Killed, assert_same_run, rows
 from test_architect.split_worker import split_worker
-from test_methods_in_phases import Killed, last_checkpoint, search
+from test_methods_in_phases import last_checkpoint, search
 
 from rdarts.apis.runs import configure_training, train
 from rdarts.architect.transitions import SplitByGradientMatching

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from golden import golden
 from helpers import digits_runner, log_text
-from same_runs import same
+from same_runs import Killed, same
 
 from rdarts.architect.hessian import Eigenvalue
 from rdarts.checkpoint import directory
@@ -291,10 +291,6 @@ def test_resumed_from_every_checkpoint(whole, tmp_path, monkeypatch):
         found = next(path for path in list_checkpoints(folder) if 'epoch' not in path.name)
         train(folder, resume=str(found), **{'default_hooks.checkpoint.iter_interval': 0})
         assert_same_search(folder, whole)
-
-
-class Killed(BaseException):
-    """As a SIGKILL: nothing is tidied up."""
 
 
 # What is called at a moment, and a part of its arguments

@@ -12,6 +12,7 @@ import signal
 import uuid
 
 import pytest
+import same_runs
 import torch
 from helpers import TOOLS, log_text
 from mmengine.config import Config
@@ -101,8 +102,7 @@ def loaded() -> Config:
 
 def queries(folder) -> list[dict]:
     """The rows of queries without their time."""
-    rows = read_search_log(folder, 'query')
-    return [{key: value for key, value in row.items() if key != 'seconds'} for row in rows]
+    return same_runs.rows(folder, 'query')
 
 
 def found(folder) -> str:

@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+from same_runs import rows
 from test_sampling.searched import FOLDER, SMALL, genotypes, small, space_of
 
 from rdarts.apis.runs import train
@@ -14,7 +15,6 @@ from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted
 from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS, build
-from rdarts.results.log import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
 
 # method -> images of a batch, batches that its score asks for, starts of a network
@@ -43,11 +43,6 @@ def config(method, name, folder, **options):
     return cfg
 
 
-def queries(folder):
-    rows = read_search_log(folder, 'query')
-    return [{key: value for key, value in row.items() if key != 'seconds'} for row in rows]
-
-
 def stops_after_two(monkeypatch):
     costs, asked = DerivedNetworks.costs, []
 
@@ -68,11 +63,11 @@ def test_a_search_that_is_stopped_ends_as_one_that_was_not(method, name, tmp_pat
         with pytest.raises(Interrupted, match='after query 2; saved'):
             train(config(method, name, tmp_path / 'parts'))
     train(config(method, name, tmp_path / 'parts'), resume=True)
-    rows = queries(tmp_path / 'whole')
-    assert queries(tmp_path / 'parts') == rows and len(rows) == 3
-    assert all(set(row['costs']) == {'params', 'macs'} for row in rows)
+    asked = rows(tmp_path / 'whole', 'query')
+    assert rows(tmp_path / 'parts', 'query') == asked and len(asked) == 3
+    assert all(set(row['costs']) == {'params', 'macs'} for row in asked)
     found = load_genotype(tmp_path / 'parts' / 'genotype.json').to_string()
-    assert found == rows[rows[-1]['best_query'] - 1]['genotype']
+    assert found == asked[asked[-1]['best_query'] - 1]['genotype']
 
 
 @pytest.mark.slow

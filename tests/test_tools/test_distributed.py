@@ -16,6 +16,7 @@ import pytest
 import torch
 from helpers import Finished, ToolProcess, run_tool, write_small_search
 from ranks import free_port, group, on_ranks, rank_env
+from same_runs import rows
 from test_tools.gradient_worker import gradient_worker
 from test_tools.test_train_resume import same
 
@@ -132,10 +133,7 @@ def test_two_ranks_ask_what_one_asks(tmp_path):
     for done in train_on_two(config, tmp_path / 'two', *options):
         assert done.code == 0, done.err
     assert run_tool(['train.py', config, '--work-dir', tmp_path / 'one', *options]).code == 0
-    one, two = (
-        [dict(row, seconds=0) for row in read_search_log(tmp_path / name, 'query')]
-        for name in ('one', 'two')
-    )
+    one, two = (rows(tmp_path / name, 'query') for name in ('one', 'two'))
     assert one == two and len(one) == 5
 
 
