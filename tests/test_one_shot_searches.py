@@ -28,20 +28,22 @@ OPTIONS = {
     'default_hooks.checkpoint.iter_interval': 1,
     'default_hooks.search_log.interval': 1,
 }
-SMALL = {
-    'single_path': {
-        'strategy': dict(population=4, parents=2, mutations=2, crossovers=1),
-        'evaluator': dict(recalibrate=1, batch_size=8),
-    },
-    'rlnas': {'strategy': dict(population=4, parents=2, mutations=2, crossovers=1)},
-    'fairnas': {'strategy': dict(population=4)},
+FEW = {
+    'strategy.population': 4,
+    'strategy.parents': 2,
+    'strategy.mutations': 2,
+    'strategy.crossovers': 1,
 }
+SMALL = dict(
+    single_path={**FEW, 'evaluator.recalibrate': 1, 'evaluator.batch_size': 8},
+    rlnas=FEW,
+    fairnas={'strategy.population': 4},
+)
 
 
 def search(method, folder, resume=False, **options):
-    own = {f'{key}.{name}': value for key, part in SMALL[method].items()
-           for name, value in part.items()}  # fmt: skip
-    cfg = digits_config(folder, {**OPTIONS, **own, **options}, config=f'{method}_nb201_digits')
+    options = {**OPTIONS, **SMALL[method], **options}
+    cfg = digits_config(folder, options, config=f'{method}_nb201_digits')
     cfg.experiment_name = uuid.uuid4().hex
     train(cfg, resume)
     return configs_of_run(cfg)
@@ -141,19 +143,15 @@ def test_a_dry_run_times_queries_of_a_supernet_that_was_not_trained(tmp_path):
 @pytest.mark.parametrize('space', ['darts', 's1', 'mobilenet_like'])
 @pytest.mark.parametrize('method', SMALL)
 def test_in_spaces_of_other_kinds(method, space, monkeypatch, tmp_path):
-    if method == 'fairnas':
-        pytest.importorskip('pymoo', reason='pymoo is not installed')
     write_cifar(tmp_path / 'data' / 'cifar10', 'cifar10', 20, 10)
     monkeypatch.setenv('RDARTS_DATA', str(tmp_path / 'data'))
     sizes = {'channels': 4, 'num_cells': 3}
     if space == 'mobilenet_like':
         layers = dict(type=space, widths=[8, 16], depths=[2, 2], strides=[1, 2])
         sizes = dict(space=layers, last_channels=16)
-    own = {f'{key}.{name}': value for key, part in SMALL[method].items()
-           for name, value in part.items()}  # fmt: skip
     options = {
         **{f'model.backbone.{key}': value for key, value in sizes.items()},
-        **own,
+        **SMALL[method],
         'epochs': 1,
         'budget': 6,
         'train_dataloader.batch_size': 5,
