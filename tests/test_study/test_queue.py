@@ -97,9 +97,11 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 
 
 def test_a_run_that_still_runs_is_left_alone(tmp_path):
-    one = make_run(tmp_path / 'a', 'import time; time.sleep(60)')
+    code = 'import sys, time; open(sys.argv[1] + "/ready", "w").write("ready\\n"); time.sleep(60)'
+    one = make_run(tmp_path / 'a', code)
     one.start(dict(os.environ))
     try:
+        written(tmp_path / 'a' / 'ready')  # a process that is just being started has no command yet
         stored = json.loads((tmp_path / 'a' / 'run.json').read_text())
         assert stored == dict(settings=dict(seed=0), ended=False, process=one.process.pid)
         with pytest.raises(UserError, match=f'process {one.process.pid} still runs in it; wait'):
