@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -17,6 +17,23 @@ from rdarts.measure.search import Search, now
 from rdarts.measure.settings import StepSettings
 
 MATRIX_SIZES = (1024, 1536, 2048)
+COPY_NUMBERS = 2**25  # of 4 bytes: more than caches hold
+
+
+class Rates(NamedTuple):
+    """What this machine can do, with the threads that are set.
+
+    Args:
+        matrix (float): FLOP a second of float32 matrix products.
+        copy (float): Bytes a second that a copy reads and writes, together.
+    """
+
+    matrix: float
+    copy: float
+
+    def or_better(self, other: Rates) -> Rates:
+        """The better of each of two measurements: other programs only take away."""
+        return Rates(*map(max, self, other))
 
 
 def _convolution_backward(
@@ -36,14 +53,24 @@ def _convolution_backward(
     return forward * (bool(output_mask[0]) + bool(output_mask[1]))
 
 
+def own_formulas() -> dict[Any, Callable[..., int]]:
+    """The formulas of operators that PyTorch's own do not count well, by operator.
+
+    They are called as those of ``torch.utils.flop_counter.flop_registry`` are.
+    """
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
+    known = FlopCounterMode(display=False, custom_mapping=formulas).flop_registry
+    return {operator: known[operator] for operator in formulas}
+
+
 def count_flop(function: Callable[[], Any]) -> int:
     """Floating-point operations of the convolutions and linear layers that run, both ways.
 
     A multiply-add counts as two. What autograd leaves out (the gradient of the images, of what
     is frozen, of what reaches no alpha) is not counted.
     """
-    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
-    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    with FlopCounterMode(display=False) as counter:
+        counter.flop_registry.update(own_formulas())
         function()
     return counter.get_total_flops()
 
@@ -73,6 +100,28 @@ def matrix_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
             torch.mm(left, right)
             best = max(best, 2 * size**3 / (clock() - start))
     return best
+
+
+def copy_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
+    """Bytes a second that a copy of a large float32 tensor reads and writes: the best of a few.
+
+    Args:
+        clock, repeats: See :func:`matrix_rate`.
+    """
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    source = torch.ones(COPY_NUMBERS, device=device)
+    target = torch.zeros_like(source)  # pages that were never written would be made on the way
+    best = 0.0
+    for _ in range(repeats):
+        start = clock()
+        target.copy_(source)
+        best = max(best, 2 * source.numel() * source.element_size() / (clock() - start))
+    return best
+
+
+def measure_rates(clock: Callable[[], float] = now, repeats: int = 5) -> Rates:
+    """Both rates; for the arguments see :func:`matrix_rate`."""
+    return Rates(matrix_rate(clock, repeats), copy_rate(clock, repeats))
 
 
 def count_activations(model: nn.Module, image: Tensor) -> int:

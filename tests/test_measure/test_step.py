@@ -7,6 +7,8 @@ import torch
 from test_measure.tiny_settings import settings_of
 
 from rdarts.measure import memory, step
+from rdarts.measure.counts import Rates
+from rdarts.measure.roofline import Call
 from rdarts.measure.search import Search, StepSeconds
 
 
@@ -23,20 +25,25 @@ def test_figures_are_medians_and_their_quotients():
         plain_amp=[took(2.5, 5.0)] * 3,
         fused_amp=[took(1.02, 5.0)] * 3,
     )
-    found = step.summarise(settings, times, work=6_000_000_000, rate=2e9)
+    rates = Rates(matrix=2e9, copy=1e9)
+    calls = [Call('mm', 2_000_000_000, 10), Call('relu', 0, 20_000_000)]
+    found = step.summarise(settings, times, 6_000_000_000, rates, calls)
     assert (found['plain_s'], found['plain_channels_last_s'], found['fused_s']) == (5, 3, 2.04)
     assert found['ratio'] == pytest.approx(5 / 2.04)
     assert found['work_gflop'] == 6 and found['matrix_rate_gflops'] == 2
     assert found['limit_ratio'] == pytest.approx(3 / 2.04)
     assert found['plain_limit_ratio'] == pytest.approx(3 / 5)
+    assert found['copy_rate_gbytes'] == 1 and found['roofline_s'] == pytest.approx(1.02)
+    assert found['roofline_ratio'] == pytest.approx(0.5)
     assert found['images_per_s'] == pytest.approx(2 * 2 / 2.04)
     assert found['regularizers_share'] == pytest.approx(0.04 / 2)
     assert found['amp_ratio'] == pytest.approx(2) and found['plain_amp_ratio'] == 2
     assert found['plain_channels_last_amp_s'] is None
     del times['fused']
-    found = step.summarise(settings, times, work=6_000_000_000, rate=2e9)
+    found = step.summarise(settings, times, 6_000_000_000, rates)
     for key in ('fused_s', 'ratio', 'limit_ratio', 'images_per_s', 'amp_ratio'):
         assert found[key] is None
+    assert found['roofline_s'] is None and found['roofline_ratio'] is None
 
 
 def test_what_is_drawn_is_the_same_in_every_execution(monkeypatch):
@@ -50,7 +57,8 @@ def test_what_is_drawn_is_the_same_in_every_execution(monkeypatch):
         return found
 
     monkeypatch.setattr(Search, 'step', noted)
-    monkeypatch.setattr(step, 'matrix_rate', lambda clock, repeats=1: 1.0)  # which takes seconds
+    # which takes seconds
+    monkeypatch.setattr(step, 'measure_rates', lambda clock, repeats=1: Rates(1.0, 1.0))
     settings = settings_of(method='gdas', executions=['plain', 'fused'], steps=3)
     times, _ = step.measure(settings)
     assert [len(times[name]) for name in ('plain', 'fused')] == [3, 3]

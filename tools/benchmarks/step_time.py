@@ -2,7 +2,8 @@
 
 The executions start from the same weights and take turns within one process; figures are
 medians. The limit is the floating-point work that a step cannot do without, at the rate of this
-machine's float32 matrix products.
+machine's float32 matrix products; the roofline has for each operator of the fused execution the
+larger of that and of the bytes that it must read and write, at the rate of a copy.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--profile',
         action='store_true',
-        help="instead: where the time of the last execution's step goes, by operator",
+        help="instead: where the time of the last execution's step goes, by operator, and how far "
+        "each is from the machine's limit",
     )
     return parser.parse_args()
 
@@ -32,6 +34,7 @@ if __name__ == '__main__':
 from rdarts.measure import step
 from rdarts.measure.describe import print_json
 from rdarts.measure.settings import StepSettings
+from rdarts.measure.step_profile import print_profile
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
     if profile and as_json:
         raise UserError('--profile prints a table: leave out --json')
     if profile:
-        step.profile(settings)
+        print_profile(settings)
         return
     result = step.step_time(settings)
     if as_json:

@@ -1,0 +1,137 @@
+"""Where the time of a step goes, by operator, beside what each operator cannot do without."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from rdarts.measure.counts import measure_rates
+from rdarts.measure.describe import cpu_model, heading
+from rdarts.measure.roofline import count_step, rooflines
+from rdarts.measure.search import Search, now
+from rdarts.measure.settings import StepSettings
+
+NODE = 'autograd::engine::evaluate_function: '  # a node of the backward; its function is inside
+BETWEEN = 'in between (Python)'
+
+
+class Row(NamedTuple):
+    """An operator in a step.
+
+    Args:
+        name (str): It; or what is not inside of one, such as the Python part of a function.
+        seconds (float): That its calls took together.
+        calls (float): How many there were.
+        roofline (float): The least seconds that they take: 0 of what is no operator.
+    """
+
+    name: str
+    seconds: float
+    calls: float
+    roofline: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Seconds beyond the roofline."""
+        return self.seconds - self.roofline
+
+
+class StepProfile(NamedTuple):
+    """A step, taken apart.
+
+    Args:
+        rows (list[Row]): The largest loss first.
+        profiled (float): Seconds of a step under the profiler, which lengthens it.
+        whole (float): Seconds of a step without it.
+        roofline (float): The least seconds of all operators.
+    """
+
+    rows: list[Row]
+    profiled: float
+    whole: float
+    roofline: float
+
+
+def profile_step(settings: StepSettings) -> StepProfile:
+    """Take a step of the last execution apart, by PyTorch's profiler."""
+    search = Search(settings, settings.executions[-1])
+    rates = measure_rates()
+    least = rooflines(count_step(search), rates)
+    for _ in range(settings.warmup):
+        search.step()
+    whole = statistics.median(_seconds_of(search) for _ in range(settings.steps))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        profiled = sum(_seconds_of(search) for _ in range(settings.steps)) / settings.steps
+    rows = rows_of(found.events(), least, settings.steps)
+    rest = profiled - sum(row.seconds for row in rows)
+    rows.append(Row(BETWEEN, max(0.0, rest), 1))
+    return StepProfile(by_loss(rows), profiled, whole, sum(least.values()))
+
+
+def _seconds_of(search: Search) -> float:
+    start = now()
+    search.step()
+    return now() - start
+
+
+def by_loss(rows: Iterable[Row]) -> list[Row]:
+    """The largest loss first."""
+    return sorted(rows, key=lambda row: row.loss, reverse=True)
+
+
+def rows_of(events: Iterable[Any], least: Mapping[str, float], steps: int) -> list[Row]:
+    """What a profile says of each operator, and of each event around operators.
+
+    Args:
+        events (Iterable): PyTorch's ``FunctionEvent``, each with its children.
+        least (dict[str, float]): The roofline of each operator that is counted.
+        steps (int): How many steps were profiled.
+    """
+    seconds: dict[str, float] = {}
+    calls: dict[str, int] = {}
+    waiting = [event for event in events if event.cpu_parent is None]
+    while waiting:
+        event = waiting.pop()
+        name = event.name.removeprefix(NODE)
+        if name in least:  # all that happens inside is its
+            took = event.cpu_time_total
+        else:
+            took = event.self_cpu_time_total
+            waiting += event.cpu_children
+        seconds[name] = seconds.get(name, 0.0) + took / 1e6
+        calls[name] = calls.get(name, 0) + (event.name == name)
+    return [
+        Row(name, took / steps, calls[name] / steps, least.get(name, 0.0))
+        for name, took in seconds.items()
+    ]
+
+
+def print_profile(settings: StepSettings, top: int = 20) -> None:
+    """Print :func:`profile_step`, the operators of the largest losses."""
+    found = profile_step(settings)
+    print(f'{heading(settings)}; {cpu_model()}, torch {torch.__version__}')
+    print(
+        f'\n{settings.executions[-1]}, by the profiler, which itself lengthens what is in Python; '
+        'the largest loss first:\nms beyond the roofline, the larger of arithmetic at the rate of '
+        'matrix products and\nof bytes at that of a copy\n'
+    )
+    print(
+        f'{"operator":<44}{"ms a step":>10}{"share":>8}{"roofline":>10}{"quotient":>10}{"calls":>8}'
+    )
+    for row in found.rows[:top]:
+        print(
+            f'{row.name[:43]:<44}{1e3 * row.seconds:>10.1f}{row.seconds / found.profiled:>8.1%}'
+            f'{1e3 * row.roofline:>10.2f}{_quotient(row.roofline, row.seconds):>10}'
+            f'{row.calls:>8.0f}'
+        )
+    print(
+        f'\nwhole step, without the profiler: {1e3 * found.whole:.1f} ms, roofline '
+        f'{1e3 * found.roofline:.1f} ms, quotient {found.roofline / found.whole:.2f}'
+    )
+
+
+def _quotient(roofline: float, seconds: float) -> str:
+    return f'{roofline / seconds:.2f}' if roofline and seconds else '-'
