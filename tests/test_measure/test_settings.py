@@ -12,9 +12,11 @@ from helpers import TOOLS
 from test_measure.tiny_settings import settings_of
 
 from rdarts.errors import UserError
+from rdarts.measure import settings
 from rdarts.measure.describe import heading
 from rdarts.measure.search import clock_of, now
 from rdarts.measure.settings import EXECUTIONS, StepSettings
+from rdarts.models import BaseSupernet
 
 THREE_NODES = str(TOOLS.parent / 'docs' / 'en' / 'examples' / 'three_nodes' / 'search.py')
 
@@ -61,7 +63,6 @@ def test_a_heading_says_what_is_measured(changes, start):
         (dict(method='gdsa'), "--method: unknown method 'gdsa': did you mean 'gdas'?"),
         (dict(method='darts', space=THREE_NODES), '--method is for a space by its name'),
         (dict(method='pc_darts', space='mobilenet_like'), 'pc_darts does not fit mobilenet_like'),
-        (dict(checkpoint=True), "--checkpoint: NASBench201Supernet takes no 'checkpoint'"),
         (dict(space='configs/retrain/nb201_digits.py'), 'is no config of a search: no arch_opt'),
         (dict(executions=['plane']), "unknown execution 'plane': did you mean 'plain'?"),
     ],
@@ -70,6 +71,22 @@ def test_mistakes(changes, message):
     with pytest.raises(UserError) as error:
         settings_of(**changes)
     assert message in str(error.value)
+
+
+class OwnSupernet(BaseSupernet):
+    """One of a user."""
+
+    DEPTH = 'num_cells'
+
+    def __init__(self, num_cells: int = 2, **kwargs) -> None:
+        super().__init__(**kwargs)
+
+
+def test_a_supernet_of_ones_own_may_keep_all_for_the_backward(monkeypatch):
+    monkeypatch.setattr(settings, 'supernet_of', lambda cfg: OwnSupernet)
+    assert settings_of(depth=None).depth == 2
+    with pytest.raises(UserError, match="^--checkpoint: OwnSupernet takes no 'checkpoint'$"):
+        settings_of(checkpoint=True)
 
 
 def test_the_processor_does_not_know_what_a_gpu_does(monkeypatch):

@@ -58,7 +58,7 @@ def make_parser(description: str, steps: int, warmup: int, method: str = METHOD)
     parser.add_argument(
         '--checkpoint',
         action='store_true',
-        help='mobilenet_like: the backward pass computes each layer anew',
+        help='the backward pass computes each cell, or layer, anew',
     )
     parser.add_argument(
         '--steps', type=int, default=steps, help=f'steps that count (default: {steps})'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.recompute import recomputed
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.fused.preprocess import preprocess, takes_nodes
 from rdarts.models.layers import FactorizedReduce, PlainLayers
+from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.operations import relu_conv_bn
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, has_normal_and_reduce
@@ -37,6 +40,8 @@ class DARTSSupernet(BaseSupernet):
             to ``'cifar'``.
         affine (bool): Of the search cells' batch norms. Defaults to False.
         track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
+        checkpoint (bool): Whether the backward pass computes the inside of each cell anew, which
+            takes less memory and more time. Same numbers. Defaults to False.
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
@@ -55,6 +60,7 @@ class DARTSSupernet(BaseSupernet):
         stem: Literal['cifar', 'imagenet'] = 'cifar',
         affine: bool = False,
         track_running_stats: bool = True,
+        checkpoint: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(space, **kwargs)
@@ -70,7 +76,7 @@ class DARTSSupernet(BaseSupernet):
                 "'s4', or a table)"
             )
         self.channels, self.num_cells = channels, num_cells
-        self.stem_type = stem
+        self.stem_type, self.checkpoint = stem, checkpoint
         self.check_costs(**self.conditions())
         make = PlainLayers(affine=affine, track_running_stats=track_running_stats)
         width = STEM_MULTIPLIER * channels
@@ -127,19 +133,43 @@ class DARTSSupernet(BaseSupernet):
         """
         mixing = self.cell_mixings()
         x = self.image_format(x)
-        fused = self.runs_fused
         if self.stem_type == 'cifar':
             first = second = [self.stem(x)]
         else:
             first = [self.stem0(x)]
             second = [self.stem1(first[0])]
-        layers = zip(self.cells, mixing, self.preprocess0, self.preprocess1, strict=True)
-        for cell, own, preprocess0, preprocess1 in layers:
-            if fused:
-                inputs = [preprocess(preprocess0, first), preprocess(preprocess1, second)]
+        layers = zip(self.cells, self.preprocess0, self.preprocess1, strict=True)
+        for (cell, *before), own in zip(layers, mixing, strict=True):
+            args = (cell, before, [first, second], own)
+            if self.checkpoint:
+                out = recomputed([cell, *before], self._run_cell, *args)
             else:
-                inputs = [preprocess0(first[0]), preprocess1(second[0])]
-            first, second = second, cell(inputs, own)
-            if not fused or not takes_nodes(second):
-                second = [torch.cat(second, dim=1)]
+                out = self._run_cell(*args)
+            first, second = second, out
         return (second[0] if len(second) == 1 else torch.cat(second, dim=1),)
+
+    def _run_cell(
+        self,
+        cell: SearchCell,
+        before: Sequence[nn.Module],
+        inputs: Sequence[list[Tensor]],
+        mixing: Mapping[int, Mixing],
+    ) -> list[Tensor]:
+        """A cell and the layers before it.
+
+        Args:
+            cell (SearchCell): The cell.
+            before (Sequence[nn.Module]): What each of its inputs passes first.
+            inputs (Sequence[list[Tensor]]): The nodes of each of the two cells before,
+                [N, C, H, W], as they are or concatenated.
+            mixing (dict[int, Mixing]): See :class:`SearchCell`.
+
+        Returns:
+            list[Tensor]: The nodes of the cell, as they are where that is what is read fused, else
+            concatenated.
+        """
+        pairs = zip(before, inputs, strict=True)
+        if not self.runs_fused:
+            return [torch.cat(cell([layer(x[0]) for layer, x in pairs], mixing), dim=1)]
+        out = cell([preprocess(layer, nodes) for layer, nodes in pairs], mixing)
+        return out if takes_nodes(out) else [torch.cat(out, dim=1)]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recompute
 
 from rdarts.configuration.declarations import Among, Positive
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
@@ -23,38 +19,11 @@ from rdarts.models.backbones.mobilenet_like_skeleton import (
     layers,
     stage_strides,
 )
+from rdarts.models.backbones.recompute import recomputed
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SpaceSpec, build_space
 from rdarts.search_spaces.mobilenet_like import WIDTHS
-
-
-def _contexts(layer: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    """Of the forward, and of the same again in the backward."""
-    return nullcontext(), _BuffersAsBefore(layer)
-
-
-class _BuffersAsBefore(AbstractContextManager):
-    """Within, a layer's buffers are copies of what they were: its forward moves none of its own.
-
-    It is entered once a backward pass; a graph may have several.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        self.before = [
-            (module, name, buffer.clone())
-            for module in layer.modules()
-            for name, buffer in module.named_buffers(recurse=False)
-        ]
-
-    def __enter__(self) -> None:
-        self.own = [getattr(module, name) for module, name, _ in self.before]
-        for module, name, buffer in self.before:
-            setattr(module, name, buffer.clone())
-
-    def __exit__(self, *exception: Any) -> None:
-        for (module, name, _), buffer in zip(self.before, self.own, strict=True):
-            setattr(module, name, buffer)
 
 
 @MODELS.register_module()
@@ -159,11 +128,7 @@ class MobileNetLikeSupernet(BaseSupernet):
         (mixing,) = self.cell_mixings()
         x = self.stem(self.image_format(x))
         for layer, own in zip(self.layers, mixing.values(), strict=True):
-            if self.checkpoint and torch.is_grad_enabled():
-                contexts = partial(_contexts, layer)
-                x = recompute(layer, x, own, use_reentrant=False, context_fn=contexts)
-            else:
-                x = layer(x, own)
+            x = recomputed([layer], layer, x, own) if self.checkpoint else layer(x, own)
         return (self.last(x),)
 
     def conditions(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rdarts.configuration.declarations import Positive
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
+from rdarts.models.backbones.recompute import recomputed
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.backbones.stems import cifar_stem
 from rdarts.models.batch_norm import BatchNorm2d
@@ -54,6 +55,8 @@ class NASBench201Supernet(BaseSupernet):
         cells_per_stage (int): N. Defaults to 5.
         affine (bool): Of the search cells' batch norms. Defaults to False.
         track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
+        checkpoint (bool): Whether the backward pass computes the inside of each cell anew, which
+            takes less memory and more time. Same numbers. Defaults to False.
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
@@ -71,6 +74,7 @@ class NASBench201Supernet(BaseSupernet):
         cells_per_stage: Positive = 5,
         affine: bool = False,
         track_running_stats: bool = True,
+        checkpoint: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(space, **kwargs)
@@ -84,6 +88,7 @@ class NASBench201Supernet(BaseSupernet):
         cell_type, topology = cells[0]
         self.cell_types = [cell_type] * STAGES * cells_per_stage
         self.channels, self.cells_per_stage = channels, cells_per_stage
+        self.checkpoint = checkpoint
         self.check_costs(**self.conditions())
         self.out_channels = channels * 2 ** (STAGES - 1)
         self.stem = cifar_stem(in_channels, channels)
@@ -120,5 +125,7 @@ class NASBench201Supernet(BaseSupernet):
         mixing = iter(self.cell_mixings())
         x = self.stem(self.image_format(x))
         for cell in self.cells:
-            x = cell([x], next(mixing))[0] if isinstance(cell, SearchCell) else cell(x)
+            args = ([x], next(mixing)) if isinstance(cell, SearchCell) else (x,)
+            out = recomputed([cell], cell, *args) if self.checkpoint else cell(*args)
+            x = out[0] if isinstance(cell, SearchCell) else out
         return (self.lastact(x),)
