@@ -1,11 +1,6 @@
-"""Which back end a node takes, the memory that it reads, the compiled library, and noise."""
+"""Which back end a node takes, the memory that it reads, and noise."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +8,8 @@ from test_models.kernel_images import Called, assert_close, images
 
 from rdarts.models import kernels
 from rdarts.models.kernels import to_nchw, to_nhwc
-from rdarts.models.kernels.backends import build, choose
+from rdarts.models.kernels.backends import choose
 from rdarts.models.kernels.noise import PIECE
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.parametrize(
@@ -113,20 +106,6 @@ def test_memory_that_is_used_again_is_not_shared(cpp):
     assert third.is_contiguous(memory_format=torch.channels_last)
 
 
-# The library
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path / 'mine'))
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert build.cache_folder() == tmp_path / 'mine'
-    monkeypatch.delenv('RDARTS_CACHE')
-    assert build.cache_folder() == tmp_path / 'xdg' / 'rdarts'
-    monkeypatch.setenv('XDG_CACHE_HOME', '')
-    monkeypatch.setenv('HOME', str(tmp_path))
-    assert build.cache_folder() == tmp_path / '.cache' / 'rdarts'
-
-
 def test_why_no_native_back_end_takes_a_node(cpp, monkeypatch):
     kind = (torch.device('cpu'), torch.float32)
     assert kernels.declined_by_native(*kind, 8, 16) == []
@@ -139,124 +118,6 @@ def test_why_no_native_back_end_takes_a_node(cpp, monkeypatch):
     monkeypatch.setattr(choose, '_chosen', {})  # as in a new process
     assert kernels.choose_backend(*kind, 8).is_reference
     assert kernels.declined_by_native(*kind, 8) == left_out
-
-
-# One process for all cases, as importing torch takes seconds: each case forks.
-SCRIPT = """
-import os, sys
-import torch
-from rdarts.models.kernels.backends import has_cpp
-from rdarts.models.mixed_ops.mixed_op import MixedOp
-
-for case in sys.argv[1:]:
-    print(f'== {case}', flush=True)
-    pid = os.fork()
-    if not pid:
-        for pair in case.split(','):
-            name, _, value = pair.partition('=')
-            os.environ[name] = value
-        mixed = MixedOp(['skip_connect', 'nor_conv_3x3'], 8)
-        mixed.execution = 'fused'
-        out = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
-        again = mixed(torch.ones(2, 8, 4, 4), torch.ones(2))
-        print('native', has_cpp(), 'finite', bool(out.isfinite().all()), flush=True)
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    print('exit code', os.waitstatus_to_exitcode(status), flush=True)
-"""
-FALLBACK = 'fused runs in PyTorch, not in C++: '
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == 'win32', reason='forks')
-def test_where_the_library_cannot_be_had(tmp_path):
-    blocked, file = tmp_path / 'blocked', tmp_path / 'file'
-    file.write_text('')
-    failing = tmp_path / 'failing'
-    failing.write_text('#!/bin/sh\necho "a note" >&2\necho "x.cpp:1: error: broken" >&2\nexit 1\n')
-    failing.chmod(0o755)
-    cases = {
-        f'RDARTS_CACHE={tmp_path / "a"},CXX=/bin/false': ('returned non-zero exit status 1', 1),
-        f'RDARTS_CACHE={tmp_path / "b"},CXX={failing}': ('x.cpp:1: error: broken', 1),
-        f'RDARTS_CACHE={tmp_path / "c"},CXX=none,PATH=/nowhere': ('no C++ compiler was found', 0),
-        f'RDARTS_CACHE={file}': ('exists', 1),
-        f'RDARTS_CACHE={file / "d"}': ('Not a directory', 1),
-        f'RDARTS_CACHE={blocked},RDARTS_NATIVE=0': ('RDARTS_NATIVE=0 leaves it out', 0),
-    }
-    done = subprocess.run(
-        [sys.executable, '-c', SCRIPT, *cases],
-        cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', RDARTS_NATIVE='1'),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert 'Traceback' not in done.stdout + done.stderr
-    parts = done.stdout.split('== ')[1:]
-    assert len(parts) == len(cases)
-    for part, (case, (reason, compiling)) in zip(parts, cases.items(), strict=True):
-        assert part.startswith(case)
-        assert 'native False finite True' in part, part
-        assert 'exit code 0' in part, part
-        said = [line for line in part.splitlines() if FALLBACK in line]
-        assert len(said) == 1, part
-        assert reason in said[0]
-        assert part.count('compiling the kernels of fused') == compiling
-    assert not blocked.exists()
-    assert not [path for path in tmp_path.rglob('*') if path.suffix == '.so']
-
-
-@pytest.mark.slow
-def test_a_compiled_library_is_loaded_and_not_compiled_again(cpp, monkeypatch, tmp_path):
-    """The file that is there is taken, without any compiler."""
-    (tmp_path / 'cache').symlink_to(build.cache_folder())
-    case = f'RDARTS_CACHE={tmp_path / "cache"},CXX=/bin/false'
-    done = subprocess.run(
-        [sys.executable, '-c', SCRIPT, case],
-        cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert 'native True finite True' in done.stdout, done.stdout + done.stderr
-    assert 'compiling' not in done.stdout
-
-
-@pytest.mark.skipif(sys.platform == 'win32', reason='a shell script stands for the compiler')
-def test_a_library_is_of_its_compiler_and_flags(monkeypatch, tmp_path):
-    """Another compiler, version, flag, PyTorch or CPU makes another file."""
-    monkeypatch.setenv('RDARTS_CACHE', str(tmp_path))
-
-    def compiler(name, version):
-        path = tmp_path / name
-        path.write_text(f'#!/bin/sh\necho "{version}"\n')
-        path.chmod(0o755)
-        return str(path)
-
-    def change(target, name, value):
-        with monkeypatch.context() as patch:
-            patch.setattr(target, name, value)
-            return build._library(first)
-
-    first = compiler('first', '12.2')
-    names = [build._library(first), build._library(compiler('second', '12.2'))]
-    assert build._library(first) == names[0]
-    compiler('first', '13.1')
-    names.append(build._library(first))
-    flags = build._flags()
-    assert '-O3' in flags
-    names.append(change(build, '_flags', lambda: [*flags, '-g']))
-    names.append(change(build.torch, '__version__', '9.9'))
-    names.append(change(build, '_cpu', lambda: 'another'))
-    assert len(set(names)) == len(names)
-    # without a compiler, or with one that does not work, what is there is taken
-    broken = str(tmp_path / 'missing')
-    assert build._library(None) not in names
-    names[0].write_bytes(b'')
-    assert build._library(None) == build._library(broken) == names[0]
-    assert change(build, '_cpu', lambda: 'another') != names[0]
 
 
 # noise
