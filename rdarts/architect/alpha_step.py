@@ -73,6 +73,7 @@ class AlphaStep:
 
     Args:
         loss (Tensor): L_val of this rank.
+        value (float): The same as a number.
         grads (list[Tensor]): d L_val / d alpha of each group, the mean over ranks.
         penalties (dict[str, Penalty]): The regularisers by name.
         total (list[Tensor]): Along which alpha's optimizer steps.
@@ -81,6 +82,7 @@ class AlphaStep:
     """
 
     loss: Tensor
+    value: float
     grads: list[Tensor]
     penalties: dict[str, Penalty]
     total: list[Tensor]

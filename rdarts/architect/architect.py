@@ -9,6 +9,7 @@ Longer than 400 lines: one class, whose pieces methods override one by one.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from rdarts.configuration.schedule import Scheduled
 from rdarts.datasets.loaders import iterate_from, loader_sampler
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
+from rdarts.utils import host
 from rdarts.utils.random_state import preserve_random_state
 
 if TYPE_CHECKING:
@@ -270,16 +272,13 @@ class Architect(Scheduled):
         Raises:
             StepFailed: See :meth:`step`.
         """
-        self._check_draws()
         penalties = self.penalty_gradients()
         total = self.combine(loss, grads, penalties)
-        flags = torch.stack([torch.isfinite(one).all() for one in (loss, *total)])
-        known, *finite = flags.tolist()  # the host waits once
-        if not known:
-            raise StepFailed(
-                f'the {name} became {float(loss)}', ': a lower learning rate may help.'
-            )
-        finite = all(finite)
+        finite = torch.stack([torch.isfinite(one).all() for one in (loss, *total)]).all()
+        value, finite, differ = host.read([loss, finite, self._ranks_differ()])
+        self._check_draws(differ)
+        if not math.isfinite(value):
+            raise StepFailed(f'the {name} became {value}', ': a lower learning rate may help.')
         if finite:
             for alpha, grad in zip(self.alphas, total, strict=True):
                 alpha.grad = grad.to(alpha.dtype)
@@ -292,7 +291,7 @@ class Architect(Scheduled):
         for alpha in (*self.alphas, *self.moved):
             alpha.grad = None
         self.steps += 1
-        self.taken = AlphaStep(loss, grads, penalties, total, scale, finite)
+        self.taken = AlphaStep(loss, value, grads, penalties, total, scale, finite)
         return self.taken
 
     def move(self) -> None:
@@ -302,14 +301,18 @@ class Architect(Scheduled):
         """
         self.optimizer.step()
 
-    def _check_draws(self) -> None:
-        """The mean over ranks is a gradient only where all mixed the same candidates."""
-        if not self.owner.drawn or get_dist_info()[1] == 1:
-            return
-        chosen = torch.cat([active.flatten() for active in self.owner.drawn]).int()
+    def _ranks_differ(self) -> bool | Tensor:
+        """Whether not all mixed the same candidates, so that their mean is no gradient: a flag."""
+        drawn = self.owner.drawn
+        if not drawn or get_dist_info()[1] == 1:
+            return False
+        chosen = torch.cat([active.flatten() for active in drawn]).int()
         some = torch.stack([chosen, 1 - chosen])  # by any rank; by not every rank
         all_reduce(some, 'max')
-        if bool(some.all(0).any()):
+        return some.all(0).any()
+
+    def _check_draws(self, differ: bool) -> None:
+        if differ:
             raise StepFailed(
                 'the ranks drew different candidates',
                 f": {type(self.owner.relaxation).__name__} must draw from torch's global "

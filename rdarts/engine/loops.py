@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.facts import Facts
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
+from rdarts.utils import host
 from rdarts.utils.random_state import preserve_random_state, set_random_state, shield_workers
 
 
@@ -147,8 +149,8 @@ def check_finite(loss: Any, name: str, runner) -> None:
     """
     if loss is None:
         return
-    value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
-    if value != value or value in (float('inf'), float('-inf')):
+    value = host.read(loss)
+    if not math.isfinite(value):
         raise RunFailed(
             f'the {name} became {value} at iteration {runner.iter + 1} (epoch '
             f'{runner.epoch + 1}): a lower learning rate may help. {last_good_of(runner)}'

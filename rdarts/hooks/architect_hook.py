@@ -432,11 +432,10 @@ class ArchitectHook(Hook):
             )
 
     def _log(self, runner, step: AlphaStep) -> None:
-        # but for the loss, which message hubs keep of every iteration, all stay where they were
-        # computed: a GPU is waited for in iterations alone whose row is written
-        loss = float(step.loss)
-        runner.message_hub.update_scalar('train/arch_loss', loss)
-        row: dict[str, Any] = dict(arch_loss=loss)
+        # what is not known yet stays where it was computed: a GPU is waited for in iterations alone
+        # whose row is written
+        runner.message_hub.update_scalar('train/arch_loss', step.value)
+        row: dict[str, Any] = dict(arch_loss=step.value)
         parts = self._by_cell(step.grads)
         row['arch_grad_norm'] = {cell: g.norm() for cell, g in parts.items()}
         row['arch_cosine_total'] = _cosines(parts, self._by_cell(step.total))

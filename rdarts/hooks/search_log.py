@@ -22,6 +22,7 @@ from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
+from rdarts.utils import host
 
 KEEP_ALL = -1  # of a checkpoint that knows of no log
 
@@ -42,13 +43,6 @@ def versions() -> dict[str, str]:
     modules = dict(rdarts=rdarts, torch=torch, mmengine=mmengine, mmpretrain=mmpretrain)
     found = {name: module.__version__ for name, module in modules.items()}
     return dict(found, python=platform.python_version())
-
-
-def _numbers(value: Any) -> Any:
-    """A row in which tensors are numbers: here, and not before, the device is waited for."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    return value.detach().tolist() if isinstance(value, torch.Tensor) else value
 
 
 @HOOKS.register_module()
@@ -120,7 +114,8 @@ class SearchLogHook(Hook):
         scalars = runner.message_hub.log_scalars
         values: dict[str, Any] = dict(lr=float(self._lr))
         for key, value in (outputs or {}).items():
-            values[key] = float(value.detach() if isinstance(value, torch.Tensor) else value)
+            # of one element, whatever the shape
+            values[key] = value.reshape(()) if isinstance(value, torch.Tensor) else float(value)
         if 'train/grad_norm' in scalars:
             values['grad_norm'] = float(scalars['train/grad_norm'].current())
         self._write_iteration(runner, runner.iter + 1, values, row)
@@ -137,7 +132,8 @@ class SearchLogHook(Hook):
     ) -> None:
         """A row of kind ``iter``: what the weights' step gave, and what hooks have told."""
         now = time.perf_counter()
-        row = _numbers(row)
+        # here, and not before, the device is waited for
+        values, row = host.read([values, row])
         values.update(row)
         values['time'] = round(now - self._started, 3)
         values['memory'] = round(peak_memory_mb(), 1)
@@ -147,7 +143,7 @@ class SearchLogHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         facts = Facts.of(runner)
-        row, facts.epoch = _numbers(facts.epoch), {}
+        row, facts.epoch = host.read(facts.epoch), {}
         if 'stopped' in row:
             kept = self._place.epochs_before + row['stopped']['kept_epoch']
             row['stopped'] = dict(row['stopped'], kept_epoch=kept)

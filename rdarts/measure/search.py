@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from rdarts.configuration.load import set_amp
 from rdarts.errors import RunFailed
 from rdarts.measure.settings import StepSettings, order_of, supernet_of
 from rdarts.registry import HOOKS
+from rdarts.utils import host
 
 
 def now() -> float:
@@ -86,6 +88,7 @@ class Search:
         amp (bool): Whether forward passes are in bfloat16. Defaults to False.
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
         changes (dict): Keys of the config, with dots, and what they are set to. Defaults to none.
+        device (str, optional): Where it runs. Defaults to a GPU where there is one.
 
     Attributes:
         clock (Callable): Gives the seconds by which steps are timed.
@@ -99,11 +102,12 @@ class Search:
         amp: bool = False,
         state: dict[str, Tensor] | None = None,
         changes: Mapping[str, Any] | None = None,
+        device: str | None = None,
     ) -> None:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
         self.clock = clock_of(settings)
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         cfg = settings.config()
         cfg.merge_from_dict(dict(changes or {}))
         backbone, head = cfg.model.backbone, cfg.model.head
@@ -182,9 +186,9 @@ class Search:
             self.architect.step(self.batches['train'])
         middle = self.clock()
         losses = self.architect.train_step(self.model, self.batches['train'])
-        loss = losses.get('loss')  # none where no weight is trained
-        if loss is not None and not torch.isfinite(loss):
-            raise RunFailed(f'the training loss became {float(loss)}')
+        loss = host.read(losses.get('loss', 0.0))  # none where no weight is trained
+        if not math.isfinite(loss):
+            raise RunFailed(f'the training loss became {loss}')
         end = self.clock()
         return StepSeconds(end - start, end - middle, self._penalty_seconds)
 

@@ -5,7 +5,6 @@ Longer than 400 lines: one class, which everything else asks for alpha.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.models.mixed_ops.mixing import Mixing, Relaxed
 from rdarts.registry import RELAXATIONS, build
 from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
+from rdarts.utils import host
 
 ALPHA = 'arch_parameters'  # of a state dict, alpha
 
@@ -323,7 +323,7 @@ class AlphaOwner(nn.Module):
                 }
                 active[cell] = way.gather(whole)
         resting = {n: one.resting for n, one in relaxed.items() if one.resting is not None}
-        chosen, rests = _on_host(active, resting)
+        chosen, rests = host.read([active, resting])
         if self.phase == 'alpha':
             self.resting = self._ways.whole_rows(rests)
         if self._hidden:
@@ -389,16 +389,6 @@ class AlphaOwner(nn.Module):
         graph; see :meth:`Relaxation.expected_weights`.
         """
         return self._ways.to_whole(self.relaxation.expected_weights(*self.view()))
-
-
-def _on_host(*flags: Mapping[str, Tensor]) -> list[dict[str, list[bool]]]:
-    """Flags by cell type or group as numbers, with one transfer."""
-    parts = [one for each in flags for one in each.values()]
-    values = iter(torch.cat(parts).tolist() if parts else ())
-    return [
-        {name: list(itertools.islice(values, len(one))) for name, one in each.items()}
-        for each in flags
-    ]
 
 
 def find_alpha_owner(model: nn.Module) -> AlphaOwner:

@@ -20,6 +20,7 @@ from rdarts.errors import UserError
 from rdarts.models.alpha import AlphaOwner
 from rdarts.models.mixed_ops.mixed_op import MixedOp, Place
 from rdarts.registry import ARCHITECTS
+from rdarts.utils import host
 
 Cosine = Literal['operation', 'output_channels']
 Freezes = Literal['weights', 'gradients']
@@ -197,7 +198,7 @@ class OperationEarlyStopping(FirstOrder):
 
     def _freeze(self) -> None:
         """Take note of what is frozen. It is read on the host: once in so many scores."""
-        flags = self.frozen.tolist()
+        flags = host.read(self.frozen)
         self.num_frozen = sum(flags)
         self._frozen_rows = []
         for place, operations in zip(self.rows.places, self.rows.members, strict=True):

@@ -17,6 +17,7 @@ from rdarts.architect.held_rows import RestingCandidates
 from rdarts.architect.weights_step import WeightsStep
 from rdarts.errors import UserError
 from rdarts.registry import ARCHITECTS
+from rdarts.utils import host
 
 BATCHES = ('same', 'different')
 
@@ -96,7 +97,7 @@ class PathTraining(SampledWeights):
         """
         draws = self._draw()
         self.owner.drawn = [relaxed.active for draw in draws for relaxed in draw.values()]
-        self._check_draws()
+        self._check_draws(host.read(self._ranks_differ()))
         return self._step(model, batch, draws)
 
     def _draw(self) -> list[dict[str, Any]]:

@@ -152,11 +152,10 @@ def unrolled(
     with displaced(weights, buffers) as move:
         with only_training(weights, alphas):
             grads = [grad / scale for grad in reduce(gradient_of(scale * train_loss(), weights))]
-        if not all(bool(torch.isfinite(grad).all()) for grad in grads):
-            with torch.no_grad():
-                return [torch.full_like(alpha, torch.nan) for alpha in alphas], val_loss()
+        # on the device: it is not waited for
+        finite = torch.stack([torch.isfinite(grad).all() for grad in grads]).all()
         step = sgd_step(optimizer, weights, grads)
-        move(step.delta)
+        move([torch.where(finite, delta, 0) for delta in step.delta])
         with only_training((*alphas, *weights), ()):
             loss = val_loss()
             both = gradient_of(scale * loss, (*alphas, *weights))
@@ -176,7 +175,8 @@ def unrolled(
         else:
             implicit = central_difference(alpha_gradient_of_training, move, vector)
         set_random_state(after)
-    return [d + i for d, i in zip(direct, implicit, strict=True)], loss.detach()
+    found = [torch.where(finite, d + i, torch.nan) for d, i in zip(direct, implicit, strict=True)]
+    return found, loss.detach()
 
 
 @ARCHITECTS.register_module()

@@ -11,7 +11,7 @@ from torch import Tensor
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The type that x is computed in: autocast's, but float32 on a CPU that lacks bfloat16."""
     device = x.device.type
-    if not torch.is_autocast_enabled(device):
+    if not _in_autocast(device):
         return x.dtype
     dtype = torch.get_autocast_dtype(device)
     if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -21,16 +21,23 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 def no_autocast(device: str) -> AbstractContextManager:
     """A context without autocast; nothing where there is none, as to make one takes time."""
-    if torch.is_autocast_enabled(device):
+    if _in_autocast(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
-def autocast_of(x: Tensor) -> torch.autocast:
+def _in_autocast(device: str) -> bool:
+    # PyTorch refuses the question for a device that knows no autocast
+    return device != 'meta' and torch.is_autocast_enabled(device)
+
+
+def autocast_of(x: Tensor) -> AbstractContextManager:
     """A context in which PyTorch's functions of x and of float32 parameters are in x's type.
 
     A backward pass runs outside the autocast of its forward pass.
     """
+    if x.is_meta:
+        return nullcontext()
     half = x.dtype in (torch.float16, torch.bfloat16)
     return torch.autocast(x.device.type, x.dtype if half else None, enabled=half)
 

@@ -1,0 +1,54 @@
+"""What is computed on a device and read by Python: all of it at once, as the device is waited for.
+
+A search step reads what it must by :func:`read`, called as ``host.read``, and by nothing else. On
+the ``meta`` device any other way of reading raises an error, which is how tests find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def read(value: Any) -> Any:
+    """The same with what ``tolist`` gives in the place of each tensor, by one transfer.
+
+    Args:
+        value (Any): Tensors, in dicts and lists or alone, and anything else. They are of any
+            shapes and types; whole numbers in them are below 2^53.
+
+    Returns:
+        Any: The same; each scalar is a number, each other tensor nested lists of numbers.
+    """
+    tensors = list(_tensors(value))
+    if not tensors:
+        return value
+    device = next((one.device for one in tensors if one.device.type != 'cpu'), tensors[0].device)
+    flat = torch.cat([one.detach().flatten().double().to(device) for one in tensors]).cpu()
+    parts = flat.split([one.numel() for one in tensors])
+    numbers = (
+        part.view(one.shape).to(one.dtype).tolist()
+        for part, one in zip(parts, tensors, strict=True)
+    )
+    return _replaced(value, numbers)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(one)
+
+
+def _replaced(value: Any, numbers: Iterator[Any]) -> Any:
+    if isinstance(value, Tensor):
+        return next(numbers)
+    if isinstance(value, dict):
+        return {key: _replaced(one, numbers) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_replaced(one, numbers) for one in value]
+    return value

@@ -1,0 +1,126 @@
+"""A search step waits for its device where it must, by :func:`rdarts.utils.host.read`, once.
+
+Steps are taken on the ``meta`` device, where ``item``, ``tolist``, ``bool`` and ``nonzero`` raise.
+Once the indices that are kept are there, what PyTorch copies to the device is refused.
+mmengine's log of the gradient's norm, a number of each step, is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from rdarts.measure.search import Search
+from rdarts.measure.settings import StepSettings
+from rdarts.registry import ARCHITECTS
+from rdarts.utils import host
+
+EXECUTIONS = ('plain', 'fused')
+SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
+# Of each architect a method, and how often an iteration reads: where alpha steps, and the loss
+METHODS = dict(
+    FirstOrder=('rdarts', 2),
+    Unrolled=('darts_2nd', 2),
+    Neumann=('idarts', 2),
+    SingleLevel=('snas', 2),
+    AdversarialMixing=('sdarts_adv', 2),
+    ImportanceShrinking=('is_darts', 1),
+    LayerAlignment=('lambda_darts', 2),
+    NTKTrace=('nasi', 1),
+    OperationEarlyStopping=('oles', 2),
+    PathTraining=('fairnas', 1),
+    SampledPaths=('proxylessnas', 2),
+    Reinforce=('proxylessnas_rl', 2),
+)
+
+
+def one_edge(*candidates: str) -> dict[str, Any]:
+    """A change of a config to cells of one edge."""
+    cells = dict(cell=dict(num_nodes=2, candidates=candidates))
+    space = dict(type='CellSpace', name='tiny', cells=cells, _delete_=True)
+    return {'model.backbone.space': space}
+
+
+class NoCopies(TorchFunctionMode):
+    """Refuses what has to be copied from the host to the ``meta`` device."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_meta:
+            given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+            made = func in (torch.tensor, torch.as_tensor)
+            if (kwargs or {}).get('non_blocking'):
+                return found
+            if made or any(one.dim() and not one.is_meta for one in given):
+                raise AssertionError(f'{func} copies to the device')
+        return found
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[Any]:
+    """What was read, but for draws; all of it is 1 or true."""
+    found: list[Any] = []
+
+    def ones(tensor: Tensor) -> Any:
+        return np.ones(tuple(tensor.shape), bool if tensor.dtype == torch.bool else float).tolist()
+
+    def read(value: Any) -> Any:
+        drawn = isinstance(value, list) and isinstance(value[0], dict)
+        if any(isinstance(one, Tensor) for one in tree_leaves(value)) and not drawn:
+            found.append(value)
+        return tree_map_only(Tensor, ones, value)
+
+    def clip(wrapper: OptimWrapper) -> None:
+        params = [p for group in wrapper.optimizer.param_groups for p in group['params']]
+        wrapper.clip_func([p for p in params if p.grad is not None], **wrapper.clip_grad_kwargs)
+
+    monkeypatch.setattr(host, 'read', read)
+    monkeypatch.setattr(OptimWrapper, '_clip_grad', clip)
+    return found
+
+
+def settings_of(space: str, method: str = 'rdarts') -> StepSettings:
+    settings = StepSettings(space, method, batch_size=4, width=8, depth=1, image_size=16, threads=1)
+    return settings.prepare()
+
+
+def make(settings: StepSettings, **kwargs: Any) -> Search:
+    return Search(settings, 'plain', device='meta', **kwargs)
+
+
+def count(search: Search, reads: list[Any]) -> int:
+    """How often an iteration reads, when the indices that are kept are there."""
+    search.step()
+    reads.clear()
+    with NoCopies():
+        search.step()
+    return len(reads)
+
+
+@pytest.mark.parametrize('space', SPACES)
+def test_steps_of_every_space(space, reads):
+    search = make(settings_of(space))
+    for search.supernet.execution in EXECUTIONS:
+        assert count(search, reads) == 2
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_steps_of_every_architect(name, reads):
+    method, expected = METHODS[name]
+    changes = one_edge('none', 'skip_connect', 'nor_conv_3x3')
+    search = make(settings_of('nb201', method), changes=changes)
+    assert type(search.architect).__name__ == name
+    for search.supernet.execution in EXECUTIONS:
+        assert count(search, reads) == expected
+
+
+def test_no_architect_is_left_out():
+    ARCHITECTS.import_from_location()
+    assert {*METHODS} == {*ARCHITECTS.module_dict}

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import math
+
+import torch
+
+from rdarts.utils import host
+
+
+def test_read_gives_numbers_in_the_place_of_tensors():
+    flags, wide = torch.tensor([True, False]), torch.tensor([[0.1, 2.0]])
+    row = dict(loss=torch.tensor(0.1), a=[flags, 'text', None], b=dict(c=wide, d=3), e=1.5)
+    found = host.read(row)
+    assert found == dict(
+        loss=torch.tensor(0.1).item(),
+        a=[[True, False], 'text', None],
+        b=dict(c=wide.tolist(), d=3),
+        e=1.5,
+    )
+    assert found['a'][0][0] is True
+    assert row['b']['c'] is wide
+
+
+def test_read_of_other_types():
+    exact = torch.tensor([1 / 3], dtype=torch.float64)
+    whole, half = torch.tensor(7), torch.tensor([1.5], dtype=torch.bfloat16)
+    grad = torch.tensor(2.0, requires_grad=True)
+    assert host.read([exact, whole, half, grad]) == [[1 / 3], 7, [1.5], 2.0]
+    assert isinstance(host.read(whole), int)
+    assert math.isnan(host.read(torch.tensor(math.nan)))
+
+
+def test_read_of_no_tensor():
+    value = dict(a=1)
+    assert host.read(value) is value
+    assert host.read([torch.empty(0), torch.empty(2, 0)]) == [[], [[], []]]
