@@ -18,13 +18,16 @@ def real(*sizes: int) -> Tensor:
 def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
     """Operator -> the arguments of each call."""
     x, each = real(*IMAGE), real(2, *IMAGE)
-    scale, shift = real(8), real(8)
     # half the resolution, 3 x 3; a separable 5x5 convolution of dilation 2 gives that, too
     taps, points, conv = real(2, 8, 1, 5, 5), real(2, 16, 8, 1, 1), (2, 4, 2)
     separable = ([real(2, 3, 3, 16), real(2, 3, 3, 16)], real(2, 2, 3, 3, 16), real(2, 3, 16))
     of_x, of_each = (x, None, taps, points, *conv), (each, real(4, 2, 8), taps, points, *conv)
     half = real(2, 3, 3, 8)
-    relu6_conv = (x, scale, shift, real(8, 1, 3, 3), 2, 1)
+    # an inverted bottleneck whose 20 channels are three blocks of 8
+    wide, deep = real(3, 2, 5, 6, 8), real(3, 2, 3, 3, 8)
+    norm_of_wide, taps_of_wide = (real(20), real(20)), (real(20, 1, 3, 3), 2, 1)
+    inverted = [(x, real(20, 8), one, *norm_of_wide, *taps_of_wide) for one in (wide, None)]
+    projection = (deep, *norm_of_wide, real(16, 20))
     dense = real(2, 16, 8, 3, 3)
     of_dense = ([real(2, 5, 6, 16), real(2, 5, 6, 16)], real(2, 2, 5, 6, 16), real(2, 3, 16))
     nodes, whole = [x, real(2, 5, 6, 16)], [real(8, 24, 1, 1)]
@@ -45,16 +48,22 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
             ([each[0], each[1]], [0, 0], [x], [1], real(1, 8), None, None, None),
         ],
         mix_sums=[([x, x], [x, x, x], [0, 1, 1], x), ([x, x], [x], [0], None)],
-        relu_covariance=[(x,)],
+        covariance=[(x, True), (x, False)],
         input_grad=[
             (x, [x, x], real(2), x, real(2, 8, 8), real(8, 8), real(8), real(*IMAGE)),
             (x, [], None, None, None, None, None, real(*IMAGE)),
         ],
-        relu6_forward=[(x, scale, shift)],
-        relu6_backward=[(real(*IMAGE), x, scale, shift)],
-        depthwise_forward=[relu6_conv],
+        expand_forward=[(x, real(20, 8))],
+        depthwise_forward=inverted,
         depthwise_backward=[
-            (half, half, real(3, 8), *relu6_conv, weights) for weights in (True, False)
+            (deep, deep, real(3, 20), *layer, real(*IMAGE), weights)
+            for layer in inverted
+            for weights in (True, False)
+        ],
+        project_forward=[projection],
+        project_backward=[
+            (real(2, 3, 3, 16), real(2, 3, 3, 16), real(3, 16), *projection, weights)
+            for weights in (True, False)
         ],
         conv3x3_forward=[(x, dense)],
         conv3x3_backward=[

@@ -74,7 +74,7 @@ def test_only_the_sampled_operation_runs(path, recorder):
     """Statistics of the others stay, their gradients are 0, and no kernel is called for them."""
 
     def ran():
-        kernels = ('separable_forward', 'dense_forward', 'pool_forward', 'relu_covariance')
+        kernels = ('separable_forward', 'dense_forward', 'pool_forward', 'covariance')
         return [
             (name, len(args[2]) if name == 'separable_forward' else 1)
             for name, args in recorder.of(*kernels)

@@ -82,10 +82,11 @@ def test_moments(backend):
     y = images(3, 7, 5, 16) * 2 + 5
     var, mean = torch.var_mean(y, (0, 1, 2), correction=0)
     assert_close(backend.moments(y), torch.stack([mean, var]))
-    r = torch.relu(y - 5).flatten(0, 2)
-    mean, covariance = backend.relu_covariance(y - 5)
-    assert_close(mean, r.mean(0))
-    assert_close(covariance, torch.cov(r.t(), correction=0))
+    for active in (True, False):
+        x = (torch.relu(y - 5) if active else y - 5).flatten(0, 2)
+        mean, covariance = backend.covariance(y - 5, active)
+        assert_close(mean, x.mean(0))
+        assert_close(covariance, torch.cov(x.t(), correction=0))
 
 
 @pytest.mark.parametrize('affine', [True, False])
@@ -219,76 +220,67 @@ def test_gradcheck_of_separable(backend, shared, kernel, conv):
     assert torch.autograd.gradcheck(run, given, fast_mode=True)
 
 
-class Inverted(torch.autograd.Function):
-    """depthwise relu6(scale x + shift), then a batch norm whose backward is a g + b y + c."""
-
-    @staticmethod
-    def forward(ctx, backend, x, scale, shift, weight, stride, padding, norm):
-        y, _ = backend.depthwise_forward(x, scale, shift, weight, stride, padding)
-        ctx.backend = backend
-        ctx.save_for_backward(x, scale, shift, weight, y)
-        ctx.args = (stride, padding)
-        return y * norm[0]
-
-    @staticmethod
-    def backward(ctx, g):
-        backend = ctx.backend
-        x, scale, shift, weight, y = ctx.saved_tensors
-        back = y.new_tensor([2.0, 0.0, 0.0])[:, None].expand(3, y.shape[-1])
-        given = (x, scale, shift, weight, *ctx.args)
-        dx, (total, product), dw = backend.depthwise_backward(g.contiguous(), y, back, *given, True)
-        return None, dx * scale, product, total, dw, None, None, None
-
-
-@pytest.mark.parametrize('size', [(4, 5), (1, 1), (9, 3)])
+@pytest.mark.parametrize('kept', [True, False])
+@pytest.mark.parametrize('size', [(4, 5), (1, 1), (9, 3), (6, 17)])
 @pytest.mark.parametrize(('kernel', 'stride'), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)])
-def test_gradcheck_of_depthwise(backend, kernel, stride, size):
-    x, scale, shift = images(2, *size, 8), images(8, seed=1) + 3, images(8, seed=2) * 2
-    weight = images(8, 1, kernel, kernel, seed=3)
-    given = [tensor.requires_grad_() for tensor in (x, scale, shift, weight)]
-    padding, norm = kernel // 2, x.new_tensor([2.0])
-    assert torch.autograd.gradcheck(
-        lambda *given: Inverted.apply(backend, *given, stride, padding, norm), given, fast_mode=True
-    )
-    y, moments = backend.depthwise_forward(*given, stride, padding)
-    active = F.relu6(to_nchw(x * scale + shift))
-    if size != (1, 1):
-        assert (active == 0).any() and (active == 6).any()
-    expected = F.conv2d(active, weight, None, stride, padding, groups=8)
-    assert_close(to_nchw(y), expected)
-    var, mean = torch.var_mean(expected, (0, 2, 3), correction=0)
-    assert_close(moments, torch.stack([mean, var]))
+def test_inverted_bottleneck(backend, kernel, stride, size, kept):
+    """Against autograd; what goes through batch statistics is a quadratic term of the loss."""
+    x, expand, project = images(2, *size, 8), images(20, 8, seed=1), images(16, 20, seed=2)
+    depthwise, padding = images(20, 1, kernel, kernel, seed=3), kernel // 2
+    scale_1, shift_1, scale_2, shift_2 = (images(20, seed=seed) + 2 for seed in range(4, 8))
+    given = (x, expand, scale_1, shift_1, depthwise, scale_2, shift_2, project)
+    leaves = [tensor.requires_grad_() for tensor in given]
+    wide = x @ expand.t()
+    active = F.relu6(wide * scale_1 + shift_1)
+    assert size == (1, 1) or ((active == 0).any() and (active == 6).any())
+    deep = F.conv2d(to_nchw(active), depthwise, None, stride, padding, groups=20)
+    deep = deep.permute(0, 2, 3, 1)
+    y = F.relu6(deep * scale_2 + shift_2) @ project.t()
+    g, back_1, back_2 = images(*y.shape, seed=8), images(3, 20, seed=9), images(3, 16, seed=10)
+    back_1[0] = scale_2.detach()
+    loss = y * (back_2[0] * g + back_2[1] * y / 2 + back_2[2])
+    loss = loss.sum() + (deep * (back_1[1] * deep / 2 + back_1[2])).sum()
+    expected = torch.autograd.grad(loss, leaves)
 
-
-def test_a_gradient_goes_through_the_norm_after_a_depthwise_convolution(backend):
-    x, weight = images(2, 5, 6, 16), images(16, 1, 3, 3, seed=3)
-    scale, shift = torch.ones(2, 16, dtype=torch.float64)
-    y, _ = backend.depthwise_forward(x, scale, shift, weight, 1, 1)
-    g, back = images(*y.shape, seed=4), images(3, 16, seed=5)
-    found = backend.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, True)
-    whole = (back[0] * g + back[1] * y + back[2]).contiguous()
-    one = torch.zeros_like(back)
-    one[0] = 1
-    expected = backend.depthwise_backward(whole, y, one, x, scale, shift, weight, 1, 1, True)
-    assert_close(found, expected)
-    none = backend.depthwise_backward(g, y, back, x, scale, shift, weight, 1, 1, False)
-    assert none[2] is None
-    assert_close(none[:2], found[:2])
-
-
-def test_relu6(backend):
-    x, scale, shift = images(3, 4, 7, 16) * 3, images(16, seed=1) + 2, images(16, seed=2)
-    given = [tensor.requires_grad_() for tensor in (x, scale, shift)]
-    expected = F.relu6(x * scale + shift)
-    assert (expected == 0).any() and (expected == 6).any()
-    y, g = backend.relu6(*given), images(*x.shape, seed=3)
-    assert_close(y, expected)
-    grads = torch.autograd.grad(expected, given, g)
     with torch.no_grad():
-        d, (total, product) = backend.relu6_backward(g.clone(), *given)
-        assert_close((d * scale, product, total), grads)
-        x[0, 1, 2, 3] = torch.nan
-        assert backend.relu6(*given)[0, 1, 2, 3].isnan()
+        found, moments = backend.expand_forward(x, expand)
+        assert_close(moments, moments_of(wide))
+        first = (x, expand, found if kept else None, scale_1, shift_1, depthwise, stride, padding)
+        found, moments = backend.depthwise_forward(*first)
+        assert_close(moments, moments_of(deep))
+        second = (found, scale_2, shift_2, project)
+        y, moments = backend.project_forward(*second)
+        assert_close(moments, moments_of(y))
+        start = images(*x.shape, seed=11)
+        for weights in (True, False):
+            into = start.clone()
+            d, sums_2, d_project = backend.project_backward(g, y, back_2, *second, weights)
+            sums_1, *rest = backend.depthwise_backward(d, found, back_1, *first, into, weights)
+            d_depthwise, d_expand = rest
+            scales = (sums_1[1], sums_1[0], sums_2[1], sums_2[0])
+            assert_close((into - start, *scales), [expected[i] for i in (0, 2, 3, 5, 6)])
+            grads = (d_expand, d_depthwise, d_project)
+            if weights:
+                assert_close(grads, [expected[i] for i in (1, 4, 7)])
+            else:
+                assert grads == (None, None, None)
+
+
+def moments_of(y):
+    """Mean and biased variance of [N, H, W, C], [2, C]."""
+    var, mean = torch.var_mean(y, (0, 1, 2), correction=0)
+    return torch.stack([mean, var])
+
+
+def test_relu6_keeps_nan(backend):
+    x, expand, taps = images(1, 9, 9, 8), images(16, 8, seed=1), images(16, 1, 3, 3, seed=2)
+    x[0, 2, 3, 1] = torch.nan
+    one, zero = torch.ones(16, dtype=x.dtype), torch.zeros(16, dtype=x.dtype)
+    deep, _ = backend.depthwise_forward(x, expand, None, one, zero, taps, 1, 1)
+    y, _ = backend.project_forward(deep, one, zero, images(8, 16, seed=3))
+    expected = torch.zeros(9, 9, dtype=torch.bool)
+    expected[1:4, 2:5] = True
+    assert torch.equal(y[0].isnan(), expected[..., None].expand(9, 9, 8))
 
 
 class Dense(torch.autograd.Function):

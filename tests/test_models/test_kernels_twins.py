@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from test_models.kernel_images import (
@@ -61,32 +59,50 @@ def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, si
         assert_twins('separable_backward', backward, accumulate, weights, tolerance=tolerance)
 
 
+def channels_of(image, count):
+    """[N, H, W, C] of what lies in blocks of channels in C++, [blocks, N, H, W, channels]."""
+    return image.permute(1, 2, 3, 0, 4).flatten(3)[..., :count] if image.dim() == 5 else image
+
+
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('kept', [True, False])
 @pytest.mark.parametrize(
-    ('channels', 'kernel', 'stride', 'size'),
-    [(24, 3, 1, (9, 11)), (16, 5, 2, (8, 7)), (72, 7, 1, (1, 1)), (64, 3, 2, (17, 4))],
+    ('channels', 'inner', 'outputs', 'kernel', 'stride', 'size'),
+    [
+        (24, 72, 24, 3, 1, (9, 11)),
+        (16, 96, 24, 5, 2, (8, 7)),
+        (24, 144, 40, 7, 1, (1, 1)),
+        (8, 20, 48, 3, 2, (17, 4)),
+        (40, 120, 80, 7, 2, (7, 35)),
+        (8, 24, 8, 5, 1, (32, 33)),
+    ],
 )
-def test_inverted_twins(cpp, channels, kernel, stride, size, dtype):
-    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+def test_inverted_twins(cpp, channels, inner, outputs, kernel, stride, size, kept, dtype):
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     x = images(3, *size, channels, dtype=dtype)
-    norm = [strewn(images(channels, seed=s, dtype=dtype) * 2) for s in (1, 2)]
-    weight = strewn(images(channels, 1, kernel, kernel, seed=3, dtype=dtype))
-    layer, padding = (x, *norm, weight, stride), kernel // 2
-    twins = partial(assert_twins, tolerance=tolerance)
-    twins('depthwise_forward', 'depthwise_forward', *layer, padding)
-    out = [out_size(s, kernel, (stride, padding, 1)) for s in size]
-    g, y = (images(3, *out, channels, seed=s, dtype=dtype) for s in (4, 5))
-    back = strewn(images(3, channels, seed=6, dtype=dtype))
+    expand = strewn(images(inner, channels, seed=1, dtype=dtype) / channels**0.5)
+    norms = [strewn(images(inner, seed=seed, dtype=dtype) + 1) for seed in (2, 3, 4, 5)]
+    taps = strewn(images(inner, 1, kernel, kernel, seed=6, dtype=dtype) / kernel)
+    project = strewn(images(outputs, inner, seed=7, dtype=dtype) / inner**0.5)
+    back_1 = strewn(images(3, inner, seed=8, dtype=dtype))
+    back_2 = strewn(images(3, outputs, seed=9, dtype=dtype))
+
+    def run(backend, weights):
+        wide, moments = backend.expand_forward(x, expand)
+        first = (x, expand, wide if kept else None, *norms[:2], taps, stride, kernel // 2)
+        deep, moments_2 = backend.depthwise_forward(*first)
+        second = (deep, *norms[2:], project)
+        y, moments_3 = backend.project_forward(*second)
+        g = slice_of_channels(*y.shape, seed=10, dtype=dtype)
+        d, sums, *grads = backend.project_backward(g, y, back_2, *second, weights)
+        into = images(*x.shape, seed=11, dtype=dtype)
+        sums_2, *rest = backend.depthwise_backward(d, deep, back_1, *first, into, weights)
+        found = [channels_of(one, inner) for one in (wide, deep, d)]
+        grads = [*grads, *rest] if weights else []
+        return [*found, y, into, moments, moments_2, moments_3, sums, sums_2, *grads]
+
     for weights in (True, False):
-
-        def backward(backend, weights):
-            found = backend.depthwise_backward(g, y, back, *layer, padding, weights)
-            return found if weights else found[:2]
-
-        twins('depthwise_backward', backward, weights)
-    twins('relu6_forward', 'relu6', x, *norm)
-    d = images(3, *size, channels, seed=7, dtype=dtype)
-    twins('relu6_backward', lambda backend: backend.relu6_backward(d.clone(), x, *norm))
+        assert_twins('depthwise_backward', run, weights, tolerance=tolerance)
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
@@ -209,7 +225,8 @@ def test_pool_and_moments_twins(cpp, channels, stride, dtype):
         assert_twins('pool_backward', backward, dy, x, y, maximum, stride, tolerance=tolerance)
     y = slice_of_channels(3, 9, 12, channels, dtype=dtype)
     assert_twins('moments', 'moments', y, tolerance=tolerance)
-    assert_twins('relu_covariance', 'relu_covariance', x, tolerance=tolerance)
+    for active in (True, False):
+        assert_twins('covariance', 'covariance', x, active, tolerance=tolerance)
 
 
 def test_batch_norm_twins(cpp):

@@ -126,7 +126,7 @@ def _draw_noise(node: Node, plan: Plan) -> dict[int, Tensor]:
 
 def _relu_covariance(node: Node, plan: Plan) -> tuple[Tensor, Tensor]:
     """Mean [C] and covariance [C, C] of relu(x) over pixels, in float64."""
-    return node.backend.relu_covariance(node.image)
+    return node.backend.covariance(node.image, True)
 
 
 # What `needs` of a candidate may name

@@ -18,7 +18,7 @@ class Sink:
 
     With r = relu(x), skips s_j, and the gradients g_j of the edges,
 
-        dx = sum_j s_j g_j + [x > 0] (dr + sum_j g_j left_j + r right + row) + others.
+        dx = sum_j s_j g_j + [x > 0] (dr + sum_j g_j left_j + r right + row) + x linear + others.
 
     Args:
         node (Node): The node.
@@ -32,6 +32,7 @@ class Sink:
         self._input: Tensor | None = None
         self._skips: Tensor | None = None
         self._matrices: list[Tensor] = []
+        self._linear: list[Tensor] = []
         self._deferred: list[Callable[[Tensor], None]] = []
 
     def add_before_relu(self, given: Tensor | Callable[[Tensor, bool], Result]) -> Result | None:
@@ -93,6 +94,14 @@ class Sink:
         self._matrices[1] = self._matrices[1] + right
         self._matrices[2] = self._matrices[2] + row
 
+    def add_linear(self, matrix: Tensor, row: Tensor) -> None:
+        """Add x matrix + row to dx: ``matrix`` is [C, C], ``row`` [C], in one type for all."""
+        self._linear = (
+            [one + new for one, new in zip(self._linear, (matrix, row), strict=True)]
+            if self._linear
+            else [matrix, row]
+        )
+
     def defer(self, run: Callable[[Tensor], None]) -> None:
         """Call ``run(dx)``, which adds to dx, when all else is in it."""
         self._deferred.append(run)
@@ -106,6 +115,10 @@ class Sink:
         dx = backend.input_grad(self.node.image, g, skips, self._before_relu, *matrices)
         if self._input is not None:
             dx += self._input
+        if self._linear:
+            matrix, row = (cast(one, dx.dtype) for one in self._linear)
+            flat = self.node.image.view(-1, len(row))
+            dx.view(-1, len(row)).addmm_(flat, matrix).add_(row)
         for run in self._deferred:
             run(dx)
         return dx

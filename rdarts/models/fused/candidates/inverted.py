@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,6 +55,11 @@ def _is_bottleneck(layers: Sequence[nn.Module]) -> bool:
 class Inverted(FusedCandidate):
     """y = P relu6(norm(D relu6(norm(E x)))), edge by edge. What is kept is before each batch norm.
 
+    Where x has many pixels for its channels, E x is not kept: its batch statistics follow from mean
+    m and covariance S of x, E m and diag(E S E'), and the kernels compute it anew, tile by tile.
+    Backward, the gradient of E x is a d + b E x + c, of which d alone needs the pixels: the rest
+    is x times E' diag(b) E in the gradient of x, and E times the sum of x x' in that of E.
+
     Args:
         convs (Sequence[StackedConv2d]): E, D and P.
         norms (Sequence[StackedBatchNorm2d]): The batch norm of each.
@@ -95,117 +101,125 @@ class Inverted(FusedCandidate):
             start += len(found[-1])
         return found
 
+    def _weights(self, node: Node, units: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """E [E, M, C], D [E, M, 1, k, k] and P [E, O, M] in the type of the images."""
+        expand, depthwise, project = (cast(unit[0], node.image.dtype) for unit in units)
+        return [expand.flatten(2), depthwise, project.flatten(2)]
+
+    def _stacked(self, grads: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+        """The gradients of the parameters, of those of each edge: E, its norm, D, its norm, P."""
+        wanted = [True]
+        for norm in self.norms[:2]:
+            wanted += [norm.weight is not None] * 2 + [True]
+        return [
+            None if each[0] is None else torch.stack(each) if len(each) > 1 else each[0][None]
+            for each, one in zip(zip(*grads, strict=True), wanted, strict=True)
+            if one
+        ]
+
     def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
-        edges, backend = len(part.edges), node.backend
+        edges, backend, x = len(part.edges), node.backend, node.image
+        units = self._by_unit(params)
+        expand, depthwise, project = self._weights(node, units)
         stride, padding, _ = conv_args(self.convs[1])
-        sources, before = [node.image] * edges, None
-        for unit, (weight, *affine) in enumerate(self._by_unit(params)):
-            weight = cast(weight, node.image.dtype)
-            images, moments = [], []
-            for edge, x in enumerate(sources):
-                norm = None if before is None else before[2:, edge].to(node.dtype)
-                if unit == 1:
-                    y, moment = backend.depthwise_forward(x, *norm, weight[edge], stride, padding)
-                else:
-                    active = x if norm is None else backend.relu6(x, *norm)
-                    y = active @ weight[edge].flatten(1).t()
-                    moment = backend.moments(y)
-                images.append(y)
-                moments.append(moment)
-            moments = torch.stack(moments)
-            if unit == 2:
-                break
-            for y in images:
-                save(y)
-            count = images[0][..., 0].numel()
-            before = node.normalise(part, self.norms[unit], moments, affine, count)
-            save(before)
-            sources = images
+        kept = backend.keeps_expansion(x[..., 0].numel(), x.shape[-1])
+        if kept:
+            wides, moments = _each(backend.expand_forward(x, weight) for weight in expand)
+        else:
+            wides, moments = [None] * edges, _moments_of(units[0][0], *_covariance(node))
+        norm = node.normalise(part, self.norms[0], moments, units[0][1:], x[..., 0].numel())
+        deeps, moments = _each(
+            backend.depthwise_forward(x, *layer, stride, padding)
+            for layer in zip(expand, wides, *norm[2:].to(node.dtype), depthwise, strict=True)
+        )
+        count = len(x) * math.prod(node.size)
+        norm_2 = node.normalise(part, self.norms[1], moments, units[1][1:], count)
+        images, moments = _each(
+            backend.project_forward(*layer)
+            for layer in zip(deeps, *norm_2[2:].to(node.dtype), project, strict=True)
+        )
+        for tensor in (*(wides if kept else ()), *deeps, norm, norm_2):
+            save(tensor)
         save(torch.stack(images) if edges > 1 else images[0][None])
         return Terms(images, moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
-        def run(into: Tensor) -> list[Tensor | None]:
-            return self._backward(node, len(part.edges), params, saved, grad, into)
-
-        return sink.add_to_input(run)
-
-    def _backward(
-        self, node: Node, edges: int, params: Params, saved: Saved, grad: Grad, into: Tensor
-    ) -> list[Tensor | None]:
-        """Adds the gradient of x to ``into``, [N, H, W, C]; the gradients of ``params``."""
-        backend, dtype = node.backend, node.dtype
-        expand, depthwise, project = (
-            cast(unit[0], node.image.dtype) for unit in self._by_unit(params)
-        )
-        wides, norm_1 = saved.tensors[:edges], saved.tensors[edges]
-        deeps, norm_2 = saved.tensors[edges + 1 : -2], saved.tensors[-2]
+        edges, backend = len(part.edges), node.backend
+        *images, norm_1, norm_2, _ = saved.tensors
+        wides, deeps = images[:-edges] or [None] * edges, images[-edges:]
+        units = self._by_unit(params)
+        expand, depthwise, project = self._weights(node, units)
         stride, padding, _ = conv_args(self.convs[1])
-        flat = into.view(-1, into.shape[-1])
-        grads: list[list[list[Tensor | None]]] = [[], [], []]  # of each unit, of each edge
-        for edge in range(edges):
-            wide, deep = wides[edge], deeps[edge]
-            first, second = (norm[2:, edge].to(dtype) for norm in (norm_1, norm_2))
-            y = saved.tensors[-1][edge]
-            d = _through_coefficients(node, grad.images[edge], y, grad.coefficients[:, edge])
-            project_grad = (
-                weight_grad(d, backend.relu6(deep, *second)) if grad.want_weights else None
-            )
-            d, sums = backend.relu6_backward(d @ project[edge].flatten(1), deep, *second)
-            back, deep_affine = _through_norm(node, norm_2[:, edge], saved.batch[1], deep, sums)
-            d, sums, depthwise_grad = backend.depthwise_backward(
-                d,
+        scales_1, shifts_1 = norm_1[2:].to(node.dtype)
+        scales_2, shifts_2 = norm_2[2:].to(node.dtype)
+        weights = grad.want_weights
+        grads: list[list[Tensor | None]] = []
+        for edge, (wide, deep) in enumerate(zip(wides, deeps, strict=True)):
+            d, sums, project_grad = backend.project_backward(
+                grad.images[edge],
+                saved.tensors[-1][edge],
+                grad.coefficients[:, edge],
                 deep,
-                back.to(dtype),
-                wide,
-                *first,
-                depthwise[edge],
-                stride,
-                padding,
-                grad.want_weights,
+                scales_2[edge],
+                shifts_2[edge],
+                project[edge],
+                weights,
             )
-            back, wide_affine = _through_norm(node, norm_1[:, edge], saved.batch[0], wide, sums)
-            d = _through_coefficients(node, d, wide, back.to(dtype))
-            expand_grad = weight_grad(d, node.image) if grad.want_weights else None
-            flat.addmm_(d.reshape(-1, d.shape[-1]), expand[edge].flatten(1))
-            grads[0].append([expand_grad, *wide_affine])
-            grads[1].append([depthwise_grad, *deep_affine])
-            grads[2].append([project_grad])
-        result: list[Tensor | None] = []
-        for unit, each in enumerate(grads):
-            if unit < 2 and self.norms[unit].weight is None:
-                each = [tensors[:1] for tensors in each]
-            result += [
-                None if tensors[0] is None else torch.stack(tensors)
-                for tensors in zip(*each, strict=True)
-            ]
-        return result
+            back, affine_2 = _through_norm(node, norm_2[:, edge], saved.batch[1], node.count, sums)
+            layer = (node.image, expand[edge], wide, scales_1[edge], shifts_1[edge])
+            rest = (depthwise[edge], stride, padding)
+            given = (d, deep, back.to(node.dtype), *layer, *rest)
+            sums, depthwise_grad, expand_grad = sink.add_to_input(
+                lambda into, given=given: backend.depthwise_backward(*given, into, weights)
+            )
+            pixels = node.image[..., 0].numel()
+            back, affine_1 = _through_norm(node, norm_1[:, edge], saved.batch[0], pixels, sums)
+            if saved.batch[0]:
+                weight = expand[edge].to(node.dtype)
+                slope, constant = back[1:].to(node.dtype)
+                sloped = slope[:, None] * weight
+                sink.add_linear(weight.t() @ sloped, constant @ weight)
+                if weights:
+                    mean, covariance = _covariance(node)
+                    moment = (covariance + mean[:, None] * mean) * pixels
+                    expand_grad += sloped @ moment.to(node.dtype)
+                    expand_grad += constant[:, None] * (mean * pixels).to(node.dtype)
+            grads.append([expand_grad, *affine_1, depthwise_grad, *affine_2, project_grad])
+        return self._stacked(grads)
 
 
-def weight_grad(d: Tensor, x: Tensor) -> Tensor:
-    """The gradient of a 1x1 convolution's weight [O, C]: the sum over pixels of d x'."""
-    return d.reshape(-1, d.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
+def _each(found: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], Tensor]:
+    """What each edge's kernel gave, and their moments as one."""
+    images, moments = zip(*found, strict=True)
+    return list(images), torch.stack(moments)
 
 
-def _through_coefficients(node: Node, g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
-    """a g + b y + c, for ``coefficients`` [3, C]."""
-    out = node.like(y)
-    node.backend.mix([out], [False], [g, y], [0, 0], coefficients[:2], coefficients[2:])
-    return out
+def _covariance(node: Node) -> tuple[Tensor, Tensor]:
+    """Mean [C] and covariance [C, C] of x over pixels, in float64, computed once."""
+    if 'covariance' not in node.facts:
+        node.facts['covariance'] = node.backend.covariance(node.image, False)
+    return node.facts['covariance']
+
+
+def _moments_of(weight: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Mean and biased variance [E, 2, M] of weight x, for [E, M, C, 1, 1], in float64."""
+    weight = weight.flatten(2).double()
+    variance = torch.einsum('emc,emc->em', weight @ covariance, weight)
+    return torch.stack([weight @ mean, variance.clamp_min_(0)], 1)
 
 
 def _through_norm(
-    node: Node, norm: Tensor, batch: bool, y: Tensor, sums: Tensor
+    node: Node, norm: Tensor, batch: bool, count: int, sums: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """Back through a batch norm of y: the coefficients [3, C]; its weight's and bias's gradient.
 
-    ``norm`` [4, C] is of :meth:`Node.normalise`; ``sums`` [2, C] those of the gradient and of it
-    times y.
+    ``norm`` [4, C] is of :meth:`Node.normalise`; ``sums`` [2, C] those of the gradient over
+    ``count`` pixels, and of it times y.
     """
     total, product = sums[:, None]
     found, *affine, _ = node.backend.batch_norm_backward(
-        norm[:, None], batch, y[..., 0].numel(), total, product
+        norm[:, None], batch, count, total, product
     )
     return found[:, 0], [one[0] for one in affine]

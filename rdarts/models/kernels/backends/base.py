@@ -183,38 +183,65 @@ class Backend(Protocol):
             the gradients of ``depthwise`` and ``pointwise``, or None.
         """
 
-    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """relu6(scale x + shift), for x [N, H, W, C] and scale, shift [C]."""
+    def keeps_expansion(self, pixels: int, channels: int) -> bool:
+        """Whether an inverted bottleneck's expansion is kept for its backward.
 
-    def relu6_backward(
-        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Backward of :meth:`relu6`.
+        Where it is not, its moments follow from :meth:`covariance`, and it is computed again.
 
         Args:
-            d (Tensor): The gradient of its result, [N, H, W, C]; becomes that of scale x + shift.
-            x, scale, shift (Tensor): See :meth:`relu6`.
+            pixels (int): The number of pixels of x.
+            channels (int): Its channels.
+        """
+
+    def expand_forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """A 1x1 convolution of x [N, H, W, C] by weight [M, C].
 
         Returns:
-            tuple[Tensor, Tensor]: What d has become; the sums over pixels of it, and of it times x,
-            [2, C] in float64.
+            tuple[Tensor, Tensor]: Its result w in a layout of the back end's own; its mean and
+            biased variance, [2, M] in float64.
         """
 
     def depthwise_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+        self,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
     ) -> tuple[Tensor, Tensor]:
-        """The depthwise convolution of relu6(scale x + shift).
+        """The depthwise convolution of relu6(scale w + shift), w as of :meth:`expand_forward`.
 
         Args:
-            x, scale, shift (Tensor): See :meth:`relu6`.
-            weight (Tensor): [C, 1, k, k].
+            x (Tensor): [N, H, W, C].
+            expand (Tensor): The expansion's weight, [M, C].
+            wide (Tensor | None): w, or None where it was not kept.
+            scale, shift (Tensor): [M].
+            weight (Tensor): [M, 1, k, k].
             stride, padding (int): Of the convolution.
 
         Returns:
-            tuple[Tensor, Tensor]: [N, h, w, C]; its mean and biased variance, [2, C] in float64.
+            tuple[Tensor, Tensor]: Its result, N h w pixels of M channels, in a layout of the back
+            end's own; its mean and biased variance, [2, M] in float64.
         """
 
-    def depthwise_backward(
+    def project_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A 1x1 convolution of relu6(scale x + shift).
+
+        Args:
+            x (Tensor): What :meth:`depthwise_forward` gave.
+            scale, shift (Tensor): [M].
+            weight (Tensor): [O, M].
+
+        Returns:
+            tuple[Tensor, Tensor]: [N, h, w, O]; its mean and biased variance, [2, O] in float64.
+        """
+
+    def project_backward(
         self,
         g: Tensor,
         y: Tensor,
@@ -223,22 +250,55 @@ class Backend(Protocol):
         scale: Tensor,
         shift: Tensor,
         weight: Tensor,
-        stride: int,
-        padding: int,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Backward of :meth:`depthwise_forward` and the batch norm after it.
+        """Backward of :meth:`project_forward` and the batch norm after it.
 
         Args:
-            g (Tensor): The gradient of the batch norm's result, [N, h, w, C].
+            g (Tensor): The gradient of the batch norm's result, [N, h, w, O].
             y (Tensor): The convolution's.
-            coefficients (Tensor): Of the gradient of y, [3, C]: see ``batch_norm_backward``.
-            x, scale, shift, weight, stride, padding: See :meth:`depthwise_forward`.
+            coefficients (Tensor): Of the gradient of y, [3, O]: see :meth:`batch_norm_backward`.
+            x, scale, shift, weight: See :meth:`project_forward`.
             weights (bool): Whether the weight's gradient is wanted.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor | None]: The gradient of scale x + shift, [N, H, W, C]; the
-            sums over pixels of it, and of it times x, [2, C] in float64; the weight's gradient.
+            tuple[Tensor, Tensor, Tensor | None]: The gradient of scale x + shift, laid out as x;
+            the sums over pixels of it, and of it times x, [2, M] in float64; the weight's gradient.
+        """
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        into: Tensor,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Backward of :meth:`depthwise_forward`, of the norm after it and of the expansion.
+
+        With d, the gradient of scale w + shift, it adds that of x by w = expand x to ``into``, as
+        if scale and shift depended on nothing. Through the batch statistics that they are made of,
+        the gradient of w has further terms b w + c.
+
+        Args:
+            g (Tensor): What :meth:`project_backward` gave.
+            y (Tensor): What :meth:`depthwise_forward` gave.
+            coefficients (Tensor): Of the gradient of y, [3, M].
+            x, expand, wide, scale, shift, weight, stride, padding: See :meth:`depthwise_forward`.
+            into (Tensor): [N, H, W, C].
+            weights (bool): Whether gradients of weights are wanted.
+
+        Returns:
+            tuple[Tensor, Tensor | None, Tensor | None]: The sums over pixels of d, and of d w, [2,
+            M] in float64; the gradients of ``weight`` and, less those terms, of ``expand``.
         """
 
     def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -281,8 +341,11 @@ class Backend(Protocol):
             tuple[Tensor, Tensor, Tensor | None]: [T, C], [J, C] and [J, C, C].
         """
 
-    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean [C] and covariance [C, C] of relu(x) over pixels, in float64; x is [N, H, W, C]."""
+    def covariance(self, x: Tensor, active: bool) -> tuple[Tensor, Tensor]:
+        """Mean [C] and covariance [C, C] over pixels of x or, ``active``, of relu(x), in float64.
+
+        x is [N, H, W, C].
+        """
 
     def input_grad(
         self,

@@ -129,20 +129,33 @@ class CppBackend(TorchBackend):
             dx, sums = into, None
         return dx, sums, *(grads if weights else (None, None))
 
-    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return torch.ops.rdarts.relu6_forward(x, scale, shift)
+    def keeps_expansion(self, pixels: int, channels: int) -> bool:
+        # what their covariance costs grows with the square of the channels of x
+        return pixels < 32 * channels
 
-    def relu6_backward(
-        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return d, torch.ops.rdarts.relu6_backward(d, x, scale, shift)
+    def expand_forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.expand_forward(x, weight)
 
     def depthwise_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+        self,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
     ) -> tuple[Tensor, Tensor]:
-        return torch.ops.rdarts.depthwise_forward(x, scale, shift, weight, stride, padding)
+        args = (x, expand, wide, scale, shift, weight, stride, padding)
+        return torch.ops.rdarts.depthwise_forward(*args)
 
-    def depthwise_backward(
+    def project_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.project_forward(x, scale, shift, weight)
+
+    def project_backward(
         self,
         g: Tensor,
         y: Tensor,
@@ -151,14 +164,33 @@ class CppBackend(TorchBackend):
         scale: Tensor,
         shift: Tensor,
         weight: Tensor,
-        stride: int,
-        padding: int,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        dx, sums, dw = torch.ops.rdarts.depthwise_backward(
-            g, y, coefficients, x, scale, shift, weight, stride, padding, weights
+        args = (g, y, coefficients, x, scale, shift, weight, weights)
+        d, sums, dw = torch.ops.rdarts.project_backward(*args)
+        return d, sums, dw if weights else None
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        into: Tensor,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        layer = (x, expand, wide, scale, shift, weight, stride, padding)
+        sums, *grads = torch.ops.rdarts.depthwise_backward(
+            g, y, coefficients, *layer, into, weights
         )
-        return dx, sums, dw if weights else None
+        return sums, *(grads if weights else (None, None))
 
     def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
         return torch.ops.rdarts.empty_images((like.shape[0], channels, height, width), like)
@@ -186,8 +218,8 @@ class CppBackend(TorchBackend):
         )
         return products, totals, None if x is None else matrices
 
-    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ops.rdarts.relu_covariance(x)
+    def covariance(self, x: Tensor, active: bool) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.covariance(x, active)
 
     def input_grad(
         self,

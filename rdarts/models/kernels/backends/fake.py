@@ -90,7 +90,7 @@ def mix_sums(
     return _exact(g[0], len(terms), channels), _exact(g[0], edges, channels), matrices
 
 
-def relu_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
+def covariance(x: Tensor, active: bool) -> tuple[Tensor, Tensor]:
     channels = x.shape[-1]
     return _exact(x, channels), _exact(x, channels, channels)
 
@@ -108,23 +108,37 @@ def input_grad(
     return None
 
 
-def relu6_forward(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return torch.empty_like(x)
+def _blocks(x: Tensor, channels: int, *sizes: int) -> Tensor:
+    """[blocks, N, h, w, numbers of a block]: channels in blocks of 64 bytes."""
+    block = 64 // x.element_size()
+    return x.new_empty(-(-channels // block), *sizes, block)
 
 
-def relu6_backward(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return _exact(x, 2, x.shape[-1])
+def expand_forward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return _blocks(x, len(weight), *x.shape[:3]), _exact(x, 2, len(weight))
 
 
 def depthwise_forward(
-    x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+    x: Tensor,
+    expand: Tensor,
+    wide: Tensor | None,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
 ) -> tuple[Tensor, Tensor]:
-    images, height, width, channels = x.shape
-    size = [_out(side, weight.shape[-1], stride, padding) for side in (height, width)]
-    return x.new_empty(images, *size, channels), _exact(x, 2, channels)
+    size = [_out(side, weight.shape[-1], stride, padding) for side in x.shape[1:3]]
+    return _blocks(x, len(weight), x.shape[0], *size), _exact(x, 2, len(weight))
 
 
-def depthwise_backward(
+def project_forward(
+    x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(*x.shape[1:4], len(weight)), _exact(x, 2, len(weight))
+
+
+def project_backward(
     g: Tensor,
     y: Tensor,
     coefficients: Tensor,
@@ -132,12 +146,29 @@ def depthwise_backward(
     scale: Tensor,
     shift: Tensor,
     weight: Tensor,
-    stride: int,
-    padding: int,
     weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dw = torch.empty_like(weight) if weights else _nothing(x)
-    return torch.empty_like(x), _exact(x, 2, x.shape[-1]), dw
+    dw = x.new_empty(weight.shape) if weights else _nothing(x)
+    return torch.empty_like(x), _exact(x, 2, weight.shape[1]), dw
+
+
+def depthwise_backward(
+    g: Tensor,
+    y: Tensor,
+    coefficients: Tensor,
+    x: Tensor,
+    expand: Tensor,
+    wide: Tensor | None,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    stride: int,
+    padding: int,
+    into: Tensor,
+    weights: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    grads = [x.new_empty(one.shape) if weights else _nothing(x) for one in (weight, expand)]
+    return _exact(x, 2, len(weight)), *grads
 
 
 def conv3x3_forward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,9 +278,16 @@ def mixed_norms(
 
 
 KERNELS = (
-    *(separable_forward, separable_backward, mix, mix_sums, relu_covariance, input_grad),
-    *(relu6_forward, relu6_backward, depthwise_forward, depthwise_backward, conv3x3_forward),
-    *(conv3x3_backward, moments, pointwise_forward, pointwise_backward, pool_forward),
+    *(separable_forward, separable_backward, mix, mix_sums, covariance, input_grad),
+    *(expand_forward, depthwise_forward, project_forward, project_backward, depthwise_backward),
+    *(
+        conv3x3_forward,
+        conv3x3_backward,
+        moments,
+        pointwise_forward,
+        pointwise_backward,
+        pool_forward,
+    ),
     *(pool_backward, standard_normal, empty_images, batch_norm, batch_norm_backward, mixed_norms),
 )
 

@@ -50,12 +50,42 @@ def formulas() -> dict[str, Any]:
     ) -> int:
         return _separable(y, depthwise, pointwise) * (2 if args[-1] else 1)
 
+    def expand(x: Shape, weight: Shape, out_shape: Any) -> int:
+        return 2 * math.prod(x) * weight[0]
+
     def depthwise(
-        x: Shape, scale: Shape, shift: Shape, weight: Shape, *args: Any, out_shape: Any
+        x: Shape,
+        expand: Shape,
+        wide: Shape | None,
+        scale: Shape,
+        shift: Shape,
+        weight: Shape,
+        *args: Any,
+        out_shape: Any,
     ) -> int:
-        return 2 * math.prod(out_shape[0]) * math.prod(weight[2:])
+        taps = 2 * math.prod(out_shape[0][1:4]) * math.prod(weight)
+        return taps + (2 * math.prod(x) * weight[0] if wide is None else 0)
 
     def depthwise_back(
+        g: Shape,
+        y: Shape,
+        coefficients: Shape,
+        x: Shape,
+        expand: Shape,
+        wide: Shape | None,
+        scale: Shape,
+        shift: Shape,
+        weight: Shape,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        work = 2 * math.prod(y[1:4]) * math.prod(weight) + 2 * math.prod(x) * weight[0]
+        return work * (2 if args[-1] else 1)
+
+    def project(x: Shape, scale: Shape, shift: Shape, weight: Shape, out_shape: Any) -> int:
+        return 2 * math.prod(out_shape[0]) * weight[1]
+
+    def project_back(
         g: Shape,
         y: Shape,
         coefficients: Shape,
@@ -63,10 +93,10 @@ def formulas() -> dict[str, Any]:
         scale: Shape,
         shift: Shape,
         weight: Shape,
-        *args: Any,
+        weights: bool,
         **kwargs: Any,
     ) -> int:
-        return 2 * math.prod(y) * math.prod(weight[2:]) * (2 if args[-1] else 1)
+        return 2 * math.prod(g) * weight[1] * (2 if weights else 1)
 
     def conv3x3(x: Shape, weight: Shape, out_shape: Any) -> int:
         return 2 * math.prod(x[:3]) * math.prod(weight)
@@ -122,7 +152,7 @@ def formulas() -> dict[str, Any]:
     ) -> int:
         return 0 if x is None else 2 * len(g) * math.prod(x) * x[-1]
 
-    def covariance(x: Shape, **kwargs: Any) -> int:
+    def covariance(x: Shape, active: bool, **kwargs: Any) -> int:
         return 2 * math.prod(x) * x[-1]
 
     def through_matrices(
@@ -142,15 +172,18 @@ def formulas() -> dict[str, Any]:
     return dict(
         separable_forward=separable,
         separable_backward=separable_back,
+        expand_forward=expand,
         depthwise_forward=depthwise,
         depthwise_backward=depthwise_back,
+        project_forward=project,
+        project_backward=project_back,
         conv3x3_forward=conv3x3,
         conv3x3_backward=conv3x3_back,
         pointwise_forward=pointwise,
         pointwise_backward=pointwise_back,
         mix=mixture,
         mix_sums=mixture_sums,
-        relu_covariance=covariance,
+        covariance=covariance,
         input_grad=through_matrices,
     )
 

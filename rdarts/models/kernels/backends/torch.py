@@ -1,4 +1,7 @@
-"""The kernels as PyTorch's functions: the reference, and what runs where no other back end does."""
+"""The kernels as PyTorch's functions: the reference, and what runs where no other back end does.
+
+Longer than 400 lines: the kernels of one protocol, each of them short.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,20 @@ def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> T
         lead = dilation * (size - 1) - padding
         return F.conv2d(g, weight.flip(2, 3), None, 1, lead, dilation, groups=weight.shape[0])
     return _conv_backward(g, x, weight, conv, weight.shape[0], (True, False))[0]
+
+
+def _relu6(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return (x * scale + shift).clamp_(0, 6).to(x.dtype)
+
+
+def _through_relu6(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """The gradient of scale x + shift by that of its relu6, d."""
+    return torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
+
+
+def _weight_grad(d: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a 1x1 convolution's weight [O, C]: the sum over pixels of d x'."""
+    return d.reshape(-1, d.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
 
 
 def _wide_conv(x: Tensor, weight: Tensor, conv: Conv) -> Tensor:
@@ -173,23 +190,36 @@ class TorchBackend(Backend):
             stack(pointwise_grads) if weights else None,
         )
 
-    def relu6(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return (x * scale + shift).clamp_(0, 6).to(x.dtype)
+    def keeps_expansion(self, pixels: int, channels: int) -> bool:
+        return True
 
-    def relu6_backward(
-        self, d: Tensor, x: Tensor, scale: Tensor, shift: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        d = torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
-        return d, torch.stack([_sum(d), _sum(d * x)])
+    def expand_forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        y = x @ weight.t()
+        return y, self.moments(y)
 
     def depthwise_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, stride: int, padding: int
+        self,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
     ) -> tuple[Tensor, Tensor]:
-        active = to_nchw(self.relu6(x, scale, shift))
+        wide = x @ expand.t() if wide is None else wide
+        active = to_nchw(_relu6(wide, scale, shift))
         y = to_nhwc(F.conv2d(active, weight, None, stride, padding, groups=len(weight)))
-        return y, _moments(y, (0, 1, 2))
+        return y, self.moments(y)
 
-    def depthwise_backward(
+    def project_forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        y = _relu6(x, scale, shift) @ weight.t()
+        return y, self.moments(y)
+
+    def project_backward(
         self,
         g: Tensor,
         y: Tensor,
@@ -198,15 +228,40 @@ class TorchBackend(Backend):
         scale: Tensor,
         shift: Tensor,
         weight: Tensor,
-        stride: int,
-        padding: int,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         a, b, c = coefficients
+        dy = (a * g + b * y + c).to(x.dtype)
+        dw = _weight_grad(dy, _relu6(x, scale, shift)) if weights else None
+        d = _through_relu6(dy @ weight, x, scale, shift)
+        return d, torch.stack([_sum(d), _sum(d * x)]), dw
+
+    def depthwise_backward(
+        self,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        x: Tensor,
+        expand: Tensor,
+        wide: Tensor | None,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        stride: int,
+        padding: int,
+        into: Tensor,
+        weights: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        a, b, c = coefficients
+        wide = x @ expand.t() if wide is None else wide
         d = to_nchw((a * g + b * y + c).to(x.dtype))
-        args = (d, to_nchw(self.relu6(x, scale, shift)), weight, (stride, padding, 1))
+        args = (d, to_nchw(_relu6(wide, scale, shift)), weight, (stride, padding, 1))
         dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
-        return *self.relu6_backward(to_nhwc(_depthwise_input_grad(*args)), x, scale, shift), dw
+        d = _through_relu6(to_nhwc(_depthwise_input_grad(*args)), wide, scale, shift)
+        sums = torch.stack([_sum(d), _sum(d * wide)])
+        d = (d * scale).to(x.dtype)
+        into.view(-1, into.shape[-1]).addmm_(d.reshape(-1, d.shape[-1]), expand)
+        return sums, dw, _weight_grad(d, x) if weights else None
 
     def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
         sizes = (like.shape[0], channels, height, width)
@@ -251,8 +306,8 @@ class TorchBackend(Backend):
             matrices,
         )
 
-    def relu_covariance(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        flat = torch.relu(x).reshape(-1, x.shape[-1])
+    def covariance(self, x: Tensor, active: bool) -> tuple[Tensor, Tensor]:
+        flat = (torch.relu(x) if active else x).reshape(-1, x.shape[-1])
         flat = flat if flat.dtype == torch.float64 else flat.float()
         mean = flat.mean(0)
         centred = flat - mean

@@ -245,8 +245,9 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
           x ? reduced(matrices, {edges, c, c}, g[0], true) : nothing(g[0])};
 }
 
-// Mean [C] and covariance [C, C] over pixels of relu(x), in float64.
-std::tuple<Tensor, Tensor> relu_covariance(const Tensor& x) {
+// Mean [C] and covariance [C, C] over pixels of x or, `active`, of relu(x), in float64.
+std::tuple<Tensor, Tensor> covariance(const Tensor& x, bool active) {
+  TORCH_CHECK(x.is_contiguous(), "x must be contiguous");
   const Image shape = shape_of(x);
   const int64_t c = shape.c, size = shape.h * shape.w, count = shape.n * size;
   const int threads = at::get_num_threads();
@@ -259,28 +260,32 @@ std::tuple<Tensor, Tensor> relu_covariance(const Tensor& x) {
     const int64_t block = block_of(c);
     at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
       const int me = at::get_thread_num();
-      Buffer<T> active(block * c), part(c), part_m(c * c);
+      Buffer<T> relus(active ? block * c : 0), part(c), part_m(c * c);
       for (int64_t n = begin; n < end; n++) {
         std::fill(part.begin(), part.end(), T(0));
         std::fill(part_m.begin(), part_m.end(), T(0));
         for (int64_t top = 0; top < size; top += block) {
           const int64_t first = (n * size + top) * c, pixels = std::min(block, size - top);
-          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first + i)));
-          sums<T>(pixels, c, active.data(), c, active.data(), c, part.data(), nullptr);
-          gram<T>(pixels, active.data(), c, c, active.data(), c, c, part_m.data());
+          const T* values = xs + first;
+          if (active) {
+            for (int64_t i = 0; i < pixels * c; i += L) store(&relus[i], relu<T>(load(values + i)));
+            values = relus.data();
+          }
+          sums<T>(pixels, c, values, c, values, c, part.data(), nullptr);
+          gram<T>(pixels, values, c, c, values, c, c, part_m.data());
         }
         add_to(total[me].data(), part.data(), c);
         add_to(products[me].data(), part_m.data(), c * c);
       }
     });
   });
-  Tensor mean = reduced(total, {c}, x, true), covariance = reduced(products, {c, c}, x, true);
+  Tensor mean = reduced(total, {c}, x, true), product = reduced(products, {c, c}, x, true);
   double* m = mean.mutable_data_ptr<double>();
-  double* s = covariance.mutable_data_ptr<double>();
+  double* s = product.mutable_data_ptr<double>();
   for (int64_t i = 0; i < c; i++) m[i] /= count;
   for (int64_t i = 0; i < c; i++)
     for (int64_t j = 0; j < c; j++) s[i * c + j] = s[i * c + j] / count - m[i] * m[j];
-  return {mean, covariance};
+  return {mean, product};
 }
 
 // Mean and biased variance of y's channels, [2, C], in float64.

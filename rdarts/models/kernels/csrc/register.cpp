@@ -24,16 +24,20 @@ TORCH_LIBRARY(rdarts, m) {
   m.def(
       "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
       "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
-  m.def("relu6_forward(Tensor x, Tensor scale, Tensor shift) -> Tensor");
-  m.def("relu6_backward(Tensor(a!) d, Tensor x, Tensor scale, Tensor shift) -> Tensor");
+  m.def("expand_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
   m.def(
-      "depthwise_forward(Tensor x, Tensor scale, Tensor shift, Tensor weight, int stride, int padding) -> "
-      "(Tensor, Tensor)");
+      "depthwise_forward(Tensor x, Tensor expand, Tensor? wide, Tensor scale, Tensor shift, Tensor weight, "
+      "int stride, int padding) -> (Tensor, Tensor)");
+  m.def("project_forward(Tensor x, Tensor scale, Tensor shift, Tensor weight) -> (Tensor, Tensor)");
   m.def(
-      "depthwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor scale, Tensor shift, "
-      "Tensor weight, int stride, int padding, bool weights) -> (Tensor, Tensor, Tensor)");
+      "project_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor scale, Tensor shift, "
+      "Tensor weight, bool weights) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "depthwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor expand, Tensor? wide, "
+      "Tensor scale, Tensor shift, Tensor weight, int stride, int padding, Tensor(a!) into, bool weights) -> "
+      "(Tensor, Tensor, Tensor)");
   m.def("mix_sums(Tensor[] g, Tensor[] terms, int[] edge_of, Tensor? x) -> (Tensor, Tensor, Tensor)");
-  m.def("relu_covariance(Tensor x) -> (Tensor, Tensor)");
+  m.def("covariance(Tensor x, bool active) -> (Tensor, Tensor)");
   m.def("conv3x3_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
   m.def(
       "conv3x3_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor weight, "
@@ -65,13 +69,14 @@ TORCH_LIBRARY(rdarts, m) {
 TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("separable_forward", separable_forward);
   m.impl("separable_backward", separable_backward);
-  m.impl("relu6_forward", relu6_forward);
-  m.impl("relu6_backward", relu6_backward);
+  m.impl("expand_forward", expand_forward);
   m.impl("depthwise_forward", depthwise_forward);
+  m.impl("project_forward", project_forward);
+  m.impl("project_backward", project_backward);
   m.impl("depthwise_backward", depthwise_backward);
   m.impl("mix", mix);
   m.impl("mix_sums", mix_sums);
-  m.impl("relu_covariance", relu_covariance);
+  m.impl("covariance", covariance);
   m.impl("conv3x3_forward", conv3x3_forward);
   m.impl("conv3x3_backward", conv3x3_backward);
   m.impl("moments", moments);
