@@ -7,6 +7,10 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -45,7 +49,11 @@ class Pool {
     }
     if (block == nullptr) {
       trim();
-      block = ::operator new(bytes, std::align_val_t(64));
+      block = ::operator new(bytes, alignment(bytes));
+#ifdef MADV_HUGEPAGE
+      // A walk through a large result meets a new page of 4 KB at every other row.
+      if (bytes >= kHuge) madvise(block, bytes / kHuge * kHuge, MADV_HUGEPAGE);
+#endif
     }
     auto give_back = [this, bytes](void* data) {
       std::lock_guard<std::mutex> guard(mutex_);
@@ -58,6 +66,9 @@ class Pool {
  private:
   static constexpr int64_t kSmall = 1 << 16;
   static constexpr int64_t kMost = int64_t(1) << 30;
+  static constexpr int64_t kHuge = 1 << 21;  // a large page of x86 and ARM
+
+  static std::align_val_t alignment(int64_t bytes) { return std::align_val_t(bytes < kHuge ? 64 : kHuge); }
 
   // Sizes change with the task: what is kept for another one must not pile up.
   void trim() {
@@ -65,7 +76,7 @@ class Pool {
     while (kept_ > kMost && !free_.empty()) {
       auto largest = std::prev(free_.end());
       kept_ -= largest->first;
-      ::operator delete(largest->second, std::align_val_t(64));
+      ::operator delete(largest->second, alignment(largest->first));
       free_.erase(largest);
     }
   }
