@@ -1,10 +1,14 @@
 // Vectors of 32 bytes, and what is made of them alone: products of matrices, rows of a depthwise
-// convolution, sums. Nothing here knows a tensor.
+// convolution, sums. Nothing here knows a tensor or PyTorch.
 
 #pragma once
 
-#include <ATen/ATen.h>
-
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -302,7 +306,8 @@ template <typename T>
 Depthwise<T> depthwise_kernels(int64_t k, int64_t channels, int64_t stride) {
   if (k == 3) return depthwise_of<T, 3>(channels, stride);
   if (k == 5) return depthwise_of<T, 5>(channels, stride);
-  TORCH_CHECK(k == 7, "depthwise kernel size must be 3, 5 or 7, but is ", k);
+  if (k != 7)
+    throw std::runtime_error("depthwise kernel size must be 3, 5 or 7, but is " + std::to_string(k));
   return depthwise_of<T, 7>(channels, stride);
 }
 
