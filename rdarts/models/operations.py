@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdarts.errors import UserError
-from rdarts.models.kernels import standard_normal
+from rdarts.models.kernels import standard_normal, to_nchw
 from rdarts.models.layers import EdgeFunction, PlainLayers
 from rdarts.registry import OPERATIONS, lookup
 
@@ -41,10 +41,14 @@ def zero(x: Tensor, channels: int, stride: int) -> Tensor:
 
 
 def noise(x: Tensor, channels: int, stride: int) -> Tensor:
-    """N(0, 1) of the shape that an operation of this stride would give, whatever ``x``."""
+    """N(0, 1) of the shape that an operation of this stride would give, whatever ``x``.
+
+    It is drawn pixel by pixel, all channels of one before the next, in either memory format.
+    """
     size = [math.ceil(s / stride) for s in x.shape[2:]]
-    out = torch.empty(x.shape[0], channels, *size, dtype=x.dtype, device=x.device)
-    return standard_normal(out)
+    out = torch.empty(x.shape[0], *size, channels, dtype=x.dtype, device=x.device)
+    image = to_nchw(standard_normal(out))
+    return image.contiguous() if x.is_contiguous() else image
 
 
 @dataclass(frozen=True)

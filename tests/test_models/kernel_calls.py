@@ -78,7 +78,7 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
         ],
         pool_forward=[(x, True, 2), (x, False, 1)],
         pool_backward=[(half, x, half, maximum, 2, real(*IMAGE)) for maximum in (True, False)],
-        standard_normal=[(torch.empty(40), 3, 16)],
+        standard_normal=[(torch.empty(40), 3)],
         empty_images=[((2, 16, 3, 4), x)],
         batch_norm=[
             (moments, 60, *running, real(2, 8), real(2, 8), 0.1, EPS, True, [0, 2]),

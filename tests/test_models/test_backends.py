@@ -1,4 +1,4 @@
-"""Which back end a node takes, the memory that it reads, and noise."""
+"""Which back end a node takes, and the memory that it reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from test_models.kernel_images import Called, assert_close, images
 from rdarts.models import kernels
 from rdarts.models.kernels import to_nchw, to_nhwc
 from rdarts.models.kernels.backends import choose
-from rdarts.models.kernels.noise import PIECE
 
 
 @pytest.mark.parametrize(
@@ -118,40 +117,3 @@ def test_why_no_native_back_end_takes_a_node(cpp, monkeypatch):
     monkeypatch.setattr(choose, '_chosen', {})  # as in a new process
     assert kernels.choose_backend(*kind, 8).is_reference
     assert kernels.declined_by_native(*kind, 8) == left_out
-
-
-# noise
-
-
-@pytest.mark.parametrize('size', [3, 40, PIECE, PIECE + 1, 5 * PIECE])
-def test_noise_is_the_same_numbers_in_cpp_and_with_any_number_of_threads(cpp, size):
-    threads = torch.get_num_threads()
-    found = []
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            torch.manual_seed(4)
-            found.append(kernels.standard_normal(torch.empty(size)))
-            found.append(torch.rand(2))  # the state that it leaves
-    finally:
-        torch.set_num_threads(threads)
-    with kernels.use_backend('torch'):
-        torch.manual_seed(4)
-        found += [kernels.standard_normal(torch.empty(size)), torch.rand(2)]
-    for noise, after in zip(found[::2], found[1::2], strict=True):
-        assert torch.equal(noise, found[0])
-        assert torch.equal(after, found[1])
-
-
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
-def test_noise_is_standard_normal(path, dtype):
-    torch.manual_seed(0)
-    noise = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
-    again = kernels.standard_normal(torch.empty(8, PIECE, dtype=dtype)).double()
-    bound = 5 / noise.numel() ** 0.5  # of standard errors, five
-    assert abs(noise.mean()) < bound
-    assert abs(noise.var() - 1) < 1.5 * bound + (0.01 if dtype == torch.bfloat16 else 0)
-    assert abs((noise**3).mean()) < 4 * bound
-    pieces = torch.cat([noise, again])
-    correlation = torch.corrcoef(pieces) - torch.eye(16, dtype=torch.float64)
-    assert correlation.abs().max() < 5 / PIECE**0.5

@@ -25,8 +25,9 @@ VERSION = 'cc 12.2'
 pytestmark = pytest.mark.skipif(
     sys.platform == 'win32', reason='nothing is compiled, and a shell script is no compiler'
 )
-# A compiler: it says its version, and which instructions it uses; it notes what else it is asked
-# for, and makes a file of some text. What stands in the place of {body} comes before that.
+# A compiler: it says its version, and which instructions it uses; it notes what it is asked for to
+# make the library, and makes files of some text. What stands in the place of {body} comes before
+# the library.
 COMPILER = f"""#!/bin/sh
 [ "$1" = --version ] && echo "{VERSION}
 of somebody" && exit
@@ -34,10 +35,11 @@ case "$*" in
 *-dM*) printf '#define __AVX512F__ 1\\n#define __AVX2__ 1\\n#define __ARM_NEON 1\\n#define X 1\\n'
   exit ;;
 esac
+out() {{ while [ "$1" != -o ]; do shift; done; echo "$2"; }}
+case "$*" in *' -c '*) echo text > "$(out "$@")"; exit ;; esac
 echo "$*" >> "$0.log"
 {{body}}
-while [ "$1" != -o ]; do shift; done
-echo text > "$2"
+echo text > "$(out "$@")"
 """
 
 

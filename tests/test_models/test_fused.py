@@ -24,7 +24,7 @@ from test_models.fused_nets import (
 
 from rdarts.errors import UserError
 from rdarts.models import MixedOp, NASBench201Supernet
-from rdarts.models.kernels import standard_normal
+from rdarts.models.kernels import standard_normal, to_nchw
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.registry import MIXED_OPS, OPERATIONS
 
@@ -231,8 +231,8 @@ def test_noise_is_drawn_edge_by_edge(path, stride):
     after = torch.rand(1)
     torch.manual_seed(3)
     for edge in (0, 1, 3):
-        noise = torch.empty(2, 8, 6 // stride, 6 // stride, dtype=torch.float64)
-        standard_normal(noise)
+        noise = torch.empty(2, 6 // stride, 6 // stride, 8, dtype=torch.float64)
+        noise = to_nchw(standard_normal(noise))
         assert (outs[edge] - noise).abs().max() < 1e-12, edge
     assert torch.equal(after, torch.rand(1))
 

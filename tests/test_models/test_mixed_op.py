@@ -8,7 +8,7 @@ from torch import nn
 
 from rdarts.errors import UserError
 from rdarts.models import MixedOp, Mixing
-from rdarts.models.kernels import standard_normal
+from rdarts.models.kernels import standard_normal, to_nchw
 from rdarts.models.layers import PlainLayers
 from rdarts.models.mixed_ops.mixed_op import from_edge_state_dict, to_edge_state_dict
 from rdarts.models.operations import build_operation
@@ -157,7 +157,7 @@ def test_noise_is_drawn_edge_by_edge():
     torch.manual_seed(7)
     outs = mixed.forward_edges(x, Mixing.of(weights))
     torch.manual_seed(7)
-    noises = [standard_normal(torch.empty(3, 2, 4, 4)) for _ in range(3)]
+    noises = [to_nchw(standard_normal(torch.empty(3, 4, 4, 2))) for _ in range(3)]
     torch.testing.assert_close(outs[0], 0.5 * noises[0] + 2 * x)
     torch.testing.assert_close(outs[1], 3 * x + 0.25 * noises[1])
     torch.testing.assert_close(outs[2], noises[2])

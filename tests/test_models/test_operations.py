@@ -192,7 +192,8 @@ def test_noise_ignores_its_input_and_follows_the_generator():
     torch.manual_seed(0)
     out = noise(torch.full((4, 2, 7, 7), float('nan')))
     torch.manual_seed(0)
-    assert torch.equal(out, standard_normal(torch.empty(4, 3, 4, 4)))
+    pixels = standard_normal(torch.empty(4, 4, 4, 3))  # [N, h, w, C]
+    assert torch.equal(out, pixels.permute(0, 3, 1, 2))
     assert not torch.equal(out, noise(torch.zeros(4, 2, 7, 7)))
 
 

@@ -13,7 +13,7 @@ from rdarts.models import (
     DARTSSupernet,
     NASBench201Supernet,
 )
-from rdarts.models.kernels import standard_normal
+from rdarts.models.kernels import standard_normal, to_nchw
 
 
 def weight_count(supernet: BaseSupernet) -> int:
@@ -336,8 +336,8 @@ def test_noise_of_a_cell_is_drawn_per_edge_from_the_generator():
         for edge in topology.edges:
             if edge.source == source:
                 size = out.shape[-1]
-                noise = standard_normal(torch.empty(2, x[0].shape[1], size, size))
-                totals[edge.target] = totals.get(edge.target, 0) + noise
+                noise = standard_normal(torch.empty(2, size, size, x[0].shape[1]))
+                totals[edge.target] = totals.get(edge.target, 0) + to_nchw(noise)
     torch.testing.assert_close(out, torch.cat([totals[node] for node in range(2, 6)], 1))
     torch.manual_seed(9)
     assert torch.equal(torch.cat(cell(x, mixing), 1), out)

@@ -147,6 +147,7 @@ class _Fused(torch.autograd.Function):
             cross = cross[edges[end:]]
             folded = torch.cat([term.matrices for term in terms if term.matrices is not None])
             product = torch.cat([product, (cross * folded).sum(-1)])
+        del terms, images  # noise was drawn again for these sums alone
         batch = _batch_by_row(plan, ctx.batch, with_norm)
         exact, gamma, total, beta_grad = backend.batch_norm_backward(
             ctx.norm, batch, node.count, totals[edges], product, beta

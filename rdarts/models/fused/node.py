@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rdarts.errors import UserError
-from rdarts.models.kernels import Backend, standard_normal, to_nchw, to_nhwc
+from rdarts.models.kernels import Backend, noise_seed, standard_normal, to_nhwc
 from rdarts.models.kernels.precision import wide_type
 from rdarts.models.layers import StackedBatchNorm2d
 
@@ -52,6 +52,10 @@ class Node:
     def like(self, image: Tensor) -> Tensor:
         """An uninitialised tensor of the shape of ``image``, [N, h, w, C]."""
         return self.empty(image.shape[-1], image.shape[1:3])
+
+    def noise(self, seed: Tensor | None = None) -> Tensor:
+        """N(0, 1) of the shape that the edges give, [N, h, w, O]: see :func:`standard_normal`."""
+        return standard_normal(self.empty(self.channels, self.size), seed)
 
     def normalise(
         self,
@@ -110,17 +114,17 @@ def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) 
 
 
 def _draw_noise(node: Node, plan: Plan) -> dict[int, Tensor]:
-    """N(0, 1) by place, [N, h, w, O] each, drawn in edge order as the plain execution draws it."""
+    """Noise by place, drawn in edge order as the plain execution draws it.
+
+    A seed each, [], or where a device's generator gives none the images, [N, h, w, O].
+    """
     places = sorted(
         place for part in plan.parts if 'noise' in part.candidate.needs for place in part.places
     )
     found: dict[int, Tensor] = {}
-    # drawn in NCHW, as plain does
-    scratch = node.empty(node.channels, node.size)
-    scratch = scratch.view(len(scratch), node.channels, *node.size)
     for place in places:
-        found[place] = node.empty(node.channels, node.size)
-        to_nchw(found[place]).copy_(standard_normal(scratch))
+        seed = noise_seed(node.image.device)
+        found[place] = node.noise() if seed is None else seed
     return found
 
 

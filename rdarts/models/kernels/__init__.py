@@ -8,13 +8,14 @@ from rdarts.models.kernels.backends import (
     use_backend,
 )
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
-from rdarts.models.kernels.noise import standard_normal
+from rdarts.models.kernels.noise import noise_seed, standard_normal
 
 __all__ = [
     'Backend',
     'Conv',
     'choose_backend',
     'declined_by_native',
+    'noise_seed',
     'standard_normal',
     'to_nchw',
     'to_nhwc',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 @FUSED_CANDIDATES.register_module()
 class Noise(FusedCandidate):
-    """y ~ N(0, 1), kept for the gradient of its mixing weight."""
+    """y ~ N(0, 1). For the gradient of its mixing weight it is drawn again, where that is possible.
+
+    Kept until then, the noise of an edge would be as large as the result of a convolution there.
+    """
 
     needs = ('noise',)
     is_constant = True
@@ -39,15 +43,20 @@ class Noise(FusedCandidate):
         return cls() if fits and function.func is noise else None
 
     def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
-        images = [node.facts['noise'][place] for place in part.places]
-        for image in images:
-            save(image)
-        return Terms(images)
+        kept = [node.facts['noise'][place] for place in part.places]
+        for one in kept:
+            save(one)
+        return Terms(_images(node, kept))
 
     def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
-        return Terms(saved.tensors)
+        return Terms(_images(node, saved.tensors))
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         return []
+
+
+def _images(node: Node, kept: Sequence[Tensor]) -> list[Tensor]:
+    """Noise of each edge, [N, h, w, O]: drawn of its seed, or the image that was kept."""
+    return [node.noise(one) if one.dim() == 0 else one for one in kept]

@@ -48,8 +48,13 @@ class Backend(Protocol):
     def gradient_to_nhwc(self, image: Tensor) -> Tensor:
         """A gradient [N, C, H, W] as [N, H, W, C] in a layout that the kernels read."""
 
-    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
-        """Fill with N(0, 1): piece i of ``piece`` numbers from a generator of seed ``seed + i``."""
+    def fill_normal(self, out: Tensor, seed: int) -> None:
+        """Fill with the first numbers of a seed's sequence, as ``kernels/normal.py`` says.
+
+        Args:
+            out (Tensor): Contiguous, on a CPU, in float32 or float64.
+            seed (int): At least 0, below 2^63.
+        """
 
     def moments(self, y: Tensor) -> Tensor:
         """Mean and biased variance of each channel of [N, H, W, C]: [2, C] in float64."""

@@ -32,7 +32,9 @@ from mmengine.logging import print_log
 from rdarts.models.kernels.backends import fake
 
 SOURCES = Path(__file__).resolve().parent.parent / 'csrc'
-UNIT = SOURCES / 'register.cpp'  # includes the others
+UNIT = SOURCES / 'register.cpp'  # includes the others, but for
+EXACT_UNIT = SOURCES / 'normal.cpp'  # whose operations are rounded one by one, on any machine
+EXACT = ('-std=c++17', '-O3', '-fPIC', '-ffp-contract=off', '-fno-math-errno')
 PATIENCE = 600  # seconds, for the compiler, and for another process that compiles
 OPENMP = '-fopenmp'
 INSTRUCTIONS = re.compile(r'^#define __(AVX\w*?|FMA|ARM_NEON|ARM_FEATURE_SVE)(?:__)? 1$', re.M)
@@ -111,7 +113,9 @@ def _has_openmp(compiler: str, folder: Path) -> bool:
 
 def _compile(compiler: str, output: Path) -> None:
     package = Path(torch.__file__).parent
-    places = [f'-I{package / "include"}', str(UNIT), '-o', str(output)]
+    exact = output.with_name('normal.o')
+    _run(compiler, *EXACT, _native(), '-c', str(EXACT_UNIT), '-o', str(exact), seconds=PATIENCE)
+    places = [f'-I{package / "include"}', str(UNIT), str(exact), '-o', str(output)]
     # the libraries come last: a linker looks for what stands before them
     command = [compiler, *places, f'-L{package / "lib"}', *_flags()]
     try:
@@ -159,7 +163,7 @@ def _library(compiler: str | None) -> Path:
         made = [path for path in cache_folder().glob(f'{name}_*{suffix}') if _is_usable(path)]
         if made:
             return max(made, key=lambda path: path.stat().st_mtime)
-    build = _digest(os.path.realpath(compiler or ''), version or '', *_flags())
+    build = _digest(os.path.realpath(compiler or ''), version or '', *_flags(), *EXACT)
     return cache_folder() / f'{name}_{build}{suffix}'
 
 

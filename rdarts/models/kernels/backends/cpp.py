@@ -49,8 +49,8 @@ class CppBackend(TorchBackend):
         strides = (height * width * step, width * step, step, 1)
         return view if view.stride() == strides and step >= channels else to_nhwc(image)
 
-    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
-        torch.ops.rdarts.standard_normal(out, seed, piece)
+    def fill_normal(self, out: Tensor, seed: int) -> None:
+        torch.ops.rdarts.standard_normal(out, seed)
 
     def moments(self, y: Tensor) -> Tensor:
         return torch.ops.rdarts.moments(y)

@@ -226,7 +226,7 @@ def pool_backward(dy: Tensor, x: Tensor, y: Tensor, maximum: bool, stride: int, 
     return None
 
 
-def standard_normal(out: Tensor, seed: int, piece: int) -> None:
+def standard_normal(out: Tensor, seed: int) -> None:
     return None
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rdarts.models.kernels import norms
+from rdarts.models.kernels import normal, norms
 from rdarts.models.kernels.backends.base import Backend, Conv
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
 from rdarts.models.kernels.precision import needs_float32, wide_type
@@ -105,9 +105,8 @@ class TorchBackend(Backend):
     def gradient_to_nhwc(self, image: Tensor) -> Tensor:
         return to_nhwc(image)
 
-    def fill_normal(self, out: Tensor, seed: int, piece: int) -> None:
-        for i, part in enumerate(out.view(-1).split(piece)):
-            part.normal_(generator=torch.Generator().manual_seed(seed + i))
+    def fill_normal(self, out: Tensor, seed: int) -> None:
+        normal.standard_normals(seed, out.detach().view(-1).numpy())
 
     def moments(self, y: Tensor) -> Tensor:
         return _moments(y, (0, 1, 2))

@@ -1,5 +1,6 @@
 // Memory of images, and noise.
 
+#include "normal.h"
 #include "tensors.h"
 
 namespace {
@@ -11,16 +12,15 @@ Tensor empty_images(at::IntArrayRef sizes, const Tensor& like) {
   return pool().take(sizes, {h * w * c, 1, w * c, c}, like.options());
 }
 
-// N(0, 1) into out: piece i has a generator of its own, seeded with seed + i.
-void standard_normal(Tensor out, int64_t seed, int64_t piece) {
+// The first numbers of the sequence of a seed into out.
+void standard_normal(Tensor out, int64_t seed) {
   TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
-  const int64_t size = out.numel(), pieces = (size + piece - 1) / piece;
-  Tensor flat = out.view({size});
-  at::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    for (int64_t i = begin; i < end; i++)
-      flat.narrow(0, i * piece, std::min(piece, size - i * piece))
-          .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(uint64_t(seed) + i));
+  over_real(out, [&](auto real) {
+    using T = decltype(real);
+    T* data = out.mutable_data_ptr<T>();
+    at::parallel_for(0, out.numel(), 1 << 14, [&](int64_t begin, int64_t end) {
+      rdarts::standard_normals(seed, begin, end - begin, data + begin);
+    });
   });
 }
 
