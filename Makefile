@@ -19,7 +19,7 @@ FLOORS := $(OLDEST)/.floors-$(lastword $(subst -, ,$(RUNTIME)))-$(lastword $(sub
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection browser test test-quick test-cpus test-python test-oldest test-faults lint clean
+.PHONY: help quickstart install-detection browser arm test test-quick test-cpus test-python test-oldest test-faults lint clean
 
 IN_PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(PY) -m pytest $(IN_PARALLEL)
@@ -52,7 +52,7 @@ quickstart: $(RUNTIME)
 install-detection: $(RUNTIME)
 	@$(PY) tools/install_detection.py
 
-test: $(RUNTIME) $(TESTS) install-detection browser
+test: $(RUNTIME) $(TESTS) install-detection browser arm
 	@$(PYTEST) --cov=rdarts --cov-report=term $(PYTEST_ARGS)
 
 test-quick: $(RUNTIME) $(TESTS)
@@ -106,6 +106,17 @@ browser:
 	    apt-get update -qq; \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	        chromium fonts-dejavu-core > /dev/null || \
+	        echo 'That failed: those tests will be skipped.'; \
+	fi
+
+# The kernels' test on ARM is skipped where they are missing. Only root, as in a container, installs.
+arm:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	    ! { command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64-static; } > /dev/null; then \
+	    echo 'Installing a compiler and an emulator for the tests on ARM: a minute, once ...'; \
+	    apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	        g++-aarch64-linux-gnu qemu-user-static > /dev/null || \
 	        echo 'That failed: those tests will be skipped.'; \
 	fi
 
