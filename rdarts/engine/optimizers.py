@@ -1,10 +1,11 @@
-"""The weight optimizer: what it may touch, and mixed precision without a scaler."""
+"""The weight optimizer: what it may touch, how it steps, mixed precision without a scaler."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -12,6 +13,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
 from rdarts.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from rdarts.utils.wrapped import unwrapped
@@ -50,6 +52,36 @@ class SearchOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 def _alpha_of(module: nn.Module) -> Iterator[nn.Parameter]:
     alpha = getattr(module, 'arch_parameters', None)
     return iter(alpha.values()) if isinstance(alpha, nn.ParameterDict) else iter(())
+
+
+def step_together(optimizer: Optimizer) -> None:
+    """Have an optimizer step its parameters by a few calls of PyTorch, not by some for each.
+
+    PyTorch does so by itself on a GPU alone. The numbers of its optimizers are the same, bit by
+    bit, and so is the state dict. One that knows no such way (``foreach``), or whose config says
+    how it steps, stays as it is.
+
+    Args:
+        optimizer (Optimizer): Of the weights.
+    """
+    for group in optimizer.param_groups:
+        if group.get('foreach', False) is not None:
+            return
+        if group.get('fused') or group.get('differentiable'):
+            return
+    _set_together(optimizer)
+    optimizer.register_state_dict_post_hook(_leave_out)
+    optimizer.register_load_state_dict_post_hook(_set_together)
+
+
+def _set_together(optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        group['foreach'] = True
+
+
+def _leave_out(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    for group in state['param_groups']:
+        group['foreach'] = None
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import LOOPS, MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 
@@ -26,6 +27,7 @@ from rdarts.configuration.changes import changes
 from rdarts.configuration.filling import require_classes
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.first_lines import FirstLinesHook
+from rdarts.engine.optimizers import step_together
 from rdarts.errors import RunFailed, UserError, nearest
 from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
@@ -95,6 +97,13 @@ class OwnRunner:
         """See mmengine."""
         with safe_loaders():
             return super().test()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """As mmengine's; optimizers step all parameters together."""
+        found = super().build_optim_wrapper(optim_wrapper)
+        for one in found.values() if isinstance(found, OptimWrapperDict) else [found]:
+            step_together(one.optimizer)
+        return found
 
     def dump_config(self) -> None:
         """As mmengine's, and ``config.json`` beside it, which is what is read of a run.

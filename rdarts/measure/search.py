@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from rdarts.architect.alpha_step import Penalty
 from rdarts.architect.architect import Architect
 from rdarts.configuration.load import set_amp
+from rdarts.engine.optimizers import step_together
 from rdarts.errors import RunFailed
 from rdarts.measure.settings import StepSettings, order_of, supernet_of
 from rdarts.registry import HOOKS
@@ -129,6 +130,7 @@ class Search:
             if execution == 'plain_channels_last':
                 to_channels_last(self.model)
             self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        step_together(self.optim_wrapper.optimizer)
         self.supernet = self.model.backbone
         self.alphas = dict(self.supernet.arch_parameters)
         self.weights = [p for p in self.model.parameters() if p.requires_grad]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from rdarts.engine import BFloat16OptimWrapper, SearchOptimWrapperConstructor
+from rdarts.engine.optimizers import step_together
 
 
 class Net(nn.Module):
@@ -49,3 +52,57 @@ def test_bfloat16():
     wrapper.update_params(out.float().sum())
     assert net.weight.dtype == torch.float32
     assert torch.allclose(net.bias.detach(), bias - 0.1 * 4)
+
+
+OPTIMIZERS = [
+    (torch.optim.SGD, dict(lr=0.1, momentum=0.9, weight_decay=3e-4)),
+    (torch.optim.SGD, dict(lr=0.1, momentum=0.9, weight_decay=3e-4, nesterov=True)),
+    (torch.optim.SGD, dict(lr=0.1)),
+    (torch.optim.Adam, dict(lr=0.1, betas=(0.5, 0.999), weight_decay=1e-3)),
+    (torch.optim.AdamW, dict(lr=0.1)),
+]
+
+
+def steps(optimizer, weights, seed, count=2):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        for weight in weights[:-1]:  # the last took no part
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+
+
+@pytest.mark.parametrize(('kind', 'options'), OPTIMIZERS)
+def test_steps_together_are_steps_one_by_one(kind, options):
+    """Bit by bit, and resumed from each other's state dicts, which are alike."""
+    found = []
+    for together in (False, True):
+        torch.manual_seed(0)
+        weights = [nn.Parameter(torch.randn(size)) for size in (3, 17, 1, 8)]
+        runs = [kind(weights, **options) for _ in range(2)]
+        if together:
+            for optimizer in runs:
+                step_together(optimizer)
+        steps(runs[0], weights, 1)
+        first = copy.deepcopy(runs[0].state_dict())
+        # the other one's where there is one
+        runs[1].load_state_dict(copy.deepcopy(found[0][0] if found else first))
+        steps(runs[1], weights, 2)
+        assert runs[1].param_groups[0]['foreach'] is (True if together else None)
+        found.append((first, runs[1].state_dict(), weights))
+    for one, other in zip(*found, strict=True):
+        assert str(one) == str(other)  # with all entries of groups and states
+    assert all(torch.equal(*pair) for pair in zip(found[0][2], found[1][2], strict=True))
+
+
+@pytest.mark.parametrize('options', [dict(foreach=False), dict(fused=True)])
+def test_what_a_config_says_of_steps_is_kept(options):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1, **options)
+    before = dict(optimizer.param_groups[0])
+    step_together(optimizer)
+    assert optimizer.param_groups[0] == before
+
+
+def test_an_optimizer_that_knows_no_foreach_is_kept():
+    optimizer = torch.optim.LBFGS([nn.Parameter(torch.ones(2))])
+    step_together(optimizer)
+    assert 'foreach' not in optimizer.param_groups[0]
