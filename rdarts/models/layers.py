@@ -181,7 +181,14 @@ class StackedBatchNorm2d(nn.Module):
     @property
     def takes_batch(self) -> bool:
         """Whether they take the statistics of the batch, so that gradients go through them."""
-        return self.training or self.running_mean is None
+        return self.training or self.running is None
+
+    @property
+    def running(self) -> tuple[Tensor, Tensor] | None:
+        """Running mean and variance, [edges, channels] each, where they are tracked."""
+        buffers = self._buffers  # a module finds its attributes in five times the time
+        mean = buffers['running_mean']
+        return None if mean is None else (mean, buffers['running_var'])
 
     def unbind(self, tensors: Tensors = None) -> list[EdgeFunction]:
         affine = [self.weight, self.bias]

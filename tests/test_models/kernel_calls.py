@@ -89,8 +89,20 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
             (norm, True, None, *sums, real(2)),
             (norm, False, real(2).abs(), *sums, None),
         ],
-        mixed_norms=[
-            ([norm, real(4, 1, 8)], real(3), edges, 2, x),
-            ([norm], real(2), edges[:2], 3, x.float()),
+        mixture=[
+            (
+                *([moments, moments[:1]], [*running], [real(1, 8), real(1, 8)], [0, 2, 0]),
+                *([2, 11, 1, 0, 1, 13], [0.1, EPS, 0.1, EPS], 60, real(5)),
+                *(torch.tensor([0, 4, 2, 1]), torch.tensor([0, 1, 1, 0]), 3, 8, x),
+            ),
+            ([], [], [], [], [3, 0], [], 60, real(3).float(), edges, edges, 2, 8, x.float()),
         ],
+        mixture_backward=[
+            (norm, True, None, 60, real(3, 8), real(2, 8), real(2), edges[:2], edges[1:], real(3)),
+            (
+                *(norm, False, real(2).abs(), 60, real(2, 8), real(2, 8), real(2)),
+                *(edges[:2], edges[:2], real(2).float()),
+            ),
+        ],
+        shared_gradient=[([x, x], x, real(3, 2, 8))],
     )

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from test_models.kernel_images import assert_close, images, norm_of
 
-from rdarts.models.kernels import to_nchw, to_nhwc
+from rdarts.models.kernels import Rows, to_nchw, to_nhwc
 
 # Either path: forward against PyTorch's modules
 
@@ -159,15 +159,51 @@ def test_backward_of_a_mixed_batch_norm(backend, affine, batch):
     assert_close(alone[0] * beta.detach(), found[0])
 
 
-def test_mixed_norms(backend):
-    norms, beta = [images(4, 2, 8), images(4, 1, 8, seed=1)], images(3, seed=2)
-    edges = torch.tensor([1, 0, 1])
-    norm, scale, shift = backend.mixed_norms(norms, beta, edges, 3, images(1, 2, 2, 8))
-    rows = torch.cat(norms, 1)
-    assert torch.equal(norm, rows)
-    assert_close(scale, beta[:, None] * rows[2])
-    each = beta[:, None] * rows[3]
-    assert_close(shift, torch.stack([each[1], each[0] + each[2], 0 * each[0]]))
+def test_mixture(backend):
+    moments, affine = images(2, 2, 8).abs(), [images(2, 8, seed=s) for s in (1, 2)]
+    running = images(3, 8, seed=3), images(3, 8, seed=4).abs()
+    moved, alone = [tuple(one.clone() for one in running) for _ in range(2)]
+    shared = images(1, 2, 8, seed=5).abs()
+    rows = [
+        Rows(2, moments, moved, affine, 0.1, 1e-5, True, [2, 0]),
+        Rows(1),
+        Rows(2, shared, None, (), 0.1, 1e-5, True, range(2)),
+    ]
+    betas, places = images(7, seed=6), torch.tensor([5, 0, 2, 3, 1])
+    edges = torch.tensor([1, 0, 1, 1, 0])
+    mixed = backend.mixture(rows, 60, betas, places, edges, 3, 8, images(1, 2, 2, 8))
+    norm, beta, scale, shift = mixed
+    first = backend.batch_norm(moments, 60, alone, affine, 0.1, 1e-5, True, [2, 0])
+    last = backend.batch_norm(shared, 60, None, (), 0.1, 1e-5, True, range(2))
+    assert torch.equal(norm[:, :2], first) and torch.equal(norm[:, 3:], last)
+    assert all(torch.equal(*pair) for pair in zip(moved, alone, strict=True))
+    assert [float(value) for value in norm[:, 2, 0]] == [0, 1, 1, 0]
+    assert torch.equal(beta, betas[places])
+    assert_close(scale, beta[:, None] * norm[2])
+    each = beta[:, None] * norm[3]
+    assert_close(shift, torch.stack([each[1] + each[4], each[[0, 2, 3]].sum(0), 0 * each[0]]))
+
+    totals, product = images(3, 8, seed=7), images(5, 8, seed=8)
+    given = (norm, True, 60, totals, product, beta, edges, places, betas.float())
+    *found, grads = backend.mixture_backward(*given)
+    *expected, each = backend.batch_norm_backward(norm, True, 60, totals[edges], product, beta)
+    assert_close(found, expected)
+    assert grads.dtype == torch.float32
+    assert_close(grads.double(), betas.new_zeros(7).index_add(0, places, each), 1e-6)
+
+
+def test_mixture_of_nothing(backend):
+    nothing = torch.tensor([], dtype=torch.long)
+    image = images(1, 2, 2, 8)
+    norm, *_, shift = backend.mixture([], 4, images(2), nothing, nothing, 2, 8, image)
+    assert norm.shape == (4, 0, 8) and not shift.any() and shift.shape == (2, 8)
+
+
+def test_shared_gradient(backend):
+    g, y = images(2, 3, 4, 4, 8), images(3, 4, 4, 8, seed=1)
+    a, b, c = coefficients = images(3, 2, 8, seed=2)
+    expected = sum(a[e] * g[e] + b[e] * y + c[e] for e in range(2))
+    assert_close(backend.shared_gradient(list(g), y, coefficients), expected)
 
 
 class Separable(torch.autograd.Function):

@@ -14,6 +14,8 @@ from test_models.kernel_images import (
     strewn,
 )
 
+from rdarts.models.kernels import Rows
+
 SEPARABLE = [
     # channels, outputs, kernel, conv, edges, shared, size
     (8, 8, 3, (1, 1, 1), 2, True, (8, 8)),
@@ -261,13 +263,42 @@ def test_batch_norm_backward_twins(cpp, mixed, batch):
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
-def test_mixed_norms_twins(cpp, dtype):
-    norms = [images(4, 2, 8), strewn(images(4, 1, 8, seed=1)), images(4, 1, 8, seed=2)]
+def test_mixture_twins(cpp, dtype):
+    running = [strewn(images(4, 8, seed=s).abs().to(dtype)) for s in (1, 2)]
+    affine = [strewn(images(2, 8, seed=s).to(dtype)) for s in (3, 4)]
+    moments, image = strewn(images(2, 2, 8).abs()), images(1, 2, 2, 8, dtype=dtype)
+    betas, places = strewn(images(6, seed=5).to(dtype)), torch.tensor([4, 2, 0, 1])
     edges = torch.tensor([0, 2, 2, 0])
-    args = (norms, images(4, seed=3), edges, 4, images(1, 2, 2, 8, dtype=dtype))
-    assert_twins(
-        'mixed_norms', 'mixed_norms', *args, tolerance=1e-12 if dtype.itemsize > 4 else 1e-6
-    )
+
+    def run(backend):
+        moved = tuple(one.clone(memory_format=torch.preserve_format) for one in running)
+        rows = [
+            Rows(2, moments, moved, affine, 0.2, 1e-5, True, [3, 1]),
+            Rows(1),
+            Rows(1, moments[:1], moved, (), 0.2, 1e-5, False, [2]),
+        ]
+        found = backend.mixture(rows, 90, betas, places, edges, 4, 8, image)
+        return [*found, *moved]
+
+    assert_twins('mixture', run, tolerance=1e-12 if dtype.itemsize > 4 else 1e-6)
+
+
+def test_mixture_backward_twins(cpp):
+    norm, totals = strewn(images(4, 3, 24)), images(24, 2, seed=1).t()
+    product, beta = strewn(images(3, 24, seed=2)), images(3, seed=3)
+    where = torch.tensor([1, 0, 1]), torch.tensor([4, 0, 2])
+    for batch in (True, torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)):
+        args = (norm, batch, 90, totals, product, beta, *where, images(6, seed=4))
+        assert_twins('mixture_backward', 'mixture_backward', *args)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_shared_gradient_twins(cpp, dtype):
+    g = [slice_of_channels(3, 5, 7, 16, seed=s, dtype=dtype) for s in range(3)]
+    y, coefficients = images(3, 5, 7, 16, dtype=dtype), images(3, 3, 16, seed=9, dtype=dtype)
+    args = (g, y, strewn(coefficients))
+    tolerance = 1e-12 if dtype.itemsize > 4 else 1e-6
+    assert_twins('shared_gradient', 'shared_gradient', *args, tolerance=tolerance)
 
 
 def test_a_thread_more_or_less(cpp):

@@ -60,7 +60,6 @@ class _Fused(torch.autograd.Function):
         backend = choose_backend(x.device, x.dtype, x.shape[1], channels, told=True)
         node = Node(plan, backend, to_nhwc(x))
         image = node.image
-        beta = betas.double()[tables.places]
         outputs = [
             backend.empty_images(image, channels, *node.size) if one is None else one
             for one in into
@@ -68,7 +67,7 @@ class _Fused(torch.autograd.Function):
         for need in plan.needs:
             node.facts[need] = FACTS[need](node, plan)
         saved: list[Tensor] = []
-        spans, images, folded, norms = [], [], [], []
+        spans, images, folded, rows = [], [], [], []
         for part in plan.parts:
             own = parameters[part.tensors]
             start = len(saved)
@@ -77,14 +76,9 @@ class _Fused(torch.autograd.Function):
             images += terms.images
             if terms.matrices is not None:
                 folded.append(terms.matrices)
-            if part.norm is None:
-                norms.append(tables.unit.expand(-1, len(part.edges), -1))
-            else:
-                affine = own[part.num_own :]
-                norms.append(node.normalise(part, part.norm, terms.moments, affine, node.count))
-        norm, scale, shift = backend.mixed_norms(
-            norms or [tables.unit[:, :0]], beta, tables.edges, plan.num_edges, image
-        )
+            rows.append(node.rows(part, terms.moments, own[part.num_own :]))
+        of_rows = (betas, tables.places, tables.edges, plan.num_edges, channels, image)
+        norm, beta, scale, shift = backend.mixture(rows, node.count, *of_rows)
         matrices = None
         end = len(images)
         if folded:  # their rows are the last
@@ -117,9 +111,8 @@ class _Fused(torch.autograd.Function):
         parameters, saved = rest[: ctx.num_parameters], rest[ctx.num_parameters :]
         edges_end = 4 + plan.num_edges
         wanted = ctx.needs_input_grad
-        into_grads = [
-            grad if need else None for grad, need in zip(grads, wanted[4:edges_end], strict=True)
-        ]
+        into_wanted, wanted = wanted[4:edges_end], wanted[edges_end:]
+        into_grads = [grad if need else None for grad, need in zip(grads, into_wanted, strict=True)]
         node = Node(plan, backend, to_nhwc(x))
         parts = [
             (part, parameters[part.tensors][: part.num_own], Saved(saved[span], batch))
@@ -132,8 +125,7 @@ class _Fused(torch.autograd.Function):
             return (None, None, *found[:2], *into_grads, *found[2:])
         image = node.image
         g = [backend.gradient_to_nhwc(cast(grad, image.dtype)) for grad in grads]
-        places, edges, with_norm, _ = plan.tables(x.device)
-        beta = ctx.beta
+        places, edges, with_norm = plan.tables(x.device)
 
         # Sums over pixels, and the small algebra that follows from them
 
@@ -149,8 +141,9 @@ class _Fused(torch.autograd.Function):
             product = torch.cat([product, (cross * folded).sum(-1)])
         del terms, images  # noise was drawn again for these sums alone
         batch = _batch_by_row(plan, ctx.batch, with_norm)
-        exact, gamma, total, beta_grad = backend.batch_norm_backward(
-            ctx.norm, batch, node.count, totals[edges], product, beta
+        sums = (node.count, totals, product)
+        exact, gamma, total, betas_grad = backend.mixture_backward(
+            ctx.norm, batch, *sums, ctx.beta, edges, places, betas
         )
         coefficients = cast(exact, node.dtype)
 
@@ -160,7 +153,7 @@ class _Fused(torch.autograd.Function):
         found: list[Tensor | None] = []
         for part, own, kept in parts:
             images = [g[edge] for edge in part.edges]
-            weights = any(wanted[edges_end:][part.tensors])
+            weights = any(wanted[part.tensors])
             grad = Grad(images, part.rows, coefficients, exact, weights)
             if part.candidate.folds:
                 grad.cross = cross[part.rows.start - end : part.rows.stop - end]
@@ -168,13 +161,11 @@ class _Fused(torch.autograd.Function):
             if part.is_affine:
                 found += [gamma[part.rows], total[part.rows]]
         dx = sink.collect(g)
-        # an extra term has the mixing weight of its operation
-        all_grads = torch.zeros_like(betas, dtype=torch.float64).index_add_(0, places, beta_grad)
-        pairs = zip(found, parameters, wanted[edges_end:], strict=True)
+        pairs = zip(found, parameters, wanted, strict=True)
         return (
             *(None, None),
             to_nchw(dx),
-            all_grads.to(betas.dtype),
+            betas_grad,
             *into_grads,
             *(
                 _as_gradient(grad, p) if need and grad is not None else None
@@ -186,7 +177,8 @@ class _Fused(torch.autograd.Function):
 def _as_gradient(grad: Tensor, parameter: Tensor) -> Tensor:
     """A gradient in the type and the shape of its parameter; as it is where it has them."""
     grad = cast(grad, parameter.dtype)
-    return grad if grad.shape == parameter.shape else grad.view_as(parameter)
+    # shapes are dear to compare: one of as many dimensions is the parameter's
+    return grad if grad.dim() == parameter.dim() else grad.view_as(parameter)
 
 
 def _constants(node: Node, parts: Sequence[tuple]) -> dict[int, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rdarts.errors import UserError
-from rdarts.models.kernels import Backend, noise_seed, standard_normal, to_nhwc
+from rdarts.models.kernels import Backend, Rows, noise_seed, standard_normal, to_nhwc
 from rdarts.models.kernels.precision import wide_type
 from rdarts.models.layers import StackedBatchNorm2d
 
@@ -82,20 +82,42 @@ class Node:
             ValueError: A channel of a batch has one value, which has no variance.
             UserError: The moments are of another shape or type.
         """
-        batch = norm.takes_batch
-        if batch and count == 1:
-            raise ValueError('Expected more than 1 value per channel when training')
-        running = None if norm.running_mean is None else (norm.running_mean, norm.running_var)
-        chosen = range(norm.edges) if part.chosen is None else part.chosen
-        moments = _checked(part, norm, moments, len(chosen))
+        rows = _rows(part, norm, moments, affine, count)
         return self.backend.batch_norm(
-            moments, count, running, affine, norm.momentum, norm.eps, batch, chosen
+            *(rows.moments, count, rows.running, affine),
+            *(rows.momentum, rows.eps, rows.batch, rows.chosen),
         )
+
+    def rows(self, part: Part, moments: Tensor | None, affine: Sequence[Tensor]) -> Rows:
+        """The rows of a part in the mixture; see :meth:`normalise`.
+
+        Args:
+            part (Part): The edges that run.
+            moments (Tensor | None): Of y, where a batch norm follows it.
+            affine (Sequence[Tensor]): Weight and bias of that, [E, C], or nothing.
+        """
+        if part.norm is None:
+            return Rows(len(part.edges))
+        return _rows(part, part.norm, moments, affine, self.count)
+
+
+def _rows(
+    part: Part, norm: StackedBatchNorm2d, moments: Tensor, affine: Sequence[Tensor], count: int
+) -> Rows:
+    batch = norm.takes_batch
+    if batch and count == 1:
+        raise ValueError('Expected more than 1 value per channel when training')
+    chosen = range(norm.edges) if part.chosen is None else part.chosen
+    moments = _checked(part, norm, moments, len(chosen))
+    settings = (norm.momentum, norm.eps, batch, chosen)
+    return Rows(len(chosen), moments, norm.running, affine, *settings)
 
 
 def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) -> Tensor:
     """The moments [E or 1, 2, C] that a candidate gave: kernels read them as they lie."""
-    known = norm.weight if norm.running_mean is None else norm.running_mean
+    if norm in part.checked:
+        return moments if moments.dim() == 3 else moments[None]
+    known = norm.weight if norm.running is None else norm.running[0]
     fits = isinstance(moments, Tensor) and moments.dtype == torch.float64
     if fits and moments.dim() == 2:
         moments = moments[None]
@@ -110,6 +132,8 @@ def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) 
             f'fused candidate {type(part.candidate).__name__}: the moments of {edges} edges must '
             f'be [{edges}, 2, channels] in float64, but are {found}'
         )
+    if not torch.compiler.is_compiling():  # what is traced keeps nothing
+        part.checked.add(norm)
     return moments
 
 

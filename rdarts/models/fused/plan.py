@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.fused.candidates.base import FusedCandidate
+from rdarts.models.layers import StackedBatchNorm2d
 
 if TYPE_CHECKING:
     from rdarts.models.mixed_ops.mixed_op import MixedOp
@@ -31,6 +32,7 @@ class Part:
     Attributes:
         rows (slice): Its rows, one an edge, among those of the plan.
         tensors (slice): Its parameters among those of the plan.
+        checked (set): Batch norms whose moments were looked at.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Part:
         self.norm = self.candidate.norms[-1] if self.candidate.norms else None
         self.is_affine = self.norm is not None and self.norm.weight is not None
         self.num_own = len(self.candidate.parameters())
+        self.checked: set[StackedBatchNorm2d] = set()
         self._index: dict[torch.device, Tensor] = {}
 
     @property
@@ -80,16 +83,15 @@ class Tables(NamedTuple):
     """What a plan has for each row, on a device.
 
     Args:
-        places (Tensor): The place of its mixing weight, long.
+        places (Tensor): The place of its mixing weight, long. An extra term has that of its
+            operation.
         edges (Tensor): Its edge, long.
         with_norm (Tensor): Whether a batch norm follows, [rows] in float64.
-        unit (Tensor): What stands for the batch norm of a row without one, [4, 1, O].
     """
 
     places: Tensor
     edges: Tensor
     with_norm: Tensor
-    unit: Tensor
 
 
 class Plan:
@@ -170,12 +172,10 @@ class Plan:
             return self._tables[device]
         places = [place for part in self.parts for place in part.places]
         normed = [float(part.norm is not None) for part in self.parts for _ in part.edges]
-        one = torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64, device=device)
         tables = Tables(
             torch.tensor(places, dtype=torch.long, device=device),
             torch.tensor(self.edge_of, dtype=torch.long, device=device),
             torch.tensor(normed, dtype=torch.float64, device=device),
-            one[:, None, None].expand(-1, 1, self.channels),
         )
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph
             self._tables[device] = tables

@@ -3,6 +3,7 @@
 from rdarts.models.kernels.backends import (
     Backend,
     Conv,
+    Rows,
     choose_backend,
     declined_by_native,
     use_backend,
@@ -13,6 +14,7 @@ from rdarts.models.kernels.noise import noise_seed, standard_normal
 __all__ = [
     'Backend',
     'Conv',
+    'Rows',
     'choose_backend',
     'declined_by_native',
     'noise_seed',

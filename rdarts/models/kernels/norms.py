@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rdarts.models.kernels.precision import wide_type
+
+if TYPE_CHECKING:
+    from rdarts.models.kernels.backends.base import Rows
 
 
 def batch_norm(
@@ -62,12 +66,45 @@ def batch_norm_backward(
     return found, weight, total, beta_grad
 
 
-def mixed_norms(
-    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See :meth:`~rdarts.models.kernels.backends.base.Backend.mixed_norms`."""
-    norm = torch.cat(list(norms), 1)
+def mixture(
+    rows: Sequence[Rows],
+    count: int,
+    betas: Tensor,
+    places: Tensor,
+    edges: Tensor,
+    num_edges: int,
+    channels: int,
+    like: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See :meth:`~rdarts.models.kernels.backends.base.Backend.mixture`."""
+    beta = betas.double()[places]
+    parts = [beta.new_zeros(4, 0, channels)]
+    for one in rows:
+        if one.moments is None:
+            parts.append(beta.new_zeros(4, one.edges, channels))
+            parts[-1][1:3] = 1
+        else:
+            norm = (one.affine, one.momentum, one.eps, one.batch, one.chosen)
+            parts.append(batch_norm(one.moments, count, one.running, *norm))
+    norm = torch.cat(parts, 1)
     each = beta[:, None] * norm[2:]
-    shift = norm.new_zeros(num_edges, norm.shape[2]).index_add_(0, edges, each[1])
+    shift = norm.new_zeros(num_edges, channels).index_add_(0, edges, each[1])
     dtype = wide_type(like.dtype)
-    return norm, each[0].to(dtype), shift.to(dtype)
+    return norm, beta, each[0].to(dtype), shift.to(dtype)
+
+
+def mixture_backward(
+    norm: Tensor,
+    batch: Tensor | bool,
+    count: int,
+    totals: Tensor,
+    product: Tensor,
+    beta: Tensor,
+    edges: Tensor,
+    places: Tensor,
+    betas: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See :meth:`~rdarts.models.kernels.backends.base.Backend.mixture_backward`."""
+    *found, each = batch_norm_backward(norm, batch, count, totals[edges], product, beta)
+    sums = torch.zeros_like(betas, dtype=torch.float64).index_add_(0, places, each)
+    return *found, sums.to(betas.dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from rdarts.models.fused.candidates.base import (
@@ -60,11 +59,7 @@ class Pool(FusedCandidate):
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
         (y,) = saved.tensors
-        a, b, c = grad.coefficients.unbind(0)
-        dy = node.like(y)  # of all edges together
-        scales = torch.cat([a, b.sum(0, keepdim=True)])
-        terms = [*grad.images, y]
-        node.backend.mix([dy], [False], terms, [0] * len(terms), scales, c.sum(0, keepdim=True))
+        dy = node.backend.shared_gradient(grad.images, y, grad.coefficients)
 
         def spread(dx):
             node.backend.pool_backward(dy, node.image, y, self.pool.maximum, self.pool.stride, dx)

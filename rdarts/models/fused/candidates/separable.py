@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,11 @@ class Separable(FusedCandidate):
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units, self.norms = units, [norm for _, _, norm in units]
+        self._convs = [conv_args(depthwise) for depthwise, _, _ in units]
+        # depthwise, pointwise and, of a norm within, weight and bias
+        counts = [4 if n is not self.norms[-1] and n.weight is not None else 2 for n in self.norms]
+        ends = list(itertools.accumulate(counts))
+        self._spans = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
     @classmethod
     def match(cls, operation: nn.Module) -> Separable | None:
@@ -70,20 +76,13 @@ class Separable(FusedCandidate):
         return found
 
     def _by_unit(self, params: Sequence[Tensor]) -> list[Sequence[Tensor]]:
-        """Depthwise, pointwise and, of a norm within, weight and bias: of each unit."""
-        found, start = [], 0
-        for norm in self.norms:
-            inner = norm is not self.norms[-1] and norm.weight is not None
-            found.append(params[start : start + (4 if inner else 2)])
-            start += len(found[-1])
-        return found
+        return [params[span] for span in self._spans]
 
     def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         y, before = node.image, None
         for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
-            conv, _, norm = self.units[unit]
-            weights = (cast(weight, y.dtype) for weight in (depthwise, pointwise))
-            args = (*weights, conv_args(conv))
+            norm, dtype = self.norms[unit], y.dtype
+            args = (cast(depthwise, dtype), cast(pointwise, dtype), self._convs[unit])
             y, moments = node.backend.separable_forward(y, before, *args)
             save(y)
             if norm is not self.norms[-1]:
@@ -102,7 +101,7 @@ class Separable(FusedCandidate):
             before = norms[unit - 1] if unit else None
             x = ys[unit - 1] if unit else node.image
             weights = [cast(weight, x.dtype) for weight in params[unit][:2]]
-            args = (x, before, *weights, conv_args(self.units[unit][0]))
+            args = (x, before, *weights, self._convs[unit])
             args = (g, ys[unit], coefficients.transpose(0, 1), *args)
             if before is None:
 

@@ -1,6 +1,6 @@
 """The back ends: the same kernels, each on its kind of device."""
 
-from rdarts.models.kernels.backends.base import Backend, Conv
+from rdarts.models.kernels.backends.base import Backend, Conv, Rows
 from rdarts.models.kernels.backends.choose import (
     BACKENDS,
     choose_backend,
@@ -14,6 +14,7 @@ __all__ = [
     'BACKENDS',
     'Backend',
     'Conv',
+    'Rows',
     'choose_backend',
     'declined_by_native',
     'get_backend',

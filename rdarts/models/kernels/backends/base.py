@@ -9,13 +9,39 @@ Longer than 400 lines: one protocol, most of it the shapes of what its kernels t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 Conv = tuple[int, int, int]
 """Stride, padding and dilation."""
+
+
+class Rows(NamedTuple):
+    """The rows of a mixture that one candidate has, and the batch norm of its images.
+
+    Args:
+        edges (int): Their number E.
+        moments (Tensor | None): Mean and biased variance of the images, [E, 2, O], or [1, 2, O] of
+            one that the edges share, in float64. Defaults to None: no batch norm follows.
+        running (tuple[Tensor, Tensor] | None): Running mean and variance, [rows, O].
+        affine (Sequence[Tensor]): Weight and bias, [E, O], or nothing.
+        momentum, eps (float): The norm's.
+        batch (bool): Whether to take the moments, which then move the running ones; else the
+            running ones are taken.
+        chosen (Sequence[int]): The rows of the running statistics that the E edges are; a ``range``
+            where they are all.
+    """
+
+    edges: int
+    moments: Tensor | None = None
+    running: tuple[Tensor, Tensor] | None = None
+    affine: Sequence[Tensor] = ()
+    momentum: float = 0.0
+    eps: float = 0.0
+    batch: bool = False
+    chosen: Sequence[int] = ()
 
 
 class Backend(Protocol):
@@ -114,23 +140,73 @@ class Backend(Protocol):
             weight and bias, [E, C]; that of beta, [E], or None. All are in float64.
         """
 
-    def mixed_norms(
-        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def mixture(
+        self,
+        rows: Sequence[Rows],
+        count: int,
+        betas: Tensor,
+        places: Tensor,
+        edges: Tensor,
+        num_edges: int,
+        channels: int,
+        like: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the rows of a mixture are scaled by, and what is added to each edge.
 
         Args:
-            norms (Sequence[Tensor]): Batch norms as :meth:`batch_norm` returned them, [4, E_i, C],
-                of R rows together.
-            beta (Tensor): The mixing weight of each row, [R] in float64.
+            rows (Sequence[Rows]): Those of each candidate, R together.
+            count (int): Number of pixels of each image.
+            betas (Tensor): Mixing weights, [T].
+            places (Tensor): The place of each row's among them, [R], long.
             edges (Tensor): The edge of each row, [R], long.
             num_edges (int): The number J of edges.
+            channels (int): The number O of channels.
             like (Tensor): An image.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: The norms as one, [4, R, C]; beta times the scale of each
-            row, [R, C]; the sum of beta times the shift over the rows of each edge, [J, C]. The
-            latter two have the image's type (float32 for float16 and bfloat16).
+            tuple[Tensor, Tensor, Tensor, Tensor]: The batch norms as :meth:`batch_norm` returns
+            them, [4, R, O], 0, 1, 1 and 0 where there is none; the mixing weight beta of each row,
+            [R] in float64; beta times the scale of each row, [R, O]; the sum of beta times the
+            shift over the rows of each edge, [J, O]. The latter two have the image's type (float32
+            for float16 and bfloat16).
+        """
+
+    def mixture_backward(
+        self,
+        norm: Tensor,
+        batch: Tensor | bool,
+        count: int,
+        totals: Tensor,
+        product: Tensor,
+        beta: Tensor,
+        edges: Tensor,
+        places: Tensor,
+        betas: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Backward of :meth:`mixture`: :meth:`batch_norm_backward` of its rows.
+
+        Args:
+            norm, beta (Tensor): What :meth:`mixture` returned.
+            batch (Tensor | bool): Whether each row took the batch's statistics, [R] in float64 or
+                one for all.
+            count (int): Number of pixels of each image.
+            totals (Tensor): Sums over pixels of the gradient of each edge's result, [J, O] in
+                float64.
+            product (Tensor): Of each row the sum of that of its edge times y, [R, O] in float64.
+            edges, places, betas (Tensor): See :meth:`mixture`.
+
+        Returns:
+            tuple: [3, R, O] of a, b, c with the gradient a G + b y + c of y; the gradients of
+            weight and bias, [R, O]: all in float64. That of ``betas``, in their type.
+        """
+
+    def shared_gradient(self, g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+        """The gradient of an image y that E edges share: the sum of a[e] g[e] + b[e] y + c[e].
+
+        Args:
+            g (Sequence[Tensor]): Of each edge, [N, h, w, O].
+            y (Tensor): [N, h, w, O].
+            coefficients (Tensor): a, b and c, [3, E, O], in the type of the images.
         """
 
     def separable_forward(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rdarts.models.kernels.backends.base import Conv
+from rdarts.models.kernels.backends.base import Conv, Rows
 from rdarts.models.kernels.backends.build import load_library, why_left_out
 from rdarts.models.kernels.backends.torch import TorchBackend
 from rdarts.models.kernels.layout import to_nhwc
@@ -92,10 +92,67 @@ class CppBackend(TorchBackend):
         )
         return *found, None if beta is None else grad
 
-    def mixed_norms(
-        self, norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.rdarts.mixed_norms(list(norms), beta, edges, num_edges, like)
+    def mixture(
+        self,
+        rows: Sequence[Rows],
+        count: int,
+        betas: Tensor,
+        places: Tensor,
+        edges: Tensor,
+        num_edges: int,
+        channels: int,
+        like: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        moments: list[Tensor] = []
+        running: list[Tensor] = []
+        affine: list[Tensor] = []
+        chosen: list[int] = []
+        forms: list[int] = []
+        numbers: list[float] = []
+        for one in rows:
+            form = 0
+            if one.moments is not None:
+                form = (
+                    1
+                    | (0 if one.running is None else 2)
+                    | (4 if one.affine else 0)
+                    | (8 if one.batch else 0)
+                )
+                moments.append(one.moments)
+                running += one.running or ()
+                affine += one.affine
+                chosen += one.chosen
+                numbers += (one.momentum, one.eps)
+            forms += (one.edges, form)
+        # the operator moves them where they lie, row by row
+        whole = [one.contiguous() for one in running]
+        lists = (moments, whole, affine, chosen, forms, numbers)
+        of_rows = (betas, places, edges, num_edges, channels, like)
+        found = torch.ops.rdarts.mixture(*lists, count, *of_rows)
+        for one, moved in zip(running, whole, strict=True):
+            if moved is not one:
+                one.copy_(moved)
+        return found
+
+    def mixture_backward(
+        self,
+        norm: Tensor,
+        batch: Tensor | bool,
+        count: int,
+        totals: Tensor,
+        product: Tensor,
+        beta: Tensor,
+        edges: Tensor,
+        places: Tensor,
+        betas: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        flags = (False, batch) if isinstance(batch, Tensor) else (batch, None)
+        return torch.ops.rdarts.mixture_backward(
+            norm, *flags, count, totals, product, beta, edges, places, betas
+        )
+
+    def shared_gradient(self, g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+        return torch.ops.rdarts.shared_gradient(list(g), y, coefficients)
 
     def separable_forward(
         self,

@@ -269,26 +269,53 @@ def batch_norm_backward(
     )
 
 
-def mixed_norms(
-    norms: Sequence[Tensor], beta: Tensor, edges: Tensor, num_edges: int, like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    rows, channels = sum(norm.shape[1] for norm in norms), norms[0].shape[2]
+def mixture(
+    moments: Sequence[Tensor],
+    running: Sequence[Tensor],
+    affine: Sequence[Tensor],
+    chosen: Sequence[int],
+    forms: Sequence[int],
+    numbers: Sequence[float],
+    count: int,
+    betas: Tensor,
+    places: Tensor,
+    edges: Tensor,
+    num_edges: int,
+    channels: int,
+    like: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    rows = edges.shape[0]
     scale, shift = like.new_empty(rows, channels), like.new_empty(num_edges, channels)
-    return _exact(norms[0], 4, rows, channels), scale, shift
+    return _exact(like, 4, rows, channels), _exact(like, rows), scale, shift
+
+
+def mixture_backward(
+    norm: Tensor,
+    batch: bool,
+    by_edge: Tensor | None,
+    count: int,
+    totals: Tensor,
+    product: Tensor,
+    beta: Tensor,
+    edges: Tensor,
+    places: Tensor,
+    betas: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, rows, channels = norm.shape
+    affine = (_exact(norm, rows, channels) for _ in range(2))
+    return _exact(norm, 3, rows, channels), *affine, betas.new_empty(betas.shape)
+
+
+def shared_gradient(g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+    return y.new_empty(y.shape)
 
 
 KERNELS = (
     *(separable_forward, separable_backward, mix, mix_sums, covariance, input_grad),
     *(expand_forward, depthwise_forward, project_forward, project_backward, depthwise_backward),
-    *(
-        conv3x3_forward,
-        conv3x3_backward,
-        moments,
-        pointwise_forward,
-        pointwise_backward,
-        pool_forward,
-    ),
-    *(pool_backward, standard_normal, empty_images, batch_norm, batch_norm_backward, mixed_norms),
+    *(conv3x3_forward, conv3x3_backward, moments, pointwise_forward, pointwise_backward),
+    *(pool_forward, pool_backward, standard_normal, empty_images, batch_norm),
+    *(batch_norm_backward, mixture, mixture_backward, shared_gradient),
 )
 
 

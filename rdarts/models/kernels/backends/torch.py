@@ -113,7 +113,15 @@ class TorchBackend(Backend):
 
     batch_norm = staticmethod(norms.batch_norm)
     batch_norm_backward = staticmethod(norms.batch_norm_backward)
-    mixed_norms = staticmethod(norms.mixed_norms)
+    mixture = staticmethod(norms.mixture)
+    mixture_backward = staticmethod(norms.mixture_backward)
+
+    def shared_gradient(self, g: Sequence[Tensor], y: Tensor, coefficients: Tensor) -> Tensor:
+        a, b, c = coefficients.unbind(0)
+        out = torch.empty_like(y)
+        terms, scales = [*g, y], torch.cat([a, b.sum(0, keepdim=True)])
+        self.mix([out], [False], terms, [0] * len(terms), scales, c.sum(0, keepdim=True))
+        return out
 
     def separable_forward(
         self,

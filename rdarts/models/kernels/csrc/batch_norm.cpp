@@ -5,17 +5,20 @@
 namespace {
 
 // What a batch norm of E edges makes of y: mean, 1 / sqrt(var + eps), scale and shift of each
-// channel, [4, E, C] in float64. `batch` takes the moments [E or 1, 2, C] of y's `count` pixels,
-// and moves the running statistics of the `chosen` rows; else these are taken.
-Tensor batch_norm(const Tensor& moments_, int64_t count, const optional<Tensor>& running_mean,
-                  const optional<Tensor>& running_var, const optional<Tensor>& weight_,
-                  const optional<Tensor>& bias_, double momentum, double eps, bool batch,
-                  at::IntArrayRef chosen) {
+// channel, into the rows from `first` on of `result`, [4, rows, C] in float64. `batch` takes the
+// moments [E or 1, 2, C] of y's `count` pixels, and moves the running statistics of the `chosen`
+// rows; else these are taken.
+void normalise(const Tensor& moments_, int64_t count, const optional<Tensor>& running_mean,
+               const optional<Tensor>& running_var, const optional<Tensor>& weight_,
+               const optional<Tensor>& bias_, double momentum, double eps, bool batch,
+               at::IntArrayRef chosen, Tensor& result, int64_t first) {
   const auto weight = whole(weight_), bias = whole(bias_);
   const Tensor moments = whole(moments_);
-  const int64_t c = moments.size(2), edges = chosen.size();
-  Tensor result = at::empty({4, edges, c}, moments.options());
-  double* out = result.mutable_data_ptr<double>();
+  const int64_t c = result.size(2), edges = chosen.size(), all = result.size(1) * c;
+  TORCH_CHECK(moments.dim() == 3 && moments.size(1) == 2 && moments.size(2) == c &&
+                  (moments.size(0) == 1 || moments.size(0) == edges),
+              "the moments must be [", edges, ", 2, ", c, "], but are ", moments.sizes());
+  double* out = result.mutable_data_ptr<double>() + first * c;
   const double* given = moments.const_data_ptr<double>();
   const int64_t hop = moments.size(0) == 1 ? 0 : 2 * c;
   auto run = [&](auto real) {
@@ -42,14 +45,22 @@ Tensor batch_norm(const Tensor& moments_, int64_t count, const optional<Tensor>&
         const double inverse = 1 / std::sqrt(var + eps);
         const double scale = gamma ? inverse * gamma[e * c + i] : inverse;
         out[e * c + i] = mean;
-        out[(edges + e) * c + i] = inverse;
-        out[(2 * edges + e) * c + i] = scale;
-        out[(3 * edges + e) * c + i] = (beta ? beta[e * c + i] : 0.0) - mean * scale;
+        out[all + e * c + i] = inverse;
+        out[2 * all + e * c + i] = scale;
+        out[3 * all + e * c + i] = (beta ? beta[e * c + i] : 0.0) - mean * scale;
       }
   };
   const Tensor* typed = running_mean ? &*running_mean : weight ? &*weight : nullptr;
   if (typed) over_real(*typed, run);
   else run(double());
+}
+
+Tensor batch_norm(const Tensor& moments, int64_t count, const optional<Tensor>& running_mean,
+                  const optional<Tensor>& running_var, const optional<Tensor>& weight,
+                  const optional<Tensor>& bias, double momentum, double eps, bool batch,
+                  at::IntArrayRef chosen) {
+  Tensor result = at::empty({4, int64_t(chosen.size()), moments.size(2)}, moments.options());
+  normalise(moments, count, running_mean, running_var, weight, bias, momentum, eps, batch, chosen, result, 0);
   return result;
 }
 
@@ -91,14 +102,38 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_backward(
   return {found, weight, bias, betas};
 }
 
-// The batch norms of a mixture's rows, one after another, [4, R, O]; and of each row its scale
-// times beta, [R, O]; and of each of J edges the sum of its rows' shifts times beta, [J, O]: these
-// two in the type of `like`.
-std::tuple<Tensor, Tensor, Tensor> mixed_norms(TensorList norms, const Tensor& beta_, const Tensor& edges_,
-                                               int64_t num_edges, const Tensor& like) {
-  const Tensor beta = whole(beta_), edges = whole(edges_);
-  const Tensor norm = norms.size() == 1 ? whole(norms[0]) : at::cat(norms, 1);
-  const int64_t rows = norm.size(1), c = norm.size(2);
+// The batch norms of a mixture's rows, one after another, [4, R, O]; of each row its mixing weight
+// beta, [R], and its scale times beta, [R, O]; of each of J edges the sum of its rows' shifts times
+// beta, [J, O]: these two in the type of `like`. Candidates have `forms`, two numbers each: how many
+// rows, and the sum of those of what it has: 1 a batch norm, 2 running statistics, 4 weight and bias,
+// 8 the statistics of the batch. The other lists hold what those have that have it; `numbers` are
+// momentum and eps.
+std::tuple<Tensor, Tensor, Tensor, Tensor> mixture(
+    TensorList moments, TensorList running, TensorList affine, at::IntArrayRef chosen, at::IntArrayRef forms,
+    at::ArrayRef<double> numbers, int64_t count, const Tensor& betas, const Tensor& places,
+    const Tensor& edges_, int64_t num_edges, int64_t c, const Tensor& like) {
+  const Tensor edges = whole(edges_), beta = betas.to(at::kDouble).index_select(0, places);
+  const int64_t rows = edges.size(0);
+  Tensor norm = at::empty({4, rows, c}, beta.options());
+  size_t moment = 0, moved = 0, learned = 0, chosen_at = 0;
+  int64_t first = 0;
+  for (size_t i = 0; i < forms.size(); i += 2) {
+    const int64_t count_of = forms[i], form = forms[i + 1];
+    if (form & 1) {
+      optional<Tensor> mean, var, weight, bias;
+      if (form & 2) mean = running[moved], var = running[moved + 1], moved += 2;
+      if (form & 4) weight = affine[learned], bias = affine[learned + 1], learned += 2;
+      normalise(moments[moment], count, mean, var, weight, bias, numbers[2 * moment], numbers[2 * moment + 1],
+                form & 8, chosen.slice(chosen_at, count_of), norm, first);
+      chosen_at += count_of;
+      moment++;
+    } else {
+      double* out = norm.mutable_data_ptr<double>() + first * c;
+      for (int64_t k = 0; k < 4; k++)
+        std::fill_n(out + k * rows * c, count_of * c, k == 1 || k == 2 ? 1.0 : 0.0);
+    }
+    first += count_of;
+  }
   Tensor scale = at::empty({rows, c}, like.options()), shift = at::empty({num_edges, c}, like.options());
   std::vector<double> shifts(num_edges * c, 0.0);
   const double *scales = norm.const_data_ptr<double>() + 2 * rows * c, *each = scales + rows * c,
@@ -114,7 +149,19 @@ std::tuple<Tensor, Tensor, Tensor> mixed_norms(TensorList norms, const Tensor& b
       }
     for (size_t i = 0; i < shifts.size(); i++) sums[i] = T(shifts[i]);
   });
-  return {norm, scale, shift};
+  return {norm, beta, scale, shift};
+}
+
+// Backward of a mixture's batch norms and mixing weights: `batch_norm_backward` of its rows, from
+// the sums over pixels of the gradient of each edge's result, [J, O], and of that times y, [R, O]. The
+// last result is the gradient of `betas`, in their type.
+std::tuple<Tensor, Tensor, Tensor, Tensor> mixture_backward(
+    const Tensor& norm, bool batch, const optional<Tensor>& by_edge, int64_t count, const Tensor& totals,
+    const Tensor& product, const Tensor& beta, const Tensor& edges, const Tensor& places, const Tensor& betas) {
+  auto [found, weight, bias, each] =
+      batch_norm_backward(norm, batch, by_edge, count, totals.index_select(0, edges), product, beta);
+  Tensor sums = at::zeros(betas.sizes(), each.options());
+  return {found, weight, bias, sums.index_add_(0, places, each).to(betas.scalar_type())};
 }
 
 }  // namespace

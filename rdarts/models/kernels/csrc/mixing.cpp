@@ -188,6 +188,19 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
   });
 }
 
+// The gradient of a y [N, h, w, C] that E edges share: sum over edges of a[e] g[e] + b[e] y + c[e], with
+// `coefficients` [3, E, C] of a, b and c.
+Tensor shared_gradient(TensorList g, const Tensor& y, const Tensor& coefficients) {
+  const int64_t edges = g.size(), c = y.size(3);
+  const Tensor scales = at::cat({coefficients[0], coefficients[1].sum(0, true)});
+  std::vector<Tensor> terms(g.begin(), g.end());
+  terms.push_back(y);
+  Tensor out = fresh({y.size(0), y.size(1), y.size(2), c}, y);
+  mix({out}, {0}, terms, std::vector<int64_t>(edges + 1, 0), scales, coefficients[2].sum(0, true), at::nullopt,
+      at::nullopt);
+  return out;
+}
+
 // The gradients of mix for its scales, shifts and matrices: sums over pixels of g[j] terms[t],
 // [T, C]; of g[j], [J, C]; and g[j]' relu(x), [J, C, C]. Sums are in float64.
 std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::IntArrayRef edge_of,

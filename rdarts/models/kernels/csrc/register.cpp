@@ -62,8 +62,13 @@ TORCH_LIBRARY(rdarts, m) {
       "batch_norm_backward(Tensor norm, bool batch, Tensor? by_edge, int count, Tensor total, "
       "Tensor product, Tensor? beta) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
-      "mixed_norms(Tensor[] norms, Tensor beta, Tensor edges, int num_edges, Tensor like) -> "
-      "(Tensor, Tensor, Tensor)");
+      "mixture(Tensor[] moments, Tensor(a!)[] running, Tensor[] affine, int[] chosen, int[] forms, "
+      "float[] numbers, int count, Tensor betas, Tensor places, Tensor edges, int num_edges, int channels, "
+      "Tensor like) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "mixture_backward(Tensor norm, bool batch, Tensor? by_edge, int count, Tensor totals, Tensor product, "
+      "Tensor beta, Tensor edges, Tensor places, Tensor betas) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("shared_gradient(Tensor[] g, Tensor y, Tensor coefficients) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
@@ -89,5 +94,7 @@ TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("empty_images", empty_images);
   m.impl("batch_norm", batch_norm);
   m.impl("batch_norm_backward", batch_norm_backward);
-  m.impl("mixed_norms", mixed_norms);
+  m.impl("mixture", mixture);
+  m.impl("mixture_backward", mixture_backward);
+  m.impl("shared_gradient", shared_gradient);
 }
