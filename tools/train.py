@@ -46,6 +46,20 @@ def parse_args() -> argparse.Namespace:
         choices=['bf16', 'fp16'],
         help='mixed precision: bf16 on any device (the default), fp16 with scaling on a GPU',
     )
+    compiling = parser.add_mutually_exclusive_group()
+    compiling.add_argument(
+        '--compile',
+        nargs='?',
+        const=True,
+        default=False,
+        metavar='BACKEND',
+        help="compile the network by torch.compile, with its own back end or another ('aot_eager')",
+    )
+    compiling.add_argument(
+        '--cuda-graph',
+        action='store_true',
+        help='compile it into CUDA graphs, which start as a whole; on a GPU',
+    )
     cli.add_launcher(parser)
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic algorithms (slower on a GPU)'
@@ -86,6 +100,8 @@ def main() -> None:
         deterministic=args.deterministic,
         new_head=args.new_head,
         starts=not args.resume and args.from_phase is None,
+        compiled=args.compile,
+        cuda_graph=args.cuda_graph,
     )
     cli.set_launcher(cfg, args.launcher)
     if args.dry_run:

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
 from rdarts.configuration.retraining import retraining_command, training_images
+from rdarts.engine.compiling import GRAPHS
 from rdarts.engine.phase_record import PhaseRecord
 from rdarts.engine.phases import PhasedSearch
 from rdarts.engine.runner import TEST_HOOKS, build_runner
@@ -43,6 +44,8 @@ def configure_training(
     deterministic: bool = False,
     new_head: bool = False,
     starts: bool = True,
+    compiled: bool | str = False,
+    cuda_graph: bool = False,
 ) -> Config:
     """The checked config of a run that trains; nothing is written yet.
 
@@ -58,11 +61,20 @@ def configure_training(
         deterministic (bool): Whether algorithms are deterministic. Defaults to the config's.
         new_head (bool): Whether ``load_from`` loads no head. Defaults to False.
         starts (bool): Whether the run begins anew. Defaults to True.
+        compiled (bool | str): Whether ``torch.compile`` compiles the backbone, or the back end
+            that it takes. Defaults to the config's ``compile``.
+        cuda_graph (bool): Whether it is compiled into CUDA graphs, on a GPU. Defaults to the
+            config's ``compile``.
 
     Raises:
         UserError: The config cannot be read, or something in it is wrong.
     """
-    cfg = load_config(os.fspath(config), dict(options or {}))
+    options = dict(options or {})
+    if compiled:
+        options['compile'] = dict(backend=compiled) if isinstance(compiled, str) else True
+    if cuda_graph:
+        options['compile'] = dict(mode=GRAPHS)
+    cfg = load_config(os.fspath(config), options)
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(config).stem)
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)

@@ -26,6 +26,7 @@ from rdarts.configuration import as_data
 from rdarts.configuration.changes import changes
 from rdarts.configuration.filling import require_classes
 from rdarts.engine.checkpoint_hook import last_good_of
+from rdarts.engine.compiling import check_compile, compile_backbone
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.engine.optimizers import step_together
 from rdarts.errors import RunFailed, UserError, nearest
@@ -104,6 +105,11 @@ class OwnRunner:
         for one in found.values() if isinstance(found, OptimWrapperDict) else [found]:
             step_together(one.optimizer)
         return found
+
+    def _maybe_compile(self, target: str) -> None:
+        """What mmengine calls to compile a whole step, which alpha's takes no part in."""
+        if target == 'train_step':
+            compile_backbone(self.model, self.cfg.get('compile'))
 
     def dump_config(self) -> None:
         """As mmengine's, and ``config.json`` beside it, which is what is read of a run.
@@ -274,6 +280,7 @@ def check_device(cfg: Config) -> None:
         raise UserError(
             'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
         )
+    check_compile(cfg.get('compile'))
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:

@@ -323,7 +323,7 @@ class AlphaOwner(nn.Module):
                 }
                 active[cell] = way.gather(whole)
         resting = {n: one.resting for n, one in relaxed.items() if one.resting is not None}
-        chosen, rests = host.read([active, resting])
+        chosen, rests = host.read([active, resting]) if active or resting else ({}, {})
         if self.phase == 'alpha':
             self.resting = self._ways.whole_rows(rests)
         if self._hidden:

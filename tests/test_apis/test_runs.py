@@ -41,6 +41,15 @@ def test_what_is_given_stands_in_the_config(tmp_path):
     assert cfg.work_dir == f'work_dirs/{DIGITS.stem}'
 
 
+def test_what_is_compiled_stands_in_the_config():
+    assert 'compile' not in configure_training(DIGITS)
+    assert configure_training(DIGITS, compiled=True).compile is True
+    assert configure_training(DIGITS, compiled='eager').compile == dict(backend='eager')
+    assert configure_training(DIGITS, cuda_graph=True).compile == dict(mode='reduce-overhead')
+    with pytest.raises(UserError, match="compile.backend must be one of .*, but is 'egaer'"):
+        configure_training(DIGITS, compiled='egaer')
+
+
 def test_a_search_says_what_it_found_and_what_comes_next(tmp_path, capsys):
     config = write_small_search(tmp_path, images=16)
     cfg = configure_training(config, {'train_cfg.max_epochs': 1}, work_dir=tmp_path / 'run')

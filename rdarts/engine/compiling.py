@@ -1,0 +1,52 @@
+"""``torch.compile`` in a run: of the backbone, which every step and validation goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from rdarts.errors import UserError
+from rdarts.models.alpha import AlphaOwner
+from rdarts.utils.wrapped import unwrapped
+
+GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs
+
+
+def check_compile(given: bool | Mapping[str, Any] | None) -> None:
+    """What a config says of ``compile`` must be possible on this machine.
+
+    Raises:
+        UserError: It asks for CUDA graphs, and there is no GPU.
+    """
+    mode = given.get('mode') if isinstance(given, Mapping) else None
+    if mode == GRAPHS and not torch.cuda.is_available():
+        raise UserError(
+            f"compile.mode='{GRAPHS}' (--cuda-graph) records CUDA graphs, which needs a GPU: leave "
+            'it out'
+        )
+
+
+def compile_backbone(model: nn.Module, given: bool | Mapping[str, Any] | None) -> None:
+    """Compile the backbone of a model at its next call; its state dict stays as it is.
+
+    Args:
+        model (Module): The model, wrapped or not.
+        given (bool | dict, optional): Whether to, or the arguments of ``torch.compile``.
+
+    Raises:
+        UserError: There is no backbone, or its relaxation draws which candidates run.
+    """
+    if not given:
+        return
+    backbone = getattr(unwrapped(model), 'backbone', None)
+    if not isinstance(backbone, nn.Module):
+        raise UserError('compile: the model has no backbone, which is what is compiled')
+    if isinstance(backbone, AlphaOwner) and backbone.relaxation.sampled:
+        raise UserError(
+            f'compile: {type(backbone.relaxation).__name__} draws which candidates run, and each '
+            'draw would be compiled anew: leave it out'
+        )
+    backbone.compile(**(dict(given) if isinstance(given, Mapping) else {}))
