@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MessageHub
 
 from rdarts.checkpoint.run_state import check_message_hub
 
-HISTORY = 10_000  # logged values of each scalar that a checkpoint keeps, for smoothed logs
+HISTORY = 10_000  # logged values of each scalar that are kept, for smoothed logs
 
 
 def _plain(value: Any) -> bool:
@@ -31,6 +31,16 @@ def _without_numpy(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_numpy(item) for item in value]
     return value
+
+
+def bound_histories(hub: MessageHub) -> None:
+    """Let a run keep no more of the logged values than its checkpoints do.
+
+    mmengine keeps a million of each scalar, and copies them all to add one: by then that takes
+    longer than a small step.
+    """
+    for buffer in hub.log_scalars.values():
+        buffer.max_length = HISTORY
 
 
 def pack_message_hub(hub: Mapping[str, Any]) -> dict[str, Any]:

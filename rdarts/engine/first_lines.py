@@ -95,8 +95,8 @@ def known_peak_mb(work_dir: str | os.PathLike[str]) -> float:
     """The peak of memory that earlier starts of a search have logged, in MB; 0 for none."""
     try:
         with open(Path(work_dir, 'search_log.jsonl'), encoding='utf-8') as file:
-            rows = [json.loads(line) for line in file if '"memory"' in line]
-        return max((float(row['memory']) for row in rows), default=0.0)
+            rows = (json.loads(line) for line in file if '"memory"' in line)
+            return max((float(row['memory']) for row in rows), default=0.0)
     except (OSError, ValueError, TypeError, KeyError):
         return 0.0  # a damaged log is its readers' matter
 

@@ -11,6 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
 from rdarts.architect.alpha_step import StepFailed
+from rdarts.checkpoint.hub_codec import bound_histories
 from rdarts.configuration.declarations import Positive
 from rdarts.datasets.loaders import check_loader, iterate_from
 from rdarts.engine.checkpoint_hook import last_good_of
@@ -117,6 +118,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         outputs = self._train_step(data_batch)
         check_finite(outputs.get('loss'), 'training loss', runner)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
+        bound_histories(runner.message_hub)
         self._iter += 1
 
     def _train_step(self, batch: Any) -> dict[str, torch.Tensor]:

@@ -12,13 +12,28 @@ from rdarts.registry import HOOKS
 from rdarts.results.search_run import SearchRun, method_of
 from rdarts.visualization.report import write_report
 
+EVERY_EPOCH = 200  # of a search: later reports are half a percent to one percent of it apart
+
+
+def is_due(epoch: int) -> bool:
+    """Whether a search writes its report after so many epochs.
+
+    Each report reads the whole log, so that one after every epoch would take a time that grows with
+    the square of their number. These take less than 200 times what the last one does, however many
+    epochs there are: from the 200th on every second, from the 400th on every fourth, and so on.
+    """
+    doubled = max(1, epoch * 2 // EVERY_EPOCH).bit_length() - 1
+    return epoch % 2**doubled == 0
+
 
 @HOOKS.register_module()
 class ReportHook(Hook):
     """Writes ``report.html`` after every epoch, its validation and the search.
 
-    See :func:`~rdarts.visualization.report.write_report`. A report that cannot be written does not
-    end the search, and is tried again after the next epoch; the same reason is told once.
+    Of a search of more than 200 epochs it is written less often, after each hundredth of what has
+    passed: see :func:`is_due`; and :func:`~rdarts.visualization.report.write_report`. A report that
+    cannot be written does not end the search, and is tried again at the next time; the same reason
+    is told once.
     """
 
     # after the log has its row
@@ -28,10 +43,12 @@ class ReportHook(Hook):
         self._told: str | None = None
 
     def after_train_epoch(self, runner) -> None:
-        self.write(runner)
+        if is_due(Place.of(runner).epochs_before + runner.epoch + 1):
+            self.write(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        if runner.epoch:  # a validation within a training
+        # a validation within a training
+        if runner.epoch and is_due(Place.of(runner).epochs_before + runner.epoch):
             self.write(runner)
 
     def after_train(self, runner) -> None:

@@ -77,7 +77,7 @@ class SearchLogHook(Hook):
             self._write_start(runner)
         elif self._size != KEEP_ALL:
             self._cut(runner, self._size)
-            if not _says_space(self.path) and _searched(runner):
+            if not says_space(self.path) and _searched(runner):
                 self._write_start(runner)  # a log of an earlier version, or one that was lost
 
     def _cut(self, runner, size: int) -> None:
@@ -186,7 +186,7 @@ def _searched(runner) -> dict[str, Any]:
     return dict(space=space, relaxation=type(owner.relaxation).__name__)
 
 
-def _says_space(path: Path) -> bool:
+def says_space(path: Path) -> bool:
     """Whether a log has a row of kind ``start`` that says what is searched."""
     if not path.is_file():
         return False

@@ -31,7 +31,7 @@ def decisions_before(run: SearchRun, epoch: int) -> list[str]:
     Raises:
         UserError: A row is none that a selection writes.
     """
-    rows = [row for row in run.rows if row['kind'] == KIND and row['epoch'] == epoch - 1]
+    rows = [row for row in run.of_kind(KIND) if row['epoch'] == epoch - 1]
     for row in rows:
         _check(row, f'{run.folder / LOG}, decision before epoch {epoch}')
     return [decision_in_words(row) for row in rows]

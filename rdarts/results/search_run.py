@@ -50,6 +50,17 @@ class SearchRun:
         """Every row of its log."""
         return read_search_log(self.folder)
 
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """Its rows of one kind."""
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in self.rows:
+            found.setdefault(row['kind'], []).append(row)
+        return found
+
     @cached_property
     def epochs(self) -> list[dict[str, Any]]:
         """Its rows of kind ``epoch``, at least one; there may be none of a search that asks.
@@ -57,7 +68,7 @@ class SearchRun:
         Raises:
             UserError: No epoch has ended, or a row lacks what the hooks of a search write.
         """
-        rows = [row for row in self.rows if row['kind'] == 'epoch']
+        rows = self.of_kind('epoch')
         if not self.begun:
             raise UserError(f'{self.folder}: {self.not_begun}')
         for row in rows:
@@ -72,9 +83,9 @@ class SearchRun:
         Raises:
             UserError: A row is none that a search that asks writes.
         """
-        rows = [row for row in self.rows if row['kind'] == QUERY]
+        rows = self.of_kind(QUERY)
         check_queries(rows, str(self.folder / LOG))
-        front = next((row for row in reversed(self.rows) if row['kind'] == FRONT), None)
+        front = next(reversed(self.of_kind(FRONT)), None)
         if front is not None:
             check_front(front, len(rows), str(self.folder / LOG))
         return Queries(rows, that_asks(self.config, self.phases) or {}, front)
@@ -82,9 +93,9 @@ class SearchRun:
     @cached_property
     def asks(self) -> bool:
         """Whether it is a search that asks, or has a phase that is one."""
-        if any(row['kind'] == QUERY for row in self.rows):
+        if self.of_kind(QUERY):
             return True
-        if any(row['kind'] == 'epoch' and tells_of_alpha(row) for row in self.rows):
+        if any(map(tells_of_alpha, self.of_kind('epoch'))):
             return False  # until then, if ever
         return that_asks(self.config, self.phases) is not None
 
@@ -124,7 +135,7 @@ class SearchRun:
     @property
     def begun(self) -> bool:
         """Whether an epoch has ended, or a query was answered."""
-        return any(row['kind'] in ('epoch', QUERY) for row in self.rows)
+        return bool(self.of_kind('epoch') or self.of_kind(QUERY))
 
     @property
     def reached(self) -> tuple[str, int]:
@@ -136,15 +147,15 @@ class SearchRun:
     @property
     def not_begun(self) -> str:
         """What is said of a search that has not :attr:`begun`."""
-        asks = any(row['kind'] == 'start' for row in self.rows) and self.asks
+        asks = bool(self.of_kind('start')) and self.asks
         return 'no query was answered yet' if asks else 'no epoch has ended yet'
 
     @cached_property
     def seed(self) -> int | None:
         """Its random seed."""
-        starts = (row for row in self.rows if row['kind'] == 'start')
         # later phases have seeds that follow from the first one's
-        seed = next((row.get('seed') for row in starts if row.get('phase') in (None, 0)), None)
+        starts = (row for row in self.of_kind('start') if row.get('phase') in (None, 0))
+        seed = next((row.get('seed') for row in starts), None)
         if seed is None and self.config.get('init'):
             seed = as_data.entry(self.config, 'randomness', 'seed')
         return seed if is_count(seed) else None
@@ -161,7 +172,7 @@ class SearchRun:
         Raises:
             UserError: It does not, or what it says is no space.
         """
-        starts = [row for row in self.rows if row['kind'] == 'start']
+        starts = self.of_kind('start')
         # a log of an earlier version that was resumed has a further row
         space = next((row['space'] for row in reversed(starts) if 'space' in row), None)
         if space is None and not self.rows:
@@ -258,8 +269,7 @@ class SearchRun:
     @cached_property
     def lambdas(self) -> list[float]:
         """The factor of the regulariser ``ber`` in each logged iteration; 0 of a search without."""
-        rows = (row for row in self.rows if row['kind'] == 'iter')
-        found = (number(row, 'regularizers', 'ber', 'lambda_') for row in rows)
+        found = (number(row, 'regularizers', 'ber', 'lambda_') for row in self.of_kind('iter'))
         return [value for value in found if value is not None] or [0.0]
 
     def means(self, *keys: str) -> dict[int, float]:
@@ -273,8 +283,8 @@ class SearchRun:
         """
         ended = {row['epoch'] for row in self.epochs}
         found: dict[int, list[float]] = {}
-        for row in self.rows:
-            value = number(row, *keys) if row['kind'] == 'iter' else None
+        for row in self.of_kind('iter'):
+            value = number(row, *keys)
             if value is not None and row['epoch'] in ended:
                 found.setdefault(row['epoch'], []).append(value)
         return {epoch: sum(values) / len(values) for epoch, values in found.items()}
@@ -292,15 +302,12 @@ class SearchRun:
 
     def roll_backs(self) -> list[tuple[int, int]]:
         """After which epochs the search went back, and to which, in order."""
-        rows = [row for row in self.rows if row['kind'] == ROLL_BACK]
-        return [
-            (row['left_epoch'], row['epoch']) for row in rows if is_count(row.get('left_epoch'))
-        ]
+        rows = (row for row in self.of_kind(ROLL_BACK) if is_count(row.get('left_epoch')))
+        return [(row['left_epoch'], row['epoch']) for row in rows]
 
     def validation(self) -> dict[int, float]:
         """Epoch -> accuracy of the supernet on alpha's half (%)."""
-        rows = [row for row in self.rows if row['kind'] == 'val']
-        found = {row['epoch']: number(row, 'accuracy/top1') for row in rows}
+        found = {row['epoch']: number(row, 'accuracy/top1') for row in self.of_kind('val')}
         return {epoch: value for epoch, value in found.items() if value is not None}
 
 

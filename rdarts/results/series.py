@@ -90,7 +90,7 @@ def cosines(space: SearchSpace) -> dict[str, Reader]:
 
 def _named(runs: Sequence[SearchRun], key: str, kind: str) -> list[str]:
     """The names below a key of the rows of a kind."""
-    rows = (row.get(key) for run in runs for row in run.rows if row['kind'] == kind)
+    rows = (row.get(key) for run in runs for row in run.of_kind(kind))
     return list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
 from rdarts.visualization import query_report
 from rdarts.visualization.drawing.svg import LOOK
-from rdarts.visualization.report_parts import Drawings, plain, points, short
+from rdarts.visualization.report_parts import Drawings, plain, points, points_in, short
 from rdarts.visualization.style import line_style, svg_dash
 
 TEMPLATE = Path(__file__).with_name('report.html')
 MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
+MOST_STOPS = 1000  # epochs on the slider of one search: more could not be told apart on it
 CHART_LINE = 2  # width, pixels
 
 
@@ -36,9 +37,10 @@ def write_report(
 ) -> None:
     """Write the report of one search, or of several side by side.
 
-    It is one file of HTML, script and data, under 3 MB: of very long searches the slider leaves
-    out epochs, and says so. The page asks nothing of any network and evaluates nothing of what it
-    shows. Of a search that asks, the slider goes through the queries that found a better one.
+    It is one file of HTML, script and data, under 3 MB: of very long searches the slider and the
+    lines leave out epochs, and the page says so. It asks nothing of any network and evaluates
+    nothing of what it shows. Of a search that asks, the slider goes through the queries that found
+    a better one.
 
     Args:
         runs (Sequence[SearchRun]): Searches in one space, each with an epoch that has ended or a
@@ -53,17 +55,20 @@ def write_report(
     if runs[0].space.table is None:
         table = None
     query_report.check_together(runs, table)
-    charts = _charts(runs, table)
-    names = [len({line['name'] for line in chart.get('lines', ())}) for chart in charts]
+    charts, of_queries = _charts(runs, table), query_report.charts(runs, table)
+    names = [len({line['name'] for line in chart['lines']}) for chart in charts]
     lines = [_line(number) for number in range(max(len(runs), *names))]
-    same = dict(lines=lines, chart_line=CHART_LINE, look=LOOK, charts=charts)
+    same = dict(lines=lines, chart_line=CHART_LINE, look=LOOK)
     same['found'] = query_report.found(runs, table)
     template = TEMPLATE.read_text(encoding='utf-8')
     drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
-    every, longest = 1, max(len(run.epochs) for run in runs)
+    longest = max(len(run.epochs) for run in runs)
+    every = max(1, -(-longest // MOST_STOPS))
     while True:
         shown = [_run(run, every, seen, table) for run, seen in zip(runs, drawings, strict=True)]
-        data = dict(runs=shown, **same)
+        stops = {epoch for run in shown for epoch in run['epochs']}
+        data = dict(runs=shown, charts=[_drawn(chart, stops) for chart in charts], **same)
+        data['charts'] += of_queries
         text = json.dumps(data, separators=(',', ':'), allow_nan=False)
         text = text.replace('<', '\\u003c')  # within <script> only `<` could end it
         page = template.replace(MARK, text)
@@ -161,7 +166,7 @@ def _parts(run: SearchRun) -> list[dict[str, Any]]:
 
 
 def _versions(run: SearchRun) -> dict[str, str]:
-    start = next((row for row in run.rows if row['kind'] == 'start'), {})
+    start = next(iter(run.of_kind('start')), {})
     found = start.get('versions')
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
@@ -265,7 +270,7 @@ def _line(number: int) -> list[str]:
 
 
 def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[str, Any]]:
-    """Lines over epochs, with a line for each run and name; then what is shown of queries."""
+    """What is shown over epochs: a line for each run and name, its values by epoch."""
     space = runs[0].space
     found = []
     if space.table is not None:
@@ -303,11 +308,21 @@ def _charts(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[s
     charts = []
     for title, unit, readers, mark in found:
         lines = [
-            dict(run=index, name=name, points=points(values))
+            dict(run=index, name=name, values=values)
             for name, read in readers.items()
             for index, run in enumerate(runs)
             if (values := read(run))
         ]
         if lines:
-            charts.append(dict(title=title, unit=unit, lines=lines, mark=mark, axis='epoch'))
-    return charts + query_report.charts(runs, table)
+            charts.append(dict(title=title, unit=unit, lines=lines, mark=mark))
+    return charts
+
+
+def _drawn(chart: Mapping[str, Any], stops: Container[int]) -> dict[str, Any]:
+    """A chart as the page has it: its lines have a value at every stop of the slider."""
+    lines = [
+        dict(run=line['run'], name=line['name'], points=points(line['values'], stops))
+        for line in chart['lines']
+    ]
+    every = max(points_in(line['values']) for line in chart['lines'])
+    return dict(chart, lines=lines, every=every, axis='epoch')

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rdarts.results.search_run import SearchRun
 from rdarts.visualization.drawing.layout import lay_out
 from rdarts.visualization.drawing.svg import page_as_data
 
-POINTS = 300  # of a line, at most
+POINTS = 300  # of a line, at most, beside those of the slider
 
 
 class Drawings:
@@ -51,8 +51,18 @@ def plain(value: float) -> float:
     return round(value, 4) if abs(value) >= 0.1 else float(f'{value:.4g}')
 
 
-def points(values: Mapping[int, float]) -> list[list[float]]:
-    """[epoch or query, value], some hundred at most: the last one and evenly many before."""
+def points_in(values: Mapping[int, float]) -> int:
+    """How many of its points a line has one for: 1 where all are drawn."""
+    return max(1, -(-len(values) // POINTS))
+
+
+def points(values: Mapping[int, float], kept: Container[int] = ()) -> list[list[float]]:
+    """[epoch or query, value], some hundred at most: the last one and evenly many before.
+
+    Args:
+        values (dict): Epoch or query -> value.
+        kept (Container[int]): Further ones whose value the page shows. Defaults to none.
+    """
     places = sorted(values)
-    step = -(-len(places) // POINTS)
-    return [[at, plain(values[at])] for at in reversed(places[::-1][::step])]
+    drawn = set(places[:: -points_in(values)])
+    return [[at, plain(values[at])] for at in places if at in drawn or at in kept]

@@ -25,6 +25,7 @@ class Recorder:
         self.hooks: list = []
         self.work_dir = 'nowhere'
         self.visualizer = SimpleNamespace()
+        self.message_hub = SimpleNamespace(log_scalars={})
         self.model = self
         self.optim_wrapper = None
         self.loss = loss

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from helpers import digits_runner, log_text
 
 from rdarts.hooks import report
+from rdarts.hooks.report import is_due
 from rdarts.visualization.report import write_report
 
 HOOK = {'default_hooks.report': dict(type='rdarts.ReportHook')}
@@ -39,6 +41,16 @@ def test_it_is_rewritten_every_epoch(tmp_path, monkeypatch):
         == json.loads((tmp_path / 'genotype.json').read_text())['cell']
     )
     assert not list(tmp_path.glob('.report*'))
+
+
+def test_reports_of_a_long_search_take_a_time_that_is_linear_in_it():
+    assert all(map(is_due, range(1, 200)))
+    for epochs in (1000, 10_000, 100_000):
+        due = [epoch for epoch in range(1, epochs + 1) if is_due(epoch)]
+        # each reads all rows until then
+        assert sum(due) < 200 * epochs
+        assert due[-1] > 0.99 * epochs
+        assert all(after - before <= max(1, before / 100) for before, after in pairwise(due))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 
 import pytest
 from mmengine.config import Config
@@ -158,6 +159,38 @@ def test_a_long_search_stays_small(tmp_path, monkeypatch):
     assert run['epochs'][0] == 1 and run['epochs'][-1] == 30
     assert run['left_out'] == 30 - len(run['epochs']) > 10
     assert len(data_of(path)['charts'][0]['lines'][0]['points']) == 30
+
+
+def test_a_very_long_search(tmp_path, monkeypatch):
+    """Slider and lines have some hundred points, however long it was; at each stop a value."""
+    folder = write_search(tmp_path / 'run', epochs=2)
+    shutil.rmtree(folder / 'genotypes')
+    start, *_, epoch, val = (folder / 'search_log.jsonl').read_text().splitlines()
+    begun, told = json.loads(epoch), json.loads(val)
+    rows = [start]
+    for number in range(1, 2501):
+        begun.update(epoch=number, mean_entropy=1 / number)
+        told.update(epoch=number)
+        rows += [json.dumps(begun), json.dumps(told)] if number % 3 else [json.dumps(begun)]
+    (folder / 'search_log.jsonl').write_text('\n'.join(rows) + '\n')
+    path = tmp_path / 'report.html'
+    write_report(find_runs([folder]), path)
+    data = data_of(path)
+    (run,) = data['runs']
+    assert path.stat().st_size < report.MAX_BYTES
+    assert run['epochs'][0] == 1 and run['epochs'][-1] == 2500
+    assert len(run['epochs']) + run['left_out'] == 2500 and 800 < len(run['epochs']) <= 1002
+    charts = {chart['title']: chart for chart in data['charts']}
+    entropy = charts['Entropy of an edge, all operations']
+    (line,) = entropy['lines']
+    assert entropy['every'] == 9  # 2,500 points in 300
+    shown = [at for at, _ in line['points']]
+    assert shown == sorted(shown) and set(run['epochs']) <= set(shown)
+    assert len(shown) <= len(run['epochs']) + 300
+    assert dict(line['points'])[2500] == pytest.approx(1 / 2500)
+    (validated,) = charts["Supernet on alpha's half"]['lines']
+    shown = {at for at, _ in validated['points']}
+    assert shown >= {at for at in run['epochs'] if at % 3} and all(at % 3 for at in shown)
 
 
 def test_nothing_is_fetched_and_nothing_ends_the_script(tmp_path):
