@@ -171,10 +171,10 @@ def retraining_config(cfg: Any, shipped: Path, space: SearchSpace, genotype: Gen
         f'work_dir = {_beside(cfg.work_dir)}',
         *(f'{key} = {pprint.pformat(_plain(value), width=98)}' for key, value in values.items()),
     ]
-    folder = Path(test['data_root'], test.get('split', 'train'))
-    if not folder.is_dir():
+    split = str(test.get('split', 'train'))
+    if not DATASETS.get(str(test['type'])).has_split(test['data_root'], split):
         lines.append(
-            f'# Without a folder {folder.name!a} nothing is validated: delete this where there is '
+            f'# Without a folder {split!a} nothing is validated: delete this where there is '
             'one\nval_dataloader = val_cfg = val_evaluator = None'
         )
     return '\n\n'.join(lines) + '\n'

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
 from rdarts.configuration.declarations import Positive
+from rdarts.datasets.class_folders import class_names, entries, files_below
 from rdarts.datasets.no_refetch import NoRefetch
+from rdarts.datasets.shards import file_of, find_shards, in_groups, list_images, named
 from rdarts.errors import SampleError, UserError
 from rdarts.registry import DATASETS
 from rdarts.utils.data_root import resolve_data_root
@@ -40,8 +42,8 @@ EXTENSIONS = (
 )
 # Endings of those that some builds lack
 MORE_EXTENSIONS = ('.webp', '.gif', '.avif', '.jp2')
-NO_CLASSES = ('__MACOSX',)  # macOS's archives carry it
 CHECKED = 2000  # images decoded before a run begins; the rest when they are loaded
+CHECKED_IN_GROUPS = 50
 
 _said: set[str] = set()
 _decoded: set[tuple[Any, ...]] = set()
@@ -55,9 +57,12 @@ class ImageFolder(NoRefetch, CustomDataset):
     ``split='train'`` are those in ``<root>/<class>/``. Classes are numbered in the order of their
     names; every split must have the classes of ``train``, and every class an image, in its folder
     or below it. What starts with a dot, and the folder ``__MACOSX``, is neither class nor image.
-    Files of other endings are left out, which one warning says with their number. The pipeline
-    starts with ``LoadImageFromFile``; it decodes up to 2,000 images, evenly spread over the list,
-    before the set can be used.
+    Files of other endings are left out, which one warning says with their number. Where there are
+    no class folders, the images may lie in tar or Parquet files, from which they are read one by
+    one, in any order: :func:`rdarts.datasets.shards.find_shards` says where these are looked for,
+    :func:`~rdarts.datasets.shards.list_images` what is in them. The pipeline starts with
+    ``LoadImageFromFile``; it decodes up to 2,000 images (50 of Parquet files), evenly spread over
+    the list, before the set can be used.
 
     Args:
         split (str): A folder's name, such as ``train``, ``val`` or ``test``. Everything but
@@ -72,9 +77,10 @@ class ImageFolder(NoRefetch, CustomDataset):
         **kwargs: Further arguments of ``CustomDataset``.
 
     Raises:
-        UserError: The folder is missing, a class has no image, the classes are others than those
-            of ``train``, a link leads to nothing, or an image is unreadable, which shows when a
-            sample is taken where it was not among those that were tried. The line names the file.
+        UserError: The folder is missing, a tar or Parquet file is damaged, a class has no image,
+            the classes are others than those of ``train``, a link leads to nothing, or an image is
+            unreadable, which shows when a sample is taken where it was not among those that were
+            tried. The line names the file.
     """
 
     default_folder = 'image_folder'
@@ -92,13 +98,16 @@ class ImageFolder(NoRefetch, CustomDataset):
             raise UserError(f'ImageFolder: limit is a number of images from 1, but got {limit!r}')
         self.split = split
         self.limit = limit
-        root = resolve_data_root(data_root, self.default_folder)
+        root = self._root = resolve_data_root(data_root, self.default_folder)
         self._train_folder = _train_folder(root)
         folder = self._train_folder if split == 'train' else root / split
-        if not folder.is_dir():
+        self._shards = _shards(root, split)
+        if self._shards:
+            folder = root
+        elif not folder.is_dir():
             raise UserError(
                 f"{root}: no folder '{split}' in it; the images of that split lie in "
-                f'{split}/<class>/'
+                f'{split}/<class>/, or in {split}-*.tar or {split}-*.parquet'
             )
         super().__init__(
             data_root=str(folder),
@@ -107,6 +116,20 @@ class ImageFolder(NoRefetch, CustomDataset):
             extensions=readable_extensions() if extensions is None else extensions,
             **kwargs,
         )
+
+    @classmethod
+    def has_split(cls, data_root: str | os.PathLike[str] | None, split: str) -> bool:
+        """Whether a folder has images of a split.
+
+        Args:
+            data_root (str | PathLike, optional): As the data set takes it.
+            split (str): Which.
+
+        Raises:
+            UserError: There is no such folder.
+        """
+        root = resolve_data_root(data_root, cls.default_folder)
+        return (root / split).is_dir() or bool(_shards(root, split))
 
     @classmethod
     def count_classes(cls, data_root: str | os.PathLike[str] | None) -> tuple[int, Path]:
@@ -121,17 +144,28 @@ class ImageFolder(NoRefetch, CustomDataset):
         Raises:
             UserError: There is no such folder, it cannot be read, or a link in it leads to nothing.
         """
-        folder = _train_folder(resolve_data_root(data_root, cls.default_folder))
+        root = resolve_data_root(data_root, cls.default_folder)
+        files = _shards(root, 'train')
+        if files:
+            return len(list_images(files, readable_extensions()).classes), root
+        folder = _train_folder(root)
         return len(class_names(folder)), folder
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """List the images of all class folders.
+        """List the images of all class folders, or of tar or Parquet files.
 
         Returns:
-            list[dict]: ``img_path`` and ``gt_label`` of each, sorted by class and name.
+            list[dict]: ``img_path`` and ``gt_label`` of each, sorted by class and name; of files,
+            a locator in place of the path, in their order.
         """
-        folder = Path(self.img_prefix)
-        classes, expected = class_names(folder), class_names(self._train_folder)
+        folder, found = Path(self.img_prefix), None
+        if self._shards:
+            found = list_images(self._shards, self.extensions)
+            classes, expected = list(found.classes), self._classes_of_train()
+            if found.numbered:  # by the largest label that there is
+                classes += expected[len(classes) :]
+        else:
+            classes, expected = class_names(folder), self._classes_of_train()
         if not classes:
             raise UserError(f'{folder}: no class folders in it')
         if classes != expected:
@@ -148,7 +182,13 @@ class ImageFolder(NoRefetch, CustomDataset):
             )
         if given is None:
             self._metainfo['classes'] = tuple(classes)
-        samples = super().load_data_list() if self.ann_file else self._find_images(folder, classes)
+        if found is not None:
+            samples = [dict(img_path=path, gt_label=label) for path, label in found.images]
+            _say_left_out(folder, Counter(map(_ending, found.left_out)))
+        elif self.ann_file:
+            samples = super().load_data_list()
+        else:
+            samples = self._find_images(folder, classes)
         if self.limit is not None and self.limit < len(samples):
             samples = [samples[i * len(samples) // self.limit] for i in range(self.limit)]
         self._check_images(samples)
@@ -158,7 +198,7 @@ class ImageFolder(NoRefetch, CustomDataset):
         samples: list[dict[str, Any]] = []
         left_out: Counter[str] = Counter()
         for label, name in enumerate(classes):
-            files = list(_files(str(folder / name)))
+            files = list(files_below(str(folder / name)))
             images = sorted(path for path in files if self.is_valid_file(path))
             left_out.update(_ending(path) for path in files if not self.is_valid_file(path))
             if not images:
@@ -168,12 +208,8 @@ class ImageFolder(NoRefetch, CustomDataset):
                     f'{" ".join(sorted(self.extensions))}'
                 )
             samples += [dict(img_path=path, gt_label=label) for path in images]
-        if left_out:
-            _say_once(
-                f'{folder}: {_files_of(left_out)} left out, no images by their endings: '
-                f'{_counted(left_out)}'
-            )
-        files = [entry.name for entry in _entries(folder) if entry.is_file()]
+        _say_left_out(folder, left_out)
+        files = [entry.name for entry in entries(folder) if entry.is_file()]
         beside = Counter(_ending(name) for name in files if self.is_valid_file(name))
         if beside:
             _say_once(
@@ -187,12 +223,14 @@ class ImageFolder(NoRefetch, CustomDataset):
         loader = self._loader()
         if loader is None or not samples:
             return
-        count = min(CHECKED, len(samples))
+        # of a Parquet file, a whole row group is read for each
+        most = CHECKED_IN_GROUPS if in_groups(samples[0]['img_path']) else CHECKED
+        count = min(most, len(samples))
         paths = [samples[i * len(samples) // count]['img_path'] for i in range(count)]
 
         def check(path: str) -> None:
             try:
-                status = os.stat(path)
+                status = os.stat(file_of(path))
             except OSError as error:
                 raise _unreadable(path, error) from None
             # the parts of a search and its validation read the same images
@@ -204,6 +242,13 @@ class ImageFolder(NoRefetch, CustomDataset):
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
             for _ in pool.map(check, paths):
                 pass
+
+    def _classes_of_train(self) -> list[str]:
+        """The classes that every split must have."""
+        files = _shards(self._root, 'train')
+        if files:
+            return list(list_images(files, self.extensions).classes)
+        return class_names(self._train_folder)
 
     def _loader(self) -> LoadImageFromFile | None:
         first = next(iter(self.pipeline.transforms), None)
@@ -228,12 +273,12 @@ class ImageFolder(NoRefetch, CustomDataset):
 
     def image_names(self) -> list[str]:
         """The images' paths in the folder, by index."""
-        paths = (self.get_data_info(i)['img_path'] for i in range(len(self)))
+        paths = (named(self.get_data_info(i)['img_path']) for i in range(len(self)))
         return [os.path.relpath(path, self.img_prefix) for path in paths]
 
     def describe_sample(self, idx: int) -> str:
         """The image's path."""
-        return str(self.get_data_info(idx)['img_path'])
+        return named(str(self.get_data_info(idx)['img_path']))
 
 
 @DATASETS.register_module()
@@ -250,63 +295,29 @@ def readable_extensions() -> tuple[str, ...]:
     return EXTENSIONS + tuple(e for e in MORE_EXTENSIONS if cv2.haveImageWriter(f'image{e}'))
 
 
+def _shards(root: Path, split: str) -> list[Path]:
+    """The tar or Parquet files of a split; none where it has class folders."""
+    folder = _train_folder(root) if split == 'train' else root / split
+    others = {'data', 'train', 'val', 'validation', 'test'} if folder == root else set()
+    if folder.is_dir() and any(e.is_dir() and e.name not in others for e in entries(folder)):
+        return []
+    return find_shards(root, split)
+
+
 def _train_folder(root: Path) -> Path:
     return root / 'train' if (root / 'train').is_dir() else root
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith('.') or name in NO_CLASSES
-
-
-def class_names(folder: Path) -> list[str]:
-    """The names of the class folders in a folder, sorted.
-
-    Raises:
-        UserError: It cannot be read, or a link in it leads to nothing.
-    """
-    found = _entries(folder)
-    for entry in found:
-        _refuse_special(entry)
-    return sorted(entry.name for entry in found if entry.is_dir())
-
-
-def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, hidden things left out."""
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not _hidden(entry.name)]
-    except OSError as error:
-        raise UserError(f'{folder}: cannot be read: {error.strerror}') from None
-
-
-def _files(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """Every file in a folder and below it, hidden ones left out."""
-    try:
-        status = os.stat(folder)
-    except OSError as error:
-        raise UserError(f'{folder}: cannot be read: {error.strerror}') from None
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        raise UserError(f'{folder}: a link to a folder that it lies in')
-    for entry in _entries(folder):
-        _refuse_special(entry)
-        if entry.is_dir():
-            yield from _files(entry.path, (*above, here))
-        else:
-            yield entry.path
-
-
-def _refuse_special(entry: os.DirEntry[str]) -> None:
-    """What is neither a file nor a folder would be skipped, or waited for."""
-    if entry.is_dir() or entry.is_file():
-        return
-    if entry.is_symlink() and not os.path.exists(entry.path):
-        raise UserError(f'{entry.path}: a link to {os.readlink(entry.path)}, which is not there')
-    raise UserError(f'{entry.path}: neither a file nor a folder')
-
-
 def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower() or 'without an ending'
+
+
+def _say_left_out(folder: Path, endings: Counter[str]) -> None:
+    if endings:
+        _say_once(
+            f'{folder}: {_files_of(endings)} left out, no images by their endings: '
+            f'{_counted(endings)}'
+        )
 
 
 def _files_of(endings: Counter[str]) -> str:
@@ -350,4 +361,4 @@ def _decode(loader: LoadImageFromFile, path: str) -> None:
 
 def _unreadable(path: str, error: OSError | None = None) -> SampleError:
     why = f' ({error.strerror})' if error is not None and error.strerror else ''
-    return SampleError(f'{path}: unreadable image{why}')
+    return SampleError(f'{named(path)}: unreadable image{why}')

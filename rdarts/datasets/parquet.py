@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,27 @@ def find_parquet(root: Path, split: str) -> list[Path]:
     return files
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A ``pyarrow.parquet.ParquetFile``, within a ``with`` block.
+
+    Raises:
+        UserError: pyarrow is missing, or the file is cut off or none, which may show within the
+            block.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UserError(f"{path}: reading parquet needs pyarrow: 'pip install pyarrow'") from error
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f'{path}: cut off or not a parquet file ({detail})') from error
+
+
 def read_parquet(
     files: Sequence[Path], label_column: str, size: int, num_classes: int, limit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -76,22 +98,11 @@ def read_parquet(
         UserError: pyarrow is missing, a file is damaged, lacks a column, or holds an
             unreadable image or a label out of range; the line names the file and the row.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UserError(
-            f"{files[0]}: reading parquet needs pyarrow: 'pip install pyarrow'"
-        ) from error
 
     def batches(path: Path) -> Iterator[Any]:
-        try:
-            with pq.ParquetFile(path) as file:
-                columns = _columns(file.schema_arrow, label_column, str(path))
-                yield from file.iter_batches(batch_size=1000, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f'{path}: cut off or not a parquet file ({detail})') from error
+        with open_parquet(path) as file:
+            columns = find_columns(file.schema_arrow, label_column, str(path))
+            yield from file.iter_batches(batch_size=1000, columns=columns)
 
     images, labels, count = [], [], 0
     for path in files:
@@ -146,12 +157,17 @@ def read_hub(
         raise UserError(f"hub='{name}', split '{split}' could not be fetched: {detail}") from error
     table = loaded.data.table
     where = f"hub set '{name}', split '{split}'"
-    columns = _columns(table.schema, label_column, where)
+    columns = find_columns(table.schema, label_column, where)
     batches = table.select(columns).to_batches(max_chunksize=1000)
     return _read(batches, label_column, size, num_classes, limit, where)
 
 
-def _columns(schema: Any, label_column: str, where: str) -> list[str]:
+def find_columns(schema: Any, label_column: str, where: str) -> list[str]:
+    """The columns of images and of labels, by name.
+
+    Raises:
+        UserError: One is missing, or the first has no ``bytes``.
+    """
     image_column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     held = ', '.join(schema.names)
     if image_column is None:

@@ -6,6 +6,7 @@ from torch.utils.data import BatchSampler
 
 from rdarts.datasets import SeededSampler
 from rdarts.datasets.hashing import hash_permutation, hash_stream
+from rdarts.datasets.samplers import MIXED
 from rdarts.errors import UserError
 from rdarts.registry import DATA_SAMPLERS
 
@@ -147,3 +148,32 @@ def test_built_as_the_runner_does():
     assert drawn(sampler) == drawn(make(10, seed=9, name='arch'))
     unseeded = SeededSampler(range(10))
     assert drawn(unseeded) == drawn(unseeded)
+
+
+def test_blocks_stay_near_each_other():
+    length, block = 1000, 10
+    order = np.array([index for index, _ in drawn(make(length, block=block))])
+    assert sorted(order) == list(range(length)) and order.tolist() != list(range(length))
+    near = block * MIXED
+    for first in range(0, length, near):
+        held = order[first : first + near]
+        # whole blocks, of which 16 together, and mixed within
+        assert len(set(held // block)) == -(-len(held) // block)
+    assert len(set((order[:near] // block)[:block])) > 5
+    again = drawn(make(length, block=block, epoch=1))
+    assert [index for index, _ in again] != order.tolist()
+
+
+def test_blocks_can_be_entered_anywhere_and_shared_by_ranks():
+    whole = drawn(make(50, block=4))
+    sampler = make(50, block=4)
+    sampler.skip(17)
+    assert drawn(sampler) == whole[17:]
+    ranks = [drawn(make(50, block=4, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert [pair for pairs in zip(*ranks, strict=True) for pair in pairs] == whole
+
+
+@pytest.mark.parametrize('block', [0, 2.5, 'many'])
+def test_what_is_no_block(block):
+    with pytest.raises(UserError, match="loader 'train': block is a number of samples from 1"):
+        make(block=block)
