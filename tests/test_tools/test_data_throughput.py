@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers import run_tool
+from helpers import run_tool, write_small_search
 
 TOOL = 'benchmarks/data_throughput.py'
 SMALL = ['--images', 192, '--epochs', 1]
@@ -29,7 +29,22 @@ def test_table():
     assert 'batch 32' in done.out
 
 
-@pytest.mark.parametrize('option', ['batch-size', 'images', 'epochs', 'threads'])
+def test_the_share_of_a_config(tmp_path):
+    config = write_small_search(tmp_path)
+    done = run_tool([TOOL, config, '--iterations', 2, '--json'], cwd=tmp_path)
+    assert done.code == 0, done.err
+    share = json.loads(done.out.splitlines()[-1])
+    assert 0 < share['data_s'] < share['iteration_s']
+    assert share['share'] == pytest.approx(share['data_s'] / share['iteration_s'])
+    assert [path.name for path in tmp_path.iterdir()] == [config.name]
+
+
+def test_options_without_a_config():
+    done = run_tool([TOOL, '--cfg-options', 'limit=3'])
+    assert done.code == 2 and 'error: --cfg-options sets keys of a config' in done.err
+
+
+@pytest.mark.parametrize('option', ['iterations', 'batch-size', 'images', 'epochs', 'threads'])
 def test_mistakes(option):
     done = run_tool([TOOL, f'--{option}', 0])
     assert done.code == 2
