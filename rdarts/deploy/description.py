@@ -28,7 +28,7 @@ KEY = 'rdarts'
 """Where a file has its description: ONNX's ``metadata_props``, the metadata of safetensors, the
 extra files of torch.export."""
 FORMAT = 1
-IN_TRAINING = ('auxiliary', 'drop_path', 'frozen_stages', 'norm_eval', 'init_cfg')
+IN_TRAINING = ('auxiliary', 'drop_path', 'frozen_stages', 'norm_eval', 'execution', 'init_cfg')
 """Arguments of backbones without effect on what they compute in evaluation."""
 IN_SEARCH = ('costs', 'belongs')
 """Arguments of search spaces without effect on a network; they may name files."""

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.measure.search import Search, now
 from rdarts.measure.settings import StepSettings
+from rdarts.models.multiply_adds import plain_execution
 
 MATRIX_SIZES = (1024, 1536, 2048)
 COPY_NUMBERS = 2**25  # of 4 bytes: more than caches hold
@@ -138,7 +139,7 @@ def count_activations(model: nn.Module, image: Tensor) -> int:
         if isinstance(module, (nn.Conv2d, nn.Linear))
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), plain_execution(model):
             model(image[None])
     finally:
         for handle in handles:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdarts.models.kernels import Backend, choose_backend, to_nhwc
@@ -29,6 +30,18 @@ class BatchNorm2d(nn.BatchNorm2d):
         if not self.takes_batch or self.momentum is None or not _is_summed_in_float32(x):
             return super().forward(x)
         return _Normalise.apply(self, x, self.weight, self.bias)
+
+    def by(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The same by another weight and bias, [C]; running statistics and momentum must be there.
+
+        Args:
+            x (Tensor): [N, C, H, W].
+            weight, bias (Tensor): In place of its own.
+        """
+        if self.takes_batch and _is_summed_in_float32(x):
+            return _Normalise.apply(self, x, weight, bias)
+        statistics = (self.running_mean, self.running_var)
+        return F.batch_norm(x, *statistics, weight, bias, self.takes_batch, self.momentum, self.eps)
 
     def normalise(
         self, backend: Backend, y: Tensor, moments: Tensor, affine: Sequence[Tensor]

@@ -10,7 +10,26 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdarts.models.backbones import BaseSupernet
+from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.utils.evaluating import evaluating
+
+
+@contextmanager
+def plain_execution(model: nn.Module) -> Iterator[None]:
+    """Within, supernets and derived networks run layer by layer.
+
+    What fused saves by folding, and adds for it, is no work of the network; and hooks of layers
+    run in plain alone.
+    """
+    nets = [one for one in model.modules() if isinstance(one, (BaseSupernet, DerivedNet))]
+    executions = [net.execution for net in nets]
+    try:
+        for net in nets:
+            net.execution = 'plain'
+        yield
+    finally:
+        for net, execution in zip(nets, executions, strict=True):
+            net.execution = execution
 
 
 def count_macs(model: nn.Module, image: Tensor) -> int:
@@ -20,17 +39,13 @@ def count_macs(model: nn.Module, image: Tensor) -> int:
         model (nn.Module): The model.
         image (Tensor): [3, H, W].
     """
-    supernets = [module for module in model.modules() if isinstance(module, BaseSupernet)]
-    executions = [supernet.execution for supernet in supernets]
-    try:
-        for supernet in supernets:
-            # what fused saves by folding, and adds for it, is no work of the network
-            supernet.execution = 'plain'
-        with torch.no_grad(), evaluating(model), FlopCounterMode(display=False) as counter:
-            model(image[None])
-    finally:
-        for supernet, execution in zip(supernets, executions, strict=True):
-            supernet.execution = execution
+    with (
+        plain_execution(model),
+        torch.no_grad(),
+        evaluating(model),
+        FlopCounterMode(display=False) as counter,
+    ):
+        model(image[None])
     return counter.get_total_flops() // 2
 
 

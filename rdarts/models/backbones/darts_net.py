@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from rdarts.configuration.declarations import BelowOne, Count, Index, Positive
+from rdarts.configuration.declarations import Among, BelowOne, Count, Index, Positive
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, GenotypeSpec, load_genotype
-from rdarts.models.backbones.base_supernet import check_sizes
+from rdarts.models.backbones.base_supernet import EXECUTIONS, check_sizes
 from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
-from rdarts.models.backbones.derived_net import DerivedNet, drop_path
+from rdarts.models.backbones.derived_net import DerivedNet, drop_path, path_factors
+from rdarts.models.backbones.fused_cells import (
+    Edge,
+    FusedEdges,
+    FusedPreprocess,
+    FusedStem,
+    Nodes,
+    Twins,
+)
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
 from rdarts.models.layers import FactorizedReduce, Parameterless, PlainLayers
 from rdarts.models.operations import build_operation, identity, relu_conv_bn, zero
@@ -60,14 +68,17 @@ class DARTSCell(nn.Module):
                 f"the genotype's cell '{kind}' has no edge that leads to a node of its output: it "
                 'derives no network (was the threshold reached?)'
             )
+        self.names = [[name for name, _ in edges] for edges in genotype.nodes[kind]]
+        self.in_channels, self.channels = tuple(in_channels), channels
+        self.operation_args = {name: dict(args) for name, args in operation_args.items()}
+        for name in POOLS:
+            self.operation_args.setdefault(name, {})['norm'] = False
         self.nodes = nn.ModuleList()
         for edges in genotype.nodes[kind]:
             operations = nn.ModuleList()
             for name, source in edges:
                 stride = 2 if kind == 'reduce' and source < 2 else 1
-                kwargs = dict(operation_args.get(name, {}))
-                if name in POOLS:
-                    kwargs['norm'] = False
+                kwargs = self.operation_args.get(name, {})
                 operations.append(build_operation(name, make, channels, channels, stride, **kwargs))
             self.nodes.append(operations)
 
@@ -87,6 +98,51 @@ class DARTSCell(nn.Module):
     def _nothing(self, x: Tensor) -> Tensor:
         """A node that no edge leads to."""
         return zero(x, x.shape[1], self.stride)
+
+
+class FusedCell:
+    """A cell in fused execution, of nodes that are not concatenated.
+
+    Args:
+        cell (DARTSCell): The cell, whose layers it runs.
+        counts (Sequence[int]): The number of nodes that each of its inputs concatenates.
+
+    Raises:
+        Declined: It has layers that do not run so.
+    """
+
+    def __init__(self, cell: DARTSCell, counts: Sequence[int]) -> None:
+        self.cell, self.twins = cell, Twins()
+        layers = (cell.preprocess0, cell.preprocess1)
+        self.preprocess = [
+            FusedPreprocess(one, count, self.twins)
+            for one, count in zip(layers, counts, strict=True)
+        ]
+        self.edges = [
+            Edge(source, node, name, operation)
+            for node, edges in enumerate(zip(cell.sources, cell.names, cell.nodes, strict=True), 2)
+            for source, name, operation in zip(*edges, strict=True)
+        ]
+        sizes = (2, 2 + len(cell.nodes), cell.channels, cell.stride)
+        self.run = FusedEdges(self.edges, *sizes, cell.operation_args, self.twins)
+
+    def __call__(self, first: Nodes, second: Nodes, drop: float) -> Nodes:
+        """As the cell's forward."""
+        cell, training = self.cell, self.twins.mode()
+        if training is None:
+            return Nodes.of(cell(first.whole(), second.whole(), drop), len(cell.concat))
+        with self.twins.standing_in(training):
+            inputs = zip(self.preprocess, (first, second), strict=True)
+            states = [preprocess(nodes) for preprocess, nodes in inputs]
+            factors = {}
+            if cell.training and drop > 0:
+                factors = {
+                    edge: path_factors(states[0], drop)
+                    for edge in self.edges
+                    if not _is_identity(edge.operation)
+                }
+            states += self.run(states, factors)
+        return Nodes([states[node] for node in cell.concat], cell.channels)
 
 
 def _is_identity(operation: nn.Module) -> bool:
@@ -125,6 +181,7 @@ class DARTSNet(DerivedNet):
         frozen_stages (int): The stem (0) and the cells of the stages up to this one (a reduction
             begins a stage) do not learn; -1 freezes nothing. Defaults to -1.
         norm_eval (bool): Whether batch norms stay in evaluation mode. Defaults to False.
+        execution (str): See :class:`DerivedNet`. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
@@ -145,9 +202,10 @@ class DARTSNet(DerivedNet):
         out_indices: Sequence[Count] | None = None,
         frozen_stages: Index = -1,
         norm_eval: bool = False,
+        execution: Annotated[str, Among(EXECUTIONS)] = 'plain',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(execution, init_cfg)
         if stem not in SIZES:
             raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
         channels = SIZES[stem][0] if channels is None else channels
@@ -212,6 +270,15 @@ class DARTSNet(DerivedNet):
     def _stem_modules(self) -> list[nn.Module]:
         return [self.stem] if self.stem_type == 'cifar' else [self.stem0, self.stem1]
 
+    def _make_fused(self) -> tuple[FusedStem | None, list[FusedCell]]:
+        cells: list[FusedCell] = []
+        counts = [1, 1]  # of the nodes that both inputs of a cell concatenate
+        for cell in self.cells:
+            cells.append(FusedCell(cell, counts))
+            counts = [counts[1], len(cell.concat)]
+        is_padded = self.stem_type == 'cifar' and FusedStem.pads(self.stem)
+        return FusedStem(self.stem) if is_padded else None, cells
+
     def feature_layers(self) -> list[nn.Module]:
         """See :meth:`DerivedNet.feature_layers`."""
         return [*self._stem_modules(), *self.cells]
@@ -230,19 +297,25 @@ class DARTSNet(DerivedNet):
             UserError: The images are smaller than the stride.
         """
         x = self._take_image(x)
+        fused = self._fused(x)
+        stem, cells = fused or (None, self.cells)
+        wrap = Nodes.of if fused else lambda image: image
         outputs, auxiliary = [], []
-        if self.stem_type == 'cifar':
-            first = second = self.stem(x)
+        if stem is not None:
+            first = second = stem(x)
+        elif self.stem_type == 'cifar':
+            first = second = wrap(self.stem(x))
         else:
-            first = self.stem0(x)
-            second = self.stem1(first)
+            image = self.stem0(x)
+            first, second = wrap(image), wrap(self.stem1(image))
             outputs.append(first)
         if self._ends[0] == -1:
             outputs.append(second)
-        for index, cell in enumerate(self.cells):
+        for index, cell in enumerate(cells):
             first, second = second, cell(first, second, self.drop_path)
             if index in self._ends:
                 outputs.append(second)
             if index == self.auxiliary_cell and self.training:
                 auxiliary.append(second)
-        return (*auxiliary, *(outputs[index] for index in self.out_indices))
+        found = (*auxiliary, *(outputs[index] for index in self.out_indices))
+        return tuple(nodes.whole() for nodes in found) if fused else found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -10,14 +11,24 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdarts.errors import UserError
+from rdarts.models.backbones.base_supernet import EXECUTIONS
+from rdarts.models.backbones.fused_cells import Declined
+from rdarts.models.kernels import LANES, declined_by_native, precision
+from rdarts.utils.logging import tell_once
 
 
 class DerivedNet(BaseModule):
     """A backbone that a genotype makes.
 
-    A subclass calls :meth:`_set_outputs` at the end of its constructor.
+    A subclass calls :meth:`_set_outputs` at the end of its constructor. One that has a fused
+    execution says in :meth:`_make_fused` what runs it, and asks :meth:`_fused` for it in its
+    forward.
 
     Args:
+        execution (str): ``'plain'`` runs layer by layer, ``'fused'`` several in one pass, with the
+            same numbers, where native kernels take the images (else it is plain, and the log says
+            so); ``'auto'`` is what was measured to be the quicker: fused in training, plain in
+            evaluation. May be changed at any time. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Attributes:
@@ -25,7 +36,63 @@ class DerivedNet(BaseModule):
         strides (tuple[int, ...]): Their strides.
         out_indices (tuple[int, ...]): Those that it returns.
         out_channels (int): Channels of the last one returned.
+        channels_last (bool): Whether images are taken to channels_last on a CPU, the faster there.
     """
+
+    channels_last = True
+
+    def __init__(self, execution: str = 'plain', init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg)
+        self.execution = execution
+        self._kept: tuple[torch.dtype, Any, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy makes what runs it anew, of its own layers."""
+        return {**self.__dict__, '_kept': None}
+
+    @property
+    def execution(self) -> str:
+        """See the constructor.
+
+        Raises:
+            UserError: It is set to one that is not known.
+        """
+        return self._execution
+
+    @execution.setter
+    def execution(self, execution: str) -> None:
+        if execution not in EXECUTIONS:
+            raise UserError(f'execution must be one of {EXECUTIONS}, but is {execution!r}')
+        self._execution = execution
+
+    def _make_fused(self) -> Any:
+        """What runs the network in fused execution.
+
+        Raises:
+            Declined: It has layers that do not run so.
+        """
+        raise Declined(f'{type(self).__name__} has no fused execution')
+
+    def _fused(self, x: Tensor) -> Any:
+        """What :meth:`_make_fused` gave; None where the network runs plain on an image."""
+        if self.execution == 'plain' or (self.execution == 'auto' and not self.training):
+            return None
+        if x.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        reasons = declined_by_native(x.device, precision.compute_dtype(x), LANES)
+        if not reasons:
+            dtype = next(self.parameters()).dtype
+            if self._kept is None or self._kept[0] != dtype:
+                try:
+                    self._kept = dtype, self._make_fused(), ''
+                except Declined as error:
+                    self._kept = dtype, None, str(error)
+            _, found, why = self._kept
+            if found is not None:
+                return found
+            reasons = [why]
+        tell_once(f'execution {self.execution}: {type(self).__name__} runs plain: {reasons[0]}')
+        return None
 
     def _set_outputs(
         self,
@@ -116,7 +183,7 @@ class DerivedNet(BaseModule):
         return self
 
     def _take_image(self, x: Tensor) -> Tensor:
-        """The image as the network reads it: on a CPU in channels_last, the faster there.
+        """The image as the network reads it.
 
         Raises:
             UserError: It is smaller than a pixel of the last output returned.
@@ -127,7 +194,7 @@ class DerivedNet(BaseModule):
                 f'{type(self).__name__}: images of {x.shape[2]} x {x.shape[3]} are too small for '
                 f'its stride {stride}: give {stride} x {stride} or more'
             )
-        if x.device.type == 'cpu':
+        if self.channels_last and x.device.type == 'cpu':
             return x.contiguous(memory_format=torch.channels_last)
         return x
 
@@ -139,6 +206,11 @@ def drop_path(x: Tensor, probability: float) -> Tensor:
         x (Tensor): [N, ...].
         probability (float): Of dropping a sample, below 1.
     """
+    return x * path_factors(x, probability)
+
+
+def path_factors(x: Tensor, probability: float) -> Tensor:
+    """What :func:`drop_path` multiplies x [N, ...] with: [N, 1, ...], drawn anew."""
     keep = 1 - probability
     mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep)
-    return x * torch.div(mask, keep)
+    return torch.div(mask, keep)

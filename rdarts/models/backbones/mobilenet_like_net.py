@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from rdarts.configuration.declarations import AboveZero, Among, Count, Index, Positive
 from rdarts.genotypes import GenotypeSpec, load_genotype
-from rdarts.models.backbones.base_supernet import check_sizes
+from rdarts.models.backbones.base_supernet import EXECUTIONS, check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
+from rdarts.models.backbones.fused_cells import FusedLayer
 from rdarts.models.backbones.mobilenet_like_skeleton import (
     FIRST_CHANNELS,
     LAST_CHANNELS,
@@ -56,6 +57,7 @@ class MobileNetLikeNet(DerivedNet):
         frozen_stages (int): The stem (0) and the stages up to this one do not learn; -1 freezes
             nothing. Defaults to -1.
         norm_eval (bool): Whether batch norms stay in evaluation mode. Defaults to False.
+        execution (str): See :class:`DerivedNet`. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
@@ -76,9 +78,10 @@ class MobileNetLikeNet(DerivedNet):
         out_indices: Sequence[Count] | None = None,
         frozen_stages: Index = -1,
         norm_eval: bool = False,
+        execution: Annotated[str, Among(EXECUTIONS)] = 'plain',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(execution, init_cfg)
         sizes = dict(stem_channels=stem_channels, first_channels=first_channels)
         check_sizes(in_channels=in_channels, **sizes, last_channels=last_channels)
         space = build_space(space)
@@ -89,11 +92,14 @@ class MobileNetLikeNet(DerivedNet):
         first, *strides = stage_strides(stages, stem)
         self.stem = mobilenet_stem(in_channels, stem_channels, first_channels, first, norm_eps)
         make = PlainLayers()
+        self.norm_eps = norm_eps
+        self._layers: list[tuple[str, tuple[int, int], int]] = []  # name, channels, stride
         kept: list[list[nn.Module]] = [[] for _ in stages]
         planned = layers(stages, stem, first_channels)
         for name, layer in zip(self.genotype.layers, planned, strict=True):
             number, width, out_width, stride = layer
             if name != 'skip_connect':
+                self._layers.append((name, (width, out_width), stride))
                 kept[number].append(
                     build_operation(name, make, width, out_width, stride, eps=norm_eps)
                 )
@@ -121,6 +127,16 @@ class MobileNetLikeNet(DerivedNet):
         if len(self._ends) not in self.out_indices:
             self.last.requires_grad_(False)
 
+    def _make_fused(self) -> list[list[FusedLayer]]:
+        kinds = iter(self._layers)
+        args = {name: dict(eps=self.norm_eps) for name, *_ in self._layers}
+        found = []
+        for stage in self.stages:
+            found.append([])
+            for layer, (name, channels, stride) in zip(stage, kinds, strict=False):
+                found[-1].append(FusedLayer(name, layer, channels, stride, args))
+        return found
+
     def feature_layers(self) -> list[nn.Module]:
         """See :meth:`DerivedNet.feature_layers`; a layer that is not skipped is a cell."""
         return [self.stem, *(layer for stage in self.stages for layer in stage)]
@@ -137,10 +153,13 @@ class MobileNetLikeNet(DerivedNet):
         Raises:
             UserError: The images are smaller than the stride.
         """
-        x = self.stem(self._take_image(x))
+        x = self._take_image(x)
+        stages = self._fused(x) or self.stages
+        x = self.stem(x)
         outputs = []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
+        for index, stage in enumerate(stages):
+            for layer in stage:
+                x = layer(x)
             if index in self._ends:
                 outputs.append(x)
         if len(self._ends) in self.out_indices:

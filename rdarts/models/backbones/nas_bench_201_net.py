@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from rdarts.configuration.declarations import Count, Index, Positive
+from rdarts.configuration.declarations import Among, Count, Index, Positive
 from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype, GenotypeSpec, load_genotype
-from rdarts.models.backbones.base_supernet import check_sizes
+from rdarts.models.backbones.base_supernet import EXECUTIONS, check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
+from rdarts.models.backbones.fused_cells import Edge, FusedEdges, Nodes, Twins
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
 from rdarts.models.batch_norm import BatchNorm2d
@@ -52,6 +53,8 @@ class DerivedCell(nn.Module):
     def __init__(self, space: SearchSpace, operations: Sequence[str], channels: int) -> None:
         super().__init__()
         ((_, self.topology),) = space.cells.items()
+        self.names, self.operation_args = tuple(operations), space.operation_args
+        self.channels = channels
         self.edges = nn.ModuleDict()
         for edge, name in zip(self.topology.edges, operations, strict=True):
             if name == 'none':
@@ -70,6 +73,36 @@ class DerivedCell(nn.Module):
                     total = term if total is None else total + term
             nodes.append(x.new_zeros(x.shape) if total is None else total)
         return nodes[-1]
+
+
+class FusedCell:
+    """A cell in fused execution.
+
+    Args:
+        cell (DerivedCell): The cell, whose layers it runs.
+
+    Raises:
+        Declined: It has layers that do not run so.
+    """
+
+    def __init__(self, cell: DerivedCell) -> None:
+        self.cell, self.twins = cell, Twins()
+        edges = [
+            Edge(edge.source, edge.target, name, cell.edges[f'{edge.source}_{edge.target}'])
+            for edge, name in zip(cell.topology.edges, cell.names, strict=True)
+            if name != 'none'
+        ]
+        sizes = (1, cell.topology.num_nodes, cell.channels, 1)
+        self.run = FusedEdges(edges, *sizes, cell.operation_args, self.twins)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """As the cell's forward."""
+        training = self.twins.mode()
+        if training is None:
+            return self.cell(x)
+        with self.twins.standing_in(training):
+            out = self.run(Nodes.of(x).images)[-1]
+        return Nodes([out], self.cell.channels).whole()
 
 
 @MODELS.register_module()
@@ -93,6 +126,7 @@ class NASBench201Net(DerivedNet):
         frozen_stages (int): The stem (0) and the stages up to this one do not learn; -1 freezes
             nothing. Defaults to -1.
         norm_eval (bool): Whether batch norms stay in evaluation mode. Defaults to False.
+        execution (str): See :class:`DerivedNet`. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Raises:
@@ -111,9 +145,10 @@ class NASBench201Net(DerivedNet):
         out_indices: Sequence[Count] | None = None,
         frozen_stages: Index = -1,
         norm_eval: bool = False,
+        execution: Annotated[str, Among(EXECUTIONS)] = 'plain',
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(execution, init_cfg)
         check_sizes(in_channels=in_channels, channels=channels, cells_per_stage=cells_per_stage)
         if stem not in ('cifar', 'imagenet'):
             raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
@@ -140,6 +175,10 @@ class NASBench201Net(DerivedNet):
             norm_eval,
         )
 
+    def _make_fused(self) -> dict[nn.Module, FusedCell]:
+        cells = [cell for stage in self.stages for cell in stage]
+        return {cell: FusedCell(cell) for cell in cells if isinstance(cell, DerivedCell)}
+
     def feature_layers(self) -> list[nn.Module]:
         """See :meth:`DerivedNet.feature_layers`; a reduction is a cell."""
         return [self.stem, *(cell for stage in self.stages for cell in stage)]
@@ -157,10 +196,12 @@ class NASBench201Net(DerivedNet):
             UserError: The images are smaller than the stride.
         """
         x = self._take_image(x)
+        fused = self._fused(x) or {}
         outputs = []
         x = self.stem(x)
         for index, stage in enumerate(self.stages):
-            x = stage(x)
+            for cell in stage:
+                x = fused.get(cell, cell)(x)
             if index == STAGES - 1:
                 x = self.lastact(x)
             if index in self.out_indices:

@@ -40,7 +40,8 @@ class Pointwise:
         return x[:, 0, :: self.stride, :: self.stride].numel()
 
 
-def _recognise(layers: nn.Module) -> Pointwise | None:
+def recognise(layers: nn.Module) -> Pointwise | None:
+    """Layers that are a :class:`Pointwise`, as such; None of any others."""
     if type(layers) is FactorizedReduce:
         found = Pointwise((layers.conv_1, layers.conv_2), layers.bn)
     elif type(layers) is nn.Sequential and len(layers) == 3 and is_relu(layers[0]):
@@ -80,7 +81,7 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     Returns:
         Tensor: [N, C, H, W], or of half the resolution.
     """
-    found = _recognise(layers)
+    found = recognise(layers)
     backend = None if found is None else _backend(nodes, *(c.out_channels for c in found.convs))
     fits = backend is not None and backend.has_pointwise
     if not fits or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
@@ -88,9 +89,28 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     parameters = [conv.weight for conv in found.convs]
     if found.norm.weight is not None:
         parameters += [found.norm.weight, found.norm.bias]
+    return run_pointwise(found, parameters, nodes)
+
+
+def run_pointwise(
+    pointwise: Pointwise, parameters: Sequence[Tensor], nodes: Sequence[Tensor]
+) -> Tensor:
+    """The layers in one function, where a back end has kernels of them.
+
+    Args:
+        pointwise (Pointwise): The layers.
+        parameters (Sequence[Tensor]): What they run by in place of their own parameters: the weight
+            of each convolution, [O_i, C, 1, 1], and the batch norm's weight and bias, [O], or none.
+        nodes (Sequence[Tensor]): Tensors [N, C_i, H, W], whose channels are C together.
+
+    Returns:
+        Tensor: [N, O, H, W], or of half the resolution.
+    """
     dtype = precision.compute_dtype(nodes[0])
+    backend = _backend(nodes, *(len(weight) for weight in parameters[: len(pointwise.convs)]))
     with precision.no_autocast(nodes[0].device.type):
-        return _Preprocess.apply(backend, found, *parameters, *(node.to(dtype) for node in nodes))
+        nodes = [node.to(dtype) for node in nodes]
+        return _Preprocess.apply(backend, pointwise, *parameters, *nodes)
 
 
 class _Preprocess(torch.autograd.Function):

@@ -8,10 +8,12 @@ from rdarts.models.kernels.backends import (
     declined_by_native,
     use_backend,
 )
+from rdarts.models.kernels.backends.cpp import LANES
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
 from rdarts.models.kernels.noise import noise_seed, standard_normal
 
 __all__ = [
+    'LANES',
     'Backend',
     'Conv',
     'Rows',

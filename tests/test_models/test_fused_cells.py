@@ -1,0 +1,299 @@
+"""Derived networks in fused execution: the numbers of their layers, run one by one."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from rdarts.errors import UserError
+from rdarts.measure.counts import count_activations, count_all
+from rdarts.models import DARTSNet, MobileNetLikeNet, NASBench201Net
+from rdarts.models.backbones.fused_cells import Nodes, pad_to, padded
+from rdarts.models.kernels import use_backend
+from rdarts.models.multiply_adds import count_macs
+
+CELL = '|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|'
+# Two operations between the same nodes, and a node without an edge
+TWICE = dict(
+    space='darts',
+    kind='cell',
+    cells=dict(
+        normal=dict(
+            nodes=[
+                [['sep_conv_3x3', 0], ['dil_conv_5x5', 0], ['skip_connect', 0]],
+                [],
+                [['max_pool_3x3', 1], ['sep_conv_3x3', 3]],
+                [['sep_conv_3x3', 4]],
+            ],
+            concat=[2, 3, 4, 5],
+        ),
+        reduce=dict(
+            nodes=[[['skip_connect', 0], ['skip_connect', 1]], [['sep_conv_5x5', 2]], [], []],
+            concat=[2, 3, 4, 5],
+        ),
+    ),
+)
+
+
+def darts(name='DARTS_V2', channels=12, num_cells=4, dtype=torch.float64, **kwargs):
+    torch.manual_seed(0)
+    net = DARTSNet(name, channels=channels, num_cells=num_cells, **kwargs).to(dtype).train()
+    _shake(net)
+    return net
+
+
+def nas_bench_201(dtype=torch.float64, **kwargs):
+    torch.manual_seed(0)
+    net = NASBench201Net(CELL, cells_per_stage=1, **kwargs).to(dtype).train()
+    _shake(net)
+    return net
+
+
+def layerwise(**kwargs):
+    torch.manual_seed(0)
+    layers = ['mbconv_k3_e3'] * 21
+    layers[2] = layers[9] = 'skip_connect'
+    layers[5] = 'mbconv_k5_e6'
+    sizes = dict(stem_channels=8, first_channels=8, last_channels=16, stem='cifar')
+    net = MobileNetLikeNet(' - '.join(layers), **sizes, **kwargs).double().train()
+    _shake(net)
+    return net
+
+
+def _shake(net):
+    """Batch norms and their statistics as no others are."""
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias)
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 1.5)
+
+
+def image(size=12, batch=3, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 3, size, size, dtype=dtype, generator=generator)
+
+
+def step(net, x, execution):
+    """Outputs, gradients and buffers of a copy after two passes, the second taken back."""
+    net = copy.deepcopy(net)
+    net.execution = execution
+    x = x.clone().requires_grad_()
+    torch.manual_seed(2)
+    net(x)
+    outputs = net(x)
+    sum((out.float() if out.dtype.itemsize < 4 else out).sin().sum() for out in outputs).backward()
+    found = {f'output {i}': out.detach() for i, out in enumerate(outputs)}
+    found['image'] = x.grad
+    found.update({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
+    found.update({f'buffer {name}': one for name, one in net.named_buffers()})
+    return found
+
+
+def assert_same(found, expected, tolerance=1e-10):
+    assert found.keys() == expected.keys()
+    for name, one in expected.items():
+        distance = float((found[name] - one).double().norm())
+        assert distance <= tolerance * max(float(one.double().norm()), 1e-2), name
+
+
+CASES = dict(
+    darts=lambda: darts(),
+    whole_vectors=lambda: darts(channels=16, num_cells=3),
+    dropped_paths=lambda: darts(drop_path=0.4),
+    auxiliary=lambda: darts(auxiliary=True, num_cells=6, out_indices=(0, 1, 2)),
+    imagenet_stem=lambda: darts(stem='imagenet', num_cells=3, out_indices=(0, 1, 3)),
+    nasnet=lambda: darts('NASNet', channels=10, num_cells=3),
+    amoeba_net=lambda: darts('AmoebaNet', num_cells=3),
+    two_operations_an_edge=lambda: darts(TWICE, num_cells=3, drop_path=0.2),
+    frozen=lambda: darts(frozen_stages=1),
+    norm_eval=lambda: darts(norm_eval=True),
+    nas_bench_201=lambda: nas_bench_201(),
+    nas_bench_201_of_12_channels=lambda: nas_bench_201(channels=12),
+    layers=lambda: layerwise(frozen_stages=0, out_indices=(0, 4)),
+)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_fused_gives_the_numbers_of_plain(cpp, told, case):
+    net = CASES[case]()
+    x = image(64 if case == 'imagenet_stem' else 12)
+    net.train()
+    assert_same(step(net, x, 'fused'), step(net, x, 'plain'))
+    net.eval()
+    assert_same(step(net, x, 'fused'), step(net, x, 'plain'))
+    assert not any('runs plain' in line for line in told)
+
+
+def test_what_runs_are_kernels_over_edges(recorder):
+    net = darts(num_cells=3, execution='fused')  # one cell of separable convolutions
+    net(image())
+    calls = recorder.of('separable_forward')
+    # Of the edges that leave each input twice, and of one that leaves a node
+    assert [tuple(args[2].shape[:2]) for _, args in calls] == [
+        *[(2, 16)] * 2,
+        *[(3, 16)] * 2,
+        (1, 16),
+    ]
+
+
+def test_auto_is_fused_in_training_alone(recorder):
+    net = darts(num_cells=3, execution='auto')
+    net(image())
+    assert recorder.of('separable_forward')
+    recorder.calls.clear()
+    net.eval()(image())
+    assert recorder.calls == []
+
+
+def test_float32_is_as_near_to_float64_as_plain(cpp):
+    ratios = []
+    for seed in range(3):
+        net = darts(dtype=torch.float32)
+        x = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+        exact = step(copy.deepcopy(net).double(), x.double(), 'plain')
+        names = [name for name in exact if name.startswith(('output', 'image'))]
+        far = {
+            execution: sum(
+                float((found[name].double() - exact[name]).norm() / exact[name].norm())
+                for name in names
+            )
+            for execution in ('plain', 'fused')
+            for found in [step(net, x, execution)]
+        }
+        ratios.append(far['fused'] / far['plain'])
+    assert sum(ratios) / len(ratios) < 1.5
+
+
+def test_a_mode_that_norms_do_not_share_runs_the_cell_plain(cpp):
+    net = darts(num_cells=2, execution='fused')
+    next(one for one in net.cells[0].modules() if isinstance(one, nn.BatchNorm2d)).eval()
+    expected = copy.deepcopy(net)
+    expected.execution = 'plain'
+    torch.testing.assert_close(net(image()), expected(image()), rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_gradients_are_those_of_plain(cpp):
+    def curvature(execution):
+        net = darts(num_cells=2, channels=6)
+        net.execution = execution
+        loss = net(image(8, 2))[0].sin().sum()
+        weights = list(net.parameters())
+        grads = torch.autograd.grad(loss, weights, create_graph=True)
+        again = torch.autograd.grad(sum(grad.square().sum() for grad in grads), weights)
+        return dict(enumerate(again))
+
+    assert_same(curvature('fused'), curvature('plain'), 1e-8)
+
+
+def test_a_state_dict_is_that_of_plain_and_loads_after_a_pass(cpp):
+    net, other = darts(), darts(execution='fused')
+    assert list(net.state_dict()) == list(other.state_dict())
+    other(image())
+    other.load_state_dict(net.state_dict())
+    assert_same(step(other, image(), 'fused'), step(net, image(), 'plain'))
+
+
+def test_another_type_after_a_pass(cpp):
+    net = darts(dtype=torch.float32, execution='fused')
+    net(image(dtype=torch.float32))
+    net.double()
+    expected = copy.deepcopy(net)
+    expected.execution = 'plain'
+    torch.testing.assert_close(net(image()), expected(image()), rtol=1e-10, atol=1e-10)
+
+
+def test_a_pass_draws_no_number_and_starts_are_the_same(cpp):
+    net = darts(dtype=torch.float32, execution='fused')
+    state = torch.get_rng_state()
+    net(image(dtype=torch.float32))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def assert_plain(net):
+    expected = copy.deepcopy(net)
+    expected.execution = 'plain'
+    torch.testing.assert_close(net(image()), expected(image()), rtol=0, atol=0)
+
+
+def test_what_does_not_run_fused_runs_plain_and_the_log_says_so(cpp, told):
+    net = darts(execution='fused').eval()
+    net.cells[0].preprocess0[2] = nn.SyncBatchNorm(12).double().eval()
+    assert_plain(net)
+    assert_plain(net)
+    (line,) = told
+    assert line.startswith('execution fused: DARTSNet runs plain: what a cell does first')
+
+
+@pytest.mark.parametrize(
+    ('name', 'why'),
+    [('swish', "the operation 'swish' is a module"), ('noise', "of the operation 'noise' plain")],
+)
+def test_operations_that_do_not_run_fused(cpp, told, swish, name, why):
+    cells = dict(only=dict(num_nodes=2, edges=[(0, 1, ['none', name])]))
+    space = dict(type='CellSpace', name='mine', cells=cells)
+    genotype = dict(
+        space='mine', kind='cell', cells=dict(only=dict(nodes=[[[name, 0]]], concat=[1]))
+    )
+    net = NASBench201Net(genotype, space, channels=8, cells_per_stage=1, execution='auto').double()
+    expected = copy.deepcopy(net)
+    expected.execution = 'plain'
+    torch.manual_seed(0)
+    found = net(image())
+    torch.manual_seed(0)
+    torch.testing.assert_close(found, expected(image()), rtol=0, atol=0)
+    (line,) = told
+    assert line.startswith(f'execution auto: NASBench201Net runs plain: {why}')
+
+
+def test_without_native_kernels_it_is_plain(told):
+    net = darts(execution='fused')
+    with use_backend('torch'):
+        found = net(image())
+    net.execution = 'plain'
+    torch.testing.assert_close(copy.deepcopy(net)(image()), found, rtol=0, atol=0)
+    assert told == ["execution fused: DARTSNet runs plain: use_backend asks for 'torch'"]
+
+
+def test_what_is_exported_are_the_layers(cpp):
+    net = darts(num_cells=2, execution='fused').float().eval()
+    program = torch.export.export(net, (image(dtype=torch.float32),))
+    assert not [node for node in program.graph.nodes if 'rdarts' in str(node.target)]
+
+
+def test_shapes_alone_are_those_of_plain(told):
+    net = darts(num_cells=3, execution='fused').to('meta')
+    assert [out.shape for out in net(image().to('meta'))] == [(3, 192, 3, 3)]
+    assert told == []
+
+
+def test_work_is_counted_layer_by_layer(cpp):
+    net = darts(num_cells=2, dtype=torch.float32).eval()
+    x = image(dtype=torch.float32)[0]
+    counts = {}
+    for execution in ('plain', 'fused'):
+        net.execution = execution
+        counts[execution] = [count(net, x) for count in (count_macs, count_activations, count_all)]
+    assert counts['fused'] == counts['plain'] and None not in counts['plain']
+    assert net.execution == 'fused'
+
+
+def test_the_execution_is_checked():
+    with pytest.raises(UserError, match="execution must be one of .* but is 'quick'"):
+        DARTSNet('DARTS_V2', channels=4, num_cells=1, execution='quick')
+
+
+def test_zeros_are_put_behind():
+    assert (padded(36), padded(40), padded(1)) == (40, 40, 8)
+    weight = torch.ones(2, 3, 1, 1)
+    assert pad_to(weight, 2, 3) is weight
+    found = pad_to(weight, 4, 5)
+    assert found.shape == (4, 5, 1, 1) and found.sum() == 6 and found[:2, :3].min() == 1
+    x = torch.arange(24.0).view(1, 6, 2, 2)
+    nodes = Nodes.of(x, 2)
+    assert [one.shape for one in nodes.images] == [(1, 8, 2, 2)] * 2
+    assert torch.equal(nodes.whole(), x)
