@@ -10,6 +10,7 @@ model = dict(
         num_cells=20,
         stem='cifar',
         auxiliary=True,
+        execution='auto',  # docs/en/performance.md
     ),
     head=dict(
         type='rdarts.AuxiliaryClsHead',

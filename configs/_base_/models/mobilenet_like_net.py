@@ -8,6 +8,7 @@ model = dict(
         space='mobilenet_like',
         stem='imagenet',
         norm_eps=1e-3,
+        execution='auto',  # docs/en/performance.md
     ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(

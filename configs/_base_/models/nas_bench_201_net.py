@@ -8,6 +8,7 @@ model = dict(
         in_channels=3,
         channels=16,
         cells_per_stage=5,
+        execution='auto',  # docs/en/performance.md
     ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
