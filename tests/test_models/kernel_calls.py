@@ -23,11 +23,11 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
     separable = ([real(2, 3, 3, 16), real(2, 3, 3, 16)], real(2, 2, 3, 3, 16), real(2, 3, 16))
     of_x, of_each = (x, None, taps, points, *conv), (each, real(4, 2, 8), taps, points, *conv)
     half = real(2, 3, 3, 8)
-    # an inverted bottleneck whose 20 channels are three blocks of 8
-    wide, deep = real(3, 2, 5, 6, 8), real(3, 2, 3, 3, 8)
-    norm_of_wide, taps_of_wide = (real(20), real(20)), (real(20, 1, 3, 3), 2, 1)
-    inverted = [(x, real(20, 8), one, *norm_of_wide, *taps_of_wide) for one in (wide, None)]
-    projection = (deep, *norm_of_wide, real(16, 20))
+    # inverted bottlenecks whose 20 channels are three blocks of 8
+    wide, deep = real(2, 3, 2, 5, 6, 8), real(2, 3, 2, 3, 3, 8)
+    norm_of_wide, taps_of_wide = real(4, 2, 20), (real(2, 20, 1, 3, 3), 2, 1)
+    inverted = [(x, real(2, 20, 8), one, norm_of_wide, *taps_of_wide) for one in (wide, None)]
+    projection = (deep, norm_of_wide, real(2, 16, 20))
     dense = real(2, 16, 8, 3, 3)
     of_dense = ([real(2, 5, 6, 16), real(2, 5, 6, 16)], real(2, 2, 5, 6, 16), real(2, 3, 16))
     nodes, whole = [x, real(2, 5, 6, 16)], [real(8, 24, 1, 1)]
@@ -53,16 +53,16 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
             (x, [x, x], real(2), x, real(2, 8, 8), real(8, 8), real(8), real(*IMAGE)),
             (x, [], None, None, None, None, None, real(*IMAGE)),
         ],
-        expand_forward=[(x, real(20, 8))],
+        expand_forward=[(x, real(2, 20, 8))],
         depthwise_forward=inverted,
         depthwise_backward=[
-            (deep, deep, real(3, 20), *layer, real(*IMAGE), weights)
+            (deep, deep, real(3, 2, 20), *layer, real(*IMAGE), weights)
             for layer in inverted
             for weights in (True, False)
         ],
         project_forward=[projection],
         project_backward=[
-            (real(2, 3, 3, 16), real(2, 3, 3, 16), real(3, 16), *projection, weights)
+            ([real(2, 3, 3, 16)] * 2, real(2, 2, 3, 3, 16), real(3, 2, 16), *projection, weights)
             for weights in (True, False)
         ],
         conv3x3_forward=[(x, dense)],

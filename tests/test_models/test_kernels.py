@@ -260,63 +260,68 @@ def test_gradcheck_of_separable(backend, shared, kernel, conv):
 @pytest.mark.parametrize('size', [(4, 5), (1, 1), (9, 3), (6, 17)])
 @pytest.mark.parametrize(('kernel', 'stride'), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)])
 def test_inverted_bottleneck(backend, kernel, stride, size, kept):
-    """Against autograd; what goes through batch statistics is a quadratic term of the loss."""
-    x, expand, project = images(2, *size, 8), images(20, 8, seed=1), images(16, 20, seed=2)
-    depthwise, padding = images(20, 1, kernel, kernel, seed=3), kernel // 2
-    scale_1, shift_1, scale_2, shift_2 = (images(20, seed=seed) + 2 for seed in range(4, 8))
-    given = (x, expand, scale_1, shift_1, depthwise, scale_2, shift_2, project)
-    leaves = [tensor.requires_grad_() for tensor in given]
-    wide = x @ expand.t()
-    active = F.relu6(wide * scale_1 + shift_1)
-    assert size == (1, 1) or ((active == 0).any() and (active == 6).any())
-    deep = F.conv2d(to_nchw(active), depthwise, None, stride, padding, groups=20)
-    deep = deep.permute(0, 2, 3, 1)
-    y = F.relu6(deep * scale_2 + shift_2) @ project.t()
-    g, back_1, back_2 = images(*y.shape, seed=8), images(3, 20, seed=9), images(3, 16, seed=10)
+    """Two edges against autograd; what goes through batch statistics is quadratic in the loss."""
+    x, expand, project = images(2, *size, 8), images(2, 20, 8, seed=1), images(2, 16, 20, seed=2)
+    depthwise, padding = images(2, 20, 1, kernel, kernel, seed=3), kernel // 2
+    affine = [images(2, 20, seed=seed) + 2 for seed in range(4, 8)]
+    leaves = [tensor.requires_grad_() for tensor in (x, expand, depthwise, project, *affine)]
+    (scale_1, shift_1), (scale_2, shift_2) = affine[:2], affine[2:]
+    back_1, back_2 = images(3, 2, 20, seed=9), images(3, 2, 16, seed=10)
     back_1[0] = scale_2.detach()
-    loss = y * (back_2[0] * g + back_2[1] * y / 2 + back_2[2])
-    loss = loss.sum() + (deep * (back_1[1] * deep / 2 + back_1[2])).sum()
+    wides, deeps, ys, gs, loss = [], [], [], [], 0
+    for e in range(2):
+        wides.append(x @ expand[e].t())
+        active = F.relu6(wides[e] * scale_1[e] + shift_1[e])
+        assert size == (1, 1) or ((active == 0).any() and (active == 6).any())
+        deep = F.conv2d(to_nchw(active), depthwise[e], None, stride, padding, groups=20)
+        deeps.append(to_nhwc(deep))
+        y = F.relu6(deeps[e] * scale_2[e] + shift_2[e]) @ project[e].t()
+        ys.append(y)
+        gs.append(images(*y.shape, seed=11 + e))
+        loss = loss + (y * (back_2[0, e] * gs[e] + back_2[1, e] * y / 2 + back_2[2, e])).sum()
+        loss = loss + (deeps[e] * (back_1[1, e] * deeps[e] / 2 + back_1[2, e])).sum()
     expected = torch.autograd.grad(loss, leaves)
 
     with torch.no_grad():
         found, moments = backend.expand_forward(x, expand)
-        assert_close(moments, moments_of(wide))
-        first = (x, expand, found if kept else None, scale_1, shift_1, depthwise, stride, padding)
+        assert_close(moments, moments_of(wides))
+        norm_1, norm_2 = norm_of(*affine[:2]), norm_of(*affine[2:])
+        first = (x, expand, found if kept else None, norm_1, depthwise, stride, padding)
         found, moments = backend.depthwise_forward(*first)
-        assert_close(moments, moments_of(deep))
-        second = (found, scale_2, shift_2, project)
+        assert_close(moments, moments_of(deeps))
+        second = (found, norm_2, project)
         y, moments = backend.project_forward(*second)
-        assert_close(moments, moments_of(y))
-        start = images(*x.shape, seed=11)
+        assert_close((*y, moments), (*ys, moments_of(ys)))
+        start = images(*x.shape, seed=13)
         for weights in (True, False):
             into = start.clone()
-            d, sums_2, d_project = backend.project_backward(g, y, back_2, *second, weights)
+            d, sums_2, d_project = backend.project_backward(gs, y, back_2, *second, weights)
             sums_1, *rest = backend.depthwise_backward(d, found, back_1, *first, into, weights)
-            d_depthwise, d_expand = rest
-            scales = (sums_1[1], sums_1[0], sums_2[1], sums_2[0])
-            assert_close((into - start, *scales), [expected[i] for i in (0, 2, 3, 5, 6)])
-            grads = (d_expand, d_depthwise, d_project)
+            (bias_1, weight_1), (bias_2, weight_2) = sums_1.unbind(1), sums_2.unbind(1)
+            norms = (weight_1, bias_1, weight_2, bias_2)
+            assert_close((into - start, *norms), (expected[0], *expected[4:]))
+            grads = (rest[1], rest[0], d_project)
             if weights:
-                assert_close(grads, [expected[i] for i in (1, 4, 7)])
+                assert_close(grads, expected[1:4])
             else:
                 assert grads == (None, None, None)
 
 
-def moments_of(y):
-    """Mean and biased variance of [N, H, W, C], [2, C]."""
-    var, mean = torch.var_mean(y, (0, 1, 2), correction=0)
-    return torch.stack([mean, var])
+def moments_of(edges):
+    """Mean and biased variance of [N, H, W, C] of each edge, [E, 2, C]."""
+    found = [torch.var_mean(y, (0, 1, 2), correction=0) for y in edges]
+    return torch.stack([torch.stack([mean, var]) for var, mean in found])
 
 
 def test_relu6_keeps_nan(backend):
-    x, expand, taps = images(1, 9, 9, 8), images(16, 8, seed=1), images(16, 1, 3, 3, seed=2)
+    x, expand, taps = images(1, 9, 9, 8), images(1, 16, 8, seed=1), images(1, 16, 1, 3, 3, seed=2)
     x[0, 2, 3, 1] = torch.nan
-    one, zero = torch.ones(16, dtype=x.dtype), torch.zeros(16, dtype=x.dtype)
-    deep, _ = backend.depthwise_forward(x, expand, None, one, zero, taps, 1, 1)
-    y, _ = backend.project_forward(deep, one, zero, images(8, 16, seed=3))
+    norm = norm_of(torch.ones(1, 16), torch.zeros(1, 16))
+    deep, _ = backend.depthwise_forward(x, expand, None, norm, taps, 1, 1)
+    y, _ = backend.project_forward(deep, norm, images(1, 8, 16, seed=3))
     expected = torch.zeros(9, 9, dtype=torch.bool)
     expected[1:4, 2:5] = True
-    assert torch.equal(y[0].isnan(), expected[..., None].expand(9, 9, 8))
+    assert torch.equal(y[0, 0].isnan(), expected[..., None].expand(9, 9, 8))
 
 
 class Dense(torch.autograd.Function):

@@ -62,8 +62,8 @@ def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, si
 
 
 def channels_of(image, count):
-    """[N, H, W, C] of what lies in blocks of channels in C++, [blocks, N, H, W, channels]."""
-    return image.permute(1, 2, 3, 0, 4).flatten(3)[..., :count] if image.dim() == 5 else image
+    """[E, N, H, W, C] of what lies in blocks of channels in C++, [E, blocks, N, H, W, channels]."""
+    return image.permute(0, 2, 3, 4, 1, 5).flatten(4)[..., :count] if image.dim() == 6 else image
 
 
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
@@ -82,22 +82,21 @@ def channels_of(image, count):
 def test_inverted_twins(cpp, channels, inner, outputs, kernel, stride, size, kept, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     x = images(3, *size, channels, dtype=dtype)
-    expand = strewn(images(inner, channels, seed=1, dtype=dtype) / channels**0.5)
-    norms = [strewn(images(inner, seed=seed, dtype=dtype) + 1) for seed in (2, 3, 4, 5)]
-    taps = strewn(images(inner, 1, kernel, kernel, seed=6, dtype=dtype) / kernel)
-    project = strewn(images(outputs, inner, seed=7, dtype=dtype) / inner**0.5)
-    back_1 = strewn(images(3, inner, seed=8, dtype=dtype))
-    back_2 = strewn(images(3, outputs, seed=9, dtype=dtype))
+    expand = strewn(images(2, inner, channels, seed=1, dtype=dtype) / channels**0.5)
+    norms = [norm_of(*(images(2, inner, seed=seed) + 1 for seed in (n, n + 1))) for n in (2, 4)]
+    taps = strewn(images(2, inner, 1, kernel, kernel, seed=6, dtype=dtype) / kernel)
+    project = strewn(images(2, outputs, inner, seed=7, dtype=dtype) / inner**0.5)
+    back_1, back_2 = images(3, 2, inner, seed=8), strewn(images(3, 2, outputs, seed=9))
 
     def run(backend, weights):
         wide, moments = backend.expand_forward(x, expand)
-        first = (x, expand, wide if kept else None, *norms[:2], taps, stride, kernel // 2)
+        first = (x, expand, wide if kept else None, norms[0], taps, stride, kernel // 2)
         deep, moments_2 = backend.depthwise_forward(*first)
-        second = (deep, *norms[2:], project)
+        second = (deep, norms[1], project)
         y, moments_3 = backend.project_forward(*second)
-        g = slice_of_channels(*y.shape, seed=10, dtype=dtype)
+        g = [slice_of_channels(*y.shape[1:], seed=seed, dtype=dtype) for seed in (10, 11)]
         d, sums, *grads = backend.project_backward(g, y, back_2, *second, weights)
-        into = images(*x.shape, seed=11, dtype=dtype)
+        into = images(*x.shape, seed=12, dtype=dtype)
         sums_2, *rest = backend.depthwise_backward(d, deep, back_1, *first, into, weights)
         found = [channels_of(one, inner) for one in (wide, deep, d)]
         grads = [*grads, *rest] if weights else []

@@ -149,7 +149,7 @@ def test_channels_that_vectors_do_not_hold_are_refused():
         lambda: backend.separable_forward(x, None, taps, points, (1, 1, 1)),
         lambda: backend.moments(x),
         lambda: backend.pool_forward(x, True, 1),
-        lambda: backend.expand_forward(x, torch.randn(16, 12)),
+        lambda: backend.expand_forward(x, torch.randn(1, 16, 12)),
     ):
         with pytest.raises(RuntimeError, match='12 channels are no multiple of 8'):
             run()

@@ -18,7 +18,7 @@ class Sink:
 
     With r = relu(x), skips s_j, and the gradients g_j of the edges,
 
-        dx = sum_j s_j g_j + [x > 0] (dr + sum_j g_j left_j + r right + row) + x linear + others.
+        dx = sum_j s_j g_j + [x > 0] (dr + sum_j g_j left_j + r right + row) + x A + b + others.
 
     Args:
         node (Node): The node.
@@ -32,7 +32,7 @@ class Sink:
         self._input: Tensor | None = None
         self._skips: Tensor | None = None
         self._matrices: list[Tensor] = []
-        self._linear: list[Tensor] = []
+        self._linear: Tensor | None = None
         self._deferred: list[Callable[[Tensor], None]] = []
 
     def add_before_relu(self, given: Tensor | Callable[[Tensor, bool], Result]) -> Result | None:
@@ -94,13 +94,9 @@ class Sink:
         self._matrices[1] = self._matrices[1] + right
         self._matrices[2] = self._matrices[2] + row
 
-    def add_linear(self, matrix: Tensor, row: Tensor) -> None:
-        """Add x matrix + row to dx: ``matrix`` is [C, C], ``row`` [C], in one type for all."""
-        self._linear = (
-            [one + new for one, new in zip(self._linear, (matrix, row), strict=True)]
-            if self._linear
-            else [matrix, row]
-        )
+    def add_linear(self, matrix: Tensor) -> None:
+        """Add x A + b to dx: ``matrix`` is [C, C + 1], of A and, as its last column, b."""
+        self._linear = matrix if self._linear is None else self._linear + matrix
 
     def defer(self, run: Callable[[Tensor], None]) -> None:
         """Call ``run(dx)``, which adds to dx, when all else is in it."""
@@ -115,10 +111,10 @@ class Sink:
         dx = backend.input_grad(self.node.image, g, skips, self._before_relu, *matrices)
         if self._input is not None:
             dx += self._input
-        if self._linear:
-            matrix, row = (cast(one, dx.dtype) for one in self._linear)
-            flat = self.node.image.view(-1, len(row))
-            dx.view(-1, len(row)).addmm_(flat, matrix).add_(row)
+        if self._linear is not None:
+            linear, channels = cast(self._linear, dx.dtype), dx.shape[-1]
+            flat = self.node.image.view(-1, channels)
+            dx.view(-1, channels).addmm_(flat, linear[:, :channels]).add_(linear[:, channels])
         for run in self._deferred:
             run(dx)
         return dx

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,94 +105,65 @@ class Inverted(FusedCandidate):
         expand, depthwise, project = (cast(unit[0], node.image.dtype) for unit in units)
         return [expand.flatten(2), depthwise, project.flatten(2)]
 
-    def _stacked(self, grads: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
-        """The gradients of the parameters, of those of each edge: E, its norm, D, its norm, P."""
-        wanted = [True]
-        for norm in self.norms[:2]:
-            wanted += [norm.weight is not None] * 2 + [True]
-        return [
-            None if each[0] is None else torch.stack(each) if len(each) > 1 else each[0][None]
-            for each, one in zip(zip(*grads, strict=True), wanted, strict=True)
-            if one
-        ]
-
     def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
-        edges, backend, x = len(part.edges), node.backend, node.image
+        backend, x = node.backend, node.image
         units = self._by_unit(params)
         expand, depthwise, project = self._weights(node, units)
         stride, padding, _ = conv_args(self.convs[1])
-        kept = backend.keeps_expansion(x[..., 0].numel(), x.shape[-1])
-        if kept:
-            wides, moments = _each(backend.expand_forward(x, weight) for weight in expand)
+        pixels, wide = _pixels(node), None
+        if backend.keeps_expansion(pixels, x.shape[-1]):
+            wide, moments = backend.expand_forward(x, expand)
         else:
-            wides, moments = [None] * edges, _moments_of(units[0][0], *_covariance(node))
-        norm = node.normalise(part, self.norms[0], moments, units[0][1:], x[..., 0].numel())
-        deeps, moments = _each(
-            backend.depthwise_forward(x, *layer, stride, padding)
-            for layer in zip(expand, wides, *norm[2:].to(node.dtype), depthwise, strict=True)
-        )
-        count = len(x) * math.prod(node.size)
-        norm_2 = node.normalise(part, self.norms[1], moments, units[1][1:], count)
-        images, moments = _each(
-            backend.project_forward(*layer)
-            for layer in zip(deeps, *norm_2[2:].to(node.dtype), project, strict=True)
-        )
-        for tensor in (*(wides if kept else ()), *deeps, norm, norm_2):
-            save(tensor)
-        save(torch.stack(images) if edges > 1 else images[0][None])
-        return Terms(images, moments)
+            moments = _moments_of(expand, *_covariance(node))
+        norm_1 = node.normalise(part, self.norms[0], moments, units[0][1:], pixels)
+        layer = (expand, wide, norm_1, depthwise, stride, padding)
+        deep, moments = backend.depthwise_forward(x, *layer)
+        norm_2 = node.normalise(part, self.norms[1], moments, units[1][1:], node.count)
+        y, moments = backend.project_forward(deep, norm_2, project)
+        for tensor in (wide, deep, norm_1, norm_2, y):
+            if tensor is not None:
+                save(tensor)
+        return Terms(y.unbind(0), moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
-        edges, backend = len(part.edges), node.backend
-        *images, norm_1, norm_2, _ = saved.tensors
-        wides, deeps = images[:-edges] or [None] * edges, images[-edges:]
-        units = self._by_unit(params)
-        expand, depthwise, project = self._weights(node, units)
+        backend, weights = node.backend, grad.want_weights
+        *kept, deep, norm_1, norm_2, y = saved.tensors
+        expand, depthwise, project = self._weights(node, self._by_unit(params))
         stride, padding, _ = conv_args(self.convs[1])
-        scales_1, shifts_1 = norm_1[2:].to(node.dtype)
-        scales_2, shifts_2 = norm_2[2:].to(node.dtype)
-        weights = grad.want_weights
-        grads: list[list[Tensor | None]] = []
-        for edge, (wide, deep) in enumerate(zip(wides, deeps, strict=True)):
-            d, sums, project_grad = backend.project_backward(
-                grad.images[edge],
-                saved.tensors[-1][edge],
-                grad.coefficients[:, edge],
-                deep,
-                scales_2[edge],
-                shifts_2[edge],
-                project[edge],
-                weights,
+        d, sums, project_grad = backend.project_backward(
+            grad.images, y, grad.exact, deep, norm_2, project, weights
+        )
+        batch_1, batch_2, _ = saved.batch
+        back, *affine_2, _ = backend.batch_norm_backward(
+            norm_2, batch_2, node.count, *sums.unbind(1)
+        )
+        layer = (expand, kept[0] if kept else None, norm_1, depthwise, stride, padding)
+        sums, depthwise_grad, expand_grad = sink.add_to_input(
+            lambda into: backend.depthwise_backward(
+                d, deep, back, node.image, *layer, into, weights
             )
-            back, affine_2 = _through_norm(node, norm_2[:, edge], saved.batch[1], node.count, sums)
-            layer = (node.image, expand[edge], wide, scales_1[edge], shifts_1[edge])
-            rest = (depthwise[edge], stride, padding)
-            given = (d, deep, back.to(node.dtype), *layer, *rest)
-            sums, depthwise_grad, expand_grad = sink.add_to_input(
-                lambda into, given=given: backend.depthwise_backward(*given, into, weights)
-            )
-            pixels = node.image[..., 0].numel()
-            back, affine_1 = _through_norm(node, norm_1[:, edge], saved.batch[0], pixels, sums)
-            if saved.batch[0]:
-                weight = expand[edge].to(node.dtype)
-                slope, constant = back[1:].to(node.dtype)
-                sloped = slope[:, None] * weight
-                sink.add_linear(weight.t() @ sloped, constant @ weight)
-                if weights:
-                    mean, covariance = _covariance(node)
-                    moment = (covariance + mean[:, None] * mean) * pixels
-                    expand_grad += sloped @ moment.to(node.dtype)
-                    expand_grad += constant[:, None] * (mean * pixels).to(node.dtype)
-            grads.append([expand_grad, *affine_1, depthwise_grad, *affine_2, project_grad])
-        return self._stacked(grads)
+        )
+        back, *affine_1, _ = backend.batch_norm_backward(
+            norm_1, batch_1, _pixels(node), *sums.unbind(1)
+        )
+        if batch_1:
+            weight = expand.to(node.dtype)
+            slope, constant = back[1:, ..., None].to(node.dtype)
+            terms = torch.cat([slope * weight, constant], 2)
+            sink.add_linear(weight.flatten(0, 1).t() @ terms.flatten(0, 1))
+            if weights:
+                expand_grad += terms @ _sums(node)
+        by_unit = ([expand_grad, *affine_1], [depthwise_grad, *affine_2])
+        pairs = zip(by_unit, self.norms[:2], strict=True)
+        found = [each[: 1 if norm.weight is None else 3] for each, norm in pairs]
+        return [*found[0], *found[1], project_grad]
 
 
-def _each(found: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], Tensor]:
-    """What each edge's kernel gave, and their moments as one."""
-    images, moments = zip(*found, strict=True)
-    return list(images), torch.stack(moments)
+def _pixels(node: Node) -> int:
+    """The number of pixels of x."""
+    return node.image.numel() // node.image.shape[-1]
 
 
 def _covariance(node: Node) -> tuple[Tensor, Tensor]:
@@ -203,23 +173,17 @@ def _covariance(node: Node) -> tuple[Tensor, Tensor]:
     return node.facts['covariance']
 
 
+def _sums(node: Node) -> Tensor:
+    """The sums over pixels of x x' and, as a last row, of x, [C + 1, C], computed once."""
+    if 'sums' not in node.facts:
+        mean, covariance = _covariance(node)
+        both = torch.cat([covariance + mean[:, None] * mean, mean[None]])
+        node.facts['sums'] = (both * _pixels(node)).to(node.dtype)
+    return node.facts['sums']
+
+
 def _moments_of(weight: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """Mean and biased variance [E, 2, M] of weight x, for [E, M, C, 1, 1], in float64."""
-    weight = weight.flatten(2).double()
-    variance = torch.einsum('emc,emc->em', weight @ covariance, weight)
+    """Mean and biased variance [E, 2, M] of weight x, for [E, M, C], in float64."""
+    weight = weight.double()
+    variance = (weight @ covariance * weight).sum(2)
     return torch.stack([weight @ mean, variance.clamp_min_(0)], 1)
-
-
-def _through_norm(
-    node: Node, norm: Tensor, batch: bool, count: int, sums: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """Back through a batch norm of y: the coefficients [3, C]; its weight's and bias's gradient.
-
-    ``norm`` [4, C] is of :meth:`Node.normalise`; ``sums`` [2, C] those of the gradient over
-    ``count`` pixels, and of it times y.
-    """
-    total, product = sums[:, None]
-    found, *affine, _ = node.backend.batch_norm_backward(
-        norm[:, None], batch, count, total, product
-    )
-    return found[:, 0], [one[0] for one in affine]

@@ -275,11 +275,11 @@ class Backend(Protocol):
         """
 
     def expand_forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """A 1x1 convolution of x [N, H, W, C] by weight [M, C].
+        """1x1 convolutions of x [N, H, W, C] by weight [E, M, C], for E edges.
 
         Returns:
-            tuple[Tensor, Tensor]: Its result w in a layout of the back end's own; its mean and
-            biased variance, [2, M] in float64.
+            tuple[Tensor, Tensor]: Their results w, [E, ...], in a layout of the back end's own;
+            mean and biased variance, [E, 2, M] in float64.
         """
 
     def depthwise_forward(
@@ -287,64 +287,61 @@ class Backend(Protocol):
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
     ) -> tuple[Tensor, Tensor]:
-        """The depthwise convolution of relu6(scale w + shift), w as of :meth:`expand_forward`.
+        """The depthwise convolution of relu6(norm(w)), w as of :meth:`expand_forward`.
 
         Args:
             x (Tensor): [N, H, W, C].
-            expand (Tensor): The expansion's weight, [M, C].
+            expand (Tensor): The expansions' weight, [E, M, C].
             wide (Tensor | None): w, or None where it was not kept.
-            scale, shift (Tensor): [M].
-            weight (Tensor): [M, 1, k, k].
+            norm (Tensor): Batch norms, [4, E, M] as :meth:`batch_norm` gave them.
+            weight (Tensor): [E, M, 1, k, k].
             stride, padding (int): Of the convolution.
 
         Returns:
-            tuple[Tensor, Tensor]: Its result, N h w pixels of M channels, in a layout of the back
-            end's own; its mean and biased variance, [2, M] in float64.
+            tuple[Tensor, Tensor]: Its result, [E, ...] of N h w pixels of M channels, in a layout
+            of the back end's own; its mean and biased variance, [E, 2, M] in float64.
         """
 
-    def project_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """A 1x1 convolution of relu6(scale x + shift).
+    def project_forward(self, x: Tensor, norm: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """1x1 convolutions of relu6(norm(x)).
 
         Args:
             x (Tensor): What :meth:`depthwise_forward` gave.
-            scale, shift (Tensor): [M].
-            weight (Tensor): [O, M].
+            norm (Tensor): Batch norms, [4, E, M].
+            weight (Tensor): [E, O, M].
 
         Returns:
-            tuple[Tensor, Tensor]: [N, h, w, O]; its mean and biased variance, [2, O] in float64.
+            tuple[Tensor, Tensor]: [E, N, h, w, O]; mean and biased variance, [E, 2, O] in float64.
         """
 
     def project_backward(
         self,
-        g: Tensor,
+        g: Sequence[Tensor],
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Backward of :meth:`project_forward` and the batch norm after it.
+        """Backward of :meth:`project_forward` and the batch norms after it.
 
         Args:
-            g (Tensor): The gradient of the batch norm's result, [N, h, w, O].
-            y (Tensor): The convolution's.
-            coefficients (Tensor): Of the gradient of y, [3, O]: see :meth:`batch_norm_backward`.
-            x, scale, shift, weight: See :meth:`project_forward`.
+            g (Sequence[Tensor]): For each edge the gradient of the normalised y, [N, h, w, O].
+            y (Tensor): The convolutions', [E, N, h, w, O].
+            coefficients (Tensor): Of the gradient of y, [3, E, O] in float64: see
+                :meth:`batch_norm_backward`.
+            x, norm, weight: See :meth:`project_forward`.
             weights (bool): Whether the weight's gradient is wanted.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor | None]: The gradient of scale x + shift, laid out as x;
-            the sums over pixels of it, and of it times x, [2, M] in float64; the weight's gradient.
+            tuple[Tensor, Tensor, Tensor | None]: The gradient of norm(x), laid out as x; the sums
+            over pixels of it, and of it times x, [E, 2, M] in float64; the weight's gradient.
         """
 
     def depthwise_backward(
@@ -355,31 +352,30 @@ class Backend(Protocol):
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
         into: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Backward of :meth:`depthwise_forward`, of the norm after it and of the expansion.
+        """Backward of :meth:`depthwise_forward`, of the norms after it and of the expansions.
 
-        With d, the gradient of scale w + shift, it adds that of x by w = expand x to ``into``, as
-        if scale and shift depended on nothing. Through the batch statistics that they are made of,
-        the gradient of w has further terms b w + c.
+        With d, the gradient of norm(w), it adds that of x by w = expand x to ``into``, as if the
+        norm's scale and shift depended on nothing. Through the batch statistics that they are made
+        of, the gradient of w has further terms b w + c.
 
         Args:
             g (Tensor): What :meth:`project_backward` gave.
             y (Tensor): What :meth:`depthwise_forward` gave.
-            coefficients (Tensor): Of the gradient of y, [3, M].
-            x, expand, wide, scale, shift, weight, stride, padding: See :meth:`depthwise_forward`.
+            coefficients (Tensor): Of the gradient of y, [3, E, M] in float64.
+            x, expand, wide, norm, weight, stride, padding: See :meth:`depthwise_forward`.
             into (Tensor): [N, H, W, C].
             weights (bool): Whether gradients of weights are wanted.
 
         Returns:
-            tuple[Tensor, Tensor | None, Tensor | None]: The sums over pixels of d, and of d w, [2,
-            M] in float64; the gradients of ``weight`` and, less those terms, of ``expand``.
+            tuple[Tensor, Tensor | None, Tensor | None]: The sums over pixels of d, and of d w,
+            [E, 2, M] in float64; the gradients of ``weight`` and, less those terms, of ``expand``.
         """
 
     def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:

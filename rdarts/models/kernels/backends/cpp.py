@@ -198,33 +198,28 @@ class CppBackend(TorchBackend):
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
     ) -> tuple[Tensor, Tensor]:
-        args = (x, expand, wide, scale, shift, weight, stride, padding)
-        return torch.ops.rdarts.depthwise_forward(*args)
+        return torch.ops.rdarts.depthwise_forward(x, expand, wide, norm, weight, stride, padding)
 
-    def project_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return torch.ops.rdarts.project_forward(x, scale, shift, weight)
+    def project_forward(self, x: Tensor, norm: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.rdarts.project_forward(x, norm, weight)
 
     def project_backward(
         self,
-        g: Tensor,
+        g: Sequence[Tensor],
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        args = (g, y, coefficients, x, scale, shift, weight, weights)
-        d, sums, dw = torch.ops.rdarts.project_backward(*args)
+        layer = (x, norm, weight)
+        d, sums, dw = torch.ops.rdarts.project_backward(list(g), y, coefficients, *layer, weights)
         return d, sums, dw if weights else None
 
     def depthwise_backward(
@@ -235,15 +230,14 @@ class CppBackend(TorchBackend):
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
         into: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        layer = (x, expand, wide, scale, shift, weight, stride, padding)
+        layer = (x, expand, wide, norm, weight, stride, padding)
         sums, *grads = torch.ops.rdarts.depthwise_backward(
             g, y, coefficients, *layer, into, weights
         )

@@ -108,48 +108,48 @@ def input_grad(
     return None
 
 
-def _blocks(x: Tensor, channels: int, *sizes: int) -> Tensor:
-    """[blocks, N, h, w, numbers of a block]: channels in blocks of 64 bytes."""
+def _blocks(x: Tensor, edges: int, channels: int, *sizes: int) -> Tensor:
+    """[E, blocks, N, h, w, numbers of a block]: channels in blocks of 64 bytes."""
     block = 64 // x.element_size()
-    return x.new_empty(-(-channels // block), *sizes, block)
+    return x.new_empty(edges, -(-channels // block), *sizes, block)
 
 
 def expand_forward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return _blocks(x, len(weight), *x.shape[:3]), _exact(x, 2, len(weight))
+    edges, inner = weight.shape[:2]
+    return _blocks(x, edges, inner, *x.shape[:3]), _exact(x, edges, 2, inner)
 
 
 def depthwise_forward(
     x: Tensor,
     expand: Tensor,
     wide: Tensor | None,
-    scale: Tensor,
-    shift: Tensor,
+    norm: Tensor,
     weight: Tensor,
     stride: int,
     padding: int,
 ) -> tuple[Tensor, Tensor]:
+    edges, inner = weight.shape[:2]
     size = [_out(side, weight.shape[-1], stride, padding) for side in x.shape[1:3]]
-    return _blocks(x, len(weight), x.shape[0], *size), _exact(x, 2, len(weight))
+    return _blocks(x, edges, inner, len(x), *size), _exact(x, edges, 2, inner)
 
 
-def project_forward(
-    x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    return x.new_empty(*x.shape[1:4], len(weight)), _exact(x, 2, len(weight))
+def project_forward(x: Tensor, norm: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    edges, outputs = weight.shape[:2]
+    return x.new_empty(edges, *x.shape[2:5], outputs), _exact(x, edges, 2, outputs)
 
 
 def project_backward(
-    g: Tensor,
+    g: Sequence[Tensor],
     y: Tensor,
     coefficients: Tensor,
     x: Tensor,
-    scale: Tensor,
-    shift: Tensor,
+    norm: Tensor,
     weight: Tensor,
     weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    dw = x.new_empty(weight.shape) if weights else _nothing(x)
-    return torch.empty_like(x), _exact(x, 2, weight.shape[1]), dw
+    edges, _, inner = weight.shape
+    dw = x.new_empty(weight.shape) if weights else x.new_empty(edges, 0)
+    return torch.empty_like(x), _exact(x, edges, 2, inner), dw
 
 
 def depthwise_backward(
@@ -159,16 +159,16 @@ def depthwise_backward(
     x: Tensor,
     expand: Tensor,
     wide: Tensor | None,
-    scale: Tensor,
-    shift: Tensor,
+    norm: Tensor,
     weight: Tensor,
     stride: int,
     padding: int,
     into: Tensor,
     weights: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    grads = [x.new_empty(one.shape) if weights else _nothing(x) for one in (weight, expand)]
-    return _exact(x, 2, len(weight)), *grads
+    edges, inner = weight.shape[:2]
+    shapes = (weight.shape, expand.shape) if weights else [(edges, 0)] * 2
+    return _exact(x, edges, 2, inner), *(x.new_empty(shape) for shape in shapes)
 
 
 def conv3x3_forward(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

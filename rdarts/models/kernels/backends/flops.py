@@ -51,20 +51,19 @@ def formulas() -> dict[str, Any]:
         return _separable(y, depthwise, pointwise) * (2 if args[-1] else 1)
 
     def expand(x: Shape, weight: Shape, out_shape: Any) -> int:
-        return 2 * math.prod(x) * weight[0]
+        return 2 * math.prod(x[:3]) * math.prod(weight)
 
     def depthwise(
         x: Shape,
         expand: Shape,
         wide: Shape | None,
-        scale: Shape,
-        shift: Shape,
+        norm: Shape,
         weight: Shape,
         *args: Any,
         out_shape: Any,
     ) -> int:
-        taps = 2 * math.prod(out_shape[0][1:4]) * math.prod(weight)
-        return taps + (2 * math.prod(x) * weight[0] if wide is None else 0)
+        taps = 2 * math.prod(out_shape[0][2:5]) * math.prod(weight)
+        return taps + (2 * math.prod(x[:3]) * math.prod(expand) if wide is None else 0)
 
     def depthwise_back(
         g: Shape,
@@ -73,30 +72,28 @@ def formulas() -> dict[str, Any]:
         x: Shape,
         expand: Shape,
         wide: Shape | None,
-        scale: Shape,
-        shift: Shape,
+        norm: Shape,
         weight: Shape,
         *args: Any,
         **kwargs: Any,
     ) -> int:
-        work = 2 * math.prod(y[1:4]) * math.prod(weight) + 2 * math.prod(x) * weight[0]
-        return work * (2 if args[-1] else 1)
+        taps = 2 * math.prod(y[2:5]) * math.prod(weight)
+        return (taps + 2 * math.prod(x[:3]) * math.prod(expand)) * (2 if args[-1] else 1)
 
-    def project(x: Shape, scale: Shape, shift: Shape, weight: Shape, out_shape: Any) -> int:
-        return 2 * math.prod(out_shape[0]) * weight[1]
+    def project(x: Shape, norm: Shape, weight: Shape, out_shape: Any) -> int:
+        return 2 * math.prod(x[2:5]) * math.prod(weight)
 
     def project_back(
-        g: Shape,
+        g: Sequence[Shape],
         y: Shape,
         coefficients: Shape,
         x: Shape,
-        scale: Shape,
-        shift: Shape,
+        norm: Shape,
         weight: Shape,
         weights: bool,
         **kwargs: Any,
     ) -> int:
-        return 2 * math.prod(g) * weight[1] * (2 if weights else 1)
+        return 2 * math.prod(x[2:5]) * math.prod(weight) * (2 if weights else 1)
 
     def conv3x3(x: Shape, weight: Shape, out_shape: Any) -> int:
         return 2 * math.prod(x[:3]) * math.prod(weight)

@@ -62,13 +62,30 @@ def _depthwise_input_grad(g: Tensor, x: Tensor, weight: Tensor, conv: Conv) -> T
     return _conv_backward(g, x, weight, conv, weight.shape[0], (True, False))[0]
 
 
-def _relu6(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return (x * scale + shift).clamp_(0, 6).to(x.dtype)
+def _normalised(x: Tensor, norm: Tensor, edge: int) -> Tensor:
+    """What an edge's batch norm [4, E, C] makes of x, in its type."""
+    scale, shift = norm[2:, edge].to(wide_type(x.dtype))
+    return (x * scale + shift).to(x.dtype)
 
 
-def _through_relu6(d: Tensor, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """The gradient of scale x + shift by that of its relu6, d."""
-    return torch.ops.aten.hardtanh_backward(d, (x * scale + shift).to(x.dtype), 0.0, 6.0)
+def _relu6(x: Tensor, norm: Tensor, edge: int) -> Tensor:
+    return _normalised(x, norm, edge).clamp_(0, 6)
+
+
+def _through_relu6(d: Tensor, x: Tensor, norm: Tensor, edge: int) -> tuple[Tensor, Tensor]:
+    """The gradient of norm(x) by that of its relu6, d; the sums of it and of it times x, [2, C]."""
+    d = torch.ops.aten.hardtanh_backward(d, _normalised(x, norm, edge), 0.0, 6.0)
+    return d, torch.stack([_sum(d), _sum(d * x)])
+
+
+def _expansion(x: Tensor, expand: Tensor, wide: Tensor | None, edge: int) -> Tensor:
+    return x @ expand[edge].t() if wide is None else wide[edge]
+
+
+def _affine_sum(g: Tensor, y: Tensor, coefficients: Tensor) -> Tensor:
+    """a g + b y + c in the type of y, for coefficients [3, C]."""
+    a, b, c = coefficients.to(wide_type(y.dtype))
+    return (a * g + b * y + c).to(y.dtype)
 
 
 def _weight_grad(d: Tensor, x: Tensor) -> Tensor:
@@ -201,47 +218,50 @@ class TorchBackend(Backend):
         return True
 
     def expand_forward(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        y = x @ weight.t()
-        return y, self.moments(y)
+        y = torch.stack([x @ one.t() for one in weight])
+        return y, _moments(y, (1, 2, 3))
 
     def depthwise_forward(
         self,
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
     ) -> tuple[Tensor, Tensor]:
-        wide = x @ expand.t() if wide is None else wide
-        active = to_nchw(_relu6(wide, scale, shift))
-        y = to_nhwc(F.conv2d(active, weight, None, stride, padding, groups=len(weight)))
-        return y, self.moments(y)
+        parts = []
+        for e, taps in enumerate(weight):
+            active = to_nchw(_relu6(_expansion(x, expand, wide, e), norm, e))
+            y = F.conv2d(active, taps, None, stride, padding, groups=len(taps))
+            parts.append(to_nhwc(y))
+        y = torch.stack(parts)
+        return y, _moments(y, (1, 2, 3))
 
-    def project_forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        y = _relu6(x, scale, shift) @ weight.t()
-        return y, self.moments(y)
+    def project_forward(self, x: Tensor, norm: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.stack([_relu6(x[e], norm, e) @ one.t() for e, one in enumerate(weight)])
+        return y, _moments(y, (1, 2, 3))
 
     def project_backward(
         self,
-        g: Tensor,
+        g: Sequence[Tensor],
         y: Tensor,
         coefficients: Tensor,
         x: Tensor,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        a, b, c = coefficients
-        dy = (a * g + b * y + c).to(x.dtype)
-        dw = _weight_grad(dy, _relu6(x, scale, shift)) if weights else None
-        d = _through_relu6(dy @ weight, x, scale, shift)
-        return d, torch.stack([_sum(d), _sum(d * x)]), dw
+        parts, sums, grads = [], [], []
+        for e, one in enumerate(weight):
+            dy = _affine_sum(g[e], y[e], coefficients[:, e])
+            d, found = _through_relu6(dy @ one, x[e], norm, e)
+            parts.append(d)
+            sums.append(found)
+            if weights:
+                grads.append(_weight_grad(dy, _relu6(x[e], norm, e)))
+        return torch.stack(parts), torch.stack(sums), torch.stack(grads) if weights else None
 
     def depthwise_backward(
         self,
@@ -251,24 +271,28 @@ class TorchBackend(Backend):
         x: Tensor,
         expand: Tensor,
         wide: Tensor | None,
-        scale: Tensor,
-        shift: Tensor,
+        norm: Tensor,
         weight: Tensor,
         stride: int,
         padding: int,
         into: Tensor,
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        a, b, c = coefficients
-        wide = x @ expand.t() if wide is None else wide
-        d = to_nchw((a * g + b * y + c).to(x.dtype))
-        args = (d, to_nchw(_relu6(wide, scale, shift)), weight, (stride, padding, 1))
-        dw = _conv_backward(*args, len(weight), (False, True))[1] if weights else None
-        d = _through_relu6(to_nhwc(_depthwise_input_grad(*args)), wide, scale, shift)
-        sums = torch.stack([_sum(d), _sum(d * wide)])
-        d = (d * scale).to(x.dtype)
-        into.view(-1, into.shape[-1]).addmm_(d.reshape(-1, d.shape[-1]), expand)
-        return sums, dw, _weight_grad(d, x) if weights else None
+        sums, grads, expand_grads = [], [], []
+        for e, taps in enumerate(weight):
+            before = _expansion(x, expand, wide, e)
+            d = to_nchw(_affine_sum(g[e], y[e], coefficients[:, e]))
+            args = (d, to_nchw(_relu6(before, norm, e)), taps, (stride, padding, 1))
+            if weights:
+                grads.append(_conv_backward(*args, len(taps), (False, True))[1])
+            d, found = _through_relu6(to_nhwc(_depthwise_input_grad(*args)), before, norm, e)
+            sums.append(found)
+            d = (d * norm[2, e].to(wide_type(x.dtype))).to(x.dtype)
+            into.view(-1, into.shape[-1]).addmm_(d.reshape(-1, d.shape[-1]), expand[e])
+            if weights:
+                expand_grads.append(_weight_grad(d, x))
+        stack = torch.stack
+        return stack(sums), *((stack(grads), stack(expand_grads)) if weights else (None, None))
 
     def empty_images(self, like: Tensor, channels: int, height: int, width: int) -> Tensor:
         sizes = (like.shape[0], channels, height, width)

@@ -45,15 +45,11 @@ Buffer<T> in_blocks(const T* w, int64_t channels, int64_t depth, int64_t by_chan
   return result;
 }
 
-// The same of rows [rows, C], each a vector of channels: [rows, blocks, kBlock].
+// A vector of channels, [blocks * kBlock].
 template <typename T>
-Buffer<T> rows_in_blocks(const Tensor& rows_) {
-  const Tensor rows = whole(rows_);
-  const int64_t channels = rows.size(-1), count = rows.numel() / channels;
-  const int64_t padded = blocks_of<T>(channels) * kBlock<T>;
-  Buffer<T> result(count * padded, T(0));
-  for (int64_t r = 0; r < count; r++)
-    std::copy_n(rows.const_data_ptr<T>() + r * channels, channels, &result[r * padded]);
+Buffer<T> vector_in_blocks(const double* row, int64_t channels) {
+  Buffer<T> result(blocks_of<T>(channels) * kBlock<T>, T(0));
+  std::transform(row, row + channels, result.begin(), [](double value) { return T(value); });
   return result;
 }
 

@@ -26,15 +26,15 @@ TORCH_LIBRARY(rdarts, m) {
       "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
   m.def("expand_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
   m.def(
-      "depthwise_forward(Tensor x, Tensor expand, Tensor? wide, Tensor scale, Tensor shift, Tensor weight, "
-      "int stride, int padding) -> (Tensor, Tensor)");
-  m.def("project_forward(Tensor x, Tensor scale, Tensor shift, Tensor weight) -> (Tensor, Tensor)");
+      "depthwise_forward(Tensor x, Tensor expand, Tensor? wide, Tensor norm, Tensor weight, int stride, "
+      "int padding) -> (Tensor, Tensor)");
+  m.def("project_forward(Tensor x, Tensor norm, Tensor weight) -> (Tensor, Tensor)");
   m.def(
-      "project_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor scale, Tensor shift, "
-      "Tensor weight, bool weights) -> (Tensor, Tensor, Tensor)");
+      "project_backward(Tensor[] g, Tensor y, Tensor coefficients, Tensor x, Tensor norm, Tensor weight, "
+      "bool weights) -> (Tensor, Tensor, Tensor)");
   m.def(
       "depthwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor x, Tensor expand, Tensor? wide, "
-      "Tensor scale, Tensor shift, Tensor weight, int stride, int padding, Tensor(a!) into, bool weights) -> "
+      "Tensor norm, Tensor weight, int stride, int padding, Tensor(a!) into, bool weights) -> "
       "(Tensor, Tensor, Tensor)");
   m.def("mix_sums(Tensor[] g, Tensor[] terms, int[] edge_of, Tensor? x) -> (Tensor, Tensor, Tensor)");
   m.def("covariance(Tensor x, bool active) -> (Tensor, Tensor)");
