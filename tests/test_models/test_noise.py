@@ -11,6 +11,7 @@ from scipy import stats
 from test_models.fused_nets import image, make_mixed
 
 from rdarts.models import kernels
+from rdarts.models.fused.candidates.noise import Noise
 from rdarts.models.kernels import normal, standard_normal
 from rdarts.models.mixed_ops.mixing import Mixing
 from rdarts.models.operations import noise
@@ -173,3 +174,29 @@ def test_fused_keeps_seeds_and_draws_again(path):
     for edge, grad in enumerate(found):
         expected = (g[edge] * noise(x, 8, 1)).sum()
         assert grad[0].item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_noise_is_not_drawn_again_where_no_mixing_weight_learns(path, monkeypatch):
+    mixed = make_mixed([['noise', 'sep_conv_3x3', 'nor_conv_1x1'], ['skip_connect', 'noise']])
+    mixed.execution = 'fused'
+    x = image(2, 6, 8).requires_grad_()
+    weights = [torch.full((count,), 0.5, dtype=torch.float64) for count in (3, 2)]
+    drawn_again = []
+    monkeypatch.setattr(Noise, 'recall', _noted(Noise.recall, drawn_again))
+    found = []
+    for learns in (True, False):
+        mixing = Mixing.of([one.clone().requires_grad_(learns) for one in weights])
+        torch.manual_seed(3)
+        total = sum(out.square().sum() for out in mixed.forward_edges(x, mixing))
+        found.append(torch.autograd.grad(total, [x, *mixed.parameters()]))
+    assert len(drawn_again) == 1
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def _noted(function, calls):
+    def call(*args):
+        calls.append(args)
+        return function(*args)
+
+    return call

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rdarts.models.fused.candidates.base import Grad, Saved
@@ -111,7 +112,7 @@ class _Fused(torch.autograd.Function):
         parameters, saved = rest[: ctx.num_parameters], rest[ctx.num_parameters :]
         edges_end = 4 + plan.num_edges
         wanted = ctx.needs_input_grad
-        into_wanted, wanted = wanted[4:edges_end], wanted[edges_end:]
+        learns, into_wanted, wanted = wanted[3], wanted[4:edges_end], wanted[edges_end:]
         into_grads = [grad if need else None for grad, need in zip(grads, into_wanted, strict=True)]
         node = Node(plan, backend, to_nhwc(x))
         parts = [
@@ -129,12 +130,18 @@ class _Fused(torch.autograd.Function):
 
         # Sums over pixels, and the small algebra that follows from them
 
-        terms = [part.candidate.recall(node, part, *given) for part, *given in parts]
+        terms = [
+            part.candidate.recall(node, part, *given)
+            for part, *given in parts
+            if learns or not part.serves_beta
+        ]
         images = [one for term in terms for one in term.images]
-        end = len(images)
+        end, count = plan.num_images, len(images)
         product, totals, cross = backend.mix_sums(
-            g, images, plan.edge_of[:end], image if plan.folds else None
+            g, images, plan.edge_of[:count], image if plan.folds else None
         )
+        if count < end:
+            product = F.pad(product, (0, 0, 0, end - count))
         if plan.folds:
             cross = cross[edges[end:]]
             folded = torch.cat([term.matrices for term in terms if term.matrices is not None])

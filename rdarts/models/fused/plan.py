@@ -32,6 +32,7 @@ class Part:
     Attributes:
         rows (slice): Its rows, one an edge, among those of the plan.
         tensors (slice): Its parameters among those of the plan.
+        serves_beta (bool): Whether a backward needs y for the gradient of mixing weights alone.
         checked (set): Batch norms whose moments were looked at.
     """
 
@@ -45,6 +46,7 @@ class Part:
     def __post_init__(self) -> None:
         self.rows = self.tensors = slice(0)
         self.norm = self.candidate.norms[-1] if self.candidate.norms else None
+        self.serves_beta = self.norm is None and not self.candidate.folds
         self.is_affine = self.norm is not None and self.norm.weight is not None
         self.num_own = len(self.candidate.parameters())
         self.checked: set[StackedBatchNorm2d] = set()
@@ -104,7 +106,8 @@ class Plan:
 
     Attributes:
         parts (list[Part]): What runs fused; candidates that fold come last, as no image of them
-            is among the terms.
+            is among the terms. Those whose y the gradient of mixing weights alone asks for stand
+            before them, as a backward without that gradient leaves theirs out.
         rest (list[tuple[int, int, str, int]]): What runs edge by edge: edge, place, operation,
             row.
     """
@@ -135,7 +138,9 @@ class Plan:
             for part in parts.values()
             for candidate in part.candidate.extras()
         ]
-        self.parts = sorted([*parts.values(), *extras], key=lambda part: part.candidate.folds)
+        self.parts = sorted(
+            [*parts.values(), *extras], key=lambda part: (part.candidate.folds, part.serves_beta)
+        )
         self.needs = sorted({need for part in self.parts for need in part.candidate.needs})
         self.unfused = sorted({name for _, _, name, _ in self.rest})
         row = tensor = 0
