@@ -164,3 +164,19 @@ def test_methods_are_measured_beside_the_softmax():
     assert (found['method'], found['executions'], found['width']) == ('darts', ['fused'], 8)
     done = run_slowly([*args, '--space', 'nb20'])
     assert done.code == 2 and "--space: unknown space 'nb20'" in done.err
+
+
+def test_net_time_times_derived_networks():
+    args = ['benchmarks/net_time.py', *TINY]
+    done = run_slowly([*args, '--json'])
+    assert (done.code, done.err) == (0, '')
+    found = json.loads(done.out.splitlines()[-1])
+    assert found['train_fused_ratio'] == found['train_plain_s'] / found['train_fused_s']
+    assert (found['genotype'], found['eval_compiled_s'], found['threads']) == ('DARTS_V2', None, 1)
+    done = run_slowly([*args, '--executions', 'plain', '--compile', '.1'])
+    assert (done.code, done.err) == (0, '')
+    rows = [line.split(' | ')[0] for line in done.out.splitlines() if line.startswith('|')]
+    assert rows == ['| execution', '| ---', '| plain']
+    assert done.out.endswith('torch.compile: did not finish within 0.1 s\n')
+    done = run_slowly([*args, '--executions', 'fuse'])
+    assert done.code == 2 and "--executions: unknown execution 'fuse'" in done.err
