@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "normal.h"
-#include "vectors.h"
+#include "depthwise.h"
 
 namespace {
 
@@ -125,7 +125,12 @@ void depthwise(int64_t k, int64_t c, int64_t stride, int64_t dilation) {
         expected[t * c + i % c] += double(g[y * g_row + i / c * stride * c + i % c]) *
                                    image[(y * stride + t / k * dilation) * row +
                                          (i / c * stride + t % k * dilation) * c + i % c];
-  kernels.weight_grad(image.data(), row, g.data(), g_row, height, width, c, stride, dilation, found.data());
+  std::vector<const T*> inputs, grads;
+  for (int64_t y = 0; y < height; y++) {
+    for (int64_t ky = 0; ky < k; ky++) inputs.push_back(&image[(y * stride + ky * dilation) * row]);
+    grads.push_back(&g[y * g_row]);
+  }
+  kernels.weight_rows(inputs, grads, found.data(), width, c, stride, dilation);
   compare("depthwise_weights", k, found, expected);
 }
 

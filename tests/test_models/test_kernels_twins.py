@@ -28,6 +28,11 @@ SEPARABLE = [
     (32, 16, 7, (2, 3, 1), 1, True, (8, 18)),
     (64, 8, 3, (1, 1, 1), 2, False, (3, 2)),
     (8, 40, 7, (2, 6, 2), 1, True, (1, 1)),
+    # channels that fill the longest vectors or do not; two rows of tiles and what is left of them
+    (48, 16, 5, (2, 4, 2), 2, False, (10, 27)),
+    (16, 48, 3, (2, 2, 2), 2, True, (9, 29)),
+    (8, 16, 5, (1, 4, 2), 2, False, (6, 13)),
+    (40, 8, 3, (3, 1, 1), 1, True, (7, 10)),
 ]
 
 
@@ -117,6 +122,7 @@ def test_inverted_twins(cpp, channels, inner, outputs, kernel, stride, size, kep
         (24, 8, 2, (1, 1)),
         (8, 40, 1, (3, 34)),
         (16, 32, 2, (2, 1)),
+        (48, 16, 1, (5, 6)),
     ],
 )
 def test_dense_twins(cpp, inputs, outputs, edges, size, dtype):

@@ -5,7 +5,8 @@
 namespace {
 
 // Winograd's F(2x2, 3x3): tiles of 2x2 outputs from 4x4 inputs, 16 products of matrices with 4/9
-// of the multiplications (Lavin and Gray, https://arxiv.org/abs/1509.09308).
+// of the multiplications (Lavin and Gray, https://arxiv.org/abs/1509.09308). It is bilinear in image and
+// weights, so the weights' gradient takes the transposed transforms and 16 products, too.
 
 // [C, O] for each of the 16 places, from w [O, C, 3, 3]; or with `backward` [O, C] of the
 // convolution that takes gradients back.
@@ -38,19 +39,19 @@ Buffer<T> winograd_weights(const T* w, int64_t o, int64_t c, bool backward) {
 }
 
 // `tiles` tiles of a row, two pixels apart, of a padded image into [16, hop] (a place's tiles).
-template <typename T, int C>
+template <typename T, typename C>
 void winograd_input_of(const T* in, int64_t row, int64_t tiles, int64_t any_channels, T* out, int64_t hop) {
-  constexpr int64_t L = Lanes<T>::count;
-  const int64_t channels = C ? C : any_channels;
+  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+  const int64_t channels = C::or_any(any_channels);
   for (int64_t t = 0; t < tiles; t++)
     for (int64_t c = 0; c < channels; c += L) {
       const T* at = in + t * 2 * channels + c;
       T* to = out + t * channels + c;
-      Vec<T> half[4][4];
+      Vec<T, W> half[4][4];
 #pragma GCC unroll 4
       for (int x = 0; x < 4; x++) {
-        const Vec<T> a = load(at + x * channels), b = load(at + row + x * channels);
-        const Vec<T> d = load(at + 2 * row + x * channels), e = load(at + 3 * row + x * channels);
+        const Vec<T, W> a = load<W>(at + x * channels), b = load<W>(at + row + x * channels);
+        const Vec<T, W> d = load<W>(at + 2 * row + x * channels), e = load<W>(at + 3 * row + x * channels);
         half[0][x] = a - d;
         half[1][x] = b + d;
         half[2][x] = d - b;
@@ -67,19 +68,19 @@ void winograd_input_of(const T* in, int64_t row, int64_t tiles, int64_t any_chan
 }
 
 // The 2x2 outputs of a row of tiles, those inside of an image of `h` by `w` from (top, 0).
-template <typename T, int C>
+template <typename T, typename C>
 void winograd_output_of(const T* in, int64_t hop, int64_t tiles, int64_t any_channels, T* out, int64_t w,
                         bool second_row, bool accumulate) {
-  constexpr int64_t L = Lanes<T>::count;
-  const int64_t channels = C ? C : any_channels;
+  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+  const int64_t channels = C::or_any(any_channels);
   for (int64_t t = 0; t < tiles; t++)
     for (int64_t c = 0; c < channels; c += L) {
       const T* at = in + t * channels + c;
-      Vec<T> half[2][4];
+      Vec<T, W> half[2][4];
 #pragma GCC unroll 4
       for (int x = 0; x < 4; x++) {
-        const Vec<T> a = load(at + x * hop), b = load(at + (4 + x) * hop);
-        const Vec<T> d = load(at + (8 + x) * hop), e = load(at + (12 + x) * hop);
+        const Vec<T, W> a = load<W>(at + x * hop), b = load<W>(at + (4 + x) * hop);
+        const Vec<T, W> d = load<W>(at + (8 + x) * hop), e = load<W>(at + (12 + x) * hop);
         half[0][x] = a + b + d;
         half[1][x] = b - d - e;
       }
@@ -87,28 +88,75 @@ void winograd_output_of(const T* in, int64_t hop, int64_t tiles, int64_t any_cha
       for (int y = 0; y < 2; y++) {
         if (y && !second_row) continue;
         T* to = out + (y * w + 2 * t) * channels + c;
-        const Vec<T> left = half[y][0] + half[y][1] + half[y][2];
-        const Vec<T> right = half[y][1] - half[y][2] - half[y][3];
-        store(to, accumulate ? load(to) + left : left);
-        if (2 * t + 1 < w) store(to + channels, accumulate ? load(to + channels) + right : right);
+        const Vec<T, W> left = half[y][0] + half[y][1] + half[y][2];
+        const Vec<T, W> right = half[y][1] - half[y][2] - half[y][3];
+        store(to, accumulate ? load<W>(to) + left : left);
+        if (2 * t + 1 < w) store(to + channels, accumulate ? load<W>(to + channels) + right : right);
       }
     }
 }
 
+// The gradients of the 2x2 outputs of a row of tiles, from a padded image, into [16, hop].
+template <typename T, typename C>
+void winograd_grad_of(const T* in, int64_t row, int64_t tiles, int64_t any_channels, T* out, int64_t hop) {
+  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+  const int64_t channels = C::or_any(any_channels);
+  for (int64_t t = 0; t < tiles; t++)
+    for (int64_t c = 0; c < channels; c += L) {
+      const T* at = in + t * 2 * channels + c;
+      T* to = out + t * channels + c;
+      const Vec<T, W> a = load<W>(at), b = load<W>(at + channels);
+      const Vec<T, W> d = load<W>(at + row), e = load<W>(at + row + channels);
+      const Vec<T, W> half[4][2] = {{a, b}, {a + d, b + e}, {a - d, b - e}, {-d, -e}};
+#pragma GCC unroll 4
+      for (int y = 0; y < 4; y++) {
+        store(to + (4 * y) * hop, half[y][0]);
+        store(to + (4 * y + 1) * hop, half[y][0] + half[y][1]);
+        store(to + (4 * y + 2) * hop, half[y][0] - half[y][1]);
+        store(to + (4 * y + 3) * hop, -half[y][1]);
+      }
+    }
+}
+
+// The gradient of 3x3 weights, [9, size], from that of what winograd_weights made of them, [16, size].
+template <typename T>
+void winograd_taps(const T* in, int64_t size, T* out) {
+  by_width<T>(size, [&](auto width) {
+    constexpr int64_t W = decltype(width)::bytes;
+    for (int64_t i = 0; i < size; i += Lanes<T, W>::count) {
+      Vec<T, W> half[3][4];
+#pragma GCC unroll 4
+      for (int x = 0; x < 4; x++) {
+        const auto a = load<W>(in + x * size + i), b = load<W>(in + (4 + x) * size + i);
+        const auto d = load<W>(in + (8 + x) * size + i), e = load<W>(in + (12 + x) * size + i);
+        half[0][x] = a + (b + d) / T(2);
+        half[1][x] = (b - d) / T(2);
+        half[2][x] = (b + d) / T(2) + e;
+      }
+#pragma GCC unroll 3
+      for (int y = 0; y < 3; y++) {
+        const auto middle = (half[y][1] + half[y][2]) / T(2);
+        store(out + (3 * y) * size + i, half[y][0] + middle);
+        store(out + (3 * y + 1) * size + i, (half[y][1] - half[y][2]) / T(2));
+        store(out + (3 * y + 2) * size + i, middle + half[y][3]);
+      }
+    }
+  });
+}
+
 template <typename T>
 auto* winograd_input(int64_t channels) {
-  return channels == 16   ? winograd_input_of<T, 16>
-         : channels == 32 ? winograd_input_of<T, 32>
-         : channels == 64 ? winograd_input_of<T, 64>
-                          : winograd_input_of<T, 0>;
+  return by_channels<T>(channels, [](auto of) { return &winograd_input_of<T, decltype(of)>; });
 }
 
 template <typename T>
 auto* winograd_output(int64_t channels) {
-  return channels == 16   ? winograd_output_of<T, 16>
-         : channels == 32 ? winograd_output_of<T, 32>
-         : channels == 64 ? winograd_output_of<T, 64>
-                          : winograd_output_of<T, 0>;
+  return by_channels<T>(channels, [](auto of) { return &winograd_output_of<T, decltype(of)>; });
+}
+
+template <typename T>
+auto* winograd_grad(int64_t channels) {
+  return by_channels<T>(channels, [](auto of) { return &winograd_grad_of<T, decltype(of)>; });
 }
 
 // Tiles of an image, in blocks of rows of tiles.
@@ -149,7 +197,7 @@ std::tuple<Tensor, Tensor> conv3x3_forward(const Tensor& x, const Tensor& weight
       Buffer<T> part(edges * 2 * o);
       for (int64_t i = begin; i < end; i++) {
         for (int64_t r = 0; r < h; r++)
-          activate<T>(xs + (i * h + r) * w * c, 1, w, c, nullptr, nullptr, &padded[(r + 1) * row + c], 0);
+          activate<T>(xs + (i * h + r) * w * c, w, c, nullptr, nullptr, &padded[(r + 1) * row + c]);
         std::fill(part.begin(), part.end(), T(0));
         for (int64_t top = 0; top < tiling.rows; top += tiling.block) {
           const int64_t rows = std::min(tiling.block, tiling.rows - top), tiles = rows * tiling.columns;
@@ -189,7 +237,6 @@ Tensor conv3x3_backward(TensorList g, const Tensor& y, const Tensor& coefficient
   std::vector<std::vector<double>> totals(threads, std::vector<double>(weights ? edges * 9 * o * c : 0, 0.0));
   over_real(x, [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const T* xs = x.const_data_ptr<T>();
     const T* coef = coefficients.const_data_ptr<T>();
     T* out = into.mutable_data_ptr<T>();
@@ -205,37 +252,44 @@ Tensor conv3x3_backward(TensorList g, const Tensor& y, const Tensor& coefficient
       points.push_back(winograd_weights(weight.const_data_ptr<T>() + e * o * c * 9, o, c, true));
     }
     const Tiling tiling(h, w);
-    const auto input = winograd_input<T>(o);
+    const auto input = winograd_input<T>(o), grad = winograd_grad<T>(o), active = winograd_input<T>(c);
     const auto output = winograd_output<T>(c);
     const int64_t in_hop = tiling.places(o), out_hop = tiling.places(c);
     const int64_t row = tiling.row(c), u_row = tiling.row(o), u_size = tiling.padded(o);
     at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
       Buffer<T> padded(weights ? tiling.padded(c) : 0, T(0)), u(edges * u_size, T(0));
-      Buffer<T> places(16 * in_hop), products(16 * out_hop), part(weights ? 9 * o * c : 0);
+      Buffer<T> places(16 * in_hop), products(16 * out_hop);
+      Buffer<T> grams(weights ? edges * 16 * o * c : 0), part(weights ? 9 * o * c : 0);
       double* total = totals[at::get_thread_num()].data();
       for (int64_t i = begin; i < end; i++) {
         if (weights)
           for (int64_t r = 0; r < h; r++)
-            activate<T>(xs + (i * h + r) * w * c, 1, w, c, nullptr, nullptr, &padded[(r + 1) * row + c], 0);
+            activate<T>(xs + (i * h + r) * w * c, w, c, nullptr, nullptr, &padded[(r + 1) * row + c]);
         for (int64_t e = 0; e < edges; e++) {
-          const T* ce = coef + e * 3 * o;
-          for (int64_t r = 0; r < h; r++) {
-            const T* ge = gs[e] + (i * h + r) * w * g_pixel[e];
-            const T* ye = ys[e] + (i * h + r) * w * y_pixel[e];
-            T* to = &u[e * u_size + (r + 1) * u_row + o];
-            for (int64_t j = 0; j < o; j += L) {
-              const Vec<T> a = load(ce + j), b = load(ce + o + j), d = load(ce + 2 * o + j);
-              for (int64_t p = 0; p < w; p++)
-                store(to + p * o + j, a * load(ge + p * g_pixel[e] + j) + b * load(ye + p * y_pixel[e] + j) + d);
+          for (int64_t r = 0; r < h; r++)
+            norm_grad<T>(w, o, coef + e * 3 * o, o, gs[e] + (i * h + r) * w * g_pixel[e], g_pixel[e],
+                         ys[e] + (i * h + r) * w * y_pixel[e], y_pixel[e], &u[e * u_size + (r + 1) * u_row + o], o);
+        }
+        if (weights) {
+          std::fill(grams.begin(), grams.end(), T(0));
+          for (int64_t top = 0; top < tiling.rows; top += tiling.block) {
+            const int64_t rows = std::min(tiling.block, tiling.rows - top), tiles = rows * tiling.columns;
+            for (int64_t r = 0; r < rows; r++)
+              active(&padded[2 * (top + r) * row], row, tiling.columns, c, &products[r * tiling.columns * c],
+                     out_hop);
+            for (int64_t e = 0; e < edges; e++) {
+              for (int64_t r = 0; r < rows; r++)
+                grad(&u[e * u_size + (2 * (top + r) + 1) * u_row + o], u_row, tiling.columns, o,
+                     &places[r * tiling.columns * o], in_hop);
+              for (int at = 0; at < 16; at++)
+                gram<T>(tiles, &places[at * in_hop], o, o, &products[at * out_hop], c, c,
+                        &grams[(e * 16 + at) * o * c]);
             }
           }
-          if (!weights) continue;
-          std::fill(part.begin(), part.end(), T(0));
-          for (int64_t tap = 0; tap < 9; tap++)
-            for (int64_t r = 0; r < h; r++)
-              gram<T>(w, &u[e * u_size + (r + 1) * u_row + o], o, o,
-                      &padded[(r + tap / 3) * row + tap % 3 * c], c, c, &part[tap * o * c]);
-          add_to(total + e * 9 * o * c, part.data(), 9 * o * c);
+          for (int64_t e = 0; e < edges; e++) {
+            winograd_taps<T>(&grams[e * 16 * o * c], o * c, part.data());
+            add_to(total + e * 9 * o * c, part.data(), 9 * o * c);
+          }
         }
         T* to = out + i * h * w * c;
         for (int64_t top = 0; top < tiling.rows; top += tiling.block) {

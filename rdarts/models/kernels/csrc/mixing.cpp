@@ -15,27 +15,27 @@ struct Terms {
 };
 
 // out (+)= shift + sum of NT terms, scaled.
-template <typename T, int NT>
+template <typename T, int NT, int64_t W>
 void mix_block(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumulate, const T* shift,
                const Terms<T>& terms, size_t first, int64_t offset) {
-  constexpr int64_t L = Lanes<T>::count;
+  constexpr int64_t L = Lanes<T, W>::count;
   for (int64_t i = 0; i < c; i += L) {
-    Vec<T> scale[NT];
+    Vec<T, W> scale[NT];
     const T* from[NT];
     int64_t step[NT];
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
-      scale[t] = load(terms.scale[first + t] + i);
+      scale[t] = load<W>(terms.scale[first + t] + i);
       step[t] = terms.pixel[first + t];
       from[t] = terms.from[first + t] + offset * step[t] + i;
     }
-    const Vec<T> base = shift ? load(shift + i) : Vec<T>{};
+    const Vec<T, W> base = shift ? load<W>(shift + i) : Vec<T, W>{};
     T* to = out + i;
     for (int64_t p = 0; p < pixels; p++) {
-      Vec<T> sum = accumulate ? base + load(to) : base;
+      Vec<T, W> sum = accumulate ? base + load<W>(to) : base;
 #pragma GCC unroll 4
       for (int t = 0; t < NT; t++) {
-        sum += scale[t] * load(from[t]);
+        sum += scale[t] * load<W>(from[t]);
         from[t] += step[t];
       }
       store(to, sum);
@@ -50,11 +50,14 @@ void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumul
   size_t first = 0;
   do {
     const size_t count = std::min<size_t>(4, terms.from.size() - first);
-    auto* run = count == 4   ? mix_block<T, 4>
-                : count == 3 ? mix_block<T, 3>
-                : count == 2 ? mix_block<T, 2>
-                : count == 1 ? mix_block<T, 1>
-                             : mix_block<T, 0>;
+    auto* run = by_width<T>(c, [&](auto width) {
+      constexpr int64_t W = decltype(width)::bytes;
+      return count == 4   ? mix_block<T, 4, W>
+             : count == 3 ? mix_block<T, 3, W>
+             : count == 2 ? mix_block<T, 2, W>
+             : count == 1 ? mix_block<T, 1, W>
+                          : mix_block<T, 0, W>;
+    });
     run(pixels, c, out, out_pixel, accumulate, shift, terms, first, offset);
     first += count;
     accumulate = true;
@@ -63,46 +66,46 @@ void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumul
 }
 
 // total += sum_p g[p], product[t] += sum_p g[p] term[t][p], for NT terms.
-template <typename T, int NT>
+template <typename T, int NT, int64_t W>
 void sums_block(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms,
                 size_t first, int64_t offset) {
-  constexpr int64_t L = Lanes<T>::count;
+  constexpr int64_t L = Lanes<T, W>::count;
   for (int64_t i = 0; i < c; i += L) {
-    Vec<T> sum[NT + 1], other[NT + 1];
+    Vec<T, W> sum[NT + 1], other[NT + 1];
     const T* from[NT + 1];
     int64_t step[NT + 1];
-    sum[NT] = other[NT] = Vec<T>{};
+    sum[NT] = other[NT] = Vec<T, W>{};
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
-      sum[t] = other[t] = Vec<T>{};
+      sum[t] = other[t] = Vec<T, W>{};
       step[t] = terms.pixel[first + t];
       from[t] = terms.from[first + t] + offset * step[t] + i;
     }
     const T* at = g + i;
     int64_t p = 0;
     for (; p + 2 <= pixels; p += 2) {  // two sums each: additions do not wait for each other
-      const Vec<T> g0 = load(at), g1 = load(at + g_pixel);
+      const Vec<T, W> g0 = load<W>(at), g1 = load<W>(at + g_pixel);
       at += 2 * g_pixel;
       sum[NT] += g0;
       other[NT] += g1;
 #pragma GCC unroll 4
       for (int t = 0; t < NT; t++) {
-        sum[t] += g0 * load(from[t]);
-        other[t] += g1 * load(from[t] + step[t]);
+        sum[t] += g0 * load<W>(from[t]);
+        other[t] += g1 * load<W>(from[t] + step[t]);
         from[t] += 2 * step[t];
       }
     }
     if (p < pixels) {
-      const Vec<T> g0 = load(at);
+      const Vec<T, W> g0 = load<W>(at);
       sum[NT] += g0;
 #pragma GCC unroll 4
-      for (int t = 0; t < NT; t++) sum[t] += g0 * load(from[t]);
+      for (int t = 0; t < NT; t++) sum[t] += g0 * load<W>(from[t]);
     }
-    if (total) store(total + i, load(total + i) + sum[NT] + other[NT]);
+    if (total) store(total + i, load<W>(total + i) + sum[NT] + other[NT]);
 #pragma GCC unroll 4
     for (int t = 0; t < NT; t++) {
       T* product = terms.product[first + t] + i;
-      store(product, load(product) + sum[t] + other[t]);
+      store(product, load<W>(product) + sum[t] + other[t]);
     }
   }
 }
@@ -113,11 +116,14 @@ void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total,
   size_t first = 0;
   do {
     const size_t count = std::min<size_t>(4, terms.from.size() - first);
-    auto* run = count == 4   ? sums_block<T, 4>
-                : count == 3 ? sums_block<T, 3>
-                : count == 2 ? sums_block<T, 2>
-                : count == 1 ? sums_block<T, 1>
-                             : sums_block<T, 0>;
+    auto* run = by_width<T>(c, [&](auto width) {
+      constexpr int64_t W = decltype(width)::bytes;
+      return count == 4   ? sums_block<T, 4, W>
+             : count == 3 ? sums_block<T, 3, W>
+             : count == 2 ? sums_block<T, 2, W>
+             : count == 1 ? sums_block<T, 1, W>
+                          : sums_block<T, 0, W>;
+    });
     run(pixels, c, g, g_pixel, total, terms, first, offset);
     first += count;
     total = nullptr;
@@ -144,7 +150,6 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
   const int64_t c = shape.c, size = shape.h * shape.w;
   over_real(outs[0], [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const T* s = scales.const_data_ptr<T>();
     const T* b = shifts ? shifts->const_data_ptr<T>() : nullptr;
     std::vector<bool> folds(outs.size(), false);
@@ -174,10 +179,7 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
       for (int64_t task = begin; task < end; task++) {
         const int64_t first = task / blocks * size + task % blocks * block;
         const int64_t pixels = std::min(block, size - task % blocks * block);
-        if (matrices) {
-          const T* at = xs + first * c;
-          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(at + i)));
-        }
+        if (matrices) activate<T>(xs + first * c, pixels, c, nullptr, nullptr, active.data());
         for (size_t j = 0; j < outs.size(); j++) {
           T* out = to[j] + first * to_pixel[j];
           mix_edge<T>(pixels, c, out, to_pixel[j], accumulate[j], b ? b + j * c : nullptr, of[j], first);
@@ -214,7 +216,6 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
       matrices(threads, std::vector<double>(x ? edges * c * c : 0, 0.0));
   over_real(g[0], [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     std::vector<const T*> gs;
     std::vector<int64_t> g_pixel;
     for (const Tensor& t : g) {
@@ -240,8 +241,7 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
         std::fill(part_m.begin(), part_m.end(), T(0));
         for (int64_t top = 0; top < size; top += block) {
           const int64_t first = n * size + top, pixels = std::min(block, size - top);
-          if (x)
-            for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first * c + i)));
+          if (x) activate<T>(xs + first * c, pixels, c, nullptr, nullptr, active.data());
           for (int64_t j = 0; j < edges; j++) {
             const T* at = gs[j] + first * g_pixel[j];
             sums_edge<T>(pixels, c, at, g_pixel[j], part_g.data() + j * c, of[j], first);
@@ -268,7 +268,6 @@ std::tuple<Tensor, Tensor> covariance(const Tensor& x, bool active) {
       products(threads, std::vector<double>(c * c, 0.0));
   over_real(x, [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const T* xs = x.const_data_ptr<T>();
     const int64_t block = block_of(c);
     at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
@@ -281,7 +280,7 @@ std::tuple<Tensor, Tensor> covariance(const Tensor& x, bool active) {
           const int64_t first = (n * size + top) * c, pixels = std::min(block, size - top);
           const T* values = xs + first;
           if (active) {
-            for (int64_t i = 0; i < pixels * c; i += L) store(&relus[i], relu<T>(load(values + i)));
+            activate<T>(values, pixels, c, nullptr, nullptr, relus.data());
             values = relus.data();
           }
           sums<T>(pixels, c, values, c, values, c, part.data(), nullptr);
@@ -338,7 +337,6 @@ void input_grad(const Tensor& x, TensorList g, const optional<Tensor>& skips_, c
   const int64_t c = shape.c, size = shape.h * shape.w;
   over_real(x, [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const T* xs = x.const_data_ptr<T>();
     T* out = dx.mutable_data_ptr<T>();
     std::vector<const T*> gs;
@@ -360,33 +358,39 @@ void input_grad(const Tensor& x, TensorList g, const optional<Tensor>& skips_, c
       for (int64_t task = begin; task < end; task++) {
         const int64_t first = task / blocks * size + task % blocks * block;
         const int64_t pixels = std::min(block, size - task % blocks * block);
-        for (int64_t p = 0; p < pixels; p++)
+        by_width<T>(c, [&](auto width) {
+          constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
           for (int64_t i = 0; i < c; i += L) {
-            Vec<T> v = rows ? load(rows + i) : Vec<T>{};
-            if (drs) v += load(drs + (first + p) * c + i);
-            store(&sum[p * c + i], v);
+            const auto row = rows ? load<W>(rows + i) : Vec<T, W>{};
+            for (int64_t at = i; at < pixels * c; at += c)
+              store(&sum[at], drs ? row + load<W>(drs + first * c + at) : row);
           }
+        });
         for (size_t j = 0; j < gs.size(); j++)
           if (folds[j])
             gemm<T>(pixels, c, c, gs[j] + first * g_pixel[j], g_pixel[j], lefts + j * c * c, sum.data(), c,
                     true);
         if (rights) {
-          for (int64_t i = 0; i < pixels * c; i += L) store(&active[i], relu<T>(load(xs + first * c + i)));
+          activate<T>(xs + first * c, pixels, c, nullptr, nullptr, active.data());
           gemm<T>(pixels, c, c, active.data(), c, rights, sum.data(), c, true);
         }
         T* to = out + first * c;
-        for (int64_t i = 0; i < pixels * c; i += L) {
-          const Vec<T> v = load(xs + first * c + i);
-          store(to + i, v <= Vec<T>{} ? Vec<T>{} : load(&sum[i]));
-        }
-        if (scale)
-          for (size_t j = 0; j < gs.size(); j++) {
+        by_width<T>(c, [&](auto width) {
+          constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
+          for (int64_t i = 0; i < pixels * c; i += L) {
+            const auto v = load<W>(xs + first * c + i);
+            store(to + i, v <= Vec<T, W>{} ? Vec<T, W>{} : load<W>(&sum[i]));
+          }
+          for (size_t j = 0; scale && j < gs.size(); j++) {
             if (scale[j] == T(0)) continue;
             const T* from = gs[j] + first * g_pixel[j];
-            for (int64_t p = 0; p < pixels; p++)
-              for (int64_t i = 0; i < c; i += L)
-                store(to + p * c + i, load(to + p * c + i) + fill(scale[j]) * load(from + p * g_pixel[j] + i));
+            for (int64_t i = 0; i < c; i += L)
+              for (int64_t p = 0; p < pixels; p++) {
+                T* at = to + p * c + i;
+                store(at, load<W>(at) + fill<W>(scale[j]) * load<W>(from + p * g_pixel[j] + i));
+              }
           }
+        });
       }
     });
   });

@@ -60,10 +60,13 @@ struct Inputs {
   }
   // relu of `pixels` pixels of input i, `stride` apart, from `first` on.
   void gather(size_t i, int64_t first, int64_t pixels, int64_t stride, T* to) const {
-    constexpr int64_t L = Lanes<T>::count;
     const T* at = data[i] + first * pixel[i];
-    for (int64_t p = 0; p < pixels; p++, at += stride * pixel[i], to += channels[i])
-      for (int64_t c = 0; c < channels[i]; c += L) store(to + c, relu<T>(load(at + c)));
+    by_width<T>(channels[i], [&](auto width) {
+      constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
+      for (int64_t c = 0; c < channels[i]; c += L)
+        for (int64_t p = 0; p < pixels; p++)
+          store(to + p * channels[i] + c, relu<T>(load<W>(at + p * stride * pixel[i] + c)));
+    });
   }
 };
 
@@ -136,7 +139,6 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> pointwise_backward(
     for (const Tensor& x : xs) dxs.push_back(fresh(x.sizes(), x));
   over_real(xs[0], [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const Inputs<T> in(xs);
     const T* gs = g.const_data_ptr<T>();
     const T* ys = y.const_data_ptr<T>();
@@ -172,13 +174,9 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> pointwise_backward(
             for (int64_t k = 0; k < branches; k++) {
               const int64_t inside = plan.inside(r, k, left, pixels), outputs = plan.count[k];
               if (inside == 0) continue;
-              for (int64_t p = 0; p < inside; p++)
-                for (int64_t j = 0; j < outputs; j += L) {
-                  const int64_t c = plan.offset[k] + j;
-                  store(&dy[p * outputs + j], load(coef + c) * load(gs + (first + p) * g_pixel + c) +
-                                                  load(coef + o + c) * load(ys + (first + p) * o + c) +
-                                                  load(coef + 2 * o + c));
-                }
+              const int64_t at = plan.offset[k];
+              norm_grad<T>(inside, outputs, coef + at, o, gs + first * g_pixel + at, g_pixel, ys + first * o + at,
+                           o, dy.data(), outputs);
               const int64_t place = plan.place(n, r, left, k);
               T* grad = part.data() + plan.offset[k] * plan.channels;
               for (int64_t i = 0; i < inputs; i++) {
@@ -193,9 +191,15 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> pointwise_backward(
                 gemm<T>(inside, c, outputs, dy.data(), outputs, points[k * inputs + i].data(), out,
                         stride * c, false);
                 const T* x = in.data[i] + place * in.pixel[i];
-                for (int64_t p = 0; p < inside; p++, out += stride * c, x += stride * in.pixel[i])
+                by_width<T>(c, [&](auto width) {
+                  constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
                   for (int64_t j = 0; j < c; j += L)
-                    store(out + j, load(x + j) <= Vec<T>{} ? Vec<T>{} : load(out + j));
+                    for (int64_t p = 0; p < inside; p++) {
+                      T* at = out + p * stride * c + j;
+                      const auto v = load<W>(x + p * stride * in.pixel[i] + j);
+                      store(at, v <= Vec<T, W>{} ? Vec<T, W>{} : load<W>(at));
+                    }
+                });
               }
             }
           }

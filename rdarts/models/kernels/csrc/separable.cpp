@@ -1,8 +1,44 @@
-// Separable convolutions: ReLU, depthwise and pointwise convolution in one pass over an image.
+// Separable convolutions: ReLU, depthwise and pointwise convolution in one pass over the rows of an
+// image. Only the rows that the taps need at once are kept, so that they stay in the first cache.
 
 #include "tensors.h"
 
 namespace {
+
+// Rows of an image with zeros to the left and right: the last `count` of them, and one of zeros alone.
+template <typename T>
+struct Ring {
+  int64_t count, hop;
+  Buffer<T> data;
+  Ring(int64_t count, int64_t hop) : count(count), hop(hop), data((count + 1) * hop, T(0)) {}
+  T* row(int64_t y) { return data.data() + y % count * hop; }
+  const T* zeros() const { return data.data() + count * hop; }
+};
+
+// A depthwise convolution of an image of h x w pixels.
+struct Shape {
+  int64_t h, w, oh, ow, c, k, stride, padding, dilation;
+  int64_t reach() const { return dilation * (k - 1); }
+  int64_t lead() const { return reach() - padding; }
+  // The last row that output row r reads.
+  int64_t bottom(int64_t r) const { return std::min(h - 1, r * stride - padding + reach()); }
+  // f(row, ky) of the rows of the image that output row r reads.
+  template <typename F>
+  void taps(int64_t r, F&& f) const {
+    for (int64_t ky = 0; ky < k; ky++) {
+      const int64_t y = r * stride - padding + ky * dilation;
+      if (y >= 0 && y < h) f(y, ky);
+    }
+  }
+  // f(output row, ky) of the rows of the gradient, flipped taps, that row y of the image's reads.
+  template <typename F>
+  void flipped_taps(int64_t y, F&& f) const {
+    for (int64_t ky = 0; ky < k; ky++) {
+      const int64_t at = y - lead() + ky * dilation;
+      if (at >= 0 && at % stride == 0 && at / stride < oh) f(at / stride, ky);
+    }
+  }
+};
 
 // y[e] = pointwise[e](depthwise[e](relu(norm[e](x[e])))) for E edges, with the moments of y
 // [E, 2, O]. x is [N, H, W, C], the same for all edges, or [E, N, H, W, C]; the norm before the
@@ -18,6 +54,7 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
   const int64_t n = x.size(-4), h = x.size(-3), w = x.size(-2), c = x.size(-1);
   const int64_t oh = (h + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
   const int64_t ow = (w + 2 * padding - dilation * (k - 1) - 1) / stride + 1;
+  const Shape shape{h, w, oh, ow, c, k, stride, padding, dilation};
   check_channels(c), check_channels(co);
   Tensor y = fresh({edges, n, oh, ow, co}, x);
   const int threads = at::get_num_threads();
@@ -33,36 +70,67 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
       taps.push_back(transposed(depthwise.const_data_ptr<T>() + e * c * k * k, c, k * k));
       points.push_back(transposed(pointwise.const_data_ptr<T>() + e * co * c, co, c));
     }
-    const int64_t row = (w + 2 * padding) * c, block = rows_at_once(ow, std::max(c, co));
     const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride);
-    {
-      at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-        Buffer<T> padded((h + 2 * padding) * row, T(0)), features(block * ow * c), part(2 * co);
-        double* total = totals[at::get_thread_num()].data();
-        for (int64_t i = begin; i < end; i++) {
-          for (int64_t e = 0; e < edges; e++) {
-            if (!shared || e == 0)
-              activate<T>(xs + ((shared ? 0 : e * n) + i) * h * w * c, h, w, c,
-                          scales ? scales + e * c : nullptr, shifts ? shifts + e * c : nullptr,
-                          padded.data(), padding);
-            T* out = ys + (e * n + i) * oh * ow * co;
-            std::fill(part.begin(), part.end(), T(0));
-            for (int64_t top = 0; top < oh; top += block) {
-              const int64_t rows = std::min(block, oh - top), pixels = rows * ow;
-              for (int64_t r = 0; r < rows; r++)
-                conv.row(padded.data() + (top + r) * stride * row, row, taps[e].data(),
-                                    features.data() + r * ow * c, ow, c, stride, dilation, false);
-              T* o = out + top * ow * co;
-              gemm<T>(pixels, co, c, features.data(), c, points[e].data(), o, co, false);
-              sums<T>(pixels, co, o, co, o, co, part.data(), part.data() + co);
+    const int64_t together = shared ? edges : 1;  // edges that read the same rows
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Ring<T> active(shape.reach() + 1, (w + 2 * padding) * c);
+      Buffer<T> features(ow * c), part(edges * 2 * co);
+      double* total = totals[at::get_thread_num()].data();
+      for (int64_t i = begin; i < end; i++) {
+        std::fill(part.begin(), part.end(), T(0));
+        for (int64_t first = 0; first < edges; first += together) {
+          const T* image = xs + ((shared ? 0 : first * n) + i) * h * w * c;
+          int64_t next = 0;
+          for (int64_t r = 0; r < oh; r++) {
+            for (; next <= shape.bottom(r); next++)
+              activate<T>(image + next * w * c, w, c, scales ? scales + first * c : nullptr,
+                          shifts ? shifts + first * c : nullptr, active.row(next) + padding * c);
+            for (int64_t e = first; e < first + together; e++) {
+              Window<T> window;
+              shape.taps(r, [&](int64_t at, int64_t ky) {
+                window.add(active.row(at), taps[e].data() + ky * k * c);
+              });
+              conv.row(window, features.data(), ow, c, stride, dilation, false);
+              T* out = ys + ((e * n + i) * oh + r) * ow * co;
+              gemm<T>(ow, co, c, features.data(), c, points[e].data(), out, co, false);
+              sums<T>(ow, co, out, co, out, co, &part[e * 2 * co], &part[e * 2 * co + co]);
             }
-            add_to(total + e * 2 * co, part.data(), 2 * co);
           }
         }
-      });
-    }
+        add_to(total, part.data(), edges * 2 * co);
+      }
+    });
   });
   return {y, moments_of(totals, {edges, 2, co}, n * oh * ow, x)};
+}
+
+// d = 0 where relu(scale * x + shift), or relu(x) without a scale, is; and the sums over pixels of d
+// and of d x, [2, C]. As many pixels again are fetched on the way.
+template <typename T>
+void through_relu(T* d, const T* x, const T* scale, const T* shift, int64_t pixels, int64_t c, T* part) {
+  by_channels<T>(c, [&](auto channels) {
+    using C = decltype(channels);
+    constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+    const int64_t step = C::or_any(c);
+    for (int64_t j = 0; j < step; j += L) {
+      const auto a = scale ? load<W>(scale + j) : fill<W>(T(1)), b = shift ? load<W>(shift + j) : Vec<T, W>{};
+      Vec<T, W> sum[2] = {}, product[2] = {};  // two each: additions do not wait for each other
+      auto pixel = [&](int64_t i, int half) {
+        __builtin_prefetch(x + i + pixels * step);
+        __builtin_prefetch(d + i + pixels * step, 1);
+        const Vec<T, W> at = load<W>(x + i), v = at * a + b;
+        const Vec<T, W> left = v <= Vec<T, W>{} ? Vec<T, W>{} : load<W>(d + i);
+        store(d + i, left);
+        sum[half] += left;
+        product[half] += left * at;
+      };
+      int64_t i = j;
+      for (; i + step < pixels * step; i += 2 * step) pixel(i, 0), pixel(i + step, 1);
+      if (i < pixels * step) pixel(i, 0);
+      store(part + j, load<W>(part + j) + sum[0] + sum[1]);
+      store(part + step + j, load<W>(part + step + j) + product[0] + product[1]);
+    }
+  });
 }
 
 // Backward of separable_forward and the batch norm after it. The gradient of y is
@@ -83,7 +151,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
   const int64_t edges = depthwise.size(0), k = depthwise.size(3), co = pointwise.size(1);
   const int64_t n = x.size(-4), h = x.size(-3), w = x.size(-2), c = x.size(-1);
   const int64_t oh = y.size(2), ow = y.size(3);
-  const int64_t lead = dilation * (k - 1) - padding;
+  const Shape shape{h, w, oh, ow, c, k, stride, padding, dilation};
   const int threads = at::get_num_threads();
   check_channels(c), check_channels(co);
   Tensor dx = shared ? *into : fresh({edges, n, h, w, c}, x);
@@ -96,7 +164,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
   if (!shared) total_s.assign(threads, std::vector<double>(edges * 2 * c, 0.0));
   over_real(x, [&](auto real) {
     using T = decltype(real);
-    constexpr int64_t L = Lanes<T>::count;
     const T* xs = x.const_data_ptr<T>();
     const T* ys = y.const_data_ptr<T>();
     const T* coef = coefficients.const_data_ptr<T>();
@@ -116,72 +183,70 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
       taps.push_back(transposed(d, c, k * k));
       flipped.push_back(transposed(d, c, k * k, true));
     }
-    const int64_t row = (w + 2 * padding) * c, block = rows_at_once(ow, std::max(c, co));
-    // The features' gradient, zeros between its pixels where the stride is 2, and around.
-    const int64_t u_w = w + dilation * (k - 1), u_h = h + dilation * (k - 1), u_row = u_w * c;
-    const bool activation = weights || !shared;
     const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride), back = depthwise_kernels<T>(k, c, 1);
-    {
-      at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-        Buffer<T> padded(activation ? (h + 2 * padding) * row : 0, T(0));
-        Buffer<T> u(u_h * u_row, T(0)), dy(block * ow * co), features(block * ow * c);
-        Buffer<T> part_d(weights ? k * k * c : 0), part_p(weights ? co * c : 0), part_s(2 * c);
-        const int me = at::get_thread_num();
-        for (int64_t i = begin; i < end; i++) {
-          for (int64_t e = 0; e < edges; e++) {
-            if (activation && (!shared || e == 0))
-              activate<T>(xs + ((shared ? 0 : e * n) + i) * h * w * c, h, w, c,
-                          scales ? scales + e * c : nullptr, shifts ? shifts + e * c : nullptr,
-                          padded.data(), padding);
-            const T* ge = gs[e] + i * oh * ow * g_pixel[e];
-            const T* ye = ys + (e * n + i) * oh * ow * co;
-            const T* ce = coef + e * 3 * co;
-            std::fill(part_p.begin(), part_p.end(), T(0));
-            for (int64_t top = 0; top < oh; top += block) {
-              const int64_t rows = std::min(block, oh - top), pixels = rows * ow;
-              for (int64_t p = 0; p < pixels; p++) {
-                const int64_t at = top * ow + p;
-                for (int64_t j = 0; j < co; j += L)
-                  store(&dy[p * co + j], load(ce + j) * load(ge + at * g_pixel[e] + j) +
-                                             load(ce + co + j) * load(ye + at * co + j) +
-                                             load(ce + 2 * co + j));
-              }
-              for (int64_t r = 0; r < rows; r++) {
-                if (weights)
-                  conv.row(padded.data() + (top + r) * stride * row, row, taps[e].data(),
-                                      features.data() + r * ow * c, ow, c, stride, dilation, false);
-                gemm<T>(ow, c, co, dy.data() + r * ow * co, co, points + e * co * c,
-                        u.data() + ((top + r) * stride + lead) * u_row + lead * c, stride * c, false);
-              }
-              if (weights) gram<T>(pixels, dy.data(), co, co, features.data(), c, c, part_p.data());
-            }
+    const int64_t lead = shape.lead() * c;
+    const int64_t block = std::max<int64_t>(1, 32 / ow);  // rows whose sums are taken at once
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Ring<T> active(weights ? shape.reach() + (block - 1) * stride + 1 : 0, (w + 2 * padding) * c);
+      // The features' gradient, zeros between its pixels where the stride is 2, and around.
+      Ring<T> u(shape.reach() + block, (w + shape.reach()) * c);
+      std::vector<const T*> inputs, grads;  // rows whose weights' gradient is still to be taken
+      Buffer<T> dys(block * ow * co), features(block * ow * c), part_s(2 * c);
+      Buffer<T> part_d(weights ? k * k * c : 0), part_p(weights ? co * c : 0);
+      const int me = at::get_thread_num();
+      for (int64_t i = begin; i < end; i++) {
+        for (int64_t e = 0; e < edges; e++) {
+          const T* a = scales ? scales + e * c : nullptr;
+          const T* b = shifts ? shifts + e * c : nullptr;
+          const T* image = xs + ((shared ? 0 : e * n) + i) * h * w * c;
+          T* to = dxs + ((shared ? 0 : e * n) + i) * h * w * c;
+          std::fill(part_d.begin(), part_d.end(), T(0));
+          std::fill(part_p.begin(), part_p.end(), T(0));
+          std::fill(part_s.begin(), part_s.end(), T(0));
+          int64_t next = 0, done = 0;
+          for (int64_t r = 0; r < oh; r++) {
+            const int64_t place = r % block;
+            T* dy = dys.data() + place * ow * co;
+            norm_grad<T>(ow, co, coef + e * 3 * co, co, gs[e] + (i * oh + r) * ow * g_pixel[e], g_pixel[e],
+                         ys + ((e * n + i) * oh + r) * ow * co, co, dy, co);
+            gemm<T>(ow, c, co, dy, co, points + e * co * c, u.row(r) + lead, stride * c, false);
             if (weights) {
-              std::fill(part_d.begin(), part_d.end(), T(0));
-              conv.weight_grad(padded.data(), row, u.data() + lead * u_row + lead * c, stride * u_row, oh,
-                               ow, c, stride, dilation, part_d.data());
-              add_to(total_d[me].data() + e * k * k * c, part_d.data(), k * k * c);
-              add_to(total_p[me].data() + e * co * c, part_p.data(), co * c);
-            }
-            T* to = dxs + ((shared ? 0 : e * n) + i) * h * w * c;
-            std::fill(part_s.begin(), part_s.end(), T(0));
-            for (int64_t r = 0; r < h; r++) {
-              T* out = to + r * w * c;
-              back.row(u.data() + r * u_row, u_row, flipped[e].data(), out, w, c, 1, dilation,
-                                  shared && (accumulate || e > 0));
-              if (shared) continue;
-              const T* act = padded.data() + (r + padding) * row + padding * c;
-              for (int64_t j = 0; j < w * c; j += L) {
-                const Vec<T> v = load(act + j);
-                store(out + j, v <= Vec<T>{} ? Vec<T>{} : load(out + j));
+              for (; next <= shape.bottom(r); next++)
+                activate<T>(image + next * w * c, w, c, a, b, active.row(next) + padding * c);
+              Window<T> window;
+              inputs.resize((place + 1) * k, active.zeros());
+              shape.taps(r, [&](int64_t at, int64_t ky) {
+                window.add(active.row(at), taps[e].data() + ky * k * c);
+                inputs[place * k + ky] = active.row(at);
+              });
+              grads.push_back(u.row(r) + lead);
+              conv.row(window, &features[place * ow * c], ow, c, stride, dilation, false);
+              if (place + 1 == block || r + 1 == oh) {
+                gram<T>((place + 1) * ow, dys.data(), co, co, features.data(), c, c, part_p.data());
+                conv.weight_rows(inputs, grads, part_d.data(), ow, c, stride, dilation);
+                inputs.clear(), grads.clear();
               }
-              const T* from = xs + (e * n + i) * h * w * c + r * w * c;
-              sums<T>(w, c, out, c, from, c, part_s.data(), part_s.data() + c);
             }
-            if (!shared) add_to(total_s[me].data() + e * 2 * c, part_s.data(), 2 * c);
+            // Rows that no later row of the gradient reaches
+            const int64_t last = r + 1 < oh ? std::min(h, (r + 1) * stride - padding) : h;
+            for (; done < last; done++) {
+              Window<T> window;
+              shape.flipped_taps(done, [&](int64_t at, int64_t ky) {
+                window.add(u.row(at), flipped[e].data() + ky * k * c);
+              });
+              T* out = to + done * w * c;
+              back.row(window, out, w, c, 1, dilation, shared && (accumulate || e > 0));
+              if (!shared) through_relu<T>(out, image + done * w * c, a, b, w, c, part_s.data());
+            }
           }
+          if (weights) {
+            add_to(total_d[me].data() + e * k * k * c, part_d.data(), k * k * c);
+            add_to(total_p[me].data() + e * co * c, part_p.data(), co * c);
+          }
+          if (!shared) add_to(total_s[me].data() + e * 2 * c, part_s.data(), 2 * c);
         }
-      });
-    }
+      }
+    });
   });
   if (weights) {
     d_depthwise = reduced(total_d, {edges, k, k, c}, x)

@@ -19,7 +19,7 @@
 #include <optional>
 #include <tuple>
 
-#include "vectors.h"
+#include "depthwise.h"
 
 namespace {
 
@@ -145,10 +145,6 @@ Buffer<T> transposed(const T* w, int64_t rows, int64_t columns, bool reversed = 
   return result;
 }
 
-int64_t rows_at_once(int64_t width, int64_t channels) {
-  return std::max<int64_t>(1, 2048 / (width * channels));
-}
-
 // Pixels whose channels stay in the first cache.
 int64_t block_of(int64_t channels) { return std::max<int64_t>(8, 1024 / channels); }
 
@@ -159,25 +155,25 @@ void over_real(const Tensor& like, F&& f) {
   else TORCH_CHECK(false, "float32 or float64 is needed, but it is ", like.scalar_type());
 }
 
-// relu(scale * image + shift), or relu(image), into the interior of a padded image; with SIX relu6.
-template <typename T, bool SIX = false>
-void activate(const T* image, int64_t h, int64_t w, int64_t c, const T* scale, const T* shift, T* padded,
-              int64_t pad) {
-  constexpr int64_t L = Lanes<T>::count;
-  const int64_t row = (w + 2 * pad) * c;
-  for (int64_t y = 0; y < h; y++) {
-    const T* from = image + y * w * c;
-    T* to = padded + (y + pad) * row + pad * c;
-    if (scale == nullptr) {
-      for (int64_t i = 0; i < w * c; i += L) store(to + i, relu<T>(load(from + i)));
-    } else {
-      for (int64_t x = 0; x < w; x++)
-        for (int64_t i = 0; i < c; i += L) {
-          const Vec<T> v = load(from + x * c + i) * load(scale + i) + load(shift + i);
-          store(to + x * c + i, SIX ? relu6<T>(v) : relu<T>(v));
-        }
-    }
+// relu(scale * in + shift), or relu(in) without a scale, of pixels one after another.
+template <typename T>
+void activate(const T* in, int64_t pixels, int64_t c, const T* scale, const T* shift, T* out) {
+  if (scale == nullptr) {
+    by_width<T>(pixels * c, [&](auto width) {
+      constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
+      for (int64_t i = 0; i < pixels * c; i += L) store(out + i, relu<T>(load<W>(in + i)));
+    });
+    return;
   }
+  by_channels<T>(c, [&](auto channels) {
+    using C = decltype(channels);
+    constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+    const int64_t step = C::or_any(c);
+    for (int64_t j = 0; j < step; j += L) {
+      const auto a = load<W>(scale + j), b = load<W>(shift + j);
+      for (int64_t i = j; i < pixels * step; i += step) store(out + i, relu<T>(load<W>(in + i) * a + b));
+    }
+  });
 }
 
 template <typename T>
