@@ -57,7 +57,8 @@ def test_configs_and_tools_are_in_it(wheel):
         for path in (ROOT / folder).rglob('*'):
             if path.is_file() and '__pycache__' not in path.parts:
                 assert f'rdarts/.mim/{path.relative_to(ROOT)}' in names
-    for file in ('register.cpp', 'normal.cpp', 'separable.cpp', 'tensors.h', 'depthwise.h', 'vectors.h'):
+    sources = 'register.cpp', 'normal.cpp', 'separable.cpp', 'tensors.h', 'depthwise.h', 'vectors.h'
+    for file in sources:
         assert f'rdarts/models/kernels/csrc/{file}' in names
     assert 'rdarts/genotypes/published.json' in names
     assert not any(name.startswith(('tests/', 'docs/')) for name in names)
