@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,27 @@ from rdarts.utils.files import read_text
 LOG = 'search_log.jsonl'
 ROLL_BACK = 'roll_back'  # the kind of a row that says that the search went back to an epoch
 MAX_LOG_BYTES = 2**31
+TOGETHER = 200  # lines that are parsed as one: their keys are then the same objects
+NO_JSON = object()
+
+
+def _parsed(lines: Sequence[str]) -> Iterator[Any]:
+    """Each line as data, or ``NO_JSON``."""
+    for first in range(0, len(lines), TOGETHER):
+        some = lines[first : first + TOGETHER]
+        try:
+            found = json.loads(f'[{",".join(some)}]')
+        except (ValueError, RecursionError):
+            found = []
+        # one by one where a line is not a row by itself
+        yield from found if len(found) == len(some) else map(_parsed_line, some)
+
+
+def _parsed_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return NO_JSON
 
 
 def read_search_log(
@@ -40,13 +62,11 @@ def read_search_log(
     except FileNotFoundError:
         raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
     rows: list[dict[str, Any]] = []
-    for place, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+    for place, row in enumerate(_parsed(lines), 1):
+        if row is NO_JSON:
             if place == len(lines):
                 break  # a row that was being written when the search was killed
-            raise UserError(f'{path}, line {place}: no JSON') from None
+            raise UserError(f'{path}, line {place}: no JSON')
         named = isinstance(row, dict) and isinstance(row.get('kind'), str)
         if not named or not is_count(row.get('epoch')):
             raise UserError(f'{path}, line {place}: no row of a search log')

@@ -223,3 +223,20 @@ def test_searches_in_their_first_epoch_are_left_out(tmp_path, capsys):
     with pytest.raises(UserError, match='/a, .*/c: no epoch has ended yet'):
         begun_runs([runs[0], runs[2]])
     assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('count', [199, 200, 401])
+def test_a_log_is_parsed_in_pieces(tmp_path, count):
+    """Keys of the rows of a piece are the same objects, which a long log needs less memory for."""
+    path = tmp_path / 'search_log.jsonl'
+    lines = [json.dumps(dict(kind='iter', epoch=n, own_key=n)) for n in range(1, count + 1)]
+    path.write_text('\n'.join([*lines, '{"kind": "it']))
+    rows = read_search_log(tmp_path)
+    assert [row['own_key'] for row in rows] == list(range(1, count + 1))
+    if count > 200:
+        assert len({id(key) for row in rows[:200] for key in row}) == 3
+    # what is JSON only together with its neighbours is none
+    lines[count // 2] = '{"kind": "iter", "epoch": 1},{"kind": "iter", "epoch": 2}'
+    path.write_text('\n'.join(lines))
+    with pytest.raises(UserError, match=f'line {count // 2 + 1}: no JSON'):
+        read_search_log(tmp_path)

@@ -39,9 +39,10 @@ def test_the_share_of_a_config(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [config.name]
 
 
-def test_options_without_a_config():
-    done = run_tool([TOOL, '--cfg-options', 'limit=3'])
-    assert done.code == 2 and 'error: --cfg-options sets keys of a config' in done.err
+@pytest.mark.parametrize('given', [['--cfg-options', 'limit=3'], ['--genotype', 'DARTS_V2']])
+def test_options_without_a_config(given):
+    done = run_tool([TOOL, *given])
+    assert done.code == 2 and 'error: --cfg-options and --genotype are of a config' in done.err
 
 
 @pytest.mark.parametrize('option', ['iterations', 'batch-size', 'images', 'epochs', 'threads'])

@@ -21,6 +21,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'config', nargs='?', help='a search or a retraining: configs/{search,retrain}/*.py'
     )
+    parser.add_argument(
+        '--genotype', help='of the network of a retraining: a file, a work directory or a name'
+    )
     cli.add_cfg_options(parser, 'set keys of the config, e.g. train_dataloader.num_workers=4')
     parser.add_argument(
         '--iterations', type=int, default=20, help='of the config (default: %(default)s)'
@@ -36,8 +39,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('iterations', 'batch_size', 'images', 'epochs', 'threads'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be 1 or more')
-    if args.cfg_options and args.config is None:
-        raise UserError('--cfg-options sets keys of a config: name one')
+    if args.config is None and (args.cfg_options or args.genotype):
+        raise UserError('--cfg-options and --genotype are of a config: name one')
     return args
 
 
@@ -46,7 +49,7 @@ if __name__ == '__main__':
 
 import torch
 
-from rdarts.configuration.load import load_config
+from rdarts.apis.runs import configure_training
 from rdarts.configuration.options import parse_options
 from rdarts.measure.data_throughput import as_data, measure_all, print_share, print_table, share_of
 
@@ -54,10 +57,11 @@ from rdarts.measure.data_throughput import as_data, measure_all, print_share, pr
 def main() -> None:
     args = vars(parse_args())
     as_json, config, given = args.pop('json'), args.pop('config'), args.pop('cfg_options')
-    iterations = args.pop('iterations')
+    iterations, genotype = args.pop('iterations'), args.pop('genotype')
     if config is not None:
         torch.set_num_threads(args['threads'])
-        share = share_of(load_config(config, parse_options(given)), iterations)
+        cfg = configure_training(config, parse_options(given), genotype=genotype)
+        share = share_of(cfg, iterations)
         print(json.dumps(dict(share, config=config))) if as_json else print_share(share)
         return
     rates = measure_all(**args)
