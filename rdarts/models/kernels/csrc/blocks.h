@@ -347,7 +347,7 @@ void through_block_relu6(int64_t pixels, T* d, const T* x, const T* scale, const
   const Vec<T> six = fill(T(6));
   for (int64_t c = 0; c < kBlock<T>; c += L) {
     const Vec<T> a = load(scale + c), b = load(shift + c);
-    Vec<T> total = load(sum + c), products = load(product + c);
+    Vec<T> total{}, products{};  // apart from the sums so far: rounding grows with what is in one
     for (int64_t p = 0; p < pixels; p++) {
       const int64_t i = p * kBlock<T> + c;
       const Vec<T> value = load(x + i), normal = value * a + b;
@@ -356,8 +356,8 @@ void through_block_relu6(int64_t pixels, T* d, const T* x, const T* scale, const
       total += kept;
       products += kept * value;
     }
-    store(sum + c, total);
-    store(product + c, products);
+    store(sum + c, load(sum + c) + total);
+    store(product + c, load(product + c) + products);
   }
 }
 
