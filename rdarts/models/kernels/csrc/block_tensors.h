@@ -54,7 +54,8 @@ struct ByThread {
         from.push_back(one->total.data());
       }
     const int64_t blocks = blocks_of<T>(channels);
-    at::parallel_for(0, rows * blocks, 1, [&](int64_t begin, int64_t end) {
+    const int64_t grain = std::max<int64_t>(1, 8192 / (depth * kBlock<T>));  // less is done before a thread wakes
+    at::parallel_for(0, rows * blocks, grain, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; block++) {
         const int64_t r = block / blocks, first = block % blocks * kBlock<T>;
         const int64_t lanes = std::min(kBlock<T>, channels - first);
