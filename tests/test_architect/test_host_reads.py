@@ -1,7 +1,8 @@
 """A search step waits for its device where it must, by :func:`rdarts.utils.host.read`, once.
 
-Steps are taken on the ``meta`` device, where ``item``, ``tolist``, ``bool`` and ``nonzero`` raise.
-Once the indices that are kept are there, what PyTorch copies to the device is refused.
+Steps are taken on the ``meta`` device, where ``item``, ``tolist``, ``bool`` and ``nonzero`` raise;
+and, as that knows no autocast, in mixed precision with fake tensors of a CPU, where they raise,
+too. Once the indices that are kept are there, what PyTorch copies to the device is refused.
 mmengine's log of the gradient's norm, a number of each step, is left out.
 """
 
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
-from torch import Tensor
+from mmpretrain.structures import data_sample
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -22,7 +25,6 @@ from rdarts.measure.settings import StepSettings
 from rdarts.registry import ARCHITECTS
 from rdarts.utils import host
 
-EXECUTIONS = ('plain', 'fused')
 SPACES = ('nb201', 'darts', 's1', 's2', 's3', 's4', 'mobilenet_like')
 # Of each architect a method, and how often an iteration reads: where alpha steps, and the loss
 METHODS = dict(
@@ -95,20 +97,22 @@ def make(settings: StepSettings, **kwargs: Any) -> Search:
     return Search(settings, 'plain', device='meta', **kwargs)
 
 
-def count(search: Search, reads: list[Any]) -> int:
-    """How often an iteration reads, when the indices that are kept are there."""
+def counts(search: Search, reads: list[Any]) -> list[int]:
+    """How often an iteration of each execution reads, when the indices that are kept are there."""
+    search.supernet.execution = 'fused'
     search.step()
-    reads.clear()
-    with NoCopies():
-        search.step()
-    return len(reads)
+    found = []
+    for search.supernet.execution in ('plain', 'fused'):
+        reads.clear()
+        with NoCopies():
+            search.step()
+        found.append(len(reads))
+    return found
 
 
 @pytest.mark.parametrize('space', SPACES)
 def test_steps_of_every_space(space, reads):
-    search = make(settings_of(space))
-    for search.supernet.execution in EXECUTIONS:
-        assert count(search, reads) == 2
+    assert counts(make(settings_of(space)), reads) == [2, 2]
 
 
 @pytest.mark.parametrize('name', METHODS)
@@ -117,10 +121,24 @@ def test_steps_of_every_architect(name, reads):
     changes = one_edge('none', 'skip_connect', 'nor_conv_3x3')
     search = make(settings_of('nb201', method), changes=changes)
     assert type(search.architect).__name__ == name
-    for search.supernet.execution in EXECUTIONS:
-        assert count(search, reads) == expected
+    assert counts(search, reads) == [expected, expected]
 
 
 def test_no_architect_is_left_out():
     ARCHITECTS.import_from_location()
     assert {*METHODS} == {*ARCHITECTS.module_dict}
+
+
+def test_steps_in_mixed_precision(reads, monkeypatch):
+    # fake tensors cannot be moved, and a label that one is made of is read
+    monkeypatch.setattr(nn.Module, 'to', lambda module, *args, **kwargs: module)
+    monkeypatch.setattr(data_sample, 'format_label', lambda label: label.reshape(1))
+    settings = settings_of('nb201')
+    cfg = settings.config()
+    monkeypatch.setattr(StepSettings, 'config', lambda settings: cfg)  # made of real tensors
+    # no noise, nor a data loader: they draw by a seed, which is read
+    changes = one_edge('none', 'skip_connect', 'sep_conv_3x3', 'nor_conv_1x1', 'nor_conv_3x3')
+    with FakeTensorMode():
+        search = Search(settings, 'plain', amp=True, changes=changes, device='cpu')
+        search.architect.next_batch = lambda: search.batches['val']
+        assert counts(search, reads) == [2, 2]

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from rdarts.engine import runner as runner_module
 from rdarts.engine.compiling import check_compile, compile_backbone
+from rdarts.engine.runner import OwnRunner
 from rdarts.errors import UserError
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
@@ -48,6 +50,16 @@ def test_nothing_is_compiled_where_nothing_is_asked():
     for given in (None, False):
         compile_backbone(model, given)
         check_compile(given)
+
+
+def test_a_runner_compiles_what_it_trains(monkeypatch):
+    calls = []
+    monkeypatch.setattr(runner_module, 'compile_backbone', lambda *given: calls.append(given))
+    runner = object.__new__(OwnRunner)
+    runner.model, runner.cfg = nn.Module(), dict(compile=True)
+    for target in ('train_step', 'val_step'):  # as mmengine's runner calls it
+        runner._maybe_compile(target)
+    assert calls == [(runner.model, True)]
 
 
 def test_what_cannot_be_compiled_is_refused():
