@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rdarts.measure.counts import measure_rates
+from rdarts.measure.counts import Rates, measure_rates
 from rdarts.measure.describe import cpu_model, heading
 from rdarts.measure.roofline import count_step, rooflines
 from rdarts.measure.search import Search, now
@@ -47,12 +47,14 @@ class StepProfile(NamedTuple):
         profiled (float): Seconds of a step under the profiler, which lengthens it.
         whole (float): Seconds of a step without it.
         roofline (float): The least seconds of all operators.
+        rates (Rates): Which the rooflines are of.
     """
 
     rows: list[Row]
     profiled: float
     whole: float
     roofline: float
+    rates: Rates
 
 
 def profile_step(settings: StepSettings) -> StepProfile:
@@ -68,7 +70,7 @@ def profile_step(settings: StepSettings) -> StepProfile:
     rows = rows_of(found.events(), least, settings.steps)
     rest = profiled - sum(row.seconds for row in rows)
     rows.append(Row(BETWEEN, max(0.0, rest), 1))
-    return StepProfile(by_loss(rows), profiled, whole, sum(least.values()))
+    return StepProfile(by_loss(rows), profiled, whole, sum(least.values()), rates)
 
 
 def _seconds_of(search: Search) -> float:
@@ -116,7 +118,8 @@ def print_profile(settings: StepSettings, top: int = 20) -> None:
     print(
         f'\n{settings.executions[-1]}, by the profiler, which itself lengthens what is in Python; '
         'the largest loss first:\nms beyond the roofline, the larger of arithmetic at the rate of '
-        'matrix products and\nof bytes at that of a copy\n'
+        f'matrix products ({found.rates.matrix / 1e9:.1f} GFLOP/s)\n'
+        f'and of bytes at that of a copy ({found.rates.copy / 1e9:.1f} GB/s)\n'
     )
     print(
         f'{"operator":<44}{"ms a step":>10}{"share":>8}{"roofline":>10}{"quotient":>10}{"calls":>8}'

@@ -150,11 +150,12 @@ def test_rows_of_a_profile():
 
 def test_a_profile_is_sorted_by_loss(monkeypatch, capsys):
     rows = by_loss([Row('a', 3.0, 10, 2.5), Row('b', 2.0, 4), Row('c', 5.0, 1, 4.0)])
-    monkeypatch.setattr(
-        step_profile, 'profile_step', lambda settings: StepProfile(rows, 10.0, 8.0, 6.5)
-    )
+    found = StepProfile(rows, 10.0, 8.0, 6.5, Rates(9.1e10, 2.25e10))
+    monkeypatch.setattr(step_profile, 'profile_step', lambda settings: found)
     step_profile.print_profile(settings_of(), top=2)
-    lines = capsys.readouterr().out.splitlines()
+    out = capsys.readouterr().out
+    assert 'matrix products (91.0 GFLOP/s)' in out and 'a copy (22.5 GB/s)' in out
+    lines = out.splitlines()
     assert [line.split() for line in lines if line.startswith(('a ', 'b ', 'c '))] == [
         ['b', '2000.0', '20.0%', '0.00', '-', '4'],
         ['c', '5000.0', '50.0%', '4000.00', '0.80', '1'],
