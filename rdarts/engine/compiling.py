@@ -37,7 +37,8 @@ def compile_backbone(model: nn.Module, given: bool | Mapping[str, Any] | None) -
         given (bool | dict, optional): Whether to, or the arguments of ``torch.compile``.
 
     Raises:
-        UserError: There is no backbone, or its relaxation draws which candidates run.
+        UserError: There is no backbone, its relaxation draws which candidates run, or its cells are
+            computed anew in the backward pass.
     """
     if not given:
         return
@@ -48,5 +49,10 @@ def compile_backbone(model: nn.Module, given: bool | Mapping[str, Any] | None) -
         raise UserError(
             f'compile: {type(backbone.relaxation).__name__} draws which candidates run, and each '
             'draw would be compiled anew: leave it out'
+        )
+    if getattr(backbone, 'checkpoint', False):
+        raise UserError(
+            'compile: model.backbone.checkpoint=True computes cells anew in the backward pass, '
+            'which is not compiled: leave out one of the two'
         )
     backbone.compile(**(dict(given) if isinstance(given, Mapping) else {}))

@@ -71,6 +71,9 @@ def test_what_cannot_be_compiled_is_refused():
     )
     with pytest.raises(UserError, match='BinaryGates draws which candidates run'):
         compile_backbone(model, True)
+    model.backbone = NASBench201Supernet(channels=4, cells_per_stage=1, checkpoint=True)
+    with pytest.raises(UserError, match='checkpoint=True computes cells anew .* leave out one'):
+        compile_backbone(model, True)
 
 
 def test_cuda_graphs_need_a_gpu(monkeypatch):
