@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ from torch import nn
 from rdarts.architect.architect import Architect
 from rdarts.checkpoint.schema import Text, check_entry
 from rdarts.engine.facts import Facts
-from rdarts.models.backbones.base_supernet import EXECUTIONS, BaseSupernet
+from rdarts.models.backbones.base_supernet import SUPERNET_EXECUTIONS, BaseSupernet
 from rdarts.models.kernels import precision
+from rdarts.models.kernels.backends import get_backend
 from rdarts.models.mixed_ops.mixed_op import MixedOp
 from rdarts.registry import HOOKS
 from rdarts.utils.logging import untold
@@ -27,10 +28,11 @@ from rdarts.utils.memory import forget_peak, main_memory, peak_memory, resident_
 from rdarts.utils.random_state import preserve_random_state
 from rdarts.utils.wrapped import unwrapped
 
-TIMED = ('fused', 'plain')  # what takes less memory first
+TRITON = 'fused_triton'
 ITERATIONS = 3  # of each, after one that warms up
 PLAIN_TAKES = 4  # times the memory of fused, at most (docs/en/performance.md)
 KEY = 'execution'
+NO_MEMORY = 'needs more memory than there is'
 
 
 @HOOKS.register_module()
@@ -38,9 +40,10 @@ class ExecutionHook(Hook):
     """Decides for a supernet of ``execution='auto'``, in the first iteration of a search.
 
     Where native kernels take what every node reads, it runs ``'fused'``. Elsewhere (on a GPU, for
-    numbers of channels that are no multiple of 8, without a compiler) both executions are timed
+    numbers of channels that are no multiple of 8, without a compiler) the executions are timed
     for a few iterations (alpha's gradient as the search takes it, and the weights' step) and the
-    quicker one that fits into memory runs. Copies of the model, the optimizer and the batch are
+    quickest one that fits into memory runs: fused, fused with kernels in Triton where a GPU takes
+    them, or plain. Copies of the model, the optimizer and the batch are
     timed: no random number, statistic of a batch norm or batch of the search is spent. The first
     rank decides for all, and checkpoints hold the choice, so that a resumed run keeps it. With
     ``randomness.deterministic``, where two runs must not differ, nothing is timed: it is
@@ -85,7 +88,7 @@ class ExecutionHook(Hook):
         supernet = _find_supernet(unwrapped(runner.model))
         if not runner._resume or supernet is None or KEY not in checkpoint:
             return
-        check_entry(checkpoint[KEY], Text(EXECUTIONS), KEY)
+        check_entry(checkpoint[KEY], Text(SUPERNET_EXECUTIONS), KEY)
         if supernet.execution == 'auto':
             supernet.execution = checkpoint[KEY]
 
@@ -110,38 +113,43 @@ def choose_execution(
         clock (Callable): Seconds.
 
     Returns:
-        tuple[str, str]: ``'plain'`` or ``'fused'``, and a few words for the log.
+        tuple[str, str]: ``'plain'``, ``'fused'`` or ``'fused_triton'``, and a few words for the
+        log.
     """
     if not any(isinstance(module, MixedOp) for module in supernet.modules()):
         return 'fused', 'there is no mixed operation that it could change'
     with optim_wrapper.optim_context(model):
         weight = next(p for p in supernet.parameters() if p.dim() > 1)
-        reasons = supernet.native_kernel_reasons(precision.compute_dtype(weight))
+        dtype = precision.compute_dtype(weight)
+        reasons = supernet.native_kernel_reasons(dtype)
     if not reasons:
         return 'fused', 'native kernels take the images of every node'
     declined = f'native kernels decline: {reasons[0]}'
     if any('forward' in vars(module) for module in model.modules()):
         return 'fused', f'not timed, as a module has a forward of its own, no copy ({declined})'
-    seconds = _time(model, batch, optim_wrapper, architect, clock)
-    choice = min(TIMED, key=lambda name: seconds.get(name, float('inf')))
+    names = ['fused', 'plain']  # what takes less memory first
+    if not get_backend('triton').unsupported_reasons(weight.device, dtype, ()):
+        names.insert(1, TRITON)
+    found = _time(names, model, batch, optim_wrapper, architect, clock)
+    seconds = {name: taken for name, taken in found.items() if isinstance(taken, float)}
     timed = ', '.join(
-        f'{name} {seconds[name]:.3g} s an iteration'
-        if name in seconds
-        else f'{name} needs more memory than there is'
-        for name in TIMED
+        f'{name} {taken:.3g} s an iteration' if name in seconds else f'{name} {taken}'
+        for name, taken in found.items()
     )
-    return choice, f'{timed} ({declined})'
+    return min(seconds, key=seconds.get), f'{timed} ({declined})'
 
 
 def _time(
+    names: Sequence[str],
     model: nn.Module,
     batch: Any,
     optim_wrapper: OptimWrapper,
     architect: Architect | None,
     clock: Callable[[], float],
-) -> Mapping[str, float]:
-    """Seconds of an iteration of each execution whose memory suffices; they take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in TIMED}
+) -> dict[str, float | str]:
+    """Seconds of an iteration of each execution, or why it cannot run; they take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    failures: dict[str, str] = {}
     need = 0  # bytes of a fused iteration
     with preserve_random_state(), untold():
         # together, so that the copied optimizer has the copied weights
@@ -150,9 +158,9 @@ def _time(
         supernet = _find_supernet(twin)
         own = None if architect is None else architect.of_copy(twin, wrapper)
         for turn in range(1 + ITERATIONS):
-            for name in list(seconds):
+            for name in [name for name in names if name not in failures]:
                 if name == 'plain' and turn == 0 and not _fits(need):
-                    del seconds[name]
+                    failures[name] = NO_MEMORY
                     continue
                 supernet.execution = name
                 data = copy.deepcopy(batch)
@@ -160,17 +168,31 @@ def _time(
                 begin = _now(twin, clock)
                 try:
                     _iterate(twin, wrapper, own, data)
-                except (RuntimeError, MemoryError) as error:
-                    if len(seconds) == 1 or not is_out_of_memory(error):
+                except Exception as error:
+                    is_last = len(failures) + 1 == len(names)
+                    failure = _failure(name, error)
+                    if is_last or failure is None:
                         raise
-                    del seconds[name]
+                    failures[name] = failure
                     continue
                 seconds[name].append(_now(twin, clock) - begin)
                 if name == 'fused':
                     need = max(0, peak_memory() - resident)
     del twin, wrapper, own
     forget_peak()
-    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+    return {
+        name: failures[name] if name in failures else statistics.median(taken[1:])
+        for name, taken in seconds.items()
+    }
+
+
+def _failure(name: str, error: Exception) -> str | None:
+    """Why an execution is left out for an error; None where that is an error of the search."""
+    if is_out_of_memory(error):
+        return NO_MEMORY
+    # Triton compiles on the user's machine: whatever it lacks there, a search can do without it
+    line = (str(error).strip() or type(error).__name__).partition('\n')[0]
+    return f'fails ({line})' if name == TRITON else None
 
 
 def _drop_replaced_methods(wrapper: OptimWrapper) -> None:

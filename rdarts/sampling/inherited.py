@@ -14,7 +14,7 @@ from rdarts.engine.going_on import network_of
 from rdarts.errors import UserError
 from rdarts.hooks.execution import KEY
 from rdarts.models.alpha import find_alpha_owner
-from rdarts.models.backbones.base_supernet import EXECUTIONS
+from rdarts.models.backbones.base_supernet import SUPERNET_EXECUTIONS
 from rdarts.search_spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def inherited_supernet(
             f'supernet {path}: candidates of it were pruned, so that it has not all networks of '
             f"'{space.name}': take one that has all candidates"
         )
-    if getattr(owner, 'execution', None) == 'auto' and state.get(KEY) in EXECUTIONS:
+    if getattr(owner, 'execution', None) == 'auto' and state.get(KEY) in SUPERNET_EXECUTIONS:
         owner.execution = state[KEY]
     return network
 

@@ -14,7 +14,7 @@ from rdarts.architect.architects.unrolled import Unrolled
 from rdarts.errors import UserError
 from rdarts.hooks import ExecutionHook
 from rdarts.hooks.execution import choose_execution
-from rdarts.models.kernels.backends import has_cpp
+from rdarts.models.kernels.backends import choose, get_backend, has_cpp
 from rdarts.utils.memory import Memory
 from rdarts.utils.random_state import get_random_state
 
@@ -86,6 +86,31 @@ def test_what_does_not_fit_into_memory_is_not_taken(tmp_path, monkeypatch):
     args = (runner.model, runner.model.backbone, first_batch(runner), wrapper)
     found, why = choose_execution(*args)
     assert found == 'fused' and ', plain needs more memory than there is (native ' in why
+
+
+@pytest.mark.parametrize('runs', [True, False])
+def test_triton_is_timed_where_it_takes_the_images(tmp_path, monkeypatch, runs):
+    """And left out where it fails on the machine."""
+    triton = get_backend('triton')
+    monkeypatch.setattr(triton, 'unsupported_reasons', lambda *kind: [])
+    monkeypatch.setattr(choose, '_chosen', {})
+
+    def fail(*args):
+        raise RuntimeError('no driver\nis there')
+
+    for name in ('mix', 'mix_sums', 'pool_forward', 'pool_backward'):
+        monkeypatch.setattr(triton, name, getattr(get_backend('torch'), name) if runs else fail)
+    runner = digits_runner(tmp_path, AUTO)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    args = (runner.model, runner.model.backbone, first_batch(runner), wrapper, None)
+    seconds = (0.0, 3.0, 0.0, 1.0, 0.0, 2.0) if runs else (0.0, 3.0, 0.0, 0.0, 2.0)
+    later = seconds if runs else (0.0, 3.0, 0.0, 2.0)
+    now = itertools.accumulate(itertools.chain(seconds, itertools.cycle(later)))
+    found, why = choose_execution(*args, lambda: next(now))
+    assert found == ('fused_triton' if runs else 'plain')
+    own = '1 s an iteration' if runs else 'fails (no driver)'
+    timed = f'fused 3 s an iteration, fused_triton {own}, plain 2 s an iteration (native '
+    assert why.startswith(timed)
 
 
 def run(work_dir, options, clock, monkeypatch, **keys) -> tuple[str, list[str]]:

@@ -310,7 +310,7 @@ def test_a_method_that_overrides_forward_edges_runs_fused(path, told, recorder):
 
 @pytest.mark.parametrize('execution', ['together', 'PLAIN', None, 1])
 def test_an_unknown_execution(execution):
-    message = r"execution must be one of \('auto', 'plain', 'fused'\), but is "
+    message = r"execution must be one of \('auto', 'plain', 'fused', 'fused_triton'\), but is "
     with pytest.raises(UserError, match=message) as error:
         NASBench201Supernet(channels=2, cells_per_stage=1, execution=execution)
     assert '\n' not in str(error.value)

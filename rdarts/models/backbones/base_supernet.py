@@ -22,6 +22,7 @@ from rdarts.search_spaces import SpaceSpec
 from rdarts.search_spaces.costs import CostTable
 
 EXECUTIONS = ('auto', 'plain', 'fused')
+SUPERNET_EXECUTIONS = (*EXECUTIONS, 'fused_triton')
 
 
 def check_sizes(**sizes: int) -> None:
@@ -47,7 +48,8 @@ class BaseSupernet(AlphaOwner, BaseModule):
         mixed_op (str | dict): The mutable of every edge. Defaults to ``'rdarts.MixedOp'``.
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges that leave a
             node together, with the same numbers in less time and memory where native kernels take
-            the images. ``'auto'`` runs fused too, until
+            the images. ``'fused_triton'`` is that with kernels in Triton where a GPU takes them.
+            ``'auto'`` runs fused too, until
             :class:`~rdarts.hooks.execution.ExecutionHook` has set the quicker one. May be changed
             at any time. Defaults to ``'auto'``.
         alpha_std (float): Alpha starts at ``alpha_std`` x N(0, 1). Defaults to 1e-3.
@@ -70,7 +72,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
         space: SpaceSpec,
         relaxation: Annotated[str | Mapping[str, Any], Component('RELAXATIONS')] = 'rdarts.Softmax',
         mixed_op: Annotated[str | Mapping[str, Any], Component('MIXED_OPS')] = 'rdarts.MixedOp',
-        execution: Annotated[str, Among(EXECUTIONS)] = 'auto',
+        execution: Annotated[str, Among(SUPERNET_EXECUTIONS)] = 'auto',
         alpha_std: NotNegative = 1e-3,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
@@ -115,12 +117,16 @@ class BaseSupernet(AlphaOwner, BaseModule):
 
     @execution.setter
     def execution(self, execution: str) -> None:
-        if execution not in EXECUTIONS:
-            raise UserError(f'execution must be one of {EXECUTIONS}, but is {execution!r}')
+        if execution not in SUPERNET_EXECUTIONS:
+            raise UserError(f'execution must be one of {SUPERNET_EXECUTIONS}, but is {execution!r}')
         self._execution = execution
         for module in self.modules():
             if isinstance(module, MixedOp):
-                module.execution = 'fused' if self.runs_fused else 'plain'
+                self._set_execution(module)
+
+    def _set_execution(self, mixed: MixedOp) -> None:
+        mixed.execution = 'fused' if self.runs_fused else 'plain'
+        mixed.backend = 'triton' if self._execution == 'fused_triton' else None
 
     @property
     def runs_fused(self) -> bool:
@@ -216,7 +222,7 @@ class BaseSupernet(AlphaOwner, BaseModule):
             operation_args=self.space.operation_args,
             **kwargs,
         )
-        mixed.execution = 'fused' if self.runs_fused else 'plain'
+        self._set_execution(mixed)
         return mixed
 
     def to_edge_state_dict(self) -> dict[str, Tensor]:

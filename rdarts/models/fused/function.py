@@ -58,7 +58,8 @@ class _Fused(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         into, parameters = tensors[: plan.num_edges], tensors[plan.num_edges :]
         channels, tables = plan.channels, plan.tables(x.device)
-        backend = choose_backend(x.device, x.dtype, x.shape[1], channels, told=True)
+        kind = (x.device, x.dtype, x.shape[1], channels)
+        backend = choose_backend(*kind, told=True, asked=mixed.backend)
         node = Node(plan, backend, to_nhwc(x))
         image = node.image
         outputs = [

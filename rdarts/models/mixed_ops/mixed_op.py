@@ -55,6 +55,8 @@ class MixedOp(Scheduled, nn.Module):
     Attributes:
         execution (str): ``'plain'`` runs edge by edge, ``'fused'`` all edges together. A
             supernet sets it.
+        backend (str | None): The back end that fused execution asks for where it takes the images;
+            None for none in particular. A supernet sets it.
         observer (Observer | None): Told of each candidate that runs, where edges run one by one:
             see :meth:`~rdarts.models.backbones.base_supernet.BaseSupernet.observe`.
         slots (list[list[tuple[str, int]]]): The operation that runs each candidate of each edge,
@@ -68,6 +70,7 @@ class MixedOp(Scheduled, nn.Module):
     """
 
     execution = 'plain'
+    backend: str | None = None
     observer: Observer | None = None
     ran: list[Sequence[Sequence[int]] | None] | None = None
 

@@ -258,7 +258,9 @@ def _in_a_line(error: Exception) -> str:
             f'({error.strerror}): RDARTS_CACHE names another folder'
         )
     if not isinstance(error, subprocess.CalledProcessError) or not error.stderr.strip():
-        return str(error).strip().partition('\n')[0] or repr(error)
+        # what PyTorch says of a library that does not load has its reason behind it
+        said = [str(one).strip() for one in (error, error.__cause__) if one is not None]
+        return ': '.join(filter(None, said)).partition('\n')[0] or repr(error)
     lines = error.stderr.strip().splitlines()
     telling = (line for part in ('No space left', 'error') for line in lines if part in line)
     version = (_version(error.cmd[0]) or '').partition('\n')[0]

@@ -10,22 +10,29 @@ import torch
 from rdarts.models.kernels.backends.base import Backend
 from rdarts.models.kernels.backends.cpp import CppBackend
 from rdarts.models.kernels.backends.torch import TorchBackend
+from rdarts.models.kernels.backends.triton import TritonBackend
 from rdarts.utils.logging import tell_once
 
 # The first that takes the images runs; the last is the reference, which takes any
 BACKENDS: tuple[Backend, ...] = (CppBackend(), TorchBackend())
+# They run where they are asked for alone
+ASKED: tuple[Backend, ...] = (TritonBackend(),)
 
 _chosen: dict[tuple, tuple[Backend, list[str]]] = {}
 _forced: list[Backend] = []
 
 
 def get_backend(name: str) -> Backend:
-    """The back end of that name: ``'cpp'`` or ``'torch'``."""
-    return next(backend for backend in BACKENDS if backend.name == name)
+    """The back end of that name: ``'cpp'``, ``'torch'`` or ``'triton'``."""
+    return next(backend for backend in (*BACKENDS, *ASKED) if backend.name == name)
 
 
 def choose_backend(
-    device: torch.device, dtype: torch.dtype, *channels: int, told: bool = False
+    device: torch.device,
+    dtype: torch.dtype,
+    *channels: int,
+    told: bool = False,
+    asked: str | None = None,
 ) -> Backend:
     """The first back end that takes images of this kind.
 
@@ -34,13 +41,15 @@ def choose_backend(
         dtype (torch.dtype): Their type.
         *channels (int): The numbers of channels of what is read and of what is made.
         told (bool): Whether the log says, once, why a quicker one declines. Defaults to False.
+        asked (str, optional): The name of one that comes before all others. Defaults to none.
     """
     if _forced and not _forced[-1].unsupported_reasons(device, dtype, channels):
         return _forced[-1]
-    key = (device, dtype, channels)
+    order = BACKENDS if asked is None else (get_backend(asked), *BACKENDS)
+    key = (device, dtype, channels, asked)
     if key not in _chosen:
         declined = []
-        for backend in BACKENDS:
+        for backend in order:
             reasons = backend.unsupported_reasons(device, dtype, channels)
             if not reasons:
                 _chosen[key] = backend, declined
@@ -48,7 +57,7 @@ def choose_backend(
             declined += reasons
     backend, declined = _chosen[key]
     if told and declined:
-        quicker = ' or '.join(one.title for one in BACKENDS[: BACKENDS.index(backend)])
+        quicker = ' or '.join(one.title for one in order[: order.index(backend)])
         tell_once(f'fused runs in {backend.title}, not in {quicker}: {"; ".join(declined)}')
     return backend
 
@@ -64,7 +73,7 @@ def declined_by_native(device: torch.device, dtype: torch.dtype, *channels: int)
         return []
     if _forced and backend is _forced[-1]:
         return [f"use_backend asks for '{backend.name}'"]
-    return _chosen[device, dtype, channels][1]
+    return _chosen[device, dtype, channels, None][1]
 
 
 @contextmanager
@@ -72,7 +81,7 @@ def use_backend(backend: str | Backend) -> Iterator[Backend]:
     """Within, nodes take this back end where it takes their images; for tests and comparisons.
 
     Args:
-        backend (str | Backend): ``'cpp'``, ``'torch'`` or one of one's own.
+        backend (str | Backend): ``'cpp'``, ``'torch'``, ``'triton'`` or one of one's own.
     """
     _forced.append(get_backend(backend) if isinstance(backend, str) else backend)
     try:

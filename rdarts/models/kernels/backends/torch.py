@@ -107,6 +107,20 @@ def _shifted(active: Tensor) -> tuple[Tensor, Tensor]:
     return active[:, ::2, ::2].contiguous(), padded[:, 1::2, 1::2].contiguous()
 
 
+def add_products(outs: Sequence[Tensor], x: Tensor, matrices: Tensor) -> None:
+    """outs[j] += matrices[j] relu(x), for images [N, h, w, C] and matrices [J, C, C]."""
+    active = torch.relu(x)
+    for out, matrix in zip(outs, matrices, strict=True):
+        out += active @ matrix.t().to(active.dtype)
+
+
+def cross_products(g: Sequence[Tensor], x: Tensor) -> Tensor:
+    """The gradients of :func:`add_products` for its matrices, [J, C, C] in float64."""
+    channels = x.shape[-1]
+    active = torch.relu(x).reshape(-1, channels)
+    return torch.stack([one.reshape(-1, channels).t() @ active for one in g]).double()
+
+
 class TorchBackend(Backend):
     """PyTorch's functions: any device, type and number of channels."""
 
@@ -309,7 +323,6 @@ class TorchBackend(Backend):
         x: Tensor | None = None,
         matrices: Tensor | None = None,
     ) -> None:
-        active = None if matrices is None else torch.relu(x)
         for j, out in enumerate(outs):
             if not accumulate[j]:
                 out.zero_()
@@ -318,23 +331,19 @@ class TorchBackend(Backend):
             for t, term in enumerate(terms):
                 if edge_of[t] == j:
                     out.addcmul_(term, scales[t])
-            if matrices is not None:
-                out += active @ matrices[j].t().to(active.dtype)
+        if matrices is not None:
+            add_products(outs, x, matrices)
 
     def mix_sums(
         self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         channels = g[0].shape[-1]
         products = [_sum(g[j] * term) for term, j in zip(terms, edge_of, strict=True)]
-        matrices = None
-        if x is not None:
-            active = torch.relu(x).reshape(-1, channels)
-            matrices = torch.stack([one.reshape(-1, channels).t() @ active for one in g]).double()
         empty = g[0].new_zeros(0, channels, dtype=torch.float64)
         return (
             torch.stack(products) if products else empty,
             torch.stack([_sum(one) for one in g]),
-            matrices,
+            None if x is None else cross_products(g, x),
         )
 
     def covariance(self, x: Tensor, active: bool) -> tuple[Tensor, Tensor]:
