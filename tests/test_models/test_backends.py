@@ -91,6 +91,38 @@ def test_gradients_are_read_where_they_are(backend):
         assert_close(sums[:2], ((found**2).sum((0, 1, 2))[None], found.sum((0, 1, 2))[None]))
 
 
+def test_memory_of_results_serves_results_of_other_sizes(cpp):
+    like = torch.zeros(1, 4, 4, 8)
+
+    def take(megabytes):  # of which no page is written
+        return cpp.empty_images(like, 256, 32 * megabytes, 32)
+
+    whole = take(600)  # more than what other tests have left
+    start, end = whole.data_ptr(), whole.data_ptr() + 600 * 2**20
+    del whole
+    parts = [take(270), take(290)]
+    places = [part.data_ptr() for part in parts]
+    assert places == [start, start + 270 * 2**20] and end - places[1] > 290 * 2**20
+    del parts[0]
+    first = take(260)
+    assert first.data_ptr() == start
+    del parts, first  # what is free together is one again
+    assert take(600).data_ptr() == start
+
+
+def test_results_that_live_together_share_no_memory(cpp):
+    generator = torch.Generator().manual_seed(0)
+    like, alive = torch.zeros(2, 4, 4, 8), {}
+    for number in range(200):
+        height, drop = torch.randint(16, 200, (2,), generator=generator).tolist()
+        alive[number] = cpp.empty_images(like, 8, height, 32).fill_(number)
+        if drop % 3:
+            gone = list(alive)[drop % len(alive)]
+            assert alive.pop(gone).eq(gone).all()
+    assert len(alive) > 20
+    assert all(image.eq(number).all() for number, image in alive.items())
+
+
 def test_memory_that_is_used_again_is_not_shared(cpp):
     """Large results live in blocks that go round: never two in one at a time."""
     like = torch.zeros(4, 32, 32, 16)

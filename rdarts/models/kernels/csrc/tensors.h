@@ -6,89 +6,21 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <tuple>
 
 #include "depthwise.h"
+#include "memory.h"
 
 namespace {
 
 using at::Tensor;
 using at::TensorList;
 using std::optional;
-
-// Memory of large results is kept for the next step: a page of fresh memory costs more than the
-// arithmetic on it. A block goes back when its tensor dies.
-class Pool {
- public:
-  Tensor take(at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options) {
-    int64_t bytes = options.dtype().itemsize();
-    for (int64_t size : sizes) bytes *= size;
-    if (bytes < kSmall) return at::empty_strided(sizes, strides, options);
-    void* block = nullptr;
-    {
-      std::lock_guard<std::mutex> guard(mutex_);
-      auto found = free_.lower_bound(bytes);
-      if (found != free_.end() && found->first <= bytes + bytes / 4) {
-        block = found->second;
-        bytes = found->first;
-        kept_ -= bytes;
-        free_.erase(found);
-      }
-    }
-    if (block == nullptr) {
-      trim();
-      block = ::operator new(bytes, alignment(bytes));
-#ifdef MADV_HUGEPAGE
-      // A walk through a large result meets a new page of 4 KB at every other row.
-      if (bytes >= kHuge) madvise(block, bytes / kHuge * kHuge, MADV_HUGEPAGE);
-#endif
-    }
-    auto give_back = [this, bytes](void* data) {
-      std::lock_guard<std::mutex> guard(mutex_);
-      free_.emplace(bytes, data);
-      kept_ += bytes;
-    };
-    return at::from_blob(block, sizes, strides, give_back, options);
-  }
-
- private:
-  static constexpr int64_t kSmall = 1 << 16;
-  static constexpr int64_t kMost = int64_t(1) << 30;
-  static constexpr int64_t kHuge = 1 << 21;  // a large page of x86 and ARM
-
-  static std::align_val_t alignment(int64_t bytes) { return std::align_val_t(bytes < kHuge ? 64 : kHuge); }
-
-  // Sizes change with the task: what is kept for another one must not pile up.
-  void trim() {
-    std::lock_guard<std::mutex> guard(mutex_);
-    while (kept_ > kMost && !free_.empty()) {
-      auto largest = std::prev(free_.end());
-      kept_ -= largest->first;
-      ::operator delete(largest->second, alignment(largest->first));
-      free_.erase(largest);
-    }
-  }
-
-  std::mutex mutex_;
-  std::multimap<int64_t, void*> free_;
-  int64_t kept_ = 0;
-};
-
-Pool& pool() {
-  static Pool* instance = new Pool;  // outlives every tensor
-  return *instance;
-}
 
 Tensor fresh(at::IntArrayRef sizes, const Tensor& like) {
   std::vector<int64_t> strides(sizes.size(), 1);
