@@ -21,6 +21,7 @@ from test_models.fused_nets import (
     space_of,
     strew,
 )
+from torch.autograd.graph import saved_tensors_hooks
 
 from rdarts.errors import UserError
 from rdarts.models import MixedOp, NASBench201Supernet
@@ -42,6 +43,15 @@ def test_every_space_gives_what_plain_gives(path, name, mode):
     buffers = dict(net.named_buffers())
     moved = [name for name in buffers if not torch.equal(buffers[name], found[name])]
     assert bool(moved) is (mode == 'train')
+
+
+@pytest.mark.parametrize('operation', ['max_pool_3x3', 'avg_pool_3x3'])
+def test_of_pooling_the_maximum_alone_is_kept(path, operation):
+    mixed, x = make_mixed([operation]), image(2, 8, 8)
+    mixed.execution, kept = 'fused', []
+    with saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        mixed(x.requires_grad_(), torch.ones(1, dtype=x.dtype))
+    assert len([one for one in kept if one.dim() == 4]) == 1 + (operation == 'max_pool_3x3')
 
 
 @pytest.mark.parametrize('trainable', ['alpha', 'weights'])

@@ -36,6 +36,7 @@ class Node:
         size (list[int]): Height h and width w of what the edges give.
         count (int): The number of its pixels, N h w.
         facts (dict): What the candidates' ``needs`` name, in the forward.
+        again (dict): What a candidate computed once more in the backward, by the part's name.
     """
 
     def __init__(self, plan: Plan, backend: Backend, image: Tensor) -> None:
@@ -44,6 +45,7 @@ class Node:
         self.size = [-(-side // plan.stride) for side in image.shape[1:3]]
         self.count = image.shape[0] * self.size[0] * self.size[1]
         self.facts = {}
+        self.again: dict[str, Tensor] = {}
 
     def empty(self, channels: int, size: Sequence[int]) -> Tensor:
         """An uninitialised [N, h, w, channels] of the image's type."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @FUSED_CANDIDATES.register_module()
 class Pool(FusedCandidate):
-    """y = pool(x), which the edges share.
+    """y = pool(x), which the edges share. A mean takes less time than memory: it is not kept.
 
     Args:
         pool (Pool3x3): The pool.
@@ -49,16 +49,26 @@ class Pool(FusedCandidate):
 
     def forward(self, node: Node, part: Part, params: Params, save: Save) -> Terms:
         y, moments = node.backend.pool_forward(node.image, self.pool.maximum, self.pool.stride)
-        save(y)
+        if self.pool.maximum:
+            save(y)
         return Terms([y] * len(part.edges), moments)
 
     def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
-        return Terms([saved.tensors[0]] * len(part.edges))
+        return Terms([self._image(node, part, saved)] * len(part.edges))
+
+    def _image(self, node: Node, part: Part, saved: Saved) -> Tensor:
+        if self.pool.maximum:
+            return saved.tensors[0]
+        if part.name not in node.again:
+            node.again[part.name], _ = node.backend.pool_forward(
+                node.image, False, self.pool.stride
+            )
+        return node.again[part.name]
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
     ) -> list[Tensor | None]:
-        (y,) = saved.tensors
+        y = self._image(node, part, saved)
         dy = node.backend.shared_gradient(grad.images, y, grad.coefficients)
 
         def spread(dx):
