@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,10 +179,60 @@ def test_two_kinds_of_cpus_share_a_folder(cache, compiler, lines, monkeypatch):
         other.setenv('PATH', '/nowhere')
         assert build._prepare() == second  # what is there needs no compiler
         second.unlink()
-        assert why() == 'no C++ compiler was found'  # the other CPU's is left alone
+        # the other CPU's is left alone
+        assert why() == "no C++ compiler was found (CXX='none' names none)"
     assert second != first
     assert build._prepare() == first
     assert len(calls(log)) == 2
+
+
+CPUS = {
+    'x86': ('flags : avx2\n', 'flags : avx512f\n'),
+    'POWER': ('processor : 0\ncpu : POWER9\n', 'processor : 0\ncpu : POWER10\n'),
+    'RISC-V': ('hart : 0\nisa : rv64imafdc\n', 'hart : 0\nisa : rv64imafdcv\n'),
+}
+
+
+@pytest.mark.parametrize('kind', CPUS)
+def test_kinds_of_cpus_are_told_apart(monkeypatch, kind):
+    """Whatever the system calls what tells them apart; how quick one is just now does not."""
+
+    def cpu(text: str, clock: int) -> str:
+        text += f'clock : {clock}.0MHz\n\nprocessor : 1\nclock : {clock + 1}MHz\n'
+        monkeypatch.setattr(Path, 'read_text', lambda *args, **kwargs: text)
+        return build._cpu()
+
+    one, other = CPUS[kind]
+    assert cpu(one, 2000) == cpu(one, 3000) != ''
+    assert cpu(other, 2000) != cpu(one, 2000)
+
+
+def test_cxx_may_have_arguments(compiler, lines, monkeypatch, tmp_path):
+    """As ``ccache g++`` has one."""
+    log = compiler()
+    wrapper = tmp_path / 'a wrapper'
+    wrapper.write_text('#!/bin/sh\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv('CXX', shlex.join([str(wrapper), str(tmp_path / 'cc')]))
+    library = build._prepare()
+    assert json.loads(build._description(library).read_text())['compiler'] == VERSION
+    assert len(calls(log)) == 1
+    assert lines == ['compiling the kernels of fused: about half a minute, once']
+
+
+@pytest.mark.parametrize('named', ['none at all', "'open"])
+def test_another_compiler_goes_on_where_cxx_names_none(
+    compiler, lines, monkeypatch, tmp_path, named
+):
+    log = compiler(name='g++')
+    monkeypatch.setenv('CXX', named)
+    monkeypatch.setattr(build, 'COMPILERS', ('c++ of nobody', str(tmp_path / 'g++')))
+    assert build._is_usable(build._prepare())
+    assert len(calls(log)) == 1
+    assert lines == [
+        f"compiling the kernels of fused by {tmp_path / 'g++'} (CXX='{named}' names none): "
+        'about half a minute, once'
+    ]
 
 
 FAILURES = {
@@ -306,7 +357,7 @@ def test_a_process_that_does_not_end_is_not_waited_for_without_end(compiler, lin
     log = compiler()
     library = build._prepare()
     library.unlink()
-    monkeypatch.setattr(build, 'PATIENCE', 0.2)
+    monkeypatch.setattr(build, 'LOCK_PATIENCE', 0)
     with FileLock(f'{library}.lock'):
         assert build._is_usable(build._prepare())
     assert len(calls(log)) == 2
@@ -348,8 +399,8 @@ def test_a_library_is_of_its_compiler_and_flags(compiler, lines, monkeypatch, tm
 
     compiler(name='second')
     compiler(name='first')
-    first = str(tmp_path / 'first')
-    names = [build._library(first), build._library(str(tmp_path / 'second'))]
+    first = (str(tmp_path / 'first'),)
+    names = [build._library(first), build._library((str(tmp_path / 'second'),))]
     assert build._library(first) == names[0]
     compiler(name='first', text=COMPILER.replace(VERSION, 'cc 13.1'))
     names.append(build._library(first))
@@ -358,9 +409,10 @@ def test_a_library_is_of_its_compiler_and_flags(compiler, lines, monkeypatch, tm
     names.append(change(build, '_flags', lambda: [*flags, '-g']))
     names.append(change(build.torch, '__version__', '9.9'))
     names.append(change(build, '_cpu', lambda: 'another'))
+    names.append(build._library((*first, '-m64')))
     assert len(set(names)) == len(names)
     # without a compiler, or with one that does not work, what is there is taken
-    broken = str(tmp_path / 'missing')
+    broken = (str(tmp_path / 'missing'),)
     assert build._library(None) not in names
     assert build._prepare() == names[2]
     assert build._library(None) == build._library(broken) == names[2]

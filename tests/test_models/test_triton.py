@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -19,13 +18,11 @@ from rdarts.models.mixed_ops.mixed_op import MixedOp
 TESTS = Path(__file__).resolve().parent.parent
 CPU = torch.device('cpu')
 
-no_triton = pytest.mark.skipif(
-    importlib.util.find_spec('triton') is None, reason='Triton is not installed'
-)
+ABSENT = triton._why_absent()
 
 
 @pytest.mark.slow
-@no_triton
+@pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))
 def test_kernels_are_those_of_pytorch():
     """In a process of its own, as Triton reads once whether it interprets."""
     done = subprocess.run(

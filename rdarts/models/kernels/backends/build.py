@@ -15,10 +15,12 @@ import contextlib
 import functools
 import hashlib
 import importlib.machinery
+import itertools
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,9 +37,13 @@ SOURCES = Path(__file__).resolve().parent.parent / 'csrc'
 UNIT = SOURCES / 'register.cpp'  # includes the others, but for
 EXACT_UNIT = SOURCES / 'normal.cpp'  # whose operations are rounded one by one, on any machine
 EXACT = ('-std=c++17', '-O3', '-fPIC', '-ffp-contract=off', '-fno-math-errno')
-PATIENCE = 600  # seconds, for the compiler, and for another process that compiles
+PATIENCE = 600  # seconds, for the compiler
+LOCK_PATIENCE = 600  # seconds, for another process that compiles
+COMPILERS = ('c++', 'g++', 'clang++')  # where CXX names none
 OPENMP = '-fopenmp'
 INSTRUCTIONS = re.compile(r'^#define __(AVX\w*?|FMA|ARM_NEON|ARM_FEATURE_SVE)(?:__)? 1$', re.M)
+
+Command = tuple[str, ...]
 
 
 def cache_folder() -> Path:
@@ -54,9 +60,11 @@ def _cpu() -> str:
     except OSError:  # macOS
         found = _output('sysctl', 'machdep.cpu', 'hw.optional')
         return f'{platform.machine()} {platform.processor() if found is None else found}'
-    return ''.join(
-        line for line in lines[:40] if line.startswith(('model name', 'flags', 'Features'))
-    )
+    named = [line for line in lines[:40] if line.startswith(('model name', 'flags', 'Features'))]
+    if not named:  # POWER, RISC-V: the first CPU, but for what changes as it runs
+        first = itertools.takewhile(str.strip, lines)
+        named = [line for line in first if not re.search('mhz|bogomips', line, re.I)]
+    return ''.join(named)
 
 
 def _native() -> str:
@@ -100,24 +108,37 @@ def _output(*command: str) -> str | None:
         return None
 
 
-def _version(compiler: str) -> str | None:
+def _find_compiler() -> tuple[Command | None, str]:
+    """The command of a compiler, if there is one, and what the log says where ``CXX`` is none."""
+    given = os.environ.get('CXX', '').strip()
+    said = f" (CXX='{given}' names none)" if given else ''
+    try:
+        named = shlex.split(given)  # such as `ccache g++`
+    except ValueError:  # a quote that does not end
+        named = []
+    if named and shutil.which(named[0]):
+        return tuple(named), ''
+    return next(((name,) for name in COMPILERS if shutil.which(name)), None), said
+
+
+def _version(compiler: Command) -> str | None:
     """What a compiler says of itself; None where it does not work."""
-    return _output(compiler, '--version')
+    return _output(*compiler, '--version')
 
 
-def _has_openmp(compiler: str, folder: Path) -> bool:
+def _has_openmp(compiler: Command, folder: Path) -> bool:
     """Whether a compiler, unlike Apple's, can make a library with OpenMP."""
     options = (OPENMP, '-fPIC', '-shared', '-include', 'omp.h', '-x', 'c++', os.devnull)
-    return _output(compiler, *options, '-o', str(folder / 'probe')) is not None
+    return _output(*compiler, *options, '-o', str(folder / 'probe')) is not None
 
 
-def _compile(compiler: str, output: Path) -> None:
+def _compile(compiler: Command, output: Path) -> None:
     package = Path(torch.__file__).parent
     exact = output.with_name('normal.o')
-    _run(compiler, *EXACT, _native(), '-c', str(EXACT_UNIT), '-o', str(exact), seconds=PATIENCE)
+    _run(*compiler, *EXACT, _native(), '-c', str(EXACT_UNIT), '-o', str(exact), seconds=PATIENCE)
     places = [f'-I{package / "include"}', str(UNIT), str(exact), '-o', str(output)]
     # the libraries come last: a linker looks for what stands before them
-    command = [compiler, *places, f'-L{package / "lib"}', *_flags()]
+    command = [*compiler, *places, f'-L{package / "lib"}', *_flags()]
     try:
         _run(*command, seconds=PATIENCE)
     except subprocess.CalledProcessError:
@@ -148,7 +169,7 @@ def _is_usable(library: Path) -> bool:
         return False
 
 
-def _library(compiler: str | None) -> Path:
+def _library(compiler: Command | None) -> Path:
     """The library that a compiler would make, or has made.
 
     Its name says source, PyTorch and CPU, and then compiler, its version and its flags. Without a
@@ -163,18 +184,20 @@ def _library(compiler: str | None) -> Path:
         made = [path for path in cache_folder().glob(f'{name}_*{suffix}') if _is_usable(path)]
         if made:
             return max(made, key=lambda path: path.stat().st_mtime)
-    build = _digest(os.path.realpath(compiler or ''), version or '', *_flags(), *EXACT)
+    program, *arguments = compiler or ('',)
+    path = os.path.realpath(shutil.which(program) or program)
+    build = _digest(path, *arguments, version or '', *_flags(), *EXACT)
     return cache_folder() / f'{name}_{build}{suffix}'
 
 
-def _build(compiler: str, library: Path) -> None:
+def _build(compiler: Command, library: Path) -> None:
     """Compile a library and describe it; a reader finds both whole, or compiles anew."""
     with tempfile.TemporaryDirectory(dir=library.parent, prefix='building_') as folder:
         output = Path(folder, library.name)
         _compile(compiler, output)
         if not output.is_file():
-            raise OSError(f'{compiler} made no library')
-        defined = _output(compiler, _native(), '-dM', '-E', '-x', 'c++', os.devnull)
+            raise OSError(f'{shlex.join(compiler)} made no library')
+        defined = _output(*compiler, _native(), '-dM', '-E', '-x', 'c++', os.devnull)
         said = dict(
             cpu=_cpu(),
             instructions=sorted(INSTRUCTIONS.findall(defined or '')),
@@ -200,7 +223,7 @@ def _alone(library: Path) -> Iterator[None]:
         except filelock.Timeout:
             print_log('waiting for a process that compiles the kernels of fused', 'current')
             with contextlib.suppress(filelock.Timeout):  # then both compile, which costs but time
-                stack.enter_context(lock.acquire(timeout=PATIENCE))
+                stack.enter_context(lock.acquire(timeout=LOCK_PATIENCE))
         except (OSError, NotImplementedError):
             pass  # of a file system without locks
         yield
@@ -213,17 +236,17 @@ def _prepare() -> Path:
         OSError: There is no compiler, or the folder cannot be used.
         subprocess.SubprocessError: The compiler failed.
     """
-    named = os.environ.get('CXX', 'c++')
-    compiler = next(filter(None, map(shutil.which, (named, 'g++', 'clang++'))), None)
+    compiler, said = _find_compiler()
     library = _library(compiler)
     if _is_usable(library):
         return library
     if compiler is None:
-        raise OSError('no C++ compiler was found')
+        raise OSError(f'no C++ compiler was found{said}')
     library.parent.mkdir(parents=True, exist_ok=True)
     with _alone(library):
         if not _is_usable(library):
-            print_log('compiling the kernels of fused: about half a minute, once', 'current')
+            by = f' by {compiler[0]}{said}' if said else ''
+            print_log(f'compiling the kernels of fused{by}: about half a minute, once', 'current')
             _build(compiler, library)
     return library
 
@@ -263,5 +286,6 @@ def _in_a_line(error: Exception) -> str:
         return ': '.join(filter(None, said)).partition('\n')[0] or repr(error)
     lines = error.stderr.strip().splitlines()
     telling = (line for part in ('No space left', 'error') for line in lines if part in line)
-    version = (_version(error.cmd[0]) or '').partition('\n')[0]
+    compiler, _ = _find_compiler()
+    version = ((compiler and _version(compiler)) or '').partition('\n')[0]
     return next(telling, lines[0]) + (f' (by {version})' if version else '')
