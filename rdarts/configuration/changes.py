@@ -9,7 +9,7 @@ from typing import Any
 KEYS = (
     'model', 'data_preprocessor', 'train_dataloader', 'arch_dataloader', 'val_dataloader',
     'train_cfg', 'optim_wrapper', 'arch_optimizer', 'param_scheduler', 'default_hooks',
-    'custom_hooks', 'randomness',
+    'custom_hooks', 'randomness', 'compile',
 )  # fmt: skip
 # Of what has a runner of its own, which asks, these too
 ASKED_BY = ('strategy', 'evaluator', 'budget', 'limits', 'supernet')

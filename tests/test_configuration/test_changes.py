@@ -38,3 +38,11 @@ def test_what_the_checkpoint_decides_is_said_to_have_no_effect():
         'optim_wrapper.clip_grad.max_norm 5 -> 3',
         f"param_scheduler {{'T_max': 10}} -> [{{'T_max': 10}}]{kept}",
     ]
+
+
+def test_a_run_that_was_compiled_and_is_so_no_longer():
+    assert changes(dict(compile=True), dict()) == ['compile True -> None']
+    before = dict(compile=dict(backend='eager'))
+    assert changes(before, dict(compile=dict(backend='inductor'))) == [
+        "compile.backend 'eager' -> 'inductor'"
+    ]
