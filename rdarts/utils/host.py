@@ -18,7 +18,7 @@ def read(value: Any) -> Any:
 
     Args:
         value (Any): Tensors, in dicts and lists or alone, and anything else. They are of any
-            shapes and types; whole numbers in them are below 2^53.
+            shapes and types.
 
     Returns:
         Any: The same; each scalar is a number, each other tensor nested lists of numbers.
@@ -27,13 +27,34 @@ def read(value: Any) -> Any:
     if not tensors:
         return value
     device = next((one.device for one in tensors if one.device.type != 'cpu'), tensors[0].device)
-    flat = torch.cat([one.detach().flatten().double().to(device) for one in tensors]).cpu()
+    flat = torch.cat([_as_integers(one).to(device) for one in tensors]).cpu()
     parts = flat.split([one.numel() for one in tensors])
     numbers = (
-        part.view(one.shape).to(one.dtype).tolist()
+        _from_integers(part, one.dtype).view(one.shape).tolist()
         for part, one in zip(parts, tensors, strict=True)
     )
     return _replaced(value, numbers)
+
+
+# Of all types int64 alone holds the others on any device: Apple's have no float64, and float32
+# holds whole numbers to 2^24 only.
+def _as_integers(tensor: Tensor) -> Tensor:
+    """The same in int64, in one row; numbers with a fraction by their bits."""
+    flat = tensor.detach().flatten()
+    if not flat.is_floating_point():
+        return flat.long()
+    if flat.dtype == torch.float64:
+        return flat.view(torch.int64)
+    return flat.float().view(torch.int32).long()
+
+
+def _from_integers(row: Tensor, dtype: torch.dtype) -> Tensor:
+    """What :func:`_as_integers` made of a tensor of this type."""
+    if not dtype.is_floating_point:
+        return row.to(dtype)
+    if dtype == torch.float64:
+        return row.view(torch.float64)
+    return row.int().view(torch.float32).to(dtype)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

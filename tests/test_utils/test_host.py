@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdarts.utils import host
 
@@ -28,6 +29,27 @@ def test_read_of_other_types():
     assert host.read([exact, whole, half, grad]) == [[1 / 3], 7, [1.5], 2.0]
     assert isinstance(host.read(whole), int)
     assert math.isnan(host.read(torch.tensor(math.nan)))
+    large = [torch.tensor(2**62 + 1), torch.tensor(-(2**24) - 1, dtype=torch.int32)]
+    small = [torch.tensor(-1e-45), torch.tensor(-math.inf, dtype=torch.float16)]
+    strided = torch.arange(6.0, dtype=torch.float64).view(2, 3).T
+    assert host.read([large, small, strided]) == [
+        [2**62 + 1, -(2**24) - 1],
+        [torch.tensor(-1e-45).item(), -math.inf],
+        [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]],
+    ]
+
+
+def test_read_computes_nothing_in_float64_but_what_is():
+    """Devices without it are read, too."""
+
+    class Narrow(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            assert getattr(out, 'dtype', None) != torch.float64, func
+            return out
+
+    with Narrow():
+        assert host.read([torch.tensor(1.5), torch.tensor(3), torch.tensor(True)]) == [1.5, 3, True]
 
 
 def test_read_of_no_tensor():
