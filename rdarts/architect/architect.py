@@ -275,7 +275,7 @@ class Architect(Scheduled):
         penalties = self.penalty_gradients()
         total = self.combine(loss, grads, penalties)
         finite = torch.stack([torch.isfinite(one).all() for one in (loss, *total)]).all()
-        value, finite, differ = host.read([loss, finite, self._ranks_differ()])
+        value, finite, differ = host.read([loss.reshape(()), finite, self._ranks_differ()])
         self._check_draws(differ)
         if not math.isfinite(value):
             raise StepFailed(f'the {name} became {value}', ': a lower learning rate may help.')

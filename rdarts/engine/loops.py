@@ -151,7 +151,7 @@ def check_finite(loss: Any, name: str, runner) -> None:
     """
     if loss is None:
         return
-    value = host.read(loss)
+    value = float(loss) if not isinstance(loss, torch.Tensor) else host.read(loss.reshape(()))
     if not math.isfinite(value):
         raise RunFailed(
             f'the {name} became {value} at iteration {runner.iter + 1} (epoch '

@@ -56,8 +56,9 @@ def write_report(
         table = None
     query_report.check_together(runs, table)
     charts, of_queries = _charts(runs, table), query_report.charts(runs, table)
-    names = [len({line['name'] for line in chart['lines']}) for chart in charts]
-    lines = [_line(number) for number in range(max(len(runs), *names))]
+    both = [*charts, *of_queries]
+    names = [len({line['name'] for line in chart.get('lines', ())}) for chart in both]
+    lines = [_line(number) for number in range(max([len(runs), *names]))]
     same = dict(lines=lines, chart_line=CHART_LINE, look=LOOK)
     same['found'] = query_report.found(runs, table)
     template = TEMPLATE.read_text(encoding='utf-8')

@@ -126,7 +126,10 @@ def test_steps_of_every_architect(name, reads):
 
 def test_no_architect_is_left_out():
     ARCHITECTS.import_from_location()
-    assert {*METHODS} == {*ARCHITECTS.module_dict}
+    ours = {
+        name for name, one in ARCHITECTS.module_dict.items() if one.__module__.startswith('rdarts.')
+    }
+    assert {*METHODS} == ours  # tests register some of their own
 
 
 def test_steps_in_mixed_precision(reads, monkeypatch):

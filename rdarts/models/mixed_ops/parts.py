@@ -84,6 +84,10 @@ class PartBatchNorm2d(StackedBatchNorm2d):
     running_mean = property(lambda self: self._first('running_mean'))
     running_var = property(lambda self: self._first('running_var'))
 
+    @property
+    def running(self) -> tuple[Tensor, Tensor] | None:
+        return None if self.running_mean is None else (self.running_mean, self.running_var)
+
 
 def layers_of(operation: nn.Module) -> list[StackedConv2d | StackedBatchNorm2d]:
     """The layers of an operation that have parameters, in order."""
