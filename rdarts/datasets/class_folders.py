@@ -11,7 +11,8 @@ from rdarts.errors import UserError
 NO_CLASSES = ('__MACOSX',)  # macOS's archives carry it
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is neither class nor image."""
     return name.startswith('.') or name in NO_CLASSES
 
 
@@ -31,7 +32,7 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
     """What is in a folder, hidden things left out."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not _hidden(entry.name)]
+            return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
         raise UserError(f'{folder}: cannot be read: {error.strerror}') from None
 

@@ -71,7 +71,7 @@ class ImageFolder(NoRefetch, CustomDataset):
             else ``data/image_folder``.
         pipeline (Sequence): Transforms or their configs. Defaults to ().
         limit (int, optional): Use that many images, spread evenly over the list, which is
-            sorted by class. Defaults to None, all.
+            sorted by class, or in the order of tar or Parquet files. Defaults to None, all.
         extensions (Sequence[str], optional): Endings of image files. Defaults to None: those of
             the formats that OpenCV reads here.
         **kwargs: Further arguments of ``CustomDataset``.
@@ -169,7 +169,7 @@ class ImageFolder(NoRefetch, CustomDataset):
         if not classes:
             raise UserError(f'{folder}: no class folders in it')
         if classes != expected:
-            differing = ', '.join(sorted(set(classes) ^ set(expected)))
+            differing = ', '.join(sorted(set(classes) ^ set(expected))) or 'their order'
             raise UserError(
                 f'{folder}: not the classes of {self._train_folder}; they differ in: {differing}'
             )

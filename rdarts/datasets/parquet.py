@@ -166,7 +166,7 @@ def find_columns(schema: Any, label_column: str, where: str) -> list[str]:
     """The columns of images and of labels, by name.
 
     Raises:
-        UserError: One is missing, or the first has no ``bytes``.
+        UserError: One is missing or there twice, or the first has no ``bytes``.
     """
     image_column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     held = ', '.join(schema.names)
@@ -174,6 +174,9 @@ def find_columns(schema: Any, label_column: str, where: str) -> list[str]:
         raise UserError(f"{where}: no column 'img' or 'image' (it has {held})")
     if label_column not in schema.names:
         raise UserError(f"{where}: no column '{label_column}' (it has {held})")
+    for name in (image_column, label_column):
+        if schema.names.count(name) > 1:
+            raise UserError(f"{where}: several columns '{name}' (it has {held})")
     kind = schema.field(image_column).type
     fields = [kind.field(i).name for i in range(kind.num_fields)]
     if 'bytes' not in fields:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,17 +22,21 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 
 from rdarts.datasets.batch_files import check_labels
 from rdarts.datasets.parquet import find_columns, find_parquet, open_parquet
+from rdarts.datasets.tar_files import folders_of, tar_members
 from rdarts.errors import UserError
 
 PREFIX = 'shard'
 OTHER_NAMES = {'val': ('validation',)}
 """Under which names a split is looked for beside its own."""
+_SPLIT_NAMES = {'train', 'val', 'validation', 'test'}
 LABEL_COLUMN = 'label'
 CACHE_BYTES = 2**29
 """Of row groups that a process keeps, the newest of which always stays."""
+MOST_GROUP_BYTES = 2**28
+"""Of encoded images in a row group, which is read as a whole."""
 MOST_BYTES = 2**28  # of an encoded image
+MOST_IMAGES = 2**25  # in Parquet files; the locators of so many take some GB
 _LOCATOR = re.compile(rf'{PREFIX}://(.+?)\?(\d+)\+(\d+)=(.*)', re.S)
-_TAR_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,20 @@ def find_shards(root: Path, split: str) -> list[Path]:
         list[Path]: In the order of their names; empty where there are none.
 
     Raises:
-        UserError: There are files of both kinds, or a shard of a numbered set is missing.
+        UserError: There are files of both kinds, the name of a tar file has the words of two
+            splits, or a Parquet file of those that are numbered as ``-00000-of-00002`` is missing.
+            Which tar files there should be, their names do not say.
     """
     found: list[Path] = []
-    for name in (split, *OTHER_NAMES.get(split, ())):
-        word = re.compile(rf'(.*[-_.])?{re.escape(name)}([-_.].*)?\.tar')
-        found += [path for path in root.glob('*.tar') if word.fullmatch(path.name)]
+    names = (split, *OTHER_NAMES.get(split, ()))
+    for name in names:
+        for path in root.glob('*.tar'):
+            if not _has_word(path, name):
+                continue
+            found.append(path)
+            other = [one for one in sorted(_SPLIT_NAMES - set(names)) if _has_word(path, one)]
+            if other:
+                raise UserError(f"{path}: '{name}' or '{other[0]}'? Its name says both: rename it")
         found += find_parquet(root, name)
         found += [*(root / name).glob('*.tar')]
         found += [p for p in (root / name).glob('*.parquet') if p not in found]
@@ -82,6 +94,10 @@ def find_shards(root: Path, split: str) -> list[Path]:
     if len({path.suffix for path in found}) > 1:
         raise UserError(f"{root}: both .tar and .parquet files of the split '{split}': keep one")
     return found
+
+
+def _has_word(path: Path, word: str) -> bool:
+    return bool(re.fullmatch(rf'(.*[-_.])?{re.escape(word)}([-_.].*)?\.tar', path.name))
 
 
 @lru_cache(maxsize=16)  # the parts of a search and its validation list the same files
@@ -94,20 +110,21 @@ def list_images(files: Sequence[Path], endings: Sequence[str]) -> Shards:
     """What is in tar or Parquet files; only headers and labels are read.
 
     In a tar file, an image ends in one of ``endings``. Its class is the number in the file beside
-    it that ends in ``.cls``, as WebDataset has it; else the folder that it is in; else the name of
-    its tar file, which may itself lie in one, as in the archive of the ILSVRC 2012.
+    it that ends in ``.cls``, as WebDataset has it; else the first of its folders, without those
+    that all images are in, such as ``train/``; else the name of its tar file where that lies in
+    another, as in the archive of the ILSVRC 2012.
 
     In a Parquet file, images are the column ``image`` or ``img``, a struct whose ``bytes`` are the
     encoded file, and classes the integers in ``label``; their names are those that the Hugging Face
-    hub writes beside the columns, else the numbers.
+    hub writes beside the columns, else the numbers. A row group has 256 MB of images at most.
 
     Args:
         files (Sequence[Path]): All tar, or all Parquet.
         endings (Sequence[str]): Of images, with the dot.
 
     Raises:
-        UserError: A file is damaged, compressed or cut off, has no image, or an image no class;
-            the line names the file.
+        UserError: A file is damaged, compressed, cut off or too large, has no image, or an image no
+            class, or two files do not fit together; the line names the file.
     """
     try:
         return _listed(tuple((p, p.stat().st_mtime_ns) for p in files), tuple(endings))
@@ -117,7 +134,8 @@ def list_images(files: Sequence[Path], endings: Sequence[str]) -> Shards:
 
 def locate(path: Path, first: int, second: int, name: str) -> str:
     """A locator: of a tar file offset and bytes, of a Parquet file row group and row."""
-    return f'{PREFIX}://{path}?{first}+{second}={name}'
+    # as a path a name has no '://', which mmengine takes for the end of a prefix
+    return f'{PREFIX}://{path}?{first}+{second}={PurePosixPath(name)}'
 
 
 def in_groups(path: str) -> bool:
@@ -141,69 +159,65 @@ def file_of(path: str) -> str:
 
 
 def _list_tars(files: Sequence[Path], endings: Sequence[str]) -> Shards:
-    images: list[tuple[str, str, str]] = []  # locator, key, folder or tar
+    images: list[tuple[str, str, tuple[str, ...]]] = []  # locator, key, folders
     numbers: dict[str, str] = {}
     left_out: list[str] = []
+    first: dict[str, Path] = {}  # where a tar file in these is
     for path in files:
         with open(path, 'rb') as file:
-            for name, offset, size, tar in _members(file, str(path)):
-                stem, ending = _split_name(name)
-                key = f'{path}\n{stem}'
+            for member in tar_members(file, path, endings):
+                inside, size = member.inside, member.size
+                if inside and first.setdefault(inside, path) != path:
+                    raise UserError(f'{path}: {inside} in it is also in {first[inside]}: keep one')
+                stem, ending = _split_name(member.name)
+                key = f'{path}\n{inside}\n{stem}'
                 if ending == '.cls':
-                    file.seek(offset)
+                    file.seek(member.offset)
                     numbers[key] = file.read(min(size, 20)).decode('latin-1').strip()
                 elif ending in endings and 0 < size <= MOST_BYTES:
-                    folder = PurePosixPath(name).parent.name or tar
-                    images.append((locate(path, offset, size, name), key, folder))
+                    folders = folders_of(member.name)
+                    if inside and not folders:
+                        folders = (PurePosixPath(inside).stem,)
+                    locator = locate(path, member.offset, size, member.full_name)
+                    images.append((locator, key, folders))
                 else:
-                    left_out.append(name)
+                    left_out.append(member.name)
     if not images:
         raise UserError(f'{files[0]}: no image in it; images end in {" ".join(sorted(endings))}')
     if numbers:
         labels = [_class_number(numbers, key, named(locator)) for locator, key, _ in images]
         classes = tuple(map(str, range(max(labels) + 1)))
     else:
-        classes = tuple(sorted({folder for *_, folder in images}))
+        names = _class_folders([(locator, folders) for locator, _, folders in images])
+        classes = tuple(sorted(set(names)))
         place = {name: label for label, name in enumerate(classes)}
-        labels = [place[folder] for *_, folder in images]
+        labels = [place[name] for name in names]
     pairs = zip(images, labels, strict=True)
     found = tuple((locator, label) for (locator, *_), label in pairs)
     return Shards(tuple(files), classes, found, tuple(left_out), numbered=bool(numbers))
 
 
-def _members(file: Any, where: str, start: int = 0) -> Iterator[tuple[str, int, int, str]]:
-    """Name, offset, size and the tar's own name of each file in a tar, and in tars within it.
+def _class_folders(images: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
+    """The class of each image: the first of its folders that is not one of all images."""
+    # what the first and the last in their order share, all share
+    low, high = min(images, key=itemgetter(1))[1], max(images, key=itemgetter(1))[1]
+    depth = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    if depth and low == high:
+        depth -= 1  # a single class
+    for locator, folders in images:
+        if len(folders) == depth:
+            raise _no_class(locator)
+    names = [folders[depth] for _, folders in images]
+    if set(names) <= _SPLIT_NAMES:
+        raise _no_class(images[0][0])
+    return names
 
-    Raises:
-        UserError: It is no tar, compressed, cut off, or has a file that is stored with holes.
-    """
-    stem = _split_name(PurePosixPath(where.rpartition(', ')[2]).name)[0]
-    inner: list[tarfile.TarInfo] = []
-    try:
-        file.seek(start)
-        with tarfile.open(fileobj=file, mode='r:') as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # else a million of them are kept
-                if not member.isreg():
-                    continue
-                if member.issparse():
-                    raise UserError(f'{where}: {member.name} is stored with holes: pack it anew')
-                if member.name.endswith('.tar'):
-                    inner.append(member)
-                elif not PurePosixPath(member.name).name.startswith('.'):
-                    yield member.name, member.offset_data, member.size, stem
-            file.seek(tar.offset)
-            if len(file.read(_TAR_BLOCK)) < _TAR_BLOCK:
-                raise UserError(f'{where}: the end of the tar file is missing')
-    except tarfile.TarError as error:
-        raise UserError(
-            f'{where}: damaged, compressed or no tar file ({error}); tar files are read as they '
-            'are, so unpack what ends in .gz'
-        ) from None
-    for member in inner:
-        if start:
-            raise UserError(f'{where}: {member.name} is a tar file in a tar file in a tar file')
-        yield from _members(file, f'{where}, {member.name}', member.offset_data)
+
+def _no_class(locator: str) -> UserError:
+    return UserError(
+        f'{named(locator)}: in no folder of a class, and no .cls beside it; pack it as '
+        '<class>/<image>, or with the number of its class in a .cls file beside it'
+    )
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -229,8 +243,13 @@ def _list_parquet(files: Sequence[Path]) -> Shards:
     names: tuple[str, ...] | None = None
     for path in files:
         with open_parquet(path) as file:
-            find_columns(file.schema_arrow, LABEL_COLUMN, str(path))
-            names = names or _class_names(file.schema_arrow)
+            image_column, _ = find_columns(file.schema_arrow, LABEL_COLUMN, str(path))
+            _check_size(file.metadata, image_column, len(images), path)
+            _check_label_type(file.schema_arrow, path)
+            told = _class_names(file.schema_arrow)
+            if path != files[0] and told != names:
+                raise UserError(f'{path}: its names of classes are not those of {files[0]}')
+            names = told
             for group in range(file.num_row_groups):
                 column = file.read_row_group(group, columns=[LABEL_COLUMN]).column(LABEL_COLUMN)
                 where = f'{path}, row group {group}'
@@ -245,6 +264,37 @@ def _list_parquet(files: Sequence[Path]) -> Shards:
     count = max(label for _, label in images) + 1
     classes = names or tuple(map(str, range(count)))
     return Shards(tuple(files), classes, tuple(images), numbered=names is None)
+
+
+def _check_size(metadata: Any, image_column: str, before: int, path: Path) -> None:
+    """Refuse what would not fit into memory, by what a file says of itself."""
+    if before + metadata.num_rows > MOST_IMAGES:
+        raise UserError(
+            f'{path}: {before + metadata.num_rows} images up to this file, but {MOST_IMAGES} at '
+            'most are listed'
+        )
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        columns = map(group.column, range(group.num_columns))
+        size = sum(
+            column.total_uncompressed_size
+            for column in columns
+            if column.path_in_schema == f'{image_column}.bytes'
+        )
+        if size > MOST_GROUP_BYTES:
+            raise UserError(
+                f'{path}, row group {index}: {size / 2**20:.0f} MB of images, which are read as a '
+                f'whole; {MOST_GROUP_BYTES / 2**20:.0f} MB at most, so write the file anew in '
+                'smaller row groups, as pyarrow.parquet.write_table(..., row_group_size=100) does'
+            )
+
+
+def _check_label_type(schema: Any, path: Path) -> None:
+    from pyarrow import types
+
+    kind = schema.field(LABEL_COLUMN).type
+    if not types.is_integer(kind):
+        raise UserError(f"{path}: column '{LABEL_COLUMN}' is {kind}, where integers are expected")
 
 
 def _class_names(schema: Any) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import tarfile
+from datetime import datetime
 
 import cv2
 import numpy as np
@@ -38,6 +39,31 @@ def packed(entries) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def header(name, size, kind=tarfile.REGTYPE) -> bytes:
+    """One of a file in a tar, without the file."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def with_pax(**fields) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode='w', format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo('cat/1.png')
+        member.pax_headers = {name.replace('_', '.'): text for name, text in fields.items()}
+        tar.addfile(member)
+    return buffer.getvalue()
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """With another bit."""
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def with_link(name, kind) -> bytes:
+    return header(name, 0, kind) + packed(folders([1]))
 
 
 def folders(values, classes=('cat', 'dog')):
@@ -166,7 +192,7 @@ def test_the_same_batches_from_files_as_from_folders(tmp_path, workers):
 
 
 def test_a_name_that_reads_as_a_locator(tmp_path):
-    entries = [('cat/a?9+9=b.png', encoded(7)), ('dog/shard:x?1+1=.png', encoded(8))]
+    entries = [('cat/a?9+9=b.png', encoded(7)), ('dog/shard://x?1+1=.png', encoded(8))]
     (tmp_path / 'train.tar').write_bytes(packed(entries))
     assert values_of(ImageFolder(data_root=tmp_path, pipeline=LOAD)) == [7, 8]
 
@@ -214,6 +240,63 @@ DAMAGE = {
     'zipped': (lambda data: b'\x1f\x8b' + data, 'zipped.tar: damaged, compressed or no tar file'),
     'empty': (lambda data: b'', 'empty.tar: damaged, compressed or no tar file'),
     'none': (lambda data: packed([('a.txt', b'x')]), 'none.tar: no image in it; images end in'),
+    'header': (  # of the second file
+        lambda data: flipped(data, 1024),
+        r'header.tar: damaged: neither a file nor the end at byte 1024',
+    ),
+    'joined': (lambda data: data + data, r'joined.tar: goes on after its end at byte 5632'),
+    'inner_zipped': (
+        lambda data: packed([('a.tar', data), ('b.tar', b'\x1f\x8b' * 999)]),
+        'inner_zipped.tar, b.tar: damaged, compressed or no tar file',
+    ),
+    'inner_header': (
+        lambda data: packed([('a.tar', flipped(data, 1024))]),
+        'inner_header.tar, a.tar: damaged: neither a file nor the end at byte 1024',
+    ),
+    'inner_end': (
+        lambda data: packed([('a.tar', data[:5632]), ('b.tar', data)]),
+        'inner_end.tar, a.tar: the end of the tar file is missing',
+    ),
+    'inner_cut': (
+        lambda data: packed([('a.tar', data[:3584]), ('b.tar', data)]),
+        r'inner_cut.tar, a.tar: damaged, compressed or no tar file \(unexpected end',
+    ),
+    'inner_none': (
+        lambda data: packed([('a.tar', data), ('b.tar', packed([('a.txt', b'x')]))]),
+        'inner_none.tar, b.tar: no image in it; images end in',
+    ),
+    'negative': (
+        lambda data: data[:1024] + header('cat/3.cls', -1024) + data,
+        "negative.tar: damaged: 'cat/3.cls' has -1024 bytes by its header",
+    ),
+    'negative_pax': (lambda data: with_pax(size='-512'), "'cat/1.png' has -512 bytes"),
+    'long_name': (
+        lambda data: header('x', 2**40, tarfile.GNUTYPE_LONGNAME) + data,
+        r'long_name.tar: damaged, .* \(a header of 1099511627776 bytes',
+    ),
+    'long_pax': (
+        lambda data: data[:1024] + header('x', 2**40, tarfile.XHDTYPE) + data,
+        r'long_pax.tar: damaged, .* \(a header of 1099511627776 bytes',
+    ),
+    'negative_name': (
+        lambda data: header('x', -1024, tarfile.GNUTYPE_LONGNAME) + data,
+        r'negative_name.tar: damaged, .* \(a header of -1024 bytes',
+    ),
+    'many_names': (
+        lambda data: header('x', 0, tarfile.GNUTYPE_LONGNAME) * 5000 + data,
+        'many_names.tar: damaged, ',
+    ),
+    'holes': (lambda data: with_pax(GNU_sparse_size='abc'), 'holes.tar: damaged, '),
+    'no_name': (
+        lambda data: packed([('.', b'x')]),
+        "no_name.tar: a file in it has no name but '.'",
+    ),
+    'link': (
+        lambda data: with_link('cat/2.png', tarfile.SYMTYPE),
+        'link.tar: cat/2.png is a link, not a file: pack it anew with --dereference',
+    ),
+    'hard_link': (lambda data: with_link('cat/2.PNG', tarfile.LNKTYPE), 'cat/2.PNG is a link'),
+    'inner_link': (lambda data: with_link('cat.tar', tarfile.SYMTYPE), 'cat.tar is a link'),
 }
 
 
@@ -224,6 +307,66 @@ def test_a_damaged_tar_file_is_named(name, tmp_path):
     path.write_bytes(change(packed([('cat/1.png', encoded(1)), ('cat/2.png', bytes(4000))])))
     with pytest.raises(UserError, match=message):
         list_images([path], ENDINGS)
+
+
+@pytest.mark.parametrize(
+    'names, classes',
+    [
+        (['cat/session1/1.png', 'dog/session1/2.png'], ['cat', 'dog']),
+        (['./train/cat/1.png', './train/dog/a/2.png'], ['cat', 'dog']),
+        (['/set/dog/1.png', '/set/cat/2.png'], ['dog', 'cat']),
+        (['train/1.png', 'cat/2.png'], ['train', 'cat']),
+        (['cat/1.png', 'cat/2.png'], ['cat', 'cat']),
+    ],
+)
+def test_the_first_folder_is_the_class(tmp_path, names, classes):
+    path = tmp_path / 'train.tar'
+    hidden = ['__MACOSX/cow/3.png', 'cat/.cache/4.png', '.a.tar']
+    path.write_bytes(packed([(name, encoded(1)) for name in [*names, *hidden]]))
+    found = list_images([path], ENDINGS)
+    assert [found.classes[label] for _, label in found.images] == classes
+
+
+@pytest.mark.parametrize(
+    'names',
+    [['1.png', '2.png'], ['train/1.png'], ['val/1.png', 'train/2.png'], ['1.png', 'a/1.png']],
+)
+def test_images_in_no_folder_have_no_class(tmp_path, names):
+    path = tmp_path / 'train-000.tar'
+    path.write_bytes(packed([(name, encoded(1)) for name in names]))
+    line = rf'train-000\.tar, {names[0]}: in no folder of a class, .* pack it as <class>/<image>'
+    with pytest.raises(UserError, match=line):
+        list_images([path], ENDINGS)
+
+
+def test_the_same_names_in_inner_tar_files(tmp_path):
+    """Numbers of classes count in the tar file that they are in."""
+    inner = [
+        (f'{name}.tar', packed([('1.png', encoded(value)), ('1.cls', b'%d' % value)]))
+        for name, value in (('a', 0), ('b', 1))
+    ]
+    path = tmp_path / 'train.tar'
+    path.write_bytes(packed(inner))
+    dataset = ImageFolder(data_root=tmp_path, pipeline=LOAD)
+    assert dataset.get_gt_labels().tolist() == values_of(dataset) == [0, 1]
+    assert dataset.image_names() == ['train.tar, a.tar, 1.png', 'train.tar, b.tar, 1.png']
+    (tmp_path / 'x_train_t3.tar').write_bytes(packed(inner[1:]))
+    with pytest.raises(
+        UserError, match=r'x_train_t3\.tar: b\.tar in it is also in .*train\.tar: keep'
+    ):
+        ImageFolder(data_root=tmp_path)
+    path.write_bytes(packed([('a.tar', packed(inner))]))
+    with pytest.raises(
+        UserError, match=r'a\.tar: a\.tar is a tar file in a tar file in a tar file'
+    ):
+        list_images([path], ENDINGS)
+
+
+def test_a_name_of_two_splits(tmp_path):
+    (tmp_path / 'x-train-val.tar').write_bytes(packed(folders([1])))
+    for split in ('train', 'val'):
+        with pytest.raises(UserError, match=r'x-train-val\.tar: .* Its name says both: rename it'):
+            find_shards(tmp_path, split)
 
 
 def test_classes_that_are_missing_or_no_numbers(tmp_path):
@@ -263,9 +406,43 @@ def test_damaged_parquet_files_are_named(tmp_path):
     pq.write_table(pa.table(dict(image=['text'], label=[0])), path)
     with pytest.raises(UserError, match="a struct with 'bytes' is expected"):
         list_images([path], ENDINGS)
+    for labels, kind in (([datetime(2020, 1, 1)], 'timestamp'), ([0.0], 'double')):
+        write_parquet(path, [1], labels)
+        with pytest.raises(UserError, match=rf"column 'label' is {kind}.*, where integers are"):
+            list_images([path], ENDINGS)
+    write_parquet(path, [1], [0], more=[1])
+    pq.write_table(pq.read_table(path).rename_columns(['image', 'label', 'label']), path)
+    with pytest.raises(UserError, match=r"train\.parquet: several columns 'label' \(it has image,"):
+        list_images([path], ENDINGS)
     write_parquet(path, [1], [0])
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(UserError, match='no image in it'):
+        list_images([path], ENDINGS)
+
+
+@pytest.mark.parametrize('others', [['dog', 'cat'], None])
+def test_parquet_files_of_other_classes(tmp_path, others):
+    paths = [tmp_path / f'train-{i}.parquet' for i in range(2)]
+    write_parquet(paths[0], [1], [0], ['cat', 'dog'])
+    write_parquet(paths[1], [1], [0], others)
+    for files in (paths, paths[::-1]):
+        with pytest.raises(UserError, match=f'{files[1]}: its names of classes are not those of'):
+            list_images(files, ENDINGS)
+
+
+def test_parquet_files_that_would_not_fit_into_memory(tmp_path, monkeypatch):
+    path = tmp_path / 'train.parquet'
+    write_parquet(path, range(4), [0] * 4)
+    monkeypatch.setattr(shards, 'MOST_IMAGES', 3)
+    with pytest.raises(UserError, match=r'train\.parquet: 4 images up to this file, but 3 at most'):
+        list_images([path], ENDINGS)
+    monkeypatch.undo()
+    monkeypatch.setattr(shards, 'MOST_GROUP_BYTES', 2**21)
+    column = [dict(bytes=bytes(2**20), path='1') for _ in range(4)]
+    pq.write_table(pa.table(dict(image=column, label=[0] * 4)), path, use_dictionary=False)
+    with pytest.raises(
+        UserError, match=r'row group 0: 4 MB of images, .*; 2 MB at most, .* smaller'
+    ):
         list_images([path], ENDINGS)
 
 
