@@ -177,6 +177,35 @@ def test_a_mode_that_norms_do_not_share_runs_the_cell_plain(cpp):
     torch.testing.assert_close(net(image()), expected(image()), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize('case', ['darts', 'amoeba_net', 'norm_eval'])
+def test_two_passes_before_one_backward(cpp, case):
+    def both(execution):
+        net = CASES[case]()
+        net.execution = execution
+        loss = net.train()(image())[0].sin().sum() + net(2 * image())[0].sin().sum()
+        loss.backward()
+        return {name: p.grad for name, p in net.named_parameters()}
+
+    assert_same(both('fused'), both('plain'))
+
+
+def test_statistics_move_as_the_norms_say_now(cpp):
+    """Such as those that are computed anew, by a momentum of their own or as a mean."""
+
+    def moved(execution):
+        net = darts(num_cells=2)
+        net.execution = execution
+        net(image())
+        for momentum in (1.0, None):
+            for norm in net.modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.momentum = momentum
+            net(image())
+        return dict(net.named_buffers())
+
+    assert_same(moved('fused'), moved('plain'))
+
+
 def test_gradients_of_gradients_are_those_of_plain(cpp):
     def curvature(execution):
         net = darts(num_cells=2, channels=6)

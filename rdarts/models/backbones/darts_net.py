@@ -20,9 +20,9 @@ from rdarts.models.backbones.fused_cells import (
     FusedPreprocess,
     FusedStem,
     Nodes,
-    Twins,
 )
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
+from rdarts.models.backbones.twins import Twins
 from rdarts.models.layers import FactorizedReduce, Parameterless, PlainLayers
 from rdarts.models.operations import build_operation, identity, relu_conv_bn, zero
 from rdarts.registry import MODELS

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import EXECUTIONS
-from rdarts.models.backbones.fused_cells import Declined
+from rdarts.models.backbones.twins import Declined
 from rdarts.models.kernels import LANES, declined_by_native, precision
 from rdarts.utils.logging import tell_once
 

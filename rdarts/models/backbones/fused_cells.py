@@ -9,14 +9,14 @@ its own: weights of zeros make them, and their gradients are zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rdarts.models.backbones.twins import Declined, Twins
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.fused.preprocess import Pointwise, recognise, run_pointwise
 from rdarts.models.kernels import LANES
@@ -63,10 +63,6 @@ def pad_channels(x: Tensor) -> Tensor:
     return pad_to(x, len(x), padded(x.shape[1]))
 
 
-class Declined(Exception):
-    """Layers that fused execution does not run; the text says why."""
-
-
 class Nodes(NamedTuple):
     """What a cell gives, without its concatenation.
 
@@ -87,60 +83,6 @@ class Nodes(NamedTuple):
         """The concatenation, [N, count * C, H, W]."""
         images = [image.narrow(1, 0, self.channels) for image in self.images]
         return images[0] if len(images) == 1 else torch.cat(images, dim=1)
-
-
-class Twins:
-    """Batch norms that run in place of others: one for one, or row by row of a stacked one."""
-
-    def __init__(self) -> None:
-        self._norms: list[nn.Module] = []
-        self._originals: list[BatchNorm2d] = []
-        self._rows: list[Tensor] = []
-
-    def add(self, norm: nn.Module, originals: Sequence[BatchNorm2d]) -> None:
-        """Have ``norm`` stand for the originals, with statistics of their type.
-
-        Raises:
-            Declined: These are no batch norms of ours, or are without what ours have.
-        """
-        settings = {(type(one), one.eps, one.momentum) for one in originals}
-        first = originals[0]
-        own = (first.weight, first.running_mean, first.momentum)
-        if type(first) is not BatchNorm2d or len(settings) > 1 or any(one is None for one in own):
-            raise Declined(f'{type(first).__name__} is not batch norm as derived networks have it')
-        norm.eps, norm.momentum = first.eps, first.momentum
-        for name in ('running_mean', 'running_var'):
-            whole = torch.ones_like(getattr(norm, name), device='cpu', dtype=first.weight.dtype)
-            setattr(norm, name, whole)
-        self._norms.append(norm)
-        for row, original in enumerate(originals):
-            for buffer in (norm.running_mean, norm.running_var):
-                own = buffer.view(len(originals), -1)[row]
-                self._rows.append(own[: original.num_features])
-        self._originals += originals
-
-    def mode(self) -> bool | None:
-        """Whether all of them are in training, or none; None where they differ."""
-        modes = {norm.training for norm in self._originals}
-        return modes.pop() if len(modes) == 1 else None
-
-    @contextmanager
-    def standing_in(self, training: bool) -> Iterator[None]:
-        """Within, they have the statistics of the originals, which training moves.
-
-        Args:
-            training (bool): Their mode.
-        """
-        torch._foreach_copy_(self._rows, self._statistics())
-        for norm in self._norms:
-            norm.training = training
-        yield
-        if training:
-            torch._foreach_copy_(self._statistics(), self._rows)
-            torch._foreach_add_([norm.num_batches_tracked for norm in self._originals], 1)
-
-    def _statistics(self) -> list[Tensor]:
-        return [one for norm in self._originals for one in (norm.running_mean, norm.running_var)]
 
 
 class _Stacked:
@@ -327,6 +269,7 @@ class FusedStem:
     """
 
     def __init__(self, layers: nn.Sequential) -> None:
+        self.layers = layers
         self.conv, self.norm = layers
         self.twins, self.size = Twins(), padded(self.conv.out_channels)
         self.twin = _meta_norm(self.size)
@@ -339,10 +282,12 @@ class FusedStem:
 
     def __call__(self, x: Tensor) -> Nodes:
         """What they make of an image [N, C, H, W], as one node."""
-        conv, norm = self.conv, self.norm
+        conv, norm, training = self.conv, self.norm, self.twins.mode()
+        if training is None:
+            return Nodes.of(self.layers(x))
         weight, *affine = (pad_to(one, self.size) for one in (conv.weight, norm.weight, norm.bias))
         y = F.conv2d(x, weight, None, conv.stride, conv.padding)
-        with self.twins.standing_in(norm.training):
+        with self.twins.standing_in(training):
             out = self.twin.by(y, *affine)
         return Nodes([out], conv.out_channels)
 

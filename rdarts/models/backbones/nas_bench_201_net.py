@@ -12,9 +12,10 @@ from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, Genotype, GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import EXECUTIONS, check_sizes
 from rdarts.models.backbones.derived_net import DerivedNet
-from rdarts.models.backbones.fused_cells import Edge, FusedEdges, Nodes, Twins
+from rdarts.models.backbones.fused_cells import Edge, FusedEdges, Nodes
 from rdarts.models.backbones.nas_bench_201_supernet import STAGES, ResidualReduction
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
+from rdarts.models.backbones.twins import Twins
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.layers import PlainLayers
 from rdarts.models.operations import build_operation
