@@ -99,25 +99,26 @@ $(FLOORS): | $(OLDEST)/.created
 	@$(OLDEST_PIP) --no-deps -e .
 	@rm -f $(OLDEST)/.floors-* && touch $@
 
-# Tests that need them are skipped where they are missing. Only root, as in a container, installs.
-browser:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v chromium > /dev/null; then \
+# Tests that need them are skipped where they are missing. Only root, as in a container, installs;
+# where that fails, a stamp keeps it from being tried at each run.
+APT := apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+may_install = [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && [ ! -e $(1) ]
+not_installed = { touch $(1); echo 'That failed: those tests will be skipped (rm $(1) to try again).'; }
+NO_BROWSER := $(VENV)/.no-browser
+NO_ARM := $(VENV)/.no-arm
+
+browser: | $(VENV)/.created
+	@if $(call may_install,$(NO_BROWSER)) && ! command -v chromium > /dev/null; then \
 	    echo 'Installing Chromium for the tests of the report: a minute, once ...'; \
-	    apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	        chromium fonts-dejavu-core > /dev/null || \
-	        echo 'That failed: those tests will be skipped.'; \
+	    $(APT) chromium fonts-dejavu-core > /dev/null || $(call not_installed,$(NO_BROWSER)); \
 	fi
 
-# The kernels' test on ARM is skipped where they are missing. Only root, as in a container, installs.
-arm:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
-	    ! { command -v aarch64-linux-gnu-g++ && command -v qemu-aarch64-static; } > /dev/null; then \
+# For the kernels' test on ARM.
+arm: | $(VENV)/.created
+	@if $(call may_install,$(NO_ARM)) && ! { command -v aarch64-linux-gnu-g++ && \
+	    { command -v qemu-aarch64 || command -v qemu-aarch64-static; }; } > /dev/null; then \
 	    echo 'Installing a compiler and an emulator for the tests on ARM: a minute, once ...'; \
-	    apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	        g++-aarch64-linux-gnu qemu-user-static > /dev/null || \
-	        echo 'That failed: those tests will be skipped.'; \
+	    $(APT) g++-aarch64-linux-gnu qemu-user-static > /dev/null || $(call not_installed,$(NO_ARM)); \
 	fi
 
 lint: $(TESTS)

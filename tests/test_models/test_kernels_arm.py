@@ -12,7 +12,9 @@ import pytest
 from rdarts.models.kernels import normal
 from rdarts.models.kernels.backends import build
 
-COMPILER, EMULATOR = 'aarch64-linux-gnu-g++', 'qemu-aarch64-static'
+COMPILER = 'aarch64-linux-gnu-g++'
+# as distributions name it
+EMULATOR = 'qemu-aarch64' if shutil.which('qemu-aarch64') else 'qemu-aarch64-static'
 PROGRAM = Path(__file__).with_name('kernels_arm.cpp')
 MISSING = [name for name in (COMPILER, EMULATOR) if shutil.which(name) is None]
 
