@@ -29,7 +29,7 @@ from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.compiling import check_compile, compile_backbone
 from rdarts.engine.first_lines import FirstLinesHook
 from rdarts.engine.optimizers import step_together
-from rdarts.errors import RunFailed, UserError, nearest
+from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
 from rdarts.utils.machine_errors import explain_machine
@@ -185,20 +185,29 @@ def _relaxations(model: torch.nn.Module) -> list[Any]:
 
 
 class _Runner(OwnRunner, Runner):
-    """mmengine's."""
+    """mmengine's.
+
+    Where a training ends early, by a signal or since it cannot go on, hooks that have an
+    ``after_early_end(runner)`` are called.
+    """
 
     def train(self) -> torch.nn.Module:
         """See mmengine.
 
         Raises:
-            RunFailed: The machine failed: memory, disk, quota, rights.
+            RunFailed: It cannot go on, or the machine failed: memory, disk, quota, rights.
+            Interrupted: By a signal.
         """
         try:
             return super().train()
+        except (Interrupted, RunFailed):
+            self.call_hook('after_early_end')
+            raise
         except Exception as error:
             line = explain_machine(error)
-            if line is None or isinstance(error, (UserError, RunFailed)):
+            if line is None or isinstance(error, UserError):
                 raise
+            self.call_hook('after_early_end')
             raise RunFailed(f'{line}. {last_good_of(self)}') from error
 
     def build_train_loop(self, loop: Any) -> Any:

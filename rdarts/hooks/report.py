@@ -19,8 +19,10 @@ def is_due(epoch: int) -> bool:
     """Whether a search writes its report after so many epochs.
 
     Each report reads the whole log, so that one after every epoch would take a time that grows with
-    the square of their number. These take less than 200 times what the last one does, however many
-    epochs there are: from the 200th on every second, from the 400th on every fourth, and so on.
+    the square of their number. With one each time, these take less than 200 times what the last
+    one does, however many epochs there are: from the 200th on every second, from the 400th on every
+    fourth, and so on. Where all of them are validated, there are two each time, and it is less than
+    400 times.
     """
     doubled = max(1, epoch * 2 // EVERY_EPOCH).bit_length() - 1
     return epoch % 2**doubled == 0
@@ -31,9 +33,10 @@ class ReportHook(Hook):
     """Writes ``report.html`` after every epoch, its validation and the search.
 
     Of a search of more than 200 epochs it is written less often, after each hundredth of what has
-    passed: see :func:`is_due`; and :func:`~rdarts.visualization.report.write_report`. A report that
-    cannot be written does not end the search, and is tried again at the next time; the same reason
-    is told once.
+    passed: see :func:`is_due`; and :func:`~rdarts.visualization.report.write_report`. Where a
+    signal or a failure ends the search early, it is written then if it lacks an epoch. A report
+    that cannot be written does not end the search, and is tried again at the next time; the same
+    reason is told once.
     """
 
     # after the log has its row
@@ -41,18 +44,27 @@ class ReportHook(Hook):
 
     def __init__(self) -> None:
         self._told: str | None = None
+        self._lacks = False  # the report, of what is logged at the end of epochs
 
     def after_train_epoch(self, runner) -> None:
+        self._lacks = True
         if is_due(Place.of(runner).epochs_before + runner.epoch + 1):
             self.write(runner)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         # a validation within a training
-        if runner.epoch and is_due(Place.of(runner).epochs_before + runner.epoch):
+        if not runner.epoch:
+            return
+        self._lacks = True
+        if is_due(Place.of(runner).epochs_before + runner.epoch):
             self.write(runner)
 
     def after_train(self, runner) -> None:
         self.write(runner, ended=True)
+
+    def after_early_end(self, runner) -> None:
+        if self._lacks:
+            self.write(runner)
 
     def write(self, runner, ended: bool = False) -> None:
         """Write the report of what is logged until now.
@@ -70,6 +82,7 @@ class ReportHook(Hook):
             config = as_data(runner.cfg.to_dict()) if place.phase is None else None
             run = SearchRun(folder, method_of(folder), config, ended and place.phase is None)
             write_report([run], folder / 'report.html', Facts.of(runner).table)
+            self._lacks = False
         except Exception as error:  # what only shows a search must not end it
             reason = str(error) if isinstance(error, UserError) else repr(error)
             if reason != self._told:

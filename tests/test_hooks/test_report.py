@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from itertools import pairwise
 
 import pytest
 from helpers import digits_runner, log_text
+from mmengine.hooks import Hook
+from test_engine.event_hooks import SignalAt
 
+from rdarts.errors import Interrupted, RunFailed
 from rdarts.hooks import report
 from rdarts.hooks.report import is_due
 from rdarts.visualization.report import write_report
@@ -94,6 +98,41 @@ def test_whatever_goes_wrong_with_it_the_search_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / 'genotype.json').is_file()
     text = log_text(tmp_path)
     assert text.count("no report.html: ZeroDivisionError('a mistake in the page')") == 1
+
+
+class FailAt(Hook):
+    """Ends a run before an iteration."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.number:
+            raise RunFailed('the training loss became nan')
+
+
+@pytest.mark.parametrize('broken', [False, True], ids=['', 'without a report'])
+@pytest.mark.parametrize(
+    ('hook', 'ends'), [(SignalAt('iter', 5, signal.SIGTERM), Interrupted), (FailAt(5), RunFailed)]
+)
+def test_a_search_that_ends_early_has_all_its_epochs(tmp_path, monkeypatch, hook, ends, broken):
+    """Also those after which none was due."""
+    seen = []
+
+    def write(*args):
+        if broken and seen:
+            raise OSError('disk full')
+        write_report(*args)
+        (run,) = runs_of(tmp_path)
+        seen.append((run['epochs'], run['ended']))
+
+    monkeypatch.setattr(report, 'write_report', write)
+    monkeypatch.setattr(report, 'is_due', lambda epoch: epoch == 1)
+    options = {**HOOK, 'train_cfg.max_epochs': 3, 'train_cfg.val_begin': 3}
+    with pytest.raises(ends):
+        digits_runner(tmp_path, options, hooks=[hook]).train()
+    assert seen == [([1], False)] + [([1, 2], False)] * (not broken)
+    assert log_text(tmp_path).count("no report.html: OSError('disk full')") == broken
 
 
 @pytest.mark.slow
