@@ -10,6 +10,8 @@ from torch import nn
 
 from rdarts.errors import UserError
 from rdarts.models.alpha import AlphaOwner
+from rdarts.models.backbones.derived_net import DerivedNet
+from rdarts.utils.logging import tell_once
 from rdarts.utils.wrapped import unwrapped
 
 GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs
@@ -54,5 +56,10 @@ def compile_backbone(model: nn.Module, given: bool | Mapping[str, Any] | None) -
         raise UserError(
             'compile: model.backbone.checkpoint=True computes cells anew in the backward pass, '
             'which is not compiled: leave out one of the two'
+        )
+    if isinstance(backbone, DerivedNet) and backbone.execution != 'plain':
+        tell_once(
+            f'execution {backbone.execution}: {type(backbone).__name__} runs plain where it is '
+            'compiled'
         )
     backbone.compile(**(dict(given) if isinstance(given, Mapping) else {}))

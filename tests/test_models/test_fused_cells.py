@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from rdarts.engine.compiling import compile_backbone
 from rdarts.errors import UserError
 from rdarts.measure.counts import count_activations, count_all
 from rdarts.models import DARTSNet, MobileNetLikeNet, NASBench201Net
@@ -189,21 +190,28 @@ def test_two_passes_before_one_backward(cpp, case):
     assert_same(both('fused'), both('plain'))
 
 
-def test_statistics_move_as_the_norms_say_now(cpp):
+@pytest.mark.parametrize('momenta', [(0.1, 1.0, None), (None, 0.1)])
+def test_statistics_move_as_the_norms_say_now(recorder, momenta):
     """Such as those that are computed anew, by a momentum of their own or as a mean."""
+    ran = []
 
     def moved(execution):
-        net = darts(num_cells=2)
+        net = darts(num_cells=3)
         net.execution = execution
-        net(image())
-        for momentum in (1.0, None):
-            for norm in net.modules():
-                if isinstance(norm, nn.BatchNorm2d):
-                    norm.momentum = momentum
+        norms = [one for one in net.modules() if isinstance(one, nn.BatchNorm2d)]
+        for momentum in momenta:
+            for norm in norms:
+                norm.momentum = momentum
+            recorder.calls.clear()
             net(image())
+            ran.append(bool(recorder.of('separable_forward')))
+        for number, norm in enumerate(norms):
+            norm.eps, norm.momentum = 1e-3 * (1 + number % 2), 0.2
+        net(image())
         return dict(net.named_buffers())
 
     assert_same(moved('fused'), moved('plain'))
+    assert ran == [momentum is not None for momentum in momenta] + [False] * len(momenta)
 
 
 def test_gradients_of_gradients_are_those_of_plain(cpp):
@@ -256,6 +264,136 @@ def test_what_does_not_run_fused_runs_plain_and_the_log_says_so(cpp, told):
     assert_plain(net)
     (line,) = told
     assert line.startswith('execution fused: DARTSNet runs plain: what a cell does first')
+
+
+def _checkpoint(layer):
+    forward = layer.forward  # as activation checkpointing does
+    layer.forward = lambda *args: forward(*args)
+
+
+HOOKS = dict(
+    after=lambda layer: layer.register_forward_hook(lambda *_: None),
+    before=lambda layer: layer.register_forward_pre_hook(lambda *_: None),
+    backward=lambda layer: layer.register_full_backward_hook(lambda *_: None),
+    before_backward=lambda layer: layer.register_full_backward_pre_hook(lambda *_: None),
+    forward=_checkpoint,
+)
+
+
+@pytest.mark.parametrize('hook', HOOKS)
+def test_layers_that_do_more_than_their_forward_are_called(told, recorder, hook):
+    net = darts(num_cells=3, execution='fused')
+    net.register_forward_hook(lambda *_: None)  # one of the network fires anyway
+    net(image())
+    assert recorder.of('separable_forward') and told == []
+    recorder.calls.clear()
+    handle = HOOKS[hook](net.cells[0].nodes[0][0])
+    net(image())
+    assert not recorder.of('separable_forward')
+    why = "the layer 'cells.0.nodes.0.0' has hooks or a forward of its own"
+    assert told == [f'execution fused: DARTSNet runs plain: {why}']
+    if handle is not None:
+        handle.remove()
+        net(image())
+        assert recorder.of('separable_forward')
+
+
+def _other_operation(net):
+    net.cells[0].nodes[0][0] = nn.Identity()
+
+
+def _another_layer(net):
+    net.cells[0].nodes[0][0].append(nn.Tanh())
+
+
+def _other_relu(net):
+    net.cells[0].nodes[0][0][0] = nn.Tanh()
+
+
+def _other_cell(net):
+    net.cells[0] = copy.deepcopy(net.cells[0])
+    net.cells[0].__class__ = type('Mine', (type(net.cells[0]),), {})
+
+
+def _convolution(net, **args):
+    net.cells[0].nodes[0][0][2] = nn.Conv2d(
+        12, 12, **dict(kernel_size=1, bias=False) | args
+    ).double()
+
+
+CHANGES = dict(
+    operation=_other_operation,
+    layer=_another_layer,
+    relu=_other_relu,
+    cell=_other_cell,
+    bias=lambda net: _convolution(net, bias=True),
+    groups=lambda net: _convolution(net, groups=2),
+    kernel=lambda net: _convolution(net, kernel_size=3, padding=1),
+)
+
+
+@pytest.mark.parametrize('before', [False, True])
+@pytest.mark.parametrize('change', CHANGES)
+def test_layers_that_were_changed_run_plain(cpp, told, change, before):
+    net = darts(num_cells=3, execution='fused')
+    if before:
+        net(image())
+    CHANGES[change](net)
+    assert_plain(net)
+    assert len(told) == 1 and told[0].startswith('execution fused: DARTSNet runs plain: ')
+
+
+def test_another_layer_of_the_same_kind_is_the_one_that_runs(cpp, told):
+    net = darts(num_cells=3, execution='fused')
+    net(image())
+    _convolution(net)
+    net.stem[0] = nn.Conv2d(3, 36, 3, padding=2, dilation=2).double()
+    assert_same(step(net, image(), 'fused'), step(net, image(), 'plain'))
+    assert told == []
+
+
+def test_an_edge_or_a_layer_that_is_no_longer_there(cpp, told):
+    net = nas_bench_201(execution='fused')
+    net(image())
+    del net.stages[0][0].edges['0_1']
+    assert_same(step(net, image(), 'fused'), step(net, image(), 'plain'))
+    assert told == []
+    net = layerwise(execution='fused')
+    net.stages[-1].append(nn.Tanh())
+    assert_plain(net)
+    why = 'its stages have not the layers of its genotype'
+    assert told == [f'execution fused: MobileNetLikeNet runs plain: {why}']
+
+
+@pytest.mark.parametrize('case', ['darts', 'amoeba_net', 'nas_bench_201', 'layers'])
+def test_a_first_pass_in_inference_mode_lets_the_next_learn(cpp, case):
+    def learn(execution):
+        net = CASES[case]()
+        net.execution = execution
+        with torch.inference_mode():
+            net.eval()(image())
+        net.train()(image())[0].sin().sum().backward()
+        return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+
+    assert_same(learn('fused'), learn('plain'))
+
+
+def test_a_copy_of_a_compiled_network_runs_its_own_weights():
+    net = darts(num_cells=1, channels=4)
+    net.compile(backend='eager')
+    other = copy.deepcopy(net)
+    assert net._compiled_call_impl is not None and other._compiled_call_impl is None
+
+
+def test_a_compiled_network_says_that_it_runs_plain(told):
+    model = nn.Module()
+    model.backbone = darts(num_cells=1, channels=4, execution='auto')
+    compile_backbone(model, True)
+    assert told == ['execution auto: DARTSNet runs plain where it is compiled']
+    model.backbone.execution = 'plain'
+    told.clear()
+    compile_backbone(model, True)
+    assert told == []
 
 
 @pytest.mark.parametrize(

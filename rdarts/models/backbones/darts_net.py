@@ -22,7 +22,7 @@ from rdarts.models.backbones.fused_cells import (
     Nodes,
 )
 from rdarts.models.backbones.stems import cifar_stem, imagenet_stem, second_imagenet_stem
-from rdarts.models.backbones.twins import Twins
+from rdarts.models.backbones.twins import Declined, Twins
 from rdarts.models.layers import FactorizedReduce, Parameterless, PlainLayers
 from rdarts.models.operations import build_operation, identity, relu_conv_bn, zero
 from rdarts.registry import MODELS
@@ -112,6 +112,8 @@ class FusedCell:
     """
 
     def __init__(self, cell: DARTSCell, counts: Sequence[int]) -> None:
+        if type(cell) is not DARTSCell:
+            raise Declined(f'{type(cell).__name__} is no DARTSCell')
         self.cell, self.twins = cell, Twins()
         layers = (cell.preprocess0, cell.preprocess1)
         self.preprocess = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -15,6 +15,39 @@ from rdarts.models.backbones.base_supernet import EXECUTIONS
 from rdarts.models.backbones.twins import Declined
 from rdarts.models.kernels import LANES, declined_by_native, precision
 from rdarts.utils.logging import tell_once
+
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+
+
+class _Kept(NamedTuple):
+    """What runs a network in fused execution.
+
+    Args:
+        dtype (torch.dtype): Of the network.
+        layers (list[tuple[str, nn.Module, list[nn.Module]]]): The name of each layer, the layer
+            and those within it, as they were.
+        run (Any): What runs the network, or None.
+        why (str): Why nothing does.
+    """
+
+    dtype: torch.dtype
+    layers: list[tuple[str, nn.Module, list[nn.Module]]]
+    run: Any
+    why: str
+
+    def fits(self, dtype: torch.dtype) -> bool:
+        """Whether the network still has these layers, of this type."""
+        return self.dtype == dtype and all(
+            [*layer._modules.values()] == within for _, layer, within in self.layers
+        )
+
+    def called(self) -> str | None:
+        """The first layer that must be called, as that does more than its class's forward."""
+        for name, layer, _ in self.layers[1:]:  # the network itself is always called
+            own = vars(layer)
+            if 'forward' in own or any(own[hooks] for hooks in HOOKS):
+                return name
+        return None
 
 
 class DerivedNet(BaseModule):
@@ -44,11 +77,11 @@ class DerivedNet(BaseModule):
     def __init__(self, execution: str = 'plain', init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
         self.execution = execution
-        self._kept: tuple[torch.dtype, Any, str] | None = None
+        self._kept: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy makes what runs it anew, of its own layers."""
-        return {**self.__dict__, '_kept': None}
+        return {**super().__getstate__(), '_kept': None}
 
     @property
     def execution(self) -> str:
@@ -81,18 +114,24 @@ class DerivedNet(BaseModule):
             return None
         reasons = declined_by_native(x.device, precision.compute_dtype(x), LANES)
         if not reasons:
-            dtype = next(self.parameters()).dtype
-            if self._kept is None or self._kept[0] != dtype:
-                try:
-                    self._kept = dtype, self._make_fused(), ''
-                except Declined as error:
-                    self._kept = dtype, None, str(error)
-            _, found, why = self._kept
-            if found is not None:
-                return found
-            reasons = [why]
+            kept = self._keep(next(self.parameters()).dtype)
+            called = kept.called()
+            if kept.run is not None and called is None:
+                return kept.run
+            reasons = [kept.why or f"the layer '{called}' has hooks or a forward of its own"]
         tell_once(f'execution {self.execution}: {type(self).__name__} runs plain: {reasons[0]}')
         return None
+
+    def _keep(self, dtype: torch.dtype) -> _Kept:
+        """What runs layers of this type, made anew where layers were changed."""
+        if self._kept is None or not self._kept.fits(dtype):
+            layers = [(name, one, [*one._modules.values()]) for name, one in self.named_modules()]
+            try:
+                with torch.inference_mode(False):  # training may use it later
+                    self._kept = _Kept(dtype, layers, self._make_fused(), '')
+            except Declined as error:
+                self._kept = _Kept(dtype, layers, None, str(error))
+        return self._kept
 
     def _set_outputs(
         self,

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rdarts.models.backbones.twins import Declined, Twins
+from rdarts.models.backbones.twins import Declined, Twins, check_alike
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.fused.preprocess import Pointwise, recognise, run_pointwise
 from rdarts.models.kernels import LANES
@@ -92,12 +92,17 @@ class _Stacked:
         stacked (nn.Module): That one.
         originals (Sequence[nn.Module]): The operation of each edge.
         twins (Twins): Takes the batch norms.
+
+    Raises:
+        Declined: The operations are not those that the stacked one was made like.
     """
 
     def __init__(self, stacked: nn.Module, originals: Sequence[nn.Module], twins: Twins) -> None:
         self._places: list[tuple[Sequence[nn.Module], str, Sequence[int]]] = []
         for path, module in stacked.named_modules():
             own = [original.get_submodule(path) for original in originals]
+            for one in own:
+                check_alike(module, one)
             if isinstance(module, StackedBatchNorm2d):
                 twins.add(module, own)
             for name, parameter in module.named_parameters(recurse=False):
@@ -277,8 +282,13 @@ class FusedStem:
 
     @staticmethod
     def pads(layers: nn.Sequential) -> bool:
-        """Whether their channels need others behind them."""
-        return padded(layers[0].out_channels) != layers[0].out_channels
+        """Whether they are these two, and their channels need others behind them."""
+        types = [type(one) for one in layers.children()]
+        if type(layers) is not nn.Sequential or types != [nn.Conv2d, BatchNorm2d]:
+            return False
+        conv = layers[0]
+        plain = conv.bias is None and conv.groups == 1 and conv.padding_mode == 'zeros'
+        return plain and conv.dilation == (1, 1) and padded(conv.out_channels) != conv.out_channels
 
     def __call__(self, x: Tensor) -> Nodes:
         """What they make of an image [N, C, H, W], as one node."""

@@ -22,6 +22,7 @@ from rdarts.models.backbones.mobilenet_like_skeleton import (
     stage_strides,
 )
 from rdarts.models.backbones.stems import conv_bn_relu6, mobilenet_stem
+from rdarts.models.backbones.twins import Declined
 from rdarts.models.layers import PlainLayers
 from rdarts.models.operations import build_operation
 from rdarts.registry import MODELS
@@ -128,6 +129,8 @@ class MobileNetLikeNet(DerivedNet):
             self.last.requires_grad_(False)
 
     def _make_fused(self) -> list[list[FusedLayer]]:
+        if sum(map(len, self.stages)) != len(self._layers):
+            raise Declined('its stages have not the layers of its genotype')
         kinds = iter(self._layers)
         args = {name: dict(eps=self.norm_eps) for name, *_ in self._layers}
         found = []

@@ -91,7 +91,7 @@ class FusedCell:
         edges = [
             Edge(edge.source, edge.target, name, cell.edges[f'{edge.source}_{edge.target}'])
             for edge, name in zip(cell.topology.edges, cell.names, strict=True)
-            if name != 'none'
+            if f'{edge.source}_{edge.target}' in cell.edges
         ]
         sizes = (1, cell.topology.num_nodes, cell.channels, 1)
         self.run = FusedEdges(edges, *sizes, cell.operation_args, self.twins)
@@ -178,7 +178,7 @@ class NASBench201Net(DerivedNet):
 
     def _make_fused(self) -> dict[nn.Module, FusedCell]:
         cells = [cell for stage in self.stages for cell in stage]
-        return {cell: FusedCell(cell) for cell in cells if isinstance(cell, DerivedCell)}
+        return {cell: FusedCell(cell) for cell in cells if type(cell) is DerivedCell}
 
     def feature_layers(self) -> list[nn.Module]:
         """See :meth:`DerivedNet.feature_layers`; a reduction is a cell."""

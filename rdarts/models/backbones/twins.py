@@ -9,8 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from rdarts.models.batch_norm import BatchNorm2d
+from rdarts.models.layers import (
+    FactorizedReduce,
+    GroupedConv2d,
+    Parameterless,
+    Residual,
+    StackedBatchNorm2d,
+    StackedConv2d,
+    StackedFactorizedReduce,
+    StackedResidual,
+    StackedSequence,
+)
 
 STATISTICS = ('running_mean', 'running_var')
+ORDINARY = {
+    Parameterless: (Parameterless,),
+    StackedBatchNorm2d: (BatchNorm2d,),
+    StackedConv2d: (nn.Conv2d, GroupedConv2d),
+    StackedFactorizedReduce: (FactorizedReduce,),
+    StackedResidual: (Residual,),
+    StackedSequence: (nn.Sequential,),
+}
+"""The ordinary layers that stacked ones may run in place of."""
 
 
 class Declined(Exception):
@@ -29,29 +49,31 @@ class Twins:
         Raises:
             Declined: These are no batch norms of ours, or are without what ours have.
         """
-        settings = {(type(one), one.eps, one.momentum) for one in originals}
-        first = originals[0]
-        own = (first.weight, first.running_mean, first.momentum)
-        if type(first) is not BatchNorm2d or len(settings) > 1 or any(one is None for one in own):
-            raise Declined(f'{type(first).__name__} is not batch norm as derived networks have it')
-        norm.eps, norm.momentum = first.eps, first.momentum
+        for one in originals:
+            if type(one) is not BatchNorm2d or one.weight is None or one.running_mean is None:
+                kind = type(one).__name__
+                raise Declined(f'{kind} is not batch norm as derived networks have it')
+        dtype = originals[0].weight.dtype
         for name in STATISTICS:
-            whole = torch.ones_like(getattr(norm, name), device='cpu', dtype=first.weight.dtype)
+            whole = torch.ones_like(getattr(norm, name), device='cpu', dtype=dtype)
             setattr(norm, name, whole)
         self._pairs.append((norm, originals))
 
     def mode(self) -> bool | None:
-        """Whether all originals are in training, or none; None where that differs.
+        """Whether all originals are in training, or none; the twins get their settings.
 
-        Also None where one has other settings than its twin by now, such as the momentum that
-        statistics are computed anew with.
+        Returns:
+            bool | None: None where no twins can stand in now: modes differ, those of one twin have
+            other settings than each other, or statistics are a mean of all batches (no momentum).
         """
         modes = set()
         for norm, originals in self._pairs:
-            for one in originals:
-                if (one.eps, one.momentum) != (norm.eps, norm.momentum) or one.running_mean is None:
-                    return None
-                modes.add(one.training)
+            settings = {(one.eps, one.momentum) for one in originals}
+            norm.eps, norm.momentum = settings.pop()
+            modes.update(one.training for one in originals)
+            known = norm.momentum is not None and not settings
+            if not known or any(one.running_mean is None for one in originals):
+                return None
         return modes.pop() if len(modes) == 1 else None
 
     @contextmanager
@@ -90,3 +112,47 @@ class Twins:
             for name in STATISTICS
             for one in originals
         ]
+
+
+def check_alike(stacked: nn.Module, layer: nn.Module) -> None:
+    """A stacked layer must compute what an ordinary one does, by the parameters of that.
+
+    Args:
+        stacked (nn.Module): Without regard to layers within it, but for their names. Its channels
+            may have others behind them, which get zeros.
+        layer (nn.Module): The ordinary one.
+
+    Raises:
+        Declined: It does not: the ordinary one was changed after it was built.
+    """
+    alike = (
+        type(layer) in ORDINARY.get(type(stacked), ())
+        and layer._modules.keys() == stacked._modules.keys()
+        and (not isinstance(stacked, Parameterless) or layer.name == stacked.name)
+        and (not isinstance(stacked, StackedConv2d) or _is_convolution(stacked, layer))
+    )
+    if not alike:
+        raise Declined(f'a layer {type(layer).__name__} is not what its operation is built with')
+
+
+def _is_convolution(stacked: StackedConv2d, conv: nn.Conv2d) -> bool:
+    _, out_channels, in_channels, *size = stacked.weight.shape
+    pairs = {
+        name: (value,) * 2 if isinstance(value, int) else tuple(value)
+        for name, value in stacked.args.items()
+    }
+    groups = stacked.args['groups']
+    if groups > 1 and conv.in_channels != in_channels * groups:
+        # Channels behind others are none of a group's but where each has its own
+        same_groups = in_channels == 1 and conv.groups == conv.in_channels
+    else:
+        same_groups = conv.groups == groups
+    return (
+        same_groups
+        and conv.bias is None
+        and conv.padding_mode == 'zeros'
+        and conv.kernel_size == tuple(size)
+        and all(getattr(conv, name) == pairs[name] for name in ('stride', 'padding', 'dilation'))
+        and conv.weight.shape[0] <= out_channels
+        and conv.weight.shape[1] <= in_channels
+    )

@@ -48,7 +48,7 @@ def recognise(layers: nn.Module) -> Pointwise | None:
         found = Pointwise((layers[1],), layers[2])
     else:
         return None
-    if type(found.norm) is not BatchNorm2d or found.norm.momentum is None:
+    if type(found.norm) is not BatchNorm2d:
         return None
     for conv in found.convs:
         fits = type(conv) is nn.Conv2d and conv.bias is None and conv.groups == 1
@@ -83,7 +83,7 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     """
     found = recognise(layers)
     backend = None if found is None else _backend(nodes, *(c.out_channels for c in found.convs))
-    fits = backend is not None and backend.has_pointwise
+    fits = backend is not None and backend.has_pointwise and found.norm.momentum is not None
     if not fits or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
         return layers(nodes[0] if len(nodes) == 1 else torch.cat(list(nodes), dim=1))
     parameters = [conv.weight for conv in found.convs]
