@@ -13,7 +13,9 @@ from rdarts.errors import UserError
 from rdarts.measure.counts import count_activations, count_all
 from rdarts.models import DARTSNet, MobileNetLikeNet, NASBench201Net
 from rdarts.models.backbones.fused_cells import Nodes, pad_to, padded
+from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.kernels import use_backend
+from rdarts.models.layers import GroupedConv2d
 from rdarts.models.multiply_adds import count_macs
 
 CELL = '|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|'
@@ -321,7 +323,16 @@ def _convolution(net, **args):
     ).double()
 
 
+def _narrower_layers(net):
+    layers = net.cells[0].nodes[0][0]
+    layers[2], layers[3] = nn.Conv2d(12, 6, 1, bias=False), BatchNorm2d(6)
+    layers[5] = GroupedConv2d(6, 6, 3, padding=1, groups=6, bias=False)
+    layers[6] = nn.Conv2d(6, 12, 1, bias=False)
+    layers.double()
+
+
 CHANGES = dict(
+    channels=_narrower_layers,
     operation=_other_operation,
     layer=_another_layer,
     relu=_other_relu,
