@@ -597,7 +597,7 @@ def is_run(name: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', filter(is_run, NAMES))
+@pytest.mark.parametrize('name', [name for name in NAMES if is_run(name)])
 def test_dry_run(name, data, capsys):
     _, space, dataset, _, _ = parts(name)
     cfg = shrink(load(name))
