@@ -225,7 +225,7 @@ def _alone(library: Path) -> Iterator[None]:
             with contextlib.suppress(filelock.Timeout):  # then both compile, which costs but time
                 stack.enter_context(lock.acquire(timeout=LOCK_PATIENCE))
         except (OSError, NotImplementedError):
-            pass  # of a file system without locks
+            pass  # no locks in this file system: each process compiles, and any library is whole
         yield
 
 
