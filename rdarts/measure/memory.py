@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +18,28 @@ from rdarts.measure.search import Search
 from rdarts.measure.settings import EXECUTIONS, StepSettings
 
 
-def measure(settings: StepSettings, execution: str) -> dict[str, Any]:
+def measure(
+    settings: StepSettings, execution: str, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Take the steps in this process.
 
+    Args:
+        settings (StepSettings): Prepared ones.
+        execution (str): One of ``EXECUTIONS``, with ``_amp`` after it in bfloat16.
+        changes (dict, optional): See :class:`Search`. Defaults to none.
+
     Returns:
-        dict: ``idle_mb``, ``mb`` (the peak above it) and ``read_by``, how it was found.
+        dict: ``idle_mb``, ``mb`` (the peak above it) and ``read_by``, how it was found;
+        ``seconds``, the median of a step after those of the warm-up.
     """
     amp = execution.endswith('_amp')
-    search = Search(settings, execution.removesuffix('_amp'), amp)
+    search = Search(settings, execution.removesuffix('_amp'), amp, changes=changes)
     gc.collect()
     idle = read_mb('VmRSS')
     with Peak() as peak:
-        for _ in range(settings.warmup + settings.steps):
-            search.step()
-    return dict(idle_mb=idle, mb=peak.mb - idle, read_by=peak.method)
+        steps = [search.step() for _ in range(settings.warmup + settings.steps)]
+    seconds = statistics.median(step.whole for step in steps[settings.warmup :])
+    return dict(idle_mb=idle, mb=peak.mb - idle, read_by=peak.method, seconds=seconds)
 
 
 def measure_apart(settings: StepSettings, execution: str, command: Sequence[str]) -> dict[str, Any]:
