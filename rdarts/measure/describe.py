@@ -67,4 +67,4 @@ def heading(settings: StepSettings) -> str:
 
 def print_json(values: dict[str, Any]) -> None:
     """One object on one line."""
-    print(json.dumps(values, allow_nan=False))
+    print(json.dumps(values, allow_nan=False), flush=True)

@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+import torch
 from helpers import run_tool
 from test_measure.test_counts import nb201_macs
 from test_measure.tiny_settings import levels
@@ -82,6 +83,27 @@ def test_mistakes_are_one_line(name, options, message):
     done = run_slowly([f'benchmarks/{name}.py', *TINY, *PLAIN, *options])
     assert done.code == 2 and done.out == ''
     assert message in done.err and len(done.err.strip().splitlines()) == 1
+
+
+def test_step_time_has_a_table_of_a_device():
+    options = [*TINY, '--device', 'cpu', '--executions', 'fused', 'plain']
+    done = run_slowly(['benchmarks/step_time.py', *options])
+    assert (done.code, done.err) == (0, 'plain ...\nfused ...\n')
+    rows = [line.split(' | ') for line in done.out.splitlines() if line.startswith('|')]
+    assert [row[:2] for row in rows[2:]] == [
+        ['| plain', 'float32'],
+        ['| plain', 'bfloat16'],
+        ['| fused', 'float32'],
+        ['| fused', 'bfloat16'],
+    ]
+    assert rows[2][3] == '1.00' and all(float(row[2]) > 0 for row in rows[2:])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU is there')
+def test_step_time_needs_a_gpu_for_its_table():
+    done = run_slowly(['benchmarks/step_time.py', *TINY, '--device', 'cuda'])
+    assert done.code == 2 and done.out == ''
+    assert done.err == 'error: --device cuda: PyTorch finds no GPU here\n'
 
 
 def test_memory_measures_each_execution_apart():

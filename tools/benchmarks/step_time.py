@@ -4,6 +4,9 @@ The executions start from the same weights and take turns within one process; fi
 medians. The limit is the floating-point work that a step cannot do without, at the rate of this
 machine's float32 matrix products; the roofline has for each operator of the fused execution the
 larger of that and of the bytes that it must read and write, at the rate of a copy.
+
+With --device, the executions of that device (compiled ones, and on a GPU CUDA graphs and Triton's
+kernels, too) in every precision, each in a process of its own: a table in Markdown.
 """
 
 from __future__ import annotations
@@ -25,13 +28,28 @@ def parse_args() -> argparse.Namespace:
         help="instead: where the time of the last execution's step goes, by operator, and how far "
         "each is from the machine's limit",
     )
+    parser.add_argument(
+        '--device',
+        choices=['cpu', 'cuda'],
+        help='instead: the table of a device, in Markdown',
+    )
+    parser.add_argument(
+        '--limit',
+        type=float,
+        default=180,
+        metavar='SECONDS',
+        help='with --device: that an execution may take, all its precisions together '
+        '(default: %(default)s)',
+    )
+    parser.add_argument('--child', help=argparse.SUPPRESS)
+    parser.set_defaults(executions=None)
     return parser.parse_args()
 
 
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.measure import step
+from rdarts.measure import device_table, step
 from rdarts.measure.describe import print_json
 from rdarts.measure.settings import StepSettings
 from rdarts.measure.step_profile import print_profile
@@ -40,6 +58,23 @@ from rdarts.measure.step_profile import print_profile
 def main() -> None:
     args = vars(parse_args())
     as_json, profile = args.pop('json'), args.pop('profile')
+    device, limit, child = args.pop('device'), args.pop('limit'), args.pop('child')
+    executions = args.pop('executions')
+    if device is not None:
+        if profile or args['amp']:
+            raise UserError('--device has bfloat16 by itself and no profile: leave out the other')
+        names = device_table.check(device, executions)
+        settings = StepSettings(**args).prepare()
+        if child is not None:
+            for row in device_table.rows(settings, device, child):
+                print_json(row)
+            return
+        command = [sys.executable, __file__]
+        result = device_table.table(settings, device, names, limit, command)
+        print_json(result) if as_json else device_table.print_table(settings, result)
+        return
+    if executions is not None:
+        args['executions'] = executions
     settings = StepSettings(**args).prepare()
     if profile and as_json:
         raise UserError('--profile prints a table: leave out --json')
