@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 
+import numpy as np
 import pytest
 from helpers import run_tool, write_small_search
+
+from rdarts.datasets import ImageFolder, shards
+from rdarts.datasets.shards import in_groups
+from rdarts.measure import image_files
 
 TOOL = 'benchmarks/data_throughput.py'
 SMALL = ['--images', 192, '--epochs', 1]
@@ -39,10 +45,49 @@ def test_the_share_of_a_config(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [config.name]
 
 
+def test_images_in_files():
+    done = run_tool([TOOL, '--files', 4, '--epochs', 1])
+    assert done.code == 0, done.err
+    heading, _, *table = done.out.splitlines()
+    assert re.fullmatch(r'4 JPEGs of 500 x 375 pixels \((4[5-9]|5[0-5]) kB\); ms .*', heading)
+    rows = [line.split(' | ') for line in table]
+    assert [row[0] for row in rows[2:]] == [f'| {title}' for title in image_files.TITLES.values()]
+    assert all(float(row[1]) > 0 for row in rows[2:])
+
+
+def test_where_images_are_read_from(tmp_path):
+    images = image_files.draw(3)
+    pixels = []
+    for name, root in image_files.write(tmp_path, images).items():
+        dataset = ImageFolder(data_root=str(root), pipeline=[dict(type='LoadImageFromFile')])
+        assert in_groups(dataset[0]['img_path']) == (name == 'parquet')
+        assert dataset.metainfo['classes'] == image_files.CLASSES
+        assert [dataset[i]['gt_label'] for i in range(3)] == [0, 0, 1]
+        pixels.append([dataset[i]['img'] for i in range(3)])
+    for found in pixels[1:]:
+        np.testing.assert_array_equal(found, pixels[0])
+
+
+def test_one_row_group_is_kept():
+    before = shards._groups
+    with image_files._one_group():
+        read = []
+        for group in (0, 1, 1, 0):
+            shards._groups.get(('a', group), lambda path, group: read.append(group) or np.ones(9))
+    assert read == [0, 1, 0]
+    assert shards._groups is before
+
+
 @pytest.mark.parametrize('given', [['--cfg-options', 'limit=3'], ['--genotype', 'DARTS_V2']])
 def test_options_without_a_config(given):
     done = run_tool([TOOL, *given])
     assert done.code == 2 and 'error: --cfg-options and --genotype are of a config' in done.err
+
+
+@pytest.mark.parametrize('given', [['--files', 1], ['config.py', '--files', 2]])
+def test_too_few_files(given):
+    done = run_tool([TOOL, *given])
+    assert done.code == 2 and done.err.startswith('error: --files must be 2 or more')
 
 
 @pytest.mark.parametrize('option', ['iterations', 'batch-size', 'images', 'epochs', 'threads'])

@@ -3,7 +3,8 @@
 Crop, flip, cutout and normalisation of 50,000 images of noise of 3 x 32 x 32, a whole epoch with
 its sampler and collate function, in one process. Figures are medians over epochs; those by CPU
 time leave out what other processes took. With a config, its own data: what its loaders and data
-preprocessor take of an iteration of it.
+preprocessor take of an iteration of it. With --files, JPEGs that are read from class folders, a tar
+and a Parquet file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--iterations', type=int, default=20, help='of the config (default: %(default)s)'
     )
+    parser.add_argument(
+        '--files',
+        type=int,
+        metavar='N',
+        help='instead: the time of one of N JPEGs in files, which are written to a temporary '
+        'folder (50 MB for 1000)',
+    )
     parser.add_argument('--batch-size', type=int, default=64, help='default: %(default)s')
     parser.add_argument('--images', type=int, default=50000, help='default: %(default)s')
     parser.add_argument(
@@ -39,6 +47,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('iterations', 'batch_size', 'images', 'epochs', 'threads'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be 1 or more')
+    if args.files is not None and (args.files < 2 or args.config):
+        raise UserError('--files must be 2 or more, and is without a config')
     if args.config is None and (args.cfg_options or args.genotype):
         raise UserError('--cfg-options and --genotype are of a config: name one')
     return args
@@ -51,6 +61,7 @@ import torch
 
 from rdarts.apis.runs import configure_training
 from rdarts.configuration.options import parse_options
+from rdarts.measure import image_files
 from rdarts.measure.data_throughput import as_data, measure_all, print_share, print_table, share_of
 
 
@@ -58,6 +69,12 @@ def main() -> None:
     args = vars(parse_args())
     as_json, config, given = args.pop('json'), args.pop('config'), args.pop('cfg_options')
     iterations, genotype = args.pop('iterations'), args.pop('genotype')
+    files = args.pop('files')
+    if files is not None:
+        torch.set_num_threads(args['threads'])
+        found = image_files.measure(files, args['epochs'])
+        print(json.dumps(found)) if as_json else image_files.print_table(found)
+        return
     if config is not None:
         torch.set_num_threads(args['threads'])
         cfg = configure_training(config, parse_options(given), genotype=genotype)
