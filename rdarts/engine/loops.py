@@ -16,6 +16,7 @@ from rdarts.configuration.declarations import Positive
 from rdarts.datasets.loaders import check_loader, iterate_from
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.facts import Facts
+from rdarts.engine.optimizers import take_norms
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
 from rdarts.utils import host
@@ -115,7 +116,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
         """
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = self._train_step(data_batch)
+        outputs = self._on_host(self._train_step(data_batch))
         check_finite(outputs.get('loss'), 'training loss', runner)
         runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)
         bound_histories(runner.message_hub)
@@ -130,6 +131,15 @@ class SearchTrainLoop(EpochBasedTrainLoop):
             return architect.train_step(model, batch)
         except StepFailed as error:
             raise failed_at(error, self.runner) from None
+
+    def _on_host(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        """The same on the host, read at once with the norm that mmengine logs."""
+        given = {key: one for key, one in outputs.items() if isinstance(one, torch.Tensor)}
+        numbers, norms = host.read([given, take_norms(self.runner.optim_wrapper)])
+        for name, norm in norms.items():
+            self.runner.message_hub.update_scalar(name, norm)
+        read = {key: torch.tensor(numbers[key], dtype=one.dtype) for key, one in given.items()}
+        return {**outputs, **read}
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

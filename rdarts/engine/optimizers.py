@@ -1,9 +1,9 @@
-"""The weight optimizer: what it may touch, how it steps, mixed precision without a scaler."""
+"""The weight optimizer: what it may touch, how it steps and clips, bfloat16 without a scaler."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rdarts.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
@@ -82,6 +82,53 @@ def _set_together(optimizer: Optimizer) -> None:
 def _leave_out(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for group in state['param_groups']:
         group['foreach'] = None
+
+
+class NotedClip:
+    """Clips gradients and keeps their norm where it is, on the device.
+
+    mmengine logs what the wrapper's ``clip_func`` gives as a number, for which each step would wait
+    between its backward pass and the optimizer.
+
+    Args:
+        clip (Callable): What clips, such as ``torch.nn.utils.clip_grad_norm_``.
+
+    Attributes:
+        norm (Tensor | None): What it gave since it was last taken.
+    """
+
+    def __init__(self, clip: Callable[..., Tensor | None]) -> None:
+        self.clip = clip
+        self.norm: Tensor | None = None
+
+    def __call__(self, parameters: Sequence[nn.Parameter], **kwargs: Any) -> None:
+        """Clip; mmengine logs nothing for None."""
+        self.norm = self.clip(parameters, **kwargs)
+
+
+def note_norms(wrapper: OptimWrapper) -> None:
+    """Have a wrapper keep the norms of gradients for :func:`take_norms`.
+
+    Args:
+        wrapper (OptimWrapper): Of the weights; one that does not clip, or clips in a way of its
+            own, stays as it is.
+    """
+    own = getattr(type(wrapper), '_clip_grad', None)
+    if own is OptimWrapper._clip_grad and wrapper.clip_grad_kwargs:
+        wrapper.clip_func = NotedClip(wrapper.clip_func)
+
+
+def take_norms(wrapper: OptimWrapper) -> dict[str, Tensor]:
+    """The norm of the gradients of the last step by its name in the log; empty without one.
+
+    Args:
+        wrapper (OptimWrapper): Of the weights.
+    """
+    clip = getattr(wrapper, 'clip_func', None)
+    if not isinstance(clip, NotedClip) or clip.norm is None:
+        return {}
+    norm, clip.norm = clip.norm, None
+    return {f'train/{wrapper.grad_name}': norm}
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -28,7 +28,7 @@ from rdarts.configuration.filling import require_classes
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.compiling import check_compile, compile_backbone
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.optimizers import step_together
+from rdarts.engine.optimizers import note_norms, step_together
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
@@ -100,8 +100,9 @@ class OwnRunner:
             return super().test()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """As mmengine's; optimizers step all parameters together."""
+        """As mmengine's; optimizers step all parameters together, and wait for no norm."""
         found = super().build_optim_wrapper(optim_wrapper)
+        note_norms(found)
         for one in found.values() if isinstance(found, OptimWrapperDict) else [found]:
             step_together(one.optimizer)
         return found

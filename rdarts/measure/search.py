@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from rdarts.architect.alpha_step import Penalty
 from rdarts.architect.architect import Architect
 from rdarts.configuration.load import set_amp
-from rdarts.engine.optimizers import step_together
+from rdarts.engine.optimizers import note_norms, step_together, take_norms
 from rdarts.errors import RunFailed
 from rdarts.measure.settings import StepSettings, order_of, supernet_of
 from rdarts.registry import HOOKS
@@ -131,6 +131,7 @@ class Search:
                 to_channels_last(self.model)
             self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         step_together(self.optim_wrapper.optimizer)
+        note_norms(self.optim_wrapper)
         self.supernet = self.model.backbone
         self.alphas = dict(self.supernet.arch_parameters)
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
@@ -188,7 +189,8 @@ class Search:
             self.architect.step(self.batches['train'])
         middle = self.clock()
         losses = self.architect.train_step(self.model, self.batches['train'])
-        loss = host.read(losses.get('loss', 0.0))  # none where no weight is trained
+        # no loss where no weight is trained
+        loss, _ = host.read([losses.get('loss', 0.0), take_norms(self.optim_wrapper)])
         if not math.isfinite(loss):
             raise RunFailed(f'the training loss became {loss}')
         end = self.clock()

@@ -3,7 +3,6 @@
 Steps are taken on the ``meta`` device, where ``item``, ``tolist``, ``bool`` and ``nonzero`` raise;
 and, as that knows no autocast, in mixed precision with fake tensors of a CPU, where they raise,
 too. Once the indices that are kept are there, what PyTorch copies to the device is refused.
-mmengine's log of the gradient's norm, a number of each step, is left out.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
 from mmpretrain.structures import data_sample
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from rdarts.architect.relaxations.dirichlet import Dirichlet
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
 from rdarts.registry import ARCHITECTS
@@ -40,6 +39,23 @@ METHODS = dict(
     PathTraining=('fairnas', 1),
     SampledPaths=('proxylessnas', 2),
     Reinforce=('proxylessnas_rl', 2),
+)
+
+# Methods with a relaxation, a mixed operation or a regulariser that those have not
+CHOICES = (
+    'aer',
+    'beta_darts',
+    'darts_minus',
+    'drnas',
+    'dsnas',
+    'entangled',
+    'fairdarts',
+    'fbnet',
+    'fp_darts',
+    'pc_darts',
+    'pdarts',
+    'reinmax',
+    'sdarts_rs',
 )
 
 
@@ -79,18 +95,16 @@ def reads(monkeypatch) -> list[Any]:
             found.append(value)
         return tree_map_only(Tensor, ones, value)
 
-    def clip(wrapper: OptimWrapper) -> None:
-        params = [p for group in wrapper.optimizer.param_groups for p in group['params']]
-        wrapper.clip_func([p for p in params if p.grad is not None], **wrapper.clip_grad_kwargs)
-
     monkeypatch.setattr(host, 'read', read)
-    monkeypatch.setattr(OptimWrapper, '_clip_grad', clip)
     return found
 
 
 def settings_of(space: str, method: str = 'rdarts') -> StepSettings:
     settings = StepSettings(space, method, batch_size=4, width=8, depth=1, image_size=16, threads=1)
     return settings.prepare()
+
+
+TINY = one_edge('none', 'skip_connect', 'nor_conv_3x3')
 
 
 def make(settings: StepSettings, **kwargs: Any) -> Search:
@@ -118,9 +132,17 @@ def test_steps_of_every_space(space, reads):
 @pytest.mark.parametrize('name', METHODS)
 def test_steps_of_every_architect(name, reads):
     method, expected = METHODS[name]
-    changes = one_edge('none', 'skip_connect', 'nor_conv_3x3')
-    search = make(settings_of('nb201', method), changes=changes)
+    search = make(settings_of('nb201', method), changes=TINY)
     assert type(search.architect).__name__ == name
+    assert counts(search, reads) == [expected, expected]
+
+
+@pytest.mark.parametrize('method', CHOICES)
+def test_steps_of_every_other_choice(method, reads, monkeypatch):
+    # PyTorch draws from a Dirichlet distribution on CPUs and GPUs alone
+    monkeypatch.setattr(Dirichlet, 'draw', lambda relaxation, given: given / given.sum(-1)[:, None])
+    search = make(settings_of('nb201', method), changes=TINY)
+    expected = METHODS[type(search.architect).__name__][1]
     assert counts(search, reads) == [expected, expected]
 
 

@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from rdarts.datasets import SeededSampler
 from rdarts.engine import SearchTrainLoop
 from rdarts.engine.loops import check_finite
+from rdarts.engine.optimizers import NotedClip
 from rdarts.errors import RunFailed, UserError
+from rdarts.utils import host
 from rdarts.utils.random_state import get_random_state
 
 
@@ -152,6 +154,21 @@ def test_check_finite_takes_numbers_and_none():
     check_finite(1.5, 'loss', runner)
     with pytest.raises(RunFailed, match=r'the loss became nan at iteration 7 \(epoch 3\)'):
         check_finite(float('nan'), 'loss', runner)
+
+
+def test_what_a_step_gave_is_read_at_once(monkeypatch):
+    recorder, logged, reads = Recorder(), {}, []
+    clip = NotedClip(lambda parameters: torch.tensor(2.5))
+    clip([])
+    recorder.optim_wrapper = SimpleNamespace(clip_func=clip, grad_name='grad_norm')
+    recorder.message_hub.update_scalar = logged.__setitem__
+    read = host.read
+    monkeypatch.setattr(host, 'read', lambda value: reads.append(1) or read(value))
+    given = dict(loss=torch.tensor(1.5), parts=torch.tensor([1, 2]), text='one')
+    found = recorder.loop._on_host(given)
+    assert (len(reads), logged) == (1, {'train/grad_norm': 2.5})
+    assert found['loss'].item() == 1.5 and found['text'] == 'one'
+    assert torch.equal(found['parts'], given['parts']) and list(found) == list(given)
 
 
 @pytest.mark.parametrize('max_epochs', [0, -1, 1.5])

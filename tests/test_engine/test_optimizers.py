@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
 from torch import nn
 
 from rdarts.engine import BFloat16OptimWrapper, SearchOptimWrapperConstructor
-from rdarts.engine.optimizers import step_together
+from rdarts.engine.optimizers import note_norms, step_together, take_norms
 
 
 class Net(nn.Module):
@@ -106,3 +108,48 @@ def test_an_optimizer_that_knows_no_foreach_is_kept():
     optimizer = torch.optim.LBFGS([nn.Parameter(torch.ones(2))])
     step_together(optimizer)
     assert 'foreach' not in optimizer.param_groups[0]
+
+
+def clipped(device, note=True, **clip):
+    """A wrapper that has stepped once, and its parameter."""
+    weight = nn.Parameter(torch.arange(1.0, 4.0).to(device))
+    weight.grad = torch.tensor([2.0, 3.0, 6.0]).to(device)
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0), clip_grad=clip or None)
+    if note:
+        note_norms(wrapper)
+    wrapper.step()
+    return wrapper, weight
+
+
+def test_a_norm_is_that_of_mmengine():
+    hub = MessageHub.get_current_instance()
+    hub.log_scalars.pop('train/grad_norm', None)
+    wrapper, weight = clipped('cpu', max_norm=1.0)
+    ((name, norm),) = take_norms(wrapper).items()
+    assert norm == 7 and name not in hub.log_scalars
+    assert take_norms(wrapper) == {}  # until the next step
+    _, other = clipped('cpu', note=False, max_norm=1.0)
+    assert torch.equal(weight, other)
+    assert hub.get_scalar(name).current() == 7
+
+
+def test_no_step_waits_for_a_norm():
+    wrapper, _ = clipped('meta', max_norm=1.0)  # on which no number can be read
+    assert take_norms(wrapper)['train/grad_norm'].is_meta
+    with pytest.raises(RuntimeError, match='meta'):
+        clipped('meta', note=False, max_norm=1.0)
+
+
+def test_there_is_no_norm_without_a_clip_of_mmengines():
+    assert take_norms(clipped('cpu')[0]) == {}
+    assert take_norms(clipped('cpu', type='value', clip_value=1.0)[0]) == {}
+
+    class Own(OptimWrapper):
+        def _clip_grad(self) -> None:
+            self.own = self.clip_func
+
+    weight = nn.Parameter(torch.ones(2))
+    wrapper = Own(torch.optim.SGD([weight], lr=1.0), clip_grad=dict(max_norm=1.0))
+    note_norms(wrapper)
+    wrapper.step()
+    assert wrapper.own is nn.utils.clip_grad_norm_ and take_norms(wrapper) == {}
