@@ -6,7 +6,7 @@ the ``meta`` device any other way of reading raises an error, which is how tests
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,20 @@ def read(value: Any) -> Any:
         for part, one in zip(parts, tensors, strict=True)
     )
     return _replaced(value, numbers)
+
+
+def send(values: Sequence[Any], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor of numbers on a device, which is not waited for.
+
+    Args:
+        values (Sequence): As ``torch.tensor`` takes them.
+        device (device): Where to.
+        dtype (dtype, optional): Defaults to what ``torch.tensor`` makes of them.
+    """
+    if torch.compiler.is_compiling() or device.type != 'cuda':
+        return torch.tensor(values, dtype=dtype, device=device)
+    # of memory that may be paged out the copy would wait for all that the device has to do
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
 
 
 # Of all types int64 alone holds the others on any device: Apple's have no float64, and float32

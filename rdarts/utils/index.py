@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rdarts.utils import host
+
 
 class Index:
     """Whole numbers that are kept on the devices on which they are used.
@@ -23,7 +25,7 @@ class Index:
         """The index, long, on a device."""
         if device in self._kept:
             return self._kept[device]
-        found = torch.tensor(self._values, dtype=torch.long, device=device)
+        found = host.send(self._values, device, torch.long)
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph
             self._kept[found.device] = found
         return found

@@ -56,3 +56,22 @@ def test_read_of_no_tensor():
     value = dict(a=1)
     assert host.read(value) is value
     assert host.read([torch.empty(0), torch.empty(2, 0)]) == [[], [[], []]]
+
+
+def test_send_waits_for_no_gpu(monkeypatch):
+    for device, dtype in (('cpu', torch.long), ('meta', torch.float64)):
+        found = host.send([[1, 2]], torch.device(device), dtype)
+        assert (found.device.type, found.dtype, found.shape) == (device, dtype, (1, 2))
+    assert host.send([True], torch.device('cpu')).dtype == torch.bool
+
+    class Pinned:
+        def to(self, device, non_blocking):
+            return device, non_blocking
+
+    def tensor(values, dtype, pin_memory):
+        assert (values, dtype, pin_memory) == ([1, 2], torch.long, True)
+        return Pinned()
+
+    monkeypatch.setattr(torch, 'tensor', tensor)
+    gpu = torch.device('cuda', 0)
+    assert host.send([1, 2], gpu, torch.long) == (gpu, True)

@@ -37,6 +37,7 @@ from rdarts.models.kernels import (
     to_nhwc,
 )
 from rdarts.models.layers import safe_format
+from rdarts.utils import host
 from rdarts.utils.logging import tell_once
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _batch_by_row(plan: Plan, flags: Sequence[Sequence[bool]], with_norm: Tensor
         for norms, part in zip(flags, plan.parts, strict=True)
         for _ in part.edges
     ]
-    return torch.tensor(each, dtype=with_norm.dtype, device=with_norm.device)
+    return host.send(each, with_norm.device, with_norm.dtype)
 
 
 def fused(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rdarts.models.fused.candidates.base import FusedCandidate
 from rdarts.models.layers import StackedBatchNorm2d
+from rdarts.utils import host
 
 if TYPE_CHECKING:
     from rdarts.models.mixed_ops.mixed_op import MixedOp
@@ -72,9 +73,9 @@ class Part:
         return [tensor.index_select(0, self._rows(tensor.device)) for tensor in found]
 
     def _rows(self, device: torch.device) -> Tensor:
-        """The rows that run, on a device, where they are kept: each transfer waits for it."""
+        """The rows that run, on a device, where they are kept."""
         if device not in self._index:
-            index = torch.tensor(self.chosen, device=device)
+            index = host.send(self.chosen, device)
             if torch.compiler.is_compiling():  # what is traced must not leave its graph
                 return index
             self._index[device] = index
@@ -178,9 +179,9 @@ class Plan:
         places = [place for part in self.parts for place in part.places]
         normed = [float(part.norm is not None) for part in self.parts for _ in part.edges]
         tables = Tables(
-            torch.tensor(places, dtype=torch.long, device=device),
-            torch.tensor(self.edge_of, dtype=torch.long, device=device),
-            torch.tensor(normed, dtype=torch.float64, device=device),
+            host.send(places, device, torch.long),
+            host.send(self.edge_of, device, torch.long),
+            host.send(normed, device, torch.float64),
         )
         if not torch.compiler.is_compiling():  # what is traced must not leave its graph
             self._tables[device] = tables

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rdarts.models.fused.plan import Part, Plan
 from rdarts.models.kernels import precision
+from rdarts.utils import host
 from rdarts.utils.logging import tell_once
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _on_rows(part: Part, whole: Tensor, value: Tensor) -> Tensor:
     """``value`` on the rows of a part, the stacked parameter on the others."""
     if part.chosen is None:
         return value
-    index = (torch.tensor(part.chosen, device=value.device),)
+    index = (host.send(part.chosen, value.device),)
     return whole.detach().index_put(index, value)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.kernels.precision import wide_type
+from rdarts.utils import host
 
 if TYPE_CHECKING:
     from rdarts.models.kernels.backends.base import Rows
@@ -25,11 +26,9 @@ def batch_norm(
     chosen: Sequence[int],
 ) -> Tensor:
     """See :meth:`~rdarts.models.kernels.backends.base.Backend.batch_norm`."""
-    # an index that is made here is a transfer to the device, and waits for it
+    # an index that is made here is a transfer to the device
     whole = isinstance(chosen, range)
-    index = (
-        slice(chosen.start, chosen.stop) if whole else torch.tensor(chosen, device=moments.device)
-    )
+    index = slice(chosen.start, chosen.stop) if whole else host.send(chosen, moments.device)
     if batch:
         mean, var = moments.expand(len(chosen), -1, -1).unbind(1)
         if running is not None:
