@@ -291,7 +291,9 @@ class Architect(Scheduled):
         for alpha in (*self.alphas, *self.moved):
             alpha.grad = None
         self.steps += 1
-        self.taken = AlphaStep(loss, value, grads, penalties, total, scale, finite)
+        # copies, as the next pass of a network in CUDA graphs writes over what this one's gave
+        own = [grad.clone() for grad in grads]
+        self.taken = AlphaStep(loss, value, own, penalties, total, scale, finite)
         return self.taken
 
     def move(self) -> None:

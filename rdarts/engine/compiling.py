@@ -17,17 +17,28 @@ from rdarts.utils.wrapped import unwrapped
 GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs
 
 
-def check_compile(given: bool | Mapping[str, Any] | None) -> None:
+def check_compile(given: bool | Mapping[str, Any] | None, accumulated: int = 1) -> None:
     """What a config says of ``compile`` must be possible on this machine.
 
+    Args:
+        given (bool | dict, optional): Whether to, or the arguments of ``torch.compile``.
+        accumulated (int): Batches whose gradients the optimizer wrapper adds up. Defaults to 1.
+
     Raises:
-        UserError: It asks for CUDA graphs, and there is no GPU.
+        UserError: It asks for CUDA graphs, and there is no GPU or gradients are added up.
     """
     mode = given.get('mode') if isinstance(given, Mapping) else None
     if mode == GRAPHS and not torch.cuda.is_available():
         raise UserError(
             f"compile.mode='{GRAPHS}' (--cuda-graph) records CUDA graphs, which needs a GPU: leave "
             'it out'
+        )
+    if mode == GRAPHS and accumulated > 1:
+        # https://github.com/pytorch/pytorch/issues/169545
+        raise UserError(
+            f"compile.mode='{GRAPHS}' (--cuda-graph): the next batch's graph writes over the "
+            f'gradients that optim_wrapper.accumulative_counts={accumulated} adds up: leave out '
+            'one of the two'
         )
 
 

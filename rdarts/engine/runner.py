@@ -285,12 +285,12 @@ def check_device(cfg: Config) -> None:
     Raises:
         UserError: It does.
     """
-    wrapper = (cfg.get('optim_wrapper') or {}).get('type')
-    if cfg.get('train_cfg') and wrapper == 'AmpOptimWrapper' and get_device() == 'cpu':
+    wrapper = cfg.get('optim_wrapper') or {}
+    if cfg.get('train_cfg') and wrapper.get('type') == 'AmpOptimWrapper' and get_device() == 'cpu':
         raise UserError(
             'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
         )
-    check_compile(cfg.get('compile'))
+    check_compile(cfg.get('compile'), wrapper.get('accumulative_counts', 1))
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:

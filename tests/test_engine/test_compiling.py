@@ -83,3 +83,6 @@ def test_cuda_graphs_need_a_gpu(monkeypatch):
         check_compile(graphs)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     check_compile(graphs)
+    with pytest.raises(UserError, match=r'writes over the gradients that .*counts=2 adds up'):
+        check_compile(graphs, accumulated=2)
+    check_compile(True, accumulated=2)
