@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +55,60 @@ def test_kernels_are_those_of_pytorch():
             assert value <= 2**-11, name
     ran = [found[f'{execution}: kernels that ran'] for execution in ('fused', 'fused_triton')]
     assert ran == [0, 4]
+
+
+CASES = [
+    ('mix', dict(ACCUMULATE=True, SHIFT=True)),
+    ('sums', dict()),
+    ('pool', dict(STRIDE=2, MAXIMUM=True, INDEX=True)),
+    ('pool', dict(STRIDE=1, MAXIMUM=True, INDEX=False)),
+    ('pool', dict(STRIDE=2, MAXIMUM=False, INDEX=False)),
+    ('pool_backward', dict(STRIDE=2, MAXIMUM=True)),
+    ('pool_backward', dict(STRIDE=1, MAXIMUM=False)),
+]
+
+
+def kind_of(name: str, image: str, constants: dict[str, Any]) -> Any:
+    """What Triton is told of an argument; of lists there are three."""
+    if name in constants:
+        return 'constexpr'
+    if name in ('scales', 'shift'):
+        return ('*fp32',) * 3 if name == 'scales' else '*fp32'
+    if name in ('terms', 'steps'):
+        return (image if name == 'terms' else 'i32',) * 3
+    if name in ('out', 'g', 'x', 'y', 'dx', 'dy'):
+        return image
+    if name == 'found':
+        return image if constants.get('INDEX') else '*fp64'
+    if name == 'index':
+        return '*i8' if constants.get('INDEX') or 'INDEX' not in constants else image
+    return 'i32'
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))
+@pytest.mark.parametrize('dtype', ['fp32', 'bf16'])
+@pytest.mark.parametrize(('name', 'given'), CASES, ids=str)
+def test_kernels_fit_into_the_registers_of_a_gpu(name, given, dtype, tmp_path):
+    """Compiled for compute capability 9.0 at 16 channels, which needs no GPU."""
+    compiler = pytest.importorskip('triton.compiler')
+    from triton import knobs, language
+    from triton.backends.compiler import GPUTarget
+
+    from rdarts.models.kernels.backends import triton_kernels
+
+    kernel = getattr(triton_kernels, name)
+    numbers = triton.POOL_TILE if name.startswith('pool') else triton.TILE
+    constants = dict(given, WIDE=language.float32, BLOCK=numbers // 16, LANES=16)
+    kinds = {arg: kind_of(arg, f'*{dtype}', constants) for arg in kernel.arg_names}
+    source = compiler.ASTSource(kernel, kinds, constexprs=constants)
+    compiled = compiler.compile(source, target=GPUTarget('cuda', 90, 32))
+    path = tmp_path / 'kernel.ptx'
+    path.write_text(compiled.asm['ptx'])
+    arch = re.search(r'^\.target (\w+)', compiled.asm['ptx'], re.M)[1]
+    command = [knobs.nvidia.ptxas.path, '-v', f'-arch={arch}', path, '-o', tmp_path / 'kernel.o']
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert re.findall(r'(\d+) bytes spill (?:stores|loads)', told) == ['0', '0'], told
 
 
 def test_when_it_declines(monkeypatch):

@@ -143,7 +143,7 @@ def noted(backend: Backend) -> Iterator[Counter[str]]:
 
 def main() -> None:
     assert triton.is_interpreted()
-    triton.TILE = 256  # so that several programs share a small image
+    triton.TILE = triton.POOL_TILE = 256  # so that several programs share a small image
     found: list[Found] = []
     for channels, edge_of in zip((8, 20, 8), TERMS, strict=True):
         found += mixing(channels, edge_of)

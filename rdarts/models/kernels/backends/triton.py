@@ -22,7 +22,8 @@ from rdarts.models.kernels.backends.torch import TorchBackend, add_products, cro
 OLDEST = (3, 4)  # kernels take tuples of images from here on
 CAPABILITY = (7, 0)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-TILE = 4096  # numbers of an image that a program takes
+TILE = 2048  # numbers of an image that a program takes
+POOL_TILE = 512  # the same of pooling, which has nine addresses for each
 
 
 @functools.cache
@@ -47,13 +48,13 @@ def _on(image: Tensor) -> AbstractContextManager:
     return torch.cuda.device(image.device) if image.is_cuda else nullcontext()
 
 
-def _tile(image: Tensor) -> dict[str, Any]:
-    """How programs share an image [N, H, W, C]: the kernels' last arguments."""
+def _tile(image: Tensor, numbers: int) -> dict[str, Any]:
+    """How programs share an image [N, H, W, C], by so many numbers each: the last arguments."""
     from rdarts.models.kernels.backends.triton_kernels import tl
 
     lanes = 1 << max(0, image.shape[-1] - 1).bit_length()
     wide = tl.float64 if image.dtype == torch.float64 else tl.float32
-    return dict(WIDE=wide, BLOCK=max(1, TILE // lanes), LANES=lanes)
+    return dict(WIDE=wide, BLOCK=max(1, numbers // lanes), LANES=lanes)
 
 
 def _programs(image: Tensor, tile: dict[str, Any]) -> int:
@@ -106,7 +107,7 @@ class TritonBackend(TorchBackend):
             return
         from rdarts.models.kernels.backends import triton_kernels
 
-        tile, scales = _tile(outs[0]), scales.contiguous()
+        tile, scales = _tile(outs[0], TILE), scales.contiguous()
         with _on(outs[0]):
             for j, (out, rows) in enumerate(zip(outs, own, strict=True)):
                 triton_kernels.mix[(_programs(out, tile),)](
@@ -133,32 +134,38 @@ class TritonBackend(TorchBackend):
             return super().mix_sums(g, terms, edge_of, x)
         from rdarts.models.kernels.backends import triton_kernels
 
-        tile = _tile(g[0])
+        tile = _tile(g[0], TILE)
         programs, channels = _programs(g[0], tile), g[0].shape[-1]
         count = len(terms) + len(g)
         found = g[0].new_empty((programs, count, channels), dtype=torch.float64)
+        places, start = [0] * count, 0
         with _on(g[0]):
             for j, (one, rows) in enumerate(zip(g, own, strict=True)):
+                # where its rows begin is no number: Triton compiles anew for some, such as 1
                 triton_kernels.sums[(programs,)](
-                    found,
+                    found[:, start:],
                     one,
                     tuple(terms[t] for t in rows),
-                    tuple(rows),
                     tuple(_step(terms[t]) for t in rows),
-                    len(terms) + j,
                     _step(one),
                     count,
                     one[..., 0].numel(),
                     channels,
                     **tile,
                 )
-        products, totals = found.sum(0).split([len(terms), len(g)])
+                for place, row in enumerate([*rows, len(terms) + j], start):
+                    places[row] = place
+                start += len(rows) + 1
+        sums = found.sum(0)
+        if places != list(range(count)):
+            sums = torch.stack([sums[place] for place in places])
+        products, totals = sums.split([len(terms), len(g)])
         return products, totals, None if x is None else cross_products(g, x)
 
     def pool_forward(self, x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
         size = [-(-side // stride) for side in x.shape[1:3]]
         y = x.new_empty(len(x), *size, x.shape[-1])
-        tile = _tile(y)
+        tile = _tile(y, POOL_TILE)
         found = y.new_empty((_programs(y, tile), 3, y.shape[-1]), dtype=torch.float64)
         self._pool(y, x.contiguous(), found, y, stride, maximum, False, tile)
         number, mean, apart = found.unbind(1)
@@ -174,7 +181,7 @@ class TritonBackend(TorchBackend):
         if not dx.is_contiguous():
             super().pool_backward(dy, x, y, maximum, stride, dx)
             return
-        tile, index = _tile(dx), dy
+        tile, index = _tile(dx, POOL_TILE), dy
         if maximum:
             index = torch.empty(y.shape, dtype=torch.int8, device=y.device)
             self._pool(y, x.contiguous(), y, index, stride, True, True, tile)

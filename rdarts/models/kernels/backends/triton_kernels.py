@@ -50,9 +50,7 @@ def sums(
     found,
     g,
     terms,
-    rows,
     steps,
-    g_row,
     g_step,
     num_rows,
     pixels,
@@ -61,7 +59,7 @@ def sums(
     BLOCK: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """found[program, rows[t]] = sum of g terms[t]; found[program, g_row] = sum of g."""
+    """found[program, t] = sum of g terms[t], and behind them the sum of g."""
     program = tl.program_id(0).to(tl.int64)
     pixel = program * BLOCK + tl.arange(0, BLOCK)[:, None]
     channel = tl.arange(0, LANES)
@@ -69,10 +67,10 @@ def sums(
     there = channel < channels
     grad = tl.load(g + pixel * g_step + channel[None, :], inside, 0).to(WIDE)
     place = found + program * num_rows * channels + channel
-    tl.store(place + g_row * channels, tl.sum(grad.to(tl.float64), 0), there)
+    tl.store(place + len(terms) * channels, tl.sum(grad.to(tl.float64), 0), there)
     for t in tl.static_range(len(terms)):
         term = tl.load(terms[t] + pixel * steps[t] + channel[None, :], inside, 0).to(WIDE)
-        tl.store(place + rows[t] * channels, tl.sum((grad * term).to(tl.float64), 0), there)
+        tl.store(place + t * channels, tl.sum((grad * term).to(tl.float64), 0), there)
 
 
 @triton.jit
