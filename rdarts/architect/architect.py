@@ -62,6 +62,8 @@ class Architect(Scheduled):
         takes_regularizers (bool): Whether there is a loss that regularisers can be added to.
             Defaults to True.
         trains_weights (bool): Whether the weights learn. Defaults to True.
+        keeps_passes (bool): Whether it may need what a pass through the network gave after the next
+            one has begun, so that CUDA graphs, which write over it, are refused. Defaults to True.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
             down to that. Defaults to none.
         epoch (int): The running one, from 0.
@@ -85,6 +87,7 @@ class Architect(Scheduled):
     through_network = True
     takes_regularizers = True
     trains_weights = True
+    keeps_passes = True
 
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}

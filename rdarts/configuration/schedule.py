@@ -117,7 +117,7 @@ class Scheduled:
     """
 
     schedules: Mapping[str, Schedule] = MappingProxyType({})
-    _epoch = 0
+    _numbers: Mapping[str, float] | None = None
 
     def set_progress(self, epoch: int, max_epochs: int) -> None:
         """Before each epoch.
@@ -126,11 +126,15 @@ class Scheduled:
             epoch (int): From 0.
             max_epochs (int): Of the schedule.
         """
-        self._epoch = epoch
+        # kept, as torch.compile takes what is computed from an epoch for a constant
+        self._numbers = self._at(epoch)
 
     def numbers(self) -> dict[str, float]:
         """The numbers of this epoch, such as a temperature, by name."""
-        return {name: schedule.at(self._epoch) for name, schedule in self.schedules.items()}
+        return self._at(0) if self._numbers is None else dict(self._numbers)
+
+    def _at(self, epoch: int) -> dict[str, float]:
+        return {name: schedule.at(epoch) for name, schedule in self.schedules.items()}
 
 
 def _interpolations(given: Any, points: int, name: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,7 +14,29 @@ from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.utils.logging import tell_once
 from rdarts.utils.wrapped import unwrapped
 
+if TYPE_CHECKING:
+    from rdarts.architect.architect import Architect
+
 GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs
+
+
+def uses_graphs(given: bool | Mapping[str, Any] | None) -> bool:
+    """Whether a config's ``compile`` asks for CUDA graphs."""
+    return isinstance(given, Mapping) and given.get('mode') == GRAPHS
+
+
+def check_architect(given: bool | Mapping[str, Any] | None, architect: Architect) -> None:
+    """An architect must go with what a config says of ``compile``.
+
+    Raises:
+        UserError: It asks for CUDA graphs, which write over what the architect needs.
+    """
+    if uses_graphs(given) and architect.keeps_passes:
+        raise UserError(
+            f"compile.mode='{GRAPHS}' (--cuda-graph): {type(architect).__name__} may need what a "
+            "pass through the network gave after the next one's graph has written over it: leave "
+            'it out'
+        )
 
 
 def check_compile(given: bool | Mapping[str, Any] | None, accumulated: int = 1) -> None:
@@ -27,13 +49,14 @@ def check_compile(given: bool | Mapping[str, Any] | None, accumulated: int = 1) 
     Raises:
         UserError: It asks for CUDA graphs, and there is no GPU or gradients are added up.
     """
-    mode = given.get('mode') if isinstance(given, Mapping) else None
-    if mode == GRAPHS and not torch.cuda.is_available():
+    if not uses_graphs(given):
+        return
+    if not torch.cuda.is_available():
         raise UserError(
             f"compile.mode='{GRAPHS}' (--cuda-graph) records CUDA graphs, which needs a GPU: leave "
             'it out'
         )
-    if mode == GRAPHS and accumulated > 1:
+    if accumulated > 1:
         # https://github.com/pytorch/pytorch/issues/169545
         raise UserError(
             f"compile.mode='{GRAPHS}' (--cuda-graph): the next batch's graph writes over the "

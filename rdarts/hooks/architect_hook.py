@@ -26,6 +26,7 @@ from rdarts.configuration.declarations import AboveZero, Among, Component, Count
 from rdarts.configuration.schedule import ScheduleSpec
 from rdarts.datasets import check_parts
 from rdarts.datasets.loaders import check_loader, iterate_from
+from rdarts.engine.compiling import check_architect
 from rdarts.engine.facts import Facts, Place
 from rdarts.engine.going_on import replay, take_over
 from rdarts.engine.loops import failed_at
@@ -206,6 +207,7 @@ class ArchitectHook(Hook):
     # Set up, saved and loaded
 
     def before_train(self, runner) -> None:
+        check_architect(runner.cfg.get('compile'), self.architect)
         if self.architect.single_level:
             self._refuse_loader(runner)
         else:

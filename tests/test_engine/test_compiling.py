@@ -1,18 +1,32 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
+from rdarts.architect.architects.single_level import SingleLevel
 from rdarts.engine import runner as runner_module
-from rdarts.engine.compiling import check_compile, compile_backbone
+from rdarts.engine.compiling import check_architect, check_compile, compile_backbone
 from rdarts.engine.runner import OwnRunner
 from rdarts.errors import UserError
+from rdarts.hooks import ArchitectHook
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
 from rdarts.models import NASBench201Supernet
+from rdarts.registry import ARCHITECTS
+
+CELLS = dict(cell=dict(num_nodes=2, candidates=('none', 'skip_connect', 'nor_conv_3x3')))
+TINY = {'model.backbone.space': dict(type='CellSpace', name='tiny', cells=CELLS, _delete_=True)}
+
+
+def settings_of(method: str) -> StepSettings:
+    settings = StepSettings('nb201', method, batch_size=4, width=8, depth=1, image_size=16)
+    return replace(settings, threads=1).prepare()
 
 
 @pytest.mark.slow
@@ -86,3 +100,103 @@ def test_cuda_graphs_need_a_gpu(monkeypatch):
     with pytest.raises(UserError, match=r'writes over the gradients that .*counts=2 adds up'):
         check_compile(graphs, accumulated=2)
     check_compile(True, accumulated=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['snas', 'darts_minus'])
+def test_numbers_that_change_with_the_epoch_are_compiled_but_twice(method):
+    """A temperature, and the weight of an auxiliary skip connection."""
+    settings, graphs, new = settings_of(method), [], []
+
+    def backend(module: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        graphs.append(module)
+        return module
+
+    search = Search(settings, 'plain', changes=TINY, device='cpu')
+    compile_backbone(search.model, dict(backend=backend))
+    for epoch in range(4):
+        before = len(graphs)
+        search.architect.set_progress(epoch, 10)
+        search.step()
+        new.append(len(graphs) - before)
+    torch._dynamo.reset()
+    assert new[0] and new[1] and new[2:] == [0, 0]
+
+
+class Graphs:
+    """As CUDA graphs do it, for ``torch.compile`` on a CPU.
+
+    What graphs gave is written over when a forward pass begins while no backward pass is due.
+    """
+
+    def __init__(self) -> None:
+        self.given: list[torch.Tensor] = []
+        self.due = 0
+
+    def forward(self, module: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        def run(args: list[Any]) -> Any:
+            if not self.due:
+                for one in self.given:
+                    one.detach().fill_(float('nan'))
+                self.given = []
+            self.due += 1
+            return self._give(module, args)
+
+        return self._boxed(run)
+
+    def backward(self, module: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        def run(args: list[Any]) -> Any:
+            self.due -= 1
+            return self._give(module, args)
+
+        return self._boxed(run)
+
+    def _give(self, module: torch.fx.GraphModule, args: list[Any]) -> Any:
+        taken = {one.untyped_storage().data_ptr() for one in args if isinstance(one, torch.Tensor)}
+        found = module(*args)
+        self.given += [
+            one
+            for one in found
+            if isinstance(one, torch.Tensor)
+            and one.is_floating_point()
+            and one.untyped_storage().data_ptr() not in taken
+        ]
+        return found
+
+    @staticmethod
+    def _boxed(run: Any) -> Any:
+        run._boxed_call = True
+        return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['rdarts', 'snas'])
+def test_a_search_needs_nothing_that_graphs_write_over(method):
+    settings, found = settings_of(method), []
+    for compiled in (False, True):
+        search, graphs = Search(settings, 'plain', changes=TINY, device='cpu'), Graphs()
+        backend = aot_autograd(fw_compiler=graphs.forward, bw_compiler=graphs.backward)
+        compile_backbone(search.model, compiled and dict(backend=backend))
+        for seed in range(2):
+            torch.manual_seed(seed)
+            search.step()
+        assert not search.architect.keeps_passes
+        assert bool(graphs.given) == compiled and not graphs.due
+        # where the log reads them
+        step = search.architect.taken
+        found.append([*search.model.state_dict().values(), *step.grads, *step.total, step.loss])
+    torch._dynamo.reset()
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_architects_that_keep_passes_refuse_graphs():
+    graphs = dict(mode='reduce-overhead')
+    hook = ArchitectHook(order=2)
+    with pytest.raises(UserError, match=r'\(--cuda-graph\): Unrolled may need what a pass'):
+        hook.before_train(SimpleNamespace(cfg=dict(compile=graphs)))
+    check_architect(True, hook.architect)
+    check_architect(graphs, ArchitectHook().architect)
+    check_architect(graphs, SingleLevel())
+    ARCHITECTS.import_from_location()
+    for name in ('LayerAlignment', 'Neumann', 'AdversarialMixing', 'OperationEarlyStopping'):
+        assert ARCHITECTS.get(f'rdarts.{name}').keeps_passes

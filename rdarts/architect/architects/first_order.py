@@ -40,6 +40,8 @@ def first_order(
 class FirstOrder(Architect):
     """The gradient of first-order DARTS; see :func:`first_order`."""
 
+    keeps_passes = False
+
     def __str__(self) -> str:
         return 'first order'
 

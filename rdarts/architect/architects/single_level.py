@@ -25,6 +25,7 @@ class SingleLevel(Architect):
     """
 
     single_level = True
+    keeps_passes = False
 
     def __str__(self) -> str:
         return 'single level'
