@@ -87,7 +87,9 @@ class OwnRunner:
                     children = ', '.join(child for child, _ in model.named_children())
                     raise UserError(f"{key}: the model has no module '{name}', but {children}")
         with safe_loaders():
-            return super().train()
+            found = super().train()
+        _release_memory()
+        return found
 
     def val(self) -> Any:
         """See mmengine."""
@@ -177,6 +179,13 @@ def loop_class(cfg: Config) -> type | None:
     """The class of a config's training loop, where that is named."""
     kind = (cfg.get('train_cfg') or {}).get('type')
     return LOOPS.get(kind) if isinstance(kind, str) else None
+
+
+def _release_memory() -> None:
+    """What steps were computed in is not kept for whatever the process does next."""
+    from rdarts.models.kernels import release_memory  # with the models, which are there by now
+
+    release_memory()
 
 
 def _relaxations(model: torch.nn.Module) -> list[Any]:

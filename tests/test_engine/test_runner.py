@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import logging
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.engine.runner import OwnRunner
 from rdarts.errors import RunFailed
 from rdarts.models import NASBench201Supernet
+from rdarts.models.kernels import release_memory
+from rdarts.models.kernels.backends import get_backend, has_cpp
 
 
 @pytest.mark.slow
@@ -116,3 +119,19 @@ def test_unused_parameters_are_allowed_for_where_candidates_are_left_out(given, 
     assert Runner().wrap_model(other, net) == other
     Runner.distributed = False
     assert Runner().wrap_model(given, net) is given
+
+
+@pytest.mark.skipif(not has_cpp(), reason='no C++ compiler: no kernel keeps memory')
+def test_a_training_that_ended_keeps_no_memory_of_the_kernels():
+    class Training:
+        cfg: ClassVar[dict] = {}
+
+        def train(self):
+            like = torch.empty(64, 1)
+            return get_backend('cpp').empty_images(like, 8, 32, 32).fill_(1).mean()
+
+    class Runner(OwnRunner, Training):
+        pass
+
+    assert Runner().train() == 1
+    assert release_memory() == 0

@@ -113,7 +113,7 @@ def test_every_operator_has_a_fake_kernel():
     names = {
         name.split('::')[1]
         for name in torch._C._dispatch_get_all_op_names()
-        if name.startswith('rdarts::')
+        if name.startswith('rdarts::') and name != 'rdarts::release_memory'  # of no tensor
     }
     assert {kernel.__name__ for kernel in fake.KERNELS} == names
     assert set(flops.formulas()) < names

@@ -1,4 +1,4 @@
-"""What fused execution is made of: kernels by back end, layout, noise, precision."""
+"""What fused execution is made of: kernels by back end, layout, memory, noise, precision."""
 
 from rdarts.models.kernels.backends import (
     Backend,
@@ -10,6 +10,7 @@ from rdarts.models.kernels.backends import (
 )
 from rdarts.models.kernels.backends.cpp import LANES
 from rdarts.models.kernels.layout import to_nchw, to_nhwc
+from rdarts.models.kernels.memory import release_memory
 from rdarts.models.kernels.noise import noise_seed, standard_normal
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'choose_backend',
     'declined_by_native',
     'noise_seed',
+    'release_memory',
     'standard_normal',
     'to_nchw',
     'to_nhwc',

@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <new>
@@ -20,7 +21,9 @@ namespace {
 
 // Memory of large results is kept for the next step: a page of fresh memory costs more than the
 // arithmetic on it. A range goes back when its tensor dies, and joins the free ones beside it, so that
-// results of other sizes take it. Of a chunk, what was never taken has no pages.
+// results of other sizes take it. Of a chunk, what was never taken has no pages. As the first range that
+// is large enough is taken, what a step does not need lies at the ends of chunks: it goes back to the
+// system once nothing was there for kPatience, which one comparison of times each result finds out.
 class Pool {
  public:
   at::Tensor take(at::IntArrayRef sizes, at::IntArrayRef strides, const at::TensorOptions& options) {
@@ -31,29 +34,54 @@ class Pool {
     Chunk* chunk;
     int64_t start;
     std::tie(chunk, start) = reserve(bytes);
-    auto give_back = [this, chunk, start, bytes](void*) { release(chunk, start, bytes); };
+    auto give_back = [this, chunk, start, bytes](void*) { put_back(chunk, start, bytes); };
     return at::from_blob(chunk->data + start, sizes, strides, give_back, options);
   }
 
+  // Gives memory back to the system: all that no result is in or, not `all`, that none was in since the
+  // last such call and for at most kPatience. How many bytes, of those that may have pages.
+  int64_t release(bool all) {
+    std::lock_guard<std::mutex> guard(mutex_);
+    return all ? release_free() : release_unused();
+  }
+
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kPatience{30};
   static constexpr int64_t kAlign = 64, kSmall = 1 << 16, kChunk = int64_t(1) << 28;
   static constexpr int64_t kHuge = 1 << 21;  // a large page of x86 and ARM
+  static constexpr int64_t kPage = 1 << 16;  // the largest of the usual pages
 
   struct Chunk {
     char* data;
     int64_t size;
     std::map<int64_t, int64_t> free;  // where each free range starts, and its bytes
+    int64_t touched = 0;              // what lies behind has no pages
+    int64_t reached = 0;              // nothing was behind since the last look
+
+    void take(int64_t end) {
+      touched = std::max(touched, end);
+      reached = std::max(reached, end);
+    }
+    bool is_unused() const { return !free.empty() && free.begin()->second == size; }
+    int64_t end() const {  // of what is in use
+      if (free.empty()) return size;
+      const auto last = std::prev(free.end());
+      return last->first + last->second == size ? last->first : size;
+    }
   };
 
   // The first range that is large enough: those at the end then stay untouched.
   std::pair<Chunk*, int64_t> reserve(int64_t bytes) {
     std::lock_guard<std::mutex> guard(mutex_);
+    if (Clock::now() - looked_ > kPatience) release_unused();
     for (Chunk* chunk : chunks_)
       for (auto range = chunk->free.begin(); range != chunk->free.end(); ++range)
         if (range->second >= bytes) {
           const auto [start, size] = *range;
           chunk->free.erase(range);
           if (size > bytes) chunk->free.emplace(start + bytes, size - bytes);
+          chunk->take(start + bytes);
           return {chunk, start};
         }
     drop_unused();
@@ -69,10 +97,11 @@ class Pool {
 #endif
     chunks_.push_back(new Chunk{static_cast<char*>(data), size, {}});
     if (size > bytes) chunks_.back()->free.emplace(bytes, size - bytes);
+    chunks_.back()->take(bytes);
     return {chunks_.back(), 0};
   }
 
-  void release(Chunk* chunk, int64_t start, int64_t bytes) {
+  void put_back(Chunk* chunk, int64_t start, int64_t bytes) {
     std::lock_guard<std::mutex> guard(mutex_);
     auto& free = chunk->free;
     auto after = free.lower_bound(start);
@@ -92,17 +121,58 @@ class Pool {
 
   // Chunks that nothing is in are too small for what is asked for.
   void drop_unused() {
-    auto unused = [](Chunk* chunk) {
-      if (chunk->free.empty() || chunk->free.begin()->second < chunk->size) return false;
+    drop([](Chunk* chunk) { return chunk->is_unused(); });
+  }
+
+  template <typename F>
+  int64_t drop(F&& goes) {
+    int64_t bytes = 0;
+    auto gone = [&](Chunk* chunk) {
+      if (!goes(chunk)) return false;
+      bytes += chunk->touched;
       ::operator delete(chunk->data, std::align_val_t(kHuge));
       delete chunk;
       return true;
     };
-    chunks_.erase(std::remove_if(chunks_.begin(), chunks_.end(), unused), chunks_.end());
+    chunks_.erase(std::remove_if(chunks_.begin(), chunks_.end(), gone), chunks_.end());
+    return bytes;
+  }
+
+  int64_t release_free() {
+    int64_t bytes = drop([](Chunk* chunk) { return chunk->is_unused(); });
+    for (Chunk* chunk : chunks_) {
+      for (const auto& [start, size] : chunk->free)
+        bytes += forget(chunk, start, start + size);
+      chunk->touched = chunk->reached = chunk->end();
+    }
+    return bytes;
+  }
+
+  int64_t release_unused() {
+    looked_ = Clock::now();
+    int64_t bytes = drop([](Chunk* chunk) { return chunk->reached == 0; });
+    for (Chunk* chunk : chunks_) {
+      bytes += forget(chunk, chunk->reached, chunk->size);
+      chunk->touched = chunk->reached;
+      chunk->reached = chunk->end();
+    }
+    return bytes;
+  }
+
+  // Whole pages of a range that is free go back to the system.
+  static int64_t forget(Chunk* chunk, int64_t start, int64_t end) {
+    start = (start + kPage - 1) / kPage * kPage;
+    end = std::min(end, (chunk->touched + kPage - 1) / kPage * kPage) / kPage * kPage;
+    if (end <= start) return 0;
+#ifdef __linux__
+    if (madvise(chunk->data + start, end - start, MADV_DONTNEED) == 0) return end - start;
+#endif
+    return 0;
   }
 
   std::mutex mutex_;
   std::vector<Chunk*> chunks_;
+  Clock::time_point looked_ = Clock::now();
 };
 
 Pool& pool() {

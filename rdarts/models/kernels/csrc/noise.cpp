@@ -12,6 +12,9 @@ Tensor empty_images(at::IntArrayRef sizes, const Tensor& like) {
   return pool().take(sizes, {h * w * c, 1, w * c, c}, like.options());
 }
 
+// Memory of results goes back to the system, see Pool::release.
+int64_t release_memory(bool all) { return pool().release(all); }
+
 // The first numbers of the sequence of a seed into out.
 void standard_normal(Tensor out, int64_t seed) {
   TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
