@@ -148,7 +148,7 @@ class _Fused(torch.autograd.Function):
             cross = cross[edges[end:]]
             folded = torch.cat([term.matrices for term in terms if term.matrices is not None])
             product = torch.cat([product, (cross * folded).sum(-1)])
-        del terms, images  # noise was drawn again for these sums alone
+        del terms, images  # noise may have been drawn again, for these sums alone
         batch = _batch_by_row(plan, ctx.batch, with_norm)
         sums = (node.count, totals, product)
         exact, gamma, total, betas_grad = backend.mixture_backward(
@@ -193,7 +193,7 @@ def _as_gradient(grad: Tensor, parameter: Tensor) -> Tensor:
 def _constants(node: Node, parts: Sequence[tuple]) -> dict[int, Tensor]:
     """What candidates that depend on nothing gave, [N, O, h, w] by place."""
     return {
-        place: to_nchw(image)
+        place: to_nchw(node.drawn(image))
         for part, own, kept in parts
         if part.candidate.is_constant
         for place, image in zip(

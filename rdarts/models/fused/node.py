@@ -59,6 +59,10 @@ class Node:
         """N(0, 1) of the shape that the edges give, [N, h, w, O]: see :func:`standard_normal`."""
         return standard_normal(self.empty(self.channels, self.size), seed)
 
+    def drawn(self, term: Tensor) -> Tensor:
+        """A term of the mixture as an image, [N, h, w, O]: noise where it is a seed, []."""
+        return self.noise(term) if term.dim() == 0 else term
+
     def normalise(
         self,
         part: Part,

@@ -35,7 +35,8 @@ class Terms(NamedTuple):
     """What a candidate adds to the mixture of its E edges, before its last batch norm.
 
     Args:
-        images (Sequence[Tensor]): y of each edge, [N, h, w, O]. Empty where it folds.
+        images (Sequence[Tensor]): y of each edge, [N, h, w, O]. Empty where it folds. Of noise that
+            the back end draws where it mixes, its seed, [].
         moments (Tensor | None): Mean and biased variance of y, [E, 2, O] or, of one y that all
             edges share, [2, O], in float64; None without a batch norm.
         matrices (Tensor | None): Where it folds: y = matrices[e] relu(x), [E, O, C] in float64.

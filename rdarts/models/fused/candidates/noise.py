@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Noise(FusedCandidate):
     """y ~ N(0, 1). For the gradient of its mixing weight it is drawn again, where that is possible.
 
-    Kept until then, the noise of an edge would be as large as the result of a convolution there.
+    Kept until then, the noise of an edge would be as large as the result of a convolution there. A
+    back end that ``draws_noise`` does so where it mixes, block by block, and is given the seed.
     """
 
     needs = ('noise',)
@@ -46,10 +47,10 @@ class Noise(FusedCandidate):
         kept = [node.facts['noise'][place] for place in part.places]
         for one in kept:
             save(one)
-        return Terms(_images(node, kept))
+        return Terms(_terms(node, kept))
 
     def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
-        return Terms(_images(node, saved.tensors))
+        return Terms(_terms(node, saved.tensors))
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
@@ -57,6 +58,6 @@ class Noise(FusedCandidate):
         return []
 
 
-def _images(node: Node, kept: Sequence[Tensor]) -> list[Tensor]:
-    """Noise of each edge, [N, h, w, O]: drawn of its seed, or the image that was kept."""
-    return [node.noise(one) if one.dim() == 0 else one for one in kept]
+def _terms(node: Node, kept: Sequence[Tensor]) -> list[Tensor]:
+    """Noise of each edge, [N, h, w, O], or its seed, [], where the back end draws."""
+    return list(kept) if node.backend.draws_noise else [node.drawn(one) for one in kept]

@@ -53,12 +53,15 @@ class Backend(Protocol):
         is_reference (bool): Whether it takes any image, and is what the others are held against.
         has_pointwise (bool): Whether it has :meth:`pointwise_forward` and its backward: without
             them the layers before a cell run as they are.
+        draws_noise (bool): Whether :meth:`mix` and :meth:`mix_sums` take noise as a seed of
+            :func:`~rdarts.models.kernels.standard_normal`, and draw it themselves.
     """
 
     name: str
     title: str
     is_reference: bool
     has_pointwise: bool
+    draws_noise: bool
 
     def unsupported_reasons(
         self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]
@@ -397,7 +400,8 @@ class Backend(Protocol):
         Args:
             outs (Sequence[Tensor]): J tensors [N, h, w, C], written.
             accumulate (Sequence[bool]): Of each of them, whether what it holds is added to.
-            terms (Sequence[Tensor]): T tensors [N, h, w, C].
+            terms (Sequence[Tensor]): T tensors [N, h, w, C] or, of a back end that
+                ``draws_noise``, seeds of noise, [] in int64.
             edge_of (Sequence[int]): The index in ``outs`` of each term.
             scales (Tensor): [T, C].
             shifts (Tensor | None): [J, C].

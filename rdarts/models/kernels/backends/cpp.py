@@ -21,6 +21,7 @@ class CppBackend(TorchBackend):
     name, title = 'cpp', 'C++'
     is_reference = False
     has_pointwise = True
+    draws_noise = True
 
     def unsupported_reasons(
         self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]

@@ -127,6 +127,7 @@ class TorchBackend(Backend):
     name, title = 'torch', 'PyTorch'
     is_reference = True
     has_pointwise = False
+    draws_noise = False
 
     def unsupported_reasons(
         self, device: torch.device, dtype: torch.dtype, channels: Sequence[int]

@@ -1,23 +1,58 @@
 // The mixture of the candidates of an edge, its sums for the backward, and the gradient of what
 // the edges read.
 
+#include <numeric>
+
+#include "normal.h"
 #include "tensors.h"
 
 namespace {
 
-// Terms of one edge in a block of pixels.
+// Terms of one edge: images, or noise that is drawn where it is used, of a seed.
 template <typename T>
 struct Terms {
   std::vector<const T*> from;
   std::vector<int64_t> pixel;
   std::vector<const T*> scale;
   std::vector<T*> product;
+  std::vector<std::pair<size_t, uint64_t>> seeds;  // of which term, and which
+  std::vector<const T*> here;                      // in a block of pixels
+  std::vector<Buffer<T>> noise;
+
+  void add(const Tensor& term, int64_t c) {
+    if (term.dim() == 0) {
+      TORCH_CHECK(term.scalar_type() == at::kLong, "the seed of noise must be int64");
+      seeds.emplace_back(from.size(), uint64_t(*term.const_data_ptr<int64_t>()));
+    }
+    from.push_back(term.dim() == 0 ? nullptr : term.const_data_ptr<T>());
+    pixel.push_back(term.dim() == 0 ? c : shape_of(term).pixel);
+  }
+
+  // The block of so many pixels that starts at the first of all images' pixels.
+  void go_to(int64_t first, int64_t pixels, int64_t c) {
+    here.resize(from.size());
+    noise.resize(seeds.size());
+    for (size_t t = 0; t < from.size(); t++) here[t] = from[t] + (from[t] ? first * pixel[t] : 0);
+    for (size_t i = 0; i < seeds.size(); i++) {
+      noise[i].resize(pixels * c);
+      rdarts::standard_normals(seeds[i].second, first * c, pixels * c, noise[i].data());
+      here[seeds[i].first] = noise[i].data();
+    }
+  }
 };
+
+// Pixels of a block, of which noise is drawn in whole blocks of its own.
+template <typename T>
+int64_t block_of(const std::vector<Terms<T>>& terms, int64_t c) {
+  const bool plain = std::all_of(terms.begin(), terms.end(), [](const Terms<T>& one) { return one.seeds.empty(); });
+  const int64_t unit = plain ? 1 : rdarts::kNormals / std::gcd(rdarts::kNormals, c);
+  return (block_of(c) + unit - 1) / unit * unit;
+}
 
 // out (+)= shift + sum of NT terms, scaled.
 template <typename T, int NT, int64_t W>
 void mix_block(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumulate, const T* shift,
-               const Terms<T>& terms, size_t first, int64_t offset) {
+               const Terms<T>& terms, size_t first) {
   constexpr int64_t L = Lanes<T, W>::count;
   for (int64_t i = 0; i < c; i += L) {
     Vec<T, W> scale[NT];
@@ -27,7 +62,7 @@ void mix_block(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumu
     for (int t = 0; t < NT; t++) {
       scale[t] = load<W>(terms.scale[first + t] + i);
       step[t] = terms.pixel[first + t];
-      from[t] = terms.from[first + t] + offset * step[t] + i;
+      from[t] = terms.here[first + t] + i;
     }
     const Vec<T, W> base = shift ? load<W>(shift + i) : Vec<T, W>{};
     T* to = out + i;
@@ -46,7 +81,7 @@ void mix_block(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumu
 
 template <typename T>
 void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumulate, const T* shift,
-              const Terms<T>& terms, int64_t offset) {
+              const Terms<T>& terms) {
   size_t first = 0;
   do {
     const size_t count = std::min<size_t>(4, terms.from.size() - first);
@@ -58,7 +93,7 @@ void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumul
              : count == 1 ? mix_block<T, 1, W>
                           : mix_block<T, 0, W>;
     });
-    run(pixels, c, out, out_pixel, accumulate, shift, terms, first, offset);
+    run(pixels, c, out, out_pixel, accumulate, shift, terms, first);
     first += count;
     accumulate = true;
     shift = nullptr;
@@ -68,7 +103,7 @@ void mix_edge(int64_t pixels, int64_t c, T* out, int64_t out_pixel, bool accumul
 // total += sum_p g[p], product[t] += sum_p g[p] term[t][p], for NT terms.
 template <typename T, int NT, int64_t W>
 void sums_block(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms,
-                size_t first, int64_t offset) {
+                size_t first) {
   constexpr int64_t L = Lanes<T, W>::count;
   for (int64_t i = 0; i < c; i += L) {
     Vec<T, W> sum[NT + 1], other[NT + 1];
@@ -79,7 +114,7 @@ void sums_block(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total
     for (int t = 0; t < NT; t++) {
       sum[t] = other[t] = Vec<T, W>{};
       step[t] = terms.pixel[first + t];
-      from[t] = terms.from[first + t] + offset * step[t] + i;
+      from[t] = terms.here[first + t] + i;
     }
     const T* at = g + i;
     int64_t p = 0;
@@ -111,8 +146,7 @@ void sums_block(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total
 }
 
 template <typename T>
-void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms,
-               int64_t offset) {
+void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total, const Terms<T>& terms) {
   size_t first = 0;
   do {
     const size_t count = std::min<size_t>(4, terms.from.size() - first);
@@ -124,7 +158,7 @@ void sums_edge(int64_t pixels, int64_t c, const T* g, int64_t g_pixel, T* total,
              : count == 1 ? sums_block<T, 1, W>
                           : sums_block<T, 0, W>;
     });
-    run(pixels, c, g, g_pixel, total, terms, first, offset);
+    run(pixels, c, g, g_pixel, total, terms, first);
     first += count;
     total = nullptr;
   } while (first < terms.from.size());
@@ -141,7 +175,8 @@ std::vector<bool> used(const T* matrices, int64_t edges, int64_t c) {
 }
 
 // outs[j] = sum over terms t of edge j of scales[t] * terms[t] + shifts[j]
-//           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j].
+//           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j]. A term is an image or
+// the seed of noise, [] in int64.
 void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntArrayRef edge_of, const Tensor& scales_,
          const optional<Tensor>& shifts_, const optional<Tensor>& x, const optional<Tensor>& matrices_) {
   const Tensor scales = whole(scales_);
@@ -159,11 +194,10 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
       for (size_t j = 0; j < outs.size(); j++)
         right.push_back(transposed(matrices->const_data_ptr<T>() + j * c * c, c, c));
     }
-    std::vector<Terms<T>> of(outs.size());
+    std::vector<Terms<T>> given(outs.size());
     for (size_t t = 0; t < terms.size(); t++) {
-      of[edge_of[t]].from.push_back(terms[t].const_data_ptr<T>());
-      of[edge_of[t]].pixel.push_back(shape_of(terms[t]).pixel);
-      of[edge_of[t]].scale.push_back(s + t * c);
+      given[edge_of[t]].add(terms[t], c);
+      given[edge_of[t]].scale.push_back(s + t * c);
     }
     std::vector<T*> to;
     std::vector<int64_t> to_pixel;
@@ -172,17 +206,19 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
       to_pixel.push_back(shape_of(t).pixel);
     }
     const T* xs = x ? x->const_data_ptr<T>() : nullptr;
-    const int64_t block = block_of(c);
+    const int64_t block = block_of(given, c);
     const int64_t blocks = (size + block - 1) / block;
     at::parallel_for(0, shape.n * blocks, 1, [&](int64_t begin, int64_t end) {
       Buffer<T> active(matrices ? block * c : 0);
+      std::vector<Terms<T>> of = given;
       for (int64_t task = begin; task < end; task++) {
         const int64_t first = task / blocks * size + task % blocks * block;
         const int64_t pixels = std::min(block, size - task % blocks * block);
         if (matrices) activate<T>(xs + first * c, pixels, c, nullptr, nullptr, active.data());
         for (size_t j = 0; j < outs.size(); j++) {
           T* out = to[j] + first * to_pixel[j];
-          mix_edge<T>(pixels, c, out, to_pixel[j], accumulate[j], b ? b + j * c : nullptr, of[j], first);
+          of[j].go_to(first, pixels, c);
+          mix_edge<T>(pixels, c, out, to_pixel[j], accumulate[j], b ? b + j * c : nullptr, of[j]);
           if (folds[j]) gemm<T>(pixels, c, c, active.data(), c, right[j].data(), out, to_pixel[j], true);
         }
       }
@@ -223,12 +259,9 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
       g_pixel.push_back(shape_of(t).pixel);
     }
     std::vector<Terms<T>> given(edges);
-    for (int64_t t = 0; t < count; t++) {
-      given[edge_of[t]].from.push_back(terms[t].const_data_ptr<T>());
-      given[edge_of[t]].pixel.push_back(shape_of(terms[t]).pixel);
-    }
+    for (int64_t t = 0; t < count; t++) given[edge_of[t]].add(terms[t], c);
     const T* xs = x ? x->const_data_ptr<T>() : nullptr;
-    const int64_t block = block_of(c);
+    const int64_t block = block_of(given, c);
     at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {
       const int me = at::get_thread_num();
       Buffer<T> active(x ? block * c : 0), part_t(count * c), part_g(edges * c);
@@ -244,7 +277,8 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
           if (x) activate<T>(xs + first * c, pixels, c, nullptr, nullptr, active.data());
           for (int64_t j = 0; j < edges; j++) {
             const T* at = gs[j] + first * g_pixel[j];
-            sums_edge<T>(pixels, c, at, g_pixel[j], part_g.data() + j * c, of[j], first);
+            of[j].go_to(first, pixels, c);
+            sums_edge<T>(pixels, c, at, g_pixel[j], part_g.data() + j * c, of[j]);
             if (x) gram<T>(pixels, at, g_pixel[j], c, active.data(), c, c, part_m.data() + j * c * c);
           }
         }

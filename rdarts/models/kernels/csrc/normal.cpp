@@ -21,7 +21,8 @@ namespace {
 
 // Counters whose numbers lie together: all their first ones, then all their second ones, ...
 constexpr int kBlock = 64;
-constexpr int kNumbers = 4 * kBlock;
+constexpr int kNumbers = rdarts::kNormals;
+static_assert(kNumbers == 4 * kBlock, "a counter has four numbers");
 
 // kWide counters side by side, 32 bits of each in 64, and their products.
 #ifdef __AVX2__
