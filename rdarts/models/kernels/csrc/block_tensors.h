@@ -32,6 +32,51 @@ class Totals {
   int64_t pixels_ = 0;
 };
 
+// Whether the pixels of a batch are so few that threads share the blocks, not the pixels: sums over them are
+// short enough for T, and no thread needs the weights' gradients as a whole.
+template <typename T>
+bool are_few(int64_t pixels, int64_t channels) {
+  return pixels <= 1024 && blocks_of<T>(channels) >= 4 * at::get_num_threads();
+}
+
+// f(block, how many channels it has) of all blocks; less than some thousand numbers wake no thread.
+template <typename T, typename F>
+void over_blocks(int64_t channels, int64_t numbers, F&& f) {
+  const int64_t grain = std::max<int64_t>(1, 8192 / (numbers * kBlock<T>));
+  at::parallel_for(0, blocks_of<T>(channels), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; b++) f(b, std::min(kBlock<T>, channels - b * kBlock<T>));
+  });
+}
+
+// [blocks, depth, kBlock] of a matrix w [channels, depth].
+template <typename T>
+Buffer<T> rows_in_blocks(const T* w, int64_t channels, int64_t depth) {
+  constexpr int64_t B = kBlock<T>;
+  Buffer<T> result(blocks_of<T>(channels) * depth * B);
+  over_blocks<T>(channels, depth, [&](int64_t block, int64_t count) {
+    const T* from = w + block * B * depth;
+    T* to = result.data() + block * B * depth;
+    for (int64_t k = 0; k < depth; k++, to += B)
+      for (int64_t i = 0; i < B; i++) to[i] = i < count ? from[i * depth + k] : T(0);
+  });
+  return result;
+}
+
+// [blocks, kBlock, depth] of a matrix w [depth, channels]: its columns as rows, those beyond the last 0.
+template <typename T>
+Buffer<T> columns_in_blocks(const T* w, int64_t depth, int64_t channels) {
+  constexpr int64_t B = kBlock<T>;
+  Buffer<T> result(blocks_of<T>(channels) * B * depth);
+  over_blocks<T>(channels, depth, [&](int64_t block, int64_t count) {
+    T* to = result.data() + block * B * depth;
+    for (int64_t k = 0; k < depth; k++) {
+      const T* from = w + k * channels + block * B;
+      for (int64_t i = 0; i < B; i++) to[i * depth + k] = i < count ? from[i] : T(0);
+    }
+  });
+  return result;
+}
+
 // Of each thread that had something to do.
 template <typename T>
 struct ByThread {
@@ -54,7 +99,7 @@ struct ByThread {
         from.push_back(one->total.data());
       }
     const int64_t blocks = blocks_of<T>(channels);
-    const int64_t grain = std::max<int64_t>(1, 8192 / (depth * kBlock<T>));  // less is done before a thread wakes
+    const int64_t grain = std::max<int64_t>(1, 8192 / (depth * kBlock<T>));
     at::parallel_for(0, rows * blocks, grain, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; block++) {
         const int64_t r = block / blocks, first = block % blocks * kBlock<T>;
@@ -97,7 +142,7 @@ struct Expansion {
   Expansion(const Tensor& x_, const Tensor& weight_, const optional<Tensor>& wide)
       : x(x_.const_data_ptr<T>()), kept(wide ? wide->const_data_ptr<T>() : nullptr), c(x_.size(3)),
         pixels(x_.numel() / c) {
-    if (!kept) weight = in_blocks(weight_.const_data_ptr<T>(), weight_.size(0), c, c, int64_t(1));
+    if (!kept) weight = rows_in_blocks(weight_.const_data_ptr<T>(), weight_.size(0), c);
   }
   // `count` pixels of a block from `first` on, for which there is room in `scratch`.
   const T* get(int64_t block, int64_t first, int64_t count, T* scratch) const {

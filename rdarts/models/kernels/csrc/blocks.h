@@ -32,17 +32,15 @@ Tensor fresh_blocks(int64_t channels, int64_t n, int64_t h, int64_t w, const Ten
   return fresh({blocks_of<T>(channels), n, h, w, kBlock<T>}, like);
 }
 
-// [blocks, depth, kBlock] of a matrix whose element (k, channel) is w[k * by_depth + channel * by_channel].
+// A block, [depth, kBlock], of `count` channels of a matrix whose rows are `step` elements apart.
 template <typename T>
-Buffer<T> in_blocks(const T* w, int64_t channels, int64_t depth, int64_t by_channel, int64_t by_depth) {
-  Buffer<T> result(blocks_of<T>(channels) * depth * kBlock<T>, T(0));
-  for (int64_t first = 0; first < channels; first += kBlock<T>) {
-    T* to = result.data() + first * depth;
-    const int64_t count = std::min(kBlock<T>, channels - first);
-    for (int64_t k = 0; k < depth; k++)
-      for (int64_t i = 0; i < count; i++) to[k * kBlock<T> + i] = w[(first + i) * by_channel + k * by_depth];
-  }
-  return result;
+void to_rows_of_block(const T* w, int64_t count, int64_t depth, int64_t step, T* block) {
+  for (int64_t k = 0; k < depth; k++, block += kBlock<T>)
+    std::fill(std::copy_n(w + k * step, count, block), block + kBlock<T>, T(0));
+}
+template <typename T>
+void from_rows_of_block(const T* block, int64_t count, int64_t depth, T* w, int64_t step) {
+  for (int64_t k = 0; k < depth; k++, block += kBlock<T>) std::copy_n(block, count, w + k * step);
 }
 
 // A vector of channels, [blocks * kBlock].
@@ -53,84 +51,35 @@ Buffer<T> vector_in_blocks(const double* row, int64_t channels) {
   return result;
 }
 
-// out [pixels, kBlock] = a [pixels, depth] b [depth, kBlock], for MR pixels.
-template <typename T, int MR>
-inline void to_block_tile(const T* a, int64_t as, int64_t depth, const T* b, T* out) {
-  constexpr int64_t L = Lanes<T>::count;
-  constexpr int V = kVectors<T>;
-  Vec<T> sum[MR][V];
-#pragma GCC unroll 12
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) sum[i][v] = Vec<T>{};
-#pragma GCC unroll 2
-  for (int64_t k = 0; k < depth; k++) {
-    Vec<T> right[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) right[v] = load(b + k * kBlock<T> + v * L);
-#pragma GCC unroll 12
-    for (int i = 0; i < MR; i++) {
-      const Vec<T> left = fill(a[i * as + k]);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; v++) sum[i][v] += left * right[v];
-    }
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) store(out + i * kBlock<T> + v * L, sum[i][v]);
-}
-
+// out [pixels, kBlock] = a [pixels, depth] b [depth, kBlock].
 template <typename T>
 void to_block(int64_t pixels, const T* a, int64_t as, int64_t depth, const T* b, T* out) {
   constexpr int most = rows_of(kVectors<T>);
   int64_t p = 0;
-  for (; p + most <= pixels; p += most) to_block_tile<T, most>(a + p * as, as, depth, b, out + p * kBlock<T>);
-  for (; p + 4 <= pixels; p += 4) to_block_tile<T, 4>(a + p * as, as, depth, b, out + p * kBlock<T>);
-  for (; p < pixels; p++) to_block_tile<T, 1>(a + p * as, as, depth, b, out + p * kBlock<T>);
-}
-
-// c [MR, NV vectors] (+)= a b over `blocks` blocks of a, `hop` elements apart; b is [channels, bs].
-template <typename T, int MR, int NV>
-inline void from_blocks_tile(const T* a, int64_t hop, int64_t blocks, const T* b, int64_t bs, T* c, int64_t cs,
-                             bool accumulate) {
-  constexpr int64_t L = Lanes<T>::count;
-  Vec<T> sum[MR][NV];
-#pragma GCC unroll 12
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) sum[i][v] = accumulate ? load(c + i * cs + v * L) : Vec<T>{};
-  for (int64_t block = 0; block < blocks; block++, a += hop, b += kBlock<T> * bs) {
-#pragma GCC unroll 2
-    for (int64_t k = 0; k < kBlock<T>; k++) {
-      Vec<T> right[NV];
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; v++) right[v] = load(b + k * bs + v * L);
-#pragma GCC unroll 12
-      for (int i = 0; i < MR; i++) {
-        const Vec<T> left = fill(a[i * kBlock<T> + k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) sum[i][v] += left * right[v];
-      }
-    }
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < MR; i++)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) store(c + i * cs + v * L, sum[i][v]);
+  auto tiles = [&](auto count) {
+    constexpr int MR = decltype(count)::value;
+    for (; p + MR <= pixels; p += MR)
+      gemm_tile<T, MR, kVectors<T>, kNarrow>(a + p * as, as, b, kBlock<T>, out + p * kBlock<T>, kBlock<T>, depth,
+                                             false);
+  };
+  tiles(std::integral_constant<int, most>{});
+  tiles(std::integral_constant<int, 4>{});
+  tiles(std::integral_constant<int, 1>{});
 }
 
 template <typename T, int NV>
 void from_blocks_panel(int64_t pixels, const T* a, int64_t hop, int64_t blocks, const T* b, int64_t bs, T* c,
                        int64_t cs, bool accumulate) {
-  constexpr int most = rows_of(NV);
   int64_t p = 0;
-  for (; p + most <= pixels; p += most)
-    from_blocks_tile<T, most, NV>(a + p * kBlock<T>, hop, blocks, b, bs, c + p * cs, cs, accumulate);
-  for (; p + 2 <= pixels; p += 2)
-    from_blocks_tile<T, 2, NV>(a + p * kBlock<T>, hop, blocks, b, bs, c + p * cs, cs, accumulate);
-  for (; p < pixels; p++)
-    from_blocks_tile<T, 1, NV>(a + p * kBlock<T>, hop, blocks, b, bs, c + p * cs, cs, accumulate);
+  auto tiles = [&](auto count) {
+    constexpr int MR = decltype(count)::value;
+    for (; p + MR <= pixels; p += MR)
+      gemm_tile<T, MR, NV, kNarrow>(a + p * kBlock<T>, kBlock<T>, b, bs, c + p * cs, cs, kBlock<T>, accumulate,
+                                    blocks, hop);
+  };
+  tiles(std::integral_constant<int, rows_of(NV)>{});
+  tiles(std::integral_constant<int, 2>{});
+  tiles(std::integral_constant<int, 1>{});
 }
 
 // c [pixels, columns] (+)= a b, for a [blocks, pixels, kBlock] whose blocks are `hop` elements apart, and
@@ -152,41 +101,19 @@ void from_blocks(int64_t pixels, const T* a, int64_t hop, int64_t blocks, const 
   }
 }
 
-// MR rows of c [depth, kBlock] += a' b, for a [pixels, depth] and b [pixels, kBlock].
-template <typename T, int MR>
-inline void block_gram_tile(int64_t pixels, const T* a, int64_t as, const T* b, T* c) {
-  constexpr int64_t L = Lanes<T>::count;
-  constexpr int V = kVectors<T>;
-  Vec<T> sum[MR][V];
-#pragma GCC unroll 12
-  for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) sum[r][v] = load(c + r * kBlock<T> + v * L);
-#pragma GCC unroll 2
-  for (int64_t p = 0; p < pixels; p++) {
-    Vec<T> right[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) right[v] = load(b + p * kBlock<T> + v * L);
-#pragma GCC unroll 12
-    for (int r = 0; r < MR; r++) {
-      const Vec<T> left = fill(a[p * as + r]);
-#pragma GCC unroll 4
-      for (int v = 0; v < V; v++) sum[r][v] += left * right[v];
-    }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; v++) store(c + r * kBlock<T> + v * L, sum[r][v]);
-}
-
+// c [depth, kBlock] += a' b, for a [pixels, depth] and b [pixels, kBlock].
 template <typename T>
 void block_gram(int64_t pixels, const T* a, int64_t depth, const T* b, T* c) {
+  constexpr int NV = kBlock<T> / Lanes<T, kWide>::count;
   int64_t r = 0;
-  if (rows_of(kVectors<T>) == 12)
-    for (; depth - r >= 12 && depth - r != 16; r += 12)
-      block_gram_tile<T, 12>(pixels, a + r, depth, b, c + r * kBlock<T>);
-  for (; r < depth; r += 4) block_gram_tile<T, 4>(pixels, a + r, depth, b, c + r * kBlock<T>);
+  auto tiles = [&](auto count, int64_t but) {
+    constexpr int MR = decltype(count)::value;
+    for (; depth - r >= MR && depth - r != but; r += MR)
+      gram_tile<T, MR, NV, kWide>(pixels, a + r, depth, b, kBlock<T>, c + r * kBlock<T>, kBlock<T>);
+  };
+  if (rows_of(NV) == 12) tiles(std::integral_constant<int, 12>{}, 16);  // two tiles of 8 instead
+  if (rows_of(NV) == 12) tiles(std::integral_constant<int, 8>{}, 0);
+  tiles(std::integral_constant<int, 4>{}, 0);
 }
 
 // TILE pixels of a depthwise convolution of one vector of channels.
@@ -238,35 +165,35 @@ template <typename T, int K, int S, int R>
 inline void block_taps_tile(const T* in, int64_t row, const T* g, int64_t g_row, int64_t height, int64_t width,
                             T* dw) {
   constexpr int STEP = 4;
-  Vec<T> sum[R][K];
+  Vec<T, kWide> sum[R][K];
 #pragma GCC unroll 3
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 7
-    for (int kx = 0; kx < K; kx++) sum[r][kx] = Vec<T>{};
+    for (int kx = 0; kx < K; kx++) sum[r][kx] = Vec<T, kWide>{};
   for (int64_t y = 0; y < height; y++) {
     const T* gy = g + y * g_row;
     const T* iy = in + y * S * row;
     int64_t x = 0;
     for (; x + STEP <= width; x += STEP, gy += STEP * S * kBlock<T>, iy += STEP * S * kBlock<T>) {
-      Vec<T> grad[STEP];
+      Vec<T, kWide> grad[STEP];
 #pragma GCC unroll 4
-      for (int t = 0; t < STEP; t++) grad[t] = load(gy + t * S * kBlock<T>);
+      for (int t = 0; t < STEP; t++) grad[t] = load<kWide>(gy + t * S * kBlock<T>);
 #pragma GCC unroll 3
       for (int r = 0; r < R; r++)
 #pragma GCC unroll 16
         for (int j = 0; j < (STEP - 1) * S + K; j++) {
-          const Vec<T> value = load(iy + r * row + j * kBlock<T>);
+          const Vec<T, kWide> value = load<kWide>(iy + r * row + j * kBlock<T>);
 #pragma GCC unroll 4
           for (int t = 0; t < STEP; t++)
             if (j - t * S >= 0 && j - t * S < K) sum[r][j - t * S] += grad[t] * value;
         }
     }
     for (; x < width; x++, gy += S * kBlock<T>, iy += S * kBlock<T>) {
-      const Vec<T> grad = load(gy);
+      const Vec<T, kWide> grad = load<kWide>(gy);
 #pragma GCC unroll 3
       for (int r = 0; r < R; r++)
 #pragma GCC unroll 7
-        for (int kx = 0; kx < K; kx++) sum[r][kx] += grad * load(iy + r * row + kx * kBlock<T>);
+        for (int kx = 0; kx < K; kx++) sum[r][kx] += grad * load<kWide>(iy + r * row + kx * kBlock<T>);
     }
   }
 #pragma GCC unroll 3
@@ -274,7 +201,7 @@ inline void block_taps_tile(const T* in, int64_t row, const T* g, int64_t g_row,
 #pragma GCC unroll 7
     for (int kx = 0; kx < K; kx++) {
       T* to = dw + (r * K + kx) * kBlock<T>;
-      store(to, load(to) + sum[r][kx]);
+      store(to, load<kWide>(to) + sum[r][kx]);
     }
 }
 
@@ -284,7 +211,7 @@ template <typename T, int K, int S>
 void block_taps(const T* in, int64_t row, int64_t h, int64_t padding, const T* g, int64_t g_row, int64_t height,
                 int64_t width, T* dw) {
   constexpr int ROWS = K == 3 ? 3 : K == 5 || kSums == 24 ? 2 : 1;  // as many sums as registers hold
-  for (int64_t i = 0; i < kBlock<T>; i += Lanes<T>::count) {
+  for (int64_t i = 0; i < kBlock<T>; i += Lanes<T, kWide>::count) {
     int64_t ky = 0;
     auto tiles = [&](auto count) {
       constexpr int R = decltype(count)::value;
@@ -340,24 +267,26 @@ void block_relu6(int64_t pixels, const T* x, const T* scale, const T* shift, T* 
     }
 }
 
-// d = 0 where relu6(scale x + shift) is constant; then sum += d, product += d x.
+// d = 0 where relu6(scale x + shift) is constant; then sum += d, product += d x, and d *= factor if given.
 template <typename T>
-void through_block_relu6(int64_t pixels, T* d, const T* x, const T* scale, const T* shift, T* sum, T* product) {
-  constexpr int64_t L = Lanes<T>::count;
-  const Vec<T> six = fill(T(6));
+void through_block_relu6(int64_t pixels, T* d, const T* x, const T* scale, const T* shift, T* sum, T* product,
+                         const T* factor = nullptr) {
+  constexpr int64_t L = Lanes<T, kWide>::count;
+  const Vec<T, kWide> six = fill<kWide>(T(6));
   for (int64_t c = 0; c < kBlock<T>; c += L) {
-    const Vec<T> a = load(scale + c), b = load(shift + c);
-    Vec<T> total{}, products{};  // apart from the sums so far: rounding grows with what is in one
+    const Vec<T, kWide> a = load<kWide>(scale + c), b = load<kWide>(shift + c);
+    const Vec<T, kWide> times = factor ? load<kWide>(factor + c) : fill<kWide>(T(1));
+    Vec<T, kWide> total{}, products{};  // apart from the sums so far: rounding grows with what is in one
     for (int64_t p = 0; p < pixels; p++) {
       const int64_t i = p * kBlock<T> + c;
-      const Vec<T> value = load(x + i), normal = value * a + b;
-      const Vec<T> kept = (normal <= Vec<T>{}) | (normal >= six) ? Vec<T>{} : load(d + i);
-      store(d + i, kept);
+      const Vec<T, kWide> value = load<kWide>(x + i), normal = value * a + b;
+      const Vec<T, kWide> kept = (normal <= Vec<T, kWide>{}) | (normal >= six) ? Vec<T, kWide>{} : load<kWide>(d + i);
+      store(d + i, kept * times);
       total += kept;
       products += kept * value;
     }
-    store(sum + c, load(sum + c) + total);
-    store(product + c, load(product + c) + products);
+    store(sum + c, load<kWide>(sum + c) + total);
+    store(product + c, load<kWide>(product + c) + products);
   }
 }
 

@@ -99,38 +99,42 @@ auto by_channels(int64_t channels, F&& f) {
   return by_width<T>(channels, f);
 }
 
-// c[i, :] (+)= sum_k a[i, k] b[k, :] for MR rows and NV vectors of columns.
-template <typename T, int MR, int NV, typename C>
-inline void gemm_tile(const T* a, int64_t any_as, const T* b, int64_t any_bs, T* c, int64_t cs,
-                      int64_t any_depth, bool accumulate) {
-  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
-  const int64_t as = C::or_any(any_as), bs = C::or_any(any_bs), depth = C::or_any(any_depth);
+// c[i, :] (+)= sum_k a[i, k] b[k, :] for MR rows and NV vectors of columns. Where `blocks` is more than 1,
+// k goes on in as many blocks of a, `hop` elements apart. It is inlined: what is a constant where it
+// is called is one here.
+template <typename T, int MR, int NV, int64_t W>
+inline __attribute__((always_inline)) void gemm_tile(const T* a, int64_t as, const T* b, int64_t bs, T* c,
+                                                     int64_t cs, int64_t depth, bool accumulate,
+                                                     int64_t blocks = 1, int64_t hop = 0) {
+  constexpr int64_t L = Lanes<T, W>::count;
   Vec<T, W> sum[MR][NV];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int i = 0; i < MR; i++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < NV; v++) sum[i][v] = accumulate ? load<W>(c + i * cs + v * L) : Vec<T, W>{};
+  for (int64_t block = 0; block < blocks; block++, a += hop, b += depth * bs)
 #pragma GCC unroll 2
-  for (int64_t k = 0; k < depth; k++) {
-    Vec<T, W> right[NV];
-#pragma GCC unroll 2
-    for (int v = 0; v < NV; v++) right[v] = load<W>(b + k * bs + v * L);
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; i++) {
-      const Vec<T, W> left = fill<W>(a[i * as + k]);
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) sum[i][v] += left * right[v];
+    for (int64_t k = 0; k < depth; k++) {
+      Vec<T, W> right[NV];
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; v++) right[v] = load<W>(b + k * bs + v * L);
+#pragma GCC unroll 12
+      for (int i = 0; i < MR; i++) {
+        const Vec<T, W> left = fill<W>(a[i * as + k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) sum[i][v] += left * right[v];
+      }
     }
-  }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int i = 0; i < MR; i++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < NV; v++) store(c + i * cs + v * L, sum[i][v]);
 }
 
 template <typename T, int NV, typename C>
-inline void gemm_panel(int64_t rows, int64_t depth, const T* a, int64_t as, const T* b, int64_t bs, T* c,
-                       int64_t cs, bool accumulate) {
+inline void gemm_panel(int64_t rows, int64_t any_depth, const T* a, int64_t any_as, const T* b, int64_t any_bs,
+                       T* c, int64_t cs, bool accumulate) {
+  const int64_t as = C::or_any(any_as), bs = C::or_any(any_bs), depth = C::or_any(any_depth);
   constexpr int MOST = kRegisters == 32 ? 8 : 6;
   int64_t i = 0;
   while (i < rows) {
@@ -138,13 +142,13 @@ inline void gemm_panel(int64_t rows, int64_t depth, const T* a, int64_t as, cons
     const T* ai = a + i * as;
     T* ci = c + i * cs;
     if (left >= MOST && (MOST == 8 || left != 8)) {
-      gemm_tile<T, MOST, NV, C>(ai, as, b, bs, ci, cs, depth, accumulate);
+      gemm_tile<T, MOST, NV, C::bytes>(ai, as, b, bs, ci, cs, depth, accumulate);
       i += MOST;
     } else if (left >= 4) {
-      gemm_tile<T, 4, NV, C>(ai, as, b, bs, ci, cs, depth, accumulate);
+      gemm_tile<T, 4, NV, C::bytes>(ai, as, b, bs, ci, cs, depth, accumulate);
       i += 4;
     } else {
-      gemm_tile<T, 1, NV, C>(ai, as, b, bs, ci, cs, depth, accumulate);
+      gemm_tile<T, 1, NV, C::bytes>(ai, as, b, bs, ci, cs, depth, accumulate);
       i += 1;
     }
   }
@@ -167,12 +171,11 @@ void gemm(int64_t rows, int64_t columns, int64_t depth, const T* a, int64_t as, 
   else by_width<T>(columns, run);
 }
 
-// MR rows and NV vectors of c [ca, cb] += sum_p a[p, :]' b[p, :].
-template <typename T, int MR, int NV, typename C>
-inline void gram_tile(int64_t pixels, const T* a, int64_t any_as, const T* b, int64_t any_bs, T* c,
-                      int64_t any_cs) {
-  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
-  const int64_t as = C::or_any(any_as), bs = C::or_any(any_bs), cs = C::or_any(any_cs);
+// MR rows and NV vectors of c [ca, cb] += sum_p a[p, :]' b[p, :]. It is inlined, as gemm_tile is.
+template <typename T, int MR, int NV, int64_t W>
+inline __attribute__((always_inline)) void gram_tile(int64_t pixels, const T* a, int64_t as, const T* b, int64_t bs,
+                                                     T* c, int64_t cs) {
+  constexpr int64_t L = Lanes<T, W>::count;
   Vec<T, W> sum[MR][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < MR; r++)
@@ -203,14 +206,14 @@ void gram(int64_t pixels, const T* a, int64_t as, int64_t ca, const T* b, int64_
     using C = decltype(channels);
     constexpr int64_t L = Lanes<T, C::bytes>::count;
     constexpr int MR = kRegisters == 16 ? 4 : (C::count == L ? L : 8);
-    const int64_t cs = C::or_any(cb);
+    const int64_t cs = C::or_any(cb), a_step = C::or_any(as), b_step = C::or_any(bs);
     int64_t j = 0;
     for (; j + 2 * L <= cs; j += 2 * L)
       for (int64_t i = 0; i < ca; i += MR)
-        gram_tile<T, MR, 2, C>(pixels, a + i, as, b + j, bs, c + i * cs + j, cs);
+        gram_tile<T, MR, 2, C::bytes>(pixels, a + i, a_step, b + j, b_step, c + i * cs + j, cs);
     for (; j < cs; j += L)
       for (int64_t i = 0; i < ca; i += MR)
-        gram_tile<T, MR, 1, C>(pixels, a + i, as, b + j, bs, c + i * cs + j, cs);
+        gram_tile<T, MR, 1, C::bytes>(pixels, a + i, a_step, b + j, b_step, c + i * cs + j, cs);
   };
   if (as == cb && bs == cb && ca == cb) by_channels<T>(cb, run);
   else by_width<T>(cb, run);
