@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def small(data, monkeypatch) -> None:
     """Data of small size, and a checkpoint after each query."""
     monkeypatch.setenv('RDARTS_DATA', str(data))
     monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SECONDS', 0.0)
+    monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SHARE', math.inf)
 
 
 def search(method: str, folder: Path, resume: bool = False) -> list[dict]:

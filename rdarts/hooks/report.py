@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
@@ -13,6 +15,8 @@ from rdarts.results.search_run import SearchRun, method_of
 from rdarts.visualization.report import write_report
 
 EVERY_EPOCH = 200  # of a search: later reports are half a percent to one percent of it apart
+SECONDS = 60.0  # between two reports of a search that asks
+SHARE = 0.05  # of its time that they take at most
 
 
 def is_due(epoch: int) -> bool:
@@ -34,9 +38,11 @@ class ReportHook(Hook):
 
     Of a search of more than 200 epochs it is written less often, after each hundredth of what has
     passed: see :func:`is_due`; and :func:`~rdarts.visualization.report.write_report`. Where a
-    signal or a failure ends the search early, it is written then if it lacks an epoch. A report
-    that cannot be written does not end the search, and is tried again at the next time; the same
-    reason is told once.
+    signal or a failure ends the search early, it is written then if it lacks an epoch. A search
+    that asks has it after the query with which a minute has passed since the last one, or more
+    where reports take a twentieth of its time; at its end; and where it ends early. A report that
+    cannot be written does not end the search, and is tried again at the next time; the same reason
+    is told once.
     """
 
     # after the log has its row
@@ -44,7 +50,8 @@ class ReportHook(Hook):
 
     def __init__(self) -> None:
         self._told: str | None = None
-        self._lacks = False  # the report, of what is logged at the end of epochs
+        self._lacks = False  # the report, of what is logged at the end of epochs, or of queries
+        self._next = time.perf_counter() + SECONDS
 
     def after_train_epoch(self, runner) -> None:
         self._lacks = True
@@ -57,6 +64,12 @@ class ReportHook(Hook):
             return
         self._lacks = True
         if is_due(Place.of(runner).epochs_before + runner.epoch):
+            self.write(runner)
+
+    def after_query(self, runner) -> None:
+        """A query was answered and logged."""
+        self._lacks = True
+        if time.perf_counter() >= self._next:
             self.write(runner)
 
     def after_train(self, runner) -> None:
@@ -76,7 +89,7 @@ class ReportHook(Hook):
         if not is_main_process():
             return
         place = Place.of(runner)
-        folder = place.folder
+        folder, start = place.folder, time.perf_counter()
         try:
             # a search in phases has a config for all of them, and ends after this hook
             config = as_data(runner.cfg.to_dict()) if place.phase is None else None
@@ -88,3 +101,5 @@ class ReportHook(Hook):
             if reason != self._told:
                 runner.logger.warning(f'no report.html: {reason}')
             self._told = reason
+        now = time.perf_counter()
+        self._next = now + max(SECONDS, (now - start) / SHARE)

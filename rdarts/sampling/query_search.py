@@ -43,7 +43,7 @@ from rdarts.utils.stop_signals import signal_name
 from rdarts.utils.wording import plural
 
 SAVE_SECONDS = 10.0  # between two checkpoints, and two lines of progress
-REPORT_SECONDS = 60.0  # between two reports, while it goes on
+SAVE_SHARE = 0.05  # of its time that checkpoints take at most: each has all that was asked
 
 
 @RUNNERS.register_module()
@@ -93,7 +93,7 @@ class QuerySearch(Runner):
         parts = Parts.of(cfg)
         self.space, self.strategy, self.evaluator = parts.space, parts.strategy, parts.evaluator
         self.budget: int = cfg.budget
-        self.stop, self._reports = StopRequest(), ReportHook()
+        self.stop, self._reports = StopRequest(), _reports(cfg)
         self.dump_config()
 
     @classmethod
@@ -125,10 +125,14 @@ class QuerySearch(Runner):
         """
         try:
             self._search()
+        except (Interrupted, RunFailed):
+            self._report('after_early_end')
+            raise
         except Exception as error:
             line = explain_machine(error)
-            if line is None or isinstance(error, (UserError, RunFailed)):
+            if line is None or isinstance(error, UserError):
                 raise
+            self._report('after_early_end')
             raise RunFailed(f'{line}. {last_good(self.folder)}') from error
         finally:
             self.stop.release()
@@ -171,7 +175,8 @@ class QuerySearch(Runner):
         self.prepare()
         seconds = self._go_on() if self._resume else 0.0
         self.started = time.perf_counter() - seconds
-        self._saved = self._told = self._shown = time.perf_counter()
+        self._saved = self._told = time.perf_counter()
+        self._pause = 0.0
         Facts.of(self).table = self._table()
         if is_main_process() and not self._resume:
             cut(self.log, self.place.log_bytes)
@@ -187,13 +192,12 @@ class QuerySearch(Runner):
             number = len(self.history) + 1
             self.stop.doing = f'query {number}'
             self._query(number)
+            self._report('after_query')
             if number == self.budget:  # its end, also where a signal came
                 break
             stop = self.stop.of_any_rank()
-            if stop or time.perf_counter() - self._saved > SAVE_SECONDS:
+            if stop or time.perf_counter() - self._saved > max(SAVE_SECONDS, self._pause):
                 self._save()
-            if time.perf_counter() - self._shown > REPORT_SECONDS:
-                self._report(ended=False)
             if stop:
                 raise Interrupted(
                     f'stopped by {signal_name(stop)} after query {number}; '
@@ -289,7 +293,7 @@ class QuerySearch(Runner):
         self._look_up(genotype)
         if self.place.phase is None:
             write_retraining(self.cfg, self.space, genotype)
-            self._report(ended=True)
+            self._report('after_train')
 
     def _table(self) -> Any:
         """The benchmark's table; None where there is none."""
@@ -307,9 +311,10 @@ class QuerySearch(Runner):
         if table is not None:
             self.logger.info(look_up_line(table, genotype))
 
-    def _report(self, ended: bool) -> None:
-        self._shown = time.perf_counter()
-        self._reports.write(self, ended)
+    def _report(self, point: str) -> None:
+        """Have the report written, where it is due at a point of the search."""
+        if self._reports is not None:
+            getattr(self._reports, point)(self)
 
     # Checkpoints
 
@@ -337,6 +342,7 @@ class QuerySearch(Runner):
                 asked=[one.to_data() for one in self.history.asked],
             ),
         )
+        self._pause = (time.perf_counter() - self._saved) / SAVE_SHARE
 
     def _begun_with(self) -> dict[str, str]:
         """The names without which what was answered means nothing."""
@@ -385,3 +391,9 @@ class QuerySearch(Runner):
             if later:
                 set_aside(self.folder, later)
         return log['seconds']
+
+
+def _reports(cfg: Config) -> ReportHook | None:
+    """What writes the report; None where the config has switched it off, as for other searches."""
+    hooks = cfg.get('default_hooks') or {}
+    return None if 'report' in hooks and hooks['report'] is None else ReportHook()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import errno
 import functools
 import json
 import math
 import pickle
+import re
 import shutil
 import signal
 import uuid
@@ -22,7 +24,7 @@ from rdarts.apis.runs import train
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
-from rdarts.errors import Interrupted, UserError
+from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.registry import EVALUATORS
 from rdarts.results.log import read_search_log
@@ -31,6 +33,7 @@ from rdarts.sampling.evaluators import Evaluator
 from rdarts.sampling.history import Asked
 from rdarts.sampling.result import Result
 from rdarts.search_spaces import build_space
+from rdarts.visualization.report import write_report
 
 CONFIG = TOOLS.parent / 'configs' / 'search' / 'local_search_nb201_c10.py'
 TINY = {
@@ -160,6 +163,7 @@ def test_stopped_after_any_query_it_ends_as_one_that_was_not(
 def test_killed_at_any_line_of_its_log_it_ends_as_one_that_was_not(tmp_path, monkeypatch):
     """What was logged after the last checkpoint is asked for once more."""
     monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SECONDS', 0.0)
+    monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SHARE', math.inf)
     train(config(tmp_path / 'whole'))
     monkeypatch.setattr(CountsConvolutions, 'stop_after', 20)
     with pytest.raises(Interrupted):
@@ -173,17 +177,58 @@ def test_killed_at_any_line_of_its_log_it_ends_as_one_that_was_not(tmp_path, mon
 
 def test_the_report_shows_a_search_while_it_goes_on(tmp_path, monkeypatch):
     """The page of the last query before the stop is there, and says that the search goes on."""
-    monkeypatch.setattr('rdarts.sampling.query_search.REPORT_SECONDS', 0.0)
     monkeypatch.setattr(CountsConvolutions, 'stop_after', 3)
     with pytest.raises(Interrupted):
         train(config(tmp_path))
     page = (tmp_path / 'report.html').read_text()
     assert '"ended":false' in page and '"answered":3,"budget":40' in page
-    monkeypatch.setattr('rdarts.sampling.query_search.REPORT_SECONDS', 60.0)
     monkeypatch.setattr(CountsConvolutions, 'stop_after', None)
     train(config(tmp_path), resume=True)
     page = (tmp_path / 'report.html').read_text()
     assert '"ended":true' in page and '"answered":40,"budget":40' in page
+
+
+def answered(page: str) -> int:
+    return int(re.search(r'"answered":(\d+)', page)[1])
+
+
+def test_reports_are_written_as_time_passes_and_at_the_end(tmp_path, monkeypatch):
+    seen = []
+
+    def write(runs, path, table=None):
+        write_report(runs, path, table)
+        seen.append(answered(path.read_text()))
+
+    monkeypatch.setattr('rdarts.hooks.report.write_report', write)
+    train(config(tmp_path / 'quick', budget=4))
+    assert seen == [4]  # within a minute there is none before the end
+    seen.clear()
+    monkeypatch.setattr('rdarts.hooks.report.SECONDS', 0.0)
+    monkeypatch.setattr('rdarts.hooks.report.SHARE', math.inf)
+    train(config(tmp_path / 'slow', budget=4))
+    assert seen == [1, 2, 3, 4, 4]
+    seen.clear()
+    monkeypatch.setattr('rdarts.hooks.report.SHARE', 1e-9)  # the first has taken all of it
+    train(config(tmp_path / 'large', budget=4))
+    assert seen == [1, 4]
+
+
+def test_the_report_of_a_search_that_fails_has_what_was_answered(tmp_path, monkeypatch):
+    def full(self):
+        if self.iter == 5:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SECONDS', 0.0)
+    monkeypatch.setattr('rdarts.sampling.query_search.SAVE_SHARE', math.inf)
+    monkeypatch.setattr('rdarts.sampling.query_search.QuerySearch._save', full)
+    with pytest.raises(RunFailed, match='no space left'):
+        train(config(tmp_path))
+    assert answered((tmp_path / 'report.html').read_text()) == 5
+
+
+def test_no_report_where_the_config_has_none(tmp_path):
+    train(config(tmp_path, budget=2, default_hooks=dict(report=None)))
+    assert found(tmp_path) and not (tmp_path / 'report.html').exists()
 
 
 def test_an_ended_search_goes_on_with_a_larger_budget(tmp_path):
