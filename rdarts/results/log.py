@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.results.row import is_count
-from rdarts.utils.files import read_text
+from rdarts.utils.files import read_lines
 
 LOG = 'search_log.jsonl'
 ROLL_BACK = 'roll_back'  # the kind of a row that says that the search went back to an epoch
@@ -19,23 +20,53 @@ TOGETHER = 200  # lines that are parsed as one: their keys are then the same obj
 NO_JSON = object()
 
 
-def _parsed(lines: Sequence[str]) -> Iterator[Any]:
+def _parsed(lines: Iterable[bytes]) -> Iterator[Any]:
     """Each line as data, or ``NO_JSON``."""
-    for first in range(0, len(lines), TOGETHER):
-        some = lines[first : first + TOGETHER]
+    lines = iter(lines)
+    while some := list(itertools.islice(lines, TOGETHER)):
         try:
-            found = json.loads(f'[{",".join(some)}]')
+            found = json.loads(f'[{b",".join(some).decode()}]')
         except (ValueError, RecursionError):
             found = []
         # one by one where a line is not a row by itself
         yield from found if len(found) == len(some) else map(_parsed_line, some)
 
 
-def _parsed_line(line: str) -> Any:
+def _parsed_line(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise
     except (ValueError, RecursionError):
         return NO_JSON
+
+
+def log_rows(work_dir: str | os.PathLike) -> Iterator[dict[str, Any]]:
+    """The rows of ``search_log.jsonl``, one after the other, those that were gone back on as well.
+
+    Args:
+        work_dir (str | PathLike): Work directory of a search.
+
+    Raises:
+        UserError: There is no log, or a line of it is no row.
+    """
+    path = Path(work_dir) / LOG
+    try:
+        torn = None
+        for place, row in enumerate(_parsed(read_lines(path, MAX_LOG_BYTES)), 1):
+            if torn is not None:
+                raise UserError(f'{path}, line {torn}: no JSON')
+            if row is NO_JSON:
+                torn = place  # a row that was being written when the search was killed, if the last
+                continue
+            named = isinstance(row, dict) and isinstance(row.get('kind'), str)
+            if not named or not is_count(row.get('epoch')):
+                raise UserError(f'{path}, line {place}: no row of a search log')
+            yield row
+    except FileNotFoundError:
+        raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
+    except UnicodeDecodeError:
+        raise UserError(f'cannot read {path}: not a text file') from None
 
 
 def read_search_log(
@@ -56,21 +87,11 @@ def read_search_log(
     Raises:
         UserError: There is no log, or a line of it is no row.
     """
-    path = Path(work_dir) / LOG
-    try:
-        lines = read_text(path, MAX_LOG_BYTES).splitlines()
-    except FileNotFoundError:
-        raise UserError(f'no {LOG} in {work_dir}: is it the folder of a search?') from None
     rows: list[dict[str, Any]] = []
-    for place, row in enumerate(_parsed(lines), 1):
-        if row is NO_JSON:
-            if place == len(lines):
-                break  # a row that was being written when the search was killed
-            raise UserError(f'{path}, line {place}: no JSON')
-        named = isinstance(row, dict) and isinstance(row.get('kind'), str)
-        if not named or not is_count(row.get('epoch')):
-            raise UserError(f'{path}, line {place}: no row of a search log')
+    for row in log_rows(work_dir):
         if row['kind'] == ROLL_BACK and not left:
             rows = [one for one in rows if one['kind'] == ROLL_BACK or one['epoch'] <= row['epoch']]
-        rows.append(row)
-    return rows if kind is None else [row for row in rows if row['kind'] == kind]
+        # those of other kinds end with the loop
+        if kind is None or row['kind'] == kind:
+            rows.append(row)
+    return rows

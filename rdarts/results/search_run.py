@@ -17,13 +17,15 @@ from rdarts.configuration.phases import Phase
 from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
-from rdarts.results.log import LOG, ROLL_BACK, read_search_log
+from rdarts.results.digest import Digest, run_of
+from rdarts.results.log import LOG, ROLL_BACK
 from rdarts.results.phases import Part, last_row, length, parts_of, planned
 from rdarts.results.queries import FRONT, QUERY, Queries, check_front, check_queries, that_asks
 from rdarts.results.row import check_epoch, is_count, number, tells_of_alpha
 from rdarts.search_spaces import SearchSpace
 from rdarts.search_spaces.as_data import from_data
 
+MOST_GENOTYPES = 1000  # parsed ones that a run holds
 SEED_FOLDER = re.compile(r'seed_(\d+)')
 
 
@@ -46,18 +48,18 @@ class SearchRun:
     known_end: bool | None = None
 
     @cached_property
-    def rows(self) -> list[dict[str, Any]]:
-        """Every row of its log."""
-        return read_search_log(self.folder)
+    def digest(self) -> Digest:
+        """What is kept of its log."""
+        return Digest(self.folder)
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        """Its rows of one kind."""
+        """Its rows of one kind, which is not ``iter``."""
         return self._by_kind.get(kind, [])
 
     @cached_property
     def _by_kind(self) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for row in self.rows:
+        for row in self.digest.rows:
             found.setdefault(row['kind'], []).append(row)
         return found
 
@@ -102,7 +104,7 @@ class SearchRun:
     @cached_property
     def parts(self) -> list[Part]:
         """Its epochs by phase and branch, in order; none of a search without phases."""
-        return parts_of(self.rows, str(self.folder / LOG))
+        return parts_of(self.digest.rows, str(self.folder / LOG))
 
     @cached_property
     def phases(self) -> list[Phase]:
@@ -175,7 +177,7 @@ class SearchRun:
         starts = self.of_kind('start')
         # a log of an earlier version that was resumed has a further row
         space = next((row['space'] for row in reversed(starts) if 'space' in row), None)
-        if space is None and not self.rows:
+        if space is None and not self.digest.rows:
             raise UserError(f'{self.folder}: {self.not_begun}')
         if space is None:
             raise UserError(as_data.older(self.folder, f'space into its {LOG}'))
@@ -204,6 +206,8 @@ class SearchRun:
             except UserError as error:
                 where = f'{self.folder}, {kind} {row[kind]}'
                 raise UserError(f'{where}: {error}') from None
+            if len(self._genotypes) >= MOST_GENOTYPES:
+                del self._genotypes[next(iter(self._genotypes))]
             self._genotypes[text] = genotype
         return self._genotypes[text]
 
@@ -268,9 +272,8 @@ class SearchRun:
 
     @cached_property
     def lambdas(self) -> list[float]:
-        """The factor of the regulariser ``ber`` in each logged iteration; 0 of a search without."""
-        found = (number(row, 'regularizers', 'ber', 'lambda_') for row in self.of_kind('iter'))
-        return [value for value in found if value is not None] or [0.0]
+        """The factors of the regulariser ``ber``, each change; 0 alone of a search without."""
+        return self.digest.factors or [0.0]
 
     def means(self, *keys: str) -> dict[int, float]:
         """Epoch -> mean over its ``iter`` rows of one number.
@@ -282,20 +285,18 @@ class SearchRun:
             dict[int, float]: Only epochs that have ended, and in which it was logged.
         """
         ended = {row['epoch'] for row in self.epochs}
-        found: dict[int, list[float]] = {}
-        for row in self.of_kind('iter'):
-            value = number(row, *keys)
-            if value is not None and row['epoch'] in ended:
-                found.setdefault(row['epoch'], []).append(value)
-        return {epoch: sum(values) / len(values) for epoch, values in found.items()}
+        means = self.digest.means(*keys)
+        return {epoch: mean for epoch, mean in means.items() if epoch in ended}
 
     @property
     def seconds(self) -> float | None:
         """How long it has run, all phases and branches together; None where no row says."""
         longest: dict[str, float] = {}
-        for row in self.rows:
-            seconds = number(row, 'seconds' if row['kind'] == QUERY else 'time')
-            run = f'{row.get("phase")} {row.get("branch")}'
+        told = [
+            (run_of(row), number(row, 'seconds' if row['kind'] == QUERY else 'time'))
+            for row in self.digest.rows
+        ]
+        for run, seconds in (*told, *self.digest.largest('time')):
             if seconds is not None:
                 longest[run] = max(seconds, longest.get(run, 0.0))
         return sum(longest.values()) if longest else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from rdarts.benchmarks import NASBench201
 from rdarts.genotypes import Genotype, skips_by_cell
+from rdarts.results.digest import ITERATION
 from rdarts.results.row import number, tells_of_alpha
 from rdarts.results.search_run import SearchRun
 from rdarts.search_spaces import SearchSpace
@@ -90,6 +91,8 @@ def cosines(space: SearchSpace) -> dict[str, Reader]:
 
 def _named(runs: Sequence[SearchRun], key: str, kind: str) -> list[str]:
     """The names below a key of the rows of a kind."""
+    if kind == ITERATION:
+        return list(dict.fromkeys(name for run in runs for name in run.digest.names(key)))
     rows = (row.get(key) for run in runs for row in run.of_kind(kind))
     return list(dict.fromkeys(name for row in rows if isinstance(row, Mapping) for name in row))
 
@@ -130,9 +133,13 @@ def _factors(run: SearchRun, name: str) -> dict[int, float]:
 
 def skips(space: SearchSpace) -> dict[str, Reader]:
     """Skip connections of the current genotype, by cell type."""
+    known: dict[tuple[Any, str], Mapping[str, int]] = {}  # a run forgets its genotypes
 
     def count(run: SearchRun, row: Mapping[str, Any], cell: str) -> int | None:
-        return skips_by_cell(run.genotype_of(row)).get(cell)
+        key = (run.folder, row['genotype'])
+        if key not in known:
+            known[key] = skips_by_cell(run.genotype_of(row))
+        return known[key].get(cell)
 
     return {
         name: of_cells(lambda run, row, cell=cell: count(run, row, cell))
@@ -161,7 +168,7 @@ def _leaders(run: SearchRun, row: Mapping[str, Any]) -> list[int]:
 
 def candidate_weights(run: SearchRun, row: Mapping[str, Any], cell: str) -> list[list[float]]:
     """Of every edge of a cell type, the weights of its candidates in an epoch."""
-    return [row['weights'][group][index] for group, index in run.space.slots(cell)]
+    return [[*map(float, row['weights'][group][index])] for group, index in run.space.slots(cell)]
 
 
 def edge_weights(row: Mapping[str, Any], cell: str) -> list[float] | None:

@@ -35,20 +35,20 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
     """
     run = SearchRun(folder, folder.name)
     genotype = derive_without_none(run) if without_none else load_genotype(folder, run.space)
-    memory = (number(row, 'memory') for row in run.rows)
+    memory = [value for _, value in run.digest.largest('memory')]
     asked = dict(queries=len(run.queries.rows)) if run.asks else {}
     return dict(
         **asked,
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
         seconds=run.seconds,
-        memory_mb=max((value for value in memory if value is not None), default=None),
+        memory_mb=max(memory, default=None),
     )
 
 
 def derive_without_none(run: SearchRun) -> Genotype:
     """The best operation but ``none`` on every edge, by the weights that the search ended with."""
-    rows = [row for row in run.rows if row['kind'] == 'epoch']
+    rows = run.of_kind('epoch')
     weights = {}
     for group in run.space.groups:
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,24 +30,63 @@ def read_text(path: str | os.PathLike, max_bytes: int, what: str = '') -> str:
     """
     named = ' '.join(filter(None, (what, os.fspath(path))))
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = 'Is a directory' if os.path.isdir(path) else 'not a regular file'
-            raise UserError(f'cannot read {named}: {kind}')
+        _check_regular(path, named)
         with open(path, 'rb') as file:
             data = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:  # ValueError of a NUL in the name
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, 'strerror', None) or 'that is no name of a file'
-        raise UserError(f'cannot read {named}: {reason}') from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, named) from None
     if len(data) > max_bytes:
         raise UserError(f'cannot read {named}: larger than {max_bytes:,} bytes')
     try:
         return data.decode('utf-8-sig')
     except UnicodeDecodeError:
         raise UserError(f'cannot read {named}: not a text file') from None
+
+
+def read_lines(path: str | os.PathLike, max_bytes: int) -> Iterator[bytes]:
+    """The lines of a regular file, one after the other, as :func:`read_text` reads it.
+
+    Args:
+        path (str | PathLike): The file.
+        max_bytes (int): The largest that it may be.
+
+    Yields:
+        bytes: A line without its end.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: It cannot be read, is no regular file, or larger.
+    """
+    left = max_bytes
+    try:
+        _check_regular(path, os.fspath(path))
+        with open(path, 'rb') as file:
+            while line := file.readline(left + 1):
+                left -= len(line)
+                if left < 0:
+                    raise UserError(f'cannot read {path}: larger than {max_bytes:,} bytes')
+                first = left + len(line) == max_bytes
+                yield (line.removeprefix(codecs.BOM_UTF8) if first else line).rstrip(b'\r\n')
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, os.fspath(path)) from None
+
+
+def _check_regular(path: str | os.PathLike, named: str) -> None:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        kind = 'Is a directory' if os.path.isdir(path) else 'not a regular file'
+        raise UserError(f'cannot read {named}: {kind}')
+
+
+def _unreadable(error: Exception, named: str) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    # ValueError of a NUL in the name
+    reason = getattr(error, 'strerror', None) or 'that is no name of a file'
+    return UserError(f'cannot read {named}: {reason}')
 
 
 def check_output(path: str | os.PathLike) -> Path:

@@ -10,6 +10,7 @@ from helpers import run_tool
 
 from rdarts.configuration.load import load_config
 from rdarts.measure.log_growth import write_log
+from rdarts.results.log import read_search_log
 from rdarts.results.search_run import SearchRun
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'search' / 'rdarts_nb201_c10.py'
@@ -20,8 +21,9 @@ def test_the_log_is_one_of_a_search(tmp_path):
     write_log(tmp_path, load_config(CONFIG), epochs=3, rows=2)
     run = SearchRun(tmp_path, 'search')
     assert [row['epoch'] for row in run.epochs] == [1, 2, 3]  # and each is whole
-    assert len(run.of_kind('iter')) == 6 and list(run.validation()) == [1, 2, 3]
-    assert run.of_kind('iter')[-1]['iter'] == run.epochs[-1]['iter'] == 60
+    rows = read_search_log(tmp_path, 'iter')
+    assert len(rows) == 6 and list(run.validation()) == [1, 2, 3]
+    assert rows[-1]['iter'] == run.epochs[-1]['iter'] == 60
     assert list(run.means('arch_cosine_total', 'cell')) == [1, 2, 3]
     assert len({row['mean_entropy'] for row in run.epochs}) == 3
 

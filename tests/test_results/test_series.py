@@ -10,6 +10,7 @@ from test_visualization.logs import change_epoch, change_log
 from rdarts.benchmarks import NASBench201
 from rdarts.datasets import CIFAR10, CIFAR100, ImageNet16120
 from rdarts.results import series
+from rdarts.results.log import read_search_log
 from rdarts.results.search_run import find_runs
 from rdarts.results.series import DATASET_NAMES
 
@@ -77,8 +78,8 @@ def test_a_factor_while_alpha_rests_and_of_an_earlier_version(tmp_path):
 
 def test_weights_of_edges(tmp_path):
     run = find_runs([write_search(tmp_path / 'run', 'pc_darts_darts_c10', epochs=2)])[0]
-    row = run.epochs[-1]
-    weights = series.edge_weights(row, 'reduce')
+    row = read_search_log(run.folder, 'epoch')[-1]
+    weights = series.edge_weights(run.epochs[-1], 'reduce')
     topology = run.space.cells['reduce']
     for node in range(2, 6):
         into = topology.edges_into(node)
