@@ -137,7 +137,8 @@ class Recorder:
                     (architect, 'next_batch', 'data'),
                     (architect, 'loss_gradient', 'compute'),
                     (architect, 'penalty_gradients', 'compute'),
-                    (architect.optimizer, 'step', 'compute'),
+                    # none where there is no alpha
+                    *([(architect.optimizer, 'step', 'compute')] if architect.optimizer else []),
                 ]
         for owner, name, section in calls:
             self.timer.wrap(owner, name, section)
