@@ -13,7 +13,7 @@ KEYS = (
 )  # fmt: skip
 # Of what has a runner of its own, which asks, these too
 ASKED_BY = ('strategy', 'evaluator', 'budget', 'limits', 'supernet')
-WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
+WITHOUT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'image_cache'}
 # What a checkpoint holds, and a resumed run takes from it whatever the config says
 FROM_CHECKPOINT = (
     'optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'param_scheduler', 'arch_optimizer',

@@ -1,9 +1,9 @@
 """Numbers that follow from others: filled in where a config leaves them out.
 
-At the top of a config stand ``data_root``, ``image_size``, ``num_classes`` and ``limit``. What
-follows from them (the folder and the number of images of each data set, the sizes of the crops, the
-classes of head and preprocessing) is filled in here. What a config writes
-itself stays, and is checked; widths are in :mod:`rdarts.configuration.widths`.
+At the top of a config stand ``data_root``, ``image_size``, ``num_classes``, ``limit`` and
+``image_cache``. What follows from them (the folder, the number of images and their cache of each
+data set, the sizes of the crops, the classes of head and preprocessing) is filled in here. What a
+config writes itself stays, and is checked; widths are in :mod:`rdarts.configuration.widths`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from rdarts.utils.data_root import resolve_data_root
 from rdarts.utils.signatures import takes
 from rdarts.utils.wording import plural
 
-KEYS = ('data_root', 'image_size', 'num_classes', 'limit')
+OF_SETS = ('data_root', 'limit', 'image_cache')  # arguments of data sets
+KEYS = (*OF_SETS, 'image_size', 'num_classes')
 
 
 def _sizes(side: int) -> dict[str, dict[str, int]]:
@@ -63,8 +64,7 @@ def fill_in(
     before = {key: (before or {}).get(key) for key in KEYS}
     options = [key for key in KEYS if key in options]
     changed = {
-        'data_root': _fill_sets(cfg, 'data_root', before, options),
-        'limit': _fill_sets(cfg, 'limit', before, options),
+        **{key: _fill_sets(cfg, key, before, options) for key in OF_SETS},
         'image_size': False,
         'num_classes': False,
     }
@@ -80,7 +80,7 @@ def _why_nothing(cfg: Config, key: str, before: Any) -> str:
     names = [f'{name}.dataset' for name in LOADERS if cfg.get(name)]
     nothing = f'{key} would change nothing:'
     kinds = ', '.join(sorted({str(source.get('type')) for source in sources(cfg)}))
-    if key in ('data_root', 'limit'):
+    if key in OF_SETS:
         return f'{nothing} the data sets ({kinds}) write their own, or take none'
     if key in OF_CLASSIFIERS and cfg.get('default_scope') == 'mmdet':
         return f'{nothing} detectors write their own'

@@ -158,6 +158,7 @@ PLAIN: dict[str, Any] = dict(
     image_size=Side | None,
     num_classes=Positive | None,
     limit=Positive | None,
+    image_cache=str | None,
     epochs=Positive | None,
     # a search that asks: sampling/query_search.py
     runner_type=str | None,

@@ -19,6 +19,7 @@ from mmpretrain.datasets import CustomDataset
 
 from rdarts.configuration.declarations import Positive
 from rdarts.datasets.class_folders import class_names, entries, files_below
+from rdarts.datasets.image_cache import ImageCache, parse_size
 from rdarts.datasets.no_refetch import NoRefetch
 from rdarts.datasets.shards import file_of, find_shards, in_groups, list_images, named
 from rdarts.errors import SampleError, UserError
@@ -74,6 +75,9 @@ class ImageFolder(NoRefetch, CustomDataset):
             sorted by class, or in the order of tar or Parquet files. Defaults to None, all.
         extensions (Sequence[str], optional): Endings of image files. Defaults to None: those of
             the formats that OpenCV reads here.
+        image_cache (str, optional): How much memory decoded images may take, such as ``8GB``: see
+            :class:`~rdarts.datasets.image_cache.ImageCache`. The samples are the same. Defaults to
+            None: each image is decoded each time.
         **kwargs: Further arguments of ``CustomDataset``.
 
     Raises:
@@ -92,12 +96,15 @@ class ImageFolder(NoRefetch, CustomDataset):
         pipeline: Sequence[Any] = (),
         limit: Positive | None = None,
         extensions: Sequence[str] | None = None,
+        image_cache: str | None = None,
         **kwargs: Any,
     ) -> None:
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise UserError(f'ImageFolder: limit is a number of images from 1, but got {limit!r}')
         self.split = split
         self.limit = limit
+        self._cache_size = None if image_cache is None else parse_size(image_cache)
+        self.image_cache: ImageCache | None = None
         root = self._root = resolve_data_root(data_root, self.default_folder)
         self._train_folder = _train_folder(root)
         folder = self._train_folder if split == 'train' else root / split
@@ -192,6 +199,12 @@ class ImageFolder(NoRefetch, CustomDataset):
         if self.limit is not None and self.limit < len(samples):
             samples = [samples[i * len(samples) // self.limit] for i in range(self.limit)]
         self._check_images(samples)
+        if self._cache_size is not None:
+            loader = self._loader()
+            if loader is None:
+                raise UserError('image_cache: the pipeline must start with LoadImageFromFile')
+            paths = [sample['img_path'] for sample in samples]
+            self.image_cache = ImageCache(self._cache_size, paths, repr(loader))
         return samples
 
     def _find_images(self, folder: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -264,12 +277,31 @@ class ImageFolder(NoRefetch, CustomDataset):
             SampleError: The image is unreadable.
         """
         try:
-            return super().prepare_data(idx)
+            if self.image_cache is None:
+                return super().prepare_data(idx)
+            return self._with_cache(self.get_data_info(idx))
         except Exception:
             # where the image can be read, the error is a transform's own
             if self._loader() is not None:
                 _decode(self._loader(), self.get_data_info(idx)['img_path'])
             raise
+
+    def _with_cache(self, sample: dict[str, Any] | None) -> Any:
+        """The pipeline, whose first step is left out where its result is known."""
+        index, path = sample['sample_idx'], sample['img_path']
+        load, *others = self.pipeline.transforms
+        image = self.image_cache.get(index, path)
+        if image is not None:
+            sample.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+        else:
+            sample = load(sample)
+            if sample is not None:
+                self.image_cache.put(index, path, sample['img'])
+        for transform in others:
+            if sample is None:
+                break
+            sample = transform(sample)
+        return sample
 
     def image_names(self) -> list[str]:
         """The images' paths in the folder, by index."""

@@ -15,8 +15,8 @@ from rdarts.results.search_run import SearchRun
 NO_SETTINGS = frozenset((
     'experiment_name', 'launcher', 'log_level', 'log_processor', 'resume', 'visualizer', 'work_dir',
     *(f'{loop}_{part}' for loop in ('val', 'test') for part in ('cfg', 'dataloader', 'evaluator')),
-    'data_root', 'image_size', 'limit', 'loader', 'num_classes', 'schedule_epochs', 'search_split',
-    'test_pipeline', 'train_pipeline', 'train_set', 'warmup_epochs',
+    'data_root', 'image_cache', 'image_size', 'limit', 'loader', 'num_classes', 'schedule_epochs',
+    'search_split', 'test_pipeline', 'train_pipeline', 'train_set', 'warmup_epochs',
 ))  # fmt: skip
 LOADING = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 WATCHING = frozenset((
@@ -83,6 +83,8 @@ def _of_config(whole: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
             outer = outer['dataset']
         dataset = outer.pop('dataset', None)
         # one that was given as an object has a name by chance
+        if isinstance(dataset, dict):
+            dataset.pop('image_cache', None)  # the images are the same
         data.append(_less(dataset, 'name') if type_name(dataset) == 'Given' else dataset)
     return data, config
 

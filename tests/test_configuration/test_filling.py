@@ -311,6 +311,26 @@ def test_data_sets_of_mmengine_are_limited_by_their_indices():
     assert cfg.train_dataloader.dataset.indices == 2
 
 
+def test_the_image_cache_is_that_of_sets_in_files():
+    cfg = Config(
+        dict(
+            image_cache='2GB',
+            train_dataloader=dict(dataset=dict(type='rdarts.ImageFolder')),
+            val_dataloader=dict(dataset=dict(type='rdarts.ImageFolder', image_cache='1GB')),
+            test_dataloader=dict(dataset=dict(type='rdarts.CIFAR10')),
+        )
+    )
+    fill_in(cfg)
+    assert cfg.train_dataloader.dataset.image_cache == '2GB'
+    assert cfg.val_dataloader.dataset.image_cache == '1GB'
+    assert 'image_cache' not in cfg.test_dataloader.dataset
+    small = Config(
+        dict(image_cache='2GB', train_dataloader=dict(dataset=dict(type='rdarts.Digits')))
+    )
+    with pytest.raises(UserError, match='image_cache would change nothing: the data sets .*Digits'):
+        fill_in(small, {}, ['image_cache'])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet_darts_fpn_1x_coco', 'retinanet_darts_fpn_1x_voc0712'])
 def test_detection_is_limited(name):
