@@ -141,6 +141,19 @@ def test_a_profile_names_the_operators():
     assert done.code == 2 and 'leave out --json' in done.err
 
 
+def test_threads_scale():
+    options = [*TINY[:-6], '--threads', 2, '--steps', 1, '--warmup', 0, '--executions', 'fused']
+    done = run_slowly(['benchmarks/step_time.py', *options, '--scaling'])
+    assert done.code == 0, done.err
+    assert re.search(r'^the machine: copies +\d\.\d\d$', done.out, re.M)
+    last = done.out.splitlines()[-1]
+    assert re.match(
+        r'whole step, .*: one thread [\d.]+ ms, 2 threads [\d.]+ ms, scaling \d\.\d\d$', last
+    )
+    done = run_slowly(['benchmarks/step_time.py', *options, '--scaling', '--json'])
+    assert done.code == 2 and '--scaling prints a table: leave out --json' in done.err
+
+
 def test_the_error_of_float32_has_a_table_and_one_line_for_mistakes():
     done = run_slowly(['benchmarks/float32_error.py', *TINY, '--seeds', 1])
     assert (done.code, done.err) == (0, '')

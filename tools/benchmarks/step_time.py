@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
         "each is from the machine's limit",
     )
     parser.add_argument(
+        '--scaling',
+        action='store_true',
+        help="instead: the last execution's step of one thread and of --threads, in turns, and "
+        'which operators do not scale',
+    )
+    parser.add_argument(
         '--device',
         choices=['cpu', 'cuda'],
         help='instead: the table of a device, in Markdown',
@@ -49,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.measure import device_table, step
+from rdarts.measure import device_table, scaling, step
 from rdarts.measure.describe import print_json
 from rdarts.measure.settings import StepSettings
 from rdarts.measure.step_profile import print_profile
@@ -57,11 +63,11 @@ from rdarts.measure.step_profile import print_profile
 
 def main() -> None:
     args = vars(parse_args())
-    as_json, profile = args.pop('json'), args.pop('profile')
+    as_json, profile, scales = args.pop('json'), args.pop('profile'), args.pop('scaling')
     device, limit, child = args.pop('device'), args.pop('limit'), args.pop('child')
     executions = args.pop('executions')
     if device is not None:
-        if profile or args['amp']:
+        if profile or scales or args['amp']:
             raise UserError('--device has bfloat16 by itself and no profile: leave out the other')
         names = device_table.check(device, executions)
         settings = StepSettings(**args).prepare()
@@ -76,10 +82,15 @@ def main() -> None:
     if executions is not None:
         args['executions'] = executions
     settings = StepSettings(**args).prepare()
-    if profile and as_json:
-        raise UserError('--profile prints a table: leave out --json')
+    if (profile or scales) and as_json:
+        raise UserError(f'--{"profile" if profile else "scaling"} prints a table: leave out --json')
+    if profile and scales:
+        raise UserError('--profile and --scaling: one at a time')
     if profile:
         print_profile(settings)
+        return
+    if scales:
+        scaling.print_table(settings, scaling.measure(settings))
         return
     result = step.step_time(settings)
     if as_json:
