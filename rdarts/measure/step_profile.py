@@ -16,6 +16,8 @@ from rdarts.measure.settings import StepSettings
 
 NODE = 'autograd::engine::evaluate_function: '  # a node of the backward; its function is inside
 BETWEEN = 'in between (Python)'
+CLIP = 'clip of gradients'
+NODES = ('_Fused', '_FusedBackward')  # all edges that leave a node
 
 
 class Row(NamedTuple):
@@ -39,11 +41,24 @@ class Row(NamedTuple):
         return self.seconds - self.roofline
 
 
+class Parts(NamedTuple):
+    """Where the seconds of a step are.
+
+    Args:
+        nodes (float): Inside the nodes of fused.
+        optimizers (float): In optimizers and clips.
+    """
+
+    nodes: float
+    optimizers: float
+
+
 class StepProfile(NamedTuple):
     """A step, taken apart.
 
     Args:
         rows (list[Row]): The largest loss first.
+        parts (Parts): Where its seconds are, of ``profiled``.
         profiled (float): Seconds of a step under the profiler, which lengthens it.
         whole (float): Seconds of a step without it.
         roofline (float): The least seconds of all operators.
@@ -51,6 +66,7 @@ class StepProfile(NamedTuple):
     """
 
     rows: list[Row]
+    parts: Parts
     profiled: float
     whole: float
     roofline: float
@@ -65,12 +81,16 @@ def profile_step(settings: StepSettings) -> StepProfile:
     for _ in range(settings.warmup):
         search.step()
     whole = statistics.median(_seconds_of(search) for _ in range(settings.steps))
+    wrapper = search.optim_wrapper
+    if wrapper.clip_grad_kwargs:
+        wrapper.clip_func = torch.profiler.record_function(CLIP)(wrapper.clip_func)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         profiled = sum(_seconds_of(search) for _ in range(settings.steps)) / settings.steps
-    rows = rows_of(found.events(), least, settings.steps)
+    events = found.events()
+    rows, parts = rows_of(events, least, settings.steps), parts_of(events, settings.steps)
     rest = profiled - sum(row.seconds for row in rows)
     rows.append(Row(BETWEEN, max(0.0, rest), 1))
-    return StepProfile(by_loss(rows), profiled, whole, sum(least.values()), rates)
+    return StepProfile(by_loss(rows), parts, profiled, whole, sum(least.values()), rates)
 
 
 def _seconds_of(search: Search) -> float:
@@ -111,6 +131,26 @@ def rows_of(events: Iterable[Any], least: Mapping[str, float], steps: int) -> li
     ]
 
 
+def parts_of(events: Iterable[Any], steps: int) -> Parts:
+    """Where the seconds of a step are, from its profile.
+
+    Args:
+        events, steps: See :func:`rows_of`.
+    """
+    nodes = optimizers = 0.0
+    waiting = [event for event in events if event.cpu_parent is None]
+    while waiting:
+        event = waiting.pop()
+        name = event.name.removeprefix(NODE)
+        if name in NODES:
+            nodes += event.cpu_time_total
+        elif name == CLIP or name.startswith('Optimizer.'):
+            optimizers += event.cpu_time_total
+        else:
+            waiting += event.cpu_children
+    return Parts(nodes / 1e6 / steps, optimizers / 1e6 / steps)
+
+
 def print_profile(settings: StepSettings, top: int = 20) -> None:
     """Print :func:`profile_step`, the operators of the largest losses."""
     found = profile_step(settings)
@@ -130,8 +170,14 @@ def print_profile(settings: StepSettings, top: int = 20) -> None:
             f'{1e3 * row.roofline:>10.2f}{_quotient(row.roofline, row.seconds):>10}'
             f'{row.calls:>8.0f}'
         )
+    nodes, optimizers = (part / found.profiled for part in found.parts)
+    python = sum(row.seconds for row in found.rows if not row.roofline) / found.profiled
     print(
-        f'\nwhole step, without the profiler: {1e3 * found.whole:.1f} ms, roofline '
+        f'\nnodes {nodes:.1%}, outside of them {1 - nodes:.1%}, of which optimizers and clips '
+        f'{optimizers:.1%}; in all of it {python:.1%} are Python, views and fresh memory'
+    )
+    print(
+        f'whole step, without the profiler: {1e3 * found.whole:.1f} ms, roofline '
         f'{1e3 * found.roofline:.1f} ms, quotient {found.roofline / found.whole:.2f}'
     )
 

@@ -14,7 +14,17 @@ from rdarts.measure import step_profile
 from rdarts.measure.counts import Rates, count_work
 from rdarts.measure.roofline import Call, count_calls, count_step, rooflines
 from rdarts.measure.search import Search
-from rdarts.measure.step_profile import BETWEEN, NODE, Row, StepProfile, by_loss, rows_of
+from rdarts.measure.step_profile import (
+    BETWEEN,
+    CLIP,
+    NODE,
+    Parts,
+    Row,
+    StepProfile,
+    by_loss,
+    parts_of,
+    rows_of,
+)
 from rdarts.models.kernels.backends import has_cpp
 
 
@@ -148,9 +158,17 @@ def test_rows_of_a_profile():
     assert [row.loss for row in by_loss(found)] == [3.0, 0.5, 0.5]
 
 
+def test_parts_of_a_profile():
+    backward = Event(f'{NODE}_FusedBackward', 10e6, 1e6, [Event('_FusedBackward', 9e6, 9e6)])
+    step = Event('Optimizer.step#SGD.step', 3e6, 1e6, [Event('aten::add', 2e6, 2e6)])
+    outer = Event('around', 8e6, 1e6, [Event('_Fused', 5e6, 5e6), Event(CLIP, 2e6, 2e6)])
+    events = [one for root in (backward, step, outer) for one in with_children(root)]
+    assert parts_of(events, 2) == Parts(nodes=7.5, optimizers=2.5)
+
+
 def test_a_profile_is_sorted_by_loss(monkeypatch, capsys):
     rows = by_loss([Row('a', 3.0, 10, 2.5), Row('b', 2.0, 4), Row('c', 5.0, 1, 4.0)])
-    found = StepProfile(rows, 10.0, 8.0, 6.5, Rates(9.1e10, 2.25e10))
+    found = StepProfile(rows, Parts(6.0, 1.5), 10.0, 8.0, 6.5, Rates(9.1e10, 2.25e10))
     monkeypatch.setattr(step_profile, 'profile_step', lambda settings: found)
     step_profile.print_profile(settings_of(), top=2)
     out = capsys.readouterr().out
@@ -160,6 +178,10 @@ def test_a_profile_is_sorted_by_loss(monkeypatch, capsys):
         ['b', '2000.0', '20.0%', '0.00', '-', '4'],
         ['c', '5000.0', '50.0%', '4000.00', '0.80', '1'],
     ]
+    assert lines[-2] == (
+        'nodes 60.0%, outside of them 40.0%, of which optimizers and clips 15.0%; '
+        'in all of it 20.0% are Python, views and fresh memory'
+    )
     expected = 'whole step, without the profiler: 8000.0 ms, roofline 6500.0 ms, quotient 0.81'
     assert lines[-1] == expected
 
@@ -174,6 +196,8 @@ def test_a_step_taken_apart(monkeypatch):
     # autograd adds gradients up in place only where nobody looks
     assert sum(row.roofline for row in found.rows) == pytest.approx(found.roofline, rel=1e-3)
     assert all(row.roofline == 0 for row in found.rows if not is_operator(row.name))
+    assert 0 < found.parts.nodes < found.profiled
+    assert CLIP in names and 0 < found.parts.optimizers < found.profiled - found.parts.nodes
 
 
 def is_operator(name):
