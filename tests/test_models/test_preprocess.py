@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from rdarts.models.backbones import DARTSSupernet
+from rdarts.models.backbones import DARTSSupernet, NASBench201Supernet
 from rdarts.models.fused import preprocess
 from rdarts.models.kernels import precision, use_backend
 from rdarts.models.kernels.backends import has_cpp
@@ -25,13 +25,15 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def fused(recorder):
     """The calls of what runs fused."""
-    return lambda: [args for _, args in recorder.of('pointwise_forward')]
+    kernels = ('pointwise_forward', 'dense_forward')
+    return lambda: [args for _, args in recorder.of(*kernels)]
 
 
 def make_layers(kind, channels, outputs=24, dtype=torch.float64, **kwargs):
     torch.manual_seed(0)
-    build = {'conv': relu_conv_bn, 'reduce': FactorizedReduce}[kind]
-    layers = build(PlainLayers(**kwargs), channels, outputs).to(dtype)
+    build = {'reduce': FactorizedReduce}.get(kind, relu_conv_bn)
+    size = (1, 3) if kind == '3x3' else ()  # stride and kernel
+    layers = build(PlainLayers(**kwargs), channels, outputs, *size).to(dtype)
     for parameter in layers.parameters():
         nn.init.normal_(parameter)
     for name, buffer in layers.named_buffers():
@@ -58,8 +60,18 @@ def assert_near(found, expected, tolerance=1e-12):
         assert float((one - other).norm()) <= tolerance * float(other.norm())
 
 
-@pytest.mark.parametrize('kind', ['conv', 'reduce'])
-@pytest.mark.parametrize('channels', [(16,), (8, 16, 8, 8), (24, 24)])
+@pytest.mark.parametrize(
+    ('kind', 'channels'),
+    [
+        *(
+            (kind, nodes)
+            for kind in ('conv', 'reduce')
+            for nodes in ((16,), (8, 16, 8, 8), (24, 24))
+        ),
+        ('3x3', (16,)),
+        ('3x3', (24,)),
+    ],
+)
 @pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 3), (2, 2), (33, 1), (5, 70)])
 @pytest.mark.parametrize('affine', [True, False])
 @pytest.mark.parametrize('mode', ['train', 'eval', 'no running statistics'])
@@ -83,11 +95,12 @@ def test_it_is_what_the_layers_compute(fused, kind, channels, size, affine, mode
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['conv', 'reduce'])
+@pytest.mark.parametrize('kind', ['conv', 'reduce', '3x3'])
 @pytest.mark.parametrize('train', [True, False])
 def test_gradients_and_those_of_gradients(kind, train):
-    layers = make_layers(kind, 16, 16).train(train)
-    nodes = make_nodes((8, 8), (3, 2), batch=2)
+    channels = (8,) if kind == '3x3' else (8, 8)
+    layers = make_layers(kind, sum(channels), 8 if kind == '3x3' else 16).train(train)
+    nodes = make_nodes(channels, (3, 2), batch=2)
     names = [name for name, _ in layers.named_parameters()]
 
     def run(*tensors):
@@ -115,14 +128,20 @@ def test_gradients_of_gradients_where_one_node_follows_from_another():
     assert_near(*found)
 
 
+@pytest.mark.parametrize('kind', ['conv', '3x3'])
 @pytest.mark.parametrize('frozen', ['weights', 'nodes'])
-def test_only_what_is_wanted_is_computed(frozen, recorder):
-    layers, nodes = make_layers('conv', 16), make_nodes((8, 8))
+def test_only_what_is_wanted_is_computed(kind, frozen, recorder):
+    layers = make_layers(kind, 16)
+    nodes = make_nodes((16,) if kind == '3x3' else (8, 8))
     for tensor in layers.parameters() if frozen == 'weights' else nodes:
         tensor.requires_grad_(False)
     preprocess.preprocess(layers, nodes).sum().backward()
-    wanted = [args[-2:] for _, args in recorder.of('pointwise_backward')]
-    assert wanted == [(frozen == 'weights', frozen == 'nodes')]
+    if kind == '3x3':
+        assert [args[-1] for _, args in recorder.of('dense_backward')] == [frozen == 'nodes']
+        assert len(recorder.of('input_grad')) == (frozen == 'weights')
+    else:
+        wanted = [args[-2:] for _, args in recorder.of('pointwise_backward')]
+        assert wanted == [(frozen == 'weights', frozen == 'nodes')]
     assert all((node.grad is None) == (frozen == 'nodes') for node in nodes)
     assert all((p.grad is None) == (frozen == 'weights') for p in layers.parameters())
 
@@ -152,6 +171,18 @@ def with_cumulative_average(layers):
     layers[2].momentum = None
 
 
+def with_a_border_that_goes_round(layers):
+    layers[1] = nn.Conv2d(16, 24, 3, padding=1, bias=False, padding_mode='circular').double()
+
+
+def with_wide_steps(layers):
+    layers[1] = nn.Conv2d(16, 24, 3, padding=2, dilation=2, bias=False).double()
+
+
+def with_a_larger_kernel(layers):
+    layers[1] = nn.Conv2d(16, 24, 5, padding=2, bias=False).double()
+
+
 def with_gelu(layers):
     layers[0] = nn.GELU()
 
@@ -166,6 +197,9 @@ def with_the_norm_of_pytorch(layers):
         with_bias,
         with_another_convolution,
         with_cumulative_average,
+        with_a_border_that_goes_round,
+        with_wide_steps,
+        with_a_larger_kernel,
         with_gelu,
         with_the_norm_of_pytorch,
     ],
@@ -217,6 +251,28 @@ def test_a_supernet_runs_all_its_preprocessing_so(fused, name):
     assert len(fused()) == 8
     assert sorted({len(images) for images, _ in fused()}) == [1, 4]
     assert out.shape == (2, net.out_channels, 2, 2)
+
+
+def test_a_3x3_convolution_of_several_nodes_runs_as_it_is(fused):
+    layers, nodes = make_layers('3x3', 16), make_nodes((8, 8))
+    found = preprocess.preprocess(layers, nodes)
+    assert torch.equal(found, copy.deepcopy(layers)(torch.cat(nodes, 1))) and fused() == []
+
+
+@pytest.mark.parametrize('execution', ['fused', 'plain'])
+def test_reductions_of_nas_bench_201_run_one_convolution_so(execution, recorder):
+    torch.manual_seed(0)
+    net = NASBench201Supernet(channels=8, cells_per_stage=1, execution='plain').double()
+    x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
+    (expected,) = copy.deepcopy(net)(x)
+    net.execution = execution
+    (found,) = net(x)
+    assert_near([found], [expected], 1e-10)
+    single = [args for _, args in recorder.of('dense_forward') if args[1].shape[0] == 1]
+    shapes = [tuple(image.shape) for image, *_ in single]
+    # one of the supernet's own nodes has a single edge, too
+    count = 2 if execution == 'fused' else 0
+    assert shapes.count((2, 5, 4, 16)) == shapes.count((2, 3, 2, 32)) == count
 
 
 def test_without_cpp_nodes_are_joined_once():

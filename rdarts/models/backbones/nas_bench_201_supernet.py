@@ -13,6 +13,7 @@ from rdarts.models.backbones.recompute import recomputed
 from rdarts.models.backbones.search_cell import SearchCell
 from rdarts.models.backbones.stems import cifar_stem
 from rdarts.models.batch_norm import BatchNorm2d
+from rdarts.models.fused.preprocess import preprocess
 from rdarts.models.layers import PlainLayers
 from rdarts.models.operations import relu_conv_bn
 from rdarts.registry import MODELS
@@ -39,8 +40,20 @@ class ResidualReduction(nn.Module):
             nn.Conv2d(in_channels, out_channels, 1, bias=False),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.downsample(x) + self.conv_b(self.conv_a(x))
+    def forward(self, x: Tensor, fused: bool = False) -> Tensor:
+        """Half the resolution of an image.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W].
+            fused (bool): Whether the second ReLU, convolution and batch norm run as one function
+                where a back end has one. Defaults to False.
+
+        Returns:
+            Tensor: [N, out_channels, ceil(H / 2), ceil(W / 2)].
+        """
+        inner = self.conv_a(x)
+        inner = preprocess(self.conv_b, [inner]) if fused else self.conv_b(inner)
+        return self.downsample(x) + inner
 
 
 @MODELS.register_module()
@@ -125,7 +138,7 @@ class NASBench201Supernet(BaseSupernet):
         mixing = iter(self.cell_mixings())
         x = self.stem(self.image_format(x))
         for cell in self.cells:
-            args = ([x], next(mixing)) if isinstance(cell, SearchCell) else (x,)
+            args = ([x], next(mixing)) if isinstance(cell, SearchCell) else (x, self.runs_fused)
             out = recomputed([cell], cell, *args) if self.checkpoint else cell(*args)
             x = out[0] if isinstance(cell, SearchCell) else out
         return (self.lastact(x),)

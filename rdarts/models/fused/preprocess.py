@@ -1,13 +1,15 @@
-"""What a cell does to its inputs first, as one function: ReLU, 1x1 convolutions, batch norm.
+"""What is done to images between the nodes, as one function: ReLU, convolution, batch norm.
 
-It takes the nodes of the cell before as they are, without their concatenation, and keeps them and
-y (before the batch norm) alone. Where there are no C++ kernels, the layers run as they are.
+1x1 convolutions are what a cell does to its inputs first: they take the nodes of the cell before as
+they are, without their concatenation. 3x3 ones are in residual blocks. What is kept is the inputs
+and y (before the batch norm) alone. Where there are no C++ kernels, the layers run as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +31,7 @@ class Pointwise:
 
     convs: tuple[nn.Conv2d, ...]
     norm: BatchNorm2d
+    padding: ClassVar[int] = 0
 
     @property
     def stride(self) -> int:
@@ -39,20 +42,82 @@ class Pointwise:
         """Number of pixels of the result for an image [N, C, H, W]."""
         return x[:, 0, :: self.stride, :: self.stride].numel()
 
+    def takes(self, nodes: Sequence[Tensor]) -> bool:
+        """Whether kernels read these nodes without their concatenation."""
+        return True
 
-def recognise(layers: nn.Module) -> Pointwise | None:
-    """Layers that are a :class:`Pointwise`, as such; None of any others."""
+    def run(
+        self, backend: Backend, images: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """y [N, h, w, O], before the batch norm, and its moments, [2, O] in float64."""
+        return backend.pointwise_forward(images, weights)
+
+    def back(
+        self,
+        backend: Backend,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        images: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        want_images: bool,
+        want_weights: bool,
+    ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+        """Its backward and the batch norm's: see ``Backend.pointwise_backward``."""
+        args = (g, y, coefficients, images, weights, want_images, want_weights)
+        return backend.pointwise_backward(*args)
+
+
+class Dense3x3(Pointwise):
+    """ReLU, a 3x3 convolution of stride 1 and padding 1, and batch norm."""
+
+    padding = 1
+
+    def takes(self, nodes: Sequence[Tensor]) -> bool:
+        return len(nodes) == 1
+
+    def run(
+        self, backend: Backend, images: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        y, moments = backend.dense_forward(images[0], weights[0][None], (1, 1, 1))
+        return y[0], moments[0]
+
+    def back(
+        self,
+        backend: Backend,
+        g: Tensor,
+        y: Tensor,
+        coefficients: Tensor,
+        images: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        want_images: bool,
+        want_weights: bool,
+    ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+        (image,), (weight,) = images, weights
+        active = to_nhwc(backend.empty_images(image, image.shape[-1], *image.shape[1:3]))
+        layer = (image, weight[None], (1, 1, 1))
+        args = (*layer, active, False, want_weights)
+        dw = backend.dense_backward([g], y[None], coefficients[None], *args)
+        dx = backend.input_grad(image, [], None, active) if want_images else None
+        return [dx], [None if dw is None else dw[0]]
+
+
+def recognise(layers: nn.Module, kind: type[Pointwise] = Pointwise) -> Pointwise | None:
+    """Layers of a kind, :class:`Pointwise` or :class:`Dense3x3`, as such; None of any others."""
     if type(layers) is FactorizedReduce:
         found = Pointwise((layers.conv_1, layers.conv_2), layers.bn)
     elif type(layers) is nn.Sequential and len(layers) == 3 and is_relu(layers[0]):
-        found = Pointwise((layers[1],), layers[2])
+        found = kind((layers[1],), layers[2])
     else:
         return None
     if type(found.norm) is not BatchNorm2d:
         return None
     for conv in found.convs:
         fits = type(conv) is nn.Conv2d and conv.bias is None and conv.groups == 1
-        if not fits or conv.kernel_size != (1, 1) or conv.padding != (0, 0):
+        size, padding = 1 + 2 * found.padding, (found.padding,) * 2
+        if not fits or conv.kernel_size != (size, size) or conv.padding != padding:
+            return None
+        if conv.dilation != (1, 1) or conv.padding_mode != 'zeros':
             return None
         if conv.stride != (found.stride,) * 2:
             return None
@@ -74,16 +139,17 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
     """``layers(torch.cat(nodes, 1))``.
 
     Args:
-        layers (nn.Module): ReLU, 1x1 convolution and batch norm, or a factorised reduction;
-            anything else runs as it is.
+        layers (nn.Module): ReLU, 1x1 or (of one node) 3x3 convolution and batch norm, or a
+            factorised reduction; anything else runs as it is.
         nodes (Sequence[Tensor]): Tensors [N, C_i, H, W].
 
     Returns:
         Tensor: [N, C, H, W], or of half the resolution.
     """
-    found = recognise(layers)
+    found = recognise(layers) or recognise(layers, Dense3x3)
     backend = None if found is None else _backend(nodes, *(c.out_channels for c in found.convs))
     fits = backend is not None and backend.has_pointwise and found.norm.momentum is not None
+    fits = fits and found.takes(nodes)
     if not fits or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
         return layers(nodes[0] if len(nodes) == 1 else torch.cat(list(nodes), dim=1))
     parameters = [conv.weight for conv in found.convs]
@@ -128,7 +194,7 @@ class _Preprocess(torch.autograd.Function):
         ctx.num_parameters = branches + (0 if norm.weight is None else 2)
         parameters, nodes = tensors[: ctx.num_parameters], tensors[ctx.num_parameters :]
         images = [to_nhwc(node) for node in nodes]
-        y, moments = backend.pointwise_forward(images, parameters[:branches])
+        y, moments = pointwise.run(backend, images, parameters[:branches])
         out, ctx.norm = norm.normalise(backend, y, moments, parameters[branches:])
         ctx.save_for_backward(y, *tensors)
         return out
@@ -149,7 +215,8 @@ class _Preprocess(torch.autograd.Function):
         backend: Backend = ctx.backend
         g = backend.gradient_to_nhwc(grad)
         coefficients, affine = gradient(backend, ctx.norm, ctx.batch, g, y)
-        dxs, dws = backend.pointwise_backward(
+        dxs, dws = ctx.pointwise.back(
+            backend,
             g,
             y,
             coefficients,
@@ -170,8 +237,9 @@ class _Preprocess(torch.autograd.Function):
 def _plain(ctx, parameters: Sequence[Tensor], nodes: Sequence[Tensor]) -> Tensor:
     """The same by PyTorch's functions. (Running statistics have moved in the forward.)"""
     norm, stride = ctx.pointwise.norm, ctx.pointwise.stride
+    options = dict(stride=stride, padding=ctx.pointwise.padding)
     *weights, gamma, beta = parameters if norm.weight is not None else (*parameters, None, None)
-    convs = [lambda x, w=weight: F.conv2d(x, w, stride=stride) for weight in weights]
+    convs = [lambda x, w=weight: F.conv2d(x, w, **options) for weight in weights]
     running = (None, None) if ctx.batch else (norm.running_mean, norm.running_var)
     x = torch.cat(list(nodes), dim=1)
 
