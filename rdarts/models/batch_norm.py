@@ -65,7 +65,7 @@ class BatchNorm2d(nn.BatchNorm2d):
                 self.num_batches_tracked.add_(1)
         norm = backend.batch_norm(
             moments[None],
-            y[..., 0].numel(),
+            y.numel() // y.shape[-1],
             running,
             [tensor[None] for tensor in affine],
             self.momentum,
@@ -96,7 +96,9 @@ def gradient(
         gradients of weight and bias. All are of y's type.
     """
     product, total, _ = backend.mix_sums([g], [y], [0], None)
-    found, *affine, _ = backend.batch_norm_backward(norm, batch, y[..., 0].numel(), total, product)
+    found, *affine, _ = backend.batch_norm_backward(
+        norm, batch, y.numel() // y.shape[-1], total, product
+    )
     return found[:, 0].to(y.dtype), [one[0].to(y.dtype) for one in affine]
 
 

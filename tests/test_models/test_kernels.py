@@ -462,6 +462,31 @@ def test_gradcheck_of_mixing(backend):
     assert_close(held, first + scales[1] * terms[1])
 
 
+def test_terms_in_one_tensor_are_as_many_images(backend):
+    """Three terms stacked between two others: the same mixture and sums in every bit."""
+    stacked, x = images(3, 2, 3, 5, 16), images(2, 3, 5, 16, seed=1)
+    terms, edge_of = [images(2, 3, 5, 16, seed=s) for s in (2, 3)], [0, 1, 0, 1, 1]
+    whole = [terms[0], stacked, terms[1]]
+    single = [terms[0], *stacked, terms[1]]
+    scales, shifts = images(5, 16, seed=4), images(2, 16, seed=5)
+    outs = {}
+    for key, given in dict(whole=whole, single=single).items():
+        outs[key] = [torch.full_like(x, torch.nan) for _ in shifts]
+        backend.mix(outs[key], [False] * 2, given, edge_of, scales, shifts)
+        outs[key] += backend.mix_sums([x, terms[0]], given, edge_of, None)[:2]
+    assert all(map(torch.equal, outs['whole'], outs['single']))
+    parts = [single[t] * scales[t] for t in (1, 3, 4)]
+    assert_close(outs['whole'][1], sum(parts) + shifts[1])
+    assert_close(outs['whole'][2][1], (terms[0] * stacked[0]).sum((0, 1, 2)))
+
+
+def test_as_many_terms_as_their_edges(cpp):
+    x, scales = images(3, 2, 3, 5, 16), images(3, 16, seed=1)
+    for edge_of, said in (([0, 0], 'more terms than 2'), ([0] * 4, '3 terms, but 4')):
+        with pytest.raises(RuntimeError, match=said):
+            cpp.mix([torch.empty_like(x[0])], [False], [x], edge_of, scales)
+
+
 def test_input_grad_is_its_formula(backend):
     x = images(2, 4, 5, 16)
     x[0, 0] = 0  # relu has no slope at 0
@@ -498,6 +523,9 @@ def test_coefficients_are_the_gradient_of_y(backend):
 
     expected = separable(dy, one, False)
     assert_close(separable(g, e, False), expected)
+    rest = (x, None, depthwise, pointwise, (2, 1, 1), torch.empty_like(x), False, True)
+    dx, _, *grads = backend.separable_backward([g], y, e, *rest)  # all edges in one tensor
+    assert_close((dx, *grads), expected)
     added, *grads = separable(g, e, True)
     assert_close((added - images(*x.shape, seed=4), *grads), expected)
 

@@ -72,18 +72,17 @@ class _Fused(torch.autograd.Function):
         saved: list[Tensor] = []
         spans, images, folded, rows = [], [], [], []
         for part in plan.parts:
-            own = parameters[part.tensors]
             start = len(saved)
-            terms = part.candidate.forward(node, part, own[: part.num_own], saved.append)
+            terms = part.candidate.forward(node, part, parameters[part.own], saved.append)
             spans.append(slice(start, len(saved)))
             images += terms.images
             if terms.matrices is not None:
                 folded.append(terms.matrices)
-            rows.append(node.rows(part, terms.moments, own[part.num_own :]))
+            rows.append(node.rows(part, terms.moments, parameters[part.affine]))
         of_rows = (betas, tables.places, tables.edges, plan.num_edges, channels, image)
         norm, beta, scale, shift = backend.mixture(rows, node.count, *of_rows)
         matrices = None
-        end = len(images)
+        end = plan.num_images
         if folded:  # their rows are the last
             matrices = norm.new_zeros(plan.num_edges, channels, channels)
             each = (beta[end:, None] * norm[2, end:])[..., None] * torch.cat(folded)
@@ -118,7 +117,7 @@ class _Fused(torch.autograd.Function):
         into_grads = [grad if need else None for grad, need in zip(grads, into_wanted, strict=True)]
         node = Node(plan, backend, to_nhwc(x))
         parts = [
-            (part, parameters[part.tensors][: part.num_own], Saved(saved[span], batch))
+            (part, parameters[part.own], Saved(saved[span], batch))
             for part, span, batch in zip(plan.parts, ctx.spans, ctx.batch, strict=True)
         ]
         if torch.is_grad_enabled():
@@ -138,7 +137,7 @@ class _Fused(torch.autograd.Function):
             if learns or not part.serves_beta
         ]
         images = [one for term in terms for one in term.images]
-        end, count = plan.num_images, len(images)
+        end, count = plan.num_images, plan.num_images if learns else plan.num_kept
         product, totals, cross = backend.mix_sums(
             g, images, plan.edge_of[:count], image if plan.folds else None
         )
@@ -159,10 +158,11 @@ class _Fused(torch.autograd.Function):
         # Gradients of images
 
         sink = Sink(node, edges, plan.num_edges)
+        trains = any(wanted)
         found: list[Tensor | None] = []
         for part, own, kept in parts:
-            images = [g[edge] for edge in part.edges]
-            weights = any(wanted[part.tensors])
+            images = g if part.takes_all else [g[edge] for edge in part.edges]
+            weights = trains and any(wanted[part.tensors])
             grad = Grad(images, part.rows, coefficients, exact, weights)
             if part.candidate.folds:
                 grad.cross = cross[part.rows.start - end : part.rows.stop - end]
@@ -170,16 +170,16 @@ class _Fused(torch.autograd.Function):
             if part.is_affine:
                 found += [gamma[part.rows], total[part.rows]]
         dx = sink.collect(g)
+        inputs = (None, None, to_nchw(dx), betas_grad, *into_grads)
+        if not trains:  # a step of alpha
+            return *inputs, *[None] * len(parameters)
         pairs = zip(found, parameters, wanted, strict=True)
         return (
-            *(None, None),
-            to_nchw(dx),
-            betas_grad,
-            *into_grads,
-            *(
+            *inputs,
+            *[
                 _as_gradient(grad, p) if need and grad is not None else None
                 for grad, p, need in pairs
-            ),
+            ],
         )
 
 
@@ -242,7 +242,7 @@ def fused(
     dtype = precision.compute_dtype(x)
     inside = [one if _takes(one, dtype) else None for one in into]
     with precision.no_autocast(x.device.type):
-        outputs = _Fused.apply(plan, mixed, x.to(dtype), betas, *inside, *plan.parameters(given))
+        outputs = _Fused.apply(plan, mixed, cast(x, dtype), betas, *inside, *plan.parameters(given))
     outputs = list(outputs)
     bound = {name: mixed.bind(name, given) for name in plan.unfused}
     for edge, place, name, row in plan.rest:

@@ -42,8 +42,9 @@ class Node:
     def __init__(self, plan: Plan, backend: Backend, image: Tensor) -> None:
         self.backend, self.image = backend, image
         self.dtype, self.channels = wide_type(image.dtype), plan.channels
-        self.size = [-(-side // plan.stride) for side in image.shape[1:3]]
-        self.count = image.shape[0] * self.size[0] * self.size[1]
+        number, height, width, _ = image.shape
+        self.size = [-(-height // plan.stride), -(-width // plan.stride)]
+        self.count = number * self.size[0] * self.size[1]
         self.facts = {}
         self.again: dict[str, Tensor] = {}
 
@@ -110,19 +111,20 @@ class Node:
 def _rows(
     part: Part, norm: StackedBatchNorm2d, moments: Tensor, affine: Sequence[Tensor], count: int
 ) -> Rows:
-    batch = norm.takes_batch
+    running = norm.running
+    batch = norm.training or running is None
     if batch and count == 1:
         raise ValueError('Expected more than 1 value per channel when training')
-    chosen = range(norm.edges) if part.chosen is None else part.chosen
-    moments = _checked(part, norm, moments, len(chosen))
-    settings = (norm.momentum, norm.eps, batch, chosen)
-    return Rows(len(chosen), moments, norm.running, affine, *settings)
+    edges = len(part.edges)
+    chosen = range(edges) if part.chosen is None else part.chosen
+    if norm not in part.checked:
+        _check(part, norm, moments, edges)
+    moments = moments if moments.dim() == 3 else moments[None]
+    return Rows(edges, moments, running, affine, norm.momentum, norm.eps, batch, chosen)
 
 
-def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) -> Tensor:
-    """The moments [E or 1, 2, C] that a candidate gave: kernels read them as they lie."""
-    if norm in part.checked:
-        return moments if moments.dim() == 3 else moments[None]
+def _check(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) -> None:
+    """The moments that a candidate gave are [E or 1, 2, C] or [2, C]: kernels take them as such."""
     known = norm.weight if norm.running is None else norm.running[0]
     fits = isinstance(moments, Tensor) and moments.dtype == torch.float64
     if fits and moments.dim() == 2:
@@ -140,7 +142,6 @@ def _checked(part: Part, norm: StackedBatchNorm2d, moments: Tensor, edges: int) 
         )
     if not torch.compiler.is_compiling():  # what is traced keeps nothing
         part.checked.add(norm)
-    return moments
 
 
 def _draw_noise(node: Node, plan: Plan) -> dict[int, Tensor]:

@@ -32,7 +32,9 @@ class Part:
 
     Attributes:
         rows (slice): Its rows, one an edge, among those of the plan.
-        tensors (slice): Its parameters among those of the plan.
+        tensors (slice): Its parameters among those of the plan: ``own``, the candidate's, and then
+            ``affine``, its last batch norm's.
+        takes_all (bool): Whether its edges are all those of the node, in order.
         serves_beta (bool): Whether a backward needs y for the gradient of mixing weights alone.
         checked (set): Batch norms whose moments were looked at.
     """
@@ -45,7 +47,8 @@ class Part:
     is_extra: bool = False
 
     def __post_init__(self) -> None:
-        self.rows = self.tensors = slice(0)
+        self.rows = self.tensors = self.own = self.affine = slice(0)
+        self.takes_all = False
         self.norm = self.candidate.norms[-1] if self.candidate.norms else None
         self.serves_beta = self.norm is None and not self.candidate.folds
         self.is_affine = self.norm is not None and self.norm.weight is not None
@@ -109,6 +112,8 @@ class Plan:
         parts (list[Part]): What runs fused; candidates that fold come last, as no image of them
             is among the terms. Those whose y the gradient of mixing weights alone asks for stand
             before them, as a backward without that gradient leaves theirs out.
+        num_images (int): The rows that are images, not folded.
+        num_kept (int): Those of them that a backward needs in any case.
         rest (list[tuple[int, int, str, int]]): What runs edge by edge: edge, place, operation,
             row.
     """
@@ -148,9 +153,14 @@ class Plan:
         for part in self.parts:
             ends = row + len(part.edges), tensor + len(part.stacked())
             part.rows, part.tensors = slice(row, ends[0]), slice(tensor, ends[1])
+            middle = tensor + part.num_own
+            part.own, part.affine = slice(tensor, middle), slice(middle, ends[1])
+            part.takes_all = part.edges == list(range(self.num_edges))
             row, tensor = ends
         self.edge_of = [edge for part in self.parts for edge in part.edges]
-        self.num_images = sum(len(part.edges) for part in self.parts if not part.candidate.folds)
+        images = [part for part in self.parts if not part.candidate.folds]
+        self.num_images = sum(len(part.edges) for part in images)
+        self.num_kept = sum(len(part.edges) for part in images if not part.serves_beta)
         self.has_shift = any(part.norm is not None for part in self.parts)
         self._tables: dict[torch.device, Tables] = {}
 

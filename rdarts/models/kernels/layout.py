@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 
@@ -14,6 +16,11 @@ def to_nhwc(image: Tensor) -> Tensor:
         return image
     # PyTorch does not look at the strides of sizes of 1, but C++ goes by them
     return image.contiguous().as_strided(image.shape, strides)
+
+
+def each_image(images: Iterable[Tensor]) -> list[Tensor]:
+    """The images of tensors [N, H, W, C], or [E, N, H, W, C] of E images, one after another."""
+    return [image for one in images for image in ((one,) if one.dim() == 4 else one.unbind(0))]
 
 
 def to_nchw(image: Tensor) -> Tensor:

@@ -35,8 +35,9 @@ class Terms(NamedTuple):
     """What a candidate adds to the mixture of its E edges, before its last batch norm.
 
     Args:
-        images (Sequence[Tensor]): y of each edge, [N, h, w, O]. Empty where it folds. Of noise that
-            the back end draws where it mixes, its seed, [].
+        images (Sequence[Tensor]): y of each edge, [N, h, w, O]; or of all of them in one tensor,
+            [E, N, h, w, O]. Empty where it folds. Of noise that the back end draws where it mixes,
+            its seed, [].
         moments (Tensor | None): Mean and biased variance of y, [E, 2, O] or, of one y that all
             edges share, [2, O], in float64; None without a batch norm.
         matrices (Tensor | None): Where it folds: y = matrices[e] relu(x), [E, O, C] in float64.
@@ -141,7 +142,7 @@ class FusedCandidate(ABC):
 
     def recall(self, node: Node, part: Part, params: Params, saved: Saved) -> Terms:
         """The terms again, without moments. Defaults to y [E, N, h, w, O], saved last."""
-        return Terms(saved.tensors[-1].unbind(0))
+        return Terms(saved.tensors[-1:])
 
     @abstractmethod
     def backward(

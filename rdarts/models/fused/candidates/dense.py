@@ -57,7 +57,7 @@ class Dense(FusedCandidate):
         weight = cast(params[0], node.image.dtype)
         y, moments = node.backend.dense_forward(node.image, weight, conv_args(self.conv))
         save(y)
-        return Terms(y.unbind(0), moments)
+        return Terms([y], moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink

@@ -55,7 +55,7 @@ class Factorized(FusedCandidate):
         weights = [cast(weight, node.image.dtype) for weight in params]
         y, moments = node.backend.factorized_forward(node.image, weights)
         save(y)
-        return Terms(y.unbind(0), moments)
+        return Terms([y], moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink

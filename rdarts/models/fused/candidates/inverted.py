@@ -123,7 +123,7 @@ class Inverted(FusedCandidate):
         for tensor in (wide, deep, norm_1, norm_2, y):
             if tensor is not None:
                 save(tensor)
-        return Terms(y.unbind(0), moments)
+        return Terms([y], moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink

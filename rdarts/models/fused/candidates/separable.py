@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 Unit = tuple[StackedConv2d, StackedConv2d, StackedBatchNorm2d]
 
 
+def _pixels(y: Tensor) -> int:
+    """Of each edge's images, [E, N, h, w, C]."""
+    _, number, height, width, _ = y.shape
+    return number * height * width
+
+
 def _is_unit(layers: Sequence[nn.Module]) -> bool:
     """Whether they are ReLU, depthwise convolution, pointwise convolution and batch norm."""
     relu, depthwise, pointwise, norm = layers
@@ -54,6 +60,12 @@ class Separable(FusedCandidate):
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units, self.norms = units, [norm for _, _, norm in units]
         self._convs = [conv_args(depthwise) for depthwise, _, _ in units]
+        # a module finds its attributes in five times the time
+        self._homes: list[tuple[nn.Module, str]] = []
+        for depthwise, pointwise, norm in units:
+            self._homes += [(depthwise, 'weight'), (pointwise, 'weight')]
+            if norm is not self.norms[-1] and norm.weight is not None:
+                self._homes += [(norm, 'weight'), (norm, 'bias')]
         # depthwise, pointwise and, of a norm within, weight and bias
         counts = [4 if n is not self.norms[-1] and n.weight is not None else 2 for n in self.norms]
         ends = list(itertools.accumulate(counts))
@@ -68,12 +80,7 @@ class Separable(FusedCandidate):
         return cls([tuple(unit[1:]) for unit in units]) if all(map(_is_unit, units)) else None
 
     def parameters(self) -> list[Tensor]:
-        found = []
-        for depthwise, pointwise, norm in self.units:
-            found += [depthwise.weight, pointwise.weight]
-            if norm is not self.norms[-1] and norm.weight is not None:
-                found += [norm.weight, norm.bias]
-        return found
+        return [layer._parameters[name] for layer, name in self._homes]
 
     def _by_unit(self, params: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         return [params[span] for span in self._spans]
@@ -86,9 +93,9 @@ class Separable(FusedCandidate):
             y, moments = node.backend.separable_forward(y, before, *args)
             save(y)
             if norm is not self.norms[-1]:
-                before = node.normalise(part, norm, moments, affine, y[0, ..., 0].numel())
+                before = node.normalise(part, norm, moments, affine, _pixels(y))
                 save(before)
-        return Terms(y.unbind(0), moments)
+        return Terms([y], moments)
 
     def backward(
         self, node: Node, part: Part, params: Params, saved: Saved, grad: Grad, sink: Sink
@@ -116,11 +123,10 @@ class Separable(FusedCandidate):
                 *args, None, False, grad.want_weights
             )
             found = [*grads, *affine_grads, *found]
-            count = x[0, ..., 0].numel()
             coefficients, *affine_grads, _ = node.backend.batch_norm_backward(
-                before, saved.batch[unit - 1], count, *sums.unbind(1)
+                before, saved.batch[unit - 1], _pixels(x), *sums.unbind(1)
             )
             if self.norms[unit - 1].weight is None:
                 affine_grads = []
-            g = dx.unbind(0)
+            g = [dx]
         raise AssertionError('a separable convolution has a unit')

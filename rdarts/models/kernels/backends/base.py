@@ -51,8 +51,8 @@ class Backend(Protocol):
         name (str): By which callers name it.
         title (str): What its kernels are written in, as the log names it.
         is_reference (bool): Whether it takes any image, and is what the others are held against.
-        has_pointwise (bool): Whether it has :meth:`pointwise_forward` and its backward: without
-            them the layers before a cell run as they are.
+        has_pointwise (bool): Whether it has :meth:`pointwise_forward` and its backward, and kernels
+            of dense 3x3 convolutions: without them the layers between cells run as they are.
         draws_noise (bool): Whether :meth:`mix` and :meth:`mix_sums` take noise as a seed of
             :func:`~rdarts.models.kernels.standard_normal`, and draw it themselves.
     """
@@ -254,7 +254,8 @@ class Backend(Protocol):
         The gradient of y is ``coefficients[:, 0] g + coefficients[:, 1] y + coefficients[:, 2]``.
 
         Args:
-            g (Sequence[Tensor]): For each edge the gradient of the normalised y, [N, h, w, O].
+            g (Sequence[Tensor]): For each edge the gradient of the normalised y, [N, h, w, O]; or
+                one tensor of all of them, [E, N, h, w, O].
             y, x, norm, depthwise, pointwise, conv: See :meth:`separable_forward`.
             coefficients (Tensor): [E, 3, O], in float64 or in the type of the images.
             into (Tensor | None): For a shared x, [N, H, W, C]: takes the gradient of relu(x).
@@ -400,9 +401,10 @@ class Backend(Protocol):
         Args:
             outs (Sequence[Tensor]): J tensors [N, h, w, C], written.
             accumulate (Sequence[bool]): Of each of them, whether what it holds is added to.
-            terms (Sequence[Tensor]): T tensors [N, h, w, C] or, of a back end that
-                ``draws_noise``, seeds of noise, [] in int64.
-            edge_of (Sequence[int]): The index in ``outs`` of each term.
+            terms (Sequence[Tensor]): T images: tensors [N, h, w, C], or [E, N, h, w, C] of E of
+                them, one after another; or, of a back end that ``draws_noise``, seeds of noise, []
+                in int64.
+            edge_of (Sequence[int]): The index in ``outs`` of each image.
             scales (Tensor): [T, C].
             shifts (Tensor | None): [J, C].
             x (Tensor | None): [N, h, w, C], with ``matrices``.

@@ -87,7 +87,7 @@ def mix_sums(
 ) -> tuple[Tensor, Tensor, Tensor]:
     edges, channels = len(g), g[0].shape[-1]
     matrices = _nothing(g[0]) if x is None else _exact(x, edges, channels, channels)
-    return _exact(g[0], len(terms), channels), _exact(g[0], edges, channels), matrices
+    return _exact(g[0], len(edge_of), channels), _exact(g[0], edges, channels), matrices
 
 
 def covariance(x: Tensor, active: bool) -> tuple[Tensor, Tensor]:

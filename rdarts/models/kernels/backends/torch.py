@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rdarts.models.kernels import normal, norms
 from rdarts.models.kernels.backends.base import Backend, Conv
-from rdarts.models.kernels.layout import to_nchw, to_nhwc
+from rdarts.models.kernels.layout import each_image, to_nchw, to_nhwc
 from rdarts.models.kernels.precision import needs_float32, wide_type
 
 
@@ -190,6 +190,7 @@ class TorchBackend(Backend):
         accumulate: bool,
         weights: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        g = each_image(g)
         stride, padding, dilation = conv
         scale, shift = (None, None) if norm is None else norm[2:].to(wide_type(x.dtype))
         coefficients = coefficients.to(wide_type(x.dtype))
@@ -324,6 +325,7 @@ class TorchBackend(Backend):
         x: Tensor | None = None,
         matrices: Tensor | None = None,
     ) -> None:
+        terms = each_image(terms)
         for j, out in enumerate(outs):
             if not accumulate[j]:
                 out.zero_()
@@ -339,7 +341,8 @@ class TorchBackend(Backend):
         self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         channels = g[0].shape[-1]
-        products = [_sum(g[j] * term) for term, j in zip(terms, edge_of, strict=True)]
+        pairs = zip(each_image(terms), edge_of, strict=True)
+        products = [_sum(g[j] * term) for term, j in pairs]
         empty = g[0].new_zeros(0, channels, dtype=torch.float64)
         return (
             torch.stack(products) if products else empty,

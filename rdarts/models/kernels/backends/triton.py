@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rdarts.models.kernels.backends.torch import TorchBackend, add_products, cross_products
+from rdarts.models.kernels.layout import each_image
 
 OLDEST = (3, 4)  # kernels take tuples of images from here on
 CAPABILITY = (7, 0)
@@ -101,6 +102,7 @@ class TritonBackend(TorchBackend):
         x: Tensor | None = None,
         matrices: Tensor | None = None,
     ) -> None:
+        terms = each_image(terms)
         own = [[t for t, edge in enumerate(edge_of) if edge == j] for j in range(len(outs))]
         if not all(own) or None in map(_step, (*outs, *terms)):
             super().mix(outs, accumulate, terms, edge_of, scales, shifts, x, matrices)
@@ -129,6 +131,7 @@ class TritonBackend(TorchBackend):
     def mix_sums(
         self, g: Sequence[Tensor], terms: Sequence[Tensor], edge_of: Sequence[int], x: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
+        terms = each_image(terms)
         own = [[t for t, edge in enumerate(edge_of) if edge == j] for j in range(len(g))]
         if not all(own) or None in map(_step, (*g, *terms)):
             return super().mix_sums(g, terms, edge_of, x)

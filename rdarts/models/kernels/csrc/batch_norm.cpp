@@ -73,15 +73,15 @@ Tensor batch_norm(const Tensor& moments, int64_t count, const optional<Tensor>& 
 std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_backward(
     const Tensor& norm_, bool batch, const optional<Tensor>& by_edge_, int64_t count, const Tensor& total_,
     const Tensor& product_, const optional<Tensor>& beta_) {
-  const Tensor norm = whole(norm_), total = whole(total_), product = whole(product_);
+  const Tensor norm = whole(norm_);
+  const Buffer<double> total = numbers<double>(total_), product = numbers<double>(product_);
   const auto by_edge = whole(by_edge_), beta = whole(beta_);
   const int64_t edges = norm.size(1), c = norm.size(2), all = edges * c;
   Tensor found = at::empty({3, edges, c}, norm.options()), weight = at::empty({edges, c}, norm.options());
   Tensor bias = at::empty({edges, c}, norm.options());
   Tensor betas = beta ? at::zeros({edges}, norm.options()) : nothing(norm);
   const double *mean = norm.const_data_ptr<double>(), *inverse = mean + all, *scale = inverse + all,
-               *shift = scale + all, *sums = total.const_data_ptr<double>(),
-               *products = product.const_data_ptr<double>();
+               *shift = scale + all, *sums = total.data(), *products = product.data();
   const double* factors = beta ? beta->const_data_ptr<double>() : nullptr;
   const double* flags = by_edge ? by_edge->const_data_ptr<double>() : nullptr;
   double *a = found.mutable_data_ptr<double>(), *w = weight.mutable_data_ptr<double>(),

@@ -19,13 +19,15 @@ struct Terms {
   std::vector<const T*> here;                      // in a block of pixels
   std::vector<Buffer<T>> noise;
 
-  void add(const Tensor& term, int64_t c) {
-    if (term.dim() == 0) {
-      TORCH_CHECK(term.scalar_type() == at::kLong, "the seed of noise must be int64");
-      seeds.emplace_back(from.size(), uint64_t(*term.const_data_ptr<int64_t>()));
-    }
-    from.push_back(term.dim() == 0 ? nullptr : term.const_data_ptr<T>());
-    pixel.push_back(term.dim() == 0 ? c : shape_of(term).pixel);
+  void add(const T* image, int64_t image_pixel) {
+    from.push_back(image);
+    pixel.push_back(image_pixel);
+  }
+
+  void add_noise(const Tensor& seed, int64_t c) {
+    TORCH_CHECK(seed.scalar_type() == at::kLong, "the seed of noise must be int64");
+    seeds.emplace_back(from.size(), uint64_t(*seed.const_data_ptr<int64_t>()));
+    add(nullptr, c);
   }
 
   // The block of so many pixels that starts at the first of all images' pixels.
@@ -47,6 +49,22 @@ int64_t block_of(const std::vector<Terms<T>>& terms, int64_t c) {
   const bool plain = std::all_of(terms.begin(), terms.end(), [](const Terms<T>& one) { return one.seeds.empty(); });
   const int64_t unit = plain ? 1 : rdarts::kNormals / std::gcd(rdarts::kNormals, c);
   return (block_of(c) + unit - 1) / unit * unit;
+}
+
+// The terms of each edge, from a list of images, one after another, and seeds of noise.
+template <typename T>
+std::vector<Terms<T>> terms_of(TensorList list, at::IntArrayRef edge_of, size_t edges, int64_t c) {
+  std::vector<Terms<T>> found(edges);
+  size_t t = 0;
+  auto next = [&]() -> Terms<T>& {
+    TORCH_CHECK(t < edge_of.size(), "there are more terms than ", edge_of.size(), " edges of them");
+    return found[edge_of[t++]];
+  };
+  for (const Tensor& term : list)
+    if (term.dim() == 0) next().add_noise(term, c);
+    else each_image<T>(term, [&](const T* image, int64_t pixel) { next().add(image, pixel); });
+  TORCH_CHECK(t == edge_of.size(), "there are ", t, " terms, but ", edge_of.size(), " edges of them");
+  return found;
 }
 
 // out (+)= shift + sum of NT terms, scaled.
@@ -175,8 +193,8 @@ std::vector<bool> used(const T* matrices, int64_t edges, int64_t c) {
 }
 
 // outs[j] = sum over terms t of edge j of scales[t] * terms[t] + shifts[j]
-//           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j]. A term is an image or
-// the seed of noise, [] in int64.
+//           + relu(x) matrices[j]', added to what outs[j] holds where accumulate[j]. Terms are images one
+// after another (see each_image) and seeds of noise, [] in int64.
 void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntArrayRef edge_of, const Tensor& scales_,
          const optional<Tensor>& shifts_, const optional<Tensor>& x, const optional<Tensor>& matrices_) {
   const Tensor scales = whole(scales_);
@@ -194,11 +212,8 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
       for (size_t j = 0; j < outs.size(); j++)
         right.push_back(transposed(matrices->const_data_ptr<T>() + j * c * c, c, c));
     }
-    std::vector<Terms<T>> given(outs.size());
-    for (size_t t = 0; t < terms.size(); t++) {
-      given[edge_of[t]].add(terms[t], c);
-      given[edge_of[t]].scale.push_back(s + t * c);
-    }
+    std::vector<Terms<T>> given = terms_of<T>(terms, edge_of, outs.size(), c);
+    for (size_t t = 0; t < edge_of.size(); t++) given[edge_of[t]].scale.push_back(s + t * c);
     std::vector<T*> to;
     std::vector<int64_t> to_pixel;
     for (const Tensor& t : outs) {
@@ -229,13 +244,28 @@ void mix(TensorList outs, at::IntArrayRef accumulate, TensorList terms, at::IntA
 // The gradient of a y [N, h, w, C] that E edges share: sum over edges of a[e] g[e] + b[e] y + c[e], with
 // `coefficients` [3, E, C] of a, b and c.
 Tensor shared_gradient(TensorList g, const Tensor& y, const Tensor& coefficients) {
-  const int64_t edges = g.size(), c = y.size(3);
-  const Tensor scales = at::cat({coefficients[0], coefficients[1].sum(0, true)});
+  const int64_t c = y.size(3), edges = coefficients.size(1);
+  const Tensor scales = at::empty({edges + 1, c}, y.options()), shift = at::empty({1, c}, y.options());
+  over_real(y, [&](auto real) {
+    using T = decltype(real);
+    const Buffer<T> given = numbers<T>(coefficients);
+    T *scale = scales.mutable_data_ptr<T>(), *plus = shift.mutable_data_ptr<T>();
+    for (int64_t i = 0; i < c; i++) {
+      double of_y = 0, constant = 0;
+      for (int64_t e = 0; e < edges; e++) {
+        const T* at = given.data() + e * c + i;
+        scale[e * c + i] = at[0];
+        of_y += at[edges * c];
+        constant += at[2 * edges * c];
+      }
+      scale[edges * c + i] = T(of_y);
+      plus[i] = T(constant);
+    }
+  });
   std::vector<Tensor> terms(g.begin(), g.end());
   terms.push_back(y);
   Tensor out = fresh({y.size(0), y.size(1), y.size(2), c}, y);
-  mix({out}, {0}, terms, std::vector<int64_t>(edges + 1, 0), scales, coefficients[2].sum(0, true), at::nullopt,
-      at::nullopt);
+  mix({out}, {0}, terms, std::vector<int64_t>(edges + 1, 0), scales, shift, at::nullopt, at::nullopt);
   return out;
 }
 
@@ -245,7 +275,7 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
                                             const optional<Tensor>& x) {
   const Image shape = shape_of(g[0]);
   const int64_t c = shape.c, size = shape.h * shape.w;
-  const int64_t count = terms.size(), edges = g.size();
+  const int64_t count = edge_of.size(), edges = g.size();
   const int threads = at::get_num_threads();
   std::vector<std::vector<double>> products(threads, std::vector<double>(count * c, 0.0)),
       plain(threads, std::vector<double>(edges * c, 0.0)),
@@ -258,8 +288,7 @@ std::tuple<Tensor, Tensor, Tensor> mix_sums(TensorList g, TensorList terms, at::
       gs.push_back(t.const_data_ptr<T>());
       g_pixel.push_back(shape_of(t).pixel);
     }
-    std::vector<Terms<T>> given(edges);
-    for (int64_t t = 0; t < count; t++) given[edge_of[t]].add(terms[t], c);
+    const std::vector<Terms<T>> given = terms_of<T>(terms, edge_of, edges, c);
     const T* xs = x ? x->const_data_ptr<T>() : nullptr;
     const int64_t block = block_of(given, c);
     at::parallel_for(0, shape.n, 1, [&](int64_t begin, int64_t end) {

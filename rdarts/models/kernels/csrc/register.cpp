@@ -13,6 +13,22 @@
 #include "pool.cpp"
 #include "separable.cpp"
 
+namespace {
+
+// A kernel whose calls of PyTorch's functions pass by all that autograd adds to them: it has no part in
+// what happens in here, and asking it costs more than many of these functions themselves.
+template <auto kernel, typename = decltype(kernel)>
+struct Below;
+template <auto kernel, typename R, typename... Args>
+struct Below<kernel, R (*)(Args...)> {
+  static R call(Args... args) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return kernel(std::forward<Args>(args)...);
+  }
+};
+
+}  // namespace
+
 TORCH_LIBRARY(rdarts, m) {
   m.def(
       "separable_forward(Tensor x, Tensor? norm, Tensor depthwise, Tensor pointwise, int stride, "
@@ -73,29 +89,29 @@ TORCH_LIBRARY(rdarts, m) {
 }
 
 TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
-  m.impl("separable_forward", separable_forward);
-  m.impl("separable_backward", separable_backward);
-  m.impl("expand_forward", expand_forward);
-  m.impl("depthwise_forward", depthwise_forward);
-  m.impl("project_forward", project_forward);
-  m.impl("project_backward", project_backward);
-  m.impl("depthwise_backward", depthwise_backward);
-  m.impl("mix", mix);
-  m.impl("mix_sums", mix_sums);
-  m.impl("covariance", covariance);
-  m.impl("conv3x3_forward", conv3x3_forward);
-  m.impl("conv3x3_backward", conv3x3_backward);
-  m.impl("moments", moments);
-  m.impl("pointwise_forward", pointwise_forward);
-  m.impl("pointwise_backward", pointwise_backward);
-  m.impl("pool_forward", pool_forward);
-  m.impl("pool_backward", pool_backward);
-  m.impl("input_grad", input_grad);
-  m.impl("standard_normal", standard_normal);
-  m.impl("empty_images", empty_images);
-  m.impl("batch_norm", batch_norm);
-  m.impl("batch_norm_backward", batch_norm_backward);
-  m.impl("mixture", mixture);
-  m.impl("mixture_backward", mixture_backward);
-  m.impl("shared_gradient", shared_gradient);
+  m.impl("separable_forward", Below<separable_forward>::call);
+  m.impl("separable_backward", Below<separable_backward>::call);
+  m.impl("expand_forward", Below<expand_forward>::call);
+  m.impl("depthwise_forward", Below<depthwise_forward>::call);
+  m.impl("project_forward", Below<project_forward>::call);
+  m.impl("project_backward", Below<project_backward>::call);
+  m.impl("depthwise_backward", Below<depthwise_backward>::call);
+  m.impl("mix", Below<mix>::call);
+  m.impl("mix_sums", Below<mix_sums>::call);
+  m.impl("covariance", Below<covariance>::call);
+  m.impl("conv3x3_forward", Below<conv3x3_forward>::call);
+  m.impl("conv3x3_backward", Below<conv3x3_backward>::call);
+  m.impl("moments", Below<moments>::call);
+  m.impl("pointwise_forward", Below<pointwise_forward>::call);
+  m.impl("pointwise_backward", Below<pointwise_backward>::call);
+  m.impl("pool_forward", Below<pool_forward>::call);
+  m.impl("pool_backward", Below<pool_backward>::call);
+  m.impl("input_grad", Below<input_grad>::call);
+  m.impl("standard_normal", Below<standard_normal>::call);
+  m.impl("empty_images", Below<empty_images>::call);
+  m.impl("batch_norm", Below<batch_norm>::call);
+  m.impl("batch_norm_backward", Below<batch_norm_backward>::call);
+  m.impl("mixture", Below<mixture>::call);
+  m.impl("mixture_backward", Below<mixture_backward>::call);
+  m.impl("shared_gradient", Below<shared_gradient>::call);
 }

@@ -46,7 +46,6 @@ struct Shape {
 std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Tensor>& norm,
                                              const Tensor& depthwise_, const Tensor& pointwise_,
                                              int64_t stride, int64_t padding, int64_t dilation) {
-  const auto scale = scale_of(norm, x), shift = shift_of(norm, x);
   const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
   TORCH_CHECK(x.is_contiguous(), "x must be contiguous");
   const bool shared = x.dim() == 4;
@@ -62,8 +61,9 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
   over_real(x, [&](auto real) {
     using T = decltype(real);
     const T* xs = x.const_data_ptr<T>();
-    const T* scales = scale ? scale->const_data_ptr<T>() : nullptr;
-    const T* shifts = shift ? shift->const_data_ptr<T>() : nullptr;
+    const Buffer<T> norms = norm ? numbers<T>(*norm) : Buffer<T>();
+    const T* scales = norm ? norms.data() + 2 * edges * c : nullptr;
+    const T* shifts = norm ? norms.data() + 3 * edges * c : nullptr;
     T* ys = y.mutable_data_ptr<T>();
     std::vector<Buffer<T>> taps, points;
     for (int64_t e = 0; e < edges; e++) {
@@ -133,18 +133,31 @@ void through_relu(T* d, const T* x, const T* scale, const T* shift, int64_t pixe
   });
 }
 
+// [E, K, C] as [E, C, K], of these sizes.
+Tensor by_channel(const Tensor& from, at::IntArrayRef sizes) {
+  const int64_t edges = from.size(0), taps = from.size(1), c = from.size(2);
+  Tensor result = at::empty(sizes, from.options());
+  over_real(from, [&](auto real) {
+    using T = decltype(real);
+    const T* in = from.const_data_ptr<T>();
+    T* out = result.mutable_data_ptr<T>();
+    for (int64_t e = 0; e < edges; e++, in += taps * c)
+      for (int64_t i = 0; i < c; i++)
+        for (int64_t k = 0; k < taps; k++) *out++ = in[k * c + i];
+  });
+  return result;
+}
+
 // Backward of separable_forward and the batch norm after it. The gradient of y is
-// coefficients[e, 0] g[e] + coefficients[e, 1] y[e] + coefficients[e, 2].
+// coefficients[e, 0] g[e] + coefficients[e, 1] y[e] + coefficients[e, 2]; for g see each_image.
 // x shared: the gradient of relu(x), over edges, is put or added into `into` [N, H, W, C]. x per edge:
 // returns the gradient of the normalised x, [E, N, H, W, C], and its sums and those of its
 // product with x, [E, 2, C]. With `weights` the gradients of both convolutions are returned.
 std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
-    TensorList g, const Tensor& y, const Tensor& coefficients_, const Tensor& x,
+    TensorList g, const Tensor& y, const Tensor& coefficients, const Tensor& x,
     const optional<Tensor>& norm, const Tensor& depthwise_, const Tensor& pointwise_, int64_t stride,
     int64_t padding, int64_t dilation, const optional<Tensor>& into, bool accumulate, bool weights) {
-  const auto scale = scale_of(norm, x), shift = shift_of(norm, x);
   const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
-  const Tensor coefficients = whole_as(coefficients_, x);
   TORCH_CHECK(x.is_contiguous() && y.is_contiguous(), "x and y must be contiguous");
   const bool shared = x.dim() == 4;
   TORCH_CHECK(shared == into.has_value(), "`into` goes with an x that edges share");
@@ -166,17 +179,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
     using T = decltype(real);
     const T* xs = x.const_data_ptr<T>();
     const T* ys = y.const_data_ptr<T>();
-    const T* coef = coefficients.const_data_ptr<T>();
-    const T* scales = scale ? scale->const_data_ptr<T>() : nullptr;
-    const T* shifts = shift ? shift->const_data_ptr<T>() : nullptr;
+    const Buffer<T> coef = numbers<T>(coefficients);
+    const Buffer<T> norms = norm ? numbers<T>(*norm) : Buffer<T>();
+    const T* scales = norm ? norms.data() + 2 * edges * c : nullptr;
+    const T* shifts = norm ? norms.data() + 3 * edges * c : nullptr;
     const T* points = pointwise.const_data_ptr<T>();
     T* dxs = dx.mutable_data_ptr<T>();
     std::vector<const T*> gs;
     std::vector<int64_t> g_pixel;
-    for (const Tensor& one : g) {
-      gs.push_back(one.const_data_ptr<T>());
-      g_pixel.push_back(shape_of(one).pixel);
-    }
+    each_image<T>(g, [&](const T* from, int64_t pixel) { gs.push_back(from), g_pixel.push_back(pixel); });
     std::vector<Buffer<T>> taps, flipped;
     for (int64_t e = 0; e < edges; e++) {
       const T* d = depthwise.const_data_ptr<T>() + e * c * k * k;
@@ -207,7 +218,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
           for (int64_t r = 0; r < oh; r++) {
             const int64_t place = r % block;
             T* dy = dys.data() + place * ow * co;
-            norm_grad<T>(ow, co, coef + e * 3 * co, co, gs[e] + (i * oh + r) * ow * g_pixel[e], g_pixel[e],
+            norm_grad<T>(ow, co, coef.data() + e * 3 * co, co, gs[e] + (i * oh + r) * ow * g_pixel[e], g_pixel[e],
                          ys + ((e * n + i) * oh + r) * ow * co, co, dy, co);
             gemm<T>(ow, c, co, dy, co, points + e * co * c, u.row(r) + lead, stride * c, false);
             if (weights) {
@@ -249,10 +260,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
     });
   });
   if (weights) {
-    d_depthwise = reduced(total_d, {edges, k, k, c}, x)
-                      .permute({0, 3, 1, 2})
-                      .unsqueeze(2)
-                      .contiguous();
+    d_depthwise = by_channel(reduced(total_d, {edges, k * k, c}, x), {edges, c, 1, k, k});
     d_pointwise = reduced(total_p, {edges, co, c, 1, 1}, x);
   }
   if (!shared) dx_sums = reduced(total_s, {edges, 2, c}, x, true);
