@@ -26,7 +26,8 @@ __attribute__((always_inline)) inline void depthwise_tile(const T* const* rows, 
     for (int kx = 0; kx < K; kx++) tap[kx] = load<W>(weights[r] + kx * channels);
 #pragma GCC unroll 32
     for (int s = 0; s <= (TILE - 1) * S + (K - 1) * D; s++, in += channels) {
-      const Vec<T, W> value = load<W>(in);
+      Vec<T, W> value = load<W>(in);
+      keep(value);
 #pragma GCC unroll 7
       for (int kx = 0; kx < K; kx++) {
         const int t = (s - kx * D) / S;
@@ -40,10 +41,11 @@ __attribute__((always_inline)) inline void depthwise_tile(const T* const* rows, 
 
 // One row of a depthwise convolution: the sum over `count` rows of taps. rows[r] is the first tap
 // of the first output pixel, weights[r] is [K, C].
-template <typename T, int K, int S, int D, int64_t W>
+template <typename T, int K, int S, int D, typename C>
 void depthwise_row_of(const T* const* rows, const T* const* weights, int64_t count, T* out, int64_t pixels,
-                      int64_t channels, int64_t any_stride, int64_t any_dilation, bool accumulate) {
-  constexpr int64_t L = Lanes<T, W>::count;
+                      int64_t any_channels, int64_t any_stride, int64_t any_dilation, bool accumulate) {
+  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+  const int64_t channels = C::or_any(any_channels);
   const int64_t step = (S ? S : any_stride) * channels, hop = (S ? D : any_dilation) * channels;
   for (int64_t c = 0; c < channels; c += L) {
     int64_t x = 0;
@@ -73,8 +75,8 @@ template <typename T, int K, int S, int D, int TILE, int R, int64_t W>
 __attribute__((always_inline)) inline void depthwise_weight_tile(const T* const* rows, int64_t from, const T* g,
                                                                  int64_t channels, Vec<T, W> (&sum)[R][K]) {
   Vec<T, W> grad[TILE];
-#pragma GCC unroll 4
-  for (int t = 0; t < TILE; t++) grad[t] = load<W>(g + from + t * S * channels);
+#pragma GCC unroll 8
+  for (int t = 0; t < TILE; t++) keep(grad[t] = load<W>(g + from + t * S * channels));
   const T* in[R];
 #pragma GCC unroll 5
   for (int r = 0; r < R; r++) in[r] = rows[r] + from;
@@ -82,7 +84,8 @@ __attribute__((always_inline)) inline void depthwise_weight_tile(const T* const*
   for (int s = 0; s <= (TILE - 1) * S + (K - 1) * D; s++)
 #pragma GCC unroll 5
     for (int r = 0; r < R; r++) {
-      const Vec<T, W> value = load<W>(in[r]);
+      Vec<T, W> value = load<W>(in[r]);
+      keep(value);
       in[r] += channels;
 #pragma GCC unroll 7
       for (int kx = 0; kx < K; kx++) {
@@ -94,12 +97,13 @@ __attribute__((always_inline)) inline void depthwise_weight_tile(const T* const*
 
 // dw [K * K, C] += the depthwise weight gradient of `count` rows of gradients g[y], whose pixels are
 // `stride` pixels apart; rows[y * K + ky] is the first tap of its first pixel.
-template <typename T, int K, int S, int D, int64_t W>
+template <typename T, int K, int S, int D, typename C>
 void depthwise_weight_rows_of(const T* const* rows, const T* const* g, int64_t count, T* dw, int64_t pixels,
-                              int64_t channels, int64_t any_stride, int64_t any_dilation) {
-  constexpr int64_t L = Lanes<T, W>::count;
-  constexpr int MOST = kRegisters == 32 ? (K == 7 ? 3 : K) : (K == 3 ? 3 : 1);  // as many sums as fit
-  constexpr int TILE = kRegisters == 32 && K == 5 ? 2 : 4;
+                              int64_t any_channels, int64_t any_stride, int64_t any_dilation) {
+  constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
+  constexpr int MOST = kRegisters == 32 || K == 3 ? 3 : 1;  // rows whose sums, and a tile's gradients, fit
+  constexpr int TILE = kRegisters == 32 && K == 5 ? 8 : 4;
+  const int64_t channels = C::or_any(any_channels);
   const int64_t step = (S ? S : any_stride) * channels, hop = (S ? D : any_dilation) * channels;
   for (int64_t c = 0; c < channels; c += L) {
     int64_t first = 0;
@@ -114,9 +118,13 @@ void depthwise_weight_rows_of(const T* const* rows, const T* const* g, int64_t c
       for (int64_t y = 0; y < count; y++) {
         const T* const* in = rows + y * K + first;
         int64_t x = 0;
-        if constexpr (S > 0)
+        if constexpr (S > 0) {
           for (; x + TILE <= pixels; x += TILE)
             depthwise_weight_tile<T, K, S, D, TILE, R, W>(in, x * step + c, g[y], channels, sum);
+          if constexpr (TILE == 8)
+            for (; x + 4 <= pixels; x += 4)
+              depthwise_weight_tile<T, K, S, D, 4, R, W>(in, x * step + c, g[y], channels, sum);
+        }
         for (; x < pixels; x++)
 #pragma GCC unroll 5
           for (int r = 0; r < R; r++)
@@ -131,7 +139,7 @@ void depthwise_weight_rows_of(const T* const* rows, const T* const* g, int64_t c
       first += R;
     };
     while (first + MOST <= K) run(std::integral_constant<int, MOST>{});
-    while (first < K) run(std::integral_constant<int, 1>{});
+    if constexpr (K % MOST > 0) run(std::integral_constant<int, K % MOST>{});
   }
 }
 
@@ -152,8 +160,8 @@ struct Window {
 template <typename T>
 struct Depthwise {
   int64_t k;
-  decltype(&depthwise_row_of<T, 3, 0, 0, kNarrow>) rows[3];
-  decltype(&depthwise_weight_rows_of<T, 3, 0, 0, kNarrow>) weights[3];
+  decltype(&depthwise_row_of<T, 3, 0, 0, Channels<0, kNarrow>>) rows[3];
+  decltype(&depthwise_weight_rows_of<T, 3, 0, 0, Channels<0, kNarrow>>) weights[3];
 
   // out [pixels, C] (+)= the convolution of a window.
   void row(const Window<T>& window, T* out, int64_t pixels, int64_t channels, int64_t stride,
@@ -183,21 +191,24 @@ struct Depthwise {
 
 template <typename T, int K>
 Depthwise<T> depthwise_of(int64_t channels, int64_t stride) {
-  return by_width<T>(channels, [&](auto width) -> Depthwise<T> {
-    constexpr int64_t W = decltype(width)::bytes;
+  auto of = [&](auto width) -> Depthwise<T> {
+    using C = decltype(width);
     constexpr int FAR = K < 7 ? 2 : 0;  // no space dilates larger kernels
-    constexpr auto row = depthwise_row_of<T, K, 0, 0, W>;
-    constexpr auto weight = depthwise_weight_rows_of<T, K, 0, 0, W>;
+    constexpr auto row = depthwise_row_of<T, K, 0, 0, Channels<0, C::bytes>>;
+    constexpr auto weight = depthwise_weight_rows_of<T, K, 0, 0, Channels<0, C::bytes>>;
     if (stride == 1)
       return {K,
-              {depthwise_row_of<T, K, 1, 1, W>, depthwise_row_of<T, K, FAR / 2, FAR, W>, row},
-              {depthwise_weight_rows_of<T, K, 1, 1, W>, depthwise_weight_rows_of<T, K, FAR / 2, FAR, W>, weight}};
+              {depthwise_row_of<T, K, 1, 1, C>, depthwise_row_of<T, K, FAR / 2, FAR, C>, row},
+              {depthwise_weight_rows_of<T, K, 1, 1, C>, depthwise_weight_rows_of<T, K, FAR / 2, FAR, C>, weight}};
     if (stride == 2)
       return {K,
-              {depthwise_row_of<T, K, 2, 1, W>, depthwise_row_of<T, K, FAR, FAR, W>, row},
-              {depthwise_weight_rows_of<T, K, 2, 1, W>, depthwise_weight_rows_of<T, K, FAR, FAR, W>, weight}};
+              {depthwise_row_of<T, K, 2, 1, C>, depthwise_row_of<T, K, FAR, FAR, C>, row},
+              {depthwise_weight_rows_of<T, K, 2, 1, C>, depthwise_weight_rows_of<T, K, FAR, FAR, C>, weight}};
     return {K, {row, row, row}, {weight, weight, weight}};
-  });
+  };
+  // Where they are constants, a row takes a tenth less; each of them takes seconds to compile.
+  if constexpr (K < 7 && std::is_same_v<T, float>) return by_channels<T>(channels, of);
+  else return by_width<T>(channels, of);
 }
 
 template <typename T>

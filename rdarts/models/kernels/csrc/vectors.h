@@ -26,11 +26,12 @@ constexpr int kRegisters = 32;
 constexpr int kRegisters = 16;
 #endif
 
-// GCC and Clang make AVX, NEON or whatever the machine has of them.
+// GCC and Clang make AVX, NEON or whatever the machine has of them. A vector in memory may be any T's, and
+// nothing else: were it may_alias, each store would have compilers fetch sizes and pointers of a loop anew.
 template <typename T, int64_t BYTES = kNarrow>
 struct Lanes {
   typedef T type __attribute__((vector_size(BYTES)));
-  typedef T memory __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+  typedef T memory __attribute__((vector_size(BYTES), aligned(alignof(T))));
   static constexpr int64_t count = BYTES / sizeof(T);
 };
 template <typename T, int64_t BYTES = kNarrow>
@@ -47,6 +48,14 @@ inline void store(T* p, V v) {
 template <int64_t BYTES = kNarrow, typename T>
 inline Vec<T, BYTES> fill(T value) {
   return value - Vec<T, BYTES>{};  // unlike 0 + value, no arithmetic: -0 stays
+}
+// A compiler takes a value from memory again for each product that wants it, which costs as much as the
+// product. After this it stays in its register.
+template <typename V>
+inline void keep(V& value) {
+#ifdef __AVX__
+  asm("" : "+v"(value));
+#endif
 }
 template <typename T, typename V>
 inline V relu(V v) {  // keeps NaN
