@@ -33,6 +33,11 @@ SEPARABLE = [
     (16, 48, 3, (2, 2, 2), 2, True, (9, 29)),
     (8, 16, 5, (1, 4, 2), 2, False, (6, 13)),
     (40, 8, 3, (3, 1, 1), 1, True, (7, 10)),
+    # channels that are constants; eight pixels, four and one, and rows of taps that are all there
+    (16, 16, 5, (1, 4, 2), 2, False, (9, 29)),
+    (32, 32, 5, (1, 2, 1), 2, True, (7, 13)),
+    (64, 64, 3, (1, 1, 1), 2, True, (6, 12)),
+    (64, 64, 5, (2, 2, 1), 2, False, (8, 26)),
 ]
 
 

@@ -8,11 +8,13 @@ namespace {
 // Rows of an image with zeros to the left and right: the last `count` of them, and one of zeros alone.
 template <typename T>
 struct Ring {
-  int64_t count, hop;
   Buffer<T> data;
-  Ring(int64_t count, int64_t hop) : count(count), hop(hop), data((count + 1) * hop, T(0)) {}
-  T* row(int64_t y) { return data.data() + y % count * hop; }
-  const T* zeros() const { return data.data() + count * hop; }
+  std::vector<T*> places;  // of each row of the image: a remainder for each tap costs more
+  Ring(int64_t rows, int64_t count, int64_t hop) : data((count + 1) * hop, T(0)), places(rows) {
+    for (int64_t y = 0; y < rows; y++) places[y] = data.data() + (1 + y % count) * hop;
+  }
+  T* row(int64_t y) { return places[y]; }
+  const T* zeros() const { return data.data(); }
 };
 
 // A depthwise convolution of an image of h x w pixels.
@@ -73,7 +75,7 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
     const Depthwise<T> conv = depthwise_kernels<T>(k, c, stride);
     const int64_t together = shared ? edges : 1;  // edges that read the same rows
     at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-      Ring<T> active(shape.reach() + 1, (w + 2 * padding) * c);
+      Ring<T> active(h, shape.reach() + 1, (w + 2 * padding) * c);
       Buffer<T> features(ow * c), part(edges * 2 * co);
       double* total = totals[at::get_thread_num()].data();
       for (int64_t i = begin; i < end; i++) {
@@ -198,9 +200,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
     const int64_t lead = shape.lead() * c;
     const int64_t block = std::max<int64_t>(1, 32 / ow);  // rows whose sums are taken at once
     at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-      Ring<T> active(weights ? shape.reach() + (block - 1) * stride + 1 : 0, (w + 2 * padding) * c);
+      const int64_t kept = weights ? shape.reach() + (block - 1) * stride + 1 : 0;
+      Ring<T> active(weights ? h : 0, kept, (w + 2 * padding) * c);
       // The features' gradient, zeros between its pixels where the stride is 2, and around.
-      Ring<T> u(shape.reach() + block, (w + shape.reach()) * c);
+      Ring<T> u(oh, shape.reach() + block, (w + shape.reach()) * c);
       std::vector<const T*> inputs, grads;  // rows whose weights' gradient is still to be taken
       Buffer<T> dys(block * ow * co), features(block * ow * c), part_s(2 * c);
       Buffer<T> part_d(weights ? k * k * c : 0), part_p(weights ? co * c : 0);
