@@ -76,6 +76,31 @@ def operator_calls() -> dict[str, list[tuple[Any, ...]]]:
             (real(2, 3, 3, 24), real(2, 3, 3, 24), real(3, 24), nodes, branches, 2, True, False),
             (real(2, 3, 3, 24), real(2, 3, 3, 24), real(3, 24), nodes, branches, 2, False, True),
         ],
+        separable_folded=[
+            (
+                real(2, 5, 6, 16),
+                [real(12, 1, 5, 5), real(10, 1, 5, 5)],
+                [real(10, 12, 1, 1), real(14, 10, 1, 1)],
+                [real(count).abs() for count in (10,) * 4 + (14,) * 4],
+                [EPS, EPS],
+                [2, 4, 2, 1, 2, 1],
+                real(2, 3, 3, 16),
+                accumulate,
+            )
+            for accumulate in (True, False)
+        ],
+        pointwise_folded=[
+            (
+                [real(2, 5, 6, 16)] * 2,
+                [real(count, 24, 1, 1) for count in counts],
+                [real(sum(counts)).abs() for _ in range(4)],
+                EPS,
+                len(counts),
+                12,
+                24,
+            )
+            for counts in ([20], [11, 7])
+        ],
         pool_forward=[(x, True, 2), (x, False, 1)],
         pool_backward=[(half, x, half, maximum, 2, real(*IMAGE)) for maximum in (True, False)],
         standard_normal=[(torch.empty(40), 3)],

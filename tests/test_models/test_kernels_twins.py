@@ -14,7 +14,7 @@ from test_models.kernel_images import (
     strewn,
 )
 
-from rdarts.models.kernels import Rows
+from rdarts.models.kernels import Rows, Running, Unit
 
 SEPARABLE = [
     # channels, outputs, kernel, conv, edges, shared, size
@@ -69,6 +69,58 @@ def test_separable_twins(cpp, channels, outputs, kernel, conv, edges, shared, si
 
     for accumulate, weights in ((False, True), (True, True), (True, False)):
         assert_twins('separable_backward', backward, accumulate, weights, tolerance=tolerance)
+
+
+def running(channels, dtype, seed):
+    weight, bias, mean = (images(channels, dtype=dtype, seed=seed + i) for i in range(3))
+    return Running(weight, bias, mean, images(channels, dtype=dtype, seed=seed + 3).abs(), 1e-3)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ('channels', 'units', 'size'),
+    [
+        # outputs, kernel, conv of each unit
+        (8, [(8, 3, (1, 1, 1)), (8, 3, (1, 1, 1))], (8, 8)),
+        (12, [(12, 5, (2, 2, 1)), (20, 5, (1, 2, 1))], (9, 11)),
+        (36, [(36, 3, (1, 2, 2))], (7, 10)),
+        (20, [(16, 7, (2, 6, 2)), (4, 3, (1, 1, 1)), (30, 5, (1, 4, 2))], (8, 17)),
+    ],
+)
+def test_folded_separable_twins(cpp, channels, units, size, dtype):
+    x = images(3, *size, -(-channels // 8) * 8, dtype=dtype)
+    given, width, height = [], channels, list(size)
+    for outputs, kernel, conv in units:
+        depthwise = strewn(images(width, 1, kernel, kernel, seed=1, dtype=dtype))
+        pointwise = images(outputs, width, 1, 1, seed=2, dtype=dtype)
+        given.append(Unit(depthwise, pointwise, running(outputs, dtype, 3), conv))
+        width, height = outputs, [out_size(side, kernel, conv) for side in height]
+
+    def run(backend, accumulate):
+        out = images(3, *height, -(-width // 8) * 8, seed=9, dtype=dtype)
+        backend.separable_folded(x, given, out, accumulate)
+        return (out,)
+
+    for accumulate in (True, False):
+        tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+        assert_twins('separable_folded', run, accumulate, tolerance=tolerance)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize('counts', [(36,), (40,), (18, 18), (10, 7)])
+@pytest.mark.parametrize(('inputs', 'channels'), [(1, 24), (4, 12)])
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 1)])
+def test_folded_pointwise_twins(cpp, counts, inputs, channels, size, dtype):
+    width, total = -(-channels // 8) * 8, sum(counts)
+    xs = [images(3, *size, width, seed=i, dtype=dtype) for i in range(inputs)]
+    weights = [images(n, inputs * channels, 1, 1, seed=8, dtype=dtype) for n in counts]
+    args = (xs, weights, running(total, dtype, 3), channels, -(-total // 8) * 8)
+
+    def run(backend):
+        return (backend.pointwise_folded(*args),)
+
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    assert_twins('pointwise_folded', run, tolerance=tolerance)
 
 
 def channels_of(image, count):

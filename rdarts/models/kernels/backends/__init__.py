@@ -1,6 +1,6 @@
 """The back ends: the same kernels, each on its kind of device."""
 
-from rdarts.models.kernels.backends.base import Backend, Conv, Rows
+from rdarts.models.kernels.backends.base import Backend, Conv, Rows, Running, Unit
 from rdarts.models.kernels.backends.choose import (
     BACKENDS,
     choose_backend,
@@ -15,6 +15,8 @@ __all__ = [
     'Backend',
     'Conv',
     'Rows',
+    'Running',
+    'Unit',
     'choose_backend',
     'declined_by_native',
     'get_backend',

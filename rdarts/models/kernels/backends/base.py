@@ -44,6 +44,37 @@ class Rows(NamedTuple):
     chosen: Sequence[int] = ()
 
 
+class Running(NamedTuple):
+    """A batch norm by its running statistics.
+
+    Args:
+        weight, bias, mean, var (Tensor): [C] each, of the type of the images.
+        eps (float): Is added to the variance.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+
+
+class Unit(NamedTuple):
+    """ReLU, depthwise and pointwise convolution, and batch norm by its running statistics.
+
+    Args:
+        depthwise (Tensor): [C, 1, k, k].
+        pointwise (Tensor): [O, C, 1, 1].
+        norm (Running): Of O channels.
+        conv (Conv): Of the depthwise convolution.
+    """
+
+    depthwise: Tensor
+    pointwise: Tensor
+    norm: Running
+    conv: Conv
+
+
 class Backend(Protocol):
     """The kernels of fused execution.
 
@@ -266,6 +297,20 @@ class Backend(Protocol):
             tuple: ``into``, or the gradient of the normalised x, [E, N, H, W, C]; for the latter
             its sums over pixels and those of its product with x, [E, 2, C] in float64, else None;
             the gradients of ``depthwise`` and ``pointwise``, or None.
+        """
+
+    def separable_folded(
+        self, x: Tensor, units: Sequence[Unit], out: Tensor, accumulate: bool
+    ) -> None:
+        """Units in a row, for whose results no gradient is wanted.
+
+        Args:
+            x (Tensor): [N, H, W, at least C]: what is behind the C channels of the first unit is
+                not read.
+            units (Sequence[Unit]): At least one.
+            out (Tensor): [N, h, w, at least O], takes the result; what is behind the O channels of
+                the last unit are zeros.
+            accumulate (bool): Whether that is added to what it holds.
         """
 
     def keeps_expansion(self, pixels: int, channels: int) -> bool:
@@ -565,4 +610,27 @@ class Backend(Protocol):
 
         Returns:
             tuple: The gradients of x, and those of the weights; None for what is not wanted.
+        """
+
+    def pointwise_folded(
+        self,
+        x: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        norm: Running,
+        channels: int,
+        outputs: int,
+    ) -> Tensor:
+        """:meth:`pointwise_forward` and a batch norm, for whose result no gradient is wanted.
+
+        Args:
+            x (Sequence[Tensor]): [N, H, W, at least ``channels``]: what is behind these is not
+                read.
+            weights (Sequence[Tensor]): See :meth:`pointwise_forward`, with C = ``len(x)`` times
+                ``channels``.
+            norm (Running): Of O channels.
+            channels (int): Those of each x.
+            outputs (int): At least O.
+
+        Returns:
+            Tensor: [N, h, w, outputs], with zeros behind the O channels.
         """

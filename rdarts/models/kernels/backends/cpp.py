@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rdarts.models.kernels.backends.base import Conv, Rows
+from rdarts.models.kernels.backends.base import Conv, Rows, Running, Unit
 from rdarts.models.kernels.backends.build import load_library, why_left_out
 from rdarts.models.kernels.backends.torch import TorchBackend
 from rdarts.models.kernels.layout import to_nhwc
@@ -187,6 +187,21 @@ class CppBackend(TorchBackend):
             dx, sums = into, None
         return dx, sums, *(grads if weights else (None, None))
 
+    def separable_folded(
+        self, x: Tensor, units: Sequence[Unit], out: Tensor, accumulate: bool
+    ) -> None:
+        depthwise, pointwise, norms, convs = zip(*units, strict=True)
+        torch.ops.rdarts.separable_folded(
+            x,
+            list(depthwise),
+            list(pointwise),
+            [tensor for norm in norms for tensor in norm[:4]],
+            [norm.eps for norm in norms],
+            [number for conv in convs for number in conv],
+            out,
+            accumulate,
+        )
+
     def keeps_expansion(self, pixels: int, channels: int) -> bool:
         # what their covariance costs grows with the square of the channels of x
         return pixels < 32 * channels
@@ -341,6 +356,18 @@ class CppBackend(TorchBackend):
             g, y, coefficients, list(x), list(weights), len(weights), want_images, want_weights
         )
         return images or [None] * len(x), found or [None] * len(weights)
+
+    def pointwise_folded(
+        self,
+        x: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        norm: Running,
+        channels: int,
+        outputs: int,
+    ) -> Tensor:
+        return torch.ops.rdarts.pointwise_folded(
+            list(x), list(weights), list(norm[:4]), norm.eps, len(weights), channels, outputs
+        )
 
 
 def _is_3x3(weight: Tensor, conv: Conv) -> bool:

@@ -69,6 +69,19 @@ def separable_backward(
     return torch.empty_like(x), _exact(x, edges, 2, channels), *grads
 
 
+def separable_folded(
+    x: Tensor,
+    depthwise: Sequence[Tensor],
+    pointwise: Sequence[Tensor],
+    norms: Sequence[Tensor],
+    eps: Sequence[float],
+    convs: Sequence[int],
+    out: Tensor,
+    accumulate: bool,
+) -> None:
+    return None
+
+
 def mix(
     outs: Sequence[Tensor],
     accumulate: Sequence[int],
@@ -216,6 +229,20 @@ def pointwise_backward(
     return images, [torch.empty_like(weight) for weight in weights] if want_weights else []
 
 
+def pointwise_folded(
+    x: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    norm: Sequence[Tensor],
+    eps: float,
+    stride: int,
+    real: int,
+    outputs: int,
+) -> Tensor:
+    images, height, width, _ = x[0].shape
+    size = [_out(side, 1, stride, 0) for side in (height, width)]
+    return x[0].new_empty(images, *size, outputs)
+
+
 def pool_forward(x: Tensor, maximum: bool, stride: int) -> tuple[Tensor, Tensor]:
     images, height, width, channels = x.shape
     size = [_out(side, 3, stride, 1) for side in (height, width)]
@@ -316,6 +343,7 @@ KERNELS = (
     *(conv3x3_forward, conv3x3_backward, moments, pointwise_forward, pointwise_backward),
     *(pool_forward, pool_backward, standard_normal, empty_images, batch_norm),
     *(batch_norm_backward, mixture, mixture_backward, shared_gradient),
+    *(separable_folded, pointwise_folded),
 )
 
 

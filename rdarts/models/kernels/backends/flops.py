@@ -127,6 +127,25 @@ def formulas() -> dict[str, Any]:
     ) -> int:
         return 2 * math.prod(y) * sum(one[-1] for one in x) * (want_images + want_weights)
 
+    def separable_folded(
+        x: Shape,
+        depthwise: Sequence[Shape],
+        pointwise: Sequence[Shape],
+        norms: Sequence[Shape],
+        eps: Sequence[float],
+        convs: Sequence[int],
+        out: Shape,
+        *args: Any,
+        **kwargs: Any,
+    ) -> int:
+        # the first unit's stride is all that changes the size
+        return 2 * math.prod(out[:3]) * sum(map(math.prod, [*depthwise, *pointwise]))
+
+    def pointwise_folded(
+        x: Sequence[Shape], weights: Sequence[Shape], *args: Any, out_shape: Any
+    ) -> int:
+        return 2 * math.prod(out_shape[:3]) * sum(map(math.prod, weights))
+
     def mixture(
         outs: Sequence[Shape],
         accumulate: Sequence[int],
@@ -178,6 +197,8 @@ def formulas() -> dict[str, Any]:
         conv3x3_backward=conv3x3_back,
         pointwise_forward=pointwise,
         pointwise_backward=pointwise_back,
+        separable_folded=separable_folded,
+        pointwise_folded=pointwise_folded,
         mix=mixture,
         mix_sums=mixture_sums,
         covariance=covariance,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rdarts.models.kernels import normal, norms
-from rdarts.models.kernels.backends.base import Backend, Conv
+from rdarts.models.kernels.backends.base import Backend, Conv, Running, Unit
 from rdarts.models.kernels.layout import each_image, to_nchw, to_nhwc
 from rdarts.models.kernels.precision import needs_float32, wide_type
 
@@ -229,6 +229,18 @@ class TorchBackend(Backend):
             stack(depthwise_grads) if weights else None,
             stack(pointwise_grads) if weights else None,
         )
+
+    def separable_folded(
+        self, x: Tensor, units: Sequence[Unit], out: Tensor, accumulate: bool
+    ) -> None:
+        y = to_nchw(x[..., : len(units[0].depthwise)])
+        for unit in units:
+            stride, padding, dilation = unit.conv
+            groups = len(unit.depthwise)
+            y = F.conv2d(F.relu(y), unit.depthwise, None, stride, padding, dilation, groups)
+            y = _evaluated(F.conv2d(y, unit.pointwise), unit.norm)
+        found = F.pad(to_nhwc(y), (0, out.shape[-1] - y.shape[1]))
+        out.add_(found) if accumulate else out.copy_(found)
 
     def keeps_expansion(self, pixels: int, channels: int) -> bool:
         return True
@@ -474,3 +486,23 @@ class TorchBackend(Backend):
         """Moments of each edge of what :func:`_wide_conv` gave: [E, 2, O] in float64."""
         wide = y.permute(1, 2, 3, 0, 4).flatten(3)
         return self.moments(wide).unflatten(1, (y.shape[0], y.shape[-1])).transpose(0, 1)
+
+    def pointwise_folded(
+        self,
+        x: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        norm: Running,
+        channels: int,
+        outputs: int,
+    ) -> Tensor:
+        image = torch.relu(torch.cat([one[..., :channels] for one in x], -1))
+        images = (image,) if len(weights) == 1 else _shifted(image)
+        pairs = zip(images, weights, strict=True)
+        y = torch.cat([F.conv2d(to_nchw(one), weight) for one, weight in pairs], 1)
+        return F.pad(to_nhwc(_evaluated(y, norm)), (0, outputs - y.shape[1]))
+
+
+def _evaluated(y: Tensor, norm: Running) -> Tensor:
+    """y [N, C, H, W] normalised."""
+    statistics = (norm.mean, norm.var, norm.weight, norm.bias)
+    return F.batch_norm(y, *statistics, training=False, eps=norm.eps)

@@ -38,6 +38,9 @@ TORCH_LIBRARY(rdarts, m) {
       "Tensor depthwise, Tensor pointwise, int stride, int padding, int dilation, "
       "Tensor(a!)? into, bool accumulate, bool weights) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
+      "separable_folded(Tensor x, Tensor[] depthwise, Tensor[] pointwise, Tensor[] norms, float[] eps, "
+      "int[] convs, Tensor(a!) out, bool accumulate) -> ()");
+  m.def(
       "mix(Tensor(a!)[] outs, int[] accumulate, Tensor[] terms, int[] edge_of, Tensor scales, "
       "Tensor? shifts, Tensor? x, Tensor? matrices) -> ()");
   m.def("expand_forward(Tensor x, Tensor weight) -> (Tensor, Tensor)");
@@ -60,6 +63,9 @@ TORCH_LIBRARY(rdarts, m) {
       "Tensor(a!) into, bool accumulate, bool weights) -> Tensor");
   m.def("moments(Tensor y) -> Tensor");
   m.def("pointwise_forward(Tensor[] x, Tensor[] weights, int stride) -> (Tensor, Tensor)");
+  m.def(
+      "pointwise_folded(Tensor[] x, Tensor[] weights, Tensor[] norm, float eps, int stride, int real, "
+      "int outputs) -> Tensor");
   m.def(
       "pointwise_backward(Tensor g, Tensor y, Tensor coefficients, Tensor[] x, Tensor[] weights, "
       "int stride, bool want_images, bool want_weights) -> (Tensor[], Tensor[])");
@@ -91,6 +97,7 @@ TORCH_LIBRARY(rdarts, m) {
 TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("separable_forward", Below<separable_forward>::call);
   m.impl("separable_backward", Below<separable_backward>::call);
+  m.impl("separable_folded", Below<separable_folded>::call);
   m.impl("expand_forward", Below<expand_forward>::call);
   m.impl("depthwise_forward", Below<depthwise_forward>::call);
   m.impl("project_forward", Below<project_forward>::call);
@@ -104,6 +111,7 @@ TORCH_LIBRARY_IMPL(rdarts, CPU, m) {
   m.impl("moments", Below<moments>::call);
   m.impl("pointwise_forward", Below<pointwise_forward>::call);
   m.impl("pointwise_backward", Below<pointwise_backward>::call);
+  m.impl("pointwise_folded", Below<pointwise_folded>::call);
   m.impl("pool_forward", Below<pool_forward>::call);
   m.impl("pool_backward", Below<pool_backward>::call);
   m.impl("input_grad", Below<input_grad>::call);

@@ -1,7 +1,7 @@
 // Separable convolutions: ReLU, depthwise and pointwise convolution in one pass over the rows of an
 // image. Only the rows that the taps need at once are kept, so that they stay in the first cache.
 
-#include "tensors.h"
+#include "folded.h"
 
 namespace {
 
@@ -106,6 +106,106 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
   return {y, moments_of(totals, {edges, 2, co}, n * oh * ow, x)};
 }
 
+// ReLU, depthwise and pointwise convolution with the batch norm after it folded in.
+template <typename T>
+struct FoldedUnit {
+  Shape shape;
+  int64_t outputs;
+  Depthwise<T> conv;
+  Buffer<T> taps, points, shift;
+
+  // `norm` and `conv` are a unit's own of separable_folded.
+  FoldedUnit(const Tensor& depthwise_, const Tensor& pointwise_, TensorList norm, double eps,
+             at::IntArrayRef conv_, int64_t h, int64_t w, int64_t c, int64_t o)
+      : outputs(o) {
+    const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
+    const int64_t k = depthwise.size(3), stride = conv_[0], padding = conv_[1], dilation = conv_[2];
+    const int64_t reach = dilation * (k - 1), own = depthwise.size(0), rows = pointwise.size(0);
+    TORCH_CHECK(own <= c && pointwise.size(1) == own && rows <= o, "weights of other channels than the images'");
+    shape = {h, w, (h + 2 * padding - reach - 1) / stride + 1, (w + 2 * padding - reach - 1) / stride + 1,
+             c, k, stride, padding, dilation};
+    conv = depthwise_kernels<T>(k, c, stride);
+    Folded<T> folded(norm, eps, o);
+    taps.assign(k * k * c, T(0)), points.assign(c * o, T(0));
+    const T *d = depthwise.const_data_ptr<T>(), *p = pointwise.const_data_ptr<T>();
+    for (int64_t i = 0; i < own; i++)
+      for (int64_t t = 0; t < k * k; t++) taps[t * c + i] = d[i * k * k + t];
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t i = 0; i < own; i++) points[i * o + r] = p[r * own + i] * folded.scale[r];
+    shift = std::move(folded.shift);
+  }
+};
+
+// out [pixels, C] = shift, added to what is there where asked.
+template <typename T>
+void put_shift(T* out, int64_t pixels, int64_t c, const T* shift, bool accumulate) {
+  by_width<T>(c, [&](auto width) {
+    constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
+    for (int64_t p = 0; p < pixels; p++, out += c)
+      for (int64_t i = 0; i < c; i += L)
+        store(out + i, accumulate ? load<W>(out + i) + load<W>(shift + i) : load<W>(shift + i));
+  });
+}
+
+// A whole candidate by running statistics: units of ReLU, depthwise and pointwise convolution and batch
+// norm, image by image; what is between them stays in the second cache. Of each unit, `norms` has weight,
+// bias, mean and variance, and `convs` stride, padding and dilation. Parameters are those of the first
+// channels of the images x and out, [N, H, W, C] and [N, h, w, O]; what is behind them is zeros.
+void separable_folded(const Tensor& x, TensorList depthwise, TensorList pointwise, TensorList norms,
+                      at::ArrayRef<double> eps, at::IntArrayRef convs, Tensor out, bool accumulate) {
+  const int64_t units = depthwise.size(), n = x.size(0);
+  TORCH_CHECK(x.is_contiguous() && out.is_contiguous(), "x and out must be contiguous");
+  check_channels(x.size(3)), check_channels(out.size(3));
+  over_real(x, [&](auto real) {
+    using T = decltype(real);
+    std::vector<FoldedUnit<T>> all;
+    int64_t h = x.size(1), w = x.size(2), c = x.size(3), most = 0, ring = 0;
+    for (int64_t u = 0; u < units; u++) {
+      const int64_t own = pointwise[u].size(0);
+      const int64_t o = u + 1 == units ? out.size(3) : (own + kLanes - 1) / kLanes * kLanes;
+      all.emplace_back(depthwise[u], pointwise[u], norms.slice(4 * u, 4), eps[u], convs.slice(3 * u, 3), h, w, c, o);
+      h = all.back().shape.oh, w = all.back().shape.ow, c = o;
+      most = std::max(most, h * w * c);
+      ring = std::max(ring, w * all.back().shape.c);
+    }
+    TORCH_CHECK(out.size(0) == n && out.size(1) == h && out.size(2) == w, "out is of another size than the result");
+    const T* xs = x.const_data_ptr<T>();
+    T* outs = out.mutable_data_ptr<T>();
+    at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+      Buffer<T> features(ring), between[2];
+      for (auto& one : between) one.resize(units > 1 ? most : 0);
+      std::vector<Ring<T>> rings;
+      for (const auto& unit : all)
+        rings.emplace_back(unit.shape.reach() + 1, (unit.shape.w + 2 * unit.shape.padding) * unit.shape.c);
+      for (int64_t i = begin; i < end; i++) {
+        const T* image = xs + i * x.stride(0);
+        for (int64_t u = 0; u < units; u++) {
+          const FoldedUnit<T>& unit = all[u];
+          const Shape& shape = unit.shape;
+          const bool last = u + 1 == units;
+          T* to = last ? outs + i * out.stride(0) : between[u % 2].data();
+          int64_t next = 0;
+          for (int64_t r = 0; r < shape.oh; r++) {
+            for (; next <= shape.bottom(r); next++)
+              activate<T>(image + next * shape.w * shape.c, shape.w, shape.c, nullptr, nullptr,
+                          rings[u].row(next) + shape.padding * shape.c);
+            Window<T> window;
+            shape.taps(r, [&](int64_t at, int64_t ky) {
+              window.add(rings[u].row(at), unit.taps.data() + ky * shape.k * shape.c);
+            });
+            unit.conv.row(window, features.data(), shape.ow, shape.c, shape.stride, shape.dilation, false);
+            T* row = to + r * shape.ow * unit.outputs;
+            put_shift<T>(row, shape.ow, unit.outputs, unit.shift.data(), last && accumulate);
+            gemm<T>(shape.ow, unit.outputs, shape.c, features.data(), shape.c, unit.points.data(), row,
+                    unit.outputs, true);
+          }
+          image = to;
+        }
+      }
+    });
+  });
+}
+
 // d = 0 where relu(scale * x + shift), or relu(x) without a scale, is; and the sums over pixels of d
 // and of d x, [2, C]. As many pixels again are fetched on the way.
 template <typename T>
@@ -206,7 +306,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
       Ring<T> u(oh, shape.reach() + block, (w + shape.reach()) * c);
       std::vector<const T*> inputs, grads;  // rows whose weights' gradient is still to be taken
       Buffer<T> dys(block * ow * co), features(block * ow * c), part_s(2 * c);
-      Buffer<T> part_d(weights ? k * k * c : 0), part_p(weights ? co * c : 0);
+      // Gradients of weights are summed in T over some thousand pixels, beyond them in float64.
+      Buffer<T> part_d(weights ? edges * k * k * c : 0, T(0)), part_p(weights ? edges * co * c : 0, T(0));
+      int64_t pixels = 0;
       const int me = at::get_thread_num();
       for (int64_t i = begin; i < end; i++) {
         for (int64_t e = 0; e < edges; e++) {
@@ -214,8 +316,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
           const T* b = shifts ? shifts + e * c : nullptr;
           const T* image = xs + ((shared ? 0 : e * n) + i) * h * w * c;
           T* to = dxs + ((shared ? 0 : e * n) + i) * h * w * c;
-          std::fill(part_d.begin(), part_d.end(), T(0));
-          std::fill(part_p.begin(), part_p.end(), T(0));
           std::fill(part_s.begin(), part_s.end(), T(0));
           int64_t next = 0, done = 0;
           for (int64_t r = 0; r < oh; r++) {
@@ -236,8 +336,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
               grads.push_back(u.row(r) + lead);
               conv.row(window, &features[place * ow * c], ow, c, stride, dilation, false);
               if (place + 1 == block || r + 1 == oh) {
-                gram<T>((place + 1) * ow, dys.data(), co, co, features.data(), c, c, part_p.data());
-                conv.weight_rows(inputs, grads, part_d.data(), ow, c, stride, dilation);
+                gram<T>((place + 1) * ow, dys.data(), co, co, features.data(), c, c, part_p.data() + e * co * c);
+                conv.weight_rows(inputs, grads, part_d.data() + e * k * k * c, ow, c, stride, dilation);
                 inputs.clear(), grads.clear();
               }
             }
@@ -253,11 +353,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
               if (!shared) through_relu<T>(out, image + done * w * c, a, b, w, c, part_s.data());
             }
           }
-          if (weights) {
-            add_to(total_d[me].data() + e * k * k * c, part_d.data(), k * k * c);
-            add_to(total_p[me].data() + e * co * c, part_p.data(), co * c);
-          }
           if (!shared) add_to(total_s[me].data() + e * 2 * c, part_s.data(), 2 * c);
+        }
+        pixels += oh * ow;
+        if (weights && (pixels >= 1024 || i + 1 == end)) {
+          add_to(total_d[me].data(), part_d.data(), part_d.size());
+          add_to(total_p[me].data(), part_p.data(), part_p.size());
+          std::fill(part_d.begin(), part_d.end(), T(0));
+          std::fill(part_p.begin(), part_p.end(), T(0));
+          pixels = 0;
         }
       }
     });
