@@ -61,22 +61,21 @@ def assert_near(found, expected, tolerance=1e-12):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'channels'),
+    ('kind', 'outputs', 'channels'),
     [
         *(
-            (kind, nodes)
-            for kind in ('conv', 'reduce')
+            (kind, outputs, nodes)
+            for kind, outputs in (('conv', 24), ('reduce', 16), ('reduce', 24))
             for nodes in ((16,), (8, 16, 8, 8), (24, 24))
         ),
-        ('3x3', (16,)),
-        ('3x3', (24,)),
+        ('3x3', 24, (16,)),
+        ('3x3', 24, (24,)),
     ],
 )
 @pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 3), (2, 2), (33, 1), (5, 70)])
 @pytest.mark.parametrize('affine', [True, False])
 @pytest.mark.parametrize('mode', ['train', 'eval', 'no running statistics'])
-def test_it_is_what_the_layers_compute(fused, kind, channels, size, affine, mode):
-    outputs = 16 if kind == 'reduce' else 24
+def test_it_is_what_the_layers_compute(fused, kind, outputs, channels, size, affine, mode):
     tracked = mode != 'no running statistics'
     ours = make_layers(kind, sum(channels), outputs, affine=affine, track_running_stats=tracked)
     ours.train(mode == 'train')

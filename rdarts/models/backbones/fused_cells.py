@@ -316,6 +316,10 @@ class FusedPreprocess:
         nodes (int): Number of nodes that are concatenated.
         twins (Twins): Takes the batch norm.
 
+    Attributes:
+        found (Pointwise): The layers.
+        width (int): Channels of each node.
+
     Raises:
         Declined: The layers are others.
     """
@@ -328,24 +332,22 @@ class FusedPreprocess:
                 'what a cell does first is not ReLU, 1x1 convolutions and our batch norm'
             )
         self.width = found.convs[0].in_channels // nodes
-        outputs = [conv.out_channels for conv in found.convs]
-        # A branch whose channels end within a vector would displace those of the next
-        self.fits = len(outputs) == 1 or not any(count % LANES for count in outputs)
-        if self.fits:
-            norm = _meta_norm(padded(sum(outputs)))
-            twins.add(norm, [found.norm])
-            self.pointwise = Pointwise(found.convs, norm)
-            self.norm = found.norm
+        norm = _meta_norm(padded(found.outputs))
+        twins.add(norm, [found.norm])
+        self.pointwise = Pointwise(found.convs, norm)
+        self.found, self.norm = found, found.norm
 
     def __call__(self, nodes: Nodes) -> Tensor:
         """[N, padded C, H, W], or of half the resolution."""
-        if not self.fits or self.pointwise.pixels(nodes.images[0]) == 1:
+        if self.pointwise.pixels(nodes.images[0]) == 1:
             return pad_channels(self.layers(nodes.whole()))
-        weights = []
+        size, weights = self.pointwise.norm.num_features, []
+        behind = size - self.pointwise.outputs  # zeros, behind the last branch
         for conv in self.pointwise.convs:
             by_node = conv.weight.unflatten(1, (self.nodes, self.width))
-            sizes = (padded(conv.out_channels), self.nodes, padded(self.width))
+            is_last = conv is self.pointwise.convs[-1]
+            outputs = conv.out_channels + (behind if is_last else 0)
+            sizes = (outputs, self.nodes, padded(self.width))
             weights.append(pad_to(by_node, *sizes).flatten(1, 2))
-        size = self.pointwise.norm.num_features
         affine = [pad_to(self.norm.weight, size), pad_to(self.norm.bias, size)]
         return run_pointwise(self.pointwise, [*weights, *affine], nodes.images)

@@ -38,6 +38,11 @@ class Pointwise:
         """1, or 2 of a factorised reduction."""
         return len(self.convs)
 
+    @property
+    def outputs(self) -> int:
+        """Channels of the result."""
+        return sum(conv.out_channels for conv in self.convs)
+
     def pixels(self, x: Tensor) -> int:
         """Number of pixels of the result for an image [N, C, H, W]."""
         return x[:, 0, :: self.stride, :: self.stride].numel()
@@ -125,7 +130,7 @@ def recognise(layers: nn.Module, kind: type[Pointwise] = Pointwise) -> Pointwise
 
 
 def _backend(nodes: Sequence[Tensor], *channels: int) -> Backend:
-    """What takes these nodes [N, C_i, H, W] and gives images of ``channels``."""
+    """What takes these nodes [N, C_i, H, W] and gives an image of ``channels``."""
     dtype = precision.compute_dtype(nodes[0])
     return choose_backend(nodes[0].device, dtype, *(node.shape[1] for node in nodes), *channels)
 
@@ -147,7 +152,7 @@ def preprocess(layers: nn.Module, nodes: Sequence[Tensor]) -> Tensor:
         Tensor: [N, C, H, W], or of half the resolution.
     """
     found = recognise(layers) or recognise(layers, Dense3x3)
-    backend = None if found is None else _backend(nodes, *(c.out_channels for c in found.convs))
+    backend = None if found is None else _backend(nodes, found.outputs)
     fits = backend is not None and backend.has_pointwise and found.norm.momentum is not None
     fits = fits and found.takes(nodes)
     if not fits or (found.norm.takes_batch and found.pixels(nodes[0]) == 1):
@@ -173,7 +178,7 @@ def run_pointwise(
         Tensor: [N, O, H, W], or of half the resolution.
     """
     dtype = precision.compute_dtype(nodes[0])
-    backend = _backend(nodes, *(len(weight) for weight in parameters[: len(pointwise.convs)]))
+    backend = _backend(nodes, sum(len(one) for one in parameters[: len(pointwise.convs)]))
     with precision.no_autocast(nodes[0].device.type):
         nodes = [node.to(dtype) for node in nodes]
         return _Preprocess.apply(backend, pointwise, *parameters, *nodes)
