@@ -175,8 +175,10 @@ void separable_folded(const Tensor& x, TensorList depthwise, TensorList pointwis
       Buffer<T> features(ring), between[2];
       for (auto& one : between) one.resize(units > 1 ? most : 0);
       std::vector<Ring<T>> rings;
+      rings.reserve(units);
       for (const auto& unit : all)
-        rings.emplace_back(unit.shape.reach() + 1, (unit.shape.w + 2 * unit.shape.padding) * unit.shape.c);
+        rings.emplace_back(unit.shape.h, unit.shape.reach() + 1,
+                           (unit.shape.w + 2 * unit.shape.padding) * unit.shape.c);
       for (int64_t i = begin; i < end; i++) {
         const T* image = xs + i * x.stride(0);
         for (int64_t u = 0; u < units; u++) {
