@@ -241,7 +241,8 @@ def remove_unused(folder: Path) -> None:
             file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                if _is_there(file, path):  # else another has removed it, and a third made it anew
+                    path.unlink()
             finally:
                 os.close(file)
 
