@@ -111,10 +111,12 @@ def note_norms(wrapper: OptimWrapper) -> None:
 
     Args:
         wrapper (OptimWrapper): Of the weights; one that does not clip, or clips in a way of its
-            own, stays as it is.
+            own, stays as it is, and so does one that keeps them already (mmengine builds a
+            wrapper that it has built once more where a run is resumed).
     """
     own = getattr(type(wrapper), '_clip_grad', None)
-    if own is OptimWrapper._clip_grad and wrapper.clip_grad_kwargs:
+    clips = own is OptimWrapper._clip_grad and wrapper.clip_grad_kwargs
+    if clips and not isinstance(wrapper.clip_func, NotedClip):
         wrapper.clip_func = NotedClip(wrapper.clip_func)
 
 

@@ -133,6 +133,14 @@ def test_a_norm_is_that_of_mmengine():
     assert hub.get_scalar(name).current() == 7
 
 
+def test_a_norm_is_kept_of_a_wrapper_that_is_built_twice():
+    wrapper, weight = clipped('cpu', max_norm=1.0)
+    note_norms(wrapper)  # as where a run is resumed
+    weight.grad = torch.full_like(weight, 2.0)
+    wrapper.step()
+    assert take_norms(wrapper)['train/grad_norm'] == 2 * weight.numel() ** 0.5
+
+
 def test_no_step_waits_for_a_norm():
     wrapper, _ = clipped('meta', max_norm=1.0)  # on which no number can be read
     assert take_norms(wrapper)['train/grad_norm'].is_meta
