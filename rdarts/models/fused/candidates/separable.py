@@ -80,7 +80,12 @@ class Separable(FusedCandidate):
         return cls([tuple(unit[1:]) for unit in units]) if all(map(_is_unit, units)) else None
 
     def parameters(self) -> list[Tensor]:
-        return [layer._parameters[name] for layer, name in self._homes]
+        found = [layer._parameters.get(name) for layer, name in self._homes]
+        # one that is made of others, as of shared or parametrised weights, is an attribute alone
+        return [
+            getattr(layer, name) if one is None else one
+            for one, (layer, name) in zip(found, self._homes, strict=True)
+        ]
 
     def _by_unit(self, params: Sequence[Tensor]) -> list[Sequence[Tensor]]:
         return [params[span] for span in self._spans]
