@@ -9,13 +9,14 @@ import os
 import re
 import stat
 import struct
+import sys
 import tempfile
 import threading
 import time
 import weakref
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from mmengine.logging import print_log
 from rdarts.datasets.shards import file_of
 from rdarts.errors import UserError
 from rdarts.utils.memory import gigabytes, main_memory
+from rdarts.utils.ranks import is_main_rank
 
 try:
     import fcntl
@@ -35,25 +37,36 @@ FOLDER = 'RDARTS_IMAGE_CACHE'  # the variable that names another folder
 SHARED_MEMORY = '/dev/shm'
 NAME = 'rdarts-images'
 UNITS = {'KB': 2**10, 'MB': 2**20, 'GB': 2**30, 'TB': 2**40}
+LARGEST = 2**60  # bytes, which fit in a file's offsets
 FREE_MEMORY = 0.1  # of the machine's, below which nothing more is stored
 FREE_SHARED = 0.25  # of shared memory, in which workers pass batches on as well
 FREE_DISK = 0.05  # of another file system
-LOOKS_EVERY = 32  # stored images, after which both are looked at
-_HEADER = struct.Struct('<3q')  # bytes used, images stored, whether it was told that no more are
-_RECORD = struct.Struct('<5qq')  # offset, height, width, channels (0: grey), stamp; their checksum
-_FIRST = 64  # where the records begin
+LOOK_EVERY = 2**24  # bytes that a process stores, after which it looks at the machine's memory
+LOCK_WAIT = 0.05  # seconds; an image is not stored where the lock takes longer
+_WORD = struct.Struct('<q')
+_TOLD = 511  # words after the first, which says how many bytes are used: runs that were told
+_FIRST = _WORD.size * (1 + _TOLD)  # where the records begin
+_RECORD = struct.Struct('<6q')  # offset, height, width, channels (0: grey), stamp; their checksum
+# Of what was opened, not of the process: these are not lost when the file is closed elsewhere in it
+_OWN_LOCKS = sys.platform == 'linux' and hasattr(fcntl, 'F_OFD_SETLK')
+_FLOCK = struct.Struct('@hhqqi0q')  # Linux's: kind, from the start (0), start, length, process (0)
+_RUN = int.from_bytes(os.urandom(7), 'little') | 1  # of processes with one parent: see __getstate__
 
 
 def parse_size(text: Any) -> int:
     """Bytes of a size such as ``8GB`` (of 2^30 bytes).
 
     Raises:
-        UserError: It is none.
+        UserError: It is none, less than a byte, or more than 2^60.
     """
     found = re.fullmatch(r'(\d+(?:\.\d+)?) ?([KMGT]B)', str(text), re.I)
-    if found is None or not float(found[1]):
+    size = 0.0 if found is None else float(found[1]) * UNITS[found[2].upper()]
+    if not 1 <= size <= LARGEST:
         raise UserError(f"image_cache is a size such as '8GB', but got {text!r}")
-    return round(float(found[1]) * UNITS[found[2].upper()])
+    return round(size)
+
+
+_said: set[str] = set()
 
 
 class ImageCache:
@@ -61,14 +74,15 @@ class ImageCache:
 
     They are in a file in shared memory (``/dev/shm``; where there is none, in the folder of
     temporary files; or in that which ``$RDARTS_IMAGE_CACHE`` names, on a disk of the machine). Its
-    name follows from the list and from how images are decoded: ranks, workers, loaders and runs of
-    one user that read the same images have them together. It goes with the last process that uses
-    it; what a kill has left there, the next cache in that folder removes. An image is stored when
-    it is first decoded; none is given up, since of images in random order each is as likely as
-    another to come next. What was being written when a process was killed counts as not there. An
-    image whose file has changed since is decoded anew.
+    name follows from the list, the size and how images are decoded: ranks, workers, loaders and
+    runs of one user that read the same images have them together. It goes with the last process
+    that uses it; what a kill has left there, the next cache in that folder removes. An image is
+    stored when it is first decoded; none is given up, since of images in random order each is as
+    likely as another to come next. What was being written when a process was killed counts as not
+    there. An image whose file has changed since is decoded anew.
 
-    Where it is full, or the memory or the folder nearly so, no more is stored, which one line says.
+    Where it is full, or the memory or the folder nearly so, no more is stored, which the first rank
+    of each run says in one line.
 
     Args:
         limit (int): Bytes of pixels at most.
@@ -77,15 +91,16 @@ class ImageCache:
     """
 
     def __init__(self, limit: int, paths: Sequence[str], decoder: str) -> None:
-        digest = hashlib.sha256(f'1\n{limit}\n{decoder}\n'.encode())
+        digest = hashlib.sha256(f'2\n{limit}\n{decoder}\n'.encode())
         digest.update('\n'.join(paths).encode('utf-8', 'surrogateescape'))
         user = os.getuid() if hasattr(os, 'getuid') else 0
         self._name = f'{NAME}-{user}-{digest.hexdigest()[:24]}'
         self.limit, self.count = limit, len(paths)
+        self._run = _RUN if is_main_rank() else None  # whose processes say a line, once
         self._open()
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(_name=self._name, limit=self.limit, count=self.count)
+        return dict(_name=self._name, limit=self.limit, count=self.count, _run=self._run)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -94,7 +109,8 @@ class ImageCache:
     def _open(self) -> None:
         self._file: int | None = None
         self._stores = False
-        self._stored = self._refused = 0
+        self._looked = LOOK_EVERY  # bytes stored since
+        self._refused = 0
         self._lock = threading.Lock()
         self._pixels = -(-(_FIRST + self.count * _RECORD.size) // 4096) * 4096
         self._path = _folder() / self._name
@@ -104,23 +120,31 @@ class ImageCache:
             remove_unused(self._path.parent)
             self._file = _open_shared(self._path, self._pixels + self.limit)
         except OSError as error:
-            why = error.strerror or error
-            _say(f'image_cache: nothing is kept in {self._path.parent}: {why}')
+            line = f'nothing is kept in {self._path.parent}: {error.strerror or error}'
+            if self._run is not None and line not in _said:  # loaders of a run open it one by one
+                _said.add(line)
+                _say(f'image_cache: {line}')
             return
         self._stores = True
-        weakref.finalize(self, _close, self._file, self._path, os.getpid())
+        self._process, self._locked = os.getpid(), self._file
+        self._files = [self._file]
+        weakref.finalize(self, _close, self._files, self._path, self._process)
 
     @property
     def stored(self) -> int:
-        """How many images were stored, by all processes."""
-        return self._header()[1]
+        """How many images are stored, by all processes."""
+        if self._file is None:
+            return 0
+        data = os.pread(self._file, self.count * _RECORD.size, _FIRST)
+        words = np.frombuffer(data, '<i8', len(data) // _RECORD.size * 6)
+        return int(np.count_nonzero(words[5::6]))
 
-    def get(self, index: int, path: str) -> np.ndarray | None:
+    def get(self, index: int, stamp: int | None) -> np.ndarray | None:
         """An image.
 
         Args:
             index (int): Its number.
-            path (str): Where its file is.
+            stamp (int, optional): :func:`stamp_of` its file as it is now.
 
         Returns:
             np.ndarray | None: uint8, one's own; None where it is not there.
@@ -131,8 +155,8 @@ class ImageCache:
             record = os.pread(self._file, _RECORD.size, self._place(index))
             if len(record) < _RECORD.size:
                 return None
-            offset, height, width, channels, stamp, check = _RECORD.unpack(record)
-            if check != _checksum(record[:-8]) or stamp != _stamp(path):
+            offset, height, width, channels, known, check = _RECORD.unpack(record)
+            if check != _checksum(record[:-8]) or known != stamp:
                 return None
             image = np.empty((height, width, channels) if channels else (height, width), np.uint8)
             if os.preadv(self._file, [image.reshape(-1)], offset) != image.size:
@@ -141,25 +165,27 @@ class ImageCache:
             return None
         return image
 
-    def put(self, index: int, path: str, image: np.ndarray) -> None:
+    def put(self, index: int, stamp: int | None, image: np.ndarray) -> None:
         """Store an image, where there is room.
 
         Args:
             index (int): Its number.
-            path (str): Where its file is.
+            stamp (int, optional): :func:`stamp_of` its file before it was decoded. Without one, it
+                is not stored.
             image (np.ndarray): uint8 [H, W, C] or [H, W]; others are not stored.
         """
-        if not self._stores or image.dtype != np.uint8 or image.ndim not in (2, 3):
+        if not self._stores or stamp is None or image.dtype != np.uint8:
+            return
+        if image.ndim not in (2, 3) or not image.size:
             return
         try:
-            stamp = _stamp(path)
             offset = self._reserve(image.size)
             if offset is None:
                 return
             _write(self._file, np.ascontiguousarray(image).reshape(-1), offset)
             height, width, channels = (*image.shape, 0)[:3]
             record = _RECORD.pack(offset, height, width, channels, stamp, 0)[:-8]
-            record += struct.pack('<q', _checksum(record))
+            record += _WORD.pack(_checksum(record))
             os.pwrite(self._file, record, self._place(index))
         except OSError as error:
             self._stop(f'{self._path.parent}: {error.strerror}')
@@ -167,71 +193,108 @@ class ImageCache:
     def _place(self, index: int) -> int:
         return _FIRST + index * _RECORD.size
 
-    def _header(self) -> tuple[int, int, int]:
-        data = os.pread(self._file, _HEADER.size, 0) if self._file is not None else b''
-        return _HEADER.unpack(data.ljust(_HEADER.size, b'\0'))
+    def _word(self, place: int) -> int:
+        return _WORD.unpack(os.pread(self._file, _WORD.size, place).ljust(_WORD.size, b'\0'))[0]
 
     def _reserve(self, size: int) -> int | None:
         """Where in the file an image is to be written; None where it is not."""
-        if self._stored % LOOKS_EVERY == 0 and (lack := self._lack()):
-            self._stop(lack)
-            return None
-        with self._lock:
-            if not self._enter():
-                return None
-            try:
-                used, stored, told = self._header()
-                if used + size <= self.limit:
-                    os.pwrite(self._file, _HEADER.pack(used + size, stored + 1, told), 0)
-                    self._stored += 1
+        lack = self._lack_of_memory(size)
+        if not lack:
+            with self._alone() as alone:
+                if not alone:
+                    return None
+                used = self._word(0)
+                lack = self._lack_of_room(used, size)
+                if not lack:
+                    # while no other asks how much is free
+                    _allocate(self._file, self._pixels + used, size, self._pixels + self.limit)
+                    os.pwrite(self._file, _WORD.pack(used + size), 0)
+                    self._looked += size
                     return self._pixels + used
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, _HEADER.size)
-        self._stop(f'{gigabytes(self.limit)} are full')
+        self._stop(lack)
         return None
 
-    def _enter(self) -> bool:
-        """Keep other processes from the header; a lock of this kind ends with its process."""
-        for _ in range(50):
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Keep other processes and threads from the first words, where that does not take long."""
+        if self._process != os.getpid():  # a forked worker: what its parent opened has one lock
+            self._lock = threading.Lock()
+            self._locked = _open_again(self._file, self._path)
+            self._process = os.getpid()
+            self._files.append(self._locked)
+        with self._lock:
+            alone = self._enter()
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, _HEADER.size)
+                yield alone
+            finally:
+                if alone:
+                    _set_lock(self._locked, fcntl.LOCK_UN)
+
+    def _enter(self) -> bool:
+        """Whether the lock was had; it ends with its process."""
+        end = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                _set_lock(self._locked, fcntl.LOCK_EX)
             except (BlockingIOError, PermissionError):
+                if time.monotonic() > end:
+                    break
                 time.sleep(0.001)
             else:
                 self._refused = 0
                 return True
         self._refused += 1
         if self._refused > 3:  # as where both kinds of locks are one, on a file system of a network
-            self._stores = False
-            _say(f'image_cache: no lock in {self._path.parent}: nothing more is stored')
+            raise OSError(errno.ENOLCK, 'no lock is to be had')
         return False
 
-    def _lack(self) -> str:
-        """What there is too little of; empty where there is enough."""
+    def _lack_of_memory(self, size: int) -> str:
+        """Whether there is too little of it, which takes a while to find out; empty if not."""
+        if self._looked < LOOK_EVERY:
+            return ''
+        self._looked = 0
         memory = main_memory()
-        if memory is not None and memory.free < FREE_MEMORY * memory.total:
+        if memory is not None and memory.free - size < FREE_MEMORY * memory.total:
             return f'only {gigabytes(memory.free)} of memory are free ({memory.name})'
+        return ''
+
+    def _lack_of_room(self, used: int, size: int) -> str:
+        """Whether there is too little for an image; empty if not."""
+        if used + size > self.limit:
+            return f'{gigabytes(self.limit)} are full'
         found = os.statvfs(self._path.parent)
-        share = FREE_SHARED if str(self._path.parent) == SHARED_MEMORY else FREE_DISK
-        if found.f_bavail < share * found.f_blocks:
-            free = gigabytes(found.f_bavail * found.f_frsize)
-            return f'only {free} are free in {self._path.parent}'
+        share = FREE_SHARED if _is_shared_memory(self._path.parent) else FREE_DISK
+        free = found.f_bavail * found.f_frsize
+        # a file system without blocks has no limit of its own
+        if found.f_blocks and free - size < share * found.f_blocks * found.f_frsize:
+            return f'only {gigabytes(free)} are free in {self._path.parent}'
         return ''
 
     def _stop(self, why: str) -> None:
-        """Store no more in this process; the first of all that stops says so."""
+        """Store no more in this process; the first process of a run's first rank says so."""
         self._stores = False
-        with self._lock, suppress(OSError):
-            if not self._enter():
-                return
-            used, stored, told = self._header()
-            os.pwrite(self._file, _HEADER.pack(used, stored, 1), 0)
-            fcntl.lockf(self._file, fcntl.LOCK_UN, _HEADER.size)
-            if not told:
+        if self._run is None:
+            return
+        try:
+            with self._alone():
+                first = self._is_first()
+        except OSError:  # there are no locks: two that stop at the same moment both say it
+            first = self._is_first()
+        if first:
+            with suppress(OSError):
                 _say(
-                    f'image_cache: {why}: {stored:,} of {self.count:,} images are kept '
-                    f'({gigabytes(used)}), the others are decoded each time'
+                    f'image_cache: {why}: {self.stored:,} of {self.count:,} images are kept '
+                    f'({gigabytes(self._word(0))}), the others are decoded each time'
                 )
+
+    def _is_first(self) -> bool:
+        """Whether no process of this run has said it, which is noted."""
+        place = _WORD.size * (1 + self._run % _TOLD)
+        with suppress(OSError):
+            if self._word(place) == self._run:
+                return False
+            os.pwrite(self._file, _WORD.pack(self._run), place)
+        return True
 
 
 def remove_unused(folder: Path) -> None:
@@ -281,18 +344,76 @@ def _is_there(file: int, path: Path) -> bool:
         return False
 
 
-def _close(file: int, path: Path, process: int) -> None:
+def _open_again(file: int, path: Path) -> int:
+    """Open a file that is open, so that it has a lock of its own."""
+    again = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not os.path.samestat(os.fstat(again), os.fstat(file)):
+        os.close(again)
+        raise FileNotFoundError(errno.ENOENT, 'it was removed')
+    return again
+
+
+def _close(files: list[int], path: Path, process: int) -> None:
+    here = os.getpid() == process
     with suppress(OSError):
-        if os.getpid() == process:  # a forked worker has the lock together with its parent
-            fcntl.flock(file, fcntl.LOCK_UN)
-        os.close(file)
-        if os.getpid() == process:
+        if here:  # a forked worker has the lock together with its parent
+            fcntl.flock(files[0], fcntl.LOCK_UN)
+        for file in files:
+            os.close(file)
+        if here:
             remove_unused(path.parent)
 
 
-def _stamp(path: str) -> int:
-    """Tells a file, and a state of it, from others."""
-    found = os.stat(file_of(path))
+def _set_lock(file: int, kind: int) -> None:
+    """Lock the first word of a file, or give the lock back, at once.
+
+    Raises:
+        OSError: Another has it (``BlockingIOError`` or ``PermissionError``), or there are none.
+    """
+    if _OWN_LOCKS:
+        kind = fcntl.F_UNLCK if kind == fcntl.LOCK_UN else fcntl.F_WRLCK
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, 0, 0, _WORD.size, 0))
+    else:
+        flags = kind if kind == fcntl.LOCK_UN else kind | fcntl.LOCK_NB
+        fcntl.lockf(file, flags, _WORD.size)
+
+
+def _allocate(file: int, offset: int, size: int, end: int) -> None:
+    """Take the room for a range of a file behind which nothing was written.
+
+    Raises:
+        OSError: There is none; what was taken of it is given back.
+    """
+    if not hasattr(os, 'posix_fallocate'):
+        return
+    try:
+        os.posix_fallocate(file, offset, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return  # it is taken as it is written
+        os.ftruncate(file, offset)
+        os.ftruncate(file, end)
+        raise
+
+
+def _is_shared_memory(folder: Path) -> bool:
+    """Whether a folder is in the file system of ``/dev/shm``."""
+    try:
+        return os.stat(folder).st_dev == os.stat(SHARED_MEMORY).st_dev
+    except OSError:
+        return False
+
+
+def stamp_of(path: str) -> int | None:
+    """Tells a file, and a state of it, from others; None where there is no such file.
+
+    Args:
+        path (str): Of an image, or its locator in a tar or Parquet file.
+    """
+    try:
+        found = os.stat(file_of(path))
+    except OSError:
+        return None
     text = f'{path}\n{found.st_mtime_ns}\n{found.st_size}'.encode('utf-8', 'surrogateescape')
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), 'little', signed=True)
 

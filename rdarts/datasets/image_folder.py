@@ -19,7 +19,7 @@ from mmpretrain.datasets import CustomDataset
 
 from rdarts.configuration.declarations import Positive
 from rdarts.datasets.class_folders import class_names, entries, files_below
-from rdarts.datasets.image_cache import ImageCache, parse_size
+from rdarts.datasets.image_cache import ImageCache, parse_size, stamp_of
 from rdarts.datasets.no_refetch import NoRefetch
 from rdarts.datasets.shards import file_of, find_shards, in_groups, list_images, named
 from rdarts.errors import SampleError, UserError
@@ -199,13 +199,25 @@ class ImageFolder(NoRefetch, CustomDataset):
         if self.limit is not None and self.limit < len(samples):
             samples = [samples[i * len(samples) // self.limit] for i in range(self.limit)]
         self._check_images(samples)
+        return samples
+
+    def full_init(self) -> None:
+        """List the images, and open the cache of those that are left of them."""
+        if self._fully_initialized:
+            return
+        loader = self._loader()
         if self._cache_size is not None:
-            loader = self._loader()
             if loader is None:
                 raise UserError('image_cache: the pipeline must start with LoadImageFromFile')
-            paths = [sample['img_path'] for sample in samples]
-            self.image_cache = ImageCache(self._cache_size, paths, repr(loader))
-        return samples
+            if loader.to_float32:
+                raise UserError(
+                    'image_cache keeps pixels of 8 bits: leave out to_float32 of LoadImageFromFile'
+                )
+        super().full_init()
+        if self._cache_size is not None:
+            paths = [self.get_data_info(i)['img_path'] for i in range(len(self))]
+            decoder = f'{loader!r} {cv2.__version__}'
+            self.image_cache = ImageCache(self._cache_size, paths, decoder)
 
     def _find_images(self, folder: Path, classes: Sequence[str]) -> list[dict[str, Any]]:
         samples: list[dict[str, Any]] = []
@@ -290,13 +302,14 @@ class ImageFolder(NoRefetch, CustomDataset):
         """The pipeline, whose first step is left out where its result is known."""
         index, path = sample['sample_idx'], sample['img_path']
         load, *others = self.pipeline.transforms
-        image = self.image_cache.get(index, path)
+        stamp = stamp_of(path)  # of the file that is decoded, or of one before it
+        image = self.image_cache.get(index, stamp)
         if image is not None:
             sample.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
         else:
             sample = load(sample)
             if sample is not None:
-                self.image_cache.put(index, path, sample['img'])
+                self.image_cache.put(index, stamp, sample['img'])
         for transform in others:
             if sample is None:
                 break

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import errno
+import fcntl
 import multiprocessing
 import os
 import pickle
 import signal
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,9 +21,10 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from rdarts.configuration.changes import changes
-from rdarts.datasets import ImageFolder, image_cache
-from rdarts.datasets.image_cache import ImageCache, parse_size
+from rdarts.datasets import ImageFolder, image_cache, image_folder
+from rdarts.datasets.image_cache import ImageCache, parse_size, stamp_of
 from rdarts.errors import SampleError, UserError
+from rdarts.utils.memory import Memory
 
 CROP = [
     dict(type='LoadImageFromFile'),
@@ -144,8 +148,10 @@ def test_of_fewer_images_none_is_taken_for_another(images):
         dataset[i]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         few, plain = (of(images, cache, indices=[5, 7, 11]) for cache in ('1MB', None))
-    for i in range(3):
-        assert np.array_equal(few[i]['img'], plain[i]['img'])
+    for _ in range(2):
+        for i in range(3):
+            assert np.array_equal(few[i]['img'], plain[i]['img'])
+    assert few.image_cache.count == few.image_cache.stored == 3
 
 
 def test_a_file_that_has_changed_is_decoded_anew(images):
@@ -157,6 +163,39 @@ def test_a_file_that_has_changed_is_decoded_anew(images):
     os.unlink(path)
     with pytest.raises(SampleError, match='No such file'):
         dataset[0]
+
+
+def test_a_file_that_changes_while_it_is_decoded_is_decoded_anew(images, monkeypatch):
+    dataset = of(images)
+    path = dataset.get_data_info(0)['img_path']
+    own = image_folder.LoadImageFromFile.transform
+
+    def transform(self, results):
+        found = own(self, results)
+        cv2.imwrite(path, np.full((9, 9, 3), 7, np.uint8))
+        return found
+
+    with monkeypatch.context() as within:
+        within.setattr(image_folder.LoadImageFromFile, 'transform', transform)
+        assert dataset[0]['img'].shape == (20, 24, 3)
+    assert dataset[0]['img'].shape == (9, 9, 3)
+
+
+def test_a_file_that_is_gone_does_not_end_storing(images, said):
+    path = str(images / 'cat/0.png')
+    image = np.zeros((4, 4, 3), np.uint8)
+    cache = ImageCache(2**20, [path, 'gone'], 'test')
+    cache.put(1, stamp_of('gone'), image)
+    assert cache.get(1, stamp_of('gone')) is None and cache.stored == 0
+    cache.put(0, stamp_of(path), image)
+    assert cache.stored == 1 and not said
+
+
+def test_what_another_opencv_has_decoded_is_not_taken(images, monkeypatch):
+    dataset = of(images)
+    dataset[0]
+    monkeypatch.setattr(cv2, '__version__', '0.1')
+    assert of(images).image_cache.stored == 0
 
 
 def test_where_it_is_full_one_line_says_so(images, said):
@@ -191,9 +230,131 @@ def test_where_room_is_short_nothing_more_is_stored(images, said, monkeypatch, w
     assert words in line and 'the others are decoded each time' in line
 
 
+def test_shared_memory_keeps_its_reserve(tmp_path, folder, said, monkeypatch):
+    """A small one, as Docker's is: each image counts, not each so many."""
+    size, block = 2**20, 4096
+    (cache_folder := folder / 'below').mkdir()
+    monkeypatch.setenv(image_cache.FOLDER, str(cache_folder))
+    monkeypatch.setattr(image_cache, 'SHARED_MEMORY', str(folder))
+
+    def used():
+        return sum(path.stat().st_blocks * 512 for path in cache_folder.iterdir())
+
+    def statvfs(path):
+        assert Path(path) == cache_folder
+        free = (64 * size - used()) // block
+        return SimpleNamespace(f_blocks=64 * size // block, f_bavail=free, f_frsize=block)
+
+    monkeypatch.setattr(image_cache.os, 'statvfs', statvfs)
+    cache = ImageCache(2**30, ['a'] * 64, 'test')
+    image = np.zeros((size // 3, 3), np.uint8)
+    for index in range(64):
+        cache.put(index, 1, image)
+    assert 45 * size < used() <= 48 * size
+    (line,) = said
+    assert f'GB are free in {cache_folder}: {cache.stored} of 64 images are kept' in line
+
+
+def test_memory_is_looked_at_by_bytes(monkeypatch, said):
+    free, looks = [100], [0]
+
+    def memory():
+        looks[0] += 1
+        return Memory('the machine', 1000, free[0])
+
+    monkeypatch.setattr(image_cache, 'main_memory', memory)
+    monkeypatch.setattr(image_cache, 'LOOK_EVERY', 1000)
+    cache = ImageCache(2**20, ['a'] * 99, 'test')
+    image = np.zeros((10, 10), np.uint8)
+    for index in range(15):
+        cache.put(index, 1, image)
+    assert looks[0] == 2 and cache.stored == 15  # at the first one, and after 1000 bytes
+    monkeypatch.setattr(image_cache, 'FREE_MEMORY', 0.05)
+    free[0] = 149
+    for index in range(15, 40):
+        cache.put(index, 1, image)
+    (line,) = said
+    assert 'of memory are free (the machine): 20 of 99 images' in line and looks[0] == 3
+
+
+def test_room_that_was_not_there_is_given_back(folder, said, monkeypatch):
+    cache = ImageCache(2**30, ['a'] * 4, 'test')
+    image = np.ones((1024, 1024), np.uint8)
+    cache.put(0, 1, image)
+    (file,) = folder.iterdir()
+    size = file.stat().st_size
+    own = os.posix_fallocate
+
+    def allocate(file, offset, length):
+        own(file, offset, length // 2)
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(image_cache.os, 'posix_fallocate', allocate)
+    before = file.stat().st_blocks
+    cache.put(1, 1, image)
+    assert file.stat().st_blocks <= before and file.stat().st_size == size
+    (line,) = said
+    assert 'No space left on device: 1 of 4 images are kept (0.0 GB)' in line
+    assert (cache.get(0, 1) == 1).all() and cache.get(1, 1) is None
+
+
+def fill_as_a_rank(rank, paths, answer):
+    """A process of a launch, whose cache becomes full."""
+    os.environ['RANK'] = rank
+    found = []
+    image_cache._say = found.append
+    for _ in range(2):  # of the weights' loader and of alpha's
+        cache = ImageCache(100, paths, 'test')
+        for index in range(3):
+            cache.put(index, 1, np.zeros((8, 8), np.uint8))
+    answer.put(found)
+
+
+def test_the_first_rank_of_each_run_says_that_it_is_full(said, monkeypatch):
+    context = multiprocessing.get_context('fork')
+    cache = ImageCache(100, ['a', 'b', 'c'], 'test')  # keeps it there
+    lines = []
+    for rank, run in (('1', 5), ('0', 5), ('0', 5), ('0', 7)):
+        monkeypatch.setattr(image_cache, '_RUN', run)
+        answer = context.SimpleQueue()
+        process = context.Process(target=fill_as_a_rank, args=(rank, ['a', 'b', 'c'], answer))
+        process.start()
+        lines.append(answer.get())
+        process.join()
+    assert [len(one) for one in lines] == [0, 1, 0, 1]
+    assert '0.0 GB are full: 1 of 3 images are kept' in lines[1][0]
+    assert cache.stored == 1 and not said
+
+
+def test_where_there_are_no_locks_one_line_says_so(images, said, monkeypatch):
+    def fail(file, kind):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(image_cache, '_set_lock', fail)
+    dataset, other, plain = of(images), of(images), of(images, None)
+    for i in [*range(12)] * 2:
+        assert np.array_equal(dataset[i]['img'], plain[i]['img'])
+        assert np.array_equal(other[i]['img'], plain[i]['img'])
+    (line,) = said
+    assert 'No locks available: 0 of 12 images are kept' in line
+
+
+def test_a_lock_that_others_hold_ends_storing(said, monkeypatch):
+    def held(file, kind):
+        raise BlockingIOError(errno.EAGAIN, 'Resource temporarily unavailable')
+
+    monkeypatch.setattr(image_cache, 'LOCK_WAIT', 0.0)
+    monkeypatch.setattr(image_cache, '_set_lock', held)
+    cache = ImageCache(2**20, ['a'], 'test')
+    for _ in range(5):
+        cache.put(0, 1, np.zeros((4, 4), np.uint8))
+    (line,) = said
+    assert 'no lock is to be had: 0 of 1 images are kept' in line
+
+
 def test_a_folder_that_cannot_be_written_is_told(images, said, monkeypatch):
     monkeypatch.setenv(image_cache.FOLDER, '/proc/nothing')
-    dataset = of(images)
+    dataset, _ = of(images), of(images, indices=[1, 2])  # it is said once
     assert dataset[0]['img'].shape == (20, 24, 3) and dataset.image_cache.stored == 0
     (line,) = said
     assert line.startswith('image_cache: nothing is kept in /proc/nothing: ')
@@ -204,14 +365,14 @@ def test_what_is_damaged_counts_as_not_there(images, folder):
     whole = [dataset[i]['img'] for i in range(12)]
     (file,) = folder.iterdir()
     with open(file, 'r+b') as data:
-        data.seek(64 + 24)  # in the first record
+        data.seek(image_cache._FIRST + 24)  # in the first record
         data.write(b'\xff')
     for i in range(12):
         assert np.array_equal(dataset[i]['img'], whole[i])
     with open(file, 'r+b') as data:
         data.truncate(file.stat().st_size - 2**20 + 1000)  # in the pixels of the first image
     paths = [dataset.get_data_info(i)['img_path'] for i in range(12)]
-    assert all(dataset.image_cache.get(i, path) is None for i, path in enumerate(paths))
+    assert all(dataset.image_cache.get(i, stamp_of(path)) is None for i, path in enumerate(paths))
     assert np.array_equal(dataset[5]['img'], whole[5])
 
 
@@ -228,7 +389,7 @@ def store_and_die(cache, paths, image, at):
 
     os.pwrite = pwrite
     for index, path in enumerate(paths):
-        cache.put(index, path, image)
+        cache.put(index, stamp_of(path), image)
 
 
 @pytest.mark.parametrize('at', [1, 2, 3, 4])
@@ -242,22 +403,23 @@ def test_a_worker_that_is_killed_leaves_no_half_of_an_image(images, at):
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    found = [cache.get(i, path) for i, path in enumerate(paths)]
+    found = [cache.get(i, stamp_of(path)) for i, path in enumerate(paths)]
     assert sum(one is not None for one in found) == (at == 4)
     assert all(one is None or np.array_equal(one, image) for one in found)
     for index, path in enumerate(paths):  # its lock went with it
-        cache.put(index, path, image + index)
+        cache.put(index, stamp_of(path), image + index)
     for index, path in enumerate(paths):
-        assert np.array_equal(cache.get(index, path), image + index)
+        assert np.array_equal(cache.get(index, stamp_of(path)), image + index)
 
 
 def fill(cache, paths, number, ready):
     ready.wait()
     for index in range(number, len(paths), 4):
-        cache.put(index, paths[index], np.full((64, 64, 3), index % 251, np.uint8))
+        cache.put(index, stamp_of(paths[index]), np.full((64, 64, 3), index % 251, np.uint8))
 
 
-def test_processes_that_store_at_once_do_not_overwrite_each_other(tmp_path):
+def test_processes_that_store_at_once_do_not_overwrite_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_cache, 'LOCK_WAIT', 60.0)
     paths = []
     for index in range(200):
         path = tmp_path / f'{index}.png'
@@ -273,17 +435,49 @@ def test_processes_that_store_at_once_do_not_overwrite_each_other(tmp_path):
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    found = [cache.get(index, path) for index, path in enumerate(paths)]
+    found = [cache.get(index, stamp_of(path)) for index, path in enumerate(paths)]
     kept = [index for index, image in enumerate(found) if image is not None]
     assert len(kept) == cache.stored == 150
     assert all((found[index] == index % 251).all() for index in kept)
 
 
+def try_lock(path, answer):
+    with open(path, 'r+b') as file:
+        try:
+            image_cache._set_lock(file.fileno(), fcntl.LOCK_EX)
+        except BlockingIOError:
+            answer.put('locked')
+        else:
+            answer.put('free')
+
+
+def test_a_cache_that_goes_leaves_the_lock_of_another_in_its_process(folder):
+    context = multiprocessing.get_context('fork')
+    first, second = (ImageCache(2**20, ['a'], 'test') for _ in range(2))
+    (file,) = folder.iterdir()
+
+    def asked():
+        answer = context.SimpleQueue()
+        process = context.Process(target=try_lock, args=(file, answer))
+        process.start()
+        process.join()
+        return answer.get()
+
+    with first._alone() as alone:
+        assert alone
+        with second._alone() as other:
+            assert not other  # threads with caches of their own wait for each other, too
+        del second
+        file.open().close()
+        assert asked() == 'locked'
+    assert asked() == 'free'
+
+
 def store_one(path, size, kill, answer):
     """Another process, which opens the cache itself."""
     cache = ImageCache(size, [path], 'test')
-    cache.put(0, path, np.full((4, 4, 3), 9, np.uint8))
-    answer.put((cache.stored, int(cache.get(0, path).sum())))
+    cache.put(0, stamp_of(path), np.full((4, 4, 3), 9, np.uint8))
+    answer.put((cache.stored, int(cache.get(0, stamp_of(path)).sum())))
     answer.close()
     answer.join_thread()
     if kill:
@@ -307,12 +501,23 @@ def test_another_process_reads_it_and_the_last_one_removes_it(tmp_path, folder):
     path.write_bytes(b'x')
     cache = ImageCache(2**20, [str(path)], 'test')
     assert in_another_process(path, kill=False) == (1, 432)
-    assert cache.get(0, str(path)).sum() == 432  # what the other one has stored
+    assert cache.get(0, stamp_of(str(path))).sum() == 432  # what the other one has stored
     assert len(list(folder.iterdir())) == 1
     del cache
     assert not list(folder.iterdir())
     assert in_another_process(path, kill=False) == (1, 432)
     assert not list(folder.iterdir())
+
+
+def test_a_worker_that_is_not_forked_opens_it(folder):
+    cache = ImageCache(2**20, ['a', 'b'], 'test')
+    cache.put(0, 1, np.full((4, 4), 2, np.uint8))
+    shares = f'import {image_cache.__name__} as c; c.FREE_DISK = c.FREE_MEMORY = 0.0'
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, context, initializer=exec, initargs=(shares,)) as pool:
+        assert (pool.submit(cache.get, 0, 1).result() == 2).all()
+        pool.submit(cache.put, 1, 1, np.full((4, 4), 3, np.uint8)).result()
+    assert cache.get(1, 1).sum() == 48 and len([*folder.iterdir()]) == 1
 
 
 def test_what_a_kill_left_is_removed_by_the_next(tmp_path, folder):
@@ -337,13 +542,37 @@ def test_a_file_of_that_name_that_is_a_link_is_not_followed(tmp_path, folder, sa
 
 
 @pytest.mark.parametrize(
-    ('text', 'size'), [('8GB', 2**33), ('1.5 gb', 3 * 2**29), ('10KB', 10240), ('1TB', 2**40)]
+    ('text', 'size'),
+    [
+        ('8GB', 2**33),
+        ('1.5 gb', 3 * 2**29),
+        ('10KB', 10240),
+        ('1TB', 2**40),
+        ('0.001KB', 1),
+        ('1048576TB', 2**60),
+    ],
 )
 def test_sizes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize('text', ['', '8', 'GB', '0GB', '-1GB', '8 bytes', 8, True, 'nanGB'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '8',
+        'GB',
+        '0GB',
+        '-1GB',
+        '8 bytes',
+        8,
+        True,
+        'nanGB',
+        '0.0001KB',
+        '2000000TB',
+        f'{"9" * 400}GB',
+    ],
+)
 def test_mistakes_in_sizes(images, text):
     with pytest.raises(UserError, match="image_cache is a size such as '8GB', but got"):
         ImageFolder(data_root=images, image_cache=text)
@@ -352,6 +581,13 @@ def test_mistakes_in_sizes(images, text):
 def test_a_pipeline_that_does_not_load_is_refused(images):
     with pytest.raises(UserError, match='must start with LoadImageFromFile'):
         of(images, pipeline=[])
+
+
+def test_a_loader_of_floats_is_refused(images):
+    with pytest.raises(
+        UserError, match='^image_cache keeps pixels of 8 bits: leave out to_float32'
+    ):
+        of(images, pipeline=[dict(type='LoadImageFromFile', to_float32=True)])
 
 
 def test_a_run_that_is_resumed_may_have_another_cache():
