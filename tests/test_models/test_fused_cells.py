@@ -132,6 +132,58 @@ def test_fused_gives_the_numbers_of_plain(cpp, told, case):
     assert not any('runs plain' in line for line in told)
 
 
+def evaluated(net, x, execution):
+    net = copy.deepcopy(net).eval()
+    net.execution = execution
+    with torch.no_grad():
+        return dict(enumerate(net(x)))
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_evaluation_without_gradients_gives_the_numbers_of_plain(cpp, told, case):
+    net = CASES[case]()
+    x = image(64 if case == 'imagenet_stem' else 12)
+    assert_same(evaluated(net, x, 'fused'), evaluated(net, x, 'plain'))
+    assert not any('runs plain' in line for line in told)
+
+
+def test_evaluation_without_gradients_folds_batch_norms(recorder):
+    net = darts(num_cells=3, execution='fused').eval()
+    before = copy.deepcopy(net.state_dict())
+    with torch.inference_mode():
+        net(image())
+    assert len(recorder.of('pointwise_folded')) == 6
+    folded = [len(args[1]) for _, args in recorder.of('separable_folded')]
+    assert sorted(set(folded)) == [1, 2]  # dilated and separable convolutions
+    assert not recorder.of('separable_forward')
+    assert not recorder.of('moments')
+    assert all(torch.equal(one, before[name]) for name, one in net.state_dict().items())
+
+
+def test_evaluation_reads_parameters_and_statistics_as_they_are_now(cpp):
+    net = darts(num_cells=3, execution='fused').eval()
+    with torch.no_grad():
+        first = net(image())[0]
+        for tensor in [*net.parameters(), *net.buffers()]:
+            if tensor.is_floating_point():
+                tensor.data.mul_(1.1)  # which no version of it counts
+    found = evaluated(net, image(), 'fused')
+    assert_same(found, evaluated(net, image(), 'plain'))
+    assert not torch.allclose(found[0], first)
+
+
+def test_evaluation_in_float32_is_as_near_to_float64_as_plain(cpp):
+    far = dict.fromkeys(['plain', 'fused'], 0.0)
+    for seed in range(3):
+        net = darts(dtype=torch.float32)
+        x = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+        exact = evaluated(copy.deepcopy(net).double(), x.double(), 'plain')[0]
+        for execution in far:
+            found = evaluated(net, x, execution)[0].double()
+            far[execution] += float((found - exact).norm() / exact.norm())
+    assert far['fused'] < 1.5 * far['plain']
+
+
 def test_what_runs_are_kernels_over_edges(recorder):
     net = darts(num_cells=3, execution='fused')  # one cell of separable convolutions
     net(image())
@@ -144,13 +196,18 @@ def test_what_runs_are_kernels_over_edges(recorder):
     ]
 
 
-def test_auto_is_fused_in_training_alone(recorder):
-    net = darts(num_cells=3, execution='auto')
+def test_auto_is_fused_in_training_and_where_batch_norms_are_folded(recorder):
+    net, layers = darts(num_cells=3, execution='auto'), layerwise(execution='auto')
     net(image())
     assert recorder.of('separable_forward')
     recorder.calls.clear()
     net.eval()(image())
+    with torch.no_grad():
+        layers.eval()(image())
     assert recorder.calls == []
+    with torch.no_grad():
+        net(image())
+    assert recorder.of('separable_folded')
 
 
 def test_float32_is_as_near_to_float64_as_plain(cpp):

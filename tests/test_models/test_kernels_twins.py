@@ -109,12 +109,12 @@ def test_folded_separable_twins(cpp, channels, units, size, dtype):
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 @pytest.mark.parametrize('counts', [(36,), (40,), (18, 18), (10, 7)])
 @pytest.mark.parametrize(('inputs', 'channels'), [(1, 24), (4, 12)])
-@pytest.mark.parametrize('size', [(8, 8), (7, 5), (1, 1)])
-def test_folded_pointwise_twins(cpp, counts, inputs, channels, size, dtype):
+@pytest.mark.parametrize(('size', 'behind'), [((8, 8), 0), ((7, 5), 16), ((1, 1), 0)])
+def test_folded_pointwise_twins(cpp, counts, inputs, channels, size, behind, dtype):
     width, total = -(-channels // 8) * 8, sum(counts)
     xs = [images(3, *size, width, seed=i, dtype=dtype) for i in range(inputs)]
     weights = [images(n, inputs * channels, 1, 1, seed=8, dtype=dtype) for n in counts]
-    args = (xs, weights, running(total, dtype, 3), channels, -(-total // 8) * 8)
+    args = (xs, weights, running(total, dtype, 3), channels, -(-total // 8) * 8 + behind)
 
     def run(backend):
         return (backend.pointwise_folded(*args),)

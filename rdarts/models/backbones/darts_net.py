@@ -14,6 +14,7 @@ from rdarts.genotypes import CellGenotype, GenotypeSpec, load_genotype
 from rdarts.models.backbones.base_supernet import EXECUTIONS, check_sizes
 from rdarts.models.backbones.darts_supernet import STEM_MULTIPLIER
 from rdarts.models.backbones.derived_net import DerivedNet, drop_path, path_factors
+from rdarts.models.backbones.folded_cells import FoldedCell
 from rdarts.models.backbones.fused_cells import (
     Edge,
     FusedEdges,
@@ -127,12 +128,16 @@ class FusedCell:
         ]
         sizes = (2, 2 + len(cell.nodes), cell.channels, cell.stride)
         self.run = FusedEdges(self.edges, *sizes, cell.operation_args, self.twins)
+        self.folded = FoldedCell(self.preprocess, self.run, cell.channels)
 
     def __call__(self, first: Nodes, second: Nodes, drop: float) -> Nodes:
         """As the cell's forward."""
         cell, training = self.cell, self.twins.mode()
         if training is None:
             return Nodes.of(cell(first.whole(), second.whole(), drop), len(cell.concat))
+        if not (training or torch.is_grad_enabled()) and self.folded.takes((first, second)):
+            states = self.folded((first, second))
+            return Nodes([states[node] for node in cell.concat], cell.channels)
         with self.twins.standing_in(training):
             inputs = zip(self.preprocess, (first, second), strict=True)
             states = [preprocess(nodes) for preprocess, nodes in inputs]
@@ -190,6 +195,8 @@ class DARTSNet(DerivedNet):
         UserError: The genotype cannot be read, or is none of two cell types ``normal`` and
             ``reduce``; an argument is out of its range.
     """
+
+    folds = True
 
     def __init__(
         self,

@@ -55,11 +55,14 @@ class Separable(FusedCandidate):
 
     Args:
         units (Sequence[Unit]): Depthwise and pointwise convolution and batch norm of each.
+
+    Attributes:
+        convs (list[Conv]): Stride, padding and dilation of each depthwise convolution.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units, self.norms = units, [norm for _, _, norm in units]
-        self._convs = [conv_args(depthwise) for depthwise, _, _ in units]
+        self.convs = [conv_args(depthwise) for depthwise, _, _ in units]
         # a module finds its attributes in five times the time
         self._homes: list[tuple[nn.Module, str]] = []
         for depthwise, pointwise, norm in units:
@@ -94,7 +97,7 @@ class Separable(FusedCandidate):
         y, before = node.image, None
         for unit, (depthwise, pointwise, *affine) in enumerate(self._by_unit(params)):
             norm, dtype = self.norms[unit], y.dtype
-            args = (cast(depthwise, dtype), cast(pointwise, dtype), self._convs[unit])
+            args = (cast(depthwise, dtype), cast(pointwise, dtype), self.convs[unit])
             y, moments = node.backend.separable_forward(y, before, *args)
             save(y)
             if norm is not self.norms[-1]:
@@ -113,7 +116,7 @@ class Separable(FusedCandidate):
             before = norms[unit - 1] if unit else None
             x = ys[unit - 1] if unit else node.image
             weights = [cast(weight, x.dtype) for weight in params[unit][:2]]
-            args = (x, before, *weights, self._convs[unit])
+            args = (x, before, *weights, self.convs[unit])
             args = (g, ys[unit], coefficients.transpose(0, 1), *args)
             if before is None:
 

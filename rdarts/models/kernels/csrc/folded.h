@@ -22,6 +22,22 @@ struct Folded {
       shift[i] = T(b[i] - m[i] * factor);
     }
   }
+
+  // out (+)= scale * y + shift of pixels [C] one after another; y may be out. Scaled weights would round
+  // once more, and a product added to what is there once for each term of its sum.
+  void put(const T* y, int64_t pixels, T* out, bool accumulate) const {
+    const int64_t c = scale.size();
+    by_width<T>(c, [&](auto width) {
+      constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
+      for (int64_t j = 0; j < c; j += L) {
+        const auto a = load<W>(&scale[j]), b = load<W>(&shift[j]);
+        if (accumulate)
+          for (int64_t i = j; i < pixels * c; i += c) store(out + i, load<W>(out + i) + (load<W>(y + i) * a + b));
+        else
+          for (int64_t i = j; i < pixels * c; i += c) store(out + i, load<W>(y + i) * a + b);
+      }
+    });
+  }
 };
 
 }  // namespace

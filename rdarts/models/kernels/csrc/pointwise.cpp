@@ -75,9 +75,9 @@ struct Pointwise {
     return result;
   }
 
-  // The same as [C, width], times a scale [outputs] where there is one.
+  // The same as [C, width].
   template <typename T>
-  std::vector<Buffer<T>> points_across(TensorList xs, TensorList weights, const T* scale = nullptr) const {
+  std::vector<Buffer<T>> points_across(TensorList xs, TensorList weights) const {
     std::vector<Buffer<T>> result;
     for (int64_t k = 0; k < branches(); k++) {
       const Tensor weight = whole(weights[k]);
@@ -88,7 +88,7 @@ struct Pointwise {
         for (int64_t j = 0; j < count[k]; j += kLanes)  // a few rows at once: each is read in order
           for (int64_t c = 0; c < own[input]; c++)
             for (int64_t i = j; i < std::min(j + kLanes, count[k]); i++)
-              to[c * width[k] + i] = from[i * own_channels + c] * (scale ? scale[offset[k] + i] : T(1));
+              to[c * width[k] + i] = from[i * own_channels + c];
         from += own[input];
         to += xs[input].size(3) * width[k];
       }
@@ -157,16 +157,14 @@ std::vector<std::vector<double>> spilled(ByThread<T>& sums) {
   return result;
 }
 
-// y [N, h, w, O] by `points`, [C, width] of each branch: plus a shift [O] where there is one, else with
-// the sums over pixels of y and y^2 added to `totals`.
+// y [N, h, w, O] by `points`, [C, width] of each branch: normalised where there is a norm, else with the
+// sums over pixels of y and y^2 added to `totals`.
 template <typename T>
-void pointwise_run(const Pointwise& plan, TensorList xs, const std::vector<Buffer<T>>& points, const T* shift,
-                   Tensor& y, ByThread<T>& totals) {
+void pointwise_run(const Pointwise& plan, TensorList xs, const std::vector<Buffer<T>>& points,
+                   const Folded<T>* norm, Tensor& y, ByThread<T>& totals) {
   const int64_t o = plan.outputs, depth = plan.channels;
   const Inputs<T> in(xs);
-  const Buffer<T> nothing(o, T(0));
-  const T* start = shift ? shift : nothing.data();
-  const bool add = shift || plan.branches() > 1;
+  const bool add = plan.branches() > 1 || plan.width[0] < o;  // to zeros, which also stay behind
   T* ys = y.mutable_data_ptr<T>();
   at::parallel_for(0, plan.n, 1, [&](int64_t begin, int64_t end) {
     Buffer<T> active(plan.block * depth);
@@ -176,15 +174,17 @@ void pointwise_run(const Pointwise& plan, TensorList xs, const std::vector<Buffe
         for (int64_t left = 0; left < plan.ow; left += plan.block) {
           const int64_t pixels = std::min(plan.block, plan.ow - left);
           T* out = ys + ((n * plan.oh + r) * plan.ow + left) * o;
-          if (add)
-            for (int64_t p = 0; p < pixels; p++) std::copy_n(start, o, out + p * o);
+          if (add) std::fill_n(out, pixels * o, T(0));
           for (int64_t k = 0; k < plan.branches(); k++) {
             const int64_t inside = plan.inside(r, k, left, pixels);
             in.gather(plan.place(n, r, left, k), inside, plan.stride, active.data());
             gemm<T>(inside, plan.width[k], depth, active.data(), depth, points[k].data(), out + plan.first[k], o,
                     add);
           }
-          if (shift) continue;
+          if (norm) {
+            norm->put(out, pixels, out, false);
+            continue;
+          }
           sums<T>(pixels, o, out, o, out, o, total.part.data(), total.part.data() + o);
           total.added(pixels);
           total.spill();  // a variance is a small difference of large sums
@@ -216,8 +216,7 @@ Tensor pointwise_folded(TensorList xs, TensorList weights, TensorList norm, doub
     using T = decltype(number);
     const Folded<T> folded(norm, eps, plan.outputs);
     ByThread<T> totals(0);
-    pointwise_run<T>(plan, xs, plan.points_across<T>(xs, weights, folded.scale.data()), folded.shift.data(), y,
-                     totals);
+    pointwise_run<T>(plan, xs, plan.points_across<T>(xs, weights), &folded, y, totals);
   });
   return y;
 }

@@ -106,18 +106,19 @@ std::tuple<Tensor, Tensor> separable_forward(const Tensor& x, const optional<Ten
   return {y, moments_of(totals, {edges, 2, co}, n * oh * ow, x)};
 }
 
-// ReLU, depthwise and pointwise convolution with the batch norm after it folded in.
+// ReLU, depthwise and pointwise convolution, and the batch norm after them by its running statistics.
 template <typename T>
 struct FoldedUnit {
   Shape shape;
   int64_t outputs;
   Depthwise<T> conv;
-  Buffer<T> taps, points, shift;
+  Folded<T> norm;
+  Buffer<T> taps, points;
 
-  // `norm` and `conv` are a unit's own of separable_folded.
-  FoldedUnit(const Tensor& depthwise_, const Tensor& pointwise_, TensorList norm, double eps,
+  // `norm_` and `conv_` are a unit's own of separable_folded.
+  FoldedUnit(const Tensor& depthwise_, const Tensor& pointwise_, TensorList norm_, double eps,
              at::IntArrayRef conv_, int64_t h, int64_t w, int64_t c, int64_t o)
-      : outputs(o) {
+      : outputs(o), norm(norm_, eps, o) {
     const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
     const int64_t k = depthwise.size(3), stride = conv_[0], padding = conv_[1], dilation = conv_[2];
     const int64_t reach = dilation * (k - 1), own = depthwise.size(0), rows = pointwise.size(0);
@@ -125,27 +126,14 @@ struct FoldedUnit {
     shape = {h, w, (h + 2 * padding - reach - 1) / stride + 1, (w + 2 * padding - reach - 1) / stride + 1,
              c, k, stride, padding, dilation};
     conv = depthwise_kernels<T>(k, c, stride);
-    Folded<T> folded(norm, eps, o);
     taps.assign(k * k * c, T(0)), points.assign(c * o, T(0));
     const T *d = depthwise.const_data_ptr<T>(), *p = pointwise.const_data_ptr<T>();
     for (int64_t i = 0; i < own; i++)
       for (int64_t t = 0; t < k * k; t++) taps[t * c + i] = d[i * k * k + t];
     for (int64_t r = 0; r < rows; r++)
-      for (int64_t i = 0; i < own; i++) points[i * o + r] = p[r * own + i] * folded.scale[r];
-    shift = std::move(folded.shift);
+      for (int64_t i = 0; i < own; i++) points[i * o + r] = p[r * own + i];
   }
 };
-
-// out [pixels, C] = shift, added to what is there where asked.
-template <typename T>
-void put_shift(T* out, int64_t pixels, int64_t c, const T* shift, bool accumulate) {
-  by_width<T>(c, [&](auto width) {
-    constexpr int64_t W = decltype(width)::bytes, L = Lanes<T, W>::count;
-    for (int64_t p = 0; p < pixels; p++, out += c)
-      for (int64_t i = 0; i < c; i += L)
-        store(out + i, accumulate ? load<W>(out + i) + load<W>(shift + i) : load<W>(shift + i));
-  });
-}
 
 // A whole candidate by running statistics: units of ReLU, depthwise and pointwise convolution and batch
 // norm, image by image; what is between them stays in the second cache. Of each unit, `norms` has weight,
@@ -159,20 +147,21 @@ void separable_folded(const Tensor& x, TensorList depthwise, TensorList pointwis
   over_real(x, [&](auto real) {
     using T = decltype(real);
     std::vector<FoldedUnit<T>> all;
-    int64_t h = x.size(1), w = x.size(2), c = x.size(3), most = 0, ring = 0;
+    int64_t h = x.size(1), w = x.size(2), c = x.size(3), most = 0, before = 0, after = 0;
     for (int64_t u = 0; u < units; u++) {
       const int64_t own = pointwise[u].size(0);
       const int64_t o = u + 1 == units ? out.size(3) : (own + kLanes - 1) / kLanes * kLanes;
       all.emplace_back(depthwise[u], pointwise[u], norms.slice(4 * u, 4), eps[u], convs.slice(3 * u, 3), h, w, c, o);
       h = all.back().shape.oh, w = all.back().shape.ow, c = o;
       most = std::max(most, h * w * c);
-      ring = std::max(ring, w * all.back().shape.c);
+      before = std::max(before, w * all.back().shape.c);
+      after = std::max(after, w * c);
     }
     TORCH_CHECK(out.size(0) == n && out.size(1) == h && out.size(2) == w, "out is of another size than the result");
     const T* xs = x.const_data_ptr<T>();
     T* outs = out.mutable_data_ptr<T>();
     at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
-      Buffer<T> features(ring), between[2];
+      Buffer<T> features(before), products(after), between[2];
       for (auto& one : between) one.resize(units > 1 ? most : 0);
       std::vector<Ring<T>> rings;
       rings.reserve(units);
@@ -196,10 +185,9 @@ void separable_folded(const Tensor& x, TensorList depthwise, TensorList pointwis
               window.add(rings[u].row(at), unit.taps.data() + ky * shape.k * shape.c);
             });
             unit.conv.row(window, features.data(), shape.ow, shape.c, shape.stride, shape.dilation, false);
-            T* row = to + r * shape.ow * unit.outputs;
-            put_shift<T>(row, shape.ow, unit.outputs, unit.shift.data(), last && accumulate);
-            gemm<T>(shape.ow, unit.outputs, shape.c, features.data(), shape.c, unit.points.data(), row,
-                    unit.outputs, true);
+            gemm<T>(shape.ow, unit.outputs, shape.c, features.data(), shape.c, unit.points.data(), products.data(),
+                    unit.outputs, false);
+            unit.norm.put(products.data(), shape.ow, to + r * shape.ow * unit.outputs, last && accumulate);
           }
           image = to;
         }
