@@ -23,6 +23,7 @@ from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils import host
+from rdarts.utils.machine import cpu_name
 
 KEEP_ALL = -1  # of a checkpoint that knows of no log
 
@@ -43,6 +44,19 @@ def versions() -> dict[str, str]:
     modules = dict(rdarts=rdarts, torch=torch, mmengine=mmengine, mmpretrain=mmpretrain)
     found = {name: module.__version__ for name, module in modules.items()}
     return dict(found, python=platform.python_version())
+
+
+def machine() -> dict[str, str]:
+    """What a search is computed by: rounding, and so a cell of a near tie, depends on it.
+
+    Returns:
+        dict[str, str]: ``cpu``, its name; ``instructions``, the vector instructions that PyTorch's
+        kernels use on it, such as ``AVX512``; and where there is one ``gpu``, its name.
+    """
+    found = dict(cpu=cpu_name(), instructions=torch.backends.cpu.get_cpu_capability())
+    if torch.cuda.is_available():
+        found['gpu'] = torch.cuda.get_device_name()
+    return found
 
 
 @HOOKS.register_module()
@@ -169,7 +183,8 @@ class SearchLogHook(Hook):
     def _write_start(self, runner) -> None:
         """What is shown of a search is made of this row, never of a config that would be run."""
         known = _searched(runner)
-        self._write('start', 0, 0, seed=runner.seed, versions=versions(), **known)
+        told = dict(versions=versions(), machine=machine(), **known)
+        self._write('start', 0, 0, seed=runner.seed, **told)
 
     def _write(self, kind: str, epoch: int, iteration: int, **values: Any) -> None:
         """Add a row to the log, on the first rank; epoch and iteration are those of this run."""

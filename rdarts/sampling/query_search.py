@@ -27,7 +27,7 @@ from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import Genotype, dumps, short_form
 from rdarts.hooks.report import ReportHook
-from rdarts.hooks.search_log import versions
+from rdarts.hooks.search_log import machine, versions
 from rdarts.hooks.tabular_benchmark import look_up_line
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
 from rdarts.results.log import LOG
@@ -182,7 +182,8 @@ class QuerySearch(Runner):
             cut(self.log, self.place.log_bytes)
             space = as_data.as_data(to_data(self.space))
             names = dict(self._begun_with(), space=space, budget=self.budget)
-            self._write('start', seed=self.seed, versions=versions(), **names)
+            about = dict(versions=versions(), machine=machine())
+            self._write('start', seed=self.seed, **about, **names)
             self._save()
         if is_main_process() and self.iter < self.budget:  # of an end that is no longer one
             Path(self.work_dir, 'genotype.json').unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""What this process may use of its machine: cores, by its affinity and its container's quota.
+"""What this process may use of its machine, and what its processor is called.
+
+Cores are those of its affinity and its container's quota.
 
 Importing this file loads nothing heavy: what it sets must be set before PyTorch is loaded.
 """
@@ -6,6 +8,7 @@ Importing this file loads nothing heavy: what it sets must be set before PyTorch
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -187,6 +190,27 @@ def threads_line(threads: int, root: Path = ROOT) -> str:
     else:
         reason = f'set by the program; {cores.reason}'
     return f'{plural(threads, "thread")} ({reason})'
+
+
+def cpu_name(root: Path = ROOT) -> str:
+    """The processor's name, with its family and model where the name alone could be of several.
+
+    Args:
+        root (Path): Of the file system. Defaults to ``/``.
+    """
+    try:
+        text = (root / 'proc/cpuinfo').read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        text = ''
+    first = text.strip().partition('\n\n')[0]
+    lines = (line.partition(':') for line in first.splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in lines}
+    name = facts.get('model name') or platform.processor() or platform.machine()
+    family, model = facts.get('cpu family'), facts.get('model')
+    # virtual machines often leave the number out of the name
+    if name and family and model and not any(char.isdigit() for char in name):
+        name = f'{name} (family {family}, model {model})'
+    return name or 'unknown'
 
 
 def _affinity() -> set[int]:

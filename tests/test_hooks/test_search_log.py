@@ -82,12 +82,14 @@ def test_rows_of_a_real_search(tmp_path):
         ('iter', 1, 1), ('iter', 1, 2), ('epoch', 1, 2), ('val', 1, 2),
         ('iter', 2, 3), ('iter', 2, 4), ('epoch', 2, 4), ('val', 2, 4),
     ]  # fmt: skip
-    start = ['seed', 'versions', 'space', 'relaxation']
+    start = ['seed', 'versions', 'machine', 'space', 'relaxation']
     keys = dict(start=start, iter=ITER, epoch=EPOCH, val=['accuracy/top1'])
     for row in rows:
         assert list(row) == HEAD + keys[row['kind']]
         assert row['schema'] == SCHEMA == 1
     assert rows[0]['seed'] == 0 and rows[0]['versions']['torch'] == torch.__version__
+    capability = torch.backends.cpu.get_cpu_capability()
+    assert rows[0]['machine']['instructions'] == capability and rows[0]['machine']['cpu']
     one, two = rows[1], rows[6]
     assert one['lr'] == 0.025
     # the cosine schedule of 100 epochs, after one of them

@@ -149,3 +149,21 @@ def test_a_policy_of_the_user_decides_how_to_wait(tmp_path, no_threads):
     os.environ['OMP_WAIT_POLICY'] = 'active'
     machine.prepare_threads(tmp_path)
     assert not machine.WAITING.keys() & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ('text', 'name'),
+    [
+        ('model name\t: AMD EPYC\ncpu family\t: 25\nmodel\t\t: 17\n\nmodel name\t: other\n',
+         'AMD EPYC (family 25, model 17)'),
+        ('cpu family\t: 6\nmodel\t: 85\nmodel name\t: Intel(R) Xeon(R) Gold 6226\n',
+         'Intel(R) Xeon(R) Gold 6226'),
+        ('processor\t: 0\nBogoMIPS\t: 50.00\n', 'aarch64'),
+    ],
+)  # fmt: skip
+def test_the_name_of_the_processor(tmp_path, monkeypatch, text, name):
+    monkeypatch.setattr(machine.platform, 'processor', lambda: '')
+    monkeypatch.setattr(machine.platform, 'machine', lambda: 'aarch64')
+    write(tmp_path, {'proc/cpuinfo': text})
+    assert machine.cpu_name(tmp_path) == name
+    assert machine.cpu_name(tmp_path / 'gone') == 'aarch64'
