@@ -28,7 +28,11 @@ from rdarts.study.figures import (
     read_search,
 )
 from rdarts.study.queue import Run, run_all
-from rdarts.study.result_tables import groups_of, report_cells, report_networks
+from rdarts.study.result_tables import (
+    groups_of,
+    report_cells,
+    report_networks,
+)
 from rdarts.study.searches import (
     Comparison,
     Search,
@@ -38,12 +42,12 @@ from rdarts.study.searches import (
     seconds_left,
 )
 from rdarts.study.statistics import baselines
-from rdarts.study.tables import Table, as_text
+from rdarts.study.tables import WIDTH, Table, as_text
 from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import share_of_cores
 
-WIDTH = 100  # of a printed table, in characters
+WITHOUT_NONE = ', without none'
 
 
 def compare(plan: Comparison, wide: bool = False) -> int:
@@ -175,7 +179,7 @@ def read_all(
     for name in (Path(config).stem for config in plan.configs):
         methods[name] = {}
         if plan.without_none:
-            methods[f'{name}, without none'] = {}
+            methods[f'{name}{WITHOUT_NONE}'] = {}
     for search in ended:
         run, name = search.run, search.method
         try:
@@ -188,7 +192,7 @@ def read_all(
             methods[name][search.seed] = figures
             if plan.without_none:
                 figures = look_up(read_search(run.folder, without_none=True), table)
-                methods[f'{name}, without none'][search.seed] = figures
+                methods[f'{name}{WITHOUT_NONE}'][search.seed] = figures
         except UserError as error:
             run.error = str(error)
             continue

@@ -15,6 +15,7 @@ from rdarts.configuration.as_data import entry, read_config
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
+from rdarts.results.margins import smallest_margin
 from rdarts.results.phases import last_row
 from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
@@ -26,7 +27,10 @@ Figures = dict[str, Any]
 
 
 def read_search(folder: Path, without_none: bool = False) -> Figures:
-    """What a search found and cost; of one that asks, with ``queries``, how many there were.
+    """What a search found and cost: what it did not write is None.
+
+    Of one that asks, with ``queries``, how many there were; ``steps`` are iterations with
+    gradients.
 
     Args:
         folder (Path): Its work directory.
@@ -43,7 +47,23 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
         skip_connections=count_skips(genotype),
         seconds=run.seconds,
         memory_mb=max(memory, default=None),
+        steps=_steps(run),
+        margin=_margin(run, without_none),
+        machine=run.machine,
     )
+
+
+def _steps(run: SearchRun) -> int | None:
+    """Iterations of all epochs; nothing of a search that has none."""
+    told = [number(row, 'iter') for row in run.of_kind('epoch')]
+    return max((int(steps) for steps in told if steps is not None), default=None)
+
+
+def _margin(run: SearchRun, without_none: bool) -> float | None:
+    try:
+        return smallest_margin(run, without_none)
+    except UserError:  # no hook has logged the weights
+        return None
 
 
 def derive_without_none(run: SearchRun) -> Genotype:

@@ -14,6 +14,7 @@ from rdarts.registry import DATASETS
 from rdarts.results.search_run import dataset_name
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
+from rdarts.study.found_cells import about_runs, found_table, margin_text
 from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
 from rdarts.study.tables import Table, percent
 from rdarts.utils.wording import plural
@@ -23,7 +24,8 @@ TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
 
 
 def accuracy_table(
-    methods: Mapping[str, Mapping[int, Figures]], constants: Mapping[str, Any]
+    methods: Mapping[str, Mapping[int, Figures]],
+    constants: Mapping[str, Any],
 ) -> Table:
     """Table 1: rows of what needs no search, then of the methods."""
     datasets = list(dict.fromkeys(dataset for dataset, _ in COLUMNS))
@@ -31,7 +33,8 @@ def accuracy_table(
     header += [f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS]
     header += [f'best {SHORT[dataset]} test' for dataset in datasets]
     queries = queries_of(methods)
-    header += ['skips', *queries, 'time', 'memory (MB)', 'seeds']
+    header += ['skips', *queries, 'steps', 'time', 'memory (MB)']
+    header += ['margin', 'seeds']
     rows = []
     for name, values in constants.items():
         cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
@@ -40,7 +43,8 @@ def accuracy_table(
         cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
         best = [of(found, f'{dataset}_test') for dataset in datasets]
         cells += ['-' if summary is None else f'{summary.best:.2f}' for summary in best]
-        rows.append([name, *cells, *costs(found, bool(queries)), str(len(found))])
+        beside = costs(found, bool(queries))
+        rows.append([name, *cells, *beside, least_margin(found), str(len(found))])
     rows = [row + ['-'] * (len(header) - len(row)) for row in rows]
     title = 'NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)'
     table = Table('methods', title, header, rows)
@@ -77,7 +81,8 @@ def error_table(
     """
     names = list(dict.fromkeys(method for _, method in groups.values()))
     queries = queries_of(methods)
-    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', *queries, 'time', 'seeds']
+    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', *queries, 'steps', 'time']
+    columns += ['memory (MB)', 'margin', 'seeds']
     width = len(columns)
     header = ['space, data set']
     for name in names:
@@ -89,7 +94,7 @@ def error_table(
         found = methods[config]
         errors, parameters = of(found, 'error'), of(found, 'parameters', 1e-6)
         seeds = str(errors.count if errors else len(found))
-        values = ['-', '-', '-', *costs(found, bool(queries))[:-1], seeds]
+        values = ['-', '-', '-', *costs(found, bool(queries)), least_margin(found), seeds]
         if errors:
             least = min(v['error'] for v in found.values() if v.get('error') is not None)
             values[:3] = [percent(errors), f'{least:.2f}', percent(parameters)]
@@ -98,6 +103,9 @@ def error_table(
         short.append([f'{row}: {method}', *values])
     title = 'Test error after retraining'
     by_method = Table('methods', title, ['space, data set: method', *columns], short)
+    # for the others there is no room
+    wide = ('steps', 'memory (MB)', 'margin')
+    by_method = by_method.only([name for name in by_method.header if name not in wide])
     return Table('methods', title, header, list(rows.values()), by_method)
 
 
@@ -176,20 +184,27 @@ def queries_of(methods: Mapping[str, Mapping[int, Figures]]) -> list[str]:
 
 
 def costs(found: Mapping[int, Figures], queries: bool = False) -> list[str]:
-    """Skip connections, time of a search, and peak memory.
+    """Skip connections, steps with gradients, time of a search, and peak memory.
 
     Args:
         found (dict[int, Figures]): Of each seed.
         queries (bool): Whether queries stand behind the skip connections. Defaults to False.
     """
     skips, seconds, memory = (of(found, k) for k in ('skip_connections', 'seconds', 'memory_mb'))
-    asked = of(found, 'queries')
+    asked, steps = of(found, 'queries'), of(found, 'steps')
     return [
         f'{skips.mean:.1f}' if skips else '-',
         *([f'{asked.mean:,.0f}' if asked else '-'] if queries else []),
+        f'{steps.mean:,.0f}' if steps else '-',
         duration(seconds.mean) if seconds else '-',
         f'{memory.best:,.0f}' if memory else '-',
     ]
+
+
+def least_margin(found: Mapping[int, Figures]) -> str:
+    """The smallest margin of any seed, marked where rounding may have decided."""
+    margins = [v['margin'] for v in found.values() if v.get('margin') is not None]
+    return margin_text(min(margins, default=None))
 
 
 def duration(seconds: float) -> str:
@@ -198,7 +213,8 @@ def duration(seconds: float) -> str:
 
 
 def report_cells(
-    methods: Mapping[str, Mapping[int, Figures]], constants: Mapping[str, Any]
+    methods: Mapping[str, Mapping[int, Figures]],
+    constants: Mapping[str, Any],
 ) -> tuple[list[Table], str, dict[str, Any]]:
     """Tables, note and data of cells that were looked up."""
     tables, found = [accuracy_table(methods, constants)], []
@@ -213,8 +229,9 @@ def report_cells(
         title = f'{short} test accuracy, paired by seed'
         tables += difference_tables(f'differences_{short.lower()}', title, rows)
         found += [dict(dataset=dataset, **row) for row in rows]
-    tables.append(quartile_table(constants))
-    return tables, about(found), dict(baselines=constants, differences=found)
+    tables += [quartile_table(constants), found_table(methods)]
+    note = about(found) + about_runs(methods)
+    return tables, note, dict(baselines=constants, differences=found)
 
 
 def report_networks(
@@ -233,7 +250,8 @@ def report_networks(
             name = 'differences_' + re.sub(r'\W+', '_', row).lower()
             tables += difference_tables(name, f'Test error, paired by seed ({row})', rows)
             found += [dict(row=row, **one) for one in rows]
-    return tables, about(found), dict(differences=found)
+    tables.append(found_table(methods))
+    return tables, about(found) + about_runs(methods), dict(differences=found)
 
 
 def about(found: Sequence[Mapping[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rdarts.study.statistics import Summary
 
+WIDTH = 100  # of what is printed, in characters
 GAP = 2  # between columns of text
 LEAST_NAME = 16  # characters a line that the first column keeps
 LATEX = str.maketrans(
@@ -20,6 +21,7 @@ LATEX = str.maketrans(
         '~': r'\textasciitilde{}',
         '^': r'\textasciicircum{}',
         '±': r'$\pm$',
+        '|': r'\textbar{}',
     }
 )
 
@@ -131,6 +133,12 @@ def percent(value: Mapping[str, Any] | Summary | None) -> str:
         value = dict(mean=value.mean, deviation=value.deviation)
     text = f'{value["mean"]:.2f}'
     return text if value['deviation'] is None else f'{text} ± {value["deviation"]:.2f}'
+
+
+def note_of(sentences: Sequence[str]) -> str:
+    """What stands below tables: a paragraph each, in lines that can be printed; or nothing."""
+    filled = [textwrap.fill(sentence, WIDTH) for sentence in sentences]
+    return '\n' + '\n'.join(filled) + '\n' if filled else ''
 
 
 def as_text(tables: Sequence[Table], note: str, width: int | None = None) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError
+from rdarts.study.found_cells import NOISE, found_table
 from rdarts.study.result_tables import (
     accuracy_table,
     data_names,
@@ -20,6 +21,7 @@ from rdarts.study.result_tables import (
 from rdarts.study.statistics import COLUMNS, Summary
 from rdarts.study.tables import Table, as_text, percent
 
+COLUMN_NAMES = [f'{dataset}_{split}' for dataset, split in COLUMNS]
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
@@ -53,8 +55,22 @@ def test_seeds_are_those_with_an_error():
     found = {0: dict(row, error=4.0), 1: dict(row, error=6.0), 2: dict(skip_connections=3)}
     table = error_table(dict(a_s2=found), dict(a_s2=('s2, CIFAR-10', 'a')))
     assert table.rows == [
-        ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
+        ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '-', '0:01:00', '-', '-', '2']
     ]
+    assert table.short.rows == [
+        ['s2, CIFAR-10: a', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
+    ]
+
+
+def test_steps_memory_and_the_least_margin_are_for_wide_tables():
+    row = dict(skip_connections=1, seconds=60, steps=2000, memory_mb=900.4)
+    found = {0: dict(row, margin=0.2), 1: dict(row, margin=0.5 * NOISE, steps=1000), 2: row}
+    cells = accuracy_table(dict(a=found), dict(best=dict.fromkeys(COLUMN_NAMES)))
+    names = ('steps', 'memory (MB)', 'margin')
+    at = [cells.header.index(name) for name in names]
+    assert [cells.rows[1][i] for i in at] == ['1,667', '900', f'{NOISE / 2:.1e} *']
+    assert [cells.rows[0][i] for i in at] == ['-', '-', '-']
+    assert not set(names) & set(cells.short.header)
 
 
 LONG = 'a_method_of_a_name_that_is_longer_than_any_line_of_this_table_has_room_for_nb201_c10'
@@ -65,8 +81,12 @@ def test_queries_are_a_column_where_a_search_has_asked():
     asked = {seed: dict(row, queries=1000 + seed) for seed in range(3)}
     methods, groups = dict(a=asked, b={0: row}), dict(a=('s2, C10', 'a'), b=('s2, C10', 'b'))
     table = error_table(methods, groups)
-    assert table.rows[0][4:8] == ['1.0', '1,001', '0.25 s', '3']
-    assert table.rows[0][11:] == ['1.0', '-', '0.25 s', '1']
+    assert table.rows[0][4:11] == ['1.0', '1,001', '-', '0.25 s', '-', '-', '3']
+    assert table.rows[0][14:] == ['1.0', '-', '-', '0.25 s', '-', '-', '1']
+    assert [line[4:] for line in table.short.rows] == [
+        ['1.0', '1,001', '0.25 s', '3'],
+        ['1.0', '-', '0.25 s', '1'],
+    ]
     cells = accuracy_table(methods, {})
     at = cells.header.index('queries')
     assert [line[at] for line in cells.rows] == ['1,001', '-']
@@ -80,6 +100,7 @@ def made_up(seed):
     """Figures as wide as they can be."""
     accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in COLUMNS}
     costs = dict(skip_connections=12, seconds=2e6, memory_mb=123456.0, parameters=123e6)
+    costs.update(steps=1_000_000, margin=1e-10, machine='AMD EPYC', genotype='x' * 90)
     return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
 
 
@@ -115,5 +136,5 @@ def test_what_is_printed_fits_a_line(seeds, asked):
     assert first.split()[1] == '1' and last.split() == ['other', '2']
     assert first.split()[0] + second.strip() + third.strip() == LONG
     # what fits is printed as the files have it
-    table = report_networks(dict(ours=found), dict(ours=groups['ours']))
-    assert as_text(*table[:2], 100) == as_text(*table[:2])
+    tables = [found_table(dict(ours={0: dict(genotype='cell')}))]
+    assert as_text(tables, '', 100) == as_text(tables, '')

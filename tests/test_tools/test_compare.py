@@ -68,11 +68,20 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     values = [data['methods']['ours'][seed]['cifar10_test'] for seed in '01']
     mean = f'{sum(values) / 2:.2f} ±'
     text = (work / 'compare.txt').read_text()
-    rows = {line.split('  ')[0]: line for line in text.splitlines()}
+    rows = {line.split('  ')[0]: line for line in reversed(text.splitlines())}  # of the first table
     assert mean in rows['ours'] and rows['ours'].rstrip().endswith('2')
     for name in ('optimal', 'random cell', 'best of 10 random', 'six 3x3 convolutions'):
         assert name in rows
     assert 'too few seeds' in text and 'ours - strong' in text
+    assert data['methods']['ours']['0']['steps'] == len(
+        read_search_log(work / 'ours' / 'seed_0', 'iter')
+    )
+    found = list(csv.reader((work / 'compare_found.csv').read_text().splitlines()))
+    assert found[0] == ['search', 'seed', 'index', 'cell', 'margin', 'CPU'] and len(found) == 5
+    for line in found[1:]:
+        row = data['methods'][line[0]][line[1]]
+        assert line[3] == row['genotype'] and line[5] == 'A' and 0 <= row['margin'] < 1
+    assert f'CPU A: {row["machine"]} (4 runs).' in text
     for suffix in ('md', 'tex', 'csv'):
         assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
