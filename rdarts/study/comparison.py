@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from rdarts.study.figures import (
     read_retraining,
     read_search,
 )
+from rdarts.study.price import Price
 from rdarts.study.queue import Run, run_all
 from rdarts.study.result_tables import (
     groups_of,
@@ -86,7 +88,8 @@ def compare(plan: Comparison, wide: bool = False) -> int:
         )
     if table is not None:
         constants = baselines(table, plan.random or 10)
-        tables, note, data = report_cells(methods, constants)
+        price = Price(table, plan.query_seconds)
+        tables, note, data = report_cells(methods, constants, price)
     else:
         tables, note, data = report_networks(methods, groups)
         if not plan.retrain and not plan.checkpoints:
@@ -136,6 +139,10 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
          '--without-none is for searches with alpha: one that asks has no weights to leave none '
          'out of'),
         (plan.table and not looked_up, '--table is for NAS-Bench-201: other spaces have none'),
+        (plan.query_seconds is not None and not looked_up,
+         '--query-seconds is for NAS-Bench-201: local search is not asked in other spaces'),
+        (plan.query_seconds is not None and not 0 < plan.query_seconds < math.inf,
+         f'--query-seconds must be above 0, but is {plan.query_seconds}'),
         (plan.random and not looked_up,
          '--random is for NAS-Bench-201: cells of other spaces are in no table'),
         (plan.checkpoints and (plan.retrain or looked_up),

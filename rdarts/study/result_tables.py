@@ -15,6 +15,7 @@ from rdarts.results.search_run import dataset_name
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
 from rdarts.study.found_cells import about_runs, found_table, margin_text
+from rdarts.study.price import Price
 from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
 from rdarts.study.tables import Table, percent
 from rdarts.utils.wording import plural
@@ -26,6 +27,7 @@ TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
 def accuracy_table(
     methods: Mapping[str, Mapping[int, Figures]],
     constants: Mapping[str, Any],
+    price: Price | None = None,
 ) -> Table:
     """Table 1: rows of what needs no search, then of the methods."""
     datasets = list(dict.fromkeys(dataset for dataset, _ in COLUMNS))
@@ -34,7 +36,7 @@ def accuracy_table(
     header += [f'best {SHORT[dataset]} test' for dataset in datasets]
     queries = queries_of(methods)
     header += ['skips', *queries, 'steps', 'time', 'memory (MB)']
-    header += ['margin', 'seeds']
+    header += [*(price.columns if price else []), 'margin', 'seeds']
     rows = []
     for name, values in constants.items():
         cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
@@ -43,7 +45,7 @@ def accuracy_table(
         cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
         best = [of(found, f'{dataset}_test') for dataset in datasets]
         cells += ['-' if summary is None else f'{summary.best:.2f}' for summary in best]
-        beside = costs(found, bool(queries))
+        beside = costs(found, bool(queries)) + (price.cells(found) if price else [])
         rows.append([name, *cells, *beside, least_margin(found), str(len(found))])
     rows = [row + ['-'] * (len(header) - len(row)) for row in rows]
     title = 'NAS-Bench-201, accuracy of the cells found (mean ± deviation over seeds)'
@@ -215,9 +217,10 @@ def duration(seconds: float) -> str:
 def report_cells(
     methods: Mapping[str, Mapping[int, Figures]],
     constants: Mapping[str, Any],
+    price: Price | None = None,
 ) -> tuple[list[Table], str, dict[str, Any]]:
     """Tables, note and data of cells that were looked up."""
-    tables, found = [accuracy_table(methods, constants)], []
+    tables, found = [accuracy_table(methods, constants, price)], []
     for dataset, short in SHORT.items():
         key = f'{dataset}_test'
         values = {
@@ -230,7 +233,7 @@ def report_cells(
         tables += difference_tables(f'differences_{short.lower()}', title, rows)
         found += [dict(dataset=dataset, **row) for row in rows]
     tables += [quartile_table(constants), found_table(methods)]
-    note = about(found) + about_runs(methods)
+    note = about(found) + about_runs(methods) + (price.note if price else '')
     return tables, note, dict(baselines=constants, differences=found)
 
 

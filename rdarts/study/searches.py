@@ -36,6 +36,8 @@ class Comparison:
         jobs (int): Runs at a time. Defaults to 1.
         table (str, optional): The NAS-Bench-201 table. Defaults to that where data are.
         random (int, optional): Of how many random cells the best is shown. Defaults to 10.
+        query_seconds (float, optional): How long the training of one cell of the table takes, by
+            which local search is given the time of a search. Defaults to none.
         without_none (bool): Whether cells are also derived without ``none``. Defaults to False.
         retrain (str, optional): Config that trains what was found. Defaults to none.
         checkpoints (str, optional): Folder of trained networks, ``CONFIG/seed_SEED``, that are
@@ -51,6 +53,7 @@ class Comparison:
     jobs: int = 1
     table: str | None = None
     random: int | None = None
+    query_seconds: float | None = None
     without_none: bool = False
     retrain: str | None = None
     checkpoints: str | None = None

@@ -308,6 +308,7 @@ def test_what_does_not_fit(env, tmp_path):
         ([nb201, '--retrain', retrain], '--retrain is for spaces without a table'),
         ([darts, '--table', 'x'], '--table is for NAS-Bench-201'),
         ([darts, '--random', 3], '--random is for NAS-Bench-201'),
+        ([darts, '--query-seconds', 3], '--query-seconds is for NAS-Bench-201'),
         ([darts, '--retrain-options', 'a=1'], '--retrain-options needs --retrain CONFIG'),
         ([darts, '--retrain', tmp_path / 'gone.py'], 'config not found'),
         ([darts, '--retrain', darts], 'two.py: its network takes no genotype: use a config of'),

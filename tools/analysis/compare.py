@@ -38,6 +38,13 @@ def parse_args() -> argparse.Namespace:
         '--random', type=int, metavar='K', help='best of K random cells (default: 10)'
     )
     parser.add_argument(
+        '--query-seconds',
+        type=float,
+        metavar='S',
+        help='how long training one cell of the table takes: what local search reaches in the time '
+        'of a search',
+    )
+    parser.add_argument(
         '--without-none',
         action='store_true',
         help='beside each method also the cell that its last weights give where `none` is left out',
