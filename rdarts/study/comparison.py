@@ -30,8 +30,11 @@ from rdarts.study.figures import (
 )
 from rdarts.study.price import Price
 from rdarts.study.queue import Run, run_all
+from rdarts.study.ranks import Ranks
 from rdarts.study.result_tables import (
+    cell_ranks,
     groups_of,
+    network_ranks,
     report_cells,
     report_networks,
 )
@@ -48,8 +51,10 @@ from rdarts.study.tables import WIDTH, Table, as_text
 from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import share_of_cores
+from rdarts.visualization.rank_plot import plot_ranks
 
 WITHOUT_NONE = ', without none'
+PICTURE = 'compare_ranks'  # the name of its files
 
 
 def compare(plan: Comparison, wide: bool = False) -> int:
@@ -94,8 +99,14 @@ def compare(plan: Comparison, wide: bool = False) -> int:
         tables, note, data = report_networks(methods, groups)
         if not plan.retrain and not plan.checkpoints:
             note += 'Not retrained: --retrain CONFIG trains the cells.\n'
+    ranks = cell_ranks(methods) if table is not None else network_ranks(methods, groups)
+    if ranks is not None:
+        tables.append(ranks.table)
+        note += ranks.note
+        data['ranks'] = ranks.as_data()
     data = dict(methods=methods, **data, failed=failed)
     write_all(folder, tables, note, data)
+    write_picture(folder, ranks)
     print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
     for name, error in failed.items():
         print(wrapped(f'failed: {name}: {error}'))
@@ -279,3 +290,20 @@ def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> No
             write_atomically(folder / name, content.encode())
         except OSError as error:
             raise UserError(f'cannot write {folder / name}: {error.strerror}') from None
+
+
+def write_picture(folder: Path, ranks: Ranks | None) -> None:
+    """Mean ranks and critical differences, where there are searches enough; else no file."""
+    paths = [folder / f'{PICTURE}{suffix}' for suffix in ('.png', '.svg')]
+    if ranks is None or ranks.critical_difference is None:
+        for path in paths:  # of an earlier comparison
+            path.unlink(missing_ok=True)
+        return
+    plot_ranks(
+        ranks.methods,
+        ranks.means.tolist(),
+        ranks.critical_difference,
+        ranks.groups,
+        f'{ranks.table.title}; a bar joins methods that cannot be told apart',
+        paths,
+    )

@@ -16,6 +16,7 @@ from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
 from rdarts.study.found_cells import about_runs, found_table, margin_text
 from rdarts.study.price import Price
+from rdarts.study.ranks import Ranks
 from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
 from rdarts.study.tables import Table, percent
 from rdarts.utils.wording import plural
@@ -255,6 +256,28 @@ def report_networks(
             found += [dict(row=row, **one) for one in rows]
     tables.append(found_table(methods))
     return tables, about(found) + about_runs(methods), dict(differences=found)
+
+
+def cell_ranks(methods: Mapping[str, Mapping[int, Figures]]) -> Ranks | None:
+    """Methods ranked by the test accuracies of what was looked up."""
+    results = {
+        name: {seed: [v[f'{d}_test'] for d in SHORT] for seed, v in found.items()}
+        for name, found in methods.items()
+    }
+    return Ranks.of(results, list(SHORT.values()), largest_first=True)
+
+
+def network_ranks(
+    methods: Mapping[str, Mapping[int, Figures]], groups: Mapping[str, tuple[str, str]]
+) -> Ranks | None:
+    """Methods ranked by test error, each space and data set with each seed a search."""
+    results: dict[str, dict[tuple[str, int], list[float]]] = {}
+    for config, (row, method) in groups.items():
+        own = results.setdefault(method, {})
+        for seed, figures in methods[config].items():
+            if figures.get('error') is not None:
+                own[row, seed] = [figures['error']]
+    return Ranks.of(results, ['error'], largest_first=False)
 
 
 def about(found: Sequence[Mapping[str, Any]]) -> str:

@@ -82,6 +82,10 @@ def test_two_methods_over_two_seeds(env, tmp_path):
         row = data['methods'][line[0]][line[1]]
         assert line[3] == row['genotype'] and line[5] == 'A' and 0 <= row['margin'] < 1
     assert f'CPU A: {row["machine"]} (4 runs).' in text
+    ranks = list(csv.reader((work / 'compare_ranks.csv').read_text().splitlines()))
+    assert sum(float(line[1]) for line in ranks[1:]) == pytest.approx(3, abs=0.01)
+    assert data['ranks']['searches'] == 2 and 'critical' not in text and 'Nemenyi' in text
+    assert (work / 'compare_ranks.png').stat().st_size and (work / 'compare_ranks.svg').is_file()
     for suffix in ('md', 'tex', 'csv'):
         assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
