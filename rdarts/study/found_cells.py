@@ -9,8 +9,11 @@ from rdarts.study.figures import Figures
 from rdarts.study.tables import Table, note_of
 from rdarts.utils.wording import plural
 
-NOISE = 1e-3
-"""Below this lead of the largest weight of an edge, rounding in float32 may decide another cell."""
+NOISE = 0.01
+"""Below this lead of the largest weight of an edge, rounding in float32 may decide another cell.
+
+Leads of one search with AVX2 and with AVX-512 came so far apart in 77 steps: docs/en/compare.md.
+"""
 UNKNOWN = 'not recorded'
 NARROW = f'Cells with a margin below {NOISE:g}, by which the largest weight of an edge leads'
 MOST_PRINTED = 30  # of more runs, those alone that rounding may have decided

@@ -79,8 +79,8 @@ def error_table(
         groups (dict[str, tuple[str, str]]): Config -> its row (space and data set) and its method.
 
     Returns:
-        Table: A row for each space and data set, with columns for each method. The short one has a
-        row for each method.
+        Table: A row for each space and data set, with columns for each method. The short one is
+        without steps, memory and margins; its own has a row for each method.
     """
     names = list(dict.fromkeys(method for _, method in groups.values()))
     queries = queries_of(methods)
@@ -109,7 +109,10 @@ def error_table(
     # for the others there is no room
     wide = ('steps', 'memory (MB)', 'margin')
     by_method = by_method.only([name for name in by_method.header if name not in wide])
-    return Table('methods', title, header, list(rows.values()), by_method)
+    kept = [at for at, name in enumerate(header) if name not in wide]
+    lines = [[header[at] for at in kept], *([row[at] for at in kept] for row in rows.values())]
+    narrow = Table('methods', title, lines[0], lines[1:], by_method)
+    return Table('methods', title, header, list(rows.values()), narrow)
 
 
 def difference_tables(name: str, title: str, found: Sequence[Mapping[str, Any]]) -> list[Table]:

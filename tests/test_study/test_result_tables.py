@@ -57,9 +57,9 @@ def test_seeds_are_those_with_an_error():
     assert table.rows == [
         ['s2, CIFAR-10', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '-', '0:01:00', '-', '-', '2']
     ]
-    assert table.short.rows == [
-        ['s2, CIFAR-10: a', '5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
-    ]
+    few = ['5.00 ± 1.41', '4.00', '2.00 ± 0.00', '1.7', '0:01:00', '2']
+    assert table.short.rows == [['s2, CIFAR-10', *few]]
+    assert table.short.short.rows == [['s2, CIFAR-10: a', *few]]
 
 
 def test_steps_memory_and_the_least_margin_are_for_wide_tables():
@@ -83,7 +83,8 @@ def test_queries_are_a_column_where_a_search_has_asked():
     table = error_table(methods, groups)
     assert table.rows[0][4:11] == ['1.0', '1,001', '-', '0.25 s', '-', '-', '3']
     assert table.rows[0][14:] == ['1.0', '-', '-', '0.25 s', '-', '-', '1']
-    assert [line[4:] for line in table.short.rows] == [
+    assert len(table.short.header) == len(table.short.rows[0]) == 15
+    assert [line[4:] for line in table.short.short.rows] == [
         ['1.0', '1,001', '0.25 s', '3'],
         ['1.0', '-', '0.25 s', '1'],
     ]
