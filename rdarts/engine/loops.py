@@ -16,7 +16,7 @@ from rdarts.configuration.declarations import Positive
 from rdarts.datasets.loaders import check_loader, iterate_from
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.facts import Facts
-from rdarts.engine.optimizers import take_norms
+from rdarts.engine.optimizers import note_norms, take_norms
 from rdarts.errors import RunFailed, UserError
 from rdarts.registry import LOOPS
 from rdarts.utils import host
@@ -67,6 +67,7 @@ class SearchTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train."""
+        note_norms(self.runner.optim_wrapper)  # which is not built yet where this loop is
         self.runner.call_hook('before_train')
         if self.runner.val_loop is not None:
             shield_workers(self.runner.val_loop.dataloader)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
@@ -106,31 +106,38 @@ class NotedClip:
         self.norm = self.clip(parameters, **kwargs)
 
 
-def note_norms(wrapper: OptimWrapper) -> None:
+def wrappers_of(wrapper: OptimWrapper | OptimWrapperDict) -> list[OptimWrapper]:
+    """The wrappers of a model's weights: one, or those of a dict of them."""
+    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+
+
+def note_norms(wrapper: OptimWrapper | OptimWrapperDict) -> None:
     """Have a wrapper keep the norms of gradients for :func:`take_norms`.
 
     Args:
-        wrapper (OptimWrapper): Of the weights; one that does not clip, or clips in a way of its
-            own, stays as it is, and so does one that keeps them already (mmengine builds a
-            wrapper that it has built once more where a run is resumed).
+        wrapper (OptimWrapper | OptimWrapperDict): Of the weights; one that does not clip, or clips
+            in a way of its own, stays as it is, and so does one that keeps them already.
     """
-    own = getattr(type(wrapper), '_clip_grad', None)
-    clips = own is OptimWrapper._clip_grad and wrapper.clip_grad_kwargs
-    if clips and not isinstance(wrapper.clip_func, NotedClip):
-        wrapper.clip_func = NotedClip(wrapper.clip_func)
+    for one in wrappers_of(wrapper):
+        own = getattr(type(one), '_clip_grad', None)
+        clips = own is OptimWrapper._clip_grad and one.clip_grad_kwargs
+        if clips and not isinstance(one.clip_func, NotedClip):
+            one.clip_func = NotedClip(one.clip_func)
 
 
-def take_norms(wrapper: OptimWrapper) -> dict[str, Tensor]:
+def take_norms(wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
     """The norm of the gradients of the last step by its name in the log; empty without one.
 
     Args:
-        wrapper (OptimWrapper): Of the weights.
+        wrapper (OptimWrapper | OptimWrapperDict): Of the weights. Where two of a dict have one name
+            in the log, it is the last one's norm, as mmengine's log has it.
     """
-    clip = getattr(wrapper, 'clip_func', None)
-    if not isinstance(clip, NotedClip) or clip.norm is None:
-        return {}
-    norm, clip.norm = clip.norm, None
-    return {f'train/{wrapper.grad_name}': norm}
+    found: dict[str, Tensor] = {}
+    for one in wrappers_of(wrapper):
+        clip = getattr(one, 'clip_func', None)
+        if isinstance(clip, NotedClip) and clip.norm is not None:
+            found[f'train/{one.grad_name}'], clip.norm = clip.norm, None
+    return found
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -15,7 +15,6 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.registry import LOOPS, MODEL_WRAPPERS, RUNNERS
 from mmengine.runner import Runner
 
@@ -28,7 +27,7 @@ from rdarts.configuration.filling import require_classes
 from rdarts.engine.checkpoint_hook import last_good_of
 from rdarts.engine.compiling import check_compile, compile_backbone
 from rdarts.engine.first_lines import FirstLinesHook
-from rdarts.engine.optimizers import note_norms, step_together
+from rdarts.engine.optimizers import step_together, wrappers_of
 from rdarts.errors import Interrupted, RunFailed, UserError, nearest
 from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
@@ -102,10 +101,9 @@ class OwnRunner:
             return super().test()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """As mmengine's; optimizers step all parameters together, and wait for no norm."""
+        """As mmengine's; optimizers step all parameters together."""
         found = super().build_optim_wrapper(optim_wrapper)
-        note_norms(found)
-        for one in found.values() if isinstance(found, OptimWrapperDict) else [found]:
+        for one in wrappers_of(found):
             step_together(one.optimizer)
         return found
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.logging import MessageHub
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from rdarts.engine import BFloat16OptimWrapper, SearchOptimWrapperConstructor
@@ -133,9 +133,26 @@ def test_a_norm_is_that_of_mmengine():
     assert hub.get_scalar(name).current() == 7
 
 
-def test_a_norm_is_kept_of_a_wrapper_that_is_built_twice():
+def test_norms_of_a_dict_of_wrappers():
+    wrappers = {}
+    for name, value in dict(one=2.0, other=3.0, free=4.0).items():
+        weight = nn.Parameter(torch.zeros(4))
+        weight.grad = torch.full((4,), value)
+        clip = None if name == 'free' else dict(max_norm=1.0)
+        wrappers[name] = OptimWrapper(torch.optim.SGD([weight], lr=1.0), clip_grad=clip)
+    wrappers['other'].grad_name = 'other_norm'
+    both = OptimWrapperDict(**wrappers)
+    note_norms(both)
+    assert take_norms(both) == {}
+    for wrapper in wrappers.values():
+        wrapper.step()
+    assert take_norms(both) == {'train/grad_norm': 4.0, 'train/other_norm': 6.0}
+    assert take_norms(both) == {}  # until the next step
+
+
+def test_a_norm_is_kept_of_a_wrapper_that_keeps_it_already():
     wrapper, weight = clipped('cpu', max_norm=1.0)
-    note_norms(wrapper)  # as where a run is resumed
+    note_norms(wrapper)  # as where its loop runs once more
     weight.grad = torch.full_like(weight, 2.0)
     wrapper.step()
     assert take_norms(wrapper)['train/grad_norm'] == 2 * weight.numel() ** 0.5

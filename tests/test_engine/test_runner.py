@@ -19,6 +19,12 @@ from rdarts.models import NASBench201Supernet
 from rdarts.models.kernels import release_memory
 from rdarts.models.kernels.backends import get_backend, has_cpp
 
+# Weights learn; what goes with alpha's steps, or is of the search as a whole, is left out
+ALONE = {
+    f'default_hooks.{name}': None
+    for name in ('genotype', 'alpha_statistics', 'search_log', 'report')
+}
+
 
 @pytest.mark.slow
 def test_bfloat16_leaves_alpha_in_float32(tmp_path):
@@ -87,6 +93,17 @@ def test_an_error_of_the_machine_names_the_last_checkpoint(tmp_path):
     runner = digits_runner(tmp_path, options, hooks=[_OutOfMemory()])
     with pytest.raises(RunFailed, match=r'^out of memory: .*Last good checkpoint: .*iter_1.pth'):
         runner.train()
+
+
+def test_norms_of_gradients_are_logged_in_a_loop_of_mmengine_as_in_ours(tmp_path):
+    logged = []
+    for name in ('rdarts.SearchTrainLoop', 'EpochBasedTrainLoop'):
+        options = {'train_cfg.type': name, 'default_hooks.architect': None}
+        runner = digits_runner(tmp_path / name, {**options, **ALONE})
+        runner.train()
+        logged.append(runner.message_hub.get_scalar('train/grad_norm').data[0])
+    assert len(logged[0]) == 2 and (logged[0] > 0).all()
+    assert (logged[1] == logged[0]).all()
 
 
 # What mmengine is asked to wrap a model with: on a GPU, and on a CPU by cli.set_launcher
