@@ -63,7 +63,8 @@ class Architect(Scheduled):
             Defaults to True.
         trains_weights (bool): Whether the weights learn. Defaults to True.
         keeps_passes (bool): Whether it may need what a pass through the network gave after the next
-            one has begun, so that CUDA graphs, which write over it, are refused. Defaults to True.
+            one has begun, so that CUDA graphs, which write over it, are refused. Defaults to True,
+            also for a subclass of an architect that keeps nothing, which may do so itself.
         clip (float | None): The largest norm of alpha's gradient, all groups together; it is scaled
             down to that. Defaults to none.
         epoch (int): The running one, from 0.
@@ -88,6 +89,10 @@ class Architect(Scheduled):
     takes_regularizers = True
     trains_weights = True
     keeps_passes = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.keeps_passes = vars(cls).get('keeps_passes', True)
 
     def __init__(self) -> None:
         self.regularizers: dict[str, Regularizer] = {}

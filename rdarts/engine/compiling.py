@@ -17,12 +17,21 @@ from rdarts.utils.wrapped import unwrapped
 if TYPE_CHECKING:
     from rdarts.architect.architect import Architect
 
-GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs
+GRAPHS = 'reduce-overhead'  # the mode that records CUDA graphs, and does nothing else
+_MODES = (GRAPHS, 'max-autotune')  # all that do
+_OPTION, _BACKEND = 'triton.cudagraphs', 'cudagraphs'
 
 
-def uses_graphs(given: bool | Mapping[str, Any] | None) -> bool:
-    """Whether a config's ``compile`` asks for CUDA graphs."""
-    return isinstance(given, Mapping) and given.get('mode') == GRAPHS
+def graphs_of(given: bool | Mapping[str, Any] | None) -> str | None:
+    """What of a config's ``compile`` asks for CUDA graphs, in words; None where nothing does."""
+    if not isinstance(given, Mapping):
+        return None
+    if given.get('mode') in _MODES:
+        option = ' (--cuda-graph)' if given['mode'] == GRAPHS else ''
+        return f"compile.mode='{given['mode']}'{option}"
+    if (given.get('options') or {}).get(_OPTION):
+        return f"compile.options['{_OPTION}']"
+    return f"compile.backend='{_BACKEND}'" if given.get('backend') == _BACKEND else None
 
 
 def check_architect(given: bool | Mapping[str, Any] | None, architect: Architect) -> None:
@@ -31,11 +40,11 @@ def check_architect(given: bool | Mapping[str, Any] | None, architect: Architect
     Raises:
         UserError: It asks for CUDA graphs, which write over what the architect needs.
     """
-    if uses_graphs(given) and architect.keeps_passes:
+    graphs = graphs_of(given)
+    if graphs and architect.keeps_passes:
         raise UserError(
-            f"compile.mode='{GRAPHS}' (--cuda-graph): {type(architect).__name__} may need what a "
-            "pass through the network gave after the next one's graph has written over it: leave "
-            'it out'
+            f'{graphs}: {type(architect).__name__} may need what a pass through the network gave '
+            "after the next one's graph has written over it: leave it out"
         )
 
 
@@ -49,19 +58,16 @@ def check_compile(given: bool | Mapping[str, Any] | None, accumulated: int = 1) 
     Raises:
         UserError: It asks for CUDA graphs, and there is no GPU or gradients are added up.
     """
-    if not uses_graphs(given):
+    graphs = graphs_of(given)
+    if not graphs:
         return
     if not torch.cuda.is_available():
-        raise UserError(
-            f"compile.mode='{GRAPHS}' (--cuda-graph) records CUDA graphs, which needs a GPU: leave "
-            'it out'
-        )
+        raise UserError(f'{graphs} records CUDA graphs, which needs a GPU: leave it out')
     if accumulated > 1:
         # https://github.com/pytorch/pytorch/issues/169545
         raise UserError(
-            f"compile.mode='{GRAPHS}' (--cuda-graph): the next batch's graph writes over the "
-            f'gradients that optim_wrapper.accumulative_counts={accumulated} adds up: leave out '
-            'one of the two'
+            f"{graphs}: the next batch's graph writes over the gradients that "
+            f'optim_wrapper.accumulative_counts={accumulated} adds up: leave out one of the two'
         )
 
 

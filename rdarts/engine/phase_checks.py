@@ -11,11 +11,13 @@ from rdarts.architect.discretizers.base import rule_of
 from rdarts.architect.transitions import Beginning, Ended
 from rdarts.configuration.as_data import entry, type_name
 from rdarts.configuration.phases import Phase
+from rdarts.engine.compiling import check_architect, graphs_of
 from rdarts.engine.going_on import hand_over, network_of
 from rdarts.engine.phase_runs import PhaseRuns
 from rdarts.engine.runner import asks, check_device, loop_class, runner_class
 from rdarts.errors import UserError
 from rdarts.models.alpha import find_alpha_owner
+from rdarts.registry import HOOKS, build
 from rdarts.utils.random_state import preserve_random_state
 
 SCORE = 'accuracy/top1'  # by which the best branch is chosen
@@ -49,10 +51,15 @@ def _check_alone(phase: Phase, is_last: bool) -> None:
         _check_asking(phase, is_last)
         runner_class(cfg).check(cfg)
     check_device(cfg)
+    hooks = cfg.get('default_hooks') or {}
+    if hooks.get('architect') and graphs_of(cfg.get('compile')):
+        spec = {key: value for key, value in hooks['architect'].items() if key != 'priority'}
+        architect = getattr(build(spec, HOOKS), 'architect', None)
+        if architect is not None:
+            check_architect(cfg.compile, architect)
     weights = cfg.get('load_from')
     if weights and '://' not in str(weights) and not Path(weights).is_file():
         raise UserError(f'load_from: checkpoint not found: {weights}')
-    hooks = cfg.get('default_hooks') or {}
     if is_last and not hooks.get('genotype') and not asking:
         raise UserError(
             'default_hooks.genotype is None: the last phase says what the search has found'

@@ -85,10 +85,11 @@ class OwnRunner:
                 if name not in dict(model.named_modules()):
                     children = ', '.join(child for child, _ in model.named_children())
                     raise UserError(f"{key}: the model has no module '{name}', but {children}")
-        with safe_loaders():
-            found = super().train()
-        _release_memory()
-        return found
+        try:
+            with safe_loaders():
+                return super().train()
+        finally:
+            _release_memory()
 
     def val(self) -> Any:
         """See mmengine."""
@@ -297,7 +298,8 @@ def check_device(cfg: Config) -> None:
         raise UserError(
             'optim_wrapper.type=AmpOptimWrapper needs a GPU: on a CPU, --amp computes in bfloat16'
         )
-    check_compile(cfg.get('compile'), wrapper.get('accumulative_counts', 1))
+    accumulated = wrapper.get('accumulative_counts', 1) if cfg.get('train_cfg') else 1
+    check_compile(cfg.get('compile'), accumulated)
 
 
 def build_runner(cfg: Config, quiet: bool = False) -> Runner:

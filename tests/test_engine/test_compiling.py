@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from mmengine.config import Config
+from torch import _inductor, nn
 from torch._dynamo.backends.common import aot_autograd
 
+from rdarts.architect.architects.first_order import FirstOrder
 from rdarts.architect.architects.single_level import SingleLevel
 from rdarts.engine import runner as runner_module
-from rdarts.engine.compiling import check_architect, check_compile, compile_backbone
-from rdarts.engine.runner import OwnRunner
+from rdarts.engine.compiling import check_architect, check_compile, compile_backbone, graphs_of
+from rdarts.engine.runner import OwnRunner, check_device
 from rdarts.errors import UserError
 from rdarts.hooks import ArchitectHook
 from rdarts.measure.search import Search
@@ -100,11 +102,37 @@ def test_cuda_graphs_need_a_gpu(monkeypatch):
     with pytest.raises(UserError, match=r'writes over the gradients that .*counts=2 adds up'):
         check_compile(graphs, accumulated=2)
     check_compile(True, accumulated=2)
+    # a test of what was trained adds no gradients up
+    wrapper = dict(type='OptimWrapper', accumulative_counts=2)
+    check_device(Config(dict(compile=graphs, optim_wrapper=wrapper)))
+    with pytest.raises(UserError, match='counts=2 adds up'):
+        check_device(Config(dict(compile=graphs, optim_wrapper=wrapper, train_cfg=dict(max=1))))
+
+
+def test_whatever_records_cuda_graphs_is_known():
+    recording = {
+        mode
+        for mode, options in _inductor.list_mode_options().items()
+        if options.get('triton.cudagraphs')
+    }
+    modes = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs')
+    assert {mode for mode in modes if graphs_of(dict(mode=mode))} == recording
+    assert (
+        graphs_of(dict(mode='reduce-overhead')) == "compile.mode='reduce-overhead' (--cuda-graph)"
+    )
+    assert graphs_of(dict(mode='max-autotune')) == "compile.mode='max-autotune'"
+    asked = dict(options={'triton.cudagraphs': True})
+    assert graphs_of(asked) == "compile.options['triton.cudagraphs']"
+    assert graphs_of(dict(backend='cudagraphs')) == "compile.backend='cudagraphs'"
+    no_graphs = (None, True, {}, dict(options={'triton.cudagraphs': False}), dict(options=None))
+    assert [graphs_of(given) for given in no_graphs] == [None] * 5
+    with pytest.raises(UserError, match=r"^compile\.options\['triton.cudagraphs'\]: Unrolled may"):
+        check_architect(asked, ArchitectHook(order=2).architect)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', ['snas', 'darts_minus'])
-def test_numbers_that_change_with_the_epoch_are_compiled_but_twice(method):
+def test_numbers_that_change_with_the_epoch_are_not_compiled_anew_in_each(method):
     """A temperature, and the weight of an auxiliary skip connection."""
     settings, graphs, new = settings_of(method), [], []
 
@@ -114,13 +142,13 @@ def test_numbers_that_change_with_the_epoch_are_compiled_but_twice(method):
 
     search = Search(settings, 'plain', changes=TINY, device='cpu')
     compile_backbone(search.model, dict(backend=backend))
-    for epoch in range(4):
+    for epoch in range(5):
         before = len(graphs)
         search.architect.set_progress(epoch, 10)
         search.step()
         new.append(len(graphs) - before)
     torch._dynamo.reset()
-    assert new[0] and new[1] and new[2:] == [0, 0]
+    assert new[0] and new[3:] == [0, 0]
 
 
 class Graphs:
@@ -197,6 +225,16 @@ def test_architects_that_keep_passes_refuse_graphs():
     check_architect(True, hook.architect)
     check_architect(graphs, ArchitectHook().architect)
     check_architect(graphs, SingleLevel())
+
+
+def test_what_keeps_no_passes_says_so_itself():
     ARCHITECTS.import_from_location()
-    for name in ('LayerAlignment', 'Neumann', 'AdversarialMixing', 'OperationEarlyStopping'):
-        assert ARCHITECTS.get(f'rdarts.{name}').keeps_passes
+    own = {cls for cls in ARCHITECTS.module_dict.values() if cls.__module__.startswith('rdarts.')}
+    assert len(own) >= 12
+    assert {cls for cls in own if not cls.keeps_passes} == {FirstOrder, SingleLevel}
+
+    class Mine(FirstOrder):
+        pass
+
+    with pytest.raises(UserError, match='Mine may need what a pass'):
+        check_architect(dict(mode='reduce-overhead'), Mine())

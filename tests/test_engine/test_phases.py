@@ -25,6 +25,7 @@ from rdarts.configuration.as_data import as_data
 from rdarts.configuration.check import check_config
 from rdarts.configuration.load import load_config, phases_of
 from rdarts.configuration.phases import share_out
+from rdarts.engine import phase_checks
 from rdarts.engine import phases as engine
 from rdarts.engine.going_on import keep_masks, replay, take_over
 from rdarts.engine.phase_record import PhaseRecord
@@ -538,6 +539,14 @@ def test_phases_that_do_not_fit_each_other_are_refused_before_any_training(phase
         search(tmp_path / 'run', phases)
     assert str(error.value).startswith(line), str(error.value)
     assert '\n' not in str(error.value)
+    assert not list((tmp_path / 'run').rglob('*.pth'))
+
+
+def test_an_architect_that_graphs_write_over_is_refused_before_any_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(phase_checks, 'check_device', lambda cfg: None)  # as where there is a GPU
+    phases = [{}, dict(default_hooks=dict(architect=dict(order=2)))]
+    with pytest.raises(UserError, match=r"^phases\.1: compile\.mode='max-autotune': Unrolled may"):
+        search(tmp_path / 'run', phases, compile=dict(mode='max-autotune'))
     assert not list((tmp_path / 'run').rglob('*.pth'))
 
 

@@ -46,8 +46,6 @@ class AdversarialMixing(FirstOrder):
         UserError: epsilon is negative, or ``steps`` is no positive integer.
     """
 
-    keeps_passes = True
-
     def __init__(self, epsilon: ScheduleSpec = 0.3, steps: Positive = 7) -> None:
         super().__init__()
         name = f'epsilon of {type(self).__name__}'

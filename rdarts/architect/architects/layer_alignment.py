@@ -52,8 +52,6 @@ class LayerAlignment(FirstOrder):
         UserError: lambda is negative, or epsilon is not more than 0.
     """
 
-    keeps_passes = True
-
     def __init__(
         self,
         lambda_: ScheduleSpec = 0.125,

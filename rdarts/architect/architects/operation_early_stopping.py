@@ -68,8 +68,6 @@ class OperationEarlyStopping(FirstOrder):
             a name is not known.
     """
 
-    keeps_passes = True
-
     def __init__(
         self,
         threshold: float = 0.4,
