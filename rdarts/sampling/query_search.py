@@ -26,7 +26,6 @@ from rdarts.engine.search_log import add_row, cut, synced_size
 from rdarts.engine.stop_signals import StopRequest
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import Genotype, dumps, short_form
-from rdarts.hooks.report import ReportHook
 from rdarts.hooks.search_log import machine, versions
 from rdarts.hooks.tabular_benchmark import look_up_line
 from rdarts.registry import BENCHMARKS, RUNNERS, lookup
@@ -93,7 +92,10 @@ class QuerySearch(Runner):
         parts = Parts.of(cfg)
         self.space, self.strategy, self.evaluator = parts.space, parts.strategy, parts.evaluator
         self.budget: int = cfg.budget
-        self.stop, self._reports = StopRequest(), _reports(cfg)
+        self.stop = StopRequest()
+        report = (cfg.get('default_hooks') or {}).get('report', dict(type='rdarts.ReportHook'))
+        if report is not None:  # with which the config switches it off, as for other searches
+            self.register_hook(report)
         self.dump_config()
 
     @classmethod
@@ -126,13 +128,13 @@ class QuerySearch(Runner):
         try:
             self._search()
         except (Interrupted, RunFailed):
-            self._report('after_early_end')
+            self.call_hook('after_early_end')
             raise
         except Exception as error:
             line = explain_machine(error)
             if line is None or isinstance(error, UserError):
                 raise
-            self._report('after_early_end')
+            self.call_hook('after_early_end')
             raise RunFailed(f'{line}. {last_good(self.folder)}') from error
         finally:
             self.stop.release()
@@ -193,7 +195,7 @@ class QuerySearch(Runner):
             number = len(self.history) + 1
             self.stop.doing = f'query {number}'
             self._query(number)
-            self._report('after_query')
+            self.call_hook('after_query')
             if number == self.budget:  # its end, also where a signal came
                 break
             stop = self.stop.of_any_rank()
@@ -294,7 +296,7 @@ class QuerySearch(Runner):
         self._look_up(genotype)
         if self.place.phase is None:
             write_retraining(self.cfg, self.space, genotype)
-            self._report('after_train')
+            self.call_hook('after_train')
 
     def _table(self) -> Any:
         """The benchmark's table; None where there is none."""
@@ -311,11 +313,6 @@ class QuerySearch(Runner):
         table = Facts.of(self).table
         if table is not None:
             self.logger.info(look_up_line(table, genotype))
-
-    def _report(self, point: str) -> None:
-        """Have the report written, where it is due at a point of the search."""
-        if self._reports is not None:
-            getattr(self._reports, point)(self)
 
     # Checkpoints
 
@@ -392,9 +389,3 @@ class QuerySearch(Runner):
             if later:
                 set_aside(self.folder, later)
         return log['seconds']
-
-
-def _reports(cfg: Config) -> ReportHook | None:
-    """What writes the report; None where the config has switched it off, as for other searches."""
-    hooks = cfg.get('default_hooks') or {}
-    return None if 'report' in hooks and hooks['report'] is None else ReportHook()

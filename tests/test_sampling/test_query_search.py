@@ -18,6 +18,7 @@ import same_runs
 import torch
 from helpers import TOOLS, log_text
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.apis.runs import train
@@ -26,7 +27,7 @@ from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.load import load_config
 from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.genotypes import load_genotype
-from rdarts.registry import EVALUATORS
+from rdarts.registry import EVALUATORS, HOOKS
 from rdarts.results.log import read_search_log
 from rdarts.sampling.derived import DerivedNetworks
 from rdarts.sampling.evaluators import Evaluator
@@ -229,6 +230,22 @@ def test_the_report_of_a_search_that_fails_has_what_was_answered(tmp_path, monke
 def test_no_report_where_the_config_has_none(tmp_path):
     train(config(tmp_path, budget=2, default_hooks=dict(report=None)))
     assert found(tmp_path) and not (tmp_path / 'report.html').exists()
+
+
+def test_the_report_is_that_which_the_config_names(tmp_path, monkeypatch):
+    told = []
+
+    class Told(Hook):
+        def __init__(self, name):
+            self.name = name
+
+        def after_train(self, runner):
+            told.append((self.name, runner.iter))
+
+    monkeypatch.setitem(HOOKS.module_dict, 'Told', Told)
+    hooks = dict(report=dict(type='rdarts.Told', name='mine'))
+    train(config(tmp_path, budget=2, default_hooks=hooks))
+    assert told == [('mine', 2)] and not (tmp_path / 'report.html').exists()
 
 
 def test_an_ended_search_goes_on_with_a_larger_budget(tmp_path):
