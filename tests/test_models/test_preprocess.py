@@ -129,7 +129,7 @@ def test_gradients_of_gradients_where_one_node_follows_from_another():
 
 @pytest.mark.parametrize('kind', ['conv', '3x3'])
 @pytest.mark.parametrize('frozen', ['weights', 'nodes'])
-def test_only_what_is_wanted_is_computed(kind, frozen, recorder):
+def test_gradients_that_are_not_wanted_are_not_asked_for(kind, frozen, recorder):
     layers = make_layers(kind, 16)
     nodes = make_nodes((16,) if kind == '3x3' else (8, 8))
     for tensor in layers.parameters() if frozen == 'weights' else nodes:

@@ -126,7 +126,8 @@ class _Fused(torch.autograd.Function):
             found = plain_gradients(*args)
             return (None, None, *found[:2], *into_grads, *found[2:])
         image = node.image
-        g = [backend.gradient_to_nhwc(cast(grad, image.dtype)) for grad in grads]
+        # candidates are given it as it is, so that none may change it
+        g = tuple(backend.gradient_to_nhwc(cast(grad, image.dtype)) for grad in grads)
         places, edges, with_norm = plan.tables(x.device)
 
         # Sums over pixels, and the small algebra that follows from them

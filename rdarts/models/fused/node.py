@@ -112,7 +112,7 @@ def _rows(
     part: Part, norm: StackedBatchNorm2d, moments: Tensor, affine: Sequence[Tensor], count: int
 ) -> Rows:
     running = norm.running
-    batch = norm.training or running is None
+    batch = norm.takes_batch
     if batch and count == 1:
         raise ValueError('Expected more than 1 value per channel when training')
     edges = len(part.edges)

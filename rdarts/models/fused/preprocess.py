@@ -99,6 +99,7 @@ class Dense3x3(Pointwise):
         want_weights: bool,
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
         (image,), (weight,) = images, weights
+        # the kernel computes the gradient of relu(x) also where the weight's alone is wanted
         active = to_nhwc(backend.empty_images(image, image.shape[-1], *image.shape[1:3]))
         layer = (image, weight[None], (1, 1, 1))
         args = (*layer, active, False, want_weights)
