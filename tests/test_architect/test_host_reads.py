@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import data_sample
+from no_copies import NoCopies
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rdarts.architect.relaxations.dirichlet import Dirichlet
@@ -64,21 +64,6 @@ def one_edge(*candidates: str) -> dict[str, Any]:
     cells = dict(cell=dict(num_nodes=2, candidates=candidates))
     space = dict(type='CellSpace', name='tiny', cells=cells, _delete_=True)
     return {'model.backbone.space': space}
-
-
-class NoCopies(TorchFunctionMode):
-    """Refuses what has to be copied from the host to the ``meta`` device."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.is_meta:
-            given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-            made = func in (torch.tensor, torch.as_tensor)
-            if (kwargs or {}).get('non_blocking'):
-                return found
-            if made or any(one.dim() and not one.is_meta for one in given):
-                raise AssertionError(f'{func} copies to the device')
-        return found
 
 
 @pytest.fixture

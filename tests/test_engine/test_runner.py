@@ -152,3 +152,15 @@ def test_a_training_that_ended_keeps_no_memory_of_the_kernels():
 
     assert Runner().train() == 1
     assert release_memory() == 0
+
+    class Failing(Training):
+        def train(self):
+            super().train()
+            raise RunFailed('the training loss became nan')
+
+    class FailingRunner(OwnRunner, Failing):
+        pass
+
+    with pytest.raises(RunFailed):
+        FailingRunner().train()
+    assert release_memory() == 0

@@ -10,7 +10,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
-from test_architect.test_host_reads import NoCopies
+from no_copies import NoCopies
 
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config, set_genotype
