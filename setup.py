@@ -78,7 +78,9 @@ setup(
     ],
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['rdarts', 'rdarts.*']),
-    package_data={'rdarts': ['**/*.json', '**/*.cpp', '**/*.h', '**/*.html']},
+    package_data={
+        'rdarts': ['**/*.json', '**/*.cpp', '**/*.h', '**/*.html', '**/*.css', '**/*.js']
+    },
     install_requires=read_requirements('runtime'),
     extras_require={name: read_requirements(name) for name in ('tests', 'optional', 'detection')},
     cmdclass={'build_py': BuildWithMim},

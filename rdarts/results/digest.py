@@ -77,6 +77,17 @@ class Digest:
         """
         return [(run, value) for (_, run), value in self._largest[name].items()]
 
+    def times(self) -> dict[int, float]:
+        """Epoch -> seconds since the search began, of its last iteration, all phases together."""
+        found: dict[int, float] = {}
+        before, longest, last = 0.0, 0.0, None
+        for (epoch, run), seconds in self._largest['time'].items():
+            if run != last:
+                before, longest, last = before + longest, 0.0, run
+            longest = max(longest, seconds)
+            found[epoch] = before + longest
+        return found
+
     @property
     def factors(self) -> list[float]:
         """BER's factor in the first iteration, and each time that it is another one."""

@@ -14,6 +14,7 @@ import torch
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.benchmarks import NASBench201, open_table
+from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.phases import split
@@ -52,8 +53,9 @@ from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import share_of_cores
 from rdarts.visualization.rank_plot import plot_ranks
+from rdarts.visualization.study_report import StudyRun, write_study
 
-WITHOUT_NONE = ', without none'
+PAGE, WITHOUT_NONE = 'compare.html', ', without none'
 PICTURE = 'compare_ranks'  # the name of its files
 
 
@@ -107,10 +109,17 @@ def compare(plan: Comparison, wide: bool = False) -> int:
     data = dict(methods=methods, **data, failed=failed)
     write_all(folder, tables, note, data)
     write_picture(folder, ranks)
+    write_study(
+        folder / PAGE,
+        [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables],
+        note.strip(),
+        shown_runs(plan, methods, ended),
+        table,
+    )
     print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
     for name, error in failed.items():
         print(wrapped(f'failed: {name}: {error}'))
-    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json'))
+    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
     return 1 if failed else 0
 
 
@@ -290,6 +299,21 @@ def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> No
             write_atomically(folder / name, content.encode())
         except OSError as error:
             raise UserError(f'cannot write {folder / name}: {error.strerror}') from None
+
+
+def shown_runs(
+    plan: Comparison, methods: Mapping[str, Mapping[int, Figures]], ended: Sequence[Search]
+) -> list[StudyRun]:
+    """The runs as the page has them; cells without ``none`` are of the same run, at no time."""
+    folders = {(search.method, search.seed): search.run.folder for search in ended}
+    found = []
+    for method, seeds in methods.items():
+        own = method.removesuffix(WITHOUT_NONE) if plan.without_none else method
+        for seed, figures in seeds.items():
+            tests = {d: figures[f'{d}_test'] for d in DATASETS if f'{d}_test' in figures}
+            folder, over_time = folders[own, seed], own == method and not plan.checkpoints
+            found.append(StudyRun(method, seed, folder, tests, over_time))
+    return found
 
 
 def write_picture(folder: Path, ranks: Ranks | None) -> None:

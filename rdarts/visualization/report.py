@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +21,11 @@ from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
 from rdarts.visualization import query_report
 from rdarts.visualization.drawing.svg import LOOK
+from rdarts.visualization.page import filled
 from rdarts.visualization.report_parts import Drawings, plain, points, points_in, short
 from rdarts.visualization.style import line_style, svg_dash
 
 TEMPLATE = Path(__file__).with_name('report.html')
-MARK = '/*DATA*/'
 MAX_BYTES = 2_900_000
 MOST_STOPS = 1000  # epochs on the slider of one search: more could not be told apart on it
 CHART_LINE = 2  # width, pixels
@@ -61,7 +60,6 @@ def write_report(
     lines = [_line(number) for number in range(max([len(runs), *names]))]
     same = dict(lines=lines, chart_line=CHART_LINE, look=LOOK)
     same['found'] = query_report.found(runs, table)
-    template = TEMPLATE.read_text(encoding='utf-8')
     drawings: list[dict[str, dict[str, Any]]] = [{} for _ in runs]
     longest = max(len(run.epochs) for run in runs)
     every = max(1, -(-longest // MOST_STOPS))
@@ -70,9 +68,7 @@ def write_report(
         stops = {epoch for run in shown for epoch in run['epochs']}
         data = dict(runs=shown, charts=[_drawn(chart, stops) for chart in charts], **same)
         data['charts'] += of_queries
-        text = json.dumps(data, separators=(',', ':'), allow_nan=False)
-        text = text.replace('<', '\\u003c')  # within <script> only `<` could end it
-        page = template.replace(MARK, text)
+        page = filled(TEMPLATE, data)
         size = len(page.encode())
         if size <= MAX_BYTES:
             break
