@@ -14,4 +14,4 @@ def plural(number: int, word: str) -> str:
         return f'1 {word}'
     if word.endswith('y') and word[-2] not in 'aeiou':
         return f'{number:,} {word[:-1]}ies'
-    return f'{number:,} {word}{"es" if word.endswith(("s", "tch")) else "s"}'
+    return f'{number:,} {word}{"es" if word.endswith(("s", "nch", "rch", "tch")) else "s"}'

@@ -57,7 +57,14 @@ def plot_ranks(
             axes.text(rank, -0.09, str(rank), ha='center', va='bottom', size=8)
         if apart is not None and apart <= max(count, 2) - 1:
             axes.plot([1, 1 + apart], [-0.36, -0.36], color=INK, linewidth=2)
-            axes.text(1 + apart, -0.36, f'  {apart:.2f}', ha='left', va='center', size=8)
+            axes.text(
+                1 + apart,
+                -0.36,
+                f'  critical difference {apart:.2f}',
+                ha='left',
+                va='center',
+                size=8,
+            )
         for place, (first, last) in enumerate(groups):
             level = 0.14 + BAR * place
             ends = [means[first], means[last]]

@@ -164,7 +164,7 @@ def curves(run: StudyRun, table: NASBench201 | None) -> dict[str, dict[float, fl
             places = times
             found = {name: dict(read(search)) for name, read in series.accuracies(table).items()}
         else:
-            places, found = times, {'supernet, images of alpha': search.validation()}
+            places, found = times, {'Supernet, validation images': search.validation()}
     except UserError:
         return {}
     return {

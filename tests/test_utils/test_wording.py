@@ -14,6 +14,8 @@ def test_plural():
         ('class', 'classes'),
         ('entry', 'entries'),
         ('batch', 'batches'),
+        ('search', 'searches'),
+        ('branch', 'branches'),
         ('class folder', 'class folders'),
     ):
         assert [plural(1, word), plural(2, word)] == [f'1 {word}', f'2 {many}']

@@ -18,7 +18,12 @@ def test_names_ranks_and_bars_are_in_the_picture(tmp_path):
     plot_ranks(names, means, 0.9, [(0, 1)], 'a title', paths)
     text = paths[0].read_text()
     shown = re.findall(r'<text[^>]*>([^<]*)</text>', text)
-    for part in ('first &amp; &lt;best&gt;  1.25', 'second  1.75', 'a title', '  0.90'):
+    for part in (
+        'first &amp; &lt;best&gt;  1.25',
+        'second  1.75',
+        'a title',
+        '  critical difference 0.90',
+    ):
         assert part in shown
     assert f'3.00  {"x" * (LONGEST - 1)}…' in shown
     assert text.count('#0072b2') == 1  # a bar

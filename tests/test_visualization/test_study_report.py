@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from synthetic import write_search
 from synthetic_queries import write_queries
@@ -157,6 +159,12 @@ def test_the_page_in_a_browser(tmp_path, table, open_page):
     # lines with bands, marks of all runs
     assert len(page.query_selector_all('#charts figure')) == 3
     assert len(page.query_selector_all('#charts path.band')) == 6
+    for line in page.eval_on_selector_all(
+        '#charts path.band', "all => all.map(e => e.getAttribute('d'))"
+    ):
+        # along steps alone, and back to where it began
+        assert not set(line) & set('LlCc') and line.endswith('Z')
+        assert re.findall(r'(?:M|H)([\d.]+)', line)[0] == re.findall(r'H([\d.]+)', line)[-1]
     assert len(page.query_selector_all('#cells a')) == 12
     label = page.get_attribute('#cells a', 'aria-label')
     assert label == f'a, seed 0: {runs[0].accuracy["cifar10"]:.2f} %'
