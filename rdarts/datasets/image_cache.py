@@ -7,9 +7,7 @@ import hashlib
 import logging
 import os
 import re
-import stat
 import struct
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +22,16 @@ import numpy as np
 from mmengine.logging import print_log
 
 from rdarts.datasets.shards import file_of
+from rdarts.datasets.shared_file import (
+    WORD,
+    allocate,
+    close_shared,
+    open_again,
+    open_shared,
+    remove_unused,
+    set_lock,
+    write_all,
+)
 from rdarts.errors import UserError
 from rdarts.utils.memory import gigabytes, main_memory
 from rdarts.utils.ranks import is_main_rank
@@ -43,13 +51,9 @@ FREE_SHARED = 0.25  # of shared memory, in which workers pass batches on as well
 FREE_DISK = 0.05  # of another file system
 LOOK_EVERY = 2**24  # bytes that a process stores, after which it looks at the machine's memory
 LOCK_WAIT = 0.05  # seconds; an image is not stored where the lock takes longer
-_WORD = struct.Struct('<q')
 _TOLD = 511  # words after the first, which says how many bytes are used: runs that were told
-_FIRST = _WORD.size * (1 + _TOLD)  # where the records begin
+_FIRST = WORD.size * (1 + _TOLD)  # where the records begin
 _RECORD = struct.Struct('<6q')  # offset, height, width, channels (0: grey), stamp; their checksum
-# Of what was opened, not of the process: these are not lost when the file is closed elsewhere in it
-_OWN_LOCKS = sys.platform == 'linux' and hasattr(fcntl, 'F_OFD_SETLK')
-_FLOCK = struct.Struct('@hhqqi0q')  # Linux's: kind, from the start (0), start, length, process (0)
 _RUN = int.from_bytes(os.urandom(7), 'little') | 1  # of processes with one parent: see __getstate__
 
 
@@ -93,8 +97,7 @@ class ImageCache:
     def __init__(self, limit: int, paths: Sequence[str], decoder: str) -> None:
         digest = hashlib.sha256(f'2\n{limit}\n{decoder}\n'.encode())
         digest.update('\n'.join(paths).encode('utf-8', 'surrogateescape'))
-        user = os.getuid() if hasattr(os, 'getuid') else 0
-        self._name = f'{NAME}-{user}-{digest.hexdigest()[:24]}'
+        self._name = _names(digest.hexdigest()[:24])
         self.limit, self.count = limit, len(paths)
         self._run = _RUN if is_main_rank() else None  # whose processes say a line, once
         self._open()
@@ -117,8 +120,8 @@ class ImageCache:
         try:
             if fcntl is None or not hasattr(os, 'preadv'):
                 raise OSError(errno.ENOSYS, 'this system cannot share it')
-            remove_unused(self._path.parent)
-            self._file = _open_shared(self._path, self._pixels + self.limit)
+            remove_unused(self._path.parent, _names('*'))
+            self._file = open_shared(self._path, self._pixels + self.limit)
         except OSError as error:
             line = f'nothing is kept in {self._path.parent}: {error.strerror or error}'
             if self._run is not None and line not in _said:  # loaders of a run open it one by one
@@ -128,7 +131,7 @@ class ImageCache:
         self._stores = True
         self._process, self._locked = os.getpid(), self._file
         self._files = [self._file]
-        weakref.finalize(self, _close, self._files, self._path, self._process)
+        weakref.finalize(self, close_shared, self._files, self._path, self._process, _names('*'))
 
     @property
     def stored(self) -> int:
@@ -182,10 +185,10 @@ class ImageCache:
             offset = self._reserve(image.size)
             if offset is None:
                 return
-            _write(self._file, np.ascontiguousarray(image).reshape(-1), offset)
+            write_all(self._file, np.ascontiguousarray(image).reshape(-1), offset)
             height, width, channels = (*image.shape, 0)[:3]
             record = _RECORD.pack(offset, height, width, channels, stamp, 0)[:-8]
-            record += _WORD.pack(_checksum(record))
+            record += WORD.pack(_checksum(record))
             os.pwrite(self._file, record, self._place(index))
         except OSError as error:
             self._stop(f'{self._path.parent}: {error.strerror}')
@@ -194,7 +197,7 @@ class ImageCache:
         return _FIRST + index * _RECORD.size
 
     def _word(self, place: int) -> int:
-        return _WORD.unpack(os.pread(self._file, _WORD.size, place).ljust(_WORD.size, b'\0'))[0]
+        return WORD.unpack(os.pread(self._file, WORD.size, place).ljust(WORD.size, b'\0'))[0]
 
     def _reserve(self, size: int) -> int | None:
         """Where in the file an image is to be written; None where it is not."""
@@ -207,8 +210,8 @@ class ImageCache:
                 lack = self._lack_of_room(used, size)
                 if not lack:
                     # while no other asks how much is free
-                    _allocate(self._file, self._pixels + used, size, self._pixels + self.limit)
-                    os.pwrite(self._file, _WORD.pack(used + size), 0)
+                    allocate(self._file, self._pixels + used, size, self._pixels + self.limit)
+                    os.pwrite(self._file, WORD.pack(used + size), 0)
                     self._looked += size
                     return self._pixels + used
         self._stop(lack)
@@ -219,7 +222,7 @@ class ImageCache:
         """Keep other processes and threads from the first words, where that does not take long."""
         if self._process != os.getpid():  # a forked worker: what its parent opened has one lock
             self._lock = threading.Lock()
-            self._locked = _open_again(self._file, self._path)
+            self._locked = open_again(self._file, self._path)
             self._process = os.getpid()
             self._files.append(self._locked)
         with self._lock:
@@ -228,14 +231,14 @@ class ImageCache:
                 yield alone
             finally:
                 if alone:
-                    _set_lock(self._locked, fcntl.LOCK_UN)
+                    set_lock(self._locked, fcntl.LOCK_UN)
 
     def _enter(self) -> bool:
         """Whether the lock was had; it ends with its process."""
         end = time.monotonic() + LOCK_WAIT
         while True:
             try:
-                _set_lock(self._locked, fcntl.LOCK_EX)
+                set_lock(self._locked, fcntl.LOCK_EX)
             except (BlockingIOError, PermissionError):
                 if time.monotonic() > end:
                     break
@@ -289,25 +292,17 @@ class ImageCache:
 
     def _is_first(self) -> bool:
         """Whether no process of this run has said it, which is noted."""
-        place = _WORD.size * (1 + self._run % _TOLD)
+        place = WORD.size * (1 + self._run % _TOLD)
         with suppress(OSError):
             if self._word(place) == self._run:
                 return False
-            os.pwrite(self._file, _WORD.pack(self._run), place)
+            os.pwrite(self._file, WORD.pack(self._run), place)
         return True
 
 
-def remove_unused(folder: Path) -> None:
-    """Remove the caches of this user in a folder that no process uses any more."""
-    for path in folder.glob(f'{NAME}-{os.getuid()}-*'):
-        with suppress(OSError):
-            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_there(file, path):  # else another has removed it, and a third made it anew
-                    path.unlink()
-            finally:
-                os.close(file)
+def _names(end: str) -> str:
+    """The name of a file of this user's, or a pattern of it."""
+    return f'{NAME}-{os.getuid() if hasattr(os, "getuid") else 0}-{end}'
 
 
 def _folder() -> Path:
@@ -316,84 +311,6 @@ def _folder() -> Path:
         return Path(given)
     usable = os.path.isdir(SHARED_MEMORY) and os.access(SHARED_MEMORY, os.W_OK)
     return Path(SHARED_MEMORY if usable else tempfile.gettempdir())
-
-
-def _open_shared(path: Path, size: int) -> int:
-    """Open the file, which is made where it is missing, and keep others from removing it."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            found = os.fstat(file)
-            if found.st_uid != os.getuid() or not stat.S_ISREG(found.st_mode):
-                raise PermissionError(errno.EPERM, f'{path.name} is of another user')
-            fcntl.flock(file, fcntl.LOCK_SH)
-            if _is_there(file, path):  # else another has just removed it
-                if found.st_size != size:
-                    os.ftruncate(file, size)  # without taking room
-                return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
-
-
-def _is_there(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _open_again(file: int, path: Path) -> int:
-    """Open a file that is open, so that it has a lock of its own."""
-    again = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not os.path.samestat(os.fstat(again), os.fstat(file)):
-        os.close(again)
-        raise FileNotFoundError(errno.ENOENT, 'it was removed')
-    return again
-
-
-def _close(files: list[int], path: Path, process: int) -> None:
-    here = os.getpid() == process
-    with suppress(OSError):
-        if here:  # a forked worker has the lock together with its parent
-            fcntl.flock(files[0], fcntl.LOCK_UN)
-        for file in files:
-            os.close(file)
-        if here:
-            remove_unused(path.parent)
-
-
-def _set_lock(file: int, kind: int) -> None:
-    """Lock the first word of a file, or give the lock back, at once.
-
-    Raises:
-        OSError: Another has it (``BlockingIOError`` or ``PermissionError``), or there are none.
-    """
-    if _OWN_LOCKS:
-        kind = fcntl.F_UNLCK if kind == fcntl.LOCK_UN else fcntl.F_WRLCK
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, 0, 0, _WORD.size, 0))
-    else:
-        flags = kind if kind == fcntl.LOCK_UN else kind | fcntl.LOCK_NB
-        fcntl.lockf(file, flags, _WORD.size)
-
-
-def _allocate(file: int, offset: int, size: int, end: int) -> None:
-    """Take the room for a range of a file behind which nothing was written.
-
-    Raises:
-        OSError: There is none; what was taken of it is given back.
-    """
-    if not hasattr(os, 'posix_fallocate'):
-        return
-    try:
-        os.posix_fallocate(file, offset, size)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return  # it is taken as it is written
-        os.ftruncate(file, offset)
-        os.ftruncate(file, end)
-        raise
 
 
 def _is_shared_memory(folder: Path) -> bool:
@@ -420,13 +337,6 @@ def stamp_of(path: str) -> int | None:
 
 def _checksum(record: bytes) -> int:
     return zlib.crc32(record) + 1  # not 0, as a record that was never written has
-
-
-def _write(file: int, data: np.ndarray, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(file, view, offset)
-        view, offset = view[done:], offset + done
 
 
 def _say(line: str) -> None:

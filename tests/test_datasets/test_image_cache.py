@@ -221,7 +221,7 @@ def test_where_room_is_short_nothing_more_is_stored(images, said, monkeypatch, w
         def full(file, data, offset):
             raise OSError(errno.ENOSPC, 'No space left on device')
 
-        monkeypatch.setattr(image_cache, '_write', full)
+        monkeypatch.setattr(image_cache, 'write_all', full)
     plain = of(images, None)
     for i in [*range(12)] * 2:
         assert np.array_equal(dataset[i]['img'], plain[i]['img'])
@@ -330,7 +330,7 @@ def test_where_there_are_no_locks_one_line_says_so(images, said, monkeypatch):
     def fail(file, kind):
         raise OSError(errno.ENOLCK, 'No locks available')
 
-    monkeypatch.setattr(image_cache, '_set_lock', fail)
+    monkeypatch.setattr(image_cache, 'set_lock', fail)
     dataset, other, plain = of(images), of(images), of(images, None)
     for i in [*range(12)] * 2:
         assert np.array_equal(dataset[i]['img'], plain[i]['img'])
@@ -344,7 +344,7 @@ def test_a_lock_that_others_hold_ends_storing(said, monkeypatch):
         raise BlockingIOError(errno.EAGAIN, 'Resource temporarily unavailable')
 
     monkeypatch.setattr(image_cache, 'LOCK_WAIT', 0.0)
-    monkeypatch.setattr(image_cache, '_set_lock', held)
+    monkeypatch.setattr(image_cache, 'set_lock', held)
     cache = ImageCache(2**20, ['a'], 'test')
     for _ in range(5):
         cache.put(0, 1, np.zeros((4, 4), np.uint8))
@@ -444,7 +444,7 @@ def test_processes_that_store_at_once_do_not_overwrite_each_other(tmp_path, monk
 def try_lock(path, answer):
     with open(path, 'r+b') as file:
         try:
-            image_cache._set_lock(file.fileno(), fcntl.LOCK_EX)
+            image_cache.set_lock(file.fileno(), fcntl.LOCK_EX)
         except BlockingIOError:
             answer.put('locked')
         else:
