@@ -16,7 +16,7 @@ from rdarts.results.row import number
 ITERATION = 'iter'  # the kind of the rows of which there are most
 LARGEST = ('time', 'memory')  # of iterations, of which the largest counts
 FACTOR = ('regularizers', 'ber', 'lambda_')
-Path = tuple[str, ...]
+Keys = tuple[str, ...]  # where a number is in a row
 
 
 class Digest:
@@ -37,7 +37,7 @@ class Digest:
         self.rows: list[dict[str, Any]] = []
         self._open: tuple[int, str] | None = None  # epoch and run whose iterations are read
         self._values: dict[str, Any] = {}  # theirs: lists in the nested form of a row
-        self._sums: dict[Path, dict[int, tuple[float, int]]] = {}
+        self._sums: dict[Keys, dict[int, tuple[float, int]]] = {}
         self._largest: dict[str, dict[tuple[int, str], float]] = {name: {} for name in LARGEST}
         self._factors: list[tuple[int, float]] = []
         last: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _gather(row: Mapping[str, Any], values: dict[str, Any]) -> None:
             found.append(value)
 
 
-def _leaves(values: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, list[float]]]:
+def _leaves(values: Mapping[str, Any], path: Keys = ()) -> Iterator[tuple[Keys, list[float]]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _leaves(value, (*path, key))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from synthetic import write_search
 from test_visualization.logs import change_config, still_running
 from test_visualization.page import HOSTILE, data_of
 
+from rdarts.results import search_run
+from rdarts.results.digest import run_of
+from rdarts.results.log import read_search_log
+from rdarts.results.row import number
 from rdarts.results.search_run import find_runs
 from rdarts.visualization import report
 from rdarts.visualization.report import write_report
@@ -42,6 +48,59 @@ def test_the_data_of_phases(tmp_path):
         [],
         ['weights, alpha from the phase before', 'model.backbone.cells_per_stage 7 → 5'],
     ]
+
+
+class AllRows:
+    """In place of a digest: all rows of a log as they are."""
+
+    def __init__(self, folder):
+        rows = read_search_log(folder)
+        self.rows = [row for row in rows if row['kind'] != 'iter']
+        self.iterations = [row for row in rows if row['kind'] == 'iter']
+
+    def means(self, *keys):
+        found = {}
+        for row in self.iterations:
+            if (value := number(row, *keys)) is not None:
+                found.setdefault(row['epoch'], []).append(value)
+        return {epoch: sum(values) / len(values) for epoch, values in found.items()}
+
+    def names(self, key):
+        return list(dict.fromkeys(name for row in self.iterations for name in row.get(key, ())))
+
+    def largest(self, name):
+        return [(run_of(row), row[name]) for row in self.iterations if name in row]
+
+    @property
+    def factors(self):
+        found = [row['regularizers']['ber']['lambda_'] for row in self.iterations]
+        return [now for before, now in zip([None, *found], found, strict=False) if now != before]
+
+
+def test_the_page_is_that_of_all_rows(tmp_path, monkeypatch):
+    folder = write_search(tmp_path / 'run', phases=THEN, chosen={1: 1})
+    path = folder / 'search_log.jsonl'
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    first = next(i for i, row in enumerate(rows) if row['epoch'] == 12)
+    left = [dict(row) for row in rows[first:] if row['epoch'] == 12 and row['kind'] != 'phase']
+    for row in left:
+        if row['kind'] == 'iter':
+            row.update(loss=50.0, time=1e6, regularizers=dict(ber=dict(lambda_=9.0, value=3.0)))
+        elif row['kind'] == 'epoch':
+            row.update(mean_entropy=0.001, skip_connections=77)
+    back = dict(schema=1, kind='roll_back', phase=2, epoch=11, iter=22, left_epoch=12)
+    rows[first:first] = [*left, back]
+    path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    pages = []
+    for whole in (False, True):
+        if whole:
+            monkeypatch.setattr(search_run, 'Digest', AllRows)
+        write_report(find_runs([folder]), tmp_path / 'r.html')
+        pages.append((tmp_path / 'r.html').read_text())
+    assert pages[0] == pages[1]
+    (run,) = data_of(tmp_path / 'r.html')['runs']
+    assert run['epochs'] == [*range(1, 13)]
+    assert '1000000' not in pages[0]
 
 
 def test_the_data_of_a_search_without_phases(tmp_path):
