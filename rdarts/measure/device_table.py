@@ -9,12 +9,11 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 
 from rdarts.engine.compiling import GRAPHS, compile_backbone
 from rdarts.errors import UserError, nearest
+from rdarts.measure.apart import check_limit, in_short, run_apart
 from rdarts.measure.describe import describe, divide, heading
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
@@ -40,7 +40,6 @@ EXECUTIONS: dict[str, tuple[str, bool | dict[str, str]]] = {
 ON_GPU = ('cuda_graph', 'fused_triton')
 PRECISIONS = dict(cuda=('float32', 'tf32', 'bfloat16'), cpu=('float32', 'bfloat16'))
 COMPILED_WARMUP = 3  # steps: one compiles, the next warms a graph up, one records it
-LONGEST = 100  # characters of what is said of a failure
 
 
 def check(device: str, executions: Sequence[str] | None) -> list[str]:
@@ -86,10 +85,9 @@ def table(
         dict: ``rows``, the settings, and what they ran on.
 
     Raises:
-        UserError: The limit is not above 0.
+        UserError: The limit is not above 0, or more than 10^6.
     """
-    if not limit > 0:
-        raise UserError(f'--limit must be above 0 seconds, but is {limit:g}')
+    check_limit('--limit', limit)
     options = ['--device', device, *settings.options('executions')]
     found = []
     for name in executions:
@@ -120,22 +118,23 @@ def _apart(
     command: Sequence[str], execution: str, device: str, limit: float
 ) -> list[dict[str, Any]]:
     """The rows of an execution; those that its process did not come to say why."""
-    env = dict(os.environ, CUDA_VISIBLE_DEVICES='') if device == 'cpu' else None
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=env)
-        out, lines = done.stdout, done.stderr.strip().splitlines()
-        why = lines[-1].removeprefix('error: ') if lines else f'exit code {done.returncode}'
-    except subprocess.TimeoutExpired as error:
-        out = error.stdout or ''
-        out = out.decode() if isinstance(out, bytes) else out
-        why = f'did not finish within {limit:g} s'
-    # of a line that was cut off there is no end
-    given = [json.loads(line) for line in out.splitlines(keepends=True) if line.endswith('}\n')]
-    rows = {row['precision']: row for row in given}
+    out, why = run_apart(command, limit, gpu=device != 'cpu')
+    found = {row['precision']: row for row in _rows_in(out)}
+    failure = in_short(why or 'it gave no such row')
     return [
-        rows.get(precision) or _row(execution, precision, failure=_in_short(why))
+        found.get(precision) or _row(execution, precision, failure=failure)
         for precision in PRECISIONS[device]
     ]
+
+
+def _rows_in(out: str) -> Iterator[dict[str, Any]]:
+    """The rows in what a process has printed, which may have said more, or was cut off."""
+    keys = _row('', '').keys()
+    for line in out.splitlines():
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and row.keys() == keys:
+                yield row
 
 
 def rows(settings: StepSettings, device: str, execution: str) -> Iterator[dict[str, Any]]:
@@ -156,7 +155,7 @@ def rows(settings: StepSettings, device: str, execution: str) -> Iterator[dict[s
             taken, mb = _measure(settings, device, execution, precision)
         except Exception as error:
             failure = 'out of memory' if is_out_of_memory(error) else str(error) or repr(error)
-            yield _row(execution, precision, failure=_in_short(failure))
+            yield _row(execution, precision, failure=in_short(failure))
         else:
             yield _row(execution, precision, statistics.median(taken), mb)
         # here the error, whose frames hold tensors, is gone
@@ -175,12 +174,6 @@ def _row(
     failure: str | None = None,
 ) -> dict[str, Any]:
     return dict(execution=execution, precision=precision, seconds=seconds, mb=mb, failure=failure)
-
-
-def _in_short(text: str) -> str:
-    """The first line of what has gone wrong, for a cell of a table."""
-    line = text.strip().partition('\n')[0].replace('|', '/')
-    return line if len(line) <= LONGEST else f'{line[: LONGEST - 3]}...'
 
 
 def _measure(

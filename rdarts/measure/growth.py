@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rdarts.errors import UserError, nearest
+from rdarts.errors import RunFailed, UserError, nearest
+from rdarts.measure.apart import check_limit, in_short
 from rdarts.measure.describe import cpu_model, divide, heading
 from rdarts.measure.memory import measure as measure_here
 from rdarts.measure.memory import measure_apart
@@ -46,7 +47,11 @@ SPACE = 'model.backbone.space'
 
 
 def growth(
-    settings: StepSettings, by: str, values: Sequence[int] | None, command: Sequence[str]
+    settings: StepSettings,
+    by: str,
+    values: Sequence[int] | None,
+    command: Sequence[str],
+    limit: float | None = None,
 ) -> list[dict[str, Any]]:
     """Measure a step at each size.
 
@@ -57,29 +62,34 @@ def growth(
         command (Sequence[str]): Starts the tool that prints what :func:`measure` gives, as JSON,
             with the settings as options, ``--by``, ``--values`` with one value, and ``--child
             EXECUTION``.
+        limit (float, optional): Seconds that a process may take. Defaults to none.
 
     Returns:
-        list[dict]: See :func:`summarise`.
+        list[dict]: See :func:`summarise`. A process that fails, as one that the system ends because
+        memory is short, or that takes too long, is a row that says why.
 
     Raises:
-        UserError: The sizes do not rise, one of them is out of range, or the space cannot have it.
-        RunFailed: A process has failed.
+        UserError: The sizes do not rise, one of them is out of range, or the space cannot have it;
+            or the limit is not above 0, or more than 10^6.
     """
     size = size_of(by)
     values = size.values if values is None else values
     if any(left >= right for left, right in itertools.pairwise(values)):
         raise UserError(f'--values must rise, but are {" ".join(map(str, values))}')
+    if limit is not None:
+        check_limit('--limit', limit)
     cases = {value: grown(settings, by, value)[0] for value in values}  # refused before any is run
-    found = [
-        dict(
-            value=value,
-            execution=execution,
-            images=2 * case.batch_size,
-            **measure_apart(case, execution, [*command, '--by', by, '--values', str(value)]),
-        )
-        for value, case in cases.items()
-        for execution in case.executions
-    ]
+    found = []
+    for value, case in cases.items():
+        for execution in case.executions:
+            row = dict(value=value, execution=execution, images=2 * case.batch_size)
+            row.update(dict.fromkeys(('idle_mb', 'mb', 'read_by', 'seconds', 'failure')))
+            options = ['--by', by, '--values', str(value)]
+            try:
+                row.update(measure_apart(case, execution, [*command, *options], limit))
+            except RunFailed as error:
+                row['failure'] = in_short(str(error).removeprefix(f'{execution}: '))
+            found.append(row)
     return summarise(found)
 
 
@@ -186,13 +196,15 @@ def summarise(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Args:
         found (Sequence[dict]): For each size and execution ``value``, ``execution``, ``images``
-            (of both batches) and what :func:`measure` gave, sizes in order.
+            (of both batches), what :func:`measure` gave, and ``failure``, why there is nothing of
+            it, sizes in order.
 
     Returns:
         list[dict]: The same with ``us_an_image``; ``times``, seconds over those of the size
         before; and ``time_exponent``, the power of the size that seconds grow with: the
         logarithm of ``times`` over that of the sizes' quotient. Likewise ``memories`` and
-        ``memory_exponent``. ``None`` at the first size, and where memory did not move.
+        ``memory_exponent``. ``None`` at the first size, where memory did not move, and of what was
+        not measured.
     """
     rows = []
     last: dict[str, dict[str, Any]] = {}
@@ -201,11 +213,12 @@ def summarise(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         times = divide(one['seconds'], before.get('seconds'))
         # a step that is tiny may take its memory from what the process has
         memories = divide(one['mb'], before.get('mb') or None)
+        us = None if one['seconds'] is None else 1e6 * one['seconds'] / one['images']
         step = divide(one['value'], before.get('value'))
         rows.append(
             dict(
                 one,
-                us_an_image=1e6 * one['seconds'] / one['images'],
+                us_an_image=us,
                 times=times,
                 time_exponent=_exponent(times, step),
                 memories=memories,
@@ -246,11 +259,12 @@ def as_tables(settings: StepSettings, by: str, rows: Sequence[dict[str, Any]]) -
     )
     tables = []
     for execution in settings.executions:
-        cells = [
-            [str(row['value']), *(_cell(row[key], form) for key, form in keys)]
-            for row in rows
-            if row['execution'] == execution
-        ]
+        cells = []
+        for row in rows:
+            if row['execution'] == execution:
+                found = [_cell(row[key], form) for key, form in keys]
+                found[0] = row['failure'] or found[0]
+                cells.append([str(row['value']), *found])
         title = f'{execution}, by {SIZES[by].title}: {heading(settings)}; {cpu_model()}'
         tables.append(Table(f'growth_{by}_{execution}', title, header, cells))
     return tables

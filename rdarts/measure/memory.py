@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import statistics
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rdarts.errors import RunFailed
+from rdarts.measure.apart import run_apart
 from rdarts.measure.describe import describe, divide, heading
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.search import Search
@@ -42,7 +41,9 @@ def measure(
     return dict(idle_mb=idle, mb=peak.mb - idle, read_by=peak.method, seconds=seconds)
 
 
-def measure_apart(settings: StepSettings, execution: str, command: Sequence[str]) -> dict[str, Any]:
+def measure_apart(
+    settings: StepSettings, execution: str, command: Sequence[str], limit: float | None = None
+) -> dict[str, Any]:
     """The same in a fresh process.
 
     Args:
@@ -50,21 +51,16 @@ def measure_apart(settings: StepSettings, execution: str, command: Sequence[str]
         execution (str): One of ``EXECUTIONS``, with ``_amp`` after it in bfloat16.
         command (Sequence[str]): Starts the tool that prints what :func:`measure` gives, as JSON,
             with the settings as options and ``--child EXECUTION``.
+        limit (float, optional): Seconds that it may take. Defaults to none.
 
     Raises:
-        RunFailed: It has failed; the line says why.
+        RunFailed: It has failed, or took longer; the line says why.
     """
     options = replace(settings, executions=[execution.removesuffix('_amp')]).options('amp')
-    done = subprocess.run(
-        [*command, '--child', execution, *options],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, CUDA_VISIBLE_DEVICES=''),
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
-        raise RunFailed(f'{execution}: {lines[-1].removeprefix("error: ")}')
-    return json.loads(done.stdout.splitlines()[-1])
+    out, why = run_apart([*command, '--child', execution, *options], limit, gpu=False)
+    if why:
+        raise RunFailed(f'{execution}: {why}')
+    return json.loads(out.splitlines()[-1])
 
 
 def step_memory(settings: StepSettings, command: Sequence[str]) -> dict[str, Any]:

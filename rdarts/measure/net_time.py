@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from rdarts.apis import build_net
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
+from rdarts.measure.apart import check_limit, run_apart
 from rdarts.measure.describe import cpu_model, divide
 from rdarts.measure.search import now, to_channels_last
 from rdarts.models.declared import declared_class
@@ -208,7 +208,7 @@ def compiled_apart(
 
     Args:
         settings (NetSettings): The settings.
-        limit (float): Seconds that it may take, above 0.
+        limit (float): Seconds that it may take.
         command (Sequence[str]): Starts the tool, which prints what :func:`measure_compiled` gives
             as JSON with ``--child`` and the settings as options.
 
@@ -216,23 +216,11 @@ def compiled_apart(
         tuple[dict | None, str]: What it gave; or None, and why.
 
     Raises:
-        UserError: The limit is not above 0.
+        UserError: The limit is not above 0, or more than 10^6.
     """
-    if not limit > 0:
-        raise UserError(f'--compile must be above 0 seconds, but is {limit:g}')
-    try:
-        done = subprocess.run(
-            [*command, '--child', *settings.options()],
-            capture_output=True,
-            text=True,
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired:
-        return None, f'did not finish within {limit:g} s'
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
-        return None, lines[-1].removeprefix('error: ')
-    return json.loads(done.stdout.splitlines()[-1]), ''
+    check_limit('--compile', limit)
+    out, why = run_apart([*command, '--child', *settings.options()], limit)
+    return (None, why) if why else (json.loads(out.splitlines()[-1]), '')
 
 
 def summarise(

@@ -59,7 +59,7 @@ def measure(settings: StepSettings) -> Scaling:
         raise UserError('--scaling needs 2 --threads or more')
     if settings.processor_time:
         raise UserError('--scaling compares the seconds that pass: leave out --processor-time')
-    search = Search(settings, settings.executions[-1])
+    search = Search(settings, settings.executions[-1], device='cpu')
     names = {call.name for call in count_step(search)}
     numbers = (1, settings.threads)
     seconds: dict[int, list[float]] = {number: [] for number in numbers}

@@ -16,16 +16,16 @@ import shlex
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 from rdarts.errors import RunFailed
+from rdarts.utils.process_group import run_group
 from rdarts.utils.stop_signals import STOP_SIGNALS
 
 PACKAGE = 'onedl-mmcv'
@@ -65,33 +65,9 @@ def install_detection(dry_run: bool = False) -> None:
     print('Detection is installed: mmdetection, and mmcv with compiled operators')
 
 
-def run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
+def run(*command: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
     """Run this Python with what it starts in a group of its own, which ends with this process."""
-    arguments = [sys.executable, *command]
-    with subprocess.Popen(
-        arguments,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, err = process.communicate()
-        except BaseException:
-            end_group(process)
-            raise
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
-
-
-def end_group(process: subprocess.Popen) -> None:
-    """End a process and all of its group: none may write into a folder that is then removed."""
-    with contextlib.suppress(ProcessLookupError):  # until there is none
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for _ in range(250):
-            os.killpg(process.pid, 0)
-            time.sleep(0.02)
+    return run_group([sys.executable, *command], env)
 
 
 @contextlib.contextmanager

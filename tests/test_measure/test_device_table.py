@@ -172,16 +172,13 @@ ROW = '{"execution": "plain", "precision": "float32", "seconds": 0.5, "mb": null
     ('program', 'failure'),
     [
         (f'print({ROW!r}); import sys; sys.exit("error: a GPU fell off")', 'a GPU fell off'),
-        (f'print({ROW!r}); import os; os._exit(7)', 'exit code 7'),
-        (
-            f'print({ROW!r} + chr(10) + {ROW[:30]!r}, flush=True); import time; time.sleep(60)',
-            'did not finish within 2 s',
-        ),
+        (f'print({ROW!r}, flush=True); import os; os._exit(7)', 'exit code 7'),
+        (f'print({ROW!r}, flush=True); import os; os.kill(os.getpid(), 9)', 'killed by signal 9'),
+        (f'print("{{}}"); print("{{a}}"); print({ROW!r}); print([1])', 'it gave no such row'),
     ],
 )
 def test_a_process_that_fails_leaves_the_rows_that_it_has_given(program, failure, capsys):
-    program = program.replace('; import os;', '; import os, sys; sys.stdout.flush();')
-    found = device_table.table(settings_of(), 'cpu', ['plain'], 2, [sys.executable, '-c', program])
+    found = device_table.table(settings_of(), 'cpu', ['plain'], 99, [sys.executable, '-c', program])
     first, second = found['rows']
     assert (first['seconds'], first['ratio'], first['images_per_s']) == (0.5, 1, 8)
     assert (second['precision'], second['seconds'], second['ratio']) == ('bfloat16', None, None)
@@ -197,6 +194,19 @@ def test_a_process_that_fails_leaves_the_rows_that_it_has_given(program, failure
         '| plain | float32 | 500.00 | 1.00 | 8 |  |',
         f'| plain | bfloat16 | {failure} |  |  |  |',
     ]
+
+
+def test_a_process_that_does_not_end_leaves_them_too():
+    command = ['sh', '-c', f"echo '{ROW}'; printf '%s' '{ROW[:30]}'; sleep 600"]
+    found = device_table.table(settings_of(), 'cpu', ['plain'], 2, command)['rows']
+    assert [row['seconds'] for row in found] == [0.5, None]
+    assert found[1]['failure'] == 'did not finish within 2 s'
+
+
+@pytest.mark.parametrize('limit', [float('inf'), 1e12])
+def test_too_long_a_limit(limit):
+    with pytest.raises(UserError, match=r'^--limit must be 1,000,000 seconds at most, but is '):
+        device_table.table(settings_of(), 'cpu', ['plain'], limit, ['not started'])
 
 
 def test_no_limit():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import pytest
 from helpers import run_tool
@@ -88,7 +89,8 @@ def test_settings_take_the_size():
 
 def test_exponents_are_of_the_size_before():
     def row(value, seconds, mb, execution='fused'):
-        return dict(value=value, execution=execution, images=2 * value, seconds=seconds, mb=mb)
+        measured = dict(seconds=seconds, mb=mb, failure=None)
+        return dict(value=value, execution=execution, images=2 * value, **measured)
 
     rows = summarise(
         [row(2, 0.5, 30.0), row(2, 7.0, 1.0, 'plain'), row(4, 1.0, 120.0), row(12, 9.0, 120.0)]
@@ -119,6 +121,7 @@ def test_memory_that_does_not_move_has_no_exponent():
     ('changes', 'by', 'values', 'message'),
     [
         ({}, 'batches', [2, 4], "--by: unknown size 'batches': did you mean 'batch'?"),
+        ({}, 'batch', [2, 4], '--limit must be above 0 seconds, but is 0'),
         ({}, 'batch', [4, 2], '--values must rise, but are 4 2'),
         ({}, 'width', [4, 4], '--values must rise, but are 4 4'),
         ({}, 'batch', [0, 2], '--batch-size must be 1 or more, but is 0'),
@@ -129,8 +132,34 @@ def test_memory_that_does_not_move_has_no_exponent():
 )
 def test_mistakes(changes, by, values, message):
     with pytest.raises(UserError) as error:
-        growth(settings_of(**changes), by, values, ['not started'])
+        growth(
+            settings_of(**changes), by, values, ['not started'], 0 if '--limit' in message else 9
+        )
     assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_size_that_fails_is_a_row():
+    """Such as one that the system ends because memory is short."""
+    given = json.dumps(dict(idle_mb=1.0, mb=2.0, read_by='VmHWM', seconds=0.5))
+    code = (
+        'import os, sys; value = sys.argv[sys.argv.index("--values") + 1]; '
+        f"print('{given}', flush=True); value == '4' and os.kill(os.getpid(), 9)"
+    )
+    settings = settings_of(executions=['plain'])
+    rows = growth(settings, 'batch', [2, 4, 8], [sys.executable, '-c', code])
+    assert [row['seconds'] for row in rows] == [0.5, None, 0.5]
+    assert [row['failure'] for row in rows] == [None, 'killed by signal 9', None]
+    assert [row['times'] for row in rows] == [None, None, None]
+    (table,) = as_tables(settings, 'batch', rows)
+    assert table.rows[1] == ['4', 'killed by signal 9', '', '', '', '', '', '']
+    assert table.rows[2][:3] == ['8', '0.5000', '31,250']
+    json.dumps(rows, allow_nan=False)
+
+
+def test_a_size_that_takes_too_long_is_a_row():
+    command = [sys.executable, '-c', 'import time; time.sleep(600)']
+    (row,) = growth(settings_of(executions=['plain']), 'batch', [2], command, 0.1)
+    assert row['failure'] == 'did not finish within 0.1 s'
 
 
 def test_usual_sizes_rise():

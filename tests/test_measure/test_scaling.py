@@ -13,8 +13,15 @@ from rdarts.measure.scaling import Scaling
 from rdarts.measure.search import Search
 
 
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures('one_thread')
 def test_one_thread_and_all_take_turns(monkeypatch):
-    torch.set_num_threads(1)
     ran, now = [], iter(range(100))
     monkeypatch.setattr(Search, 'step', lambda self: ran.append(torch.get_num_threads()))
     # a step of one thread takes 6 s, then 8 s, of three 4 s

@@ -75,6 +75,9 @@ def test_step_time_compares_fused(space):
     [
         ('step_time', ['--space', 'nb20'], "--space: unknown space 'nb20': did you mean 'nb201'?"),
         ('step_time', ['--width', 'wide'], "argument --width: invalid int value: 'wide'"),
+        ('step_time', ['--limit', '9'], '--limit is of the table of a device: add --device'),
+        ('step_time', ['--device', 'cpu', '--scaling'], 'table of its own: leave out --scaling'),
+        ('step_time', ['--device', 'cpu', '--limit', 'inf'], '--limit must be 1,000,000 seconds'),
         ('memory', ['--batch-size', '0'], '--batch-size must be 1 or more, but is 0'),
         ('memory', ['--speed'], 'unrecognized arguments: --speed'),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import run_tool, write_small_search
 
-from rdarts.datasets import ImageFolder, shards
+from rdarts.datasets import ImageFolder, image_cache, shards
 from rdarts.datasets.shards import in_groups
 from rdarts.measure import image_files
 
@@ -52,7 +52,8 @@ def test_images_in_files():
     assert re.fullmatch(r'4 JPEGs of 500 x 375 pixels \((4[5-9]|5[0-5]) kB\); ms .*', heading)
     rows = [line.split(' | ') for line in table]
     assert [row[0] for row in rows[2:]] == [f'| {title}' for title in image_files.TITLES.values()]
-    assert all(float(row[1]) > 0 for row in rows[2:])
+    # where shared memory is short, later ones have none
+    assert all(row[1] == '-' or float(row[1]) > 0 for row in rows[2:])
 
 
 def test_where_images_are_read_from(tmp_path):
@@ -88,6 +89,28 @@ def test_options_without_a_config(given):
 def test_too_few_files(given):
     done = run_tool([TOOL, *given])
     assert done.code == 2 and done.err.startswith('error: --files must be 2 or more')
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (['--files', 4, '--images', 9], '--files does not take --images: leave it out'),
+        (['config.py', '--batch-size', 9], 'a config does not take --batch-size: leave it out'),
+    ],
+)
+def test_options_of_noise(given, message):
+    done = run_tool([TOOL, *given])
+    assert (done.code, done.err) == (2, f'error: {message}\n')
+
+
+def test_images_that_were_not_all_kept_have_no_time(monkeypatch, capsys):
+    monkeypatch.setattr(image_cache, 'FREE_DISK', 1.1)
+    monkeypatch.setattr(image_cache, 'FREE_SHARED', 1.1)
+    found = image_files.measure(4, 1)
+    assert found['later_ms'] is None and found['first_ms'] > 0
+    capsys.readouterr()
+    image_files.print_table(found)
+    assert f'| {image_files.TITLES["later"]} | - |  |' in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize('option', ['iterations', 'batch-size', 'images', 'epochs', 'threads'])

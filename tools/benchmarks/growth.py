@@ -27,6 +27,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--values', type=int, nargs='+', help='its sizes, rising (default: a few usual ones)'
     )
+    parser.add_argument(
+        '--limit',
+        type=float,
+        metavar='SECONDS',
+        help='that one size of one execution may take (default: none)',
+    )
     parser.add_argument('--markdown', action='store_true', help='print tables of Markdown')
     parser.add_argument('--child', help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -45,12 +51,12 @@ from rdarts.measure.settings import StepSettings
 
 def main() -> None:
     args = vars(parse_args())
-    own = {key: args.pop(key) for key in ('by', 'values', 'json', 'markdown', 'child')}
+    own = {key: args.pop(key) for key in ('by', 'values', 'limit', 'json', 'markdown', 'child')}
     settings, by = StepSettings(**args).prepare(), own['by']
     if own['child']:
         print_json(measure(settings, own['child'], by, *own['values']))
         return
-    rows = growth(settings, by, own['values'], [sys.executable, __file__])
+    rows = growth(settings, by, own['values'], [sys.executable, __file__], own['limit'])
     if own['json']:
         print('\n'.join(map(json.dumps, rows)))
         return

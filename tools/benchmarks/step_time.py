@@ -42,10 +42,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--limit',
         type=float,
-        default=180,
         metavar='SECONDS',
         help='with --device: that an execution may take, all its precisions together '
-        '(default: %(default)s)',
+        '(default: 180)',
     )
     parser.add_argument('--child', help=argparse.SUPPRESS)
     parser.set_defaults(executions=None)
@@ -68,7 +67,8 @@ def main() -> None:
     executions = args.pop('executions')
     if device is not None:
         if profile or scales or args['amp']:
-            raise UserError('--device has bfloat16 by itself and no profile: leave out the other')
+            other = '--profile' if profile else '--scaling' if scales else '--amp'
+            raise UserError(f'--device prints a table of its own: leave out {other}')
         names = device_table.check(device, executions)
         settings = StepSettings(**args).prepare()
         if child is not None:
@@ -76,9 +76,13 @@ def main() -> None:
                 print_json(row)
             return
         command = [sys.executable, __file__]
-        result = device_table.table(settings, device, names, limit, command)
+        result = device_table.table(
+            settings, device, names, 180 if limit is None else limit, command
+        )
         print_json(result) if as_json else device_table.print_table(settings, result)
         return
+    if limit is not None:
+        raise UserError('--limit is of the table of a device: add --device, or leave it out')
     if executions is not None:
         args['executions'] = executions
     settings = StepSettings(**args).prepare()
