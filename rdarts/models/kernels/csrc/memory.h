@@ -39,10 +39,11 @@ class Pool {
   }
 
   // Gives memory back to the system: all that no result is in or, not `all`, that none was in since the
-  // last such call and for at most kPatience. How many bytes, of those that may have pages.
-  int64_t release(bool all) {
+  // last look, which was the last such call or `reserve`'s own, up to kPatience ago.
+  void release(bool all) {
     std::lock_guard<std::mutex> guard(mutex_);
-    return all ? release_free() : release_unused();
+    if (all) release_free();
+    else release_unused();
   }
 
  private:
@@ -84,7 +85,7 @@ class Pool {
           chunk->take(start + bytes);
           return {chunk, start};
         }
-    drop_unused();
+    drop_unused();  // they are too small
     int64_t size = std::max(bytes, kChunk);
     void* data = ::operator new(size, std::align_val_t(kHuge), std::nothrow);
     if (data == nullptr) {  // where memory that has no pages yet counts, too
@@ -119,55 +120,46 @@ class Pool {
     free.emplace_hint(after, start, bytes);
   }
 
-  // Chunks that nothing is in are too small for what is asked for.
   void drop_unused() {
     drop([](Chunk* chunk) { return chunk->is_unused(); });
   }
 
   template <typename F>
-  int64_t drop(F&& goes) {
-    int64_t bytes = 0;
+  void drop(F&& goes) {
     auto gone = [&](Chunk* chunk) {
       if (!goes(chunk)) return false;
-      bytes += chunk->touched;
       ::operator delete(chunk->data, std::align_val_t(kHuge));
       delete chunk;
       return true;
     };
     chunks_.erase(std::remove_if(chunks_.begin(), chunks_.end(), gone), chunks_.end());
-    return bytes;
   }
 
-  int64_t release_free() {
-    int64_t bytes = drop([](Chunk* chunk) { return chunk->is_unused(); });
+  void release_free() {
+    drop_unused();
     for (Chunk* chunk : chunks_) {
-      for (const auto& [start, size] : chunk->free)
-        bytes += forget(chunk, start, start + size);
+      for (const auto& [start, size] : chunk->free) forget(chunk, start, start + size);
       chunk->touched = chunk->reached = chunk->end();
     }
-    return bytes;
   }
 
-  int64_t release_unused() {
+  void release_unused() {
     looked_ = Clock::now();
-    int64_t bytes = drop([](Chunk* chunk) { return chunk->reached == 0; });
+    drop([](Chunk* chunk) { return chunk->reached == 0; });
     for (Chunk* chunk : chunks_) {
-      bytes += forget(chunk, chunk->reached, chunk->size);
+      forget(chunk, chunk->reached, chunk->size);
       chunk->touched = chunk->reached;
       chunk->reached = chunk->end();
     }
-    return bytes;
   }
 
   // Whole pages of a range that is free go back to the system.
-  static int64_t forget(Chunk* chunk, int64_t start, int64_t end) {
+  static void forget(Chunk* chunk, int64_t start, int64_t end) {
+#ifdef __linux__
     start = (start + kPage - 1) / kPage * kPage;
     end = std::min(end, (chunk->touched + kPage - 1) / kPage * kPage) / kPage * kPage;
-    if (end <= start) return 0;
-#ifdef __linux__
-    if (madvise(chunk->data + start, end - start, MADV_DONTNEED) == 0) return end - start;
+    if (start < end) madvise(chunk->data + start, end - start, MADV_DONTNEED);
 #endif
-    return 0;
   }
 
   std::mutex mutex_;

@@ -13,7 +13,7 @@ Tensor empty_images(at::IntArrayRef sizes, const Tensor& like) {
 }
 
 // Memory of results goes back to the system, see Pool::release.
-int64_t release_memory(bool all) { return pool().release(all); }
+void release_memory(bool all) { pool().release(all); }
 
 // The first numbers of the sequence of a seed into out.
 void standard_normal(Tensor out, int64_t seed) {

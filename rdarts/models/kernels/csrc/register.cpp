@@ -76,7 +76,7 @@ TORCH_LIBRARY(rdarts, m) {
       "input_grad(Tensor x, Tensor[] g, Tensor? skips, Tensor? dr, Tensor? left, Tensor? right, "
       "Tensor? row, Tensor(a!) dx) -> ()");
   m.def("standard_normal(Tensor(a!) out, int seed) -> ()");
-  m.def("release_memory(bool all) -> int", release_memory);
+  m.def("release_memory(bool all) -> ()", release_memory);
   m.def("empty_images(int[] sizes, Tensor like) -> Tensor");
   m.def(
       "batch_norm(Tensor moments, int count, Tensor(a!)? running_mean, Tensor(b!)? running_var, "
