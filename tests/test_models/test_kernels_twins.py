@@ -390,3 +390,19 @@ def test_a_thread_more_or_less(cpp):
         assert_close(run(), one)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('weights', [True, False])
+def test_inverted_bottlenecks_of_no_image(cpp, weights):
+    x, expand, norm = images(0, 5, 5, 16), images(2, 40, 16), norm_of(*images(2, 2, 40))
+    first = (x, expand, None, norm, images(2, 40, 1, 3, 3), 1, 1)
+    deep, _ = cpp.depthwise_forward(*first)
+    project, back = images(2, 8, 40), images(3, 2, 40)
+    y, _ = cpp.project_forward(deep, norm, project)
+    assert y.shape == (2, 0, 5, 5, 8)
+    g = [one.clone() for one in y]
+    d, *found = cpp.project_backward(g, y, back[:, :, :8], deep, norm, project, weights)
+    found += cpp.depthwise_backward(d, deep, back, *first, torch.empty_like(x), weights)
+    found = [one for one in found if one is not None]
+    assert len(found) == (5 if weights else 2)
+    assert not any(one.any() for one in found)

@@ -39,10 +39,11 @@ bool are_few(int64_t pixels, int64_t channels) {
   return pixels <= 1024 && blocks_of<T>(channels) >= 4 * at::get_num_threads();
 }
 
-// f(block, how many channels it has) of all blocks; less than some thousand numbers wake no thread.
+// f(block, how many channels it has) of all blocks, where a channel has `depth` numbers; less than some
+// thousand numbers wake no thread.
 template <typename T, typename F>
-void over_blocks(int64_t channels, int64_t numbers, F&& f) {
-  const int64_t grain = std::max<int64_t>(1, 8192 / (numbers * kBlock<T>));
+void over_blocks(int64_t channels, int64_t depth, F&& f) {
+  const int64_t grain = std::max<int64_t>(1, 8192 / (std::max<int64_t>(1, depth) * kBlock<T>));
   at::parallel_for(0, blocks_of<T>(channels), grain, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) f(b, std::min(kBlock<T>, channels - b * kBlock<T>));
   });

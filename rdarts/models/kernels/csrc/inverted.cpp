@@ -354,7 +354,8 @@ void depthwise_back_few(const DepthwiseBack<T>& of, const Buffer<T>& points, T* 
     gram<T>(all, own, B, B, of.xs, c, c, grad.data());
     std::copy_n(grad.data(), count * c, d_expand + block * B * c);
   });
-  const int64_t threads = at::get_num_threads(), chunk = ((all + threads - 1) / threads + 11) / 12 * 12;
+  const int64_t threads = at::get_num_threads();
+  const int64_t chunk = std::max<int64_t>(12, ((all + threads - 1) / threads + 11) / 12 * 12);
   at::parallel_for(0, (all + chunk - 1) / chunk, 1, [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; part++) {
       const int64_t first = part * chunk;
