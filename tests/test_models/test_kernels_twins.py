@@ -128,6 +128,14 @@ def channels_of(image, count):
     return image.permute(0, 2, 3, 4, 1, 5).flatten(4)[..., :count] if image.dim() == 6 else image
 
 
+@pytest.fixture(params=[1, 3], ids='{} threads'.format)
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 @pytest.mark.parametrize('kept', [True, False])
 @pytest.mark.parametrize(
@@ -139,9 +147,11 @@ def channels_of(image, count):
         (8, 20, 48, 3, 2, (17, 4)),
         (40, 120, 80, 7, 2, (7, 35)),
         (8, 24, 8, 5, 1, (32, 33)),
+        (16, 192, 24, 3, 1, (4, 4)),  # blocks enough for three threads in float32, too
     ],
 )
-def test_inverted_twins(cpp, channels, inner, outputs, kernel, stride, size, kept, dtype):
+def test_inverted_twins(cpp, threads, channels, inner, outputs, kernel, stride, size, kept, dtype):
+    """Pixels that are few are shared out as blocks, where there are enough for the threads."""
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     x = images(3, *size, channels, dtype=dtype)
     expand = strewn(images(2, inner, channels, seed=1, dtype=dtype) / channels**0.5)
@@ -371,6 +381,10 @@ def test_a_thread_more_or_less(cpp):
     dense = images(2, 16, 16, 3, 3, seed=3)
     g = [images(5, 7, 9, 16, seed=s) for s in (4, 5)]
     coefficients = images(2, 3, 16, seed=6)
+    # 72 channels are blocks enough for one thread to take its few pixels by them, but not for three
+    expand, taps = images(2, 72, 16, seed=7), images(2, 72, 1, 3, 3, seed=8)
+    project, after = images(2, 16, 72, seed=9), images(3, 2, 72, seed=10)
+    norm = norm_of(images(2, 72, seed=11), images(2, 72, seed=12))
 
     def run():
         y, moments = cpp.separable_forward(x, None, *weights, (1, 1, 1))
@@ -380,8 +394,15 @@ def test_a_thread_more_or_less(cpp):
         z, more = cpp.dense_forward(x, dense, (1, 1, 1))
         grad = cpp.dense_backward(g, z, coefficients, x, dense, (1, 1, 1), into, True, True)
         pooled = cpp.pool_forward(x, True, 2)
+        first = (x, expand, None, norm, taps, 1, 1)
+        deep, more_2 = cpp.depthwise_forward(*first)
+        flat, more_3 = cpp.project_forward(deep, norm, project)
+        d, *inverted = cpp.project_backward(g, flat, after[:, :, :16], deep, norm, project, True)
+        inverted += cpp.depthwise_backward(d, deep, after, *first, into, True)
+        inverted += [flat, more_2, more_3]
         sums = cpp.mix_sums(g, [x, z[0]], [0, 1], x)
-        return [y, moments, *grads, z, more, grad, into, *pooled, *sums, cpp.moments(x)]
+        found = [y, moments, *grads, z, more, grad, into, *pooled, *sums, cpp.moments(x)]
+        return [*found, *inverted]
 
     try:
         torch.set_num_threads(1)
