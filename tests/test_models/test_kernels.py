@@ -487,6 +487,24 @@ def test_as_many_terms_as_their_edges(cpp):
             cpp.mix([torch.empty_like(x[0])], [False], [x], edge_of, scales)
 
 
+@pytest.mark.parametrize('edge', [-1, 2])
+def test_a_term_of_an_edge_that_there_is_not_is_refused(cpp, edge):
+    x = images(2, 3, 5, 16)
+    with pytest.raises(RuntimeError, match=f'of edge {edge}, but there are 2'):
+        cpp.mix([x.clone(), x.clone()], [False] * 2, [x], [edge], images(1, 16))
+    with pytest.raises(RuntimeError, match=f'of edge {edge}, but there are 2'):
+        cpp.mix_sums([x, x], [x], [edge], None)
+
+
+def test_as_many_gradients_as_edges(cpp):
+    x, y = images(2, 5, 5, 8), images(2, 2, 5, 5, 8)
+    layer = (None, images(2, 8, 1, 3, 3), images(2, 8, 8, 1, 1), (1, 1, 1))
+    for g in ([y[0]], [y, y[0]]):
+        with pytest.raises(RuntimeError, match=f'{1 if len(g) == 1 else 3} gradients, but 2 edges'):
+            rest = (x, *layer, torch.empty_like(x), False, True)
+            cpp.separable_backward(g, y, images(2, 3, 8), *rest)
+
+
 def test_input_grad_is_its_formula(backend):
     x = images(2, 4, 5, 16)
     x[0, 0] = 0  # relu has no slope at 0

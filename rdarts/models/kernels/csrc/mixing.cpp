@@ -58,7 +58,9 @@ std::vector<Terms<T>> terms_of(TensorList list, at::IntArrayRef edge_of, size_t 
   size_t t = 0;
   auto next = [&]() -> Terms<T>& {
     TORCH_CHECK(t < edge_of.size(), "there are more terms than ", edge_of.size(), " edges of them");
-    return found[edge_of[t++]];
+    const int64_t edge = edge_of[t++];
+    TORCH_CHECK(0 <= edge && edge < int64_t(edges), "a term is of edge ", edge, ", but there are ", edges, " edges");
+    return found[edge];
   };
   for (const Tensor& term : list)
     if (term.dim() == 0) next().add_noise(term, c);

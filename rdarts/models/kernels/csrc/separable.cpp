@@ -280,6 +280,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> separable_backward(
     std::vector<const T*> gs;
     std::vector<int64_t> g_pixel;
     each_image<T>(g, [&](const T* from, int64_t pixel) { gs.push_back(from), g_pixel.push_back(pixel); });
+    TORCH_CHECK(int64_t(gs.size()) == edges, "there are ", gs.size(), " gradients, but ", edges, " edges");
     std::vector<Buffer<T>> taps, flipped;
     for (int64_t e = 0; e < edges; e++) {
       const T* d = depthwise.const_data_ptr<T>() + e * c * k * k;
