@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from test_models.kernel_images import assert_close, images, norm_of
 
-from rdarts.models.kernels import Rows, to_nchw, to_nhwc
+from rdarts.models.kernels import Rows, Running, Unit, to_nchw, to_nhwc
 
 # Either path: forward against PyTorch's modules
 
@@ -503,6 +503,20 @@ def test_as_many_gradients_as_edges(cpp):
         with pytest.raises(RuntimeError, match=f'{1 if len(g) == 1 else 3} gradients, but 2 edges'):
             rest = (x, *layer, torch.empty_like(x), False, True)
             cpp.separable_backward(g, y, images(2, 3, 8), *rest)
+
+
+@pytest.mark.parametrize('which', range(4))
+def test_a_folded_norm_has_as_many_channels_as_its_input(cpp, which):
+    norm = [torch.ones(8) for _ in range(4)]
+    norm[which] = torch.ones(7)
+    running, x = Running(*norm, 1e-5), torch.ones(1, 4, 4, 8)
+    unit = Unit(torch.ones(8, 1, 3, 3), torch.ones(8, 8, 1, 1), running, (1, 1, 1))
+    for call in (
+        lambda: cpp.pointwise_folded([x], [torch.ones(8, 8, 1, 1)], running, 8, 8),
+        lambda: cpp.separable_folded(x, [unit], torch.empty_like(x), False),
+    ):
+        with pytest.raises(RuntimeError, match='has 7 channels, but its input 8'):
+            call()
 
 
 def test_input_grad_is_its_formula(backend):

@@ -214,7 +214,7 @@ Tensor pointwise_folded(TensorList xs, TensorList weights, TensorList norm, doub
   Tensor y = fresh({plan.n, plan.y_h, plan.y_w, plan.outputs}, xs[0]);
   over_real(xs[0], [&](auto number) {
     using T = decltype(number);
-    const Folded<T> folded(norm, eps, plan.outputs);
+    const Folded<T> folded(norm, eps, plan.offset.back() + plan.count.back(), plan.outputs);
     ByThread<T> totals(0);
     pointwise_run<T>(plan, xs, plan.points_across<T>(xs, weights), &folded, y, totals);
   });

@@ -118,7 +118,7 @@ struct FoldedUnit {
   // `norm_` and `conv_` are a unit's own of separable_folded.
   FoldedUnit(const Tensor& depthwise_, const Tensor& pointwise_, TensorList norm_, double eps,
              at::IntArrayRef conv_, int64_t h, int64_t w, int64_t c, int64_t o)
-      : outputs(o), norm(norm_, eps, o) {
+      : outputs(o), norm(norm_, eps, pointwise_.size(0), o) {
     const Tensor depthwise = whole(depthwise_), pointwise = whole(pointwise_);
     const int64_t k = depthwise.size(3), stride = conv_[0], padding = conv_[1], dilation = conv_[2];
     const int64_t reach = dilation * (k - 1), own = depthwise.size(0), rows = pointwise.size(0);
@@ -142,6 +142,9 @@ struct FoldedUnit {
 void separable_folded(const Tensor& x, TensorList depthwise, TensorList pointwise, TensorList norms,
                       at::ArrayRef<double> eps, at::IntArrayRef convs, Tensor out, bool accumulate) {
   const int64_t units = depthwise.size(), n = x.size(0);
+  TORCH_CHECK(units == int64_t(pointwise.size()) && units == int64_t(eps.size()) &&
+                  4 * units == int64_t(norms.size()) && 3 * units == int64_t(convs.size()),
+              "a unit has two weights, a batch norm's four tensors and eps, and three numbers of its convolution");
   TORCH_CHECK(x.is_contiguous() && out.is_contiguous(), "x and out must be contiguous");
   check_channels(x.size(3)), check_channels(out.size(3));
   over_real(x, [&](auto real) {
