@@ -44,17 +44,6 @@ inline void check_channels(int64_t channels) {
   TORCH_CHECK(channels % kLanes == 0, channels, " channels are no multiple of ", kLanes);
 }
 
-// The same in the type of the images.
-Tensor whole_as(const Tensor& t, const Tensor& like) { return t.to(like.scalar_type()).contiguous(); }
-
-// Scale and shift [E, C] of a batch norm [4, E, C] that `batch_norm` gave.
-optional<Tensor> scale_of(const optional<Tensor>& norm, const Tensor& like) {
-  return norm ? optional<Tensor>(whole_as(norm->select(0, 2), like)) : norm;
-}
-optional<Tensor> shift_of(const optional<Tensor>& norm, const Tensor& like) {
-  return norm ? optional<Tensor>(whole_as(norm->select(0, 3), like)) : norm;
-}
-
 // What is not asked for: an operator's results are tensors, always.
 Tensor nothing(const Tensor& like) { return at::empty({0}, like.options()); }
 
