@@ -13,6 +13,8 @@ struct Ring {
   Ring(int64_t rows, int64_t count, int64_t hop) : data((count + 1) * hop, T(0)), places(rows) {
     for (int64_t y = 0; y < rows; y++) places[y] = data.data() + (1 + y % count) * hop;
   }
+  Ring(const Ring&) = delete;  // its places would lie in the other one
+  Ring(Ring&&) = default;
   T* row(int64_t y) { return places[y]; }
   const T* zeros() const { return data.data(); }
 };
