@@ -519,6 +519,17 @@ def test_a_folded_norm_has_as_many_channels_as_its_input(cpp, which):
             call()
 
 
+@pytest.mark.parametrize('counts', [(16,), (8, 8), (10, 6)])
+def test_gradients_of_pointwise_weights_are_in_memory_of_their_own(cpp, counts):
+    x, y = images(2, 4, 4, 8), images(2, 4 // len(counts), 4 // len(counts), 16, seed=1)
+    weights = [images(count, 8, 1, 1, seed=count) for count in counts]
+    _, grads = cpp.pointwise_backward(y, y, images(3, 16), [x], weights, False, True)
+    assert [grad.shape for grad in grads] == [weight.shape for weight in weights]
+    assert len({grad.untyped_storage().data_ptr() for grad in grads}) == len(counts)
+    for grad in grads:
+        assert grad.untyped_storage().nbytes() == grad.nbytes
+
+
 def test_input_grad_is_its_formula(backend):
     x = images(2, 4, 5, 16)
     x[0, 0] = 0  # relu has no slope at 0

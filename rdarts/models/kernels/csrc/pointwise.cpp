@@ -280,9 +280,10 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>> pointwise_backward(
     });
     if (!want_weights) return;
     const Tensor all = reduced(spilled(totals), {size}, xs[0]);
-    for (int64_t k = 0; k < plan.branches(); k++)
+    for (int64_t k = 0; k < plan.branches(); k++)  // each in memory of its own
       dws.push_back(all.narrow(0, start[k] + (plan.offset[k] - plan.first[k]) * depth, plan.count[k] * depth)
-                        .view({plan.count[k], depth, 1, 1}));
+                        .view({plan.count[k], depth, 1, 1})
+                        .clone());
   });
   return {dxs, dws};
 }
