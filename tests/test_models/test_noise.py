@@ -179,19 +179,21 @@ def test_fused_keeps_seeds_and_draws_again(path):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('size', [(2, 8, 8, 16), (3, 5, 7, 24), (2, 9, 10, 8)])
 def test_noise_that_is_drawn_where_it_is_mixed_is_the_image(cpp, size, dtype):
+    """Six terms of an edge and three of another, two of them in one tensor."""
     generator = torch.Generator().manual_seed(0)
     x, *start = torch.randn(3, *size, generator=generator, dtype=dtype)
-    scales = torch.randn(6, size[-1], generator=generator, dtype=dtype)
-    seeds = [torch.tensor(seed) for seed in (5, 6, 2**61 + 7)]
+    stacked = torch.randn(2, *size, generator=generator, dtype=dtype)
+    scales = torch.randn(9, size[-1], generator=generator, dtype=dtype)
+    seeds = [torch.tensor(seed) for seed in (5, 6, 2**61 + 7, 8)]
     noises = [standard_normal(torch.empty(size, dtype=dtype), seed) for seed in seeds]
-    edge_of, found = [0, 1, 0, 0, 1, 0], []
-    for noise_terms in (seeds, noises):
-        terms = [noise_terms[0], x, noise_terms[1], x, noise_terms[2], x]
-        outs = [one.clone() for one in start]
-        cpp.mix(outs, [True, False], terms, edge_of, scales)
-        products, totals, _ = cpp.mix_sums(start, terms, edge_of, None)
-        found.append([*outs, products, totals])
-    for one, other in zip(*found, strict=True):
+    edge_of, mixed, sums = [0, 1, 0, 0, 1, 0, 0, 1, 0], [], []
+    for first, second, third, fourth in (seeds, noises):
+        terms = [first, x, second, stacked, third, x, fourth, x]
+        mixed.append([one.clone() for one in start])
+        cpp.mix(mixed[-1], [True, False], terms, edge_of, scales)
+        sums.append(cpp.mix_sums(start, terms, edge_of, None)[:2])
+    assert all(map(torch.equal, *mixed))
+    for one, other in zip(*sums, strict=True):
         # where images have other blocks of pixels, sums are taken in another order
         torch.testing.assert_close(
             one, other, rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-12
