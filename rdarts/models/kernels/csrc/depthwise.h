@@ -102,9 +102,9 @@ void depthwise_weight_rows_of(const T* const* rows, const T* const* g, int64_t c
                               int64_t any_channels, int64_t any_stride, int64_t any_dilation) {
   constexpr int64_t W = C::bytes, L = Lanes<T, W>::count;
   // Rows of sums that fit beside a tile's gradients. A longer tile finds more of a dilated window's pixels twice.
-  constexpr bool FAR = kRegisters == 32 && K == 5 && D == 2;
-  constexpr int MOST = kRegisters == 32 ? (K == 5 && !FAR ? 5 : 3) : (K == 3 ? 3 : 1);
-  constexpr int TILE = FAR ? 8 : 4;
+  constexpr bool LONG = kRegisters == 32 && K == 5 && D == 2;
+  constexpr int MOST = kRegisters == 32 ? (K == 5 && !LONG ? 5 : 3) : (K == 3 ? 3 : 1);
+  constexpr int TILE = LONG ? 8 : 4;
   const int64_t channels = C::or_any(any_channels);
   const int64_t step = (S ? S : any_stride) * channels, hop = (S ? D : any_dilation) * channels;
   for (int64_t c = 0; c < channels; c += L) {
