@@ -97,6 +97,10 @@ def test_kernels_fit_into_the_registers_of_a_gpu(name, given, dtype, tmp_path):
 
     from rdarts.models.kernels.backends import triton_kernels
 
+    try:
+        ptxas = knobs.nvidia.ptxas.path
+    except RuntimeError as error:  # not every build of Triton brings it
+        pytest.skip(str(error))
     kernel = getattr(triton_kernels, name)
     numbers = triton.POOL_TILE if name.startswith('pool') else triton.TILE
     constants = dict(given, WIDE=language.float32, BLOCK=numbers // 16, LANES=16)
@@ -106,7 +110,7 @@ def test_kernels_fit_into_the_registers_of_a_gpu(name, given, dtype, tmp_path):
     path = tmp_path / 'kernel.ptx'
     path.write_text(compiled.asm['ptx'])
     arch = re.search(r'^\.target (\w+)', compiled.asm['ptx'], re.M)[1]
-    command = [knobs.nvidia.ptxas.path, '-v', f'-arch={arch}', path, '-o', tmp_path / 'kernel.o']
+    command = [ptxas, '-v', f'-arch={arch}', path, '-o', tmp_path / 'kernel.o']
     told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert re.findall(r'(\d+) bytes spill (?:stores|loads)', told) == ['0', '0'], told
 
