@@ -113,7 +113,7 @@ def test_a_library_is_made_once_and_says_for_which_cpu(cache, lines, compiler):
     assert len(calls(log)) == 1
     # a folder that can only be read will do
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
-    assert lines == ['compiling the kernels of fused: about half a minute, once']
+    assert lines == ['compiling the kernels of fused: about a minute, once']
     assert not list(cache.glob('building_*'))
 
 
@@ -217,7 +217,7 @@ def test_cxx_may_have_arguments(compiler, lines, monkeypatch, tmp_path):
     library = build._prepare()
     assert json.loads(build._description(library).read_text())['compiler'] == VERSION
     assert len(calls(log)) == 1
-    assert lines == ['compiling the kernels of fused: about half a minute, once']
+    assert lines == ['compiling the kernels of fused: about a minute, once']
 
 
 @pytest.mark.parametrize('named', ['none at all', "'open"])
@@ -231,7 +231,7 @@ def test_another_compiler_goes_on_where_cxx_names_none(
     assert len(calls(log)) == 1
     assert lines == [
         f"compiling the kernels of fused by {tmp_path / 'g++'} (CXX='{named}' names none): "
-        'about half a minute, once'
+        'about a minute, once'
     ]
 
 

@@ -246,7 +246,7 @@ def _prepare() -> Path:
     with _alone(library):
         if not _is_usable(library):
             by = f' by {compiler[0]}{said}' if said else ''
-            print_log(f'compiling the kernels of fused{by}: about half a minute, once', 'current')
+            print_log(f'compiling the kernels of fused{by}: about a minute, once', 'current')
             _build(compiler, library)
     return library
 
