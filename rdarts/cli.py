@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 128 + signal.SIGINT
 OUTPUT_GONE = 128 + 13  # SIGPIPE
+# What wraps the model of a rank on a CPU. The mean of the weights' gradients is one message, taken
+# where they lie, unless it is large: there is no core left that could send a part of them earlier.
+OF_CPU_RANKS = dict(
+    type='MMDistributedDataParallel',
+    device_ids=None,
+    broadcast_buffers=False,
+    bucket_cap_mb=25,
+    gradient_as_bucket_view=True,
+)
 
 
 def start(parse_args: Callable[[], Any]) -> None:
@@ -321,9 +330,7 @@ def set_launcher(cfg: Config, launcher: str) -> None:
         raise UserError(
             f'cannot join the process group at port {port}: {line}; choose a free port with PORT='
         ) from None
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
-    )
+    cfg.model_wrapper_cfg = dict(OF_CPU_RANKS)
 
 
 def leave_group() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS
 
+from rdarts.cli import OF_CPU_RANKS
 from rdarts.models.backbones import NASBench201Supernet
 from rdarts.models.kernels import use_backend
 
@@ -25,10 +26,16 @@ def gradients(net: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [parameter.grad.clone() for parameter in net.parameters()]
 
 
-def ddp_worker(backend: str) -> list[list[float]]:
-    """The gradients of this rank's half of the batch, after DDP has averaged them."""
+def ddp_worker(backend: str) -> tuple[list[list[float]], int]:
+    """The gradients of this rank's half of the batch, after DDP has averaged them.
+
+    Twice, as DDP sorts its messages anew after the first time; and in how many pieces of memory
+    they lie.
+    """
     net, x = build_net()
-    wrapped = DistributedDataParallel(net)
+    wrapped = MODEL_WRAPPERS.build(dict(OF_CPU_RANKS, module=net))
     with use_backend(backend):
-        found = gradients(wrapped, x.chunk(2)[torch.distributed.get_rank()])
-    return [grad.tolist() for grad in found]
+        for _ in range(2):
+            found = gradients(wrapped, x.chunk(2)[torch.distributed.get_rank()])
+    pieces = {parameter.grad.untyped_storage().data_ptr() for parameter in net.parameters()}
+    return [grad.tolist() for grad in found], len(pieces)

@@ -121,7 +121,9 @@ def test_ddp(path):
     expected = [(one + other) / 2 for one, other in zip(*halves, strict=True)]
     results = on_ranks(ddp_worker, path)
     assert results[0] == results[1]
-    for grad, one in zip(results[0], expected, strict=True):
+    grads, messages = results[0]
+    assert messages == 1
+    for grad, one in zip(grads, expected, strict=True):
         assert (torch.tensor(grad, dtype=torch.float64) - one).norm() <= 1e-10 * one.norm()
 
 

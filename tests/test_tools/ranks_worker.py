@@ -14,6 +14,7 @@ from helpers import digits_runner
 from mmengine.hooks import Hook
 from quick_runs import read_once, sync_nothing, write_configs_as_they_come
 
+from rdarts.cli import OF_CPU_RANKS
 from rdarts.models import find_alpha_owner
 from rdarts.utils.wrapped import unwrapped
 
@@ -79,8 +80,7 @@ def search(method: str, work_dir: Path, world_size: int) -> list[dict[str, Any]]
     """Two epochs of two iterations in float64: what there is at the start, and after each."""
     hook, several = Record(), {}
     if world_size > 1:  # as tools/train.py joins a group
-        wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-        several = dict(launcher='pytorch', model_wrapper_cfg=wrapper)
+        several = dict(launcher='pytorch', model_wrapper_cfg=dict(OF_CPU_RANKS))
     runner = digits_runner(
         work_dir,
         {**OPTIONS, **OF.get(method, {})},
