@@ -6,7 +6,6 @@ Processes of their own take the steps, which start to count together; the cases 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import statistics
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdarts.errors import RunFailed, UserError
+from rdarts.errors import UserError
+from rdarts.measure.child import Child
 from rdarts.measure.settings import StepSettings
 from rdarts.utils import machine
 
@@ -66,62 +66,6 @@ def take_steps(settings: StepSettings) -> dict[str, Any]:
     while len(seconds) < settings.steps or not select.select([sys.stdin], [], [], 0)[0]:
         seconds.append(search.step().whole)
     return dict(step_seconds=seconds, **describe(settings))
-
-
-class Child:
-    """A process that takes steps when it is told to.
-
-    Args:
-        command (Sequence[str]): Starts the tool that calls :func:`take_steps`.
-        env (dict[str, str]): What its environment has of threads; nothing else of this one's.
-        group (Path, optional): A control group for it. Defaults to this process's.
-    """
-
-    def __init__(
-        self, command: Sequence[str], env: dict[str, str], group: Path | None = None
-    ) -> None:
-        of_threads = (*machine.WAITING, machine.THREADS, 'OMP_WAIT_POLICY', 'MKL_NUM_THREADS')
-        kept = {key: value for key, value in os.environ.items() if key not in of_threads}
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**kept, 'CUDA_VISIBLE_DEVICES': '', **env},
-            preexec_fn=None if group is None else lambda: join(group),
-        )
-
-    def wait_until_ready(self) -> None:
-        """Until it has warmed up.
-
-        Raises:
-            RunFailed: It has ended before; the line says why.
-        """
-        if self.process.stdout.readline() != 'ready\n':
-            raise RunFailed(f'a measurement failed: {self._last_error()}')
-
-    def tell(self) -> None:
-        """To begin, or to end."""
-        self.process.stdin.write('\n')
-        self.process.stdin.flush()
-
-    def result(self) -> dict[str, Any]:
-        """What it has measured."""
-        out, err = self.process.communicate()
-        if self.process.returncode:
-            raise RunFailed(f'a measurement failed: {err.strip() or self.process.returncode}')
-        return json.loads(out.splitlines()[-1])
-
-    def _last_error(self) -> str:
-        _, err = self.process.communicate()
-        lines = err.strip().splitlines() or [f'exit code {self.process.returncode}']
-        return lines[-1].removeprefix('error: ')
-
-
-def join(group: Path) -> None:
-    """Move this process into a control group."""
-    (group / 'cgroup.procs').write_text(str(os.getpid()))
 
 
 # The cases
@@ -229,10 +173,11 @@ def measure_case(plan: Neighbours, case: str, group: Path | None) -> list[dict[s
             child.tell()
         return [child.result() for child in children]
     finally:
-        for process in [child.process for child in children] + ([busy] if busy else []):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        for child in children:
+            child.kill()
+        if busy is not None:
+            busy.kill()
+            busy.wait()
 
 
 def measure(plan: Neighbours) -> dict[str, list[dict[str, Any]]]:

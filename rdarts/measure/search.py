@@ -93,6 +93,8 @@ class Search:
 
     Attributes:
         clock (Callable): Gives the seconds by which steps are timed.
+        model (Module): The model, without a wrapper.
+        trained (Module): What the weights' step takes: the model, or a wrapper of it.
         batches (dict): ``train`` and ``val``, as data loaders give them: images from 0 to 255.
     """
 
@@ -132,6 +134,7 @@ class Search:
             self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         step_together(self.optim_wrapper.optimizer)
         note_norms(self.optim_wrapper)
+        self.trained: nn.Module = self.model
         self.supernet = self.model.backbone
         self.alphas = dict(self.supernet.arch_parameters)
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
@@ -188,7 +191,7 @@ class Search:
         if not self.architect.single_level:
             self.architect.step(self.batches['train'])
         middle = self.clock()
-        losses = self.architect.train_step(self.model, self.batches['train'])
+        losses = self.architect.train_step(self.trained, self.batches['train'])
         # no loss where no weight is trained
         loss, _ = host.read([losses.get('loss', 0.0), take_norms(self.optim_wrapper)])
         if not math.isfinite(loss):

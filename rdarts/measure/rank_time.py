@@ -1,0 +1,202 @@
+"""What it costs that the processes of a search speak: their steps, and those of others that do not.
+
+Each rank is a process of its own. The same number of processes that do not speak takes turns with
+them, and so does one process alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rdarts.errors import UserError
+from rdarts.measure.child import Child
+from rdarts.measure.settings import StepSettings
+from rdarts.utils import machine
+from rdarts.utils.wording import plural
+
+MOST = 1.08  # together / apart
+CASES = ('alone', 'apart', 'together')
+
+
+# A process that takes steps
+
+
+def take_turns(settings: StepSettings, speaks: bool) -> None:
+    """Warm up, then take ``settings.steps`` steps for each line on stdin, until it ends.
+
+    The seconds of a step are printed after each turn, and at last what the steps ran on. What
+    libraries print, as gloo does, goes to stderr.
+
+    Args:
+        settings (StepSettings): With one execution.
+        speaks (bool): Whether it is a rank of a group, which the environment describes.
+    """
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    # slow to load, and of no use to who only starts others
+    from mmengine.config import Config
+    from mmengine.registry import MODEL_WRAPPERS
+
+    from rdarts import cli
+    from rdarts.measure.describe import describe
+    from rdarts.measure.search import Search
+
+    settings = settings.prepare()
+    search = Search(settings, settings.executions[0], device='cpu')
+    if speaks:
+        cfg = Config()
+        cli.set_launcher(cfg, 'pytorch')  # as of a tool
+        search.trained = MODEL_WRAPPERS.build(dict(cfg.model_wrapper_cfg, module=search.model))
+    for _ in range(settings.warmup):
+        search.step()
+    print('ready', file=answers, flush=True)
+    while sys.stdin.readline():
+        start = search.clock()
+        for _ in range(settings.steps):
+            search.step()
+        print(json.dumps((search.clock() - start) / settings.steps), file=answers, flush=True)
+    print(json.dumps(describe(settings)), file=answers, flush=True)
+    cli.leave_group()
+
+
+# Who starts them
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What is measured.
+
+    Args:
+        settings (StepSettings): The step of one rank, with one execution, in float32. Its number of
+            threads is by default a rank's part of the cores.
+        command (Sequence[str]): Starts a process that calls :func:`take_turns`; the settings, and
+            ``--speak`` for one that speaks, follow as options.
+        ranks (int): Processes. Defaults to 2.
+        rounds (int): Turns of each case. Defaults to 10.
+
+    Raises:
+        UserError: Something is out of range.
+    """
+
+    settings: StepSettings
+    command: Sequence[str]
+    ranks: int = 2
+    rounds: int = 10
+
+    def __post_init__(self) -> None:
+        if self.ranks < 2 or self.rounds < 1:
+            raise UserError('--ranks must be 2 or more, and --rounds 1 or more')
+        if len(self.settings.executions) != 1 or self.settings.amp:
+            raise UserError('one of --executions at a time, in float32')
+
+
+def measure(plan: Ranks) -> dict[str, Any]:
+    """All cases, in turn, in each of the rounds.
+
+    Returns:
+        dict: Case -> for each round, the seconds of a step of each process; and ``described``, what
+        they ran on.
+    """
+    threads = plan.settings.threads or machine.share_of_cores(plan.ranks)
+    command = [*plan.command, *plan.settings.options('threads'), '--threads', str(threads)]
+    env = {machine.THREADS: str(threads)}
+    children: list[Child] = []
+    try:
+        apart = [Child(command, env) for _ in range(plan.ranks)]
+        children += apart
+        with socket.create_server(('127.0.0.1', 0)) as server:
+            port = server.getsockname()[1]
+        together = [
+            Child([*command, '--speak'], {**env, **_environment(rank, plan.ranks, port)})
+            for rank in range(plan.ranks)
+        ]
+        children += together
+        for child in children:
+            child.wait_until_ready()
+        of_case = dict(alone=apart[:1], apart=apart, together=together)
+        found: dict[str, Any] = {case: [] for case in CASES}
+        for _ in range(plan.rounds):
+            for case, those in of_case.items():
+                for child in those:
+                    child.tell()
+                found[case].append([child.answer() for child in those])
+        for child in children:  # ranks end together
+            child.end()
+        return dict(found, described=[child.result() for child in children].pop())
+    finally:
+        for child in children:
+            child.kill()
+
+
+def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """What a launcher tells a rank."""
+    return dict(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(ranks),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+
+
+# Output
+
+
+def summarise(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures.
+
+    Args:
+        found (dict): As :func:`measure` gives it.
+
+    Returns:
+        dict: ``<case>_s``, the median over rounds of the mean over processes of a step;
+        ``cost_ratio``, the median of together / apart, round by round; ``scaling_ratio``, that of
+        alone / together, the images a second of a rank over those of a process alone;
+        ``exceeded``, whether the cost is more than it may be; and what it ran on.
+    """
+    means = {case: [statistics.fmean(turn) for turn in found[case]] for case in CASES}
+    cost = _median_quotient(means['together'], means['apart'])
+    return dict(
+        {f'{case}_s': statistics.median(rows) for case, rows in means.items()},
+        cost_ratio=cost,
+        scaling_ratio=_median_quotient(means['alone'], means['together']),
+        ranks=len(found['together'][0]),
+        rounds=len(found['together']),
+        exceeded=cost > MOST,
+        **found['described'],
+    )
+
+
+def _median_quotient(over: Sequence[float], under: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """The same for people."""
+    ranks, threads = result['ranks'], plural(result['threads'], 'thread')
+    print(
+        f'{result["cpu"]}, torch {result["torch"]}; a process has {threads}; '
+        f'{plural(result["rounds"], "round")} of {plural(result["steps"], "step")}\n'
+    )
+    titles = dict(
+        alone='one process',
+        apart=f'{ranks} processes that do not speak',
+        together=f'{ranks} ranks',
+    )
+    print(f'{"case":<40}{"s a step":>10}{"images/s":>10}')
+    for case, title in titles.items():
+        processes = 1 if case == 'alone' else ranks
+        images = 2 * processes * result['batch_size'] / result[f'{case}_s']
+        print(f'{title:<40}{result[f"{case}_s"]:>10.4f}{images:>10.1f}')
+    mark = '  too much' if result['exceeded'] else ''
+    print(
+        f'\nranks / processes that do not speak: {result["cost_ratio"]:.3f}, at most {MOST}{mark}'
+    )
+    print(f'images/s of {ranks} ranks / {ranks} times one process: {result["scaling_ratio"]:.3f}')
