@@ -161,7 +161,8 @@ def test_threads_scale():
 def test_ranks_are_measured_beside_processes_that_do_not_speak():
     args = ['benchmarks/rank_time.py', *TINY, '--json', '--rounds', 2]
     done = run_slowly(args)
-    assert done.code in (0, 1), done.err  # a busy machine may exceed any ratio
+    # a busy machine may exceed any ratio
+    assert (done.code in (0, 1), done.err) == (True, '')
     result = json.loads(done.out)
     assert (result['ranks'], result['rounds'], result['threads']) == (2, 2, 1)
     assert all(result[f'{case}_s'] > 0 for case in ('alone', 'apart', 'together'))
