@@ -1,4 +1,7 @@
-"""Reading what a search wrote."""
+"""Reading what a search wrote.
+
+Longer than 400 lines: one class, which everything that shows a run asks.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 // batch norm after each convolution. What is between E and P is M channels wide and in blocks: see
 // blocks.h. Where there are many pixels the expansion is not kept: it is computed again, tile by tile.
 // Operators are of E edges, [E, ...], one after the other; batch norms are [4, E, M] as `batch_norm` gave them.
+//
+// Longer than 400 lines: the three convolutions of one candidate in both directions, over the same blocks.
 
 #include "block_tensors.h"
 

@@ -1,5 +1,7 @@
 // The mixture of the candidates of an edge, its sums for the backward, and the gradient of what
 // the edges read.
+//
+// Longer than 400 lines: three passes over the same terms, which may be images or noise yet to be drawn.
 
 #include <numeric>
 
