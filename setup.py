@@ -82,7 +82,9 @@ setup(
         'rdarts': ['**/*.json', '**/*.cpp', '**/*.h', '**/*.html', '**/*.css', '**/*.js']
     },
     install_requires=read_requirements('runtime'),
-    extras_require={name: read_requirements(name) for name in ('tests', 'optional', 'detection')},
+    extras_require={
+        name: read_requirements(name) for name in ('tests', 'optional', 'detection', 'cluster')
+    },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

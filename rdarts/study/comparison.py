@@ -22,6 +22,8 @@ from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.queries import that_asks
 from rdarts.search_spaces import build_space
+from rdarts.study.executors.base import Executor
+from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.figures import (
     Figures,
     look_up,
@@ -30,7 +32,7 @@ from rdarts.study.figures import (
     read_search,
 )
 from rdarts.study.price import Price
-from rdarts.study.queue import Run, run_all
+from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
 from rdarts.study.ranks import Ranks
 from rdarts.study.result_tables import (
     cell_ranks,
@@ -59,13 +61,20 @@ PAGE, WITHOUT_NONE = 'compare.html', ', without none'
 PICTURE = 'compare_ranks'  # the name of its files
 
 
-def compare(plan: Comparison, wide: bool = False) -> int:
+def compare(
+    plan: Comparison,
+    wide: bool = False,
+    executor: Executor | None = None,
+    retries: int = RETRIES,
+) -> int:
     """Run what has not ended, and print and write the tables.
 
     Args:
         plan (Comparison): What is compared.
         wide (bool): Whether every column is printed, as the files have them, instead of what fits
             100 characters. Defaults to False.
+        executor (Executor, optional): What runs the runs. Defaults to processes of this machine.
+        retries (int): How often a run goes on that a machine or a queue has ended. Defaults to 3.
 
     Returns:
         int: 0, or 1 where a run has failed.
@@ -78,10 +87,11 @@ def compare(plan: Comparison, wide: bool = False) -> int:
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     folder = prepare_work_dir(plan.work_dir, keep=True)
-    run_all([search.run for search in found], plan.jobs)
+    executor = executor or LocalExecutor(plan.jobs)
+    run_all([search.run for search in found], executor, retries)
     ended = [search for search in found if search.run.state() == 'done']
     trained = retrainings(plan, ended) if plan.retrain else {}
-    run_all(list(trained.values()), plan.jobs)
+    run_all(list(trained.values()), executor, retries)
     methods = read_all(plan, ended, trained, table)
     failed = {
         run.name: run.error
@@ -121,6 +131,26 @@ def compare(plan: Comparison, wide: bool = False) -> int:
         print(wrapped(f'failed: {name}: {error}'))
     print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
     return 1 if failed else 0
+
+
+def cancel(plan: Comparison, executor: Executor) -> None:
+    """End the jobs of a comparison that an earlier command has left running.
+
+    Args:
+        plan (Comparison): What is compared.
+        executor (Executor): What runs them.
+
+    Raises:
+        UserError: Something does not fit.
+    """
+    loaded, _ = check(plan)
+    found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
+    lock_work_dir(plan.work_dir)
+    runs = [search.run for search in found]
+    if plan.retrain:
+        ended = [search for search in found if search.run.state(executor) == 'done']
+        runs += retrainings(plan, ended).values()
+    cancel_all(runs, executor)
 
 
 def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:

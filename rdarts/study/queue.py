@@ -1,27 +1,25 @@
-"""Runs as processes, several at a time: what has ended is not repeated, what was killed goes on."""
+"""Runs through an executor: what has ended is not repeated, what was killed goes on."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rdarts.checkpoint.directory import has_checkpoints
 from rdarts.errors import Interrupted, UserError
+from rdarts.study.executors.base import LOG, Executor, Job, Outcome, read_exit
+from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.utils.files import write_atomically
-from rdarts.utils.machine import shared_environment
 from rdarts.utils.stop_signals import STOP_SIGNALS, signal_name
 
 STATE = 'run.json'
-LOG = 'run.log'
+RETRIES = 3
 
 
 @dataclass
@@ -38,6 +36,7 @@ class Run:
         redo (bool): Whether a result of other settings is made anew. Defaults to False: it is
             refused.
         error (str): Why it failed.
+        job (Job, optional): Its last start, while that is not known to be over.
     """
 
     name: str
@@ -47,68 +46,121 @@ class Run:
     resume: tuple[str, ...] = ()
     redo: bool = False
     error: str = ''
-    process: subprocess.Popen | None = field(default=None, repr=False)
-    _log_start: int = field(default=0, repr=False)
+    job: Job | None = field(default=None, repr=False)
 
-    def state(self) -> str:
-        """``done``, ``resume`` or ``new``.
+    def state(self, executor: Executor | None = None) -> str:
+        """``done``, ``running``, ``resume`` or ``new``.
+
+        Args:
+            executor (Executor, optional): What runs the runs. Without one, a job of a cluster that
+                has not said that it ended counts as running.
 
         Raises:
             UserError: The folder holds what is not of this run, or a run that is not over.
         """
-        settings, ended, process = self._stored()
+        stored = self._stored()
         resumable = has_checkpoints(self.folder)
-        if settings is None:
+        if stored is None:
             if resumable:
                 raise UserError(
                     f'{self.folder} holds checkpoints of a run that was not started from here: '
                     'another --work-dir'
                 )
             return 'new'
+        settings = stored['settings']
         keys = dict.fromkeys((*self.settings, *settings))
         differing = [key for key in keys if self.settings.get(key) != settings.get(key)]
-        if differing:
-            if self.redo:
-                return 'new'
+        if differing and not self.redo:
             raise UserError(
                 f'{self.folder} holds a run of other settings ({", ".join(differing)}): '
                 'another --work-dir'
             )
-        if ended:
+        if stored['ended']:
+            return 'new' if differing else 'done'
+        if self._runs(stored, executor):
+            if differing:
+                raise UserError(
+                    f'{self.folder} holds a run of other settings ({", ".join(differing)}) that '
+                    'is not over: wait for it, or end it with --cancel'
+                )
+            return 'running'
+        if differing:
+            return 'new'
+        if self._has_succeeded(stored):
             return 'done'
-        if self.process is None and _is_running(process, self.folder):
-            raise UserError(f'{self.folder}: process {process} still runs in it; wait, or stop it')
         return 'resume' if resumable and self.resume else 'new'
 
-    def _stored(self) -> tuple[dict[str, Any] | None, bool, Any]:
-        """Settings, whether it has ended, and the process of who was here last."""
+    def _stored(self) -> dict[str, Any] | None:
+        """What who was here last has written down."""
         try:
             stored = json.loads((self.folder / STATE).read_text(encoding='utf-8'))
-            return dict(stored['settings']), bool(stored['ended']), stored.get('process')
+            return dict(
+                settings=dict(stored['settings']),
+                ended=bool(stored['ended']),
+                executor=str(stored.get('executor', LocalExecutor.name)),
+                token=str(stored.get('token', '')),
+                job=str(stored.get('job', '')),
+            )
         except (OSError, ValueError, TypeError, KeyError):
-            return None, False, None
+            return None
 
-    def start(self, env: dict[str, str]) -> None:
-        """Start its process, in a session of its own: only its starter tells it to stop.
+    def _runs(self, stored: dict[str, Any], executor: Executor | None) -> bool:
+        """Whether the job that was started last is not over."""
+        if self.job is not None:
+            return True
+        if stored['executor'] == LocalExecutor.name:
+            if is_running(stored['job'], self.folder):
+                raise UserError(
+                    f'{self.folder}: process {stored["job"]} still runs in it; wait, or stop it'
+                )
+            return False
+        job = self._job(stored['token'], stored['job'])
+        if read_exit(job) is not None:
+            return False
+        if executor is None:
+            return True
+        if executor.name != stored['executor']:
+            raise UserError(
+                f'{self.folder}: a job of {stored["executor"]} ({stored["job"]}) may still run in '
+                f'it: go on with --executor {stored["executor"]}'
+            )
+        if executor.poll([job]):
+            return False
+        self.job = job
+        return True
+
+    def _has_succeeded(self, stored: dict[str, Any]) -> bool:
+        """Whether a job has ended well while nobody waited for it."""
+        said = read_exit(self._job(stored['token'], stored['job']))
+        return said is not None and said.code == 0
+
+    def _job(self, token: str, number: str) -> Job:
+        return Job(self.name, Path(os.path.abspath(self.folder)), token=token, id=number)
+
+    def start(self, executor: Executor) -> None:
+        """Start it, or go on with it.
 
         Args:
-            env (dict[str, str]): The process's environment.
+            executor (Executor): What runs it.
 
         Raises:
-            UserError: The folder cannot be written.
+            UserError: The folder cannot be written, or the executor does not take it.
         """
-        command = [*self.command, *(self.resume if self.state() == 'resume' else ())]
+        resumes = self.state(executor) == 'resume'
         self.error = ''
-        self.mark(ended=False)
-        try:
-            with open(self.folder / LOG, 'ab') as log:
-                self._log_start = log.tell()
-                self.process = subprocess.Popen(
-                    command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
-                )
-        except OSError as error:
-            raise UserError(f'{self.folder}: cannot start a run: {error.strerror}') from None
-        self.mark(ended=False)  # with its process
+        command = [*self.command, *(self.resume if resumes else ())]
+        job = Job(
+            self.name,
+            Path(os.path.abspath(self.folder)),
+            command,
+            [] if resumes else list(self.resume),
+            executor.environment(),
+        )
+        # before it is started: whoever comes next asks for it by its token
+        self._write(dict(ended=False, executor=executor.name, token=job.token))
+        job.id = executor.submit(job)
+        self.job = job
+        self._write(dict(ended=False, executor=executor.name, token=job.token, job=job.id))
 
     def mark(self, ended: bool) -> None:
         """Write down whether it has ended.
@@ -116,28 +168,36 @@ class Run:
         Raises:
             UserError: The folder cannot be written.
         """
-        data = dict(settings=self.settings, ended=ended)
-        if self.process is not None and not ended:
-            data['process'] = self.process.pid
+        self._write(dict(ended=ended))
+
+    def _write(self, data: dict[str, Any]) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            data = dict(settings=self.settings, **data)
             write_atomically(self.folder / STATE, (json.dumps(data) + '\n').encode())
         except OSError as error:
             raise UserError(f'cannot write into {self.folder}: {error.strerror}') from None
 
-    def end(self) -> None:
-        """Write down how its process ended; :attr:`error` says why it failed."""
-        if self.process.returncode == 0:
-            self.mark(ended=True)
-        else:
-            self.error = self._last_error()
+    def end(self, outcome: Outcome) -> None:
+        """Write down how its job ended; :attr:`error` says why it failed.
 
-    def _last_error(self) -> str:
+        Args:
+            outcome (Outcome): How.
+        """
+        self.job = None
+        if outcome.code != 0:
+            self.error = outcome.error or self._last_error(outcome)
+        self.mark(ended=outcome.code == 0)
+
+    def _last_error(self, outcome: Outcome) -> str:
         """Why this start ended: its last error, else its exit code and last line."""
-        with open(self.folder / LOG, 'rb') as log:
-            log.seek(self._log_start)
-            text = log.read().decode(errors='replace')
-        lines, code = text.strip().splitlines() or ['no output'], self.process.returncode
+        try:
+            with open(self.folder / LOG, 'rb') as log:
+                log.seek(outcome.log_start)
+                text = log.read().decode(errors='replace')
+        except OSError as error:
+            text = f'(no log: {error.strerror})'
+        lines, code = text.strip().splitlines() or ['no output'], outcome.code
         errors = [line for line in lines if line.startswith('error: ')]
         if code > 0 and errors:
             return errors[-1].removeprefix('error: ')
@@ -147,72 +207,91 @@ class Run:
         return f'{how} after: {lines[-1]}'
 
 
-def _is_running(process: Any, folder: Path) -> bool:
-    """Whether a process that was started for a folder is still there."""
-    if not isinstance(process, int):
-        return False
-    try:
-        command = Path(f'/proc/{process}/cmdline').read_bytes()
-        return os.fsencode(folder) in command
-    except OSError:
-        return False  # not there, or no Linux
-
-
-def run_all(runs: Sequence[Run], jobs: int) -> None:
+def run_all(runs: Sequence[Run], executor: Executor, retries: int = RETRIES) -> None:
     """Run what is not done; a run that fails keeps its error, and the rest goes on.
 
-    Each has an equal share of the cores that may be used, unless ``OMP_NUM_THREADS`` is set, and of
-    several GPUs one, in turn.
+    Jobs that an earlier command has left running are waited for. What a machine or a queue has
+    ended, not the run itself, goes on from its checkpoint, wherever the executor takes it.
 
     Args:
         runs (Sequence[Run]): The runs.
-        jobs (int): How many at a time.
+        executor (Executor): What runs them.
+        retries (int): How often a run is started again that a machine or a queue has ended.
+            Defaults to 3.
 
     Raises:
         UserError: A folder holds what is not of its run.
-        Interrupted: By Ctrl-C, SIGTERM or a closed terminal; the running ones were told to end.
+        Interrupted: By Ctrl-C, SIGTERM or a closed terminal; the executor says what becomes of
+            the running ones.
     """
-    waiting = [run for run in runs if run.state() != 'done']
-    running: dict[int, Run] = {}  # of each of the places
-    devices = _visible_devices()
-    before = _on_signals(_interrupt)
+    states = [(run, run.state(executor)) for run in runs]
+    # first those that run: they have their places
+    waiting = [run for run, state in states if state == 'running']
+    waiting += [run for run, state in states if state in ('resume', 'new')]
+    running: list[Run] = []
+    lost: dict[int, int] = {}
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise Interrupted(
+            f'stopped by {signal_name(number)}: {executor.farewell(len(running))}', number
+        )
+
+    before = _on_signals(interrupt)
     try:
         while waiting or running:
-            while waiting and len(running) < jobs:
-                place = next(i for i in range(jobs) if i not in running)
-                running[place] = run = waiting.pop(0)
+            while waiting and (executor.places is None or len(running) < executor.places):
+                run = waiting.pop(0)
                 try:
-                    print(f'{run.state():<7} {run.name}', flush=True)
-                    run.start(_environment(jobs, devices, place))
+                    state = run.state(executor)
+                    if state == 'done':
+                        continue
+                    print(f'{state:<7} {run.name}', flush=True)
+                    running.append(run)
+                    if state != 'running':
+                        run.start(executor)
                 except UserError as error:
-                    _fail(running.pop(place), str(error))
-            time.sleep(0.2)
-            for place, run in list(running.items()):
-                if run.process.poll() is not None:
-                    try:
-                        run.end()
-                    except UserError as error:
-                        run.error = str(error)
-                    del running[place]
-                    if run.error:
-                        _fail(run, run.error)
-                    else:
-                        print(f'ended   {run.name}', flush=True)
+                    running = [other for other in running if other is not run]
+                    _fail(run, str(error))
+            time.sleep(executor.interval)
+            outcomes = executor.poll([run.job for run in running])
+            for run in [run for run in running if run.job.token in outcomes]:
+                outcome = outcomes[run.job.token]
+                running.remove(run)
+                try:
+                    run.end(outcome)
+                except UserError as error:
+                    run.error = str(error)
+                if run.error and outcome.again and lost.get(id(run), 0) < retries:
+                    lost[id(run)] = lost.get(id(run), 0) + 1
+                    print(f'lost    {run.name}: {run.error}', flush=True)
+                    waiting.insert(0, run)
+                elif run.error:
+                    _fail(run, run.error)
+                else:
+                    print(f'ended   {run.name}', flush=True)
     finally:
-        started = [run.process for run in running.values() if run.process is not None]
-        for process in started:
-            process.terminate()
         try:
-            for process in started:
-                process.wait()
-        except BaseException:  # told twice
-            for process in started:
-                process.kill()
-                process.wait()
-            raise
+            executor.leave()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def cancel_all(runs: Sequence[Run], executor: Executor) -> None:
+    """End the jobs that an earlier command has left running.
+
+    Args:
+        runs (Sequence[Run]): The runs.
+        executor (Executor): What runs them.
+
+    Raises:
+        UserError: A folder holds what is not of its run.
+    """
+    found = [run for run in runs if run.state(executor) == 'running']
+    executor.cancel([run.job for run in found])
+    for run in found:
+        print(f'cancelled {run.name}', flush=True)
+    print(f'{len(found)} of {len(runs)} runs had a job', flush=True)
 
 
 def _fail(run: Run, error: str) -> None:
@@ -227,26 +306,3 @@ def _on_signals(handler: Any) -> dict[int, Any]:
     for number in before:
         signal.signal(number, handler)
     return before
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise Interrupted(
-        f'stopped by {signal_name(number)}: the same command again goes on with what was running',
-        number,
-    )
-
-
-def _visible_devices() -> list[str]:
-    """The GPUs, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if named is not None:
-        return [name for name in named.split(',') if name]
-    return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _environment(jobs: int, devices: Sequence[str], place: int) -> dict[str, str]:
-    """Of the run at one of the places."""
-    env = shared_environment(jobs)
-    if devices:
-        env['CUDA_VISIBLE_DEVICES'] = devices[place % len(devices)]
-    return env

@@ -178,7 +178,7 @@ def seconds_left(run: Run, cfg: Any, measured: Mapping[str, Any]) -> float:
         measured (dict): What a dry run says of the whole.
     """
     whole = measured['expected_seconds']
-    if run.state() != 'resume':
+    if run.state() not in ('resume', 'running'):
         return whole
     config, phases = cfg.to_dict(), split(cfg)
     parts = measured.get('phases', [measured])

@@ -13,6 +13,7 @@ import pytest
 from helpers import ToolProcess
 
 from rdarts.errors import UserError
+from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.queue import Run, run_all
 from rdarts.utils import machine
 
@@ -40,7 +41,7 @@ COUNT = 'import sys; open(sys.argv[1] + "/starts", "a").write(" ".join(sys.argv[
 
 def test_what_has_ended_is_not_repeated(tmp_path, capsys):
     for _ in range(2):
-        run_all([make_run(tmp_path / name, COUNT) for name in 'ab'], jobs=1)
+        run_all([make_run(tmp_path / name, COUNT) for name in 'ab'], LocalExecutor(1))
     assert [(tmp_path / name / 'starts').read_text() for name in 'ab'] == [';', ';']
     out = capsys.readouterr().out
     assert out == 'new     a\nended   a\nnew     b\nended   b\n'
@@ -49,14 +50,14 @@ def test_what_has_ended_is_not_repeated(tmp_path, capsys):
 @pytest.mark.parametrize('where', ['.', 'phase_1', 'phase_0/branch_2'])
 def test_what_was_killed_goes_on_from_its_checkpoint(tmp_path, capsys, where):
     killed = make_run(tmp_path / 'a', COUNT + '; import os; os.kill(os.getpid(), 9)')
-    run_all([killed], jobs=1)
+    run_all([killed], LocalExecutor(1))
     assert killed.error == f'{KILLED} after: no output'
     assert make_run(tmp_path / 'a', COUNT, resume=('--resume',)).state() == 'new'
     folder = tmp_path / 'a' / where
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'epoch_1_iter_1.pth').touch()
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
-    run_all([make_run(tmp_path / 'a', COUNT, resume=('--resume',))], jobs=1)
+    run_all([make_run(tmp_path / 'a', COUNT, resume=('--resume',))], LocalExecutor(1))
     assert (tmp_path / 'a' / 'starts').read_text() == ';--resume;'
     assert 'resume  a\nended   a\n' in capsys.readouterr().out
 
@@ -73,18 +74,18 @@ def test_a_failure_has_the_error_of_its_own_start(tmp_path):
         code = f'import os, sys; {code.replace("; os", "; sys.stdout.flush(); os")}'
         run, other = make_run(tmp_path / 'a', code), make_run(tmp_path / f'b{len(others)}', COUNT)
         others.append(other)
-        run_all([run, other], jobs=2)
+        run_all([run, other], LocalExecutor(2))
         assert run.error == error and other.error == ''
     assert all(other.state() == 'done' for other in others)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
-    run_all([make_run(tmp_path / 'a', COUNT)], jobs=1)
+    run_all([make_run(tmp_path / 'a', COUNT)], LocalExecutor(1))
     other = make_run(tmp_path / 'a', COUNT, settings=dict(seed=0, content='x'))
     with pytest.raises(UserError, match=r'a run of other settings \(content\): another --work-dir'):
-        run_all([other], jobs=1)
+        run_all([other], LocalExecutor(1))
     again = make_run(tmp_path / 'a', COUNT, settings=dict(seed=1), redo=True)
-    run_all([again], jobs=1)
+    run_all([again], LocalExecutor(1))
     assert again.state() == 'done' and (tmp_path / 'a' / 'starts').read_text() == ';;'
     by_hand = tmp_path / 'b'
     by_hand.mkdir()
@@ -99,23 +100,24 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 def test_a_run_that_still_runs_is_left_alone(tmp_path):
     code = 'import sys, time; open(sys.argv[1] + "/ready", "w").write("ready\\n"); time.sleep(60)'
     one = make_run(tmp_path / 'a', code)
-    one.start(dict(os.environ))
+    executor = LocalExecutor()
+    one.start(executor)
     try:
         written(tmp_path / 'a' / 'ready')  # a process that is just being started has no command yet
         stored = json.loads((tmp_path / 'a' / 'run.json').read_text())
-        assert stored == dict(settings=dict(seed=0), ended=False, process=one.process.pid)
-        with pytest.raises(UserError, match=f'process {one.process.pid} still runs in it; wait'):
+        expected = dict(executor='local', token=one.job.token, job=one.job.id)
+        assert stored == dict(settings=dict(seed=0), ended=False, **expected)
+        with pytest.raises(UserError, match=f'process {one.job.id} still runs in it; wait'):
             make_run(tmp_path / 'a', COUNT).state()
     finally:
-        one.process.kill()
-        one.process.wait()
+        executor.cancel([one.job])
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing_else(tmp_path, capsys):
     (tmp_path / 'file').touch()
     bad, good = make_run(tmp_path / 'file' / 'a', COUNT), make_run(tmp_path / 'b', COUNT)
-    run_all([bad, good], jobs=1)
+    run_all([bad, good], LocalExecutor(1))
     assert bad.error.startswith(f'cannot write into {bad.folder}: ') and good.state() == 'done'
     assert f'failed  a: {bad.error}\n' in capsys.readouterr().out
 
@@ -128,12 +130,12 @@ def test_cores_and_gpus_are_shared_out(tmp_path, monkeypatch):
         'import os, sys, time; e = os.environ; time.sleep(.3); open(sys.argv[1] + "/env", "w")'
         '.write(e["CUDA_VISIBLE_DEVICES"] + " " + e["OMP_NUM_THREADS"])'
     )
-    run_all([make_run(tmp_path / name, code) for name in 'abc'], jobs=3)
+    run_all([make_run(tmp_path / name, code) for name in 'abc'], LocalExecutor(3))
     found = [(tmp_path / name / 'env').read_text() for name in 'abc']
     assert found == ['3 4', '5 4', '3 4']
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    run_all([make_run(tmp_path / 'd', code)], jobs=1)
+    run_all([make_run(tmp_path / 'd', code)], LocalExecutor(1))
     assert (tmp_path / 'd' / 'env').read_text() == ' 1'
 
 
@@ -153,10 +155,11 @@ os.setsid()
 signal.signal(signal.SIGHUP, signal.SIG_IGN if {ignored} else signal.SIG_DFL)
 from pathlib import Path
 from rdarts.cli import run_guarded
+from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.queue import Run, run_all
 folder = Path({folder!r})
 run = Run('a', folder, [sys.executable, '-S', '-c', {code!r}, str(folder)], dict(seed=0))
-sys.exit(run_guarded(lambda: run_all([run], 1)))
+sys.exit(run_guarded(lambda: run_all([run], LocalExecutor())))
 """
 
 
@@ -198,7 +201,7 @@ def test_told_twice_it_kills(tmp_path):
     process, folder = start_queue(tmp_path, code)
     os.kill(process.pid, signal.SIGTERM)
     assert written(folder / 'saved') == 'SIGTERM'
-    child = json.loads((folder / 'run.json').read_text())['process']
+    child = json.loads((folder / 'run.json').read_text())['job']
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(30).code == 143
-    assert not psutil.pid_exists(child)
+    assert not psutil.pid_exists(int(child))

@@ -11,6 +11,7 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.study.executors.options import NAMES, add_executor_options, build_executor
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,8 +30,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--jobs',
         type=int,
-        default=1,
-        help='runs at a time, each on a GPU of its own where there are several (default: 1)',
+        help='runs at a time, each on a GPU of its own where there are several (default: 1, and '
+        'all on a cluster)',
     )
     parser.add_argument('--work-dir', default='work_dirs/compare', help='(default: %(default)s)')
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
@@ -70,25 +71,33 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dry-run', action='store_true', help='list the runs and the time that they would take'
     )
+    add_executor_options(parser)
     return parser.parse_args()
 
 
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
-from rdarts.study.comparison import compare, expect
+from rdarts.study.comparison import cancel, compare, expect
+from rdarts.study.queue import RETRIES
 from rdarts.study.searches import Comparison
 
 
 def main() -> int:
     args = vars(parse_args())
     dry_run, wide = args.pop('dry_run'), args.pop('wide')
-    plan = Comparison(**args)
+    options, jobs = {name: args.pop(name) for name in NAMES}, args.pop('jobs')
+    plan = Comparison(**args, jobs=1 if jobs is None else jobs)
     if dry_run:
         expect(plan)
         return 0
+    executor = build_executor(options, jobs)
+    if options['cancel']:
+        cancel(plan, executor)
+        return 0
     cli.outlive_output()
-    return compare(plan, wide)
+    retries = RETRIES if options['retries'] is None else options['retries']
+    return compare(plan, wide, executor, retries)
 
 
 if __name__ == '__main__':

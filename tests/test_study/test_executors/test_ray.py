@@ -1,0 +1,118 @@
+"""A Ray cluster of two machines, which are processes below this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+from cluster_runs import TESTS, coded_run, search_with_a_killed_job
+
+from rdarts.errors import UserError
+from rdarts.study.executors.base import Resources
+from rdarts.study.queue import cancel_all, run_all
+
+pytest.importorskip('ray', reason='Ray is not installed')
+
+from rdarts.study.executors.ray import RayExecutor
+
+COUNT = 'import sys; open(sys.argv[1] + "/starts", "a").write(" ".join(sys.argv[2:]) + ";")'
+KILL_PARENT = (
+    COUNT
+    + """
+import os, signal, time
+if sys.argv[2:] == []:
+    open(sys.argv[1] + "/iter_3.pth", "w").close()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+"""
+)
+
+
+@pytest.fixture(scope='module')
+def address():
+    """Of two machines with one core each."""
+    from ray.cluster_utils import Cluster
+
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent), *filter(None, sys.path)])
+    patch = pytest.MonkeyPatch()
+    patch.setenv('PYTHONPATH', path)  # of the machines' workers
+    patch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+    node = dict(num_cpus=1, include_dashboard=False, object_store_memory=80 << 20)
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    yield cluster.address
+    import ray
+
+    ray.shutdown()
+    cluster.shutdown()
+    patch.undo()
+
+
+@pytest.fixture
+def executor(address):
+    import ray
+
+    found = RayExecutor(Resources(), address, patience=0.5)
+    yield found
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_job_whose_worker_is_killed_goes_on_and_another_fails(tmp_path, capsys, executor):
+    killed = coded_run(tmp_path / 'killed', KILL_PARENT, resume=('--resume',))
+    bad = coded_run(tmp_path / 'bad', 'raise SystemExit("error: no space left")')
+    run_all([killed, bad], executor)
+    assert (killed.state(), bad.state(), bad.error) == ('done', 'new', 'no space left')
+    assert (tmp_path / 'killed' / 'starts').read_text() == ';--resume;'
+    out = capsys.readouterr().out
+    assert 'lost    killed: Ray has lost the job ' in out and 'resume  killed\n' in out
+    # one that a machine ends each time is given up
+    again = coded_run(tmp_path / 'again', KILL_PARENT.replace('if sys.argv[2:] == []', 'if True'))
+    run_all([again], executor, retries=1)
+    assert (tmp_path / 'again' / 'starts').read_text() == ';;'
+    assert again.error.startswith('Ray has lost the job ')
+
+
+@pytest.mark.slow
+def test_a_search_whose_worker_is_killed_ends_with_the_same(
+    tmp_path, capsys, monkeypatch, executor
+):
+    search_with_a_killed_job(tmp_path, executor, monkeypatch)
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in out] == ['new', 'lost', 'resume', 'ended']
+
+
+@pytest.mark.slow
+def test_jobs_outlive_who_started_them_and_are_cancelled(tmp_path, capsys, executor):
+    import ray
+
+    code = 'import os, sys, time; open(sys.argv[1] + "/pid", "w").write(f"{os.getpid()}\\n")'
+    code += '; time.sleep(60)'
+    run = coded_run(tmp_path / 'a', code)
+    run.start(executor)
+    path, deadline = tmp_path / 'a' / 'pid', time.monotonic() + 30
+    while not (path.exists() and path.read_text().endswith('\n')):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    address = ray.get_runtime_context().gcs_address
+    ray.shutdown()
+    again = RayExecutor(Resources(), address, patience=0.5)
+    other = coded_run(tmp_path / 'a', code)
+    assert other.state(again) == 'running'
+    assert psutil.pid_exists(int(path.read_text()))
+    cancel_all([other], again)
+    assert capsys.readouterr().out == 'cancelled a\n1 of 1 runs had a job\n'
+    while psutil.pid_exists(int(path.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_cluster_that_is_not_there():
+    for address in ('127.0.0.1:1', 'no.such.machine.invalid:6379', 'nowhere'):
+        with pytest.raises(
+            UserError, match=f'^--ray-address {address}: no Ray cluster is reached: '
+        ):
+            RayExecutor(Resources(), address)
