@@ -70,6 +70,10 @@ class RayExecutor(Executor):
         if resources.memory is not None:
             options['memory'] = resources.memory
         self._actor = ray.remote(**options)(_Actor)
+        needed = dict(CPU=resources.cpus, GPU=resources.gpus, memory=resources.memory or 0)
+        machines = [node['Resources'] for node in ray.nodes() if node['Alive']]
+        if not any(all(one.get(k, 0) >= v for k, v in needed.items()) for one in machines):
+            print('warning: no machine of the Ray cluster has what a run is to be given: runs wait')
 
     def submit(self, job: Job) -> str:
         """See base class."""
