@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rdarts.errors import UserError
@@ -53,6 +54,7 @@ class RayExecutor(Executor):
         except ImportError:
             raise install_hint('ray', 'ray') from None
         self._ray, self._exits = ray, Exits(patience)
+        self._started: dict[str, Any] = {}
         try:
             _connect(os.environ.get('RAY_ADDRESS', address) if address == 'auto' else address)
             ray.init(
@@ -81,7 +83,7 @@ class RayExecutor(Executor):
             actor = self._actor.options(
                 name=job.token, lifetime='detached', max_restarts=0, max_task_retries=0
             ).remote()
-            actor.run.remote(Work(job))
+            self._started[job.token] = actor.run.remote(Work(job))
         except Exception as error:
             raise UserError(f'Ray refuses the job: {_line(error)}') from None
         return actor._actor_id.hex()
@@ -103,9 +105,22 @@ class RayExecutor(Executor):
         for job in jobs:
             gone = None if job.token in names else f'Ray has lost the job {job.token}'
             outcome = self._exits.outcome(job, gone)
+            if outcome is not None and outcome.code is None:
+                outcome = replace(outcome, error=outcome.error + self._why(job))
             if outcome is not None:
                 found[job.token] = outcome
         return found
+
+    def _why(self, job: Job) -> str:
+        """What Ray says of a job that it has lost and that was started by this command."""
+        try:
+            self._ray.get(self._started.pop(job.token), timeout=5)
+        except KeyError:
+            return ''
+        except Exception as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            return f': {lines[-1].partition(" Some common causes")[0]}' if lines else ''
+        return ''
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """See base class: their commands end at once, and have the checkpoints that they have."""
@@ -123,8 +138,10 @@ class _Actor:
         """Run the command to its end, and give back what it was given."""
         import ray
 
-        work()
-        ray.actor.exit_actor()
+        try:
+            work()
+        finally:  # an actor that stayed would count as running
+            ray.actor.exit_actor()
 
 
 def _connect(address: str) -> None:

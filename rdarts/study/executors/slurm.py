@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rdarts.errors import UserError
@@ -155,7 +159,7 @@ class SlurmExecutor(Executor):
         if self._cluster == 'local':
             for job in jobs:
                 if is_running(job.id, job.folder):
-                    subprocess.run(['kill', '-TERM', job.id], check=False)
+                    _kill(int(job.id))
         elif jobs:
             states = self._states(jobs) or {}
             numbers = [states.get(job.token, (job.id, ''))[0] for job in jobs]
@@ -193,6 +197,14 @@ class SlurmExecutor(Executor):
             return ''
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return f': {lines[-1]}' if lines else ''
+
+
+def _kill(controller: int) -> None:
+    """End one of submitit's processes of this machine, and the job below it."""
+    with suppress(OSError):  # it has just ended
+        below = Path(f'/proc/{controller}/task/{controller}/children').read_text().split()
+        for process in (controller, *map(int, below)):
+            os.kill(process, signal.SIGKILL)
 
 
 def _parse(lines: str) -> dict[str, tuple[str, str]]:

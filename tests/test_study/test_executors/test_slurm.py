@@ -91,9 +91,12 @@ def test_one_that_ended_while_nobody_waited_is_done(tmp_path, local):
 def test_jobs_are_cancelled(tmp_path, capsys, local):
     run = coded_run(tmp_path / 'a', SLEEPS)
     run.start(local)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / 'a' / 'starts').exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     cancel_all([coded_run(tmp_path / 'a', SLEEPS), coded_run(tmp_path / 'b', SLEEPS)], local)
     assert capsys.readouterr().out == 'cancelled a\n1 of 2 runs had a job\n'
-    deadline = time.monotonic() + 30
     while not local.poll([run.job]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
