@@ -1,4 +1,4 @@
-"""How narrowly a cell was decided: by how much the largest weight of an edge leads the second."""
+"""How narrowly a cell was decided, and on which machine: rounding may decide between near ties."""
 
 from __future__ import annotations
 
@@ -46,3 +46,11 @@ def _smallest(run: SearchRun, row: Mapping[str, Any], left_out: tuple[str, ...])
             if len(first) == 2:
                 margins.append(first[0] - first[1])
     return min(margins, default=None)
+
+
+def machine_of(run: SearchRun) -> str | None:
+    """What a search began on, as ``CPU, AVX512``; None where its log does not say."""
+    told = next(iter(run.of_kind('start')), {}).get('machine')
+    told = told if isinstance(told, Mapping) else {}
+    parts = [told.get(key) for key in ('cpu', 'instructions', 'gpu')]
+    return ', '.join(part for part in parts if isinstance(part, str)) or None

@@ -165,14 +165,6 @@ class SearchRun:
             seed = as_data.entry(self.config, 'randomness', 'seed')
         return seed if is_count(seed) else None
 
-    @property
-    def machine(self) -> str | None:
-        """What it began on, as ``CPU, AVX512``; None where its log does not say."""
-        told = next(iter(self.of_kind('start')), {}).get('machine')
-        told = told if isinstance(told, Mapping) else {}
-        parts = [told.get(key) for key in ('cpu', 'instructions', 'gpu')]
-        return ', '.join(part for part in parts if isinstance(part, str)) or None
-
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Its whole config, as data."""

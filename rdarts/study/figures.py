@@ -15,7 +15,7 @@ from rdarts.configuration.as_data import entry, read_config
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
-from rdarts.results.margins import smallest_margin
+from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.phases import last_row
 from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
@@ -49,7 +49,7 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
         memory_mb=max(memory, default=None),
         steps=_steps(run),
         margin=_margin(run, without_none),
-        machine=run.machine,
+        machine=machine_of(run),
     )
 
 

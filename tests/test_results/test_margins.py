@@ -8,7 +8,7 @@ from synthetic_queries import write_queries
 from test_visualization.logs import change_epoch, change_log, keep
 
 from rdarts.results.log import read_search_log
-from rdarts.results.margins import smallest_margin
+from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.search_run import find_runs
 
 
@@ -59,7 +59,7 @@ def test_what_asks_has_none_and_the_machine_may_be_missing(tmp_path):
     folder = write_queries(tmp_path / 'asks')
     assert margin(folder) is None
     (run,) = find_runs([write_search(tmp_path / 'run', epochs=1)])
-    assert run.machine is None
+    assert machine_of(run) is None
 
     def on(machine):
         def change(row):
@@ -67,7 +67,7 @@ def test_what_asks_has_none_and_the_machine_may_be_missing(tmp_path):
                 row['machine'] = machine
 
         change_log(run.folder, change)
-        return find_runs([run.folder])[0].machine
+        return machine_of(find_runs([run.folder])[0])
 
     assert on(dict(cpu='AMD EPYC', instructions='AVX512')) == 'AMD EPYC, AVX512'
     assert on(dict(cpu='AMD EPYC', instructions=5, gpu='H200')) == 'AMD EPYC, H200'

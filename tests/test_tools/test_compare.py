@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from helpers import TOOLS, Finished, ToolProcess, run_tool, write_small_search
+from test_visualization.page import data_of
 
 from rdarts.configuration.load import load_config
 from rdarts.genotypes import load_genotype
@@ -86,6 +87,10 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     assert sum(float(line[1]) for line in ranks[1:]) == pytest.approx(3, abs=0.01)
     assert data['ranks']['searches'] == 2 and 'critical' not in text and 'Nemenyi' in text
     assert (work / 'compare_ranks.png').stat().st_size and (work / 'compare_ranks.svg').is_file()
+    page = data_of(work / 'compare.html')
+    links = [f'./{name}/seed_{seed}/report.html' for name in ('ours', 'strong') for seed in '01']
+    assert [mark[3] for mark in page['cells'][0]['marks']] == links
+    assert [line['seeds'] for line in page['charts'][0]['lines']] == [2, 2]
     for suffix in ('md', 'tex', 'csv'):
         assert mean.split()[0] in (work / f'compare.{suffix}').read_text()
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
