@@ -39,6 +39,28 @@ TWICE = dict(
         ),
     ),
 )
+# Sums that begin with the zeros of a node without an edge
+FROM_NOTHING = dict(
+    space='darts',
+    kind='cell',
+    cells={
+        kind: dict(
+            nodes=[
+                [],
+                [['sep_conv_3x3', 0], ['skip_connect', 1]],
+                [['skip_connect', 2], ['sep_conv_3x3', 3], ['dil_conv_3x3', 3]],
+                [
+                    ['avg_pool_3x3', 2],
+                    ['skip_connect', 2],
+                    ['max_pool_3x3', 4],
+                    ['sep_conv_3x3', 4],
+                ],
+            ],
+            concat=[2, 3, 4, 5],
+        )
+        for kind in ('normal', 'reduce')
+    },
+)
 
 
 def darts(name='DARTS_V2', channels=12, num_cells=4, dtype=torch.float64, **kwargs):
@@ -113,6 +135,7 @@ CASES = dict(
     nasnet=lambda: darts('NASNet', channels=10, num_cells=3),
     amoeba_net=lambda: darts('AmoebaNet', num_cells=3),
     two_operations_an_edge=lambda: darts(TWICE, num_cells=3, drop_path=0.2),
+    nodes_of_nothing=lambda: darts(FROM_NOTHING, num_cells=3),
     frozen=lambda: darts(frozen_stages=1),
     norm_eval=lambda: darts(norm_eval=True),
     nas_bench_201=lambda: nas_bench_201(),
@@ -145,6 +168,30 @@ def test_evaluation_without_gradients_gives_the_numbers_of_plain(cpp, told, case
     x = image(64 if case == 'imagenet_stem' else 12)
     assert_same(evaluated(net, x, 'fused'), evaluated(net, x, 'plain'))
     assert not any('runs plain' in line for line in told)
+
+
+def test_paths_are_dropped_without_gradients_where_cells_train(cpp):
+    net, found = darts(num_cells=3, norm_eval=True, drop_path=0.5), []
+    for net.execution in ('plain', 'fused'):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            found.append(net(image())[0])
+    assert_same(dict(out=found[1]), dict(out=found[0]))
+    assert not torch.allclose(found[0], evaluated(net, image(), 'plain')[0])
+
+
+def test_evaluation_of_float32_images_stays_in_float32_in_autocast(cpp):
+    net = darts('AmoebaNet', 16, num_cells=3, dtype=torch.float32, execution='fused').eval()
+    x, found = image(dtype=torch.float32), []
+    _, cells = net._fused(x)
+    for enabled in (False, True):
+        with torch.no_grad():
+            first = second = Nodes.of(net.stem(x))
+            with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+                for cell in cells:
+                    first, second = second, cell(first, second, 0.0)
+        found.append(second.whole())
+    assert found[1].dtype == torch.float32 and torch.equal(*found)
 
 
 def test_evaluation_without_gradients_folds_batch_norms(recorder):

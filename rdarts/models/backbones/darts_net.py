@@ -135,7 +135,8 @@ class FusedCell:
         cell, training = self.cell, self.twins.mode()
         if training is None:
             return Nodes.of(cell(first.whole(), second.whole(), drop), len(cell.concat))
-        if not (training or torch.is_grad_enabled()) and self.folded.takes((first, second)):
+        plain_pass = not (cell.training or training or torch.is_grad_enabled())
+        if plain_pass and self.folded.takes((first, second)):
             states = self.folded((first, second))
             return Nodes([states[node] for node in cell.concat], cell.channels)
         with self.twins.standing_in(training):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from rdarts.models.backbones.fused_cells import (
@@ -23,7 +24,15 @@ from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.fused.candidates.identity import Identity
 from rdarts.models.fused.candidates.separable import Separable
 from rdarts.models.fused.preprocess import Pointwise, recognise
-from rdarts.models.kernels import Backend, Running, Unit, choose_backend, to_nchw, to_nhwc
+from rdarts.models.kernels import (
+    Backend,
+    Running,
+    Unit,
+    choose_backend,
+    precision,
+    to_nchw,
+    to_nhwc,
+)
 from rdarts.models.operations import zero
 
 Run = Callable[[Backend, Tensor], Tensor]
@@ -110,8 +119,12 @@ class FoldedCell:
         return all(image.dtype == dtype for nodes in inputs for image in nodes.images)
 
     def __call__(self, inputs: Sequence[Nodes]) -> list[Tensor]:
-        """All nodes, the inputs' as well, [N, padded C, h, w] each."""
+        """All nodes, the inputs' as well, [N, padded C, h, w] each, in the images' type."""
         image = inputs[0].images[0]
+        with precision.no_autocast(image.device.type):
+            return self._states(inputs, image)
+
+    def _states(self, inputs: Sequence[Nodes], image: Tensor) -> list[Tensor]:
         backend = choose_backend(image.device, image.dtype, image.shape[1])
         edges = self.edges
         states: list[Tensor | None] = [
@@ -122,7 +135,8 @@ class FoldedCell:
         ours = set()  # nodes whose memory no other tensor has
         for source in range(edges.nodes):
             if states[source] is None:
-                states[source] = zero(states[0], edges.channels, edges.stride)
+                nothing = zero(states[0], edges.channels, edges.stride)
+                states[source] = nothing.to(memory_format=torch.channels_last)
             for edge in edges.leaving[source].edges if source in edges.leaving else ():
                 run, x, before = self.runs[edge], states[source], states[edge.target]
                 separable = isinstance(run, _Separable)
