@@ -733,7 +733,7 @@ def test_options_of_a_dumped_config_that_would_come_too_late(tmp_path):
     assert (cfg.train_dataloader.dataset.fraction, cfg.param_scheduler.end) == (0.7, 7)
 
 
-# What each study config changes in rdarts_nb201_c10
+# What each variant of the study in results.md changes in rdarts_nb201_c10
 STUDIES = dict(
     rdarts_nb201_c10_sum=dict(lambda_=4.5),
     rdarts_nb201_c10_rest2=dict(start_epoch=2),
@@ -743,12 +743,12 @@ STUDIES = dict(
 STUDIES['rdarts_nb201_c10_alr3e-3'] = dict(lr=3e-3)
 
 
-def test_every_study_is_one_change():
-    folder = ROOT / 'configs' / 'study'
-    assert {path.stem for path in folder.glob('*.py')} == set(STUDIES)
+def test_every_variant_of_the_study_is_one_change():
+    variants = {path.stem for path in (BASE / 'variants').glob('*.py')} - {'l050', 'short'}
+    assert {f'rdarts_nb201_c10_{variant}' for variant in variants} == set(STUDIES)
     printed = load('rdarts_nb201_c10').to_dict()
     for name, change in STUDIES.items():
-        cfg = load_config(folder / f'{name}.py').to_dict()
+        cfg = load(name).to_dict()
         lambdas, rest, lr = change.get('lambda_', 0.75), change.get('start_epoch', 0), 3e-4
         architect = HOOKS.build(cfg['default_hooks'].pop('architect'))
         factor = architect.architect.regularizers['ber'].lambda_

@@ -25,7 +25,7 @@ from rdarts.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DETECTION = all(importlib.util.find_spec(name) is not None for name in ('mmdet', 'mmcv._ext'))
-FOLDERS = ('search', 'retrain', 'study', *(['detection'] if DETECTION else []))
+FOLDERS = ('search', 'retrain', *(['detection'] if DETECTION else []))
 NAN, INFINITE = float('nan'), float('inf')
 
 

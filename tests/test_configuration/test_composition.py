@@ -22,6 +22,7 @@ from rdarts.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ROOT / 'configs' / 'search'
+VARIANTS = set(overlays(SEARCH, 'variants'))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_what_is_listed_can_be_read():
     names = {path.stem for path in composed_configs(SEARCH)}
     assert {'rdarts_darts_c10', 'darts_nb201_c10_short', 'rdarts_nb201_c10_l050_short'} <= names
     assert not names & {path.stem for path in SEARCH.glob('*.py')}
-    assert all(is_config(SEARCH / f'{name}.py') for name in sorted(names)[::9])
+    assert all(is_config(SEARCH / f'{name}.py') for name in sorted(names)[::97])
     assert composed_configs(ROOT / 'configs' / 'retrain') != [SEARCH]
     assert composed_configs(ROOT / 'tests') == []
 
@@ -216,7 +217,7 @@ def test_overlays_of_ones_own_need_no_other_file(tmp_path):
     assert load_config(search / 'rdarts_nb201_c10_slow.py').train_cfg.max_epochs == 5
     assert not is_config(search / 'darts_nb201_c10.py')
     listed = composed_configs(search)
-    assert search / 'mine_s1_c10.py' in listed and all(is_config(path) for path in listed[::9])
+    assert search / 'mine_s1_c10.py' in listed and all(is_config(path) for path in listed[::97])
     with pytest.raises(UserError, match=r"did you mean '.*mine_nb201_c10\.py'"):
         load_config(search / 'mine_nb201_c1.py')
 
@@ -271,13 +272,19 @@ def test_a_name_that_is_like_none_is_told_what_names_are_made_of(monkeypatch):
         f'a name is <method>_<space>_<data>[_<variant>]: methods {names}; '
         'spaces darts, mobilenet_like, nb201, s1, s2, s3, s4; '
         'data c10, c100, digits, imagenet, in16; '
-        'variants l050, short'
+        'variants alr3e-3, eq12, l050, ramp, rest2, short, sum'
     )
 
 
 @functools.cache
 def names_of_configs() -> set[str]:
-    return {name for path in composed_configs(SEARCH) for name in composition_of(path).names()}
+    paths = [path for path in composed_configs(SEARCH) if is_plain(path.stem)]
+    paths += [SEARCH / f'{path.stem}_short.py' for path in SEARCH.glob('darts_*.py')]
+    return {name for path in paths for name in composition_of(path).names()}
+
+
+def is_plain(name: str) -> bool:
+    return name.rpartition('_')[2] not in VARIANTS
 
 
 @pytest.mark.parametrize('kind', ['methods', 'variants'])

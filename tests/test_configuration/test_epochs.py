@@ -63,9 +63,9 @@ def test_what_does_not_count_epochs_stays():
 
 
 def test_a_lambda_that_changes():
-    cfg = load('study/rdarts_nb201_c10_ramp', epochs=10)
+    cfg = load('search/rdarts_nb201_c10_ramp', epochs=10)
     assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (9, 0.75)]
-    cfg = load('study/rdarts_nb201_c10_ramp', epochs=1)
+    cfg = load('search/rdarts_nb201_c10_ramp', epochs=1)
     assert cfg.default_hooks.architect.lambda_.points == [(0, 0.0), (0.8, 0.75)]
 
 
