@@ -220,17 +220,46 @@ def methods(folder: Path) -> list[str]:
     return sorted({FIRST, *overlays(folder, 'methods')})
 
 
+def spaces_and_data(folder: Path) -> list[tuple[str, str]]:
+    """The pairs of a space and data that the names of a folder's configs have, sorted."""
+    variants = overlays(folder, 'variants')
+    pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_')[::2] for stem in _of_first(folder)]
+    return sorted(pair for pair in set(pairs) if pair[1] not in variants)
+
+
+def why_absent(path: str | os.PathLike[str]) -> str | None:
+    """Why there is no config of a name whose parts there are; None where there is one.
+
+    Args:
+        path (str | PathLike): Of the config.
+
+    Raises:
+        UserError: An overlay does not say of itself what it may.
+    """
+    path = Path(path)
+    if not is_config(path):
+        return missing_pair(path) or 'there is no such config'
+    found = composition_of(path)
+    while found is not None:
+        left = _says(found.overlay, 'leave_out', {})
+        for name in found.names():
+            if name in left:
+                return f'{found.method} does not fit {name}: {left[name]}'
+        found = composition_of(found.base)
+    return None
+
+
 def choices(folder: str | os.PathLike[str]) -> str:
     """What the names of a folder's configs are made of, in one line; empty without overlays."""
     folder = Path(folder)
     variants = overlays(folder, 'variants')
     if not overlays(folder, 'methods'):
         return ''
-    pairs = [stem.removeprefix(f'{FIRST}_').rpartition('_') for stem in _of_first(folder)]
+    pairs = spaces_and_data(folder)
     said = dict(
         methods=set(methods(folder)),
-        spaces={space for space, _, data in pairs if data not in variants},
-        data={data for space, _, data in pairs if data not in variants},
+        spaces={space for space, _ in pairs},
+        data={data for _, data in pairs},
         variants=set(variants),
     )
     lists = '; '.join(f'{key} {", ".join(sorted(names))}' for key, names in said.items() if names)

@@ -34,6 +34,7 @@ from rdarts.study.figures import (
 from rdarts.study.price import Price
 from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
 from rdarts.study.ranks import Ranks
+from rdarts.study.remarks import with_remarks
 from rdarts.study.result_tables import (
     cell_ranks,
     groups_of,
@@ -90,7 +91,7 @@ def compare(
     executor = executor or LocalExecutor(plan.jobs)
     run_all([search.run for search in found], executor, retries)
     ended = [search for search in found if search.run.state() == 'done']
-    trained = retrainings(plan, ended) if plan.retrain else {}
+    trained = retrainings(plan, ended)
     run_all(list(trained.values()), executor, retries)
     methods = read_all(plan, ended, trained, table)
     failed = {
@@ -109,14 +110,15 @@ def compare(
         tables, note, data = report_cells(methods, constants, price)
     else:
         tables, note, data = report_networks(methods, groups)
-        if not plan.retrain and not plan.checkpoints:
+        if not plan.trainings and not plan.checkpoints:
             note += 'Not retrained: --retrain CONFIG trains the cells.\n'
     ranks = cell_ranks(methods) if table is not None else network_ranks(methods, groups)
     if ranks is not None:
         tables.append(ranks.table)
         note += ranks.note
         data['ranks'] = ranks.as_data()
-    data = dict(methods=methods, **data, failed=failed)
+    tables, note = with_remarks(plan, tables, note)
+    data = dict(methods=methods, **data, failed=failed, absent=dict(plan.absent))
     write_all(folder, tables, note, data)
     write_picture(folder, ranks)
     write_study(
@@ -147,7 +149,7 @@ def cancel(plan: Comparison, executor: Executor) -> None:
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     runs = [search.run for search in found]
-    if plan.retrain:
+    if plan.trainings:
         ended = [search for search in found if search.run.state(executor) == 'done']
         runs += retrainings(plan, ended).values()
     cancel_all(runs, executor)
@@ -168,7 +170,9 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
     stems = [Path(config).stem for config in plan.configs]
     if len(set(stems)) != len(stems):
         raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
-    loaded = {c: load_config(c, parse_options(plan.cfg_options)) for c in plan.configs}
+    loaded = {
+        c: load_config(plan.config_of(c), parse_options(plan.options_of(c))) for c in plan.configs
+    }
     spaces = {
         c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
     }
@@ -195,21 +199,22 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
          f'--query-seconds must be above 0, but is {plan.query_seconds}'),
         (plan.random and not looked_up,
          '--random is for NAS-Bench-201: cells of other spaces are in no table'),
-        (plan.checkpoints and (plan.retrain or looked_up),
+        (plan.checkpoints and (plan.trainings or looked_up),
          '--checkpoints is for spaces without a table, and instead of --retrain'),
-        (plan.retrain and looked_up,
+        (plan.trainings and looked_up,
          '--retrain is for spaces without a table: NAS-Bench-201 is looked up in one'),
-        (plan.retrain_options and not plan.retrain, '--retrain-options needs --retrain CONFIG'),
+        (plan.retrain_options and not plan.trainings,
+         '--retrain-options needs --retrain CONFIG'),
         (plan.cfg_options and plan.checkpoints,
          '--cfg-options are of searches: --checkpoints searches nothing'),
     ):  # fmt: skip
         if wrong:
             raise UserError(message)
-    if plan.retrain:
-        cfg = load_config(plan.retrain, parse_options(plan.retrain_options))
+    for config in plan.trainings:
+        cfg = load_config(config, parse_options(plan.retrain_options))
         if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
             raise UserError(
-                f'--retrain {plan.retrain}: its network takes no genotype: use a config of '
+                f'--retrain {config}: its network takes no genotype: use a config of '
                 'configs/retrain'
             )
     return loaded, find_benchmark(plan.table) if looked_up else None
@@ -262,11 +267,12 @@ def read_all(
     return methods
 
 
-def expect(plan: Comparison) -> None:
+def expect(plan: Comparison, measures: bool = True) -> None:
     """List the runs, and measure what one of each config would take; nothing is run.
 
     Args:
         plan (Comparison): What is compared.
+        measures (bool): Whether it is measured. Defaults to True.
 
     Raises:
         UserError: Something does not fit.
@@ -281,8 +287,9 @@ def expect(plan: Comparison) -> None:
     for search in found:
         state = search.run.state()
         cost = 0.0 if state == 'done' else None
-        if state != 'done' and not plan.checkpoints:
-            cfg = load_config(search.config, parse_options(plan.cfg_options))
+        if state != 'done' and measures and not plan.checkpoints:
+            options = parse_options(plan.options_of(search.config))
+            cfg = load_config(plan.config_of(search.config), options)
             if search.config not in measured:
                 check_model(cfg)
                 cfg.work_dir = str(search.run.folder)  # where nothing is written
@@ -291,7 +298,7 @@ def expect(plan: Comparison) -> None:
             cost = seconds_left(search.run, cfg, measured[search.config])
         total += cost or 0.0
         lines.append((state, search.run.name, cost))
-        if plan.retrain:
+        if plan.retrain_of(search.config):
             known = list(retrainings(plan, [search] if state == 'done' else []).values())
             state = known[0].state() if known else 'new'
             name = f'{search.method}, seed {search.seed} (retraining)'
@@ -300,6 +307,12 @@ def expect(plan: Comparison) -> None:
     for state, name, cost in lines:
         left = 'not measured' if cost is None else str(datetime.timedelta(seconds=round(cost)))
         print(f'{state:<7} {name:<{width}}  {left}')
+    for name, reason in plan.absent.items():
+        print(wrapped(f'no run  {name}: {reason}'))
+    if plan.remark:
+        print(wrapped(plan.remark))
+    if not measures:
+        return
     total = datetime.timedelta(seconds=round(total / plan.jobs))
     at_a_time = 'one after another' if plan.jobs == 1 else f'{plan.jobs} at a time'
     print(f'expected: {total} for the searches, {at_a_time}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,22 @@ from rdarts.results.queries import QUERY, that_asks
 from rdarts.study.figures import FIGURES
 from rdarts.study.queue import Run
 from rdarts.utils.commands import TOOLS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A search of a study whose name is not that of its config.
+
+    Args:
+        config (str): Its config.
+        options (Sequence[str]): ``KEY=VALUE`` of it alone, before those of every search. Defaults
+            to none.
+        retrain (str, optional): Config that trains what it found. Defaults to that of all.
+    """
+
+    config: str
+    options: Sequence[str] = ()
+    retrain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,10 @@ class Comparison:
             evaluated instead of searching. Defaults to none.
         cfg_options (Sequence[str]): ``KEY=VALUE`` of every search. Defaults to none.
         retrain_options (Sequence[str]): ``KEY=VALUE`` of every retraining. Defaults to none.
+        rows (Mapping[str, Row]): By entry of ``configs``: of which config and with which options
+            it is. Defaults to none: each is a config itself.
+        absent (Mapping[str, str]): What has no run, by name, and why. Defaults to none.
+        remark (str): What every table says beside its title. Defaults to nothing.
     """
 
     configs: Sequence[str]
@@ -59,6 +79,29 @@ class Comparison:
     checkpoints: str | None = None
     cfg_options: Sequence[str] = ()
     retrain_options: Sequence[str] = ()
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ''
+
+    def config_of(self, entry: str) -> str:
+        """The config of an entry of ``configs``."""
+        return self.rows[entry].config if entry in self.rows else entry
+
+    def options_of(self, entry: str) -> list[str]:
+        """``KEY=VALUE`` of an entry's search; of what is given twice, the last counts."""
+        own = self.rows[entry].options if entry in self.rows else ()
+        return [*own, *self.cfg_options]
+
+    def retrain_of(self, entry: str) -> str | None:
+        """The config that trains what an entry's search found."""
+        own = self.rows[entry].retrain if entry in self.rows else None
+        return own or self.retrain
+
+    @property
+    def trainings(self) -> list[str]:
+        """The configs that train what is found, each once."""
+        found = map(self.retrain_of, self.configs)
+        return list(dict.fromkeys(config for config in found if config))
 
     @property
     def all_seeds(self) -> range:
@@ -71,7 +114,7 @@ class Search:
     """A config with a seed, and the run that searches.
 
     Args:
-        config (str): Its config.
+        config (str): Its config, or its entry of :attr:`Comparison.configs`.
         seed (int): Its seed.
         run (Run): The search, or the evaluation of the network that was trained from it.
     """
@@ -91,8 +134,9 @@ def searches(plan: Comparison, loaded: Mapping[str, Any]) -> list[Search]:
     for config, cfg in loaded.items():
         for seed in plan.all_seeds:
             folder = Path(plan.work_dir) / Path(config).stem / f'seed_{seed}'
-            command = train_command(config, folder, seed, plan.cfg_options)
-            settings = settings_of(config, cfg, seed, plan.cfg_options)
+            options = plan.options_of(config)
+            command = train_command(plan.config_of(config), folder, seed, options)
+            settings = settings_of(plan.config_of(config), cfg, seed, options)
             name = f'{Path(config).stem}, seed {seed} (search)'
             run = Run(name, folder, command, settings, resume=('--resume',))
             found.append(Search(config, seed, run))
@@ -130,18 +174,21 @@ def evaluations(plan: Comparison) -> list[Search]:
 
 def retrainings(plan: Comparison, ended: Sequence[Search]) -> dict[Path, Run]:
     """Of what searches found, by their folders."""
-    cfg = load_config(plan.retrain, parse_options(plan.retrain_options))
+    options = parse_options(plan.retrain_options)
+    loaded = {config: load_config(config, options) for config in plan.trainings}
     found = {}
     for search in ended:
-        source = search.run.folder
+        source, retrain = search.run.folder, plan.retrain_of(search.config)
+        if retrain is None:
+            continue
         try:
             genotype = load_genotype(source).to_string()
         except UserError as error:
             search.run.error = str(error)
             continue
-        folder = source / Path(plan.retrain).stem
-        command = train_command(plan.retrain, folder, search.seed, plan.retrain_options)
-        settings = settings_of(plan.retrain, cfg, search.seed, plan.retrain_options)
+        folder = source / Path(retrain).stem
+        command = train_command(retrain, folder, search.seed, plan.retrain_options)
+        settings = settings_of(retrain, loaded[retrain], search.seed, plan.retrain_options)
         name = f'{search.method}, seed {search.seed} (retraining)'
         command += ['--genotype', str(source)]
         settings['genotype'] = genotype

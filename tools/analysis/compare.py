@@ -1,5 +1,8 @@
 """Run methods over seeds, and compare the cells that they find.
 
+What is run is a study (configs/studies/table1.py), configs of searches, or --methods in a --space
+on --data.
+
 Each (config, seed) is a search in a folder of its own, WORK_DIR/CONFIG/seed_SEED. What has ended is
 not run again, what was interrupted goes on. Cells of NAS-Bench-201 are looked up in the table;
 those of other spaces are trained by --retrain, or taken trained from --checkpoints.
@@ -18,12 +21,25 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of searches')
-    parser.add_argument('--seeds', type=int, default=10, metavar='N', help='seeds (default: 10)')
+    parser.add_argument(
+        'configs', nargs='*', metavar='CONFIG', help='configs of searches, or one study'
+    )
+    parser.add_argument(
+        '--methods', nargs='+', metavar='METHOD', help='without CONFIG; of a study: only these'
+    )
+    parser.add_argument('--space', nargs='+', help='of --methods, such as nb201; of a study: part')
+    parser.add_argument('--data', nargs='+', help='of --methods, such as c10; of a study: part')
+    parser.add_argument(
+        '--small',
+        action='store_true',
+        help='a study with data, networks and epochs scaled as it says',
+    )
+    parser.add_argument(
+        '--seeds', type=int, metavar='N', help='seeds (default: those of the study, or 10)'
+    )
     parser.add_argument(
         '--first-seed',
         type=int,
-        default=0,
         metavar='K',
         help='seeds K to K + N - 1, such as the share of one of several machines (default: 0)',
     )
@@ -33,7 +49,9 @@ def parse_args() -> argparse.Namespace:
         help='runs at a time, each on a GPU of its own where there are several (default: 1, and '
         'all on a cluster)',
     )
-    parser.add_argument('--work-dir', default='work_dirs/compare', help='(default: %(default)s)')
+    parser.add_argument(
+        '--work-dir', help='(default: work_dirs/compare, of a study work_dirs/studies/STUDY)'
+    )
     parser.add_argument('--table', help='the NAS-Bench-201 table (default: where data are)')
     parser.add_argument(
         '--random', type=int, metavar='K', help='best of K random cells (default: 10)'
@@ -71,6 +89,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dry-run', action='store_true', help='list the runs and the time that they would take'
     )
+    parser.add_argument(
+        '--no-measure', action='store_true', help='with --dry-run: list the runs alone'
+    )
     add_executor_options(parser)
     return parser.parse_args()
 
@@ -78,18 +99,22 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
+from rdarts.errors import UserError
 from rdarts.study.comparison import cancel, compare, expect
 from rdarts.study.queue import RETRIES
-from rdarts.study.searches import Comparison
+from rdarts.study.study_file import comparison_of
 
 
 def main() -> int:
     args = vars(parse_args())
     dry_run, wide = args.pop('dry_run'), args.pop('wide')
     options, jobs = {name: args.pop(name) for name in NAMES}, args.pop('jobs')
-    plan = Comparison(**args, jobs=1 if jobs is None else jobs)
+    measures = not args.pop('no_measure')
+    if not measures and not dry_run:
+        raise UserError('--no-measure is of --dry-run')
+    plan = comparison_of(**args, jobs=1 if jobs is None else jobs)
     if dry_run:
-        expect(plan)
+        expect(plan, measures)
         return 0
     executor = build_executor(options, jobs)
     if options['cancel']:

@@ -1,0 +1,392 @@
+"""A study: methods, spaces, data and seeds, in a file or on the command line, as a comparison.
+
+A file is a Python config with one entry, ``study = dict(title=..., methods=[...], ...)``; the keys
+are those of :data:`KEYS`. A method is the name of one, with variants (``'rdarts_l050'``), the name
+of a config (``'rdarts_nb201_c100'``), which stands for itself alone, or a dict of a ``method``, of
+``options`` of its own and of what they are called (``named='lambda_1'``).
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rdarts.configuration.composition import (
+    is_config,
+    methods,
+    overlays,
+    spaces_and_data,
+    why_absent,
+)
+from rdarts.configuration.custom_imports import read_with_imports
+from rdarts.configuration.folder import configs_folder
+from rdarts.configuration.load import load_config
+from rdarts.configuration.options import parse_options
+from rdarts.configuration.phases import split
+from rdarts.errors import UserError, nearest
+from rdarts.results.phases import length
+from rdarts.results.queries import that_asks
+from rdarts.study.searches import Comparison, Row
+
+SEEDS = 10  # where neither the study nor the command says
+WORK_DIRS = 'work_dirs'
+KEYS: dict[str, type | tuple[type, ...]] = dict(
+    title=str,
+    methods=list,
+    spaces=list,
+    data=list,
+    seeds=int,
+    first_seed=int,
+    protocol=(str, dict),  # 'own', or options of every search
+    limits=dict,  # the most epochs and queries of a search
+    retrain=(str, dict),  # a config of configs/retrain, or one for each of the data
+    retrain_options=dict,
+    absent=dict,  # rows that have no run, and why
+    small=dict,
+)
+OF_SMALL: dict[str, type | tuple[type, ...]] = dict(
+    says=str, epochs=int, queries=int, options=dict, retrain_options=dict
+)
+OF_METHOD: dict[str, type | tuple[type, ...]] = dict(method=str, options=dict, named=str)
+OF_LIMITS: dict[str, type | tuple[type, ...]] = dict(epochs=int, queries=int)
+
+
+class _Entry(NamedTuple):
+    """A search of a study.
+
+    Args:
+        name (str): Of its row and folder.
+        path (Path): Its config.
+        method (str): What the study calls its method.
+        space (str): Its space, as names of configs have it.
+        data (str): Its data, likewise.
+        options (dict): Of it alone.
+    """
+
+    name: str
+    path: Path
+    method: str
+    space: str
+    data: str
+    options: Mapping[str, Any]
+
+
+def is_study(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a study: a Python file that sets ``study``, which is not executed here."""
+    try:
+        body = ast.parse(Path(path).read_text('utf-8-sig')).body
+    except (OSError, SyntaxError, ValueError):
+        return False  # said where it is read as a config
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return any(isinstance(target, ast.Name) and target.id == 'study' for target in targets)
+
+
+def comparison_of(
+    configs: Sequence[str],
+    methods: Sequence[str] | None = None,
+    space: Sequence[str] | None = None,
+    data: Sequence[str] | None = None,
+    small: bool = False,
+    work_dir: str | None = None,
+    seeds: int | None = None,
+    first_seed: int | None = None,
+    **others: Any,
+) -> Comparison:
+    """What a command compares.
+
+    Args:
+        configs (Sequence[str]): Configs of searches, or one study; none where methods are given.
+        methods (Sequence[str], optional): Methods, or a part of those of a study.
+        space (Sequence[str], optional): Spaces of these, or a part of those of a study.
+        data (Sequence[str], optional): Data of these, likewise.
+        small (bool): Whether a study is scaled as it says. Defaults to False.
+        work_dir (str, optional): Where each run has its folder. Defaults to one by the study's
+            name.
+        seeds (int, optional): How many seeds. Defaults to those of the study, or 10.
+        first_seed (int, optional): The first of them. Defaults to that of the study, or 0.
+        **others: As of :class:`Comparison`; what a study has as well is here over it.
+
+    Raises:
+        UserError: They do not fit together, or what a study says is wrong.
+    """
+    parts = dict(methods=methods, space=space, data=data)
+    study, file = None, next((config for config in configs if is_study(config)), None)
+    if file is not None:
+        if len(configs) > 1:
+            raise UserError(f'{file} is a study: it is run alone, without other configs')
+        study, name = read_study(file), Path(file).stem
+    elif not configs:
+        for key, given in parts.items():
+            if not given:
+                raise UserError(
+                    'give configs of searches, a study of configs/studies, or all of --space, '
+                    f'--data and --methods: there is no --{key}'
+                )
+        study, name, parts = dict(methods=methods, spaces=space, data=data), 'compare', {}
+    given = [f'--{key}' for key, values in parts.items() if values] + ['--small'] * small
+    if study is None and given:
+        raise UserError(f'{given[0]} is of a study, but configs are given')
+    if study is None:
+        plan = Comparison(configs, work_dir or f'{WORK_DIRS}/compare')
+    else:
+        where = name if name == 'compare' else f'studies/{name}{"_small" if small else ""}'
+        plan = _plan(study, file, parts, small, work_dir or f'{WORK_DIRS}/{where}')
+    if plan.retrain_options and others.get('retrain_options'):
+        others['retrain_options'] = [*plan.retrain_options, *others['retrain_options']]
+    if others.get('retrain'):
+        rows = {key: dataclasses.replace(row, retrain=None) for key, row in plan.rows.items()}
+        plan = dataclasses.replace(plan, rows=rows)
+    others.update(seeds=seeds, first_seed=first_seed)
+    given = {key: value for key, value in others.items() if value not in (None, [], ())}
+    return dataclasses.replace(plan, **given)
+
+
+def read_study(path: str) -> dict[str, Any]:
+    """The entry ``study`` of a file.
+
+    Args:
+        path (str): The file.
+
+    Raises:
+        UserError: It cannot be read, or a key or its value is not one of a study's.
+    """
+    try:
+        found = read_with_imports(path).to_dict()
+    except UserError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise UserError(f'study {path} cannot be read: {line}') from error
+    study = found.pop('study')
+    if found:
+        raise UserError(f"{path}: beside 'study' there is '{next(iter(found))}': it belongs in it")
+    if not isinstance(study, dict):
+        raise UserError(f'{path}: study must be a dict, but is {study!r}')
+    _check_keys(study, KEYS, f'{path}: study')
+    for key in ('methods', 'spaces', 'data'):
+        if not study.get(key):
+            raise UserError(f'{path}: study.{key} is missing: a list of names')
+    for key in ('spaces', 'data'):
+        for name in study[key]:
+            if not isinstance(name, str):
+                raise UserError(f'{path}: study.{key} must hold names, but has {name!r}')
+    for key, least in (('seeds', 1), ('first_seed', 0)):
+        if study.get(key, least) < least:
+            raise UserError(f'{path}: study.{key} must be {least} or more, but is {study[key]}')
+    for method in study['methods']:
+        if isinstance(method, dict):
+            _check_keys(method, OF_METHOD, f'{path}: study.methods')
+            if 'method' not in method:
+                raise UserError(f'{path}: study.methods: {method!r} names no method')
+        elif not isinstance(method, str):
+            raise UserError(f'{path}: study.methods must hold names or dicts, but has {method!r}')
+    protocol = study.get('protocol', 'own')
+    if isinstance(protocol, str) and protocol != 'own':
+        raise UserError(
+            f"{path}: study.protocol must be 'own' or a dict of options, but is {protocol!r}"
+        )
+    for key, keys in (('small', OF_SMALL), ('limits', OF_LIMITS)):
+        part = study.get(key, {})
+        _check_keys(part, keys, f'{path}: study.{key}')
+        for name in ('epochs', 'queries'):
+            if part.get(name, 1) < 1:
+                raise UserError(
+                    f'{path}: study.{key}.{name} must be 1 or more, but is {part[name]}'
+                )
+    if 'small' in study and not study['small'].get('says'):
+        raise UserError(f'{path}: study.small.says is missing: what the tables say of the scale')
+    for name, reason in study.get('absent', {}).items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise UserError(f'{path}: study.absent.{name} must say why, but is {reason!r}')
+    return study
+
+
+def _check_keys(
+    part: Mapping[str, Any], keys: Mapping[str, type | tuple[type, ...]], place: str
+) -> None:
+    """There are no others, and each holds what it may.
+
+    Raises:
+        UserError: It is not so.
+    """
+    words = {str: 'a text', int: 'a whole number', dict: 'a dict', list: 'a list'}
+    for key, value in part.items():
+        if key not in keys:
+            raise UserError(f"{place} has no key '{key}': {nearest(str(key), keys)}")
+        kinds = keys[key] if isinstance(keys[key], tuple) else (keys[key],)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            named = ' or '.join(words[kind] for kind in kinds)
+            raise UserError(f'{place}.{key} must be {named}, but is {value!r}')
+
+
+def _plan(
+    study: Mapping[str, Any],
+    file: str | None,
+    parts: Mapping[str, Sequence[str] | None],
+    small: bool,
+    work_dir: str,
+) -> Comparison:
+    place = f'{file}: study.' if file else '--'
+    scale = study.get('small', {}) if small else {}
+    if small and not scale:
+        raise UserError(f'--small: {file or "what is given on the command line"} has no small')
+    entries, absent = _entries(study, place)
+    names = {name for name in study.get('absent', {}) if not parts.get('methods')}
+    absent.update({name: study['absent'][name] for name in sorted(names)})
+    entries, absent = _part(entries, absent, study, parts)
+    if not entries:
+        name, reason = next(iter(absent.items()), ('', 'no method, space and data are left'))
+        raise UserError(f'nothing is to be searched: {name + ": " if name else ""}{reason}')
+    protocol = study.get('protocol', 'own')
+    shared = {} if protocol == 'own' else protocol
+    rows = {}
+    for entry in entries:
+        options = {**shared, **entry.options, **scale.get('options', {})}
+        options.update(_lengths(entry, options, study.get('limits', {}), scale))
+        retrain = _retrain(study.get('retrain'), entry, place)
+        rows[f'{entry.name}.py'] = Row(str(entry.path), _as_options(options), retrain)
+    remarks = [study['title']] if study.get('title') else []
+    remarks += [f'small: {scale["says"]}'] if small else []
+    retraining = {**study.get('retrain_options', {}), **scale.get('retrain_options', {})}
+    return Comparison(
+        configs=list(rows),
+        work_dir=work_dir,
+        seeds=study.get('seeds', SEEDS),
+        first_seed=study.get('first_seed', 0),
+        retrain_options=_as_options(retraining),
+        rows=rows,
+        absent=absent,
+        remark='; '.join(remarks),
+    )
+
+
+def _entries(study: Mapping[str, Any], place: str) -> tuple[list[_Entry], dict[str, str]]:
+    """The searches, and the names that have none, with why."""
+    folder = configs_folder() / 'search'
+    known, variants = methods(folder), overlays(folder, 'variants')
+    pairs = spaces_and_data(folder)
+    for key, names, index in (
+        ('spaces' if place != '--' else 'space', study['spaces'], 0),
+        ('data', study['data'], 1),
+    ):
+        there = {pair[index] for pair in pairs}
+        for name in names:
+            if name not in there:
+                raise UserError(f"{place}{key}: there is no '{name}': {nearest(name, there)}")
+    found: list[_Entry] = []
+    absent: dict[str, str] = {}
+
+    def add(method: Mapping[str, Any], path: Path, space: str, data: str) -> None:
+        suffix = f'_{method["named"]}' if method.get('named') else ''
+        reason, name = why_absent(path), f'{path.stem}{suffix}'
+        if name in absent or any(entry.name == name for entry in found):
+            raise UserError(f'{place}methods: {name} is there twice: give one another named=...')
+        if reason is None:
+            options = method.get('options', {})
+            found.append(_Entry(name, path, method['method'], space, data, options))
+        else:
+            absent[name] = reason
+
+    for given in study['methods']:
+        method = given if isinstance(given, dict) else dict(method=given)
+        name, own = _split(method['method'], known, variants)
+        whole = next(
+            (pair for pair in pairs if f'_{"_".join(pair)}' in method['method'] and not own), None
+        )
+        if whole and is_config(folder / f'{method["method"]}.py'):
+            add(method, folder / f'{method["method"]}.py', *whole)
+            continue
+        if not own:
+            hint = nearest(method['method'], known)
+            raise UserError(f"{place}methods: there is no method '{method['method']}': {hint}")
+        for space in study['spaces']:
+            for data in study['data']:
+                rest = method['method'].removeprefix(name)
+                add(method, folder / f'{name}_{space}_{data}{rest}.py', space, data)
+    return found, absent
+
+
+def _split(given: str, known: Sequence[str], variants: Mapping[str, Path]) -> tuple[str, bool]:
+    """The method that a name begins with, and whether all that follows is variants."""
+    for name in sorted(known, key=len, reverse=True):
+        rest = given.removeprefix(name)
+        parts = rest.split('_')
+        if given.startswith(name) and not parts[0] and all(part in variants for part in parts[1:]):
+            return name, True
+    return given, False
+
+
+def _part(
+    entries: Sequence[_Entry],
+    absent: Mapping[str, str],
+    study: Mapping[str, Any],
+    parts: Mapping[str, Sequence[str] | None],
+) -> tuple[list[_Entry], dict[str, str]]:
+    """Those searches of a study that a command names.
+
+    Raises:
+        UserError: It names what the study does not have.
+    """
+    kept, left = list(entries), dict(absent)
+    for key, of in (('methods', 'method'), ('space', 'space'), ('data', 'data')):
+        given = parts.get(key)
+        if not given:
+            continue
+        there = {getattr(entry, of) for entry in entries}
+        if key == 'methods':
+            there |= {entry.name for entry in entries} | set(absent)
+        for name in given:
+            if name not in there:
+                raise UserError(f"--{key}: the study has no '{name}': {nearest(name, there)}")
+        kept = [
+            entry
+            for entry in kept
+            if getattr(entry, of) in given or (key == 'methods' and entry.name in given)
+        ]
+        left = {name: why for name, why in left.items() if key == 'methods' and name in given}
+    return kept, left
+
+
+def _lengths(
+    entry: _Entry,
+    options: Mapping[str, Any],
+    limits: Mapping[str, int],
+    scale: Mapping[str, Any],
+) -> dict[str, int]:
+    """Options of how long a search is, of which a limit is the most, and the scale the length."""
+    if not (limits or {'epochs', 'queries'} & set(scale)):
+        return {}
+    cfg = load_config(entry.path, parse_options(_as_options(options)))
+    config, phases = cfg.to_dict(), split(cfg)
+    found: dict[str, int] = {}
+    epochs, asking = length(config, phases), that_asks(config, phases)
+    if epochs is not None and 'epochs' in scale:
+        found['epochs'] = scale['epochs']
+    elif epochs is not None and limits.get('epochs', epochs) < epochs:
+        found['epochs'] = limits['epochs']
+    if asking is not None and 'budget' in config:
+        most = min(limits.get('queries', asking['budget']), scale.get('queries', asking['budget']))
+        if most < asking['budget']:
+            found['budget'] = most
+    return found
+
+
+def _retrain(given: str | Mapping[str, str] | None, entry: _Entry, place: str) -> str | None:
+    """The config that trains what a search found."""
+    if isinstance(given, Mapping):
+        given = given.get(entry.data)
+    if given is None or os.path.isfile(given):
+        return given
+    path = configs_folder() / 'retrain' / f'{given}.py'
+    if not path.is_file():
+        known = {file.stem for file in path.parent.glob('*.py')}
+        raise UserError(f"{place}retrain: there is no '{given}': {nearest(str(given), known)}")
+    return str(path)
+
+
+def _as_options(options: Mapping[str, Any]) -> list[str]:
+    return [f'{key}={value!r}' for key, value in options.items()]

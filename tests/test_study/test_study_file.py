@@ -1,0 +1,217 @@
+"""Studies: what a file and a command line say is to be run, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rdarts.configuration.load import load_config
+from rdarts.configuration.options import parse_options
+from rdarts.errors import UserError
+from rdarts.study.remarks import with_remarks
+from rdarts.study.searches import Comparison, searches
+from rdarts.study.study_file import comparison_of, is_study
+from rdarts.study.tables import Table
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+STUDIES = sorted((CONFIGS / 'studies').glob('*.py'))
+
+
+def write(folder: Path, **keys: str) -> str:
+    """A study of two methods in NAS-Bench-201, with other keys, as they are written in a file."""
+    given = dict(methods="['darts', 'rdarts']", spaces="['nb201']", data="['c10']") | keys
+    text = ', '.join(f'{key}={value}' for key, value in given.items())
+    path = folder / 'mine.py'
+    path.write_text(f'study = dict({text})\n')
+    return str(path)
+
+
+def load(plan: Comparison, entry: str):
+    return load_config(plan.config_of(entry), parse_options(plan.options_of(entry)))
+
+
+def names(plan: Comparison) -> list[str]:
+    return [Path(entry).stem for entry in plan.configs]
+
+
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_a_ready_study(path):
+    assert is_study(path)
+    whole = comparison_of([str(path)])
+    assert whole.configs and whole.remark and whole.seeds >= 1
+    assert whole.work_dir == f'work_dirs/studies/{path.stem}'
+    entry = whole.configs[-1]
+    part = comparison_of([str(path)], methods=[Path(entry).stem], small=True, seeds=2)
+    assert names(part) == [Path(entry).stem] and part.all_seeds == range(2)
+    assert part.work_dir.endswith('_small') and part.remark.startswith(f'{whole.remark}; small: ')
+    cfg, small = load(whole, entry), load(part, entry)
+    assert small.to_dict() != cfg.to_dict()
+    assert small.model.backbone.space == cfg.model.backbone.space
+    for plan in (whole, part):
+        for config in plan.trainings:
+            assert (
+                'genotype'
+                in load_config(config, parse_options(plan.retrain_options)).model.backbone
+            )
+
+
+def test_table_1_has_the_rows_of_the_paper():
+    plan = comparison_of([str(CONFIGS / 'studies' / 'table1.py')])
+    methods = 'darts gdas pc_darts darts_minus snas dsnas idarts beta_darts lambda_darts gdas_aer'
+    expected = [f'{name}_nb201_c10' for name in [*methods.split(), 'is_darts']]
+    ours = ['rdarts_nb201_c10_l050', 'rdarts_nb201_c10', 'rdarts_nb201_c100']
+    expected += [*ours, *(f'{name}_nb201_c10' for name in ('naswot', 'az_nas', 'swap', 'parzc'))]
+    assert names(plan) == expected and plan.seeds == 10 and not plan.absent
+    settings = []
+    for name in ours:
+        cfg = load(plan, f'{name}.py')
+        settings.append((cfg.default_hooks.architect.lambda_, cfg.train_cfg.max_epochs))
+    assert settings == [(0.5, 15), (0.75, 5), (0.75, 5)]
+    assert 'CIFAR100' in str(cfg.train_dataloader.dataset)
+    small = comparison_of([str(CONFIGS / 'studies' / 'table1.py')], methods=['gdas'], small=True)
+    cfg = load(small, 'gdas_nb201_c10.py')
+    assert (cfg.train_cfg.max_epochs, cfg.model.backbone.cells_per_stage) == (10, 1)
+
+
+def test_methods_on_the_command_line():
+    given = dict(methods=['darts', 'rdarts_ramp'], space=['nb201'], data=['c10', 'c100'], seeds=3)
+    plan = comparison_of([], **given)
+    stems = ['darts_nb201_c10', 'darts_nb201_c100']
+    assert names(plan) == [*stems, 'rdarts_nb201_c10_ramp', 'rdarts_nb201_c100_ramp']
+    assert plan.all_seeds == range(3) and plan.work_dir == 'work_dirs/compare'
+    path = Path(plan.config_of('darts_nb201_c10.py')).resolve()
+    assert path == CONFIGS / 'search' / 'darts_nb201_c10.py'
+
+
+def test_configs_are_as_before():
+    plan = comparison_of(['a.py', 'b.py'], cfg_options=['epochs=3'], first_seed=4)
+    assert (plan.configs, plan.seeds, plan.first_seed) == (['a.py', 'b.py'], 10, 4)
+    assert plan.config_of('a.py') == 'a.py' and plan.options_of('a.py') == ['epochs=3']
+
+
+def test_options_of_a_row_come_before_those_of_the_command(tmp_path):
+    methods = "[dict(method='rdarts', options={'arch_optimizer.lr': 1e-3}, named='fast'), 'darts']"
+    path = write(tmp_path, methods=methods, protocol="{'train_cfg.max_epochs': 7}", seeds='2')
+    plan = comparison_of([path], cfg_options=['limit=64'])
+    assert names(plan) == ['rdarts_nb201_c10_fast', 'darts_nb201_c10']
+    loaded = {entry: load(plan, entry) for entry in plan.configs}
+    first, second = loaded.values()
+    assert (first.arch_optimizer.lr, second.arch_optimizer.lr) == (1e-3, 3e-4)
+    assert first.train_cfg.max_epochs == second.train_cfg.max_epochs == 7
+    run = searches(plan, loaded)[0].run
+    assert run.folder == Path('work_dirs/studies/mine/rdarts_nb201_c10_fast/seed_0')
+    options = ['train_cfg.max_epochs=7', 'arch_optimizer.lr=0.001', 'limit=64']
+    assert run.command[-4:] == ['--cfg-options', *options]
+    assert run.settings['options'] == options
+
+
+def test_limits_are_the_most(tmp_path):
+    methods = "['darts', 'rdarts', 'local_search']"
+    path = write(tmp_path, methods=methods, limits='dict(epochs=20, queries=30)')
+    plan = comparison_of([path])
+    loaded = {entry: load(plan, entry) for entry in plan.configs}
+    darts, ours, asks = loaded.values()
+    assert (darts.train_cfg.max_epochs, ours.train_cfg.max_epochs, asks.budget) == (20, 5, 30)
+
+
+def test_retraining_by_data():
+    plan = comparison_of([str(CONFIGS / 'studies' / 'cifar.py')], methods=['darts'])
+    found = {Path(entry).stem: Path(plan.retrain_of(entry)).stem for entry in plan.configs}
+    assert found == dict(darts_darts_c10='darts_c10', darts_darts_c100='darts_c100')
+    other = str(CONFIGS / 'retrain' / 'darts_c10_16x8.py')
+    plan = comparison_of([str(CONFIGS / 'studies' / 'cifar.py')], retrain=other)
+    assert plan.trainings == [other]
+
+
+def test_what_does_not_fit_is_absent_and_the_rest_goes_on():
+    plan = comparison_of([], methods=['darts', 'dots'], space=['nb201'], data=['c10'])
+    assert names(plan) == ['darts_nb201_c10']
+    reason = plan.absent['dots_nb201_c10']
+    assert reason.startswith('dots does not fit nb201: it chooses pairs of edges of a cell, and')
+    plan = comparison_of([], methods=['darts'], space=['nb201', 's1'], data=['c10', 'in16'])
+    assert names(plan) == ['darts_nb201_c10', 'darts_nb201_in16', 'darts_s1_c10']
+    assert plan.absent == dict(darts_s1_in16='there is no s1 on in16, but on c10, c100')
+    table = Table('methods', 'Accuracy', ['method', 'seeds'], [['darts_nb201_c10', '3']])
+    plan = Comparison([], '', absent=dict(x='it is none'), remark='small: ten images')
+    (table,), note = with_remarks(plan, [table], 'Note.\n')
+    assert table.title == 'Accuracy; small: ten images'
+    assert table.rows == [['darts_nb201_c10', '3'], ['x', '-']]
+    assert note == 'Note.\n\nx: no run: it is none\n'
+
+
+@pytest.mark.parametrize(
+    ('keys', 'message'),
+    [
+        (dict(sedes='3'), "study has no key 'sedes': did you mean 'seeds'?"),
+        (dict(seeds='0'), 'study.seeds must be 1 or more, but is 0'),
+        (dict(seeds="'3'"), "study.seeds must be a whole number, but is '3'"),
+        (dict(seeds='True'), 'study.seeds must be a whole number, but is True'),
+        (dict(first_seed='-1'), 'study.first_seed must be 0 or more, but is -1'),
+        (dict(protocol="'ours'"), "study.protocol must be 'own' or a dict of options, but is"),
+        (dict(limits='dict(epoch=3)'), "study.limits has no key 'epoch': did you mean 'epochs'?"),
+        (dict(small='dict(epochs=3)'), 'study.small.says is missing: what the tables say of'),
+        (dict(small="dict(says='x', epochs=0)"), 'study.small.epochs must be 1 or more, but is 0'),
+        (dict(absent='dict(nasnet="")'), "study.absent.nasnet must say why, but is ''"),
+        (dict(retrain="'darts_c1O'"), "study.retrain: there is no 'darts_c1O': did you mean"),
+        (dict(protocol="{'train_cfg.epoch': 3}"), None),
+    ],
+)  # fmt: skip
+def test_a_wrong_key(tmp_path, keys, message):
+    path = write(tmp_path, **keys)
+    with pytest.raises(UserError) as error:
+        plan = comparison_of([path])
+        for entry in plan.configs:  # options are checked as of any search
+            load(plan, entry)
+    assert '\n' not in str(error.value)
+    assert message is None or str(error.value).startswith(f'{path}: {message}')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('study = 3', 'study must be a dict, but is 3'),
+        ("study = dict(methods=['darts'], spaces=['nb201'])", 'study.data is missing: a list of'),
+        ("study = dict(methods=[3], spaces=['nb201'], data=['c10'])", 'must hold names or dicts'),
+        ("study = dict(methods=[dict(named='x')], spaces=['nb201'], data=['c10'])", 'no method'),
+        ("study = dict(methods=['rdrts'], spaces=['nb201'], data=['c10'])",
+         "there is no method 'rdrts': did you mean 'rdarts'"),
+        ("study = dict(methods=['darts'], spaces=['nb2O1'], data=['c10'])",
+         "study.spaces: there is no 'nb2O1': did you mean 'nb201'"),
+        ("study = dict(methods=['darts'], spaces=['nb201'], data=['c1O'])",
+         "study.data: there is no 'c1O': did you mean 'c10'"),
+        ("study = dict(methods=['darts', 'darts'], spaces=['nb201'], data=['c10'])",
+         'darts_nb201_c10 is there twice'),
+        ("study = dict(methods=['dots'], spaces=['nb201'], data=['c10'])",
+         'nothing is to be searched: dots_nb201_c10: dots does not fit nb201'),
+        ('study = dict()\nmodel = dict()', "beside 'study' there is 'model'"),
+        ('study = dict(x=1 / 0)', 'cannot be read: division by zero'),
+    ],
+)  # fmt: skip
+def test_a_wrong_file(tmp_path, text, message):
+    path = tmp_path / 'mine.py'
+    path.write_text(text + '\n')
+    with pytest.raises(UserError, match=message) as error:
+        comparison_of([str(path)])
+    assert '\n' not in str(error.value)
+
+
+def test_a_wrong_command(tmp_path):
+    study = write(tmp_path)
+    for given, message in (
+        (dict(configs=[]), 'there is no --methods'),
+        (dict(configs=[], methods=['darts'], space=['nb201']), 'there is no --data'),
+        (dict(configs=['a.py'], methods=['darts']), '--methods is of a study, but configs are'),
+        (dict(configs=['a.py'], small=True), '--small is of a study, but configs are given'),
+        (dict(configs=[study, 'a.py']), f'{study} is a study: it is run alone'),
+        (dict(configs=[study], small=True), f'--small: {study} has no small'),
+        (dict(configs=[study], methods=['drts']), "the study has no 'drts': did you mean 'darts'"),
+        (dict(configs=[study], space=['s1']), "--space: the study has no 's1': known: nb201"),
+        (dict(configs=[], methods=['drts'], space=['nb201'], data=['c10']),
+         "--methods: there is no method 'drts': did you mean 'darts'"),
+        (dict(configs=[], methods=['darts'], space=['nb'], data=['c10']),
+         "--space: there is no 'nb': "),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as error:
+            comparison_of(**given)
+        assert message in str(error.value) and '\n' not in str(error.value)
