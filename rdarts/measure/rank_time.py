@@ -98,7 +98,7 @@ class Ranks:
 
 
 def measure(plan: Ranks) -> dict[str, Any]:
-    """All cases, in turn, in each of the rounds.
+    """All cases in each of the rounds, each of which begins with another one.
 
     Returns:
         dict: Case -> for each round, the seconds of a step of each process; and ``described``, what
@@ -109,21 +109,22 @@ def measure(plan: Ranks) -> dict[str, Any]:
     env = {machine.THREADS: str(threads)}
     children: list[Child] = []
     try:
-        apart = [Child(command, env) for _ in range(plan.ranks)]
-        children += apart
+        for _ in range(plan.ranks):  # one by one, so that all that began are ended
+            children.append(Child(command, env))
         with socket.create_server(('127.0.0.1', 0)) as server:
             port = server.getsockname()[1]
-        together = [
-            Child([*command, '--speak'], {**env, **_environment(rank, plan.ranks, port)})
-            for rank in range(plan.ranks)
-        ]
-        children += together
+        for rank in range(plan.ranks):
+            own = {**env, **_environment(rank, plan.ranks, port)}
+            children.append(Child([*command, '--speak'], own))
+        apart, together = children[: plan.ranks], children[plan.ranks :]
         for child in children:
             child.wait_until_ready()
         of_case = dict(alone=apart[:1], apart=apart, together=together)
         found: dict[str, Any] = {case: [] for case in CASES}
-        for _ in range(plan.rounds):
-            for case, those in of_case.items():
+        for turn in range(plan.rounds):
+            first = turn % len(CASES)
+            for case in (*CASES[first:], *CASES[:first]):
+                those = of_case[case]
                 for child in those:
                     child.tell()
                 found[case].append([child.answer() for child in those])
