@@ -6,7 +6,7 @@ import copy
 import io
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,22 +156,32 @@ class OwnRunner:
         """
         relaxations = _relaxations(model) if self.distributed else []
         sampled = any(one.sampled for one in relaxations)
-        prunes = any(one.prunes for one in relaxations)
-        prunes = prunes or getattr(loop_class(self.cfg), 'prunes', False)
+        prunes = leaves_out(relaxations) or getattr(loop_class(self.cfg), 'prunes', False)
         prunes = prunes or self.cfg.get('find_unused_parameters', False)  # before a phase
-        if self.distributed and (sampled or prunes):
+        if self.distributed and prunes:
             if sampled and (self.cfg.get('randomness') or {}).get('diff_rank_seed'):
                 raise UserError(
                     'randomness.diff_rank_seed is True, but the ranks of a relaxation that samples '
                     'must draw the same candidates: set it to False'
                 )
-            model_wrapper_cfg = dict(model_wrapper_cfg or dict(broadcast_buffers=False))
-            kind = model_wrapper_cfg.setdefault('type', 'MMDistributedDataParallel')
-            if isinstance(kind, str):
-                kind = MODEL_WRAPPERS.get(kind)
-            if kind is not None and issubclass(kind, torch.nn.parallel.DistributedDataParallel):
-                model_wrapper_cfg['find_unused_parameters'] = True
+            model_wrapper_cfg = expect_unused(model_wrapper_cfg)
         return super().wrap_model(model_wrapper_cfg, model)
+
+
+def leaves_out(relaxations: Iterable[Any]) -> bool:
+    """Whether a step may leave out candidates, whose weights then have no gradient."""
+    return any(one.sampled or one.prunes for one in relaxations)
+
+
+def expect_unused(model_wrapper_cfg: dict[str, Any] | None) -> dict[str, Any]:
+    """A wrapper's config under which DDP expects parameters without gradient."""
+    found = dict(model_wrapper_cfg or dict(broadcast_buffers=False))
+    kind = found.setdefault('type', 'MMDistributedDataParallel')
+    if isinstance(kind, str):
+        kind = MODEL_WRAPPERS.get(kind)
+    if kind is not None and issubclass(kind, torch.nn.parallel.DistributedDataParallel):
+        found['find_unused_parameters'] = True
+    return found
 
 
 def loop_class(cfg: Config) -> type | None:

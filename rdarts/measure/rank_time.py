@@ -11,7 +11,7 @@ import os
 import socket
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ CASES = ('alone', 'apart', 'together')
 # A process that takes steps
 
 
-def take_turns(settings: StepSettings, speaks: bool) -> None:
+def take_turns(settings: StepSettings, join: Callable[[Any], Any] | None = None) -> None:
     """Warm up, then take ``settings.steps`` steps for each line on stdin, until it ends.
 
     The seconds of a step are printed after each turn, and at last what the steps ran on. What
@@ -36,24 +36,19 @@ def take_turns(settings: StepSettings, speaks: bool) -> None:
 
     Args:
         settings (StepSettings): With one execution.
-        speaks (bool): Whether it is a rank of a group, which the environment describes.
+        join (Callable, optional): Of a rank: joins the group, and wraps the model as a search of
+            several ranks does. Defaults to none: the process does not speak.
     """
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
     # slow to load, and of no use to who only starts others
-    from mmengine.config import Config
-    from mmengine.registry import MODEL_WRAPPERS
-
-    from rdarts import cli
     from rdarts.measure.describe import describe
     from rdarts.measure.search import Search
 
     settings = settings.prepare()
     search = Search(settings, settings.executions[0], device='cpu')
-    if speaks:
-        cfg = Config()
-        cli.set_launcher(cfg, 'pytorch')  # as of a tool
-        search.trained = MODEL_WRAPPERS.build(dict(cfg.model_wrapper_cfg, module=search.model))
+    if join is not None:
+        search.trained = join(search.model)
     for _ in range(settings.warmup):
         search.step()
     print('ready', file=answers, flush=True)
@@ -63,7 +58,6 @@ def take_turns(settings: StepSettings, speaks: bool) -> None:
             search.step()
         print(json.dumps((search.clock() - start) / settings.steps), file=answers, flush=True)
     print(json.dumps(describe(settings)), file=answers, flush=True)
-    cli.leave_group()
 
 
 # Who starts them

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 import arguments
 
@@ -34,13 +35,29 @@ from rdarts.measure.rank_time import Ranks, measure, print_table, summarise, tak
 from rdarts.measure.settings import StepSettings
 
 
+def join(model: Any) -> Any:
+    """Join the group, and wrap a model as a search of several ranks does."""
+    from mmengine.config import Config
+    from mmengine.registry import MODEL_WRAPPERS
+
+    from rdarts.engine.runner import expect_unused, leaves_out
+
+    cfg = Config()
+    cli.set_launcher(cfg, 'pytorch')
+    options = dict(cfg.model_wrapper_cfg)
+    if leaves_out([model.backbone.relaxation]):
+        options = expect_unused(options)
+    return MODEL_WRAPPERS.build(dict(options, module=model))
+
+
 def main() -> int:
     args = vars(parse_args())
     as_json, child, speak = args.pop('json'), args.pop('child'), args.pop('speak')
     ranks, rounds = args.pop('ranks'), args.pop('rounds')
     settings = StepSettings(**args)
     if child:
-        take_turns(settings, speak)
+        take_turns(settings, join if speak else None)
+        cli.leave_group()
         return 0
     plan = Ranks(settings, [sys.executable, __file__, '--child'], ranks, rounds)
     result = summarise(measure(plan))
