@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rdarts.utils.stop_signals import STOP_SIGNALS
@@ -33,7 +33,7 @@ def run_group(
         subprocess.TimeoutExpired: The time was over; with what had been printed, as text.
     """
     with (
-        _signals_that_raise(),
+        _signals_that_raise() as raise_from_now,
         subprocess.Popen(
             command,
             text=True,
@@ -45,6 +45,7 @@ def run_group(
         ) as process,
     ):
         try:
+            raise_from_now()
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             end_group(process)
@@ -82,18 +83,33 @@ def _printed(process: subprocess.Popen) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _signals_that_raise() -> Iterator[None]:
-    """Within, a signal that would end this process at once lets it end the group before."""
+def _signals_that_raise() -> Iterator[Callable[[], None]]:
+    """Within, a signal that would end this process at once lets it end the group before.
+
+    Yields:
+        Callable: To be called once there is a group to end: until then a signal is kept, as a
+        constructor of a process that is left by an error leaves the process running.
+    """
+    kept: list[int] = []
+    is_started = False
 
     def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
+        kept.append(number)
+        if is_started:
+            raise SystemExit(128 + number)
+
+    def raise_from_now() -> None:
+        nonlocal is_started
+        is_started = True
+        if kept:
+            raise SystemExit(128 + kept[0])
 
     here = threading.current_thread() is threading.main_thread()
     found = [one for one in STOP_SIGNALS if here and signal.getsignal(one) is signal.SIG_DFL]
     for one in found:
         signal.signal(one, stop)
     try:
-        yield
+        yield raise_from_now
     finally:
         for one in found:
             signal.signal(one, signal.SIG_DFL)

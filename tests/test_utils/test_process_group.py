@@ -45,7 +45,7 @@ def test_what_has_left_the_group_does_not_hold_it_up(monkeypatch):
 @pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='no /proc')
 def test_a_process_that_is_stopped_ends_its_commands(tmp_path):
     told = tmp_path / 'told'
-    waits = ['sh', '-c', f'ln -s $$ {told}; sleep 600']
+    waits = ['sh', '-c', f'ln -s $$ {told}; exec sleep 600']
     code = f'from rdarts.utils.process_group import run_group; run_group({waits!r})'
     process = subprocess.Popen([sys.executable, '-c', code])
     while not told.is_symlink():
