@@ -294,11 +294,10 @@ def _entries(study: Mapping[str, Any], place: str) -> tuple[list[_Entry], dict[s
     for given in study['methods']:
         method = given if isinstance(given, dict) else dict(method=given)
         name, own = _split(method['method'], known, variants)
-        whole = next(
-            (pair for pair in pairs if f'_{"_".join(pair)}' in method['method'] and not own), None
-        )
+        words = f'_{method["method"]}_'  # of `c100`, `c10` is none
+        whole = [] if own else [pair for pair in pairs if f'_{"_".join(pair)}_' in words]
         if whole and is_config(folder / f'{method["method"]}.py'):
-            add(method, folder / f'{method["method"]}.py', *whole)
+            add(method, folder / f'{method["method"]}.py', *whole[-1])
             continue
         if not own:
             hint = nearest(method['method'], known)

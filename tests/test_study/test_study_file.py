@@ -74,6 +74,12 @@ def test_table_1_has_the_rows_of_the_paper():
     assert (cfg.train_cfg.max_epochs, cfg.model.backbone.cells_per_stage) == (10, 1)
 
 
+def test_table_1_in_parts_by_data():
+    table1 = str(CONFIGS / 'studies' / 'table1.py')
+    assert names(comparison_of([table1], data=['c100'])) == ['rdarts_nb201_c100']
+    assert 'rdarts_nb201_c100' not in names(comparison_of([table1], data=['c10']))
+
+
 def test_methods_on_the_command_line():
     given = dict(methods=['darts', 'rdarts_ramp'], space=['nb201'], data=['c10', 'c100'], seeds=3)
     plan = comparison_of([], **given)
@@ -115,10 +121,18 @@ def test_limits_are_the_most(tmp_path):
     assert (darts.train_cfg.max_epochs, ours.train_cfg.max_epochs, asks.budget) == (20, 5, 30)
 
 
-def test_retraining_by_data():
+def test_retraining_by_data(tmp_path):
     plan = comparison_of([str(CONFIGS / 'studies' / 'cifar.py')], methods=['darts'])
     found = {Path(entry).stem: Path(plan.retrain_of(entry)).stem for entry in plan.configs}
     assert found == dict(darts_darts_c10='darts_c10', darts_darts_c100='darts_c100')
+    ours = comparison_of([write(
+        tmp_path,
+        methods="['rdarts_darts_c100', 'rdarts_darts_c10_ramp', 'rdarts_nb201_in16']",
+        retrain="dict(c10='darts_c10', c100='darts_c100')",
+    )])  # fmt: skip
+    found = {Path(entry).stem: ours.retrain_of(entry) for entry in ours.configs}
+    stems = [path and Path(path).stem for path in found.values()]
+    assert stems == ['darts_c100', 'darts_c10', None]
     other = str(CONFIGS / 'retrain' / 'darts_c10_16x8.py')
     plan = comparison_of([str(CONFIGS / 'studies' / 'cifar.py')], retrain=other)
     assert plan.trainings == [other]
