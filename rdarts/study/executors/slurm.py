@@ -83,6 +83,7 @@ class SlurmExecutor(Executor):
             timeout_min=minutes, cpus_per_task=resources.cpus, gpus_per_node=resources.gpus
         )
         self._seen: tuple[float, dict[str, tuple[str, str]] | None] = (0.0, None)
+        self._remembered: dict[str, tuple[str, str] | None] = {}
         if cluster == 'local':
             self._local: dict[str, Any] = {}
             self._exits = Exits(patience=0.5)
@@ -182,11 +183,14 @@ class SlurmExecutor(Executor):
             except UserError:
                 return None
             states = _parse(lines)
-            missing = [job for job in jobs if job.token not in states and job.id]
-            if missing:  # Slurm forgets them after some minutes
-                states = {**_remembered(missing), **states}
-            self._seen = (time.monotonic(), states)
-        return states
+            self._seen, self._remembered = (time.monotonic(), states), {}
+        known = {**self._remembered, **states}
+        missing = [job for job in jobs if job.token not in known and job.id]
+        if missing:  # Slurm forgets them after some minutes
+            found = _remembered(missing)
+            self._remembered.update((job.token, found.get(job.token)) for job in missing)
+        told = {token: state for token, state in self._remembered.items() if state is not None}
+        return {**told, **states}
 
     def _last_words(self, job: Job) -> str:
         """What a job has printed last that ended before its command did."""

@@ -178,6 +178,22 @@ def test_what_squeue_has_forgotten_the_accounting_knows(tmp_path, slurm):
     assert executor.poll([job])['t'].error.endswith('needed more than its memory (--memory)')
 
 
+def test_each_job_that_squeue_has_forgotten_is_asked_for(tmp_path, slurm):
+    """Runs are asked for one by one, and squeue at most once a second."""
+    executor = SlurmExecutor(Resources())
+    executor.interval = 60.0
+    (slurm / 'sacct.out').write_text('a|11|CANCELLED by 0\nb|12|CANCELLED by 0\n')
+    (slurm / 'squeue.out').write_text('c|13|RUNNING\n')
+    jobs = [Job(name, tmp_path, token=name, id=str(11 + i)) for i, name in enumerate('abcd')]
+    found = [executor.poll([job]) for job in (*jobs, jobs[0])]
+    errors = [[outcome.error for outcome in one.values()] for one in found]
+    first, second = (f'job {number} of Slurm was cancelled' for number in (11, 12))
+    assert errors == [[first], [second], [], [], [first]]
+    asked = (slurm / 'sacct.asked').read_text()
+    assert [name in asked for name in ('--name=a ', '--name=b ', '--name=d ')] == [True] * 3
+    assert asked.count('\n') == 3 and (slurm / 'squeue.asked').read_text().count('\n') == 1
+
+
 def test_a_controller_that_does_not_answer_ends_nothing(tmp_path, slurm):
     executor, job = SlurmExecutor(Resources()), Job('a', tmp_path, token='t', id='12')
     (slurm / 'squeue.err').write_text('slurm_load_jobs error: Unable to contact slurm controller\n')
