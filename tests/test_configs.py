@@ -733,7 +733,7 @@ def test_options_of_a_dumped_config_that_would_come_too_late(tmp_path):
     assert (cfg.train_dataloader.dataset.fraction, cfg.param_scheduler.end) == (0.7, 7)
 
 
-# What each variant of the study in results.md changes in rdarts_nb201_c10
+# What each variant of the study in docs/notes/ber_small_search.md changes in rdarts_nb201_c10
 STUDIES = dict(
     rdarts_nb201_c10_sum=dict(lambda_=4.5),
     rdarts_nb201_c10_rest2=dict(start_epoch=2),

@@ -39,7 +39,7 @@ from rdarts.search_spaces import build_space
 from rdarts.visualization.plots import PLOTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'en').glob('*.md'))]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*/*.md'))]
 EXAMPLE = re.compile(r'<!-- example: (\S+) -->\n```python\n(.*?)```', re.DOTALL)
 
 
@@ -383,7 +383,7 @@ def test_the_small_mobilenet_example_runs(data_root, tmp_path, monkeypatch):
 
 
 @pytest.mark.data
-def test_cells_without_none_as_the_page_on_results_says(tmp_path, data_root):
+def test_cells_without_none_as_the_notes_say(tmp_path, data_root):
     alpha = [[2.0, 1.0, 0.0, 1.5, 0.0]] * 5 + [[0.0, 1.0, 0.0, 0.0, 0.5]]
     row = dict(kind='epoch', epoch=1, mean_entropy=1.5, alpha=dict(cell=alpha))
     (tmp_path / 'search_log.jsonl').write_text(json.dumps(row) + '\n')

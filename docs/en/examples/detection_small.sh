@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# RetinaNet over a small DARTS_V2 network on small data: the runs of docs/en/results.md.
+# RetinaNet over a small DARTS_V2 network on small data: the runs of docs/notes/detection_small.md.
 # From the root of the clone, with detection installed:  docs/en/examples/detection_small.sh ../shared/data
 set -euo pipefail
 data=${1:?give the folder that holds imagenet_mini and coco_mini}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# DARTS and r-DARTS in a small MobileNet-like space on small data: the runs of docs/en/results.md.
+# DARTS and r-DARTS in a small MobileNet-like space on small data: the runs of docs/notes/mobilenet_small.md.
 # From the root of the clone:  docs/en/examples/mobilenet_small/run.sh ../shared/data/imagenet_mini
 set -euo pipefail
 data=${1:?give the folder imagenet_mini}
