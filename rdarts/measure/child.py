@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ class Child:
     def __init__(
         self, command: Sequence[str], env: dict[str, str], group: Path | None = None
     ) -> None:
+        self.line: str | None = None  # taken, but not used
         of_threads = (*machine.WAITING, machine.THREADS, 'OMP_WAIT_POLICY', 'MKL_NUM_THREADS')
         kept = {key: value for key, value in os.environ.items() if key not in of_threads}
         self.process = subprocess.Popen(
@@ -43,13 +46,14 @@ class Child:
         Raises:
             RunFailed: It has ended before; the line says why.
         """
-        if self.process.stdout.readline() != 'ready\n':
-            raise RunFailed(f'a measurement failed: {self._last_error()}')
+        if self._next_line() != 'ready\n':
+            raise RunFailed(f'a measurement failed: {self.last_error()}')
 
     def tell(self) -> None:
-        """To begin, or to end."""
-        self.process.stdin.write('\n')
-        self.process.stdin.flush()
+        """To begin, or to end; where it has ended, :meth:`answer` says so."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write('\n')
+            self.process.stdin.flush()
 
     def end(self) -> None:
         """Tell it that nothing more comes."""
@@ -62,9 +66,9 @@ class Child:
         Raises:
             RunFailed: It has ended before; the line says why.
         """
-        line = self.process.stdout.readline()
+        line = self._next_line()
         if not line:
-            raise RunFailed(f'a measurement failed: {self._last_error()}')
+            raise RunFailed(f'a measurement failed: {self.last_error()}')
         return json.loads(line)
 
     def result(self) -> dict[str, Any]:
@@ -84,8 +88,29 @@ class Child:
             self.process.kill()
             self.process.wait()
 
-    def _last_error(self) -> str:
+    def take_line(self) -> bool:
+        """Take a line that it prints, for whichever method asks next for one.
+
+        Returns:
+            bool: Whether there was one; else it has ended.
+        """
+        self.line = self.process.stdout.readline()
+        return self.line != ''
+
+    def _next_line(self) -> str:
+        if self.line is None:
+            self.take_line()
+        line, self.line = self.line, None
+        return line
+
+    def last_error(self) -> str:
+        """By which signal it has ended, or its last line on stderr, or its exit code.
+
+        Waits until it has ended.
+        """
         _, err = self.process.communicate()
+        if self.process.returncode < 0:
+            return f'signal {signal.Signals(-self.process.returncode).name}'
         lines = err.strip().splitlines() or [f'exit code {self.process.returncode}']
         return lines[-1].removeprefix('error: ')
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rdarts.errors import UserError
+from rdarts.errors import RunFailed, UserError
 from rdarts.measure.child import Child
 from rdarts.measure.settings import StepSettings
 from rdarts.utils import machine
@@ -97,6 +98,9 @@ def measure(plan: Ranks) -> dict[str, Any]:
     Returns:
         dict: Case -> for each round, the seconds of a step of each process; and ``described``, what
         they ran on.
+
+    Raises:
+        RunFailed: A process has ended early, and so all are ended; the line says which, and why.
     """
     threads = plan.settings.threads or machine.share_of_cores(plan.ranks)
     command = [*plan.command, *plan.settings.options('threads'), '--threads', str(threads)]
@@ -111,7 +115,10 @@ def measure(plan: Ranks) -> dict[str, Any]:
             own = {**env, **_environment(rank, plan.ranks, port)}
             children.append(Child([*command, '--speak'], own))
         apart, together = children[: plan.ranks], children[plan.ranks :]
+        named = {child: f'process {i}, which does not speak,' for i, child in enumerate(apart)}
+        named |= {child: f'rank {rank}' for rank, child in enumerate(together)}
         for child in children:
+            _wait(child, named)
             child.wait_until_ready()
         of_case = dict(alone=apart[:1], apart=apart, together=together)
         found: dict[str, Any] = {case: [] for case in CASES}
@@ -121,13 +128,32 @@ def measure(plan: Ranks) -> dict[str, Any]:
                 those = of_case[case]
                 for child in those:
                     child.tell()
-                found[case].append([child.answer() for child in those])
+                answers = []
+                for child in those:
+                    _wait(child, named)
+                    answers.append(child.answer())
+                found[case].append(answers)
         for child in children:  # ranks end together
             child.end()
         return dict(found, described=[child.result() for child in children].pop())
     finally:
         for child in children:
             child.kill()
+
+
+def _wait(child: Child, named: Mapping[Child, str]) -> None:
+    """Until a process has printed something, as long as none of them ends.
+
+    Raises:
+        RunFailed: One has ended: the others would wait for it.
+    """
+    while child.line is None:
+        silent = {one.process.stdout: one for one in named if one.line is None}
+        ready, _, _ = select.select(list(silent), [], [])
+        for stream in ready:
+            one = silent[stream]
+            if not one.take_line():
+                raise RunFailed(f'{named[one]} has ended: {one.last_error()}')
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:

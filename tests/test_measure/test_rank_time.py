@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
-from rdarts.errors import UserError
+from rdarts.errors import RunFailed, UserError
 from rdarts.measure import rank_time
 from rdarts.measure.rank_time import Ranks
 from rdarts.measure.settings import StepSettings
 
+# Ranks wait for each other, as over gloo; rank 1 does not live long.
+ENDS = """
+import os, signal, sys, time
+from pathlib import Path
+Path(sys.argv[1], str(os.getpid())).touch()
+first, last = int(os.environ.get('RANK', 1)) == 0, sys.argv[2]
+speaks = '--speak' in sys.argv
+if speaks and not first and last == 'start':
+    sys.exit('error: there is no such device')
+if speaks and last == 'start':
+    time.sleep(100)
+print('ready', flush=True)
+while sys.stdin.readline():
+    if speaks and not first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if speaks:
+        time.sleep(100)
+    print(1.0, flush=True)
+"""
 DESCRIBED = dict(cpu='c', torch='t', threads=1, steps=4, batch_size=8)
 
 
@@ -44,3 +66,18 @@ def test_mistakes_are_refused():
     ):
         with pytest.raises(UserError):
             Ranks(settings, [], ranks, rounds)
+
+
+@pytest.mark.parametrize(
+    ('when', 'why'), [('start', 'there is no such device'), ('turn', 'signal SIGKILL')]
+)
+def test_a_rank_that_ends_ends_all(tmp_path, when, why):
+    (tmp_path / 'ends.py').write_text(ENDS)
+    (tmp_path / 'pids').mkdir()
+    command = [sys.executable, str(tmp_path / 'ends.py'), str(tmp_path / 'pids'), when]
+    plan = Ranks(StepSettings(executions=['fused'], threads=1), command, rounds=1)
+    with pytest.raises(RunFailed, match=f'^rank 1 has ended: {why}$'):
+        rank_time.measure(plan)
+    for path in (tmp_path / 'pids').iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
