@@ -4,8 +4,9 @@ Longer than 400 lines: one way from a name to the entries of its config, each st
 
 ``configs/search/<method>_<space>_<data>.py`` is ``darts_<space>_<data>.py`` under the overlay
 ``configs/_base_/methods/<method>.py``; ``<config>_<variant>.py`` is that config under
-``configs/_base_/variants/<variant>.py``. A file that is written always wins. A folder beside
-``_base_/methods`` or ``_base_/variants`` of one's own has these, and below them the package's.
+``configs/_base_/variants/<variant>.py``. A file that is written always wins. A folder ``search``
+beside ``_base_/methods`` or ``_base_/variants`` of one's own has these, and below them the
+package's. In folders of other names nothing is composed.
 
 An overlay is a config, which may read what it lies on as any config does
 (``{{_base_.train_cfg.max_epochs}}``). Its entry ``by`` says what differs: by space, data, method,
@@ -39,6 +40,7 @@ from typing import Any, NamedTuple
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError, closest, nearest
 
+FOLDER = 'search'  # whose configs may be composed
 FIRST = 'darts'  # the method whose configs are written, which the others lie on
 OF_SPACE_AND_DATA = ('models', 'datasets')  # the folders of bases that every method has
 OF_ITSELF = ('over', 'leave_out', 'keep_length')  # what an overlay says of itself
@@ -291,10 +293,13 @@ def overlays(folder: Path, kind: str) -> dict[str, Path]:
     """The overlays of a folder of configs by name, the longest name first.
 
     Args:
-        folder (Path): Such as ``configs/search``; it need not be there.
+        folder (Path): Such as ``configs/search``; it need not be there. One of another name has
+            none.
         kind (str): ``'methods'`` or ``'variants'``.
     """
     found: dict[str, Path] = {}
+    if os.path.basename(os.path.abspath(folder)) != FOLDER:
+        return found
     for home in _homes(folder):
         for path in _files(home.parent / '_base_' / kind):
             found.setdefault(path.stem, path)
@@ -306,7 +311,7 @@ def _homes(folder: Path) -> list[Path]:
     own = folder.parent / '_base_'
     if not _files(own / 'methods') and not _files(own / 'variants'):
         return [folder]
-    ours = configs_folder() / 'search'
+    ours = configs_folder() / FOLDER
     return [folder] if folder.resolve() == ours.resolve() else [folder, ours]
 
 

@@ -11,7 +11,9 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.errors import closest, likeness
 
 # of the first bytes of a Python file that is a config
-_ENTRY = re.compile(rb'^(_base_|model|train_cfg|train_dataloader|default_scope)\s*=', re.MULTILINE)
+_ENTRY = re.compile(
+    rb'^(_base_|model|study|train_cfg|train_dataloader|default_scope)\s*=', re.MULTILINE
+)
 
 
 def nearest_config(path: str | os.PathLike) -> str:

@@ -10,6 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from rdarts.configuration.composition import (
+    choices,
     composed,
     composed_configs,
     composition_of,
@@ -62,8 +63,14 @@ def test_what_is_listed_can_be_read():
     assert {'rdarts_darts_c10', 'darts_nb201_c10_short', 'rdarts_nb201_c10_l050_short'} <= names
     assert not names & {path.stem for path in SEARCH.glob('*.py')}
     assert all(is_config(SEARCH / f'{name}.py') for name in sorted(names)[::97])
-    assert composed_configs(ROOT / 'configs' / 'retrain') != [SEARCH]
-    assert composed_configs(ROOT / 'tests') == []
+
+
+@pytest.mark.parametrize('folder', ['retrain', 'studies', 'detection', '_base_', '../tests'])
+def test_in_other_folders_nothing_is_composed(folder):
+    folder = ROOT / 'configs' / folder
+    assert composed_configs(folder) == [] and choices(folder) == ''
+    for name in ('rdarts_nb201_c10', 'table1_sum', 'darts_c10_short'):
+        assert composition_of(folder / f'{name}.py') is None
 
 
 def test_a_written_file_wins(folder):

@@ -109,6 +109,7 @@ def test_keys_that_only_ones_own_hook_reads(own):
         ('configs/search/rdarts_nb201_c1.py', "did you mean 'configs/search/rdarts_nb201_c10.py'?"),
         ('config/search/darts_darts_c10', "did you mean 'configs/search/darts_darts_c10.py'?"),
         ('configs/retrain/nb201_digit.py', "did you mean 'configs/retrain/nb201_digits.py'?"),
+        ('configs/studies/tabel1.py', "did you mean 'configs/studies/table1.py'?"),
         # in another folder than the one named
         ('configs/search/nb201_in16.py', "did you mean 'configs/search/nao_nb201_in16.py'?"),
         ('setup', 'configs are in configs/detection, configs/retrain, configs/search, configs/stu'),
