@@ -5,6 +5,8 @@ this space by a gradient, each with its published settings, and all retrained al
 channels, 600 epochs.
 """
 
+_base_ = ['../_base_/studies/darts_small.py']
+
 study = dict(
     title='The DARTS space on CIFAR',
     methods=[
@@ -33,17 +35,7 @@ study = dict(
     small=dict(
         says='5 cells, 8 channels, an eighth of the images, 10 epochs; networks of 8 cells, 16 '
         'channels, a tenth of the images, 10 epochs',
-        epochs=10,
-        options={
-            'model.backbone.channels': 8,
-            'model.backbone.num_cells': 5,
-            'limit': 6250,
-        },
-        retrain_options={
-            'model.backbone.channels': 16,
-            'model.backbone.num_cells': 8,
-            'limit': 5000,
-            'epochs': 10,
-        },
+        options={'limit': 6250},
+        retrain_options={'model.backbone.channels': 16, 'model.backbone.num_cells': 8},
     ),
 )

@@ -3,6 +3,8 @@
 The appendix is not available: which values it has is not known, and these are ours.
 """
 
+_base_ = ['../_base_/studies/nb201_small.py']
+
 study = dict(
     title='r-DARTS over lambda: NAS-Bench-201',
     methods=[
@@ -16,9 +18,4 @@ study = dict(
     spaces=['nb201'],
     data=['c10'],
     seeds=10,
-    small=dict(
-        says='one cell a stage, 16 channels, a quarter of the images, 10 epochs',
-        epochs=10,
-        options={'model.backbone.cells_per_stage': 1, 'limit': 12500},
-    ),
 )

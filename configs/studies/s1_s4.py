@@ -4,6 +4,8 @@ Networks have 8 cells and 16 channels. The appendix is not available: these are 
 package that were made against the collapse which these spaces provoke.
 """
 
+_base_ = ['../_base_/studies/darts_small.py']
+
 study = dict(
     title='S1 to S4',
     methods=[
@@ -27,12 +29,6 @@ study = dict(
     small=dict(
         says='5 cells, 8 channels, a quarter of the images, 10 epochs; networks of 8 cells, 16 '
         'channels, a tenth of the images, 10 epochs',
-        epochs=10,
-        options={
-            'model.backbone.channels': 8,
-            'model.backbone.num_cells': 5,
-            'limit': 12500,
-        },
-        retrain_options={'limit': 5000, 'epochs': 10},
+        options={'limit': 12500},
     ),
 )

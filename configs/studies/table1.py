@@ -4,6 +4,8 @@ Each method has its own published settings. The rows of what needs no search, th
 table among them, stand in every such table.
 """
 
+_base_ = ['../_base_/studies/nb201_small.py']
+
 study = dict(
     title='Table 1: NAS-Bench-201',
     methods=[
@@ -29,9 +31,4 @@ study = dict(
     spaces=['nb201'],
     data=['c10'],
     seeds=10,
-    small=dict(
-        says='one cell a stage, 16 channels, a quarter of the images, 10 epochs',
-        epochs=10,
-        options={'model.backbone.cells_per_stage': 1, 'limit': 12500},
-    ),
 )
