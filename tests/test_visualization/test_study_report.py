@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -198,3 +199,26 @@ def test_of_spaces_without_a_table(tmp_path, open_page):
     ])  # fmt: skip
     page = open_page(path)
     assert not page.is_visible('#pictures') and shown_rows(page) == ['ours']
+
+
+@pytest.mark.parametrize(
+    ('times', 'labels'),
+    [
+        ([3.0, 3.0], ['3 s']),
+        ([2.9, 3.2], ['3 s']),
+        ([3.0, 5.0], ['3 s', '5 s']),
+        ([0.5, 20.0], ['1 s', '10 s']),
+    ],
+)
+def test_times_of_the_axis_differ(tmp_path, open_page, times, labels):
+    runs = []
+    for seed, seconds in enumerate(times):
+        folder = write_search(tmp_path / str(seed), seed=seed, epochs=1)
+        log = folder / 'search_log.jsonl'
+        rows = [dict(json.loads(row), time=seconds) for row in log.read_text().splitlines()]
+        log.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+        runs.append(StudyRun(f'method {seed}', seed, folder))
+    path = tmp_path / 'compare.html'
+    write_study(path, [], '', runs)
+    page = open_page(path)
+    assert page.eval_on_selector_all('text.time', 'all => all.map(e => e.textContent)') == labels
