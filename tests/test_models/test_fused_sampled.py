@@ -66,7 +66,8 @@ def test_sampled_operations_give_what_plain_gives(path, straight_through, name):
 def test_one_path_of_the_weights_and_two_of_alpha(name, phase):
     net = make(space_of(name), relaxation='rdarts.BinaryGates')
     with net.alpha_phase() if phase == 'alpha' else nullcontext():
-        found = assert_executions_agree(net, image(2, 8), phase)
+        # of two images, a batch norm has 8 values, and makes rounding larger
+        found = assert_executions_agree(net, image(4, 8), phase)
     assert any(key.startswith('arch_parameters') for key in found) == (phase == 'alpha')
 
 
