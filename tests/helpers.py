@@ -301,14 +301,22 @@ def asking_methods() -> list[str]:
     return sorted(name for name, text in texts.items() if any(base in text for base in ASKING))
 
 
-def methods_of(space: str) -> list[str]:
-    """The methods of a gradient that have a config of a space; others leave it out."""
-    from rdarts.configuration.composition import composed_configs, methods
+@functools.cache
+def names_of_configs() -> set[str]:
+    """The configs in ``configs/search``, composed ones too."""
+    from rdarts.configuration.composition import composed_configs
 
     folder = TOOLS.parent / 'configs' / 'search'
-    names = {path.stem for path in (*composed_configs(folder), *folder.glob('*.py'))}
+    return {path.stem for path in (*composed_configs(folder), *folder.glob('*.py'))}
+
+
+def methods_of(space: str) -> list[str]:
+    """The methods of a gradient that have a config of a space; others leave it out."""
+    from rdarts.configuration.composition import methods
+
     asking = asking_methods()
-    found = [method for method in methods(folder) if f'{method}_{space}_c10' in names]
+    found = methods(TOOLS.parent / 'configs' / 'search')
+    found = [method for method in found if f'{method}_{space}_c10' in names_of_configs()]
     return [method for method in found if method not in asking]
 
 

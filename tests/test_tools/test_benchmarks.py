@@ -159,15 +159,12 @@ def test_threads_scale():
 
 
 def test_ranks_are_measured_beside_processes_that_do_not_speak():
-    args = ['benchmarks/rank_time.py', *TINY, '--json', '--rounds', 2]
-    done = run_slowly(args)
+    done = run_slowly(['benchmarks/rank_time.py', *TINY, '--json', '--rounds', 1])
     # a busy machine may exceed any ratio
     assert (done.code in (0, 1), done.err) == (True, '')
     result = json.loads(done.out)
-    assert (result['ranks'], result['rounds'], result['threads']) == (2, 2, 1)
+    assert (result['ranks'], result['rounds'], result['threads']) == (2, 1, 1)
     assert all(result[f'{case}_s'] > 0 for case in ('alone', 'apart', 'together'))
-    done = run_slowly([*args, '--space', 'nb20'])
-    assert done.code == 1 and "unknown space 'nb20'" in done.err
 
 
 def test_the_error_of_float32_has_a_table_and_one_line_for_mistakes():
