@@ -6,17 +6,17 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rdarts.checkpoint.directory import has_checkpoints
 from rdarts.errors import Interrupted, UserError
-from rdarts.study.executors.base import LOG, Executor, Job, Outcome, read_exit
+from rdarts.study.executors.base import LOG, Executor, Job, Outcome, Unreached, read_exit
 from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.utils.files import write_atomically
-from rdarts.utils.stop_signals import STOP_SIGNALS, signal_name
+from rdarts.utils.stop_signals import catch_signals, signal_name
 
 STATE = 'run.json'
 RETRIES = 3
@@ -56,7 +56,7 @@ class Run:
                 has not said that it ended counts as running.
 
         Raises:
-            UserError: The folder holds what is not of this run, or a run that is not over.
+            UserError: The folder holds what is not of this run, or what another executor runs.
         """
         stored = self._stored()
         resumable = has_checkpoints(self.folder)
@@ -79,9 +79,10 @@ class Run:
             return 'new' if differing else 'done'
         if self._runs(stored, executor):
             if differing:
+                how = '' if stored['executor'] == LocalExecutor.name else ' with --cancel'
                 raise UserError(
                     f'{self.folder} holds a run of other settings ({", ".join(differing)}) that '
-                    'is not over: wait for it, or end it with --cancel'
+                    f'is not over: wait for it, or end it{how}'
                 )
             return 'running'
         if differing:
@@ -108,13 +109,17 @@ class Run:
         """Whether the job that was started last is not over."""
         if self.job is not None:
             return True
-        if stored['executor'] == LocalExecutor.name:
-            if is_running(stored['job'], self.folder):
-                raise UserError(
-                    f'{self.folder}: process {stored["job"]} still runs in it; wait, or stop it'
-                )
-            return False
         job = self._job(stored['token'], stored['job'])
+        if stored['executor'] == LocalExecutor.name:
+            if not is_running(stored['job'], self.folder):
+                return False
+            if executor is not None and executor.name != LocalExecutor.name:
+                raise UserError(
+                    f'{self.folder}: process {stored["job"]} of this machine still runs in it; '
+                    'wait, or stop it'
+                )
+            self.job = None if executor is None else job
+            return True
         if read_exit(job) is not None:
             return False
         if executor is None:
@@ -145,6 +150,7 @@ class Run:
 
         Raises:
             UserError: The folder cannot be written, or the executor does not take it.
+            Unreached: The executor does not take it now.
         """
         resumes = self.state(executor) == 'resume'
         self.error = ''
@@ -158,7 +164,11 @@ class Run:
         )
         # before it is started: whoever comes next asks for it by its token
         self._write(dict(ended=False, executor=executor.name, token=job.token))
-        job.id = executor.submit(job)
+        try:
+            job.id = executor.submit(job)
+        except Unreached:
+            self.mark(ended=False)
+            raise
         self.job = job
         self._write(dict(ended=False, executor=executor.name, token=job.token, job=job.id))
 
@@ -207,36 +217,52 @@ class Run:
         return f'{how} after: {lines[-1]}'
 
 
-def run_all(runs: Sequence[Run], executor: Executor, retries: int = RETRIES) -> None:
+def run_all(
+    runs: Sequence[Run],
+    executor: Executor,
+    retries: int = RETRIES,
+    follow: Callable[[Run], Sequence[Run]] | None = None,
+) -> None:
     """Run what is not done; a run that fails keeps its error, and the rest goes on.
 
     Jobs that an earlier command has left running are waited for. What a machine or a queue has
-    ended, not the run itself, goes on from its checkpoint, wherever the executor takes it.
+    ended, not the run itself, goes on from its checkpoint, wherever the executor takes it. While a
+    cluster does not answer, what is to be started waits.
 
     Args:
         runs (Sequence[Run]): The runs.
         executor (Executor): What runs them.
         retries (int): How often a run is started again that a machine or a queue has ended.
             Defaults to 3.
+        follow (Callable, optional): Gives the runs that follow one which is done. They are run with
+            the others, not after them. Defaults to none.
 
     Raises:
         UserError: A folder holds what is not of its run.
         Interrupted: By Ctrl-C, SIGTERM or a closed terminal; the executor says what becomes of
             the running ones.
     """
-    states = [(run, run.state(executor)) for run in runs]
+    follow = follow or (lambda run: ())
+    states, unasked = [], list(runs)
+    while unasked:
+        run = unasked.pop(0)
+        executor.check(run.folder)
+        states.append((run, run.state(executor)))
+        if states[-1][1] == 'done':
+            unasked += follow(run)
     # first those that run: they have their places
     waiting = [run for run, state in states if state == 'running']
     waiting += [run for run, state in states if state in ('resume', 'new')]
     running: list[Run] = []
     lost: dict[int, int] = {}
+    held: Run | None = None  # what the executor did not take for now
 
     def interrupt(number: int, frame: Any) -> None:
         raise Interrupted(
             f'stopped by {signal_name(number)}: {executor.farewell(len(running))}', number
         )
 
-    before = _on_signals(interrupt)
+    before = catch_signals(interrupt)
     try:
         while waiting or running:
             while waiting and (executor.places is None or len(running) < executor.places):
@@ -244,11 +270,21 @@ def run_all(runs: Sequence[Run], executor: Executor, retries: int = RETRIES) -> 
                 try:
                     state = run.state(executor)
                     if state == 'done':
+                        waiting += follow(run)
                         continue
-                    print(f'{state:<7} {run.name}', flush=True)
+                    if run is not held:
+                        print(f'{state:<7} {run.name}', flush=True)
                     running.append(run)
                     if state != 'running':
                         run.start(executor)
+                    held = None
+                except Unreached as error:
+                    running = [other for other in running if other is not run]
+                    waiting.insert(0, run)
+                    if run is not held:
+                        print(f'waits   {run.name}: {error}', flush=True)
+                    held = run
+                    break
                 except UserError as error:
                     running = [other for other in running if other is not run]
                     _fail(run, str(error))
@@ -269,6 +305,7 @@ def run_all(runs: Sequence[Run], executor: Executor, retries: int = RETRIES) -> 
                     _fail(run, run.error)
                 else:
                     print(f'ended   {run.name}', flush=True)
+                    waiting += follow(run)
     finally:
         try:
             executor.leave()
@@ -297,12 +334,3 @@ def cancel_all(runs: Sequence[Run], executor: Executor) -> None:
 def _fail(run: Run, error: str) -> None:
     run.error = error
     print(f'failed  {run.name}: {error}', flush=True)
-
-
-def _on_signals(handler: Any) -> dict[int, Any]:
-    """Set a handler of what ends a process, but where that is ignored; gives what was there."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handler)
-    return before

@@ -14,16 +14,16 @@ STOP_SIGNALS = tuple(
 def catch_signals(handler: Callable[[int, Any], None]) -> dict[int, Any]:
     """Set a handler of the signals that ask a run to stop.
 
-    A closed terminal (SIGHUP) that is ignored, as under nohup, stays ignored.
+    One that is ignored stays ignored: a closed terminal (SIGHUP) under nohup, Ctrl-C in the
+    background of a shell's script.
 
     Returns:
         dict[int, Any]: The handlers that were there, by signal.
     """
-    hangup = getattr(signal, 'SIGHUP', None)
     return {
         number: signal.signal(number, handler)
         for number in STOP_SIGNALS
-        if number != hangup or signal.getsignal(number) is not signal.SIG_IGN
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from helpers import ToolProcess
 
 from rdarts.errors import UserError
-from rdarts.study.executors.local import LocalExecutor
+from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.study.queue import Run, run_all
 from rdarts.utils import machine
+from rdarts.utils.stop_signals import STOP_SIGNALS, catch_signals
 
 KILLED = 'signal SIGKILL (killed, as the system does when memory runs out: see dmesg)'
 
@@ -97,6 +100,10 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
             make_run(by_hand, COUNT).state()
 
 
+class OtherExecutor(LocalExecutor):
+    name = 'other'
+
+
 def test_a_run_that_still_runs_is_left_alone(tmp_path):
     code = 'import sys, time; open(sys.argv[1] + "/ready", "w").write("ready\\n"); time.sleep(60)'
     one = make_run(tmp_path / 'a', code)
@@ -107,11 +114,63 @@ def test_a_run_that_still_runs_is_left_alone(tmp_path):
         stored = json.loads((tmp_path / 'a' / 'run.json').read_text())
         expected = dict(executor='local', token=one.job.token, job=one.job.id)
         assert stored == dict(settings=dict(seed=0), ended=False, **expected)
-        with pytest.raises(UserError, match=f'process {one.job.id} still runs in it; wait'):
-            make_run(tmp_path / 'a', COUNT).state()
+        assert make_run(tmp_path / 'a', COUNT).state() == 'running'  # as a list of runs has it
+        with pytest.raises(UserError, match=f'process {one.job.id} of this machine still runs in'):
+            make_run(tmp_path / 'a', COUNT).state(OtherExecutor())
     finally:
         executor.cancel([one.job])
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
+
+
+@pytest.mark.parametrize('moved', [False, True])
+def test_only_a_process_of_this_very_folder_runs_in_it(tmp_path, monkeypatch, moved):
+    """``seed_1`` is not ``seed_10``; a path within another folder is the same path."""
+    monkeypatch.chdir(tmp_path)
+    code = 'print("ready", flush=True); import time; time.sleep(60)'
+    command = [sys.executable, '-S', '-c', code, 'runs/seed_10/slurm' if moved else 'runs/seed_10']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b'ready\n'
+        runs = tmp_path / 'runs'
+        assert is_running(process.pid, Path('runs/seed_10'))
+        monkeypatch.chdir('/')
+        assert is_running(str(process.pid), runs / 'seed_10')
+        assert not is_running(process.pid, runs / 'seed_1')
+        assert not is_running(process.pid, Path('runs/seed_10'))  # of another folder
+        assert not is_running('', runs / 'seed_10')
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert not is_running(process.pid, runs / 'seed_10')
+
+
+def test_what_follows_a_run_does_not_wait_for_the_others(tmp_path):
+    """The slow run waits for what follows the quick one."""
+    code = (
+        'import os, sys, time; end = time.monotonic() + 30\n'
+        'while not os.path.exists(sys.argv[2]):\n'
+        '    time.sleep(.05)\n'
+        '    if time.monotonic() > end: sys.exit(3)'
+    )
+    follower = make_run(tmp_path / 'c', COUNT)
+    slow = make_run(tmp_path / 'b', code, tmp_path / 'c' / 'starts')
+    for _ in range(2):  # the second time all are done
+        quick, asked = make_run(tmp_path / 'a', COUNT), []
+
+        def follow(run, quick=quick, asked=asked):
+            asked.append(run.name)
+            return [follower] if run is quick else []
+
+        run_all([slow, quick], LocalExecutor(2), follow=follow)
+        assert sorted(asked) == ['a', 'b', 'c'] and not (slow.error or follower.error)
+        assert (tmp_path / 'c' / 'starts').read_text() == ';'
+    other = make_run(tmp_path / 'c', COUNT, settings=dict(seed=1))
+    with pytest.raises(UserError, match=r'other settings \(seed\)'):  # before anything runs
+        run_all(
+            [quick, make_run(tmp_path / 'd', COUNT)], LocalExecutor(2), follow=lambda _: [other]
+        )
+    assert not (tmp_path / 'd').exists()
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing_else(tmp_path, capsys):
@@ -196,6 +255,69 @@ def test_what_is_ignored_stops_nothing(tmp_path):
     assert not (folder / 'saved').exists()
 
 
+WAITS = (
+    COUNT
+    + """
+import os, time
+open(sys.argv[1] + '/ready', 'w').write('ready\\n')
+while not os.path.exists(sys.argv[1] + '/go'):
+    time.sleep(.05)
+"""
+)
+
+
+def killed_queue(tmp_path, code):
+    """A run whose command was killed, and goes on itself; its folder and number."""
+    process, folder = start_queue(tmp_path, code)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(30)
+    return folder, json.loads((folder / 'run.json').read_text())['job']
+
+
+def test_what_a_killed_command_has_left_is_waited_for(tmp_path, capsys):
+    """And the others run: one of them lets it end."""
+    folder, number = killed_queue(tmp_path, WAITS)
+    assert is_running(number, folder)
+    left = make_run(folder, WAITS)
+    other = make_run(tmp_path / 'b', 'import sys; open(sys.argv[2], "w")', folder / 'go')
+    run_all([other, left], LocalExecutor(2))
+    assert (left.state(), other.state()) == ('done', 'done')
+    assert (folder / 'starts').read_text() == ';;'
+    lost = f'lost    a: process {number} of an earlier command is over'
+    out = capsys.readouterr().out.splitlines()
+    assert out[:2] == ['running a', 'new     b']
+    assert sorted(out[2:]) == ['ended   a', 'ended   b', lost, 'new     a']
+
+
+def test_what_a_killed_command_has_left_saves_when_this_one_is_stopped(tmp_path):
+    folder, number = killed_queue(tmp_path, SAVES)
+    executor, run = LocalExecutor(), make_run(folder, SAVES)
+    assert run.state(executor) == 'running' and executor.poll([run.job]) == {}
+    executor.leave()
+    assert not is_running(number, folder)
+    assert (folder / 'saved').read_text() == 'SIGTERM\n'
+
+
+def test_the_gpu_of_what_was_left_is_not_given_again(tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,5')
+    code = 'import os, sys, time; open(sys.argv[1] + "/ready", "w").write("ready\\n"); '
+    first = LocalExecutor(2)
+    runs = [make_run(tmp_path / name, code + 'time.sleep(60)') for name in 'ab']
+    for run in runs:
+        run.start(first)
+    try:
+        for run in runs:
+            written(run.folder / 'ready')
+        again = LocalExecutor(2)
+        left = make_run(tmp_path / 'b', COUNT)
+        assert left.state(again) == 'running' and again.poll([left.job]) == {}
+        env = code + 'open(sys.argv[1] + "/env", "w").write(os.environ["CUDA_VISIBLE_DEVICES"])'
+        run_all([make_run(tmp_path / 'c', env)], again)
+    finally:
+        first.cancel([run.job for run in runs])
+    assert (tmp_path / 'c' / 'env').read_text() == '3'  # b has the other
+
+
 def test_told_twice_it_kills(tmp_path):
     code = SAVES.replace('sys.exit(128 + number)', 'time.sleep(60)')
     process, folder = start_queue(tmp_path, code)
@@ -205,3 +327,15 @@ def test_told_twice_it_kills(tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(30).code == 143
     assert not psutil.pid_exists(int(child))
+
+
+def test_what_is_ignored_is_not_caught():
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        assert catch_signals(lambda number, frame: None) == {}
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert catch_signals(lambda number, frame: None) == {signal.SIGTERM: signal.SIG_DFL}
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -94,6 +94,10 @@ class Outcome:
     log_start: int = 0
 
 
+class Unreached(UserError):
+    """A cluster does not answer for now: the job was not started, and can be later."""
+
+
 class Executor(ABC):
     """Takes jobs and says what became of them.
 
@@ -108,6 +112,17 @@ class Executor(ABC):
     def __init__(self, places: int | None) -> None:
         self.places = places
 
+    def check(self, folder: Path) -> None:
+        """See whether a job can work in a folder.
+
+        Args:
+            folder (Path): Its work directory.
+
+        Raises:
+            UserError: It cannot.
+        """
+        return
+
     @abstractmethod
     def submit(self, job: Job) -> str:
         """Start a job.
@@ -117,6 +132,7 @@ class Executor(ABC):
 
         Raises:
             UserError: It cannot be started.
+            Unreached: It cannot be started now.
         """
 
     @abstractmethod

@@ -19,6 +19,7 @@ from rdarts.study.executors.base import (
     Job,
     Outcome,
     Resources,
+    Unreached,
     install_hint,
     passed_on,
     read_exit,
@@ -27,6 +28,9 @@ from rdarts.study.executors.local import is_running
 from rdarts.study.executors.worker import Work
 
 FILES = 'slurm'
+TAGS = ('%j', '%t', '%A', '%a')  # submitit writes numbers into paths in their place
+DOWN = 'Unable to contact slurm controller'
+NO_ANSWER = 'Socket timed out'
 TIMEOUTS = 1000
 """How often a run goes on that its time limit ends: each time from a newer checkpoint."""
 OVER = {
@@ -84,6 +88,7 @@ class SlurmExecutor(Executor):
         )
         self._seen: tuple[float, dict[str, tuple[str, str]] | None] = (0.0, None)
         self._remembered: dict[str, tuple[str, str] | None] = {}
+        self._is_down = False
         if cluster == 'local':
             self._local: dict[str, Any] = {}
             self._exits = Exits(patience=0.5)
@@ -112,9 +117,28 @@ class SlurmExecutor(Executor):
                 f'{", ".join(sorted(set(known)))}'
             )
 
-    def submit(self, job: Job) -> str:
+    def check(self, folder: Path) -> None:
         """See base class."""
+        path = os.path.abspath(folder)
+        for tag in TAGS:
+            if tag in path:
+                raise UserError(
+                    f'{path} has {tag} in it, in whose place submitit writes a number: another '
+                    '--work-dir'
+                )
+
+    def submit(self, job: Job) -> str:
+        """See base class.
+
+        Returns:
+            str: The number of the job; nothing where Slurm may have taken it, but has not said so.
+        """
         folder = job.folder / FILES
+        if self._is_down:
+            try:  # submitit would write its files anew each time
+                _ask('squeue', '--me', '--noheader')
+            except UserError as error:
+                raise Unreached(str(error)) from None
         try:
             executor = self._submitit.AutoExecutor(
                 folder, cluster=self._cluster, slurm_max_num_timeout=TIMEOUTS
@@ -124,7 +148,15 @@ class SlurmExecutor(Executor):
         except OSError as error:
             raise UserError(f'{job.folder}: cannot start a run: {error.strerror}') from None
         except (self._submitit.core.utils.FailedJobError, RuntimeError, ValueError) as error:
-            raise UserError(f'Slurm refuses the job: {_reason(error)}') from None
+            reason = _reason(error)
+            self._is_down = DOWN.lower() in reason.lower()
+            if self._is_down:
+                raise Unreached(f'Slurm does not answer: {reason}') from None
+            if NO_ANSWER.lower() in reason.lower():
+                self._seen = (0.0, None)
+                return ''
+            raise UserError(f'Slurm refuses the job: {reason}') from None
+        self._is_down = False
         if self._cluster == 'local':
             self._local[job.token] = submitted
         self._seen = (0.0, None)

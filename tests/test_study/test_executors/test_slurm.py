@@ -11,7 +11,7 @@ import pytest
 from cluster_runs import coded_run, search_with_a_killed_job
 
 from rdarts.errors import Interrupted, UserError
-from rdarts.study.executors.base import Job, Resources
+from rdarts.study.executors.base import Job, Outcome, Resources
 from rdarts.study.queue import cancel_all, run_all
 
 pytest.importorskip('submitit', reason='submitit is not installed')
@@ -213,6 +213,59 @@ def test_a_job_that_is_refused_fails_alone(tmp_path, slurm, capsys):
     run_all([run], SlurmExecutor(Resources()))
     assert run.error == f'Slurm refuses the job: {message.removeprefix("sbatch: error: ")}'
     assert capsys.readouterr().out.count('\n') == 2
+
+
+DOWN = 'sbatch: error: Batch job submission failed: {}'
+
+
+def test_while_the_controller_is_down_a_run_waits(tmp_path, slurm, capsys, monkeypatch):
+    reason = 'Unable to contact slurm controller (connect failure)'
+    (slurm / 'sbatch.err').write_text(DOWN.format(reason))
+    (slurm / 'squeue.err').write_text('slurm_load_jobs error: Unable to contact slurm controller\n')
+    runs, polls = [coded_run(tmp_path / name, COUNT) for name in 'ab'], []
+    executor = SlurmExecutor(Resources())
+    executor.interval = 0.05
+
+    def poll(jobs):
+        polls.append([job.name for job in jobs])
+        if len(polls) == 3:
+            (slurm / 'sbatch.err').write_text('')
+            (slurm / 'squeue.err').write_text('')
+            (slurm / 'sbatch.out').write_text('Submitted batch job 12\n')
+        return {job.token: Outcome(0) for job in jobs}
+
+    monkeypatch.setattr(executor, 'poll', poll)
+    run_all(runs, executor)
+    waits = f'waits   a: Slurm does not answer: Batch job submission failed: {reason}'
+    expected = ['new     a', waits, 'new     b', 'ended   a', 'ended   b']
+    assert capsys.readouterr().out.splitlines() == expected
+    assert polls == [[], [], [], ['a', 'b']]
+    # the controller is asked, not the job handed in, until it answers
+    assert (slurm / 'sbatch.asked').read_text().count('\n') == 3
+
+
+def test_a_job_that_slurm_may_have_taken_is_not_handed_in_again(tmp_path, slurm):
+    reason = 'Socket timed out on send/recv operation'
+    (slurm / 'sbatch.err').write_text(DOWN.format(reason))
+    run, executor = coded_run(tmp_path / 'a', COUNT), SlurmExecutor(Resources())
+    run.start(executor)
+    token = run.job.token
+    (slurm / 'squeue.out').write_text(f'{token}|14|RUNNING\n')
+    assert executor.poll([run.job]) == {}
+    assert coded_run(tmp_path / 'a', COUNT).state(SlurmExecutor(Resources())) == 'running'
+    (slurm / 'squeue.out').write_text(f'{token}|14|CANCELLED\n')
+    (outcome,) = SlurmExecutor(Resources()).poll([run.job]).values()
+    assert outcome.error == 'job 14 of Slurm was cancelled'
+
+
+@pytest.mark.parametrize('tag', ['%j', '%t', '%A', '%a'])
+def test_a_folder_that_submitit_would_rename(tmp_path, slurm, tag):
+    good, bad = coded_run(tmp_path / 'a', COUNT), coded_run(tmp_path / f'b{tag}' / 'c', COUNT)
+    with pytest.raises(
+        UserError, match=f'b{tag}/c has {tag} in it, in whose place submitit .*-dir'
+    ):
+        run_all([good, bad], SlurmExecutor(Resources()))
+    assert not good.folder.exists() and not bad.folder.exists()
 
 
 def test_a_cluster_that_is_not_there(slurm, monkeypatch):
