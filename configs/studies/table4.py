@@ -24,8 +24,9 @@ study = dict(
     seeds=1,
     retrain='mobilenet_like_imagenet',
     small=dict(
-        says='images of 64 pixels, 2,000 of each set, 2 epochs; networks the same',
-        epochs=2,
+        says='images of 64 pixels, 2,000 of each set, 4 epochs or 100 queries; networks with these '
+        'images, 2 epochs',
+        epochs=4,  # a phase of gm_nas in which alpha rests has another epoch
         queries=100,
         options={'image_size': 64, 'limit': 2000},
         retrain_options={'image_size': 64, 'limit': 2000, 'epochs': 2},

@@ -20,6 +20,7 @@ from rdarts.results.log import read_search_log
 from rdarts.results.phases import length
 from rdarts.results.queries import QUERY, that_asks
 from rdarts.study.figures import FIGURES
+from rdarts.study.option_layers import texts_over
 from rdarts.study.queue import Run
 from rdarts.utils.commands import TOOLS
 
@@ -90,7 +91,7 @@ class Comparison:
     def options_of(self, entry: str) -> list[str]:
         """``KEY=VALUE`` of an entry's search; of what is given twice, the last counts."""
         own = self.rows[entry].options if entry in self.rows else ()
-        return [*own, *self.cfg_options]
+        return texts_over(own, self.cfg_options)
 
     def retrain_of(self, entry: str) -> str | None:
         """The config that trains what an entry's search found."""

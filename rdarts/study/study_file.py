@@ -30,6 +30,7 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
+from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.searches import Comparison, Row
 
 SEEDS = 10  # where neither the study nor the command says
@@ -136,7 +137,7 @@ def comparison_of(
         where = name if name == 'compare' else f'studies/{name}{"_small" if small else ""}'
         plan = _plan(study, file, parts, small, work_dir or f'{WORK_DIRS}/{where}')
     if plan.retrain_options and others.get('retrain_options'):
-        others['retrain_options'] = [*plan.retrain_options, *others['retrain_options']]
+        others['retrain_options'] = texts_over(plan.retrain_options, others['retrain_options'])
     if others.get('retrain'):
         rows = {key: dataclasses.replace(row, retrain=None) for key, row in plan.rows.items()}
         plan = dataclasses.replace(plan, rows=rows)
@@ -245,19 +246,19 @@ def _plan(
     shared = {} if protocol == 'own' else protocol
     rows = {}
     for entry in entries:
-        options = {**shared, **entry.options, **scale.get('options', {})}
-        options.update(_lengths(entry, options, study.get('limits', {}), scale))
+        options = options_over(options_over(shared, entry.options), scale.get('options', {}))
+        options = _with_lengths(entry, options, study.get('limits', {}), scale)
         retrain = _retrain(study.get('retrain'), entry, place)
-        rows[f'{entry.name}.py'] = Row(str(entry.path), _as_options(options), retrain)
+        rows[f'{entry.name}.py'] = Row(str(entry.path), as_texts(options), retrain)
     remarks = [study['title']] if study.get('title') else []
     remarks += [f'small: {scale["says"]}'] if small else []
-    retraining = {**study.get('retrain_options', {}), **scale.get('retrain_options', {})}
+    retraining = options_over(study.get('retrain_options', {}), scale.get('retrain_options', {}))
     return Comparison(
         configs=list(rows),
         work_dir=work_dir,
         seeds=study.get('seeds', SEEDS),
         first_seed=study.get('first_seed', 0),
-        retrain_options=_as_options(retraining),
+        retrain_options=as_texts(retraining),
         rows=rows,
         absent=absent,
         remark='; '.join(remarks),
@@ -350,28 +351,29 @@ def _part(
     return kept, left
 
 
-def _lengths(
+def _with_lengths(
     entry: _Entry,
     options: Mapping[str, Any],
     limits: Mapping[str, int],
     scale: Mapping[str, Any],
-) -> dict[str, int]:
-    """Options of how long a search is, of which a limit is the most, and the scale the length."""
-    if not (limits or {'epochs', 'queries'} & set(scale)):
-        return {}
-    cfg = load_config(entry.path, parse_options(_as_options(options)))
+) -> dict[str, Any]:
+    """Options with how long a search is: the scale says the length, and a limit is the most."""
+    if not {'epochs', 'queries'} & {*scale, *limits}:
+        return dict(options)
+    cfg = load_config(entry.path, parse_options(as_texts(options)))
     config, phases = cfg.to_dict(), split(cfg)
     found: dict[str, int] = {}
     epochs, asking = length(config, phases), that_asks(config, phases)
-    if epochs is not None and 'epochs' in scale:
-        found['epochs'] = scale['epochs']
-    elif epochs is not None and limits.get('epochs', epochs) < epochs:
-        found['epochs'] = limits['epochs']
+    if epochs is not None:
+        wanted = scale.get('epochs', epochs)
+        most = min(wanted, limits.get('epochs', wanted))
+        if 'epochs' in scale or most < epochs:
+            found['epochs'] = most
     if asking is not None and 'budget' in config:
         most = min(limits.get('queries', asking['budget']), scale.get('queries', asking['budget']))
         if most < asking['budget']:
             found['budget'] = most
-    return found
+    return options_over(options, found, epochs)
 
 
 def _retrain(given: str | Mapping[str, str] | None, entry: _Entry, place: str) -> str | None:
@@ -385,7 +387,3 @@ def _retrain(given: str | Mapping[str, str] | None, entry: _Entry, place: str) -
         known = {file.stem for file in path.parent.glob('*.py')}
         raise UserError(f"{place}retrain: there is no '{given}': {nearest(str(given), known)}")
     return str(path)
-
-
-def _as_options(options: Mapping[str, Any]) -> list[str]:
-    return [f'{key}={value!r}' for key, value in options.items()]

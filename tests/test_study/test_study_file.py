@@ -56,6 +56,16 @@ def test_a_ready_study(path):
             )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_every_search_of_a_ready_study_can_be_small(path):
+    """The scale may be too small for one of them alone, whose phases or rests need more epochs."""
+    plan = comparison_of([str(path)], small=True)
+    for entry in plan.configs:
+        cfg = load(plan, entry)
+        assert cfg.model.backbone.space
+
+
 def test_table_1_has_the_rows_of_the_paper():
     plan = comparison_of([str(CONFIGS / 'studies' / 'table1.py')])
     methods = 'darts gdas pc_darts darts_minus snas dsnas idarts beta_darts lambda_darts gdas_aer'
@@ -119,6 +129,35 @@ def test_limits_are_the_most(tmp_path):
     loaded = {entry: load(plan, entry) for entry in plan.configs}
     darts, ours, asks = loaded.values()
     assert (darts.train_cfg.max_epochs, ours.train_cfg.max_epochs, asks.budget) == (20, 5, 30)
+
+
+def test_a_length_goes_over_another(tmp_path):
+    small = "dict(says='short', epochs=6, retrain_options=dict(epochs=2))"
+    path = write(
+        tmp_path,
+        methods="['darts', dict(method='rdarts', options={'epochs': 3}, named='short')]",
+        protocol="{'train_cfg.max_epochs': 20, 'schedule_epochs': 40}",
+        limits='dict(epochs=4)',
+        small=small,
+        retrain="'darts_c10'",
+        retrain_options="{'train_cfg.max_epochs': 9, 'limit': 5}",
+    )
+
+    def lengths(**given) -> list[tuple[int, int]]:
+        plan = comparison_of([path], **given)
+        loaded = [load(plan, entry) for entry in plan.configs]
+        return [(cfg.train_cfg.max_epochs, cfg.schedule_epochs) for cfg in loaded]
+
+    # of the study, of which a limit is the most: the schedule of 40 epochs for 20 goes with it
+    assert lengths() == [(4, 8), (3, 6)]
+    assert lengths(small=True) == [(4, 8), (4, 8)]  # the scale's 6 are above the limit
+    assert lengths(small=True, cfg_options=['train_cfg.max_epochs=1']) == [(1, 8), (1, 8)]
+    assert lengths(cfg_options=['epochs=2']) == [(2, 4), (2, 4)]
+    plan = comparison_of([path], small=True)
+    assert plan.retrain_options == ['limit=5', 'epochs=2']
+    command = ['train_cfg.max_epochs=3', 'schedule_epochs=3']
+    plan = comparison_of([path], small=True, retrain_options=command)
+    assert plan.retrain_options == ['limit=5', *command]
 
 
 def test_retraining_by_data(tmp_path):
