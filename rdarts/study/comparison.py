@@ -186,6 +186,8 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
             'other spaces are retrained'
         )
     looked_up = with_table[0]
+    of_study = any(row.retrain for row in plan.rows.values())
+    retrain = 'study.retrain' if of_study else '--retrain'
     for wrong, message in (
         (plan.without_none and not looked_up,
          '--without-none is for NAS-Bench-201: cells of other spaces hold no none'),
@@ -200,9 +202,9 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
         (plan.random and not looked_up,
          '--random is for NAS-Bench-201: cells of other spaces are in no table'),
         (plan.checkpoints and (plan.trainings or looked_up),
-         '--checkpoints is for spaces without a table, and instead of --retrain'),
+         '--checkpoints is for spaces without a table, and instead of ' + retrain),
         (plan.trainings and looked_up,
-         '--retrain is for spaces without a table: NAS-Bench-201 is looked up in one'),
+         f'{retrain} is for spaces without a table: NAS-Bench-201 is looked up in one'),
         (plan.retrain_options and not plan.trainings,
          '--retrain-options needs --retrain CONFIG'),
         (plan.cfg_options and plan.checkpoints,

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from mmengine.config.lazy import LazyObject
+
+from rdarts.configuration.as_data import MAX_BYTES
 from rdarts.configuration.composition import (
     is_config,
     methods,
@@ -25,6 +31,7 @@ from rdarts.configuration.composition import (
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
+from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
@@ -32,6 +39,7 @@ from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
 from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.searches import Comparison, Row
+from rdarts.utils.files import read_text
 
 SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
@@ -57,15 +65,16 @@ OF_LIMITS: dict[str, type | tuple[type, ...]] = dict(epochs=int, queries=int)
 
 
 class _Entry(NamedTuple):
-    """A search of a study.
+    """A search of a study, or a row that has none.
 
     Args:
         name (str): Of its row and folder.
         path (Path): Its config.
         method (str): What the study calls its method.
-        space (str): Its space, as names of configs have it.
+        space (str): Its space, as names of configs have it; empty where the row is of none.
         data (str): Its data, likewise.
         options (dict): Of it alone.
+        absent (str, optional): Why it has no run. Defaults to None.
     """
 
     name: str
@@ -74,13 +83,14 @@ class _Entry(NamedTuple):
     space: str
     data: str
     options: Mapping[str, Any]
+    absent: str | None = None
 
 
 def is_study(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a study: a Python file that sets ``study``, which is not executed here."""
     try:
-        body = ast.parse(Path(path).read_text('utf-8-sig')).body
-    except (OSError, SyntaxError, ValueError):
+        body = ast.parse(read_text(path, MAX_BYTES)).body
+    except (OSError, SyntaxError, ValueError):  # which a UserError is
         return False  # said where it is read as a config
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     return any(isinstance(target, ast.Name) and target.id == 'study' for target in targets)
@@ -130,6 +140,9 @@ def comparison_of(
         study, name, parts = dict(methods=methods, spaces=space, data=data), 'compare', {}
     given = [f'--{key}' for key, values in parts.items() if values] + ['--small'] * small
     if study is None and given:
+        for config in configs:
+            if not is_config(config):
+                raise UserError(f'config not found: {config}: {nearest_config(config)}')
         raise UserError(f'{given[0]} is of a study, but configs are given')
     if study is None:
         plan = Comparison(configs, work_dir or f'{WORK_DIRS}/compare')
@@ -163,8 +176,9 @@ def read_study(path: str) -> dict[str, Any]:
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(f'study {path} cannot be read: {line}') from error
     study = found.pop('study')
-    if found:
-        raise UserError(f"{path}: beside 'study' there is '{next(iter(found))}': it belongs in it")
+    for key, value in found.items():
+        if not (isinstance(value, (ModuleType, type, LazyObject)) or inspect.isroutine(value)):
+            raise UserError(f"{path}: beside 'study' there is '{key}': it belongs in it")
     if not isinstance(study, dict):
         raise UserError(f'{path}: study must be a dict, but is {study!r}')
     _check_keys(study, KEYS, f'{path}: study')
@@ -183,6 +197,11 @@ def read_study(path: str) -> dict[str, Any]:
             _check_keys(method, OF_METHOD, f'{path}: study.methods')
             if 'method' not in method:
                 raise UserError(f'{path}: study.methods: {method!r} names no method')
+            if not re.fullmatch(r'[\w.-]*', method.get('named', '')):
+                raise UserError(
+                    f'{path}: study.methods: named must be of letters, digits and . _ -, as it is '
+                    f'part of a folder, but is {method["named"]!r}'
+                )
         elif not isinstance(method, str):
             raise UserError(f'{path}: study.methods must hold names or dicts, but has {method!r}')
     protocol = study.get('protocol', 'own')
@@ -200,7 +219,15 @@ def read_study(path: str) -> dict[str, Any]:
                 )
     if 'small' in study and not study['small'].get('says'):
         raise UserError(f'{path}: study.small.says is missing: what the tables say of the scale')
+    if isinstance(study.get('retrain'), dict):
+        for name, config in study['retrain'].items():
+            if not isinstance(config, str):
+                raise UserError(
+                    f'{path}: study.retrain.{name} must be the name of a config, but is {config!r}'
+                )
     for name, reason in study.get('absent', {}).items():
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f'{path}: study.absent must have names, but has {name!r}')
         if not isinstance(reason, str) or not reason.strip():
             raise UserError(f'{path}: study.absent.{name} must say why, but is {reason!r}')
     return study
@@ -235,10 +262,16 @@ def _plan(
     scale = study.get('small', {}) if small else {}
     if small and not scale:
         raise UserError(f'--small: {file or "what is given on the command line"} has no small')
-    entries, absent = _entries(study, place)
-    names = {name for name in study.get('absent', {}) if not parts.get('methods')}
-    absent.update({name: study['absent'][name] for name in sorted(names)})
-    entries, absent = _part(entries, absent, study, parts)
+    named = _entries(study, place)
+    if isinstance(study.get('retrain'), Mapping):
+        there = {*study['data'], *(entry.data for entry in named if entry.data)}
+        for data in study['retrain']:
+            if data not in there:
+                hint = nearest(str(data), there)
+                raise UserError(f"{place}retrain: no search has the data '{data}': {hint}")
+    part = _part(named, parts)
+    entries = [entry for entry in part if entry.absent is None]
+    absent = {entry.name: entry.absent for entry in part if entry.absent is not None}
     if not entries:
         name, reason = next(iter(absent.items()), ('', 'no method, space and data are left'))
         raise UserError(f'nothing is to be searched: {name + ": " if name else ""}{reason}')
@@ -265,8 +298,8 @@ def _plan(
     )
 
 
-def _entries(study: Mapping[str, Any], place: str) -> tuple[list[_Entry], dict[str, str]]:
-    """The searches, and the names that have none, with why."""
+def _entries(study: Mapping[str, Any], place: str) -> list[_Entry]:
+    """The searches, and the rows that have none, of which those that the study says come last."""
     folder = configs_folder() / 'search'
     known, variants = methods(folder), overlays(folder, 'variants')
     pairs = spaces_and_data(folder)
@@ -278,19 +311,14 @@ def _entries(study: Mapping[str, Any], place: str) -> tuple[list[_Entry], dict[s
         for name in names:
             if name not in there:
                 raise UserError(f"{place}{key}: there is no '{name}': {nearest(name, there)}")
-    found: list[_Entry] = []
-    absent: dict[str, str] = {}
+    found: dict[str, _Entry] = {}
 
     def add(method: Mapping[str, Any], path: Path, space: str, data: str) -> None:
         suffix = f'_{method["named"]}' if method.get('named') else ''
-        reason, name = why_absent(path), f'{path.stem}{suffix}'
-        if name in absent or any(entry.name == name for entry in found):
+        name, options = f'{path.stem}{suffix}', method.get('options', {})
+        if name in found:
             raise UserError(f'{place}methods: {name} is there twice: give one another named=...')
-        if reason is None:
-            options = method.get('options', {})
-            found.append(_Entry(name, path, method['method'], space, data, options))
-        else:
-            absent[name] = reason
+        found[name] = _Entry(name, path, method['method'], space, data, options, why_absent(path))
 
     for given in study['methods']:
         method = given if isinstance(given, dict) else dict(method=given)
@@ -307,7 +335,15 @@ def _entries(study: Mapping[str, Any], place: str) -> tuple[list[_Entry], dict[s
             for data in study['data']:
                 rest = method['method'].removeprefix(name)
                 add(method, folder / f'{name}_{space}_{data}{rest}.py', space, data)
-    return found, absent
+    for name, reason in study.get('absent', {}).items():
+        if any(name in (one.name, one.method) and one.absent is None for one in found.values()):
+            raise UserError(f'{place}absent: {name} is run: leave it out of absent, or of methods')
+        found[name] = (
+            found[name]._replace(absent=reason)
+            if name in found
+            else _Entry(name, folder / f'{name}.py', name, '', '', {}, reason)
+        )
+    return list(found.values())
 
 
 def _split(given: str, known: Sequence[str], variants: Mapping[str, Path]) -> tuple[str, bool]:
@@ -320,35 +356,24 @@ def _split(given: str, known: Sequence[str], variants: Mapping[str, Path]) -> tu
     return given, False
 
 
-def _part(
-    entries: Sequence[_Entry],
-    absent: Mapping[str, str],
-    study: Mapping[str, Any],
-    parts: Mapping[str, Sequence[str] | None],
-) -> tuple[list[_Entry], dict[str, str]]:
-    """Those searches of a study that a command names.
+def _part(entries: Sequence[_Entry], parts: Mapping[str, Sequence[str] | None]) -> list[_Entry]:
+    """Those rows of a study that a command names.
 
     Raises:
         UserError: It names what the study does not have.
     """
-    kept, left = list(entries), dict(absent)
-    for key, of in (('methods', 'method'), ('space', 'space'), ('data', 'data')):
+    kept = list(entries)
+    for key, of in (('methods', ('method', 'name')), ('space', ('space',)), ('data', ('data',))):
         given = parts.get(key)
         if not given:
             continue
-        there = {getattr(entry, of) for entry in entries}
-        if key == 'methods':
-            there |= {entry.name for entry in entries} | set(absent)
+        there = {getattr(entry, name) for entry in entries for name in of} - {''}
         for name in given:
             if name not in there:
                 raise UserError(f"--{key}: the study has no '{name}': {nearest(name, there)}")
-        kept = [
-            entry
-            for entry in kept
-            if getattr(entry, of) in given or (key == 'methods' and entry.name in given)
-        ]
-        left = {name: why for name, why in left.items() if key == 'methods' and name in given}
-    return kept, left
+        # what the study says is absent is of no space and data
+        kept = [one for one in kept if {*given, ''} & {getattr(one, name) for name in of}]
+    return kept
 
 
 def _with_lengths(

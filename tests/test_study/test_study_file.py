@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
 from rdarts.errors import UserError
+from rdarts.study.comparison import check
 from rdarts.study.remarks import with_remarks
 from rdarts.study.searches import Comparison, searches
 from rdarts.study.study_file import comparison_of, is_study
@@ -193,6 +196,63 @@ def test_what_does_not_fit_is_absent_and_the_rest_goes_on():
     assert note == 'Note.\n\nx: no run: it is none\n'
 
 
+def test_rows_without_a_run_are_parts_as_the_others_are(tmp_path):
+    path = write(
+        tmp_path,
+        methods="['darts', 'dots', dict(method='pdarts', named='own')]",
+        spaces="['nb201', 's1']",
+        data="['c10', 'in16']",
+        absent="dict(nasnet='it is no method here', dots_nb201_c10='it was not tried')",
+    )
+
+    def absent(**parts: list[str]) -> list[str]:
+        return list(comparison_of([path], **parts).absent)
+
+    plan = comparison_of([path])
+    assert plan.absent['dots_nb201_c10'] == 'it was not tried' and 'nasnet' in plan.absent
+    assert plan.absent['darts_s1_in16'] == 'there is no s1 on in16, but on c10, c100'
+    assert absent(space=['nb201']) == ['dots_nb201_c10', 'dots_nb201_in16', 'nasnet']
+    assert absent(space=['nb201'], data=['c10']) == ['dots_nb201_c10', 'nasnet']
+    assert absent(methods=['pdarts']) == ['pdarts_s1_in16_own']
+    assert absent(methods=['darts', 'nasnet'], data=['in16']) == ['darts_s1_in16', 'nasnet']
+    # a method that has searches in one space, and none in another
+    plan = comparison_of([path], methods=['dots'], data=['c10'])
+    assert names(plan) == ['dots_s1_c10'] and list(plan.absent) == ['dots_nb201_c10']
+    with pytest.raises(UserError, match='nothing is to be searched: dots_nb201_c10: it was not'):
+        comparison_of([path], methods=['dots'], space=['nb201'])
+    with pytest.raises(UserError, match='nothing is to be searched: nasnet: it is no method'):
+        comparison_of([path], methods=['nasnet'])
+
+
+def test_a_study_may_have_helpers(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        'import math\nfrom pathlib import Path\n\n\nclass Kind:\n    pass\n\n\n'
+        "def of(space):\n    return [space]\n\n\nstudy = dict(methods=['darts'], "
+        "spaces=of('nb201'), data=['c10'], seeds=math.isqrt(4))\n"
+    )
+    plan = comparison_of([str(path)])
+    assert names(plan) == ['darts_nb201_c10'] and plan.seeds == 2
+
+
+def test_what_is_no_file_is_no_study(tmp_path):
+    large, pipe, found = tmp_path / 'large.py', tmp_path / 'pipe.py', []
+    large.write_text('study = dict()\n' + '#' * 2**22)
+    assert not is_study(large) and not is_study(tmp_path)
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(is_study(pipe)), daemon=True)
+    reader.start()
+    reader.join(20)  # it would wait for ever
+    assert found == [False]
+
+
+def test_checkpoints_do_not_go_with_a_retraining_that_the_study_has():
+    cifar = str(CONFIGS / 'studies' / 'cifar.py')
+    plan = comparison_of([cifar], methods=['darts'], checkpoints='x')
+    with pytest.raises(UserError, match='--checkpoints is .* and instead of study.retrain'):
+        check(plan)
+
+
 @pytest.mark.parametrize(
     ('keys', 'message'),
     [
@@ -208,6 +268,15 @@ def test_what_does_not_fit_is_absent_and_the_rest_goes_on():
         (dict(absent='dict(nasnet="")'), "study.absent.nasnet must say why, but is ''"),
         (dict(retrain="'darts_c1O'"), "study.retrain: there is no 'darts_c1O': did you mean"),
         (dict(protocol="{'train_cfg.epoch': 3}"), None),
+        (dict(retrain="dict(c10=['x'])"), "study.retrain.c10 must be the name of a config, but is"),
+        (dict(retrain="dict(c1O='darts_c10')"),
+         "study.retrain: no search has the data 'c1O': did you mean 'c10'?"),
+        (dict(absent="{3: 'x'}"), 'study.absent must have names, but has 3'),
+        (dict(absent="dict(darts='x')"), 'study.absent: darts is run: leave it out of absent'),
+        (dict(absent="dict(rdarts_nb201_c10='x')"), 'study.absent: rdarts_nb201_c10 is run: leave'),
+        (dict(methods="[dict(method='darts', named='a/b')]"),
+         'study.methods: named must be of letters, digits and . _ -, as it is part of a folder, '
+         "but is 'a/b'"),
     ],
 )  # fmt: skip
 def test_a_wrong_key(tmp_path, keys, message):
@@ -238,6 +307,7 @@ def test_a_wrong_key(tmp_path, keys, message):
         ("study = dict(methods=['dots'], spaces=['nb201'], data=['c10'])",
          'nothing is to be searched: dots_nb201_c10: dots does not fit nb201'),
         ('study = dict()\nmodel = dict()', "beside 'study' there is 'model'"),
+        ('from pathlib import Path\nstudy = dict()\nmore = Path()', "there is 'more'"),
         ('study = dict(x=1 / 0)', 'cannot be read: division by zero'),
     ],
 )  # fmt: skip
@@ -250,12 +320,15 @@ def test_a_wrong_file(tmp_path, text, message):
 
 
 def test_a_wrong_command(tmp_path):
-    study = write(tmp_path)
+    study, config = write(tmp_path), str(CONFIGS / 'search' / 'darts_nb201_c10.py')
     for given, message in (
         (dict(configs=[]), 'there is no --methods'),
         (dict(configs=[], methods=['darts'], space=['nb201']), 'there is no --data'),
-        (dict(configs=['a.py'], methods=['darts']), '--methods is of a study, but configs are'),
-        (dict(configs=['a.py'], small=True), '--small is of a study, but configs are given'),
+        (dict(configs=[config], methods=['darts']), '--methods is of a study, but configs are'),
+        (dict(configs=[config], small=True), '--small is of a study, but configs are given'),
+        (dict(configs=['configs/studies/tabel1.py'], small=True),
+         "config not found: configs/studies/tabel1.py: did you mean '"),
+        (dict(configs=['table1'], methods=['darts']), "studies/table1.py'?"),
         (dict(configs=[study, 'a.py']), f'{study} is a study: it is run alone'),
         (dict(configs=[study], small=True), f'--small: {study} has no small'),
         (dict(configs=[study], methods=['drts']), "the study has no 'drts': did you mean 'darts'"),

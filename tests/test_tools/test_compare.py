@@ -402,3 +402,53 @@ def test_a_search_in_phases_is_one_search(env, tmp_path):
     assert sorted(path.name for path in (folder / 'genotypes').iterdir()) == [
         f'epoch_{epoch}.json' for epoch in range(1, 6)
     ]
+
+
+STUDY = """
+study = dict(
+    title='On the table',
+    methods=['local_search', 'random_search', 'dots'],
+    spaces=['nb201'],
+    data=['c10'],
+    seeds=1,
+    absent=dict(nasnet='it is no method here'),
+    small=dict(says='8 queries', queries=8),
+)
+"""
+
+
+@pytest.mark.data
+def test_a_small_study_of_the_table(env, tmp_path):
+    study, work = tmp_path / 'mine.py', tmp_path / 'work'
+    study.write_text(STUDY)
+    methods = ['--methods', 'local_search', 'dots', 'nasnet']
+    args = [study, '--small', *methods, '--query-seconds', 0.001, '--work-dir', work]
+    listed = compare(env, *args, '--dry-run', '--no-measure')
+    assert listed.code == 0 and listed.err == '', listed.err
+    assert 'new     local_search_nb201_c10, seed 0' in listed.out and 'random' not in listed.out
+    assert 'no run  nasnet: it is no method here' in listed.out and not work.exists()
+    done = compare(env, *args)
+    assert done.code == 0, done.out + done.err
+    data = json.loads((work / 'compare.json').read_text())
+    row = data['methods']['local_search_nb201_c10']['0']
+    log = read_search_log(work / 'local_search_nb201_c10' / 'seed_0', 'query')
+    best = log[log[-1]['best_query'] - 1]
+    assert len(log) == row['queries'] == 8 and row['genotype'] == best['genotype']
+    assert list(data['methods']) == ['local_search_nb201_c10']
+    assert data['absent']['nasnet'] == 'it is no method here'
+    assert data['absent']['dots_nb201_c10'].startswith('dots does not fit nb201: ')
+    table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
+    rows = {line[0]: dict(zip(table[0], line, strict=True)) for line in table[1:]}
+    ours = rows['local_search_nb201_c10']
+    assert ours['queries'] == '8' and ours['C10 test (%)'] == f'{row["cifar10_test"]:.2f}'
+    assert set(rows['nasnet'].values()) <= {'nasnet', '-', ''}
+    assert 'local search in the same time (%)' in ours
+    text = (work / 'compare.txt').read_text()
+    assert '; On the table; small: 8 queries' in text and 'taken as 0.001 s' in text
+    assert 'nasnet: no run: it is no method here' in text
+    # what has ended stays, and the whole study has it too
+    whole = compare(env, study, '--small', '--work-dir', work)
+    assert whole.code == 0 and whole.out.count('ended   ') == 1, whole.out + whole.err
+    methods = json.loads((work / 'compare.json').read_text())['methods']
+    assert methods['local_search_nb201_c10']['0'] == row
+    assert methods['random_search_nb201_c10']['0']['queries'] == 8
