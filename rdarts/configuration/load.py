@@ -28,6 +28,7 @@ from rdarts.configuration.type_names import complete_type_names
 from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, published_names
+from rdarts.utils.last_line import last_line
 from rdarts.utils.logging import quiet_log
 
 VECTOR_HEADS = ('LinearClsHead',)  # ours pools by itself
@@ -57,7 +58,7 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     except Exception as error:
         if 'mmdet' in str(error):
             check_detection(path)
-        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        line = last_line(error, type(error).__name__)
         raise UserError(f'config {path} cannot be read: {line}') from error
     follow_epochs(cfg)
     before = {key: cfg.get(key) for key in KEYS}

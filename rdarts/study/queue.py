@@ -16,6 +16,7 @@ from rdarts.errors import Interrupted, UserError
 from rdarts.study.executors.base import LOG, Executor, Job, Outcome, Unreached, read_exit
 from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.utils.files import write_atomically
+from rdarts.utils.last_line import last_line
 from rdarts.utils.stop_signals import catch_signals, signal_name
 
 STATE = 'run.json'
@@ -207,14 +208,14 @@ class Run:
                 text = log.read().decode(errors='replace')
         except OSError as error:
             text = f'(no log: {error.strerror})'
-        lines, code = text.strip().splitlines() or ['no output'], outcome.code
-        errors = [line for line in lines if line.startswith('error: ')]
+        code = outcome.code
+        errors = [line for line in text.splitlines() if line.startswith('error: ')]
         if code > 0 and errors:
             return errors[-1].removeprefix('error: ')
         how = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             how = f'{how} (killed, as the system does when memory runs out: see dmesg)'
-        return f'{how} after: {lines[-1]}'
+        return f'{how} after: {last_line(text, "no output")}'
 
 
 def run_all(

@@ -21,6 +21,7 @@ from rdarts.study.executors.base import (
     passed_on,
 )
 from rdarts.study.executors.worker import Work
+from rdarts.utils.last_line import last_line
 
 NAMESPACE = 'rdarts'
 
@@ -118,8 +119,8 @@ class RayExecutor(Executor):
         except KeyError:
             return ''
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            return f': {lines[-1].partition(" Some common causes")[0]}' if lines else ''
+            said = last_line(error).partition(' Some common causes')[0]
+            return f': {said}' if said else ''
         return ''
 
     def cancel(self, jobs: Sequence[Job]) -> None:

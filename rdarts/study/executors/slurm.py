@@ -26,6 +26,7 @@ from rdarts.study.executors.base import (
 )
 from rdarts.study.executors.local import is_running
 from rdarts.study.executors.worker import Work
+from rdarts.utils.last_line import last_line
 
 FILES = 'slurm'
 TAGS = ('%j', '%t', '%A', '%a')  # submitit writes numbers into paths in their place
@@ -231,8 +232,8 @@ class SlurmExecutor(Executor):
             text = '\n'.join(path.read_text(errors='replace') for path in paths)
         except OSError:
             return ''
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return f': {lines[-1]}' if lines else ''
+        said = last_line(text)
+        return f': {said}' if said else ''
 
 
 def _kill(controller: int) -> None:
@@ -276,9 +277,10 @@ def _ending(state: str) -> str:
 
 def _reason(error: Exception) -> str:
     """The line of an error that says what is wrong, among those of submitit."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = (line.strip() for line in str(error).splitlines())
     named = [line for line in lines if line.startswith(('sbatch: error:', 'sbatch: fatal:'))]
-    return (named or lines or [type(error).__name__])[-1].removeprefix('sbatch: error: ')
+    said = named[-1] if named else last_line(error, type(error).__name__)
+    return said.removeprefix('sbatch: error: ')
 
 
 def _ask(*command: str) -> str:
@@ -293,6 +295,6 @@ def _ask(*command: str) -> str:
         reason = getattr(error, 'strerror', None) or 'no answer within a minute'
         raise UserError(f'Slurm cannot be asked: {command[0]}: {reason}') from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f'exit {done.returncode}']
-        raise UserError(f'Slurm cannot be asked: {lines[-1]}')
+        said = last_line(done.stderr or done.stdout, f'exit {done.returncode}')
+        raise UserError(f'Slurm cannot be asked: {said}')
     return done.stdout
