@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         test = item.nodeid.partition('[')[0]
         item.stash[MEASURED] = test not in seen or item.get_closest_marker('slow') is None
         seen.add(test)
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: a run that collects garbage, as each phase of a search does and
+    each data set of mmengine, need not go through all modules and tests.
+    """
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
