@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rdarts.architect.gradients import gradient_of
 from rdarts.errors import UserError
 from rdarts.measure.describe import describe, divide, heading
 from rdarts.measure.search import Search
@@ -23,41 +24,53 @@ def images_of(search: Search) -> Tensor:
     return search.model.data_preprocessor(search.batches['train'], True)['inputs']
 
 
-def gradients(search: Search, images: Tensor) -> list[Tensor]:
-    """Gradients of L_train in float64: of all weights in one vector, and of all of alpha."""
+def gradients(search: Search, images: Tensor, seed: int) -> list[Tensor]:
+    """Gradients of L_train in float64: of all weights in one vector, and of all of alpha.
+
+    Those of what was not drawn are zero. What is drawn is that of the seed, in every execution.
+    """
     alphas = list(search.alphas.values())
     for alpha in alphas:
         alpha.requires_grad_(True)
+    torch.manual_seed(seed)
     losses = search.model(images, search.batches['train']['data_samples'], mode='loss')
-    found = torch.autograd.grad(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
+    found = gradient_of(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
     flat = [grad.double().flatten() for grad in found]
-    return [torch.cat(flat[: len(search.weights)]), torch.cat(flat[len(search.weights) :])]
+    weights, alpha = flat[: len(search.weights)], flat[len(search.weights) :]
+    return [torch.cat(part) if part else torch.zeros(0) for part in (weights, alpha)]
 
 
-def errors(settings: StepSettings, seed: int) -> dict[str, list[float]]:
-    """Execution -> relative distances of weights' gradients and of alpha's, for one seed."""
+def errors(settings: StepSettings, seed: int) -> dict[str, list[float | None]]:
+    """Execution -> relative distances of weights' gradients and of alpha's, for one seed.
+
+    None where the gradient is zero: FairNAS has no alpha, and the loss does not reach that of
+    binary gates.
+    """
     settings = replace(settings, seed=seed)
     exact = Search(settings, 'plain')
     images = images_of(exact)
     state = {key: value.clone() for key, value in exact.model.state_dict().items()}
     exact.model.double()
-    reference = gradients(exact, images.double())
+    reference = gradients(exact, images.double(), seed)
     result = {}
     for execution in settings.executions:
         search = Search(settings, execution, state=state)
-        found = gradients(search, images_of(search))
+        found = gradients(search, images_of(search), seed)
         pairs = zip(found, reference, strict=True)
-        result[execution] = [float((one - other).norm() / other.norm()) for one, other in pairs]
+        result[execution] = [
+            float((one - other).norm() / other.norm()) if other.any() else None
+            for one, other in pairs
+        ]
     return result
 
 
-def summarise(settings: StepSettings, found: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Means over seeds, their ratio to plain's, and every seed's figures."""
+def summarise(settings: StepSettings, found: list[dict[str, list[float | None]]]) -> dict[str, Any]:
+    """Means over seeds, their ratio to plain's, and every seed's figures; None of what is zero."""
     result: dict[str, Any] = {}
     for i, part in enumerate(PARTS):
         for execution in settings.executions:
             values = [seed[execution][i] for seed in found]
-            result[f'{execution}_{part}'] = statistics.fmean(values)
+            result[f'{execution}_{part}'] = None if None in values else statistics.fmean(values)
             result[f'{execution}_{part}_seeds'] = values
         ratio = divide(result.get(f'fused_{part}'), result.get(f'plain_{part}'))
         result[f'ratio_{part}'] = ratio
@@ -71,8 +84,9 @@ def print_table(settings: StepSettings, result: dict[str, Any]) -> None:
     for execution in settings.executions:
         cells = ''
         for part in PARTS:
-            ratio = divide(result[f'{execution}_{part}'], result.get(f'plain_{part}'))
-            cells += f'{result[f"{execution}_{part}"]:>12.3e}'
+            error = result[f'{execution}_{part}']
+            ratio = divide(error, result.get(f'plain_{part}'))
+            cells += '           -' if error is None else f'{error:>12.3e}'
             cells += '        -' if ratio is None else f'{ratio:>9.2f}'
         print(f'{execution:<24}{cells}')
     print('\nrelative L2 distance of float32 gradients to those of plain in float64')

@@ -22,11 +22,28 @@ def test_the_error_of_float32():
     assert result['ratio_alpha'] == pytest.approx(ratio)
 
 
-def test_the_error_of_float32_in_float64_is_nothing(monkeypatch):
-    settings = settings_of(executions=('plain', 'fused'))
+@pytest.mark.parametrize(
+    'changes', [{}, dict(method='gdas'), dict(method='fairnas', width=8), dict(space='s4')]
+)
+def test_the_error_of_float32_in_float64_is_nothing(monkeypatch, changes):
+    """Nor where what runs, or noise, is drawn."""
+    settings = settings_of(executions=('plain', 'fused'), **changes)
     search = float32_error.Search
     monkeypatch.setattr(float32_error, 'Search', lambda *a, **k: double(search(*a, **k)))
-    assert all(v < 1e-12 for values in float32_error.errors(settings, 0).values() for v in values)
+    found = float32_error.errors(settings, 0)
+    without_alpha = changes.get('method') == 'fairnas'
+    for weights, alpha in found.values():
+        assert weights < 1e-12 and (alpha is None if without_alpha else alpha < 1e-12)
+
+
+def test_what_the_loss_does_not_reach_has_no_error(capsys):
+    settings = settings_of(method='proxylessnas', executions=('plain',))
+    result = float32_error.float32_error(settings, 1)
+    assert 0 < result['plain_weights'] < 1e-4
+    assert result['plain_alpha'] is None and result['ratio_alpha'] is None
+    float32_error.print_table(settings, result)
+    row = capsys.readouterr().out.splitlines()[3].split()
+    assert (row[0], row[3:]) == ('plain', ['-', '-'])
 
 
 def double(search):
