@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -83,16 +84,23 @@ def compare(
     Raises:
         UserError: Something does not fit, or no run can be shown.
     """
-    loaded, table = check(plan)
+    loaded, trainings, table = check(plan)
     groups = {} if table else groups_of(loaded)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     folder = prepare_work_dir(plan.work_dir, keep=True)
     executor = executor or LocalExecutor(plan.jobs)
-    run_all([search.run for search in found], executor, retries)
+    by_folder = {search.run.folder: search for search in found}
+    trained: dict[Path, Run] = {}
+
+    def retrain(run: Run) -> list[Run]:
+        ended = [by_folder[run.folder]] if run.folder in by_folder else []
+        new = retrainings(plan, ended, trainings)
+        trained.update(new)
+        return list(new.values())
+
+    run_all([search.run for search in found], executor, retries, retrain)
     ended = [search for search in found if search.run.state() == 'done']
-    trained = retrainings(plan, ended)
-    run_all(list(trained.values()), executor, retries)
     methods = read_all(plan, ended, trained, table)
     failed = {
         run.name: run.error
@@ -145,21 +153,35 @@ def cancel(plan: Comparison, executor: Executor) -> None:
     Raises:
         UserError: Something does not fit.
     """
-    loaded, _ = check(plan)
+    loaded, trainings, _ = check(plan)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     runs = [search.run for search in found]
     if plan.trainings:
         ended = [search for search in found if search.run.state(executor) == 'done']
-        runs += retrainings(plan, ended).values()
+        runs += retrainings(plan, ended, trainings).values()
     cancel_all(runs, executor)
 
 
-def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
+class Checked(NamedTuple):
+    """What a comparison needs, each config loaded once.
+
+    Args:
+        searches (dict[str, Config]): By entry of :attr:`Comparison.configs`.
+        trainings (dict[str, Config]): By config of :attr:`Comparison.trainings`.
+        table (NASBench201, optional): Where the cells are looked up, in spaces that have a table.
+    """
+
+    searches: dict[str, Any]
+    trainings: dict[str, Any]
+    table: NASBench201 | None
+
+
+def check(plan: Comparison) -> Checked:
     """Find what is wrong before anything runs.
 
-    Returns:
-        tuple: Config -> its content, and the table where the cells are looked up in one.
+    Raises:
+        UserError: Something does not fit.
     """
     for name in ('seeds', 'jobs', 'random'):
         value = getattr(plan, name)
@@ -212,14 +234,15 @@ def check(plan: Comparison) -> tuple[dict[str, Any], NASBench201 | None]:
     ):  # fmt: skip
         if wrong:
             raise UserError(message)
-    for config in plan.trainings:
-        cfg = load_config(config, parse_options(plan.retrain_options))
+    options = parse_options(plan.retrain_options)
+    trainings = {config: load_config(config, options) for config in plan.trainings}
+    for config, cfg in trainings.items():
         if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
             raise UserError(
                 f'--retrain {config}: its network takes no genotype: use a config of '
                 'configs/retrain'
             )
-    return loaded, find_benchmark(plan.table) if looked_up else None
+    return Checked(loaded, trainings, find_benchmark(plan.table) if looked_up else None)
 
 
 def find_benchmark(path: str | None) -> NASBench201:
@@ -269,39 +292,45 @@ def read_all(
     return methods
 
 
-def expect(plan: Comparison, measures: bool = True) -> None:
+def expect(
+    plan: Comparison, measures: bool = True, places: int | None = 1, cores: int | None = None
+) -> None:
     """List the runs, and measure what one of each config would take; nothing is run.
 
     Args:
         plan (Comparison): What is compared.
         measures (bool): Whether it is measured. Defaults to True.
+        places (int, optional): How many run at a time; None: as many as a cluster takes, so that
+            the time of all is not known. Defaults to 1.
+        cores (int, optional): Of a run. Defaults to a share of those of this machine.
 
     Raises:
         UserError: Something does not fit.
     """
-    loaded, table = check(plan)
+    loaded, trainings, table = check(plan)
     if table is None:
         groups_of(loaded)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
-    torch.set_num_threads(share_of_cores(plan.jobs))
+    mine = share_of_cores(places or 1)
+    torch.set_num_threads(mine if cores is None else min(cores, share_of_cores(1)))
     measured: dict[str, dict[str, Any]] = {}
     lines, total = [], 0.0
     for search in found:
         state = search.run.state()
         cost = 0.0 if state == 'done' else None
         if state != 'done' and measures and not plan.checkpoints:
-            options = parse_options(plan.options_of(search.config))
-            cfg = load_config(plan.config_of(search.config), options)
             if search.config not in measured:
+                cfg = copy.deepcopy(loaded[search.config])
                 check_model(cfg)
                 cfg.work_dir = str(search.run.folder)  # where nothing is written
                 print(f'{search.config}:')
                 measured[search.config] = dry_run(cfg)
-            cost = seconds_left(search.run, cfg, measured[search.config])
+            cost = seconds_left(search.run, loaded[search.config], measured[search.config])
         total += cost or 0.0
         lines.append((state, search.run.name, cost))
         if plan.retrain_of(search.config):
-            known = list(retrainings(plan, [search] if state == 'done' else []).values())
+            ended = [search] if state == 'done' else []
+            known = list(retrainings(plan, ended, trainings).values())
             state = known[0].state() if known else 'new'
             name = f'{search.method}, seed {search.seed} (retraining)'
             lines.append((state, name, 0.0 if state == 'done' else None))
@@ -313,10 +342,10 @@ def expect(plan: Comparison, measures: bool = True) -> None:
         print(wrapped(f'no run  {name}: {reason}'))
     if plan.remark:
         print(wrapped(plan.remark))
-    if not measures:
+    if not measures or places is None:
         return
-    total = datetime.timedelta(seconds=round(total / plan.jobs))
-    at_a_time = 'one after another' if plan.jobs == 1 else f'{plan.jobs} at a time'
+    total = datetime.timedelta(seconds=round(total / places))
+    at_a_time = 'one after another' if places == 1 else f'{places} at a time'
     print(f'expected: {total} for the searches, {at_a_time}')
 
 

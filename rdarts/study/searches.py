@@ -11,8 +11,6 @@ from typing import Any
 
 from rdarts.checkpoint.directory import list_checkpoints
 from rdarts.configuration.as_data import read_config
-from rdarts.configuration.load import load_config
-from rdarts.configuration.options import parse_options
 from rdarts.configuration.phases import split
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
@@ -173,10 +171,16 @@ def evaluations(plan: Comparison) -> list[Search]:
     return found
 
 
-def retrainings(plan: Comparison, ended: Sequence[Search]) -> dict[Path, Run]:
-    """Of what searches found, by their folders."""
-    options = parse_options(plan.retrain_options)
-    loaded = {config: load_config(config, options) for config in plan.trainings}
+def retrainings(
+    plan: Comparison, ended: Sequence[Search], loaded: Mapping[str, Any]
+) -> dict[Path, Run]:
+    """Of what searches found, by their folders.
+
+    Args:
+        plan (Comparison): What is compared.
+        ended (Sequence[Search]): Searches that are done.
+        loaded (Mapping[str, Config]): The configs of :attr:`Comparison.trainings`.
+    """
     found = {}
     for search in ended:
         source, retrain = search.run.folder, plan.retrain_of(search.config)
