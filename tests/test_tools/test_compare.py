@@ -321,6 +321,7 @@ def test_what_does_not_fit(env, tmp_path):
         ([darts, '--retrain-options', 'a=1'], '--retrain-options needs --retrain CONFIG'),
         ([darts, '--retrain', tmp_path / 'gone.py'], 'config not found'),
         ([darts, '--retrain', darts], 'two.py: its network takes no genotype: use a config of'),
+        ([darts, '--dry-run', '--gpus', 1], '--gpus is for --executor slurm or ray'),
         ([darts, '--checkpoints', 'x', '--cfg-options', 'train_cfg.max_epochs=1'],
          '--cfg-options are of searches'),
     ):  # fmt: skip

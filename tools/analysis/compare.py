@@ -14,7 +14,12 @@ import argparse
 import sys
 
 from rdarts import cli
-from rdarts.study.executors.options import NAMES, add_executor_options, build_executor
+from rdarts.study.executors.options import (
+    NAMES,
+    add_executor_options,
+    build_executor,
+    check_options,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -112,9 +117,11 @@ def main() -> int:
     measures = not args.pop('no_measure')
     if not measures and not dry_run:
         raise UserError('--no-measure is of --dry-run')
+    resources, is_local = check_options(options, jobs), options['executor'] == 'local'
     plan = comparison_of(**args, jobs=1 if jobs is None else jobs)
     if dry_run:
-        expect(plan, measures)
+        places = plan.jobs if is_local else jobs
+        expect(plan, measures, places, None if is_local else resources.cpus)
         return 0
     executor = build_executor(options, jobs)
     if options['cancel']:

@@ -48,6 +48,39 @@ def add_executor_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_options(options: dict[str, Any], jobs: int | None) -> Resources:
+    """See whether options go together; no cluster is asked.
+
+    Args:
+        options (dict[str, Any]): Those of :func:`add_executor_options`, by name.
+        jobs (int, optional): How many runs at a time.
+
+    Returns:
+        Resources: What a run is given on a cluster.
+
+    Raises:
+        UserError: They do not.
+    """
+    name = options['executor']
+    wrong = [key for key in OF_CLUSTERS if name == 'local' and options[key]]
+    wrong += [key for owner, keys in OWN.items() if owner != name for key in keys if options[key]]
+    for key in wrong:
+        owners = [owner for owner, keys in OWN.items() if key in keys] or list(OWN)
+        raise UserError(f'{_option(key)} is for --executor {" or ".join(owners)}')
+    for key, least in (('gpus', 0), ('cpus', 1), ('retries', 0)):
+        if options[key] is not None and options[key] < least:
+            raise UserError(f'{_option(key)} must be {least} or more, but is {options[key]}')
+    hours = options['hours']
+    if hours is not None and not 0 < hours < 1e5:
+        raise UserError(f'--hours must be more than 0, but is {hours:g}')
+    if jobs is not None and jobs < 1:
+        raise UserError(f'--jobs must be 1 or more, but is {jobs}')
+    memory = options['memory']
+    return Resources(
+        options['gpus'] or 0, options['cpus'] or 1, None if memory is None else parse_memory(memory)
+    )
+
+
 def build_executor(options: dict[str, Any], jobs: int | None) -> Executor:
     """The executor that options ask for.
 
@@ -60,28 +93,12 @@ def build_executor(options: dict[str, Any], jobs: int | None) -> Executor:
         UserError: Options that do not go together, a package that is missing, or a cluster that is
             not reached.
     """
-    name = options['executor']
-    wrong = [key for key in OF_CLUSTERS if name == 'local' and options[key]]
-    wrong += [key for owner, keys in OWN.items() if owner != name for key in keys if options[key]]
-    for key in wrong:
-        owners = [owner for owner, keys in OWN.items() if key in keys] or list(OWN)
-        raise UserError(f'{_option(key)} is for --executor {" or ".join(owners)}')
-    for key, least in (('gpus', 0), ('cpus', 1), ('retries', 0)):
-        if options[key] is not None and options[key] < least:
-            raise UserError(f'{_option(key)} must be {least} or more, but is {options[key]}')
-    hours = 24.0 if options['hours'] is None else options['hours']
-    if not 0 < hours < 1e5:
-        raise UserError(f'--hours must be more than 0, but is {hours:g}')
-    if jobs is not None and jobs < 1:
-        raise UserError(f'--jobs must be 1 or more, but is {jobs}')
-    memory = options['memory']
-    resources = Resources(
-        options['gpus'] or 0, options['cpus'] or 1, None if memory is None else parse_memory(memory)
-    )
+    resources, name = check_options(options, jobs), options['executor']
     if name == 'slurm':
         from rdarts.study.executors.slurm import SlurmExecutor
 
         cluster = options['slurm_cluster'] or 'slurm'
+        hours = 24.0 if options['hours'] is None else options['hours']
         return SlurmExecutor(resources, options['slurm_partition'], hours, jobs, cluster)
     if name == 'ray':
         from rdarts.study.executors.ray import RayExecutor

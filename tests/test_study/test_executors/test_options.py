@@ -9,8 +9,14 @@ import sys
 import pytest
 
 from rdarts.errors import UserError
+from rdarts.study.executors.base import Resources
 from rdarts.study.executors.local import LocalExecutor
-from rdarts.study.executors.options import NAMES, add_executor_options, build_executor
+from rdarts.study.executors.options import (
+    NAMES,
+    add_executor_options,
+    build_executor,
+    check_options,
+)
 
 
 def parsed(*args):
@@ -58,3 +64,11 @@ def test_the_options_load_nothing_heavy():
     code += 'print(sorted({"torch", "ray", "submitit", "numpy", "mmengine"} & set(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout == '[]\n', done.stderr
+
+
+def test_they_are_checked_without_a_cluster():
+    """As a dry run does: there is neither Slurm nor Ray here."""
+    args = parsed('--executor', 'slurm', '--gpus', '1', '--cpus', '8', '--memory', '2G')
+    assert check_options(args, None) == Resources(1, 8, 2 << 30)
+    with pytest.raises(UserError, match='^--gpus is for --executor slurm or ray$'):
+        check_options(parsed('--gpus', '1'), None)
