@@ -160,6 +160,8 @@ PLAIN: dict[str, Any] = dict(
     limit=Positive | None,
     image_cache=str | None,
     epochs=Positive | None,
+    # how long a run may take: hooks/watchers/time_limit.py, sampling/query_search.py
+    max_seconds=AboveZero | None,
     # a search that asks: sampling/query_search.py
     runner_type=str | None,
     budget=Positive,

@@ -255,9 +255,9 @@ class AtomicCheckpointHook(CheckpointHook):
             self._stop(stop, where)
 
     def after_train_epoch(self, runner) -> None:
-        if self.every_n_epochs(runner, self.interval, self.save_begin) or (
-            self.save_last and self.is_last_train_epoch(runner)
-        ):
+        ends = self.is_last_train_epoch(runner)
+        ends = ends or getattr(runner.train_loop, 'stop_training', False)
+        if self.every_n_epochs(runner, self.interval, self.save_begin) or (self.save_last and ends):
             self._save(runner, epoch=runner.epoch + 1, iteration=runner.iter, epoch_end=True)
             self._epoch_saved = runner.epoch + 1
 

@@ -340,6 +340,8 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         runner.logger.warning(line)
     if cfg.get('train_cfg'):
         runner.register_hook(dict(type='rdarts.ImageCheckHook'))
+        if cfg.get('max_seconds') is not None:
+            runner.register_hook(dict(type='rdarts.TimeLimitHook', seconds=cfg.max_seconds))
     if not quiet:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())

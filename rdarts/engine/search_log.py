@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.engine.facts import Place
+from rdarts.results.digest import Digest, run_of
+from rdarts.results.log import LOG
 
 SCHEMA = 1
 
@@ -49,6 +51,21 @@ def add_row(path: Path, place: Place, kind: str, epoch: int, iteration: int, **v
         if error.errno is not None:
             error.filename = str(path)
         raise
+
+
+def seconds_before(place: Place) -> float:
+    """How long the runs of a search took that came before one of its phases.
+
+    Args:
+        place (Place): That of the run. Its log has nothing of later ones.
+
+    Returns:
+        float: 0 of a search without phases.
+    """
+    if place.phase is None or not (place.folder / LOG).is_file():
+        return 0.0
+    own = run_of(place.keys)
+    return sum(s for run, s in Digest(place.folder).seconds().items() if run != own)
 
 
 def cut(path: Path, size: int) -> int:

@@ -17,6 +17,7 @@ from rdarts.hooks.watchers.collapse import CollapseHook
 from rdarts.hooks.watchers.convergence import ConvergenceHook
 from rdarts.hooks.watchers.early_fix import EarlyFixHook
 from rdarts.hooks.watchers.stop_rules import StopRulesHook
+from rdarts.hooks.watchers.time_limit import TimeLimitHook
 
 __all__ = [
     'AdaptiveDecayHook',
@@ -36,5 +37,6 @@ __all__ = [
     'SplitRecordHook',
     'StopRulesHook',
     'TabularBenchmarkHook',
+    'TimeLimitHook',
     'TimeToGoHook',
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rdarts.results.log import ROLL_BACK, log_rows
+from rdarts.results.queries import QUERY
 from rdarts.results.row import number
 
 ITERATION = 'iter'  # the kind of the rows of which there are most
@@ -76,6 +77,18 @@ class Digest:
             name (str): ``time`` or ``memory``.
         """
         return [(run, value) for (_, run), value in self._largest[name].items()]
+
+    def seconds(self) -> dict[str, float]:
+        """Run (see :func:`run_of`) -> how long it has run; only those of which a row says it."""
+        told = [
+            (run_of(row), number(row, 'seconds' if row['kind'] == QUERY else 'time'))
+            for row in self.rows
+        ]
+        longest: dict[str, float] = {}
+        for run, seconds in (*told, *self.largest('time')):
+            if seconds is not None:
+                longest[run] = max(seconds, longest.get(run, 0.0))
+        return longest
 
     def times(self) -> dict[int, float]:
         """Epoch -> seconds since the search began, of its last iteration, all phases together."""

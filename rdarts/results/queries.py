@@ -11,7 +11,7 @@ from typing import Any
 from rdarts.configuration.phases import Phase
 from rdarts.errors import UserError
 from rdarts.results.phases import asks, call
-from rdarts.results.row import is_count, number
+from rdarts.results.row import TIME_LIMIT, is_count, number
 
 QUERY = 'query'  # the kind of a row that says what was asked and answered
 FRONT = 'front'  # the kind of a row that says which queries no other beats in value and cost
@@ -130,6 +130,7 @@ def check_queries(rows: Sequence[Mapping[str, Any]], where: str) -> None:
             best=row.get('best') is None or number(row, 'best') is not None,
             best_query=is_count(best) and 1 <= best <= query,
             seconds=(number(row, 'seconds') or 0.0) >= 0,
+            stopped='stopped' not in row or row['stopped'] == dict(by=TIME_LIMIT),
         )
         for key, fit in fits.items():
             if not fit:

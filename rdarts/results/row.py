@@ -11,6 +11,8 @@ import numpy as np
 from rdarts.errors import UserError
 from rdarts.search_spaces import SearchSpace
 
+TIME_LIMIT = 'time_limit'  # by which the last row of a search says that its time was over
+
 
 def is_count(value: Any) -> bool:
     """Whether it is a whole number, 0 or more."""

@@ -20,7 +20,7 @@ from rdarts.configuration.phases import Phase
 from rdarts.configuration.retraining import training_images
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, load_genotype, parse_genotype
-from rdarts.results.digest import Digest, run_of
+from rdarts.results.digest import Digest
 from rdarts.results.log import LOG, ROLL_BACK
 from rdarts.results.phases import Part, last_row, length, parts_of, planned
 from rdarts.results.queries import FRONT, QUERY, Queries, check_front, check_queries, that_asks
@@ -294,14 +294,7 @@ class SearchRun:
     @property
     def seconds(self) -> float | None:
         """How long it has run, all phases and branches together; None where no row says."""
-        longest: dict[str, float] = {}
-        told = [
-            (run_of(row), number(row, 'seconds' if row['kind'] == QUERY else 'time'))
-            for row in self.digest.rows
-        ]
-        for run, seconds in (*told, *self.digest.largest('time')):
-            if seconds is not None:
-                longest[run] = max(seconds, longest.get(run, 0.0))
+        longest = self.digest.seconds()
         return sum(longest.values()) if longest else None
 
     def roll_backs(self) -> list[tuple[int, int]]:

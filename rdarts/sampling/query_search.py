@@ -34,6 +34,7 @@ from rdarts.results.phases import call
 from rdarts.sampling.history import Asked, History, of_first_rank, result_data
 from rdarts.sampling.query_checkpoint import read_queries, write_checkpoint
 from rdarts.sampling.query_parts import Parts, at_most
+from rdarts.sampling.time_limit import TimeLimit
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils.commands import short_path
 from rdarts.utils.files import write_atomically
@@ -60,9 +61,10 @@ class QuerySearch(Runner):
 
     Args:
         cfg (Config): With ``strategy``, ``evaluator`` and ``budget``; ``limits`` is optional, and
-            says what genotypes may cost: see :class:`rdarts.sampling.limits.Limits`. The space is
-            that of ``model.backbone``. Where it is a phase of a search, ``supernet`` is the
-            checkpoint of the phase before, whose weights an evaluator may inherit.
+            says what genotypes may cost: see :class:`rdarts.sampling.limits.Limits`; with
+            ``max_seconds`` it ends after the query in which that time is over. The space is that of
+            ``model.backbone``. Where it is a phase of a search, ``supernet`` is the checkpoint of
+            the phase before, whose weights an evaluator may inherit.
 
     Raises:
         UserError: Something is missing, or does not fit the space.
@@ -92,6 +94,7 @@ class QuerySearch(Runner):
         parts = Parts.of(cfg)
         self.space, self.strategy, self.evaluator = parts.space, parts.strategy, parts.evaluator
         self.budget: int = cfg.budget
+        self.time_limit = TimeLimit(cfg.get('max_seconds'))
         self.stop = StopRequest()
         report = (cfg.get('default_hooks') or {}).get('report', dict(type='rdarts.ReportHook'))
         if report is not None:  # with which the config switches it off, as for other searches
@@ -187,16 +190,20 @@ class QuerySearch(Runner):
             about = dict(versions=versions(), machine=machine())
             self._write('start', seed=self.seed, **about, **names)
             self._save()
+        self.time_limit.begin(self.place, self.iter)
         if is_main_process() and self.iter < self.budget:  # of an end that is no longer one
             Path(self.work_dir, 'genotype.json').unlink(missing_ok=True)
         self.call_hook('before_train')
         self.logger.info(self._first_lines())
-        while len(self.history) < self.budget:
+        while len(self.history) < self.budget and not self.time_limit.is_over():
             number = len(self.history) + 1
             self.stop.doing = f'query {number}'
             self._query(number)
             self.call_hook('after_query')
             if number == self.budget:  # its end, also where a signal came
+                break
+            if self.time_limit.is_over():
+                self._tell(f'query {number}: max_seconds={self.time_limit.seconds:g} are over')
                 break
             stop = self.stop.of_any_rank()
             if stop or time.perf_counter() - self._saved > max(SAVE_SECONDS, self._pause):
@@ -218,6 +225,7 @@ class QuerySearch(Runner):
         history.add(asked)
         if is_main_process():
             finite = np.isfinite(history.value)
+            seconds = time.perf_counter() - self.started
             self._write(
                 'query',
                 query=number,
@@ -225,7 +233,8 @@ class QuerySearch(Runner):
                 **result_data(asked.result),
                 best=history.value if finite else None,
                 best_query=history.best + 1,
-                seconds=round(time.perf_counter() - self.started, 4),
+                seconds=round(seconds, 4),
+                **self.time_limit.after_query(seconds, number == self.budget),
             )
         if history.best != before:
             self._tell(f'query {number}: {history.value:.6g}, {short_form(history.genotype)}')

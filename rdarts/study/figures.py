@@ -17,7 +17,8 @@ from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
 from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.phases import last_row
-from rdarts.results.row import number
+from rdarts.results.queries import QUERY
+from rdarts.results.row import TIME_LIMIT, number
 from rdarts.results.search_run import SearchRun
 from rdarts.study.statistics import COLUMNS
 
@@ -50,7 +51,18 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
         steps=_steps(run),
         margin=_margin(run, without_none),
         machine=machine_of(run),
+        cut=_cut(run),
     )
+
+
+def _cut(run: SearchRun) -> dict[str, Any] | None:
+    """After how many of its epochs or queries its time was over; None where it was not."""
+    rows = [row for row in run.digest.rows if row['kind'] in ('epoch', QUERY) and 'stopped' in row]
+    stopped = rows[-1]['stopped'] if rows else None
+    if not isinstance(stopped, dict) or stopped.get('by') != TIME_LIMIT:
+        return None
+    unit, after = run.reached
+    return dict(after=after, of=run.queries.budget if unit == QUERY else run.max_epochs, unit=unit)
 
 
 def _steps(run: SearchRun) -> int | None:

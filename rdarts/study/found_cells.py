@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rdarts.study.figures import Figures
 from rdarts.study.tables import Table, note_of
@@ -29,6 +30,24 @@ def margin_text(margin: float | None) -> str:
     if margin is None:
         return '-'
     return f'{margin:.1e}{" *" if is_narrow(margin) else ""}'
+
+
+def were_cut(found: Mapping[int, Figures]) -> list[Mapping[str, Any]]:
+    """Of each search of a method whose time was over, after what it was."""
+    return [figures['cut'] for figures in found.values() if figures.get('cut')]
+
+
+def _cut_line(method: str, found: Mapping[int, Figures]) -> str:
+    cut = were_cut(found)
+    least, most = (way(one['after'] for one in cut) for way in (min, max))
+    after = f'{least:,}' if least == most else f'{least:,} to {most:,}'
+    of, unit = cut[0]['of'], dict(epoch='epochs', query='queries').get(cut[0]['unit'])
+    whole = f' of {of:,}' if of is not None else ''
+    searches = 'the search' if len(found) == 1 else f'{len(cut)} of {len(found)} searches'
+    return (
+        f'†: {method}: the time of {searches} was over (max_seconds) after {after}{whole} {unit}: '
+        'what was found then counts.'
+    )
 
 
 def machines_of(methods: Mapping[str, Mapping[int, Figures]]) -> dict[str, str]:
@@ -78,6 +97,7 @@ def about_runs(methods: Mapping[str, Mapping[int, Figures]]) -> str:
         f'({plural(sum(figures.get("machine") == name for figures in all_runs), "run")}).'
         for name, letter in machines_of(methods).items()
     ]
+    lines += [_cut_line(method, found) for method, found in methods.items() if were_cut(found)]
     unknown = sum(not figures.get('machine') for figures in all_runs)
     if unknown:
         lines.append(f'CPU {UNKNOWN}: {plural(unknown, "run")}.')

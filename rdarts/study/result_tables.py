@@ -14,7 +14,7 @@ from rdarts.registry import DATASETS
 from rdarts.results.search_run import dataset_name
 from rdarts.search_spaces import build_space
 from rdarts.study.figures import Figures
-from rdarts.study.found_cells import about_runs, found_table, margin_text
+from rdarts.study.found_cells import about_runs, found_table, margin_text, were_cut
 from rdarts.study.price import Price
 from rdarts.study.ranks import Ranks
 from rdarts.study.statistics import COLUMNS, TOO_FEW, Summary, differences
@@ -190,7 +190,7 @@ def queries_of(methods: Mapping[str, Mapping[int, Figures]]) -> list[str]:
 
 
 def costs(found: Mapping[int, Figures], queries: bool = False) -> list[str]:
-    """Skip connections, steps with gradients, time of a search, and peak memory.
+    """Skip connections, steps with gradients, time of a search (marked by a limit), peak memory.
 
     Args:
         found (dict[int, Figures]): Of each seed.
@@ -202,7 +202,7 @@ def costs(found: Mapping[int, Figures], queries: bool = False) -> list[str]:
         f'{skips.mean:.1f}' if skips else '-',
         *([f'{asked.mean:,.0f}' if asked else '-'] if queries else []),
         f'{steps.mean:,.0f}' if steps else '-',
-        duration(seconds.mean) if seconds else '-',
+        (duration(seconds.mean) + ' †' * bool(were_cut(found))) if seconds else '-',
         f'{memory.best:,.0f}' if memory else '-',
     ]
 

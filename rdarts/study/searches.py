@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from rdarts.configuration.as_data import read_config
 from rdarts.configuration.phases import split
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
+from rdarts.results.digest import Digest
 from rdarts.results.log import read_search_log
 from rdarts.results.phases import length
 from rdarts.results.queries import QUERY, that_asks
@@ -229,16 +231,17 @@ def seconds_left(run: Run, cfg: Any, measured: Mapping[str, Any]) -> float:
         cfg (Config): Its config.
         measured (dict): What a dry run says of the whole.
     """
-    whole = measured['expected_seconds']
+    whole, limit = measured['expected_seconds'], cfg.get('max_seconds') or math.inf
     if run.state() not in ('resume', 'running'):
-        return whole
+        return min(whole, limit)
     config, phases = cfg.to_dict(), split(cfg)
     parts = measured.get('phases', [measured])
     queries = sum(part['expected_seconds'] for part in parts if 'seconds_per_query' in part)
     left = (whole - queries) * (1 - _share_done(run, 'epoch', length(config, phases)))
     if queries:
         left += queries * (1 - _share_done(run, QUERY, that_asks(config, phases)['budget']))
-    return left
+    spent = sum(Digest(run.folder).seconds().values()) if limit < math.inf else 0.0
+    return min(left, max(0.0, limit - spent))
 
 
 def _share_done(run: Run, kind: str, most: int | None) -> float:

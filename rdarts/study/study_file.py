@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ KEYS: dict[str, type | tuple[type, ...]] = dict(
     seeds=int,
     first_seed=int,
     protocol=(str, dict),  # 'own', or options of every search
-    limits=dict,  # the most epochs and queries of a search
+    limits=dict,  # the most epochs, queries and seconds of a search
     retrain=(str, dict),  # a config of configs/retrain, or one for each of the data
     retrain_options=dict,
     absent=dict,  # rows that have no run, and why
@@ -61,7 +62,7 @@ OF_SMALL: dict[str, type | tuple[type, ...]] = dict(
     says=str, epochs=int, queries=int, options=dict, retrain_options=dict
 )
 OF_METHOD: dict[str, type | tuple[type, ...]] = dict(method=str, options=dict, named=str)
-OF_LIMITS: dict[str, type | tuple[type, ...]] = dict(epochs=int, queries=int)
+OF_LIMITS: dict[str, type | tuple[type, ...]] = dict(epochs=int, queries=int, seconds=(int, float))
 
 
 class _Entry(NamedTuple):
@@ -105,6 +106,7 @@ def comparison_of(
     work_dir: str | None = None,
     seeds: int | None = None,
     first_seed: int | None = None,
+    limit_seconds: float | None = None,
     **others: Any,
 ) -> Comparison:
     """What a command compares.
@@ -119,6 +121,7 @@ def comparison_of(
             name.
         seeds (int, optional): How many seeds. Defaults to those of the study, or 10.
         first_seed (int, optional): The first of them. Defaults to that of the study, or 0.
+        limit_seconds (float, optional): How long each search may take; over what a study says.
         **others: As of :class:`Comparison`; what a study has as well is here over it.
 
     Raises:
@@ -154,6 +157,12 @@ def comparison_of(
     if others.get('retrain'):
         rows = {key: dataclasses.replace(row, retrain=None) for key, row in plan.rows.items()}
         plan = dataclasses.replace(plan, rows=rows)
+    if limit_seconds is not None:
+        if not 0 < limit_seconds < math.inf:
+            raise UserError(f'--limit-seconds must be above 0, but is {limit_seconds:g}')
+        if others.get('checkpoints'):
+            raise UserError('--limit-seconds is of searches: --checkpoints searches nothing')
+        others['cfg_options'] = [f'max_seconds={limit_seconds}', *others.get('cfg_options', ())]
     others.update(seeds=seeds, first_seed=first_seed)
     given = {key: value for key, value in others.items() if value not in (None, [], ())}
     return dataclasses.replace(plan, **given)
@@ -217,6 +226,9 @@ def read_study(path: str) -> dict[str, Any]:
                 raise UserError(
                     f'{path}: study.{key}.{name} must be 1 or more, but is {part[name]}'
                 )
+    seconds = study.get('limits', {}).get('seconds', 1)
+    if not 0 < seconds < math.inf:
+        raise UserError(f'{path}: study.limits.seconds must be above 0, but is {seconds}')
     if 'small' in study and not study['small'].get('says'):
         raise UserError(f'{path}: study.small.says is missing: what the tables say of the scale')
     if isinstance(study.get('retrain'), dict):
@@ -241,13 +253,21 @@ def _check_keys(
     Raises:
         UserError: It is not so.
     """
-    words = {str: 'a text', int: 'a whole number', dict: 'a dict', list: 'a list'}
+    words = {
+        str: 'a text',
+        int: 'a whole number',
+        float: 'a number',
+        dict: 'a dict',
+        list: 'a list',
+    }
     for key, value in part.items():
         if key not in keys:
             raise UserError(f"{place} has no key '{key}': {nearest(str(key), keys)}")
         kinds = keys[key] if isinstance(keys[key], tuple) else (keys[key],)
         if not isinstance(value, kinds) or isinstance(value, bool):
-            named = ' or '.join(words[kind] for kind in kinds)
+            named = ' or '.join(
+                words[kind] for kind in kinds if not (kind is int and float in kinds)
+            )
             raise UserError(f'{place}.{key} must be {named}, but is {value!r}')
 
 
@@ -379,10 +399,13 @@ def _part(entries: Sequence[_Entry], parts: Mapping[str, Sequence[str] | None]) 
 def _with_lengths(
     entry: _Entry,
     options: Mapping[str, Any],
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     scale: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Options with how long a search is: the scale says the length, and a limit is the most."""
+    if 'seconds' in limits:
+        most = min(limits['seconds'], options.get('max_seconds') or math.inf)
+        options = {**options, 'max_seconds': most}
     if not {'epochs', 'queries'} & {*scale, *limits}:
         return dict(options)
     cfg = load_config(entry.path, parse_options(as_texts(options)))

@@ -21,6 +21,7 @@ LATEX = str.maketrans(
         '~': r'\textasciitilde{}',
         '^': r'\textasciicircum{}',
         '±': r'$\pm$',
+        '†': r'$\dagger$',
         '|': r'\textbar{}',
     }
 )

@@ -12,6 +12,7 @@ from rdarts.study.found_cells import (
     machines_of,
     margin_text,
 )
+from rdarts.study.result_tables import costs
 
 
 def figures(margin=0.5, machine='one, AVX2', **more):
@@ -41,6 +42,22 @@ def test_rows_are_runs_with_the_letter_of_their_processor():
     assert 'CPU not recorded: 1 run.' in text and '*: 1 cell with a margin below' in text
     assert about_runs(dict(a={0: figures()})) == '\nCPU A: one, AVX2 (1 run).\n'
     assert about_runs({}) == ''
+
+
+def test_searches_whose_time_was_over_are_named():
+    cut = [dict(after=n, of=5, unit='epoch') for n in (3, 2)]
+    methods = dict(
+        a={0: figures(cut=cut[0]), 1: figures(cut=cut[1]), 2: figures(cut=None)},
+        b={0: figures(cut=dict(after=1200, of=5000, unit='query'))},
+    )
+    text = ' '.join(about_runs(methods).split())
+    assert (
+        '†: a: the time of 2 of 3 searches was over (max_seconds) after 2 to 3 of 5 epochs: '
+        'what was found then counts. †: b: the time of the search was over (max_seconds) after '
+        '1,200 of 5,000 queries: what' in text
+    )
+    assert [costs(found)[-2] for found in methods.values()] == ['-', '-']
+    assert costs({0: figures(seconds=60, cut=cut[0])})[-2] == '0:01:00 †'
 
 
 def test_a_cell_of_the_table_has_its_index():

@@ -101,6 +101,7 @@ def made_up(seed):
     """Figures as wide as they can be."""
     accuracies = {f'{d}_{s}': (100.0, 20.0)[seed % 2] for d, s in COLUMNS}
     costs = dict(skip_connections=12, seconds=2e6, memory_mb=123456.0, parameters=123e6)
+    costs['cut'] = dict(after=1, of=2, unit='epoch')
     costs.update(steps=1_000_000, margin=1e-10, machine='AMD EPYC', genotype='x' * 90)
     return dict(accuracies, **costs, error=(10.0, 100.0)[seed % 2])
 

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from synthetic_queries import write_queries
 
 from rdarts.configuration.as_data import read_config
+from rdarts.results.log import read_search_log
 from rdarts.study.queue import Run
 from rdarts.study.searches import seconds_left
 
@@ -32,6 +33,19 @@ def test_a_search_that_asks_by_its_queries(tmp_path, monkeypatch, given, measure
     assert seconds_left(run, cfg, measured) == left
     monkeypatch.setattr(Run, 'state', lambda run: 'new')
     assert seconds_left(run, cfg, measured) == measured['expected_seconds']
+
+
+@pytest.mark.parametrize('limit', [40.0, 1.0])
+def test_no_more_than_its_time_is_left(tmp_path, monkeypatch, limit):
+    folder = write_queries(tmp_path / 'run', budget=20, queries=5)
+    cfg, run = Config(read_config(folder)), Run('', folder, [], {})
+    cfg.max_seconds = limit
+    spent = max(row['seconds'] for row in read_search_log(folder, 'query'))
+    assert 1.0 < spent < 40.0
+    monkeypatch.setattr(Run, 'state', lambda run: 'resume')
+    assert seconds_left(run, cfg, ASKS) == max(0.0, limit - spent)
+    monkeypatch.setattr(Run, 'state', lambda run: 'new')
+    assert seconds_left(run, cfg, ASKS) == limit
 
 
 def test_a_supernet_by_its_epochs(tmp_path, monkeypatch):

@@ -163,6 +163,20 @@ def test_a_length_goes_over_another(tmp_path):
     assert plan.retrain_options == ['limit=5', *command]
 
 
+def test_a_limit_of_time(tmp_path):
+    own = "['darts', dict(method='rdarts', options={'max_seconds': 60})]"
+    plan = comparison_of([write(tmp_path, limits='dict(seconds=600.5)', methods=own)])
+    assert [load(plan, entry).max_seconds for entry in plan.configs] == [600.5, 60]
+    path = write(tmp_path, limits='dict(seconds=600.5)', protocol="{'max_seconds': 900}")
+    plan = comparison_of([path])
+    assert [load(plan, entry).max_seconds for entry in plan.configs] == [600.5, 600.5]
+    for given in ([path], ['a.py']):  # of the command it is over all
+        plan = comparison_of(given, limit_seconds=30.0, cfg_options=['limit=64'])
+        assert plan.options_of(plan.configs[0])[-2:] == ['max_seconds=30.0', 'limit=64']
+    plan = comparison_of([path], limit_seconds=30.0)
+    assert load(plan, plan.configs[0]).max_seconds == 30
+
+
 def test_retraining_by_data(tmp_path):
     plan = comparison_of([str(CONFIGS / 'studies' / 'cifar.py')], methods=['darts'])
     found = {Path(entry).stem: Path(plan.retrain_of(entry)).stem for entry in plan.configs}
@@ -263,6 +277,8 @@ def test_checkpoints_do_not_go_with_a_retraining_that_the_study_has():
         (dict(first_seed='-1'), 'study.first_seed must be 0 or more, but is -1'),
         (dict(protocol="'ours'"), "study.protocol must be 'own' or a dict of options, but is"),
         (dict(limits='dict(epoch=3)'), "study.limits has no key 'epoch': did you mean 'epochs'?"),
+        (dict(limits='dict(seconds=0)'), 'study.limits.seconds must be above 0, but is 0'),
+        (dict(limits="dict(seconds='1')"), "study.limits.seconds must be a number, but is '1'"),
         (dict(small='dict(epochs=3)'), 'study.small.says is missing: what the tables say of'),
         (dict(small="dict(says='x', epochs=0)"), 'study.small.epochs must be 1 or more, but is 0'),
         (dict(absent='dict(nasnet="")'), "study.absent.nasnet must say why, but is ''"),
@@ -330,6 +346,9 @@ def test_a_wrong_command(tmp_path):
          "config not found: configs/studies/tabel1.py: did you mean '"),
         (dict(configs=['table1'], methods=['darts']), "studies/table1.py'?"),
         (dict(configs=[study, 'a.py']), f'{study} is a study: it is run alone'),
+        (dict(configs=[study], limit_seconds=0.0), '--limit-seconds must be above 0, but is 0'),
+        (dict(configs=[config], limit_seconds=9.0, checkpoints='x'),
+         '--limit-seconds is of searches: --checkpoints searches nothing'),
         (dict(configs=[study], small=True), f'--small: {study} has no small'),
         (dict(configs=[study], methods=['drts']), "the study has no 'drts': did you mean 'darts'"),
         (dict(configs=[study], space=['s1']), "--space: the study has no 's1': known: nb201"),

@@ -49,6 +49,13 @@ def parse_args() -> argparse.Namespace:
         help='seeds K to K + N - 1, such as the share of one of several machines (default: 0)',
     )
     parser.add_argument(
+        '--limit-seconds',
+        type=float,
+        metavar='S',
+        help='how long a search may take: it ends after the epoch, or the query, in which that is '
+        'over, and counts with what it has found then',
+    )
+    parser.add_argument(
         '--jobs',
         type=int,
         help='runs at a time, each on a GPU of its own where there are several (default: 1, and '
