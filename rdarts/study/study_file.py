@@ -2,8 +2,10 @@
 
 A file is a Python config with one entry, ``study = dict(title=..., methods=[...], ...)``; the keys
 are those of :data:`KEYS`. A method is the name of one, with variants (``'rdarts_l050'``), the name
-of a config (``'rdarts_nb201_c100'``), which stands for itself alone, or a dict of a ``method``, of
-``options`` of its own and of what they are called (``named='lambda_1'``).
+of a config (``'rdarts_nb201_c100'``), which stands for itself alone, a dict of a ``method``, of
+``options`` of its own and of what they are called (``named='lambda_1'``), or ``'all'``.
+
+Longer than 400 lines: one reader, from what is written to the searches that it means.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.searches import Comparison, Row
 from rdarts.utils.files import read_text
 
+ALL = 'all'  # in the place of a method: every one that there is
 SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
 KEYS: dict[str, type | tuple[type, ...]] = dict(
@@ -141,6 +144,8 @@ def comparison_of(
                     f'--data and --methods: there is no --{key}'
                 )
         study, name, parts = dict(methods=methods, spaces=space, data=data), 'compare', {}
+        if small:
+            study['small'] = _scale_of(space)
     given = [f'--{key}' for key, values in parts.items() if values] + ['--small'] * small
     if study is None and given:
         for config in configs:
@@ -150,7 +155,7 @@ def comparison_of(
     if study is None:
         plan = Comparison(configs, work_dir or f'{WORK_DIRS}/compare')
     else:
-        where = name if name == 'compare' else f'studies/{name}{"_small" if small else ""}'
+        where = ('' if name == 'compare' else 'studies/') + name + '_small' * small
         plan = _plan(study, file, parts, small, work_dir or f'{WORK_DIRS}/{where}')
     if plan.retrain_options and others.get('retrain_options'):
         others['retrain_options'] = texts_over(plan.retrain_options, others['retrain_options'])
@@ -340,7 +345,7 @@ def _entries(study: Mapping[str, Any], place: str) -> list[_Entry]:
             raise UserError(f'{place}methods: {name} is there twice: give one another named=...')
         found[name] = _Entry(name, path, method['method'], space, data, options, why_absent(path))
 
-    for given in study['methods']:
+    for given in _listed(study['methods'], known):
         method = given if isinstance(given, dict) else dict(method=given)
         name, own = _split(method['method'], known, variants)
         words = f'_{method["method"]}_'  # of `c100`, `c10` is none
@@ -364,6 +369,39 @@ def _entries(study: Mapping[str, Any], place: str) -> list[_Entry]:
             else _Entry(name, folder / f'{name}.py', name, '', '', {}, reason)
         )
     return list(found.values())
+
+
+def _listed(given: Sequence[Any], known: Sequence[str]) -> list[Any]:
+    """Methods with all in the place of ``'all'``, but those that stand there by themselves."""
+    said = [one['method'] if isinstance(one, Mapping) else one for one in given]
+    rest = [name for name in known if name not in said]
+    return [one for each in given for one in (rest if each == ALL else [each])]
+
+
+def _scale_of(spaces: Sequence[str]) -> dict[str, Any]:
+    """How ``--small`` scales methods of a command line: as studies of their space are scaled.
+
+    Args:
+        spaces (Sequence[str]): Their spaces.
+
+    Raises:
+        UserError: One has no scale of its own, or several have not the same.
+    """
+    folder = configs_folder() / '_base_' / 'studies'
+    known = {
+        path.stem.removesuffix('_small'): read_with_imports(str(path)).to_dict()['study']['small']
+        for path in sorted(folder.glob('*_small.py'))
+    }
+    whole = {space: scale for space, scale in known.items() if 'says' in scale}
+    for space in spaces:
+        if space not in whole:
+            raise UserError(
+                f'--small of methods on the command line is for {" and ".join(whole)}, but --space '
+                f'is {space}: a study says how it is scaled'
+            )
+    if any(whole[space] != whole[spaces[0]] for space in spaces):
+        raise UserError(f'--small scales {" and ".join(spaces)} otherwise: one at a time')
+    return whole[spaces[0]]
 
 
 def _split(given: str, known: Sequence[str], variants: Mapping[str, Path]) -> tuple[str, bool]:

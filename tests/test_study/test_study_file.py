@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rdarts.configuration.composition import methods
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
 from rdarts.errors import UserError
@@ -101,6 +102,29 @@ def test_methods_on_the_command_line():
     assert plan.all_seeds == range(3) and plan.work_dir == 'work_dirs/compare'
     path = Path(plan.config_of('darts_nb201_c10.py')).resolve()
     assert path == CONFIGS / 'search' / 'darts_nb201_c10.py'
+
+
+def test_every_method():
+    """Also on the command line, where a space of studies that share a scale has it."""
+    known = methods(CONFIGS / 'search')
+    plan = comparison_of([str(CONFIGS / 'studies' / 'every.py')], small=True)
+    assert list(plan.absent) == ['dots_nb201_c10']
+    assert {*names(plan), *plan.absent} == {f'{name}_nb201_c10' for name in known}
+    typed = comparison_of([], methods=['all'], space=['nb201'], data=['c10'], small=True)
+    assert (typed.configs, typed.absent) == (plan.configs, plan.absent)
+    assert [typed.options_of(e) for e in typed.configs] == [
+        plan.options_of(e) for e in plan.configs
+    ]
+    assert plan.remark.endswith(typed.remark) and typed.remark.startswith('small: one cell a stage')
+    assert typed.work_dir == 'work_dirs/compare_small'
+    trained, asks = (load(plan, f'{name}_nb201_c10.py') for name in ('darts', 'local_search'))
+    assert (trained.train_cfg.max_epochs, trained.model.backbone.cells_per_stage) == (10, 1)
+    assert (asks.budget, asks.get('train_cfg')) == (100, None)  # what asks a table is no smaller
+    named = comparison_of([], methods=['rdarts', 'all'], space=['nb201'], data=['c10'])
+    assert names(named) == [
+        'rdarts_nb201_c10',
+        *(n for n in names(plan) if n != 'rdarts_nb201_c10'),
+    ]
 
 
 def test_configs_are_as_before():
@@ -350,6 +374,8 @@ def test_a_wrong_command(tmp_path):
         (dict(configs=[config], limit_seconds=9.0, checkpoints='x'),
          '--limit-seconds is of searches: --checkpoints searches nothing'),
         (dict(configs=[study], small=True), f'--small: {study} has no small'),
+        (dict(configs=[], methods=['darts'], space=['s1'], data=['c10'], small=True),
+         '--small of methods on the command line is for nb201, but --space is s1: a study says'),
         (dict(configs=[study], methods=['drts']), "the study has no 'drts': did you mean 'darts'"),
         (dict(configs=[study], space=['s1']), "--space: the study has no 's1': known: nb201"),
         (dict(configs=[], methods=['drts'], space=['nb201'], data=['c10']),

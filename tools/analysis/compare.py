@@ -30,14 +30,18 @@ def parse_args() -> argparse.Namespace:
         'configs', nargs='*', metavar='CONFIG', help='configs of searches, or one study'
     )
     parser.add_argument(
-        '--methods', nargs='+', metavar='METHOD', help='without CONFIG; of a study: only these'
+        '--methods',
+        nargs='+',
+        metavar='METHOD',
+        help='without CONFIG, all for every one; of a study: only these',
     )
     parser.add_argument('--space', nargs='+', help='of --methods, such as nb201; of a study: part')
     parser.add_argument('--data', nargs='+', help='of --methods, such as c10; of a study: part')
     parser.add_argument(
         '--small',
         action='store_true',
-        help='a study with data, networks and epochs scaled as it says',
+        help='data, networks and epochs scaled as the study says; of methods in nb201, as studies '
+        'of it',
     )
     parser.add_argument(
         '--seeds', type=int, metavar='N', help='seeds (default: those of the study, or 10)'
