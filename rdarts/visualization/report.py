@@ -13,6 +13,7 @@ from rdarts.configuration.retraining import retraining_command, training_images
 from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.decisions import decisions_before
+from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.phases import words
 from rdarts.results.row import number, tells_of_alpha
 from rdarts.results.search_run import SearchRun
@@ -127,6 +128,8 @@ def _run(
         cells=cells,
         execution=last['execution'] if isinstance(last.get('execution'), str) else None,
         versions=_versions(run),
+        machine=machine_of(run),
+        margin=_margin(run),
         seconds=run.seconds,
         config=as_data.as_text(run.config),
         commands=_commands(run),
@@ -166,6 +169,12 @@ def _versions(run: SearchRun) -> dict[str, str]:
     start = next(iter(run.of_kind('start')), {})
     found = start.get('versions')
     return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _margin(run: SearchRun) -> str | None:
+    """By how much the closest choice of the found cell was made; None where nothing says it."""
+    margin = smallest_margin(run) if run.ended else None
+    return None if margin is None else f'{margin:.1e}'
 
 
 def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import CellGenotype, dumps
 from rdarts.registry import OPERATIONS
 from rdarts.results.log import read_search_log
+from rdarts.results.margins import smallest_margin
 from rdarts.results.search_run import dataset_name, find_runs
 from rdarts.search_spaces import build_space
 from rdarts.search_spaces.as_data import to_data
@@ -457,7 +458,8 @@ def hostile_search(folder):
 
     def name_versions(row):
         if row['kind'] == 'start':
-            row['versions'] = {f'module{NASTY}': f'version{NASTY}'}
+            row['versions'] = {f'module{NASTY}': f'version{NASTY}', 'torch': NASTY}
+            row['machine'] = dict(cpu=f'cpu{NASTY}', instructions=NASTY)
 
     change_log(folder, name_versions)
 
@@ -521,7 +523,7 @@ def test_odd_iterations_are_left_out(tmp_path, change):
     for row in rows:
         if row['kind'] == 'iter' and row['epoch'] == 1:
             row.update(change)
-    rows[0].update(seed=float('inf'), versions=[1])
+    rows[0].update(seed=float('inf'), versions=[1], machine=3)
     for row in rows:
         if row['kind'] == 'val':
             row['accuracy/top1'] = [1]
@@ -531,7 +533,30 @@ def test_odd_iterations_are_left_out(tmp_path, change):
     write_report(find_runs([folder]), tmp_path / 'report.html')
     (run,) = data_of(tmp_path / 'report.html')['runs']
     assert run['epochs'] == [1, 2] and run['seed'] is None and run['versions'] == {}
-    assert run['execution'] is None
+    assert run['execution'] is None and run['machine'] is None
+
+
+def test_it_says_on_what_it_was_computed_and_how_narrowly(tmp_path, open_page):
+    folder = write_search(tmp_path / 'run', epochs=2)
+    (folder / 'genotype.json').write_bytes((folder / 'genotypes' / 'epoch_2.json').read_bytes())
+
+    def name_machine(row):
+        if row['kind'] == 'start':
+            row['machine'] = dict(cpu='Some CPU', instructions='AVX2', gpu='Some GPU')
+            row['versions'] = dict(torch='2.14.1')
+
+    change_log(folder, name_machine)
+    (run,) = find_runs([folder])
+    write_report([run], tmp_path / 'report.html')
+    page = open_page(tmp_path / 'report.html')
+    head = page.text_content('#subtitle')
+    assert head.endswith('; computed by Some CPU, AVX2, Some GPU, torch 2.14.1')
+    said = page.text_content('#sources')
+    assert 'machineSome CPU, AVX2, Some GPU' in said
+    assert f'smallest margin{smallest_margin(run):.1e}, by which' in said
+    (folder / 'genotype.json').unlink()  # it goes on
+    write_report(find_runs([folder]), tmp_path / 'open.html')
+    assert data_of(tmp_path / 'open.html')['runs'][0]['margin'] is None
 
 
 @pytest.mark.parametrize('config', ['model = 5', 'train_cfg = [1]', 'train_dataloader = 3'])
