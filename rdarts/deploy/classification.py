@@ -19,10 +19,9 @@ from rdarts.deploy.inference import (
     classify,
     find_images,
     load_exported,
-    printable,
 )
 from rdarts.deploy.trained import find_run, load_trained
-from rdarts.utils.files import check_output, write_atomically
+from rdarts.utils.files import check_output, printable, write_atomically
 
 COLUMNS = ('image', 'rank', 'class', 'name', 'probability')
 """Of the table."""

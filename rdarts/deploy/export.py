@@ -24,7 +24,6 @@ from rdarts.deploy.description import KEY, Description
 from rdarts.deploy.inference import (
     Scores,
     first_line,
-    printable,
     read_exported,
     require,
     scores_of_net,
@@ -32,7 +31,7 @@ from rdarts.deploy.inference import (
 from rdarts.deploy.trained import Trained
 from rdarts.errors import RunFailed, UserError
 from rdarts.utils.commands import command
-from rdarts.utils.files import check_output, write_atomically
+from rdarts.utils.files import check_output, printable, write_atomically
 
 TOLERANCE = 1e-4
 """How far a score may be from the network's."""

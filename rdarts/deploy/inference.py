@@ -292,11 +292,6 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def printable(text: object) -> str:
-    """Text of a file's name: bytes that are no UTF-8 are escaped, as ``\\xff``."""
-    return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
-
-
 def top_classes(scores: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
     """The most probable classes and their probabilities, by softmax.
 

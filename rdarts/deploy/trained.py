@@ -19,11 +19,12 @@ from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.spaces import is_declared
 from rdarts.deploy.description import IN_SEARCH, IN_TRAINING, Description, import_networks
 from rdarts.deploy.image_input import input_of_pipeline
-from rdarts.deploy.inference import Predictor, printable, scores_of_net
+from rdarts.deploy.inference import Predictor, scores_of_net
 from rdarts.errors import UserError
 from rdarts.models.backbones.derived_net import DerivedNet
 from rdarts.models.classifier import Classifier
 from rdarts.registry import DATASETS, MODELS
+from rdarts.utils.files import printable
 
 HEADS = ('LinearClsHead', 'rdarts.AuxiliaryClsHead')
 """Heads that score averaged features by a linear layer."""

@@ -131,6 +131,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def printable(text: object) -> str:
+    """Text of a file's name: bytes that are no UTF-8 are escaped, as ``\\xff``."""
+    return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+
+
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in a folder outlast a power cut, where the file system can."""
     if os.name != 'posix':
