@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from rdarts.architect.discretizers import Argmax
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration.as_data import FILE as CONFIG
-from rdarts.configuration.as_data import entry, read_config
+from rdarts.configuration.as_data import entry, read_config, type_name
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
@@ -23,6 +24,7 @@ from rdarts.results.search_run import SearchRun
 from rdarts.study.statistics import COLUMNS
 
 FIGURES = 'figures.json'  # of an evaluation
+EPOCHS = 200  # of a training whose accuracy the table has
 Figures = dict[str, Any]
 """Of one search or network: what it found, reached and cost."""
 
@@ -30,7 +32,8 @@ Figures = dict[str, Any]
 def read_search(folder: Path, without_none: bool = False) -> Figures:
     """What a search found and cost: what it did not write is None.
 
-    Of one that asks, with ``queries``, how many there were; ``steps`` are iterations with
+    Of one that asks, with ``queries``, how many there were, and where a table answered them, with
+    ``trainings``, how many of 200 epochs it would have trained; ``steps`` are iterations with
     gradients.
 
     Args:
@@ -42,6 +45,9 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
     genotype = derive_without_none(run) if without_none else load_genotype(folder, run.space)
     memory = [value for _, value in run.digest.largest('memory')]
     asked = dict(queries=len(run.queries.rows)) if run.asks else {}
+    share = share_of_training(run.queries.config.get('evaluator')) if run.asks else None
+    if share is not None:
+        asked['trainings'] = asked['queries'] * share
     return dict(
         **asked,
         genotype=genotype.to_string(),
@@ -63,6 +69,23 @@ def _cut(run: SearchRun) -> dict[str, Any] | None:
         return None
     unit, after = run.reached
     return dict(after=after, of=run.queries.budget if unit == QUERY else run.max_epochs, unit=unit)
+
+
+def share_of_training(evaluator: Any) -> float | None:
+    """Which share of the table's 200 epochs an answer stands for that is read in the table.
+
+    Args:
+        evaluator: The config of what answers; that within another one counts.
+
+    Returns:
+        float | None: None where nothing is read: what trains or measures does so in its own time.
+    """
+    while isinstance(evaluator, Mapping) and 'evaluator' in evaluator:
+        evaluator = evaluator['evaluator']
+    if type_name(evaluator) != 'Table':
+        return None
+    epochs = number(evaluator, 'epochs') if isinstance(evaluator, Mapping) else None
+    return (epochs or EPOCHS) / EPOCHS
 
 
 def _steps(run: SearchRun) -> int | None:
