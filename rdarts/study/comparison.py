@@ -37,6 +37,7 @@ from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
 from rdarts.study.ranks import Ranks
 from rdarts.study.remarks import with_remarks
 from rdarts.study.result_tables import (
+    WITHOUT_NONE,
     cell_ranks,
     groups_of,
     network_ranks,
@@ -59,7 +60,7 @@ from rdarts.utils.machine import share_of_cores
 from rdarts.visualization.rank_plot import plot_ranks
 from rdarts.visualization.study_report import StudyRun, write_study
 
-PAGE, WITHOUT_NONE = 'compare.html', ', without none'
+PAGE = 'compare.html'
 PICTURE = 'compare_ranks'  # the name of its files
 
 
@@ -85,7 +86,7 @@ def compare(
         UserError: Something does not fit, or no run can be shown.
     """
     loaded, trainings, table = check(plan)
-    groups = {} if table else groups_of(loaded)
+    groups = groups_of(loaded)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     folder = prepare_work_dir(plan.work_dir, keep=True)
@@ -115,12 +116,12 @@ def compare(
     if table is not None:
         constants = baselines(table, plan.random or 10)
         price = Price(table, plan.query_seconds)
-        tables, note, data = report_cells(methods, constants, price)
+        tables, note, data = report_cells(methods, constants, groups, price)
     else:
         tables, note, data = report_networks(methods, groups)
         if not plan.trainings and not plan.checkpoints:
             note += 'Not retrained: --retrain CONFIG trains the cells.\n'
-    ranks = cell_ranks(methods) if table is not None else network_ranks(methods, groups)
+    ranks = (cell_ranks if table is not None else network_ranks)(methods, groups)
     if ranks is not None:
         tables.append(ranks.table)
         note += ranks.note
@@ -307,9 +308,8 @@ def expect(
     Raises:
         UserError: Something does not fit.
     """
-    loaded, trainings, table = check(plan)
-    if table is None:
-        groups_of(loaded)
+    loaded, trainings, _ = check(plan)
+    groups_of(loaded)
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     mine = share_of_cores(places or 1)
     torch.set_num_threads(mine if cores is None else min(cores, share_of_cores(1)))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
+from rdarts.study.statistics import LEAST_PAIRS, TOO_FEW
 from rdarts.study.tables import Table, note_of
 from rdarts.utils.wording import plural
 
@@ -23,8 +24,9 @@ Results = Mapping[str, Mapping[Hashable, Sequence[float]]]
 class Ranks:
     """Ranks of methods, each by the same searches.
 
-    Several data sets on which one found cell was measured are no searches of their own: their ranks
-    are averaged, and count once where ranks are compared.
+    Several data sets on which one found cell was measured are no searches of their own. The mean of
+    their ranks orders the methods of a search, and it is the ranks in this order, one a search and
+    method, of which means are shown and compared.
 
     Args:
         methods (list[str]): The methods, the best mean rank first.
@@ -42,7 +44,9 @@ class Ranks:
     def of(cls, results: Results, columns: Sequence[str], largest_first: bool) -> Ranks | None:
         """Rank the methods that have the same searches.
 
-        Those methods and searches enter with which there are most results.
+        Those methods and searches enter with which there are most results. (They are looked for by
+        adding to each method, one after the other, the one that has most searches in common with
+        those before it: the largest number over all choices is not guaranteed.)
 
         Args:
             results (Results): What was reached.
@@ -58,7 +62,7 @@ class Ranks:
         values = np.array([[results[m][s] for m in methods] for s in searches], dtype=np.float64)
         values = values.transpose(0, 2, 1)
         ranks = rankdata(-values if largest_first else values, axis=-1)
-        order = np.argsort(ranks.mean((0, 1)), kind='stable')
+        order = np.argsort(_of_searches(ranks).mean(0), kind='stable')
         left_out = [method for method in results if method not in methods]
         return cls([methods[i] for i in order], list(columns), ranks[..., order], left_out)
 
@@ -70,15 +74,20 @@ class Ranks:
     @property
     def means(self) -> np.ndarray:
         """Mean rank of each method, [methods], ascending."""
-        return self.ranks.mean((0, 1))
+        return self.of_searches.mean(0)
+
+    @cached_property
+    def of_searches(self) -> np.ndarray:
+        """Rank of each method by each search, [searches, methods]."""
+        return _of_searches(self.ranks)
 
     @property
     def critical_difference(self) -> float | None:
         """By how much mean ranks of two methods must differ (Nemenyi, level 0.05).
 
-        None of one search, by which nothing can be said.
+        None of fewer than five searches, by which nothing can be said.
         """
-        if self.count < 2:
+        if self.count < LEAST_PAIRS:
             return None
         methods = len(self.methods)
         quantile = studentized_range.ppf(1 - LEVEL, methods, math.inf) / math.sqrt(2)
@@ -86,13 +95,13 @@ class Ranks:
 
     @cached_property
     def friedman(self) -> float | None:
-        """Probability of such ranks where all methods are alike; None of two methods or searches
-        fewer than two, or where all are equal.
+        """Probability of such ranks where all methods are alike; None of two methods, of fewer than
+        five searches, or where all are equal.
         """
-        if len(self.methods) < 3 or self.count < 2:
+        if len(self.methods) < 3 or self.count < LEAST_PAIRS:
             return None
         with np.errstate(invalid='ignore'):  # 0 / 0 where all are equal
-            probability = float(friedmanchisquare(*self.ranks.mean(1).T).pvalue)
+            probability = float(friedmanchisquare(*self.of_searches.T).pvalue)
         return probability if math.isfinite(probability) else None
 
     @property
@@ -146,7 +155,10 @@ class Ranks:
         lines = []
         apart = self.critical_difference
         if apart is None:
-            lines.append('Ranks of one search say nothing of the next one: give more --seeds.')
+            lines.append(
+                f'Ranks by {plural(self.count, "search")} say nothing of the next one ({TOO_FEW}: '
+                f'methods are told apart by {LEAST_PAIRS} or more).'
+            )
         else:
             lines.append(
                 f'Mean ranks that differ by less than {apart:.2f} cannot be told apart (Nemenyi, '
@@ -161,12 +173,30 @@ class Ranks:
         return note_of(lines)
 
 
+def _of_searches(ranks: np.ndarray) -> np.ndarray:
+    """[searches, data sets, methods] -> [searches, methods]: the ranks of the mean ranks.
+
+    The sums are whole or half numbers, so that equal means are equal in floating point, too.
+    """
+    return rankdata(ranks.sum(1), axis=-1)
+
+
 def _in_common(results: Results) -> tuple[list[str], list[Hashable]]:
-    """Methods, and the searches that all of them have, with which there are most results."""
-    order = sorted(results, key=lambda method: -len(results[method]))
-    best: tuple[int, int, list[Hashable]] = (0, 0, [])
-    for count in range(2, len(order) + 1):
-        common = [s for s in results[order[0]] if all(s in results[m] for m in order[1:count])]
-        if count * len(common) > best[0] * len(best[2]):
-            best = (count, len(common), common)
-    return [m for m in results if m in order[: best[0]]], best[2]
+    """Methods, and the searches that all of them have, with which there are most results.
+
+    Of as many results, those of more searches.
+    """
+    sets = {method: frozenset(found) for method, found in results.items()}
+    best: tuple[int, int] = (0, 0)
+    chosen: frozenset[Hashable] = frozenset()
+    for first in dict.fromkeys(sets.values()):
+        common, left = first, list(sets.values())
+        while common:
+            having = sum(own >= common for own in sets.values())
+            size = (having * len(common), len(common))
+            if having > 1 and size > best:
+                best, chosen = size, common
+            left = [own for own in left if not own >= common]
+            common = max((own & common for own in left), key=len, default=frozenset())
+    methods = [method for method, own in sets.items() if chosen and own >= chosen]
+    return methods, [s for s in results[methods[0]] if s in chosen] if methods else []

@@ -22,6 +22,7 @@ from rdarts.study.tables import Table, percent
 from rdarts.utils.wording import plural
 
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
+WITHOUT_NONE = ', without none'  # behind the name of a method
 TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
 
 
@@ -221,18 +222,33 @@ def duration(seconds: float) -> str:
 def report_cells(
     methods: Mapping[str, Mapping[int, Figures]],
     constants: Mapping[str, Any],
+    groups: Mapping[str, tuple[str, str]],
     price: Price | None = None,
 ) -> tuple[list[Table], str, dict[str, Any]]:
-    """Tables, note and data of cells that were looked up."""
+    """Tables, note and data of cells that were looked up.
+
+    Seeds are paired of methods that searched on the same data.
+
+    Args:
+        methods (dict): Config -> seed -> figures; with :data:`WITHOUT_NONE` behind it, those of the
+            cells without ``none``.
+        constants (dict): What needs no search.
+        groups (dict[str, tuple[str, str]]): Config -> its space and data set, and its method.
+        price (Price, optional): What the price of a search is compared with. Defaults to none.
+    """
     tables, found = [accuracy_table(methods, constants, price)], []
+    places = {name: groups[name.removesuffix(WITHOUT_NONE)][0] for name in methods}
     for dataset, short in SHORT.items():
         key = f'{dataset}_test'
-        values = {
-            name: {seed: figures[key] for seed, figures in seeds.items()}
-            for name, seeds in methods.items()
-        }
         others = {name: of[key]['mean'] for name, of in constants.items() if name != 'optimal'}
-        rows = differences(values, others)
+        rows = []
+        for place in dict.fromkeys(places.values()):
+            values = {
+                name: {seed: figures[key] for seed, figures in seeds.items()}
+                for name, seeds in methods.items()
+                if places[name] == place
+            }
+            rows += differences(values, others)
         title = f'{short} test accuracy, paired by seed'
         tables += difference_tables(f'differences_{short.lower()}', title, rows)
         found += [dict(dataset=dataset, **row) for row in rows]
@@ -261,12 +277,19 @@ def report_networks(
     return tables, about(found) + about_runs(methods), dict(differences=found)
 
 
-def cell_ranks(methods: Mapping[str, Mapping[int, Figures]]) -> Ranks | None:
-    """Methods ranked by the test accuracies of what was looked up."""
-    results = {
-        name: {seed: [v[f'{d}_test'] for d in SHORT] for seed, v in found.items()}
-        for name, found in methods.items()
-    }
+def cell_ranks(
+    methods: Mapping[str, Mapping[int, Figures]], groups: Mapping[str, tuple[str, str]]
+) -> Ranks | None:
+    """Methods ranked by the test accuracies of what was looked up.
+
+    The data that were searched on are a part of a search, and the cells without ``none`` are no
+    method of their own: each comes of the same search as another one.
+    """
+    results: dict[str, dict[tuple[str, int], list[float]]] = {}
+    for config, (row, method) in groups.items():
+        own = results.setdefault(method, {})
+        for seed, figures in methods[config].items():
+            own[row, seed] = [figures[f'{dataset}_test'] for dataset in SHORT]
     return Ranks.of(results, list(SHORT.values()), largest_first=True)
 
 

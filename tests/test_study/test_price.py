@@ -73,7 +73,8 @@ def test_a_price_stands_in_the_wide_table_alone(table, quick):
     values = {f'{dataset}_{split}': 50.0 for dataset, split in COLUMNS}
     figures = dict(values, genotype='x', skip_connections=0, seconds=100.0)
     own = Price(table, query_seconds=10.0)
-    tables, note, _ = report_cells(dict(a={0: figures}), baselines(table, 2), own)
+    groups = dict(a=('nas_bench_201, CIFAR-10', 'a'))
+    tables, note, _ = report_cells(dict(a={0: figures}), baselines(table, 2), groups, own)
     whole = tables[0]
     at = [whole.header.index(name) for name in own.columns]
     assert [whole.rows[-1][i] for i in at] == own.cells({0: figures})

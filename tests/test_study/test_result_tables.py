@@ -117,10 +117,11 @@ def test_what_is_printed_fits_a_line(seeds, asked):
         name: {f'{d}_{s}': cell for d, s in COLUMNS}
         for name in ('optimal', 'random cell', 'best of 1000000 random')
     }
+    places = {name: ('nas_bench_201, CIFAR-10', name) for name in ('ours', LONG)}
     groups = {'ours': ('darts, CIFAR-10', 'ours'), LONG: ('darts, CIFAR-10', LONG)}
     groups[f'{LONG}, without none'] = (f's2, {LONG}', 'ours')
     for tables, note, _ in (
-        report_cells(methods, constants),
+        report_cells(methods, constants, places),
         report_networks(methods, groups),
     ):
         short = as_text(tables, note, 100)
@@ -140,3 +141,21 @@ def test_what_is_printed_fits_a_line(seeds, asked):
     # what fits is printed as the files have it
     tables = [found_table(dict(ours={0: dict(genotype='cell')}))]
     assert as_text(tables, '', 100) == as_text(tables, '')
+
+
+def test_seeds_are_paired_of_searches_on_the_same_data():
+    names = ('a_c10', 'a_c100', 'b_c10')
+    methods = {name: {seed: made_up(seed) for seed in range(2)} for name in names}
+    methods['a_c10, without none'] = methods['a_c10']
+    rows = dict(c10='nas_bench_201, CIFAR-10', c100='nas_bench_201, CIFAR-100')
+    groups = {name: (rows[name[2:]], name[0]) for name in names}
+    cell = dict(mean=50.0, deviation=12.34, quartile_1=10.0, median=20.0, quartile_3=30.0)
+    constants = {'random cell': {f'{d}_{s}': cell for d, s in COLUMNS}}
+    _, _, data = report_cells(methods, constants, groups)
+    pairs = {(row['left'], row['right']) for row in data['differences']}
+    assert pairs == {
+        ('a_c10', 'b_c10'),
+        ('a_c10', 'a_c10, without none'),
+        ('b_c10', 'a_c10, without none'),
+        *((name, 'random cell') for name in methods),
+    }
