@@ -204,12 +204,28 @@ def retrainings(
 
 
 def train_command(config: str, folder: Path, seed: int, options: Sequence[str]) -> list[str]:
+    """The command that searches or trains, without what resumes it.
+
+    Args:
+        config (str): Its config.
+        folder (Path): Its work directory.
+        seed (int): Its seed.
+        options (Sequence[str]): ``KEY=VALUE`` over the config.
+    """
     command = [sys.executable, str(TOOLS / 'train.py'), config, '--work-dir', str(folder)]
     command += ['--seed', str(seed)]
     return [*command, '--cfg-options', *options] if options else command
 
 
 def settings_of(config: str, cfg: Any, seed: int, options: Sequence[str]) -> dict[str, Any]:
+    """What a run was started with: a folder whose run had others holds another run.
+
+    Args:
+        config (str): Its config.
+        cfg (Config): The content, with the options.
+        seed (int): Its seed.
+        options (Sequence[str]): ``KEY=VALUE`` over the config.
+    """
     return dict(
         config=Path(config).stem,
         content=content_of(cfg.to_dict()),
