@@ -52,7 +52,7 @@ from rdarts.study.searches import (
     searches,
     seconds_left,
 )
-from rdarts.study.statistics import baselines
+from rdarts.study.statistics import TOO_FEW, baselines
 from rdarts.study.tables import WIDTH, Table, as_text
 from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
@@ -127,15 +127,18 @@ def compare(
         note += ranks.note
         data['ranks'] = ranks.as_data()
     tables, note = with_remarks(plan, tables, note)
-    data = dict(methods=methods, **data, failed=failed, absent=dict(plan.absent))
+    data = dict(
+        remark=plan.remark, methods=methods, **data, failed=failed, absent=dict(plan.absent)
+    )
     write_all(folder, tables, note, data)
-    write_picture(folder, ranks)
+    write_picture(folder, ranks, plan.remark)
     write_study(
         folder / PAGE,
         [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables],
         note.strip(),
         shown_runs(plan, methods, ended),
         table,
+        plan.remark or 'Study',
     )
     print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
     for name, error in failed.items():
@@ -247,6 +250,14 @@ def check(plan: Comparison) -> Checked:
 
 
 def find_benchmark(path: str | None) -> NASBench201:
+    """The NAS-Bench-201 table.
+
+    Args:
+        path (str, optional): Its folder or file. Defaults to where the data are.
+
+    Raises:
+        UserError: There is none.
+    """
     found = open_table(path)
     if found is None:
         raise UserError(
@@ -357,7 +368,7 @@ def wrapped(line: str) -> str:
 
 
 def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
-    """The tables in every form."""
+    """The tables in every form; of an earlier comparison, tables that are not there now go."""
     latex = '\n'.join(table.as_latex() for table in tables)
     files = {
         'compare.txt': as_text(tables, note),
@@ -368,11 +379,14 @@ def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> No
     for table in tables:
         suffix = '' if table is tables[0] else f'_{table.name}'
         files[f'compare{suffix}.csv'] = table.as_csv()
-    for name, content in files.items():
-        try:
-            write_atomically(folder / name, content.encode())
-        except OSError as error:
-            raise UserError(f'cannot write {folder / name}: {error.strerror}') from None
+    try:
+        for name, content in files.items():  # names of configs may be no UTF-8
+            write_atomically(folder / name, content.encode(errors='surrogateescape'))
+        for path in folder.glob('compare_*.csv'):
+            if path.name not in files:
+                path.unlink()
+    except OSError as error:
+        raise UserError(f'cannot write {error.filename}: {error.strerror}') from None
 
 
 def shown_runs(
@@ -390,18 +404,23 @@ def shown_runs(
     return found
 
 
-def write_picture(folder: Path, ranks: Ranks | None) -> None:
-    """Mean ranks and critical differences, where there are searches enough; else no file."""
+def write_picture(folder: Path, ranks: Ranks | None, remark: str = '') -> None:
+    """Mean ranks of two searches or more, and what cannot be told apart; else no file."""
     paths = [folder / f'{PICTURE}{suffix}' for suffix in ('.png', '.svg')]
-    if ranks is None or ranks.critical_difference is None:
+    if ranks is None or ranks.count < 2:
         for path in paths:  # of an earlier comparison
             path.unlink(missing_ok=True)
         return
+    bars = (
+        f'{TOO_FEW} to tell methods apart'
+        if ranks.critical_difference is None
+        else 'a bar joins methods that cannot be told apart'
+    )
     plot_ranks(
         ranks.methods,
         ranks.means.tolist(),
         ranks.critical_difference,
         ranks.groups,
-        f'{ranks.table.title}; a bar joins methods that cannot be told apart',
+        '; '.join(filter(None, (ranks.table.title, bars, remark))),
         paths,
     )

@@ -23,6 +23,9 @@ LATEX = str.maketrans(
         '±': r'$\pm$',
         '†': r'$\dagger$',
         '|': r'\textbar{}',
+        # of themselves, these two are others in LaTeX's default encoding of fonts
+        '<': r'\textless{}',
+        '>': r'\textgreater{}',
     }
 )
 
@@ -98,7 +101,7 @@ class Table:
         return '\n'.join([self.title, '', line(self.header), rule, *map(line, self.rows)]) + '\n'
 
     def as_latex(self) -> str:
-        """A ``tabular`` with booktabs' rules."""
+        """A ``table`` with booktabs' rules, whose caption is the title."""
 
         def line(cells: Sequence[str]) -> str:
             return ' & '.join(cell.translate(LATEX) for cell in cells) + r' \\'
@@ -106,8 +109,9 @@ class Table:
         columns = 'l' + 'r' * (len(self.header) - 1)
         body = [line(self.header), r'\midrule', *map(line, self.rows)]
         return '\n'.join(
-            [f'% {self.title}', rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *body,
-             r'\bottomrule', r'\end{tabular}']
+            [r'\begin{table}', rf'\caption{{{self.title.translate(LATEX)}}}',
+             rf'\begin{{tabular}}{{{columns}}}', r'\toprule', *body,
+             r'\bottomrule', r'\end{tabular}', r'\end{table}']
         ) + '\n'  # fmt: skip
 
     def as_csv(self) -> str:

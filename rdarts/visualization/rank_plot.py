@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 
+from rdarts.utils.files import printable
 from rdarts.visualization.style import LINES, plain_style, save_figure
 
 ROW, BAR, WIDTH, DPI = 0.22, 0.12, 8.0, 120  # inches
 INK = '#222222'
 LONGEST = 34  # characters of a name for which there is room
+TITLE, LINE = 100, 0.15  # characters of a line of the title, and its height in inches
 
 
 def plot_ranks(
@@ -30,7 +33,7 @@ def plot_ranks(
         apart (float, optional): The critical difference, which is drawn as a length; None where
             there is none.
         groups (Sequence[tuple[int, int]]): First and last method of each group.
-        title (str): Stands above.
+        title (str): Stands above, in lines as many as it needs.
         paths (Sequence[str | PathLike]): Files to write, by their endings.
 
     Raises:
@@ -39,7 +42,8 @@ def plot_ranks(
     count, left = len(methods), (len(methods) + 1) // 2
     below = 0.25 + BAR * len(groups)  # from the line of ranks to the first name
     depth = below + ROW * left
-    height = 0.95 + depth
+    lines = textwrap.wrap(printable(title), TITLE)
+    height = 0.95 + LINE * (len(lines) - 1) + depth
     with plain_style():
         from matplotlib.figure import Figure  # slow to import
 
@@ -49,7 +53,7 @@ def plot_ranks(
         axes.set_ylim(depth + 0.1, depth + 0.1 - height)  # inches, downwards from the line
         axes.axis('off')
         name = axes.get_yaxis_transform()  # across in parts of the axes' width, down in inches
-        figure.text(0.5, 1 - 0.12 / height, title, ha='center', va='top', size=9)
+        figure.text(0.5, 1 - 0.12 / height, '\n'.join(lines), ha='center', va='top', size=9)
         axes.plot([1, max(count, 2)], [0, 0], color=INK, linewidth=1)
         step = max(1, -(-count // 10))
         for rank in sorted({*range(1, count + 1, step), count}):
@@ -71,7 +75,7 @@ def plot_ranks(
             axes.plot(ends, [level, level], color=LINES[0]['color'], linewidth=4,
                       solid_capstyle='round')  # fmt: skip
         for place, (method, mean) in enumerate(zip(methods, means, strict=True)):
-            best = place < left
+            best, method = place < left, printable(method)
             if len(method) > LONGEST:
                 method = f'{method[: LONGEST - 1]}…'
             level = below + ROW * (place if best else count - 1 - place)

@@ -57,6 +57,7 @@ def write_study(
     note: str,
     runs: Sequence[StudyRun],
     table: NASBench201 | None = None,
+    title: str = 'Study',
 ) -> None:
     """Write the page: one file of HTML, script and data, which asks nothing of any network.
 
@@ -69,6 +70,7 @@ def write_study(
         note (str): What stands below them.
         runs (Sequence[StudyRun]): The runs.
         table (NASBench201, optional): The table in which cells were looked up.
+        title (str): Of the page. Defaults to ``'Study'``.
 
     Raises:
         UserError: The file cannot be written.
@@ -89,6 +91,7 @@ def write_study(
         for one in tables
     ]
     data = dict(
+        title=title,
         tables=shown,
         note=note.split('\n'),
         methods=[[method, *_look(place)] for place, method in enumerate(methods)],

@@ -85,7 +85,8 @@ def test_two_methods_over_two_seeds(env, tmp_path):
     assert f'CPU A: {row["machine"]} (4 runs).' in text
     ranks = list(csv.reader((work / 'compare_ranks.csv').read_text().splitlines()))
     assert sum(float(line[1]) for line in ranks[1:]) == pytest.approx(3, abs=0.01)
-    assert data['ranks']['searches'] == 2 and 'critical' not in text and 'Nemenyi' in text
+    assert data['ranks']['searches'] == 2 and data['ranks']['critical_difference'] is None
+    assert 'Nemenyi' not in text and 'Ranks by 2 searches say nothing' in text
     assert (work / 'compare_ranks.png').stat().st_size and (work / 'compare_ranks.svg').is_file()
     page = data_of(work / 'compare.html')
     links = [f'./{name}/seed_{seed}/report.html' for name in ('ours', 'strong') for seed in '01']
@@ -354,6 +355,7 @@ def test_a_search_that_asks_beside_one_with_alpha(env, tmp_path):
         and row['genotype'] == log[log[-1]['best_query'] - 1]['genotype']
     )
     assert row['seconds'] == log[-1]['seconds'] and 'queries' not in data['alpha']['0']
+    assert row['trainings'] == 12  # by the table's accuracies after 200 epochs
     table = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
     at = table[0].index('queries')
     found = {line[0]: line[at] for line in table[1:]}

@@ -32,6 +32,19 @@ def test_names_ranks_and_bars_are_in_the_picture(tmp_path):
     assert (tmp_path / 'again.svg').read_bytes() == paths[0].read_bytes()
 
 
+def test_a_long_title_has_lines_and_a_name_that_is_no_utf_8_is_drawn(tmp_path):
+    title = ' '.join(f'word{i}' for i in range(40))
+    paths = [tmp_path / 'ranks.svg', tmp_path / 'ranks.png']
+    plot_ranks(['b\udcff', 'a'], [1.0, 2.0], None, [], title, paths)
+    shown = re.findall(r'<text[^>]*>([^<]*)</text>', paths[0].read_text())
+    lines = [line for line in shown if line.startswith('word')]
+    assert ' '.join(lines) == title and len(lines) == 3 and max(map(len, lines)) <= 100
+    assert r'b\xff  1.00' in shown
+    plot_ranks(['b', 'a'], [1.0, 2.0], None, [], 'a title', [tmp_path / 'low.png'])
+    heights = [Image.open(path).size[1] for path in (paths[1], tmp_path / 'low.png')]
+    assert heights[0] > heights[1]
+
+
 def test_forty_methods_and_a_folder_that_is_not_there(tmp_path):
     names = [f'method {i}' for i in range(40)]
     means = [1 + i for i in range(40)]

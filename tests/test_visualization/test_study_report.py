@@ -135,8 +135,8 @@ def test_the_page_in_a_browser(tmp_path, table, open_page):
     header = ['method', 'C10 test (%)', 'time']
     rows = [
         ['optimal', '94.37', '-'],
-        ['a', '9.50 ± 1.00', '1 day, 0:00:01'],
-        [hostile, '80.25', '0.50 s'],
+        ['a', '9.50 (500 queries)', '1 day, 0:00:01'],
+        [hostile, '80.25 ± 1.00', '0.50 s'],
         [f'c{NASTY}', '10.00', '23:59:59'],
     ]
     found = as_table(
@@ -196,8 +196,9 @@ def test_of_spaces_without_a_table(tmp_path, open_page):
     assert page.is_visible('#charts figure') and not page.is_visible('#distribution')
     write_study(path, [as_table('methods', ['method'], ['ours'])], '', [
         StudyRun('a', 0, folder, over_time=False)
-    ])  # fmt: skip
+    ], title='a study; small')  # fmt: skip
     page = open_page(path)
+    assert page.title() == page.text_content('h1') == 'a study; small'
     assert not page.is_visible('#pictures') and shown_rows(page) == ['ours']
 
 
