@@ -84,7 +84,9 @@ def plot_ranks(
                 (-0.02, f'{method}  {mean:.2f}') if best else (1.02, f'{mean:.2f}  {method}')
             )
             end = 1 if best else max(count, 2)
-            axes.plot([mean, mean, end], [0, level, level], color=INK, linewidth=0.8)
+            # at the first and last rank, half of a line is outside of the axes
+            axes.plot([mean, mean, end], [0, level, level], color=INK, linewidth=0.8,
+                      clip_on=False)  # fmt: skip
             axes.text(edge, level, text, ha=side, va='center', size=8, transform=name)
         for path in paths:
             save_figure(figure, path, DPI)
