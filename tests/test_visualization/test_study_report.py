@@ -137,7 +137,7 @@ def test_the_page_in_a_browser(tmp_path, table, open_page):
         ['optimal', '94.37', '-'],
         ['a', '9.50 (500 queries)', '1 day, 0:00:01'],
         [hostile, '80.25 ± 1.00', '0.50 s'],
-        [f'c{NASTY}', '10.00', '23:59:59'],
+        [f'c{NASTY}', '10.00', '23:59:59 †'],
     ]
     found = as_table(
         'found', ['search', 'seed', 'margin'],
