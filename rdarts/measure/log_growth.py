@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ from rdarts.configuration import as_data
 from rdarts.configuration.load import load_config
 from rdarts.engine.first_lines import known_peak_mb
 from rdarts.engine.search_log import SCHEMA, cut
+from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import count_skips
 from rdarts.hooks.alpha_statistics import alpha_statistics
 from rdarts.hooks.search_log import says_space
+from rdarts.measure.apart import run_apart
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.registry import DISCRETIZERS, RELAXATIONS, build
 from rdarts.results.log import LOG
@@ -93,54 +93,69 @@ def seconds_of(call: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def measure(config: str, epochs: int, rows: int) -> dict[str, float]:
+def measure(config: str, epochs: int, rows: int, folder: Path) -> dict[str, float]:
     """Write a log, and do with it what a search and its user do.
 
     Args:
         config (str): The config of a search with alpha.
         epochs (int): Of the log.
         rows (int): Of kind ``iter`` in each epoch.
+        folder (Path): Where; it is there, and empty.
 
     Returns:
         dict: ``log_mb``; ``resume_s``, what the start of a resume does with the log; ``report_s``,
         ``report_mb`` and ``report_peak_mb``, the memory above the idle process while it is made;
         ``pictures_s``, of all pictures. Seconds are the processor's.
     """
-    with tempfile.TemporaryDirectory(prefix='rdarts_log_growth_') as name:
-        folder = Path(name)
-        write_log(folder, load_config(config), epochs, rows)
-        log, page = folder / LOG, folder / 'report.html'
-        size = log.stat().st_size
+    write_log(folder, load_config(config), epochs, rows)
+    log, page = folder / LOG, folder / 'report.html'
+    size = log.stat().st_size
 
-        def resume() -> None:
-            known_peak_mb(folder)
-            cut(log, size)
-            says_space(log)
+    def resume() -> None:
+        known_peak_mb(folder)
+        cut(log, size)
+        says_space(log)
 
-        idle = read_mb('VmRSS')
-        with Peak() as peak:
-            report = seconds_of(lambda: write_report([SearchRun(folder, 'search')], page))
-        pictures = seconds_of(
-            lambda: list(plot_all([SearchRun(folder, 'search')], folder / 'plots'))
-        )
-        return dict(
-            epochs=epochs,
-            log_mb=size / 1e6,
-            resume_s=seconds_of(resume),
-            report_s=report,
-            report_mb=page.stat().st_size / 1e6,
-            report_peak_mb=peak.mb - idle,
-            pictures_s=pictures,
-        )
+    idle = read_mb('VmRSS')
+    with Peak() as peak:
+        report = seconds_of(lambda: write_report([SearchRun(folder, 'search')], page))
+    pictures = seconds_of(lambda: list(plot_all([SearchRun(folder, 'search')], folder / 'plots')))
+    return dict(
+        epochs=epochs,
+        log_mb=size / 1e6,
+        resume_s=seconds_of(resume),
+        report_s=report,
+        report_mb=page.stat().st_size / 1e6,
+        report_peak_mb=peak.mb - idle,
+        pictures_s=pictures,
+    )
 
 
-def measure_all(config: str, epochs: Sequence[int], rows: int) -> list[dict[str, float]]:
-    """What :func:`measure` gives for each number of epochs, in a process of its own."""
+def measure_all(
+    config: str, epochs: Sequence[int], rows: int, command: Sequence[str]
+) -> list[dict[str, float]]:
+    """What :func:`measure` gives for each number of epochs, in a process of its own.
+
+    Args:
+        config, rows: See :func:`measure`.
+        epochs (Sequence[int]): Of each log.
+        command (Sequence[str]): Starts the tool that prints what :func:`measure` gives, as JSON,
+            with the config, ``--epochs`` with one number, ``--rows``, and ``--child FOLDER``.
+
+    Raises:
+        UserError: It is no config of a search.
+        RunFailed: A process has failed; the line says why.
+    """
+    if not load_config(config).get('arch_optimizer'):
+        raise UserError(f'{config} is no config of a search: no arch_optimizer')
     found = []
     for count in epochs:
-        context = multiprocessing.get_context('spawn')
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            found.append(pool.submit(measure, config, count, rows).result())
+        with tempfile.TemporaryDirectory(prefix='rdarts_log_growth_') as folder:
+            options = ['--epochs', str(count), '--rows', str(rows), '--child', folder]
+            out, why = run_apart([*command, config, *options])
+        if why:
+            raise RunFailed(f'{count} epochs: {why}')
+        found.append(json.loads(out.splitlines()[-1]))
     return found
 
 

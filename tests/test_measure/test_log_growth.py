@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from helpers import run_tool
 
 from rdarts.configuration.load import load_config
-from rdarts.measure.log_growth import write_log
+from rdarts.errors import RunFailed, UserError
+from rdarts.measure.log_growth import measure_all, write_log
 from rdarts.results.log import read_search_log
 from rdarts.results.search_run import SearchRun
 
@@ -35,6 +38,20 @@ def test_the_tool():
     two, four = map(json.loads, done.out.splitlines())
     assert (two['epochs'], four['epochs']) == (2, 4) and two['log_mb'] < four['log_mb']
     assert all(value > 0 for value in two.values())
+
+
+def test_a_config_that_is_no_search_is_refused():
+    retrain = str(CONFIG.parents[1] / 'retrain' / 'darts_c10.py')
+    with pytest.raises(UserError, match='darts_c10.py is no config of a search: no arch_optim'):
+        measure_all(retrain, [1], 1, ['not started'])
+
+
+def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    code = 'import os, sys; open(os.path.join(sys.argv[-1], "log"), "w"); os.kill(os.getpid(), 9)'
+    with pytest.raises(RunFailed, match='^7 epochs: killed by signal 9$'):
+        measure_all(str(CONFIG), [7], 1, [sys.executable, '-c', code])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('options', [['--epochs', 0], ['--rows', 0]])
