@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from rdarts.engine.compiling import GRAPHS, compile_backbone
+from rdarts.engine.compiling import GRAPHS, check_architect, compile_backbone
 from rdarts.errors import UserError, nearest
 from rdarts.measure.apart import check_limit, in_short, run_apart
 from rdarts.measure.describe import describe, divide, heading
@@ -192,6 +192,7 @@ def _measure(
         torch.backends.cudnn.allow_tf32 = precision == 'tf32'  # PyTorch allows it by itself
         torch.cuda.reset_peak_memory_stats()
     search = Search(settings, name, amp, device=device)
+    check_architect(compiled, search.architect)
     compile_backbone(search.model, compiled)
     warmup = max(settings.warmup, COMPILED_WARMUP) if compiled else settings.warmup
     taken = _take(search, settings, device, warmup)

@@ -52,10 +52,11 @@ class Gpu:
 class Steps:
     """Stands for a search whose n-th step takes n seconds on the GPU."""
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, keeps_passes: bool = False) -> None:
         self.gpu, self.number, self.seeds = gpu, 0, []
         self.model = torch.nn.Module()
         self.model.backbone = torch.nn.Identity()
+        self.architect = SimpleNamespace(keeps_passes=keeps_passes)
 
     def step(self) -> None:
         self.gpu.calls.append('step')
@@ -194,6 +195,15 @@ def test_a_process_that_fails_leaves_the_rows_that_it_has_given(program, failure
         '| plain | float32 | 500.00 | 1.00 | 8 |  |',
         f'| plain | bfloat16 | {failure} |  |  |  |',
     ]
+
+
+def test_graphs_that_a_search_refuses_are_no_figures(monkeypatch, gpu):
+    monkeypatch.setattr(torch.backends.cuda, 'matmul', SimpleNamespace())
+    monkeypatch.setattr(torch.backends, 'cudnn', SimpleNamespace())
+    monkeypatch.setattr(device_table, 'Search', lambda *a, **k: Steps(gpu, keeps_passes=True))
+    for row in device_table.rows(settings_of(device='cpu'), 'cuda', 'cuda_graph'):
+        assert row['seconds'] is None
+        assert row['failure'].startswith("compile.mode='reduce-overhead' (--cuda-graph): ")
 
 
 def test_a_process_that_does_not_end_leaves_them_too():
