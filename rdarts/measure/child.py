@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,14 @@ class Child:
         self, command: Sequence[str], env: dict[str, str], group: Path | None = None
     ) -> None:
         self.line: str | None = None  # taken, but not used
+        self.errors = tempfile.TemporaryFile('w+', errors='replace')  # a pipe fills up
         of_threads = (*machine.WAITING, machine.THREADS, 'OMP_WAIT_POLICY', 'MKL_NUM_THREADS')
         kept = {key: value for key, value in os.environ.items() if key not in of_threads}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env={**kept, 'CUDA_VISIBLE_DEVICES': '', **env},
             preexec_fn=None if group is None else lambda: join(group),
@@ -77,9 +79,10 @@ class Child:
         Raises:
             RunFailed: It has failed; the line says why.
         """
-        out, err = self.process.communicate()
+        out, _ = self.process.communicate()
         if self.process.returncode:
-            raise RunFailed(f'a measurement failed: {err.strip() or self.process.returncode}')
+            why = self._printed_errors().strip() or self.process.returncode
+            raise RunFailed(f'a measurement failed: {why}')
         return json.loads(out.splitlines()[-1])
 
     def kill(self) -> None:
@@ -87,6 +90,7 @@ class Child:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.errors.close()
 
     def take_line(self) -> bool:
         """Take a line that it prints, for whichever method asks next for one.
@@ -108,11 +112,17 @@ class Child:
 
         Waits until it has ended.
         """
-        _, err = self.process.communicate()
+        self.process.communicate()
         if self.process.returncode < 0:
             return f'signal {signal.Signals(-self.process.returncode).name}'
-        lines = err.strip().splitlines() or [f'exit code {self.process.returncode}']
+        lines = self._printed_errors().strip().splitlines() or [
+            f'exit code {self.process.returncode}'
+        ]
         return lines[-1].removeprefix('error: ')
+
+    def _printed_errors(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()
 
 
 def join(group: Path) -> None:
