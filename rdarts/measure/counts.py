@@ -84,14 +84,14 @@ def count_work(settings: StepSettings) -> int:
     return count_flop(Search(replace(settings, checkpoint=False), 'plain').step)
 
 
-def matrix_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
+def matrix_rate(clock: Callable[[], float] = now, repeats: int = 5, device: str = 'cpu') -> float:
     """FLOP a second of float32 matrix products: the best of a few, with the threads that are set.
 
     Args:
         clock (Callable): Gives the seconds. Defaults to :func:`~rdarts.measure.search.now`.
         repeats (int): Products of each size. Defaults to 5.
+        device (str): Where. Defaults to the CPU.
     """
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     best = 0.0
     for size in MATRIX_SIZES:
         left, right = torch.randn(2, size, size, device=device)
@@ -103,13 +103,12 @@ def matrix_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
     return best
 
 
-def copy_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
+def copy_rate(clock: Callable[[], float] = now, repeats: int = 5, device: str = 'cpu') -> float:
     """Bytes a second that a copy of a large float32 tensor reads and writes: the best of a few.
 
     Args:
-        clock, repeats: See :func:`matrix_rate`.
+        clock, repeats, device: See :func:`matrix_rate`.
     """
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     source = torch.ones(COPY_NUMBERS, device=device)
     target = torch.zeros_like(source)  # pages that were never written would be made on the way
     best = 0.0
@@ -120,9 +119,9 @@ def copy_rate(clock: Callable[[], float] = now, repeats: int = 5) -> float:
     return best
 
 
-def measure_rates(clock: Callable[[], float] = now, repeats: int = 5) -> Rates:
+def measure_rates(clock: Callable[[], float] = now, repeats: int = 5, device: str = 'cpu') -> Rates:
     """Both rates; for the arguments see :func:`matrix_rate`."""
-    return Rates(matrix_rate(clock, repeats), copy_rate(clock, repeats))
+    return Rates(matrix_rate(clock, repeats, device), copy_rate(clock, repeats, device))
 
 
 def count_activations(model: nn.Module, image: Tensor) -> int:

@@ -40,7 +40,7 @@ def has_bf16_instructions() -> bool:
 
 def describe(settings: StepSettings) -> dict[str, Any]:
     """The settings and what they ran on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
+    device = torch.cuda.get_device_name() if settings.device == 'cuda' else 'cpu'
     return dict(
         vars(settings),
         device=device,

@@ -20,6 +20,7 @@ from rdarts.genotypes import load_genotype
 from rdarts.measure.apart import check_limit, run_apart
 from rdarts.measure.describe import cpu_model, divide
 from rdarts.measure.search import now, to_channels_last
+from rdarts.measure.settings import check_clock, usual_device
 from rdarts.models.declared import declared_class
 from rdarts.search_spaces import build_space
 from rdarts.utils.wording import plural
@@ -68,6 +69,7 @@ class NetSettings:
     ways: Sequence[str] = WAYS
 
     def __post_init__(self) -> None:
+        check_clock(self.processor_time, usual_device())
         for name in ('width', 'depth', 'batch_size', 'image_size', 'steps', 'threads'):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -53,12 +53,11 @@ def measure(settings: StepSettings) -> Scaling:
     """Steps of the last execution, of one thread and of ``settings.threads`` in turns.
 
     Raises:
-        UserError: There is but one thread, or processor time is asked for.
+        UserError: There is but one thread, or the settings ask for bfloat16 or processor time.
     """
     if settings.threads < 2:
         raise UserError('--scaling needs 2 --threads or more')
-    if settings.processor_time:
-        raise UserError('--scaling compares the seconds that pass: leave out --processor-time')
+    settings.check_taken_apart('--scaling')
     search = Search(settings, settings.executions[-1], device='cpu')
     names = {call.name for call in count_step(search)}
     numbers = (1, settings.threads)

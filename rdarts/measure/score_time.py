@@ -26,6 +26,7 @@ from rdarts.errors import UserError, nearest
 from rdarts.genotypes import form_named
 from rdarts.measure.describe import cpu_model
 from rdarts.measure.search import now
+from rdarts.measure.settings import check_clock, usual_device
 from rdarts.models.declared import declared_class
 from rdarts.registry import RANKINGS, SCORES, build
 from rdarts.sampling.scores import Batch, Candidate
@@ -163,7 +164,7 @@ class ScoreSettings:
         seed (int): Of networks, weights and images. Defaults to 0.
 
     Raises:
-        UserError: A number is below 1.
+        UserError: A number is below 1, or processor time is asked for and there is a GPU.
     """
 
     space: str = 'nas_bench_201'
@@ -178,6 +179,7 @@ class ScoreSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_clock(self.processor_time, usual_device())
         for name, value in vars(self).items():
             if name not in ('space', 'processor_time', 'seed') and value < 1:
                 raise UserError(f'--{name.replace("_", "-")} must be 1 or more, but is {value}')

@@ -89,7 +89,7 @@ class Search:
         amp (bool): Whether forward passes are in bfloat16. Defaults to False.
         state (dict, optional): Weights and alpha to start from. Defaults to those of the seed.
         changes (dict): Keys of the config, with dots, and what they are set to. Defaults to none.
-        device (str, optional): Where it runs. Defaults to a GPU where there is one.
+        device (str, optional): Where it runs. Defaults to the settings' device.
 
     Attributes:
         clock (Callable): Gives the seconds by which steps are timed.
@@ -110,7 +110,7 @@ class Search:
         from mmpretrain.structures import DataSample  # warns unless run_guarded is there
 
         self.clock = clock_of(settings)
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        device = device or settings.device
         cfg = settings.config()
         cfg.merge_from_dict(dict(changes or {}))
         backbone, head = cfg.model.backbone, cfg.model.head

@@ -41,6 +41,23 @@ def order_of(cfg: Config) -> int:
     return cfg.default_hooks.architect.get('order', 1)
 
 
+def usual_device() -> str:
+    """``'cuda'`` where there is a GPU, else ``'cpu'``."""
+    import torch  # slow
+
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def check_clock(processor_time: bool, device: str) -> None:
+    """Seconds of processors must be of what they compute themselves.
+
+    Raises:
+        UserError: A GPU computes.
+    """
+    if processor_time and device == 'cuda':
+        raise UserError('--processor-time: the cores wait while the GPU works')
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """A search step: its space, sizes, and how often it is taken.
@@ -66,6 +83,7 @@ class StepSettings:
         processor_time (bool): Whether seconds are those that the cores work for this process, all
             of them together. Defaults to False: those that pass.
         executions (Sequence[str]): Some of ``EXECUTIONS``. Defaults to all.
+        device (str, optional): ``'cpu'`` or ``'cuda'``. Defaults to a GPU where there is one.
     """
 
     space: str = 'nb201'
@@ -83,6 +101,7 @@ class StepSettings:
     seed: int = 0
     processor_time: bool = False
     executions: Sequence[str] = EXECUTIONS
+    device: str | None = None
 
     @property
     def is_path(self) -> bool:
@@ -133,7 +152,10 @@ class StepSettings:
         threads = torch.get_num_threads() if self.threads is None else self.threads
         order = order_of(cfg) if self.order is None else self.order
         method = None if self.is_path else self.method or METHOD
-        found = replace(self, method=method, depth=depth, threads=threads, order=order)
+        device = self.device or usual_device()
+        found = replace(
+            self, method=method, depth=depth, threads=threads, order=order, device=device
+        )
         for name in ('batch_size', 'width', 'depth', 'image_size', 'steps', 'threads'):
             if getattr(found, name) < 1:
                 option = name.replace('_', '-')
@@ -144,8 +166,7 @@ class StepSettings:
             raise UserError(f"--checkpoint: {supernet.__name__} takes no 'checkpoint'")
         if order not in (1, 2):
             raise UserError(f'--order must be 1 or 2, but is {order}')
-        if self.processor_time and torch.cuda.is_available():
-            raise UserError('--processor-time: the cores wait while the GPU works')
+        check_clock(self.processor_time, device)
         for name in self.executions:
             if name not in EXECUTIONS:
                 raise UserError(
@@ -154,8 +175,24 @@ class StepSettings:
         torch.set_num_threads(threads)
         return replace(found, executions=[e for e in EXECUTIONS if e in self.executions])
 
+    def check_taken_apart(self, option: str) -> None:
+        """A step is taken apart, by the profiler, in float32 and the seconds that pass.
+
+        Args:
+            option (str): That asks for it.
+
+        Raises:
+            UserError: The settings ask for something else.
+        """
+        for name in ('amp', 'processor_time'):
+            if getattr(self, name):
+                raise UserError(
+                    f'{option} is of float32, in the seconds that pass: leave out '
+                    f'--{name.replace("_", "-")}'
+                )
+
     def options(self, *left_out: str) -> list[str]:
-        """The settings as options of a tool, for a process that measures apart.
+        """The settings but for the device as options of a tool, for a process that measures apart.
 
         Args:
             *left_out (str): Names of those that it is not told.
@@ -163,7 +200,7 @@ class StepSettings:
         found: list[str] = []
         for field in fields(self):
             value, option = getattr(self, field.name), f'--{field.name.replace("_", "-")}'
-            if field.name in left_out or value is None or value is False:
+            if field.name in ('device', *left_out) or value is None or value is False:
                 continue
             values = [] if value is True else value if field.name == 'executions' else [value]
             found += [option, *map(str, values)]

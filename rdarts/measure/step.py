@@ -36,7 +36,7 @@ def measure(settings: StepSettings) -> tuple[dict[str, list[StepSeconds]], Rates
         and the best rates of products and copies.
     """
     clock = clock_of(settings)
-    rates = measure_rates(clock)
+    rates = measure_rates(clock, device=settings.device)
     first = Search(settings, 'plain')
     state = {key: value.clone() for key, value in first.model.state_dict().items()}
     del first
@@ -52,7 +52,7 @@ def measure(settings: StepSettings) -> tuple[dict[str, list[StepSeconds]], Rates
             seconds = search.step()
             if step >= settings.warmup:
                 times[name].append(seconds)
-        rates = rates.or_better(measure_rates(clock, repeats=1))
+        rates = rates.or_better(measure_rates(clock, 1, settings.device))
     return times, rates
 
 

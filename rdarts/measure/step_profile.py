@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -74,10 +75,19 @@ class StepProfile(NamedTuple):
 
 
 def profile_step(settings: StepSettings) -> StepProfile:
-    """Take a step of the last execution apart, by PyTorch's profiler."""
-    search = Search(settings, settings.executions[-1])
+    """Take a step of the last execution on the CPU apart, by PyTorch's profiler.
+
+    Raises:
+        UserError: The settings ask for bfloat16 or processor time.
+    """
+    settings.check_taken_apart('--profile')
+    execution = settings.executions[-1]
     rates = measure_rates()
-    least = rooflines(count_step(search), rates)
+    # what is computed anew is no work that a step cannot do without
+    counted = Search(replace(settings, checkpoint=False), execution, device='cpu')
+    least = rooflines(count_step(counted), rates)
+    del counted
+    search = Search(settings, execution, device='cpu')
     for _ in range(settings.warmup):
         search.step()
     whole = statistics.median(_seconds_of(search) for _ in range(settings.steps))

@@ -162,6 +162,11 @@ def test_a_size_that_takes_too_long_is_a_row():
     assert row['failure'] == 'did not finish within 0.1 s'
 
 
+def test_a_table_of_failures_alone_is_a_failure():
+    done = run_tool([TOOL, *TINY, '--by', 'batch', '--values', 2, '--limit', 0.01])
+    assert (done.code, 'did not finish within 0.01 s' in done.out) == (1, True), done.err
+
+
 def test_usual_sizes_rise():
     for size in SIZES.values():
         assert list(size.values) == sorted(set(size.values))

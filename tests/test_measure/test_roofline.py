@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from test_measure.tiny_settings import settings_of
 
+from rdarts.errors import UserError
 from rdarts.measure import step_profile
 from rdarts.measure.counts import Rates, count_work
 from rdarts.measure.roofline import Call, count_calls, count_step, rooflines
@@ -202,3 +203,18 @@ def test_a_step_taken_apart(monkeypatch):
 
 def is_operator(name):
     return name.startswith(('aten::', 'rdarts::', 'Optimizer.step'))
+
+
+@pytest.mark.parametrize('name', ['amp', 'processor_time'])
+def test_what_a_profile_does_not_measure_is_refused(name):
+    with pytest.raises(UserError, match=f'^--profile .* leave out --{name.replace("_", "-")}$'):
+        step_profile.profile_step(settings_of(executions=['plain'], **{name: True}))
+
+
+def test_the_roofline_of_a_profile_has_nothing_twice(monkeypatch):
+    monkeypatch.setattr(step_profile, 'measure_rates', lambda: Rates(1e9, 1e9))
+    once, anew = (
+        step_profile.profile_step(settings_of(executions=['plain'], checkpoint=checkpoint))
+        for checkpoint in (False, True)
+    )
+    assert anew.roofline == once.roofline > 0

@@ -68,5 +68,6 @@ def test_the_operators_that_lose_most_come_first(capsys):
 def test_one_thread_has_nothing_to_scale():
     with pytest.raises(UserError, match='2 --threads or more'):
         scaling.measure(settings_of(threads=1))
-    with pytest.raises(UserError, match='leave out --processor-time'):
-        scaling.measure(settings_of(threads=2, processor_time=True))
+    for name in ('processor_time', 'amp'):
+        with pytest.raises(UserError, match=f'leave out --{name.replace("_", "-")}$'):
+            scaling.measure(settings_of(threads=2, **{name: True}))

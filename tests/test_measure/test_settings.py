@@ -13,8 +13,11 @@ from test_measure.tiny_settings import settings_of
 
 from rdarts.errors import UserError
 from rdarts.measure import settings
-from rdarts.measure.describe import heading
-from rdarts.measure.search import clock_of, now
+from rdarts.measure.counts import measure_rates
+from rdarts.measure.describe import describe, heading
+from rdarts.measure.net_time import NetSettings
+from rdarts.measure.score_time import ScoreSettings
+from rdarts.measure.search import Search, clock_of, now
 from rdarts.measure.settings import EXECUTIONS, StepSettings
 from rdarts.models import BaseSupernet
 
@@ -95,6 +98,21 @@ def test_the_processor_does_not_know_what_a_gpu_does(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     with pytest.raises(UserError, match='^--processor-time: the cores wait while the GPU works$'):
         settings_of(processor_time=True)
+    with pytest.raises(UserError, match='^--processor-time: '):
+        NetSettings(processor_time=True)
+    with pytest.raises(UserError, match='^--processor-time: '):
+        ScoreSettings(processor_time=True)
+
+
+def test_a_step_on_the_cpu_is_none_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'some GPU')
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: None)
+    settings = settings_of(device='cpu', processor_time=True)
+    assert describe(settings)['device'] == 'cpu' and '--device' not in settings.options()
+    assert {one.device.type for one in Search(settings, 'plain').weights} == {'cpu'}
+    assert min(measure_rates(clock_of(settings), 1, settings.device)) > 0
+    assert describe(settings_of())['device'] == 'some GPU'
 
 
 def test_a_process_apart_is_told_the_same(monkeypatch):
@@ -110,5 +128,5 @@ def test_a_process_apart_is_told_the_same(monkeypatch):
     ):
         args = vars(parser.parse_args(given.options()))
         del args['json']
-        assert args == asdict(given)
+        assert dict(args, device='cpu') == asdict(given)
     assert '--amp' not in replace(given, amp=True).options('amp')

@@ -58,7 +58,9 @@ def test_what_is_drawn_is_the_same_in_every_execution(monkeypatch):
 
     monkeypatch.setattr(Search, 'step', noted)
     # which takes seconds
-    monkeypatch.setattr(step, 'measure_rates', lambda clock, repeats=1: Rates(1.0, 1.0))
+    monkeypatch.setattr(
+        step, 'measure_rates', lambda clock, repeats=1, device='cpu': Rates(1.0, 1.0)
+    )
     settings = settings_of(method='gdas', executions=['plain', 'fused'], steps=3)
     times, _ = step.measure(settings)
     assert [len(times[name]) for name in ('plain', 'fused')] == [3, 3]

@@ -49,20 +49,22 @@ from rdarts.measure.growth import as_tables, growth, measure
 from rdarts.measure.settings import StepSettings
 
 
-def main() -> None:
+def main() -> int:
     args = vars(parse_args())
     own = {key: args.pop(key) for key in ('by', 'values', 'limit', 'json', 'markdown', 'child')}
-    settings, by = StepSettings(**args).prepare(), own['by']
+    settings, by = StepSettings(**args, device='cpu').prepare(), own['by']
     if own['child']:
         print_json(measure(settings, own['child'], by, *own['values']))
-        return
+        return 0
     rows = growth(settings, by, own['values'], [sys.executable, __file__], own['limit'])
+    code = int(all(row['failure'] for row in rows))
     if own['json']:
         print('\n'.join(map(json.dumps, rows)))
-        return
+        return code
     tables = as_tables(settings, by, rows)
     texts = [one.as_markdown() if own['markdown'] else one.as_text() for one in tables]
     print('\n'.join(texts), end='')
+    return code
 
 
 if __name__ == '__main__':

@@ -31,7 +31,7 @@ from rdarts.measure.settings import StepSettings
 def main() -> None:
     args = vars(parse_args())
     as_json, execution = args.pop('json'), args.pop('child')
-    settings = StepSettings(**args).prepare()
+    settings = StepSettings(**args, device='cpu').prepare()
     if execution:
         print_json(memory.measure(settings, execution))
         return

@@ -25,13 +25,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--profile',
         action='store_true',
-        help="instead: where the time of the last execution's step goes, by operator, and how far "
-        "each is from the machine's limit",
+        help="instead: where the time of the last execution's step goes on the CPU, by operator, "
+        "and how far each is from the machine's limit",
     )
     parser.add_argument(
         '--scaling',
         action='store_true',
-        help="instead: the last execution's step of one thread and of --threads, in turns, and "
+        help="instead: the last execution's step on the CPU of one thread and of --threads, in "
+        'turns, and '
         'which operators do not scale',
     )
     parser.add_argument(
@@ -70,7 +71,7 @@ def main() -> None:
             other = '--profile' if profile else '--scaling' if scales else '--amp'
             raise UserError(f'--device prints a table of its own: leave out {other}')
         names = device_table.check(device, executions)
-        settings = StepSettings(**args).prepare()
+        settings = StepSettings(**args, device=device).prepare()
         if child is not None:
             for row in device_table.rows(settings, device, child):
                 print_json(row)
@@ -85,7 +86,8 @@ def main() -> None:
         raise UserError('--limit is of the table of a device: add --device, or leave it out')
     if executions is not None:
         args['executions'] = executions
-    settings = StepSettings(**args).prepare()
+    device = 'cpu' if profile or scales else None
+    settings = StepSettings(**args, device=device).prepare()
     if (profile or scales) and as_json:
         raise UserError(f'--{"profile" if profile else "scaling"} prints a table: leave out --json')
     if profile and scales:
