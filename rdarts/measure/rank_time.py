@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rdarts.errors import RunFailed, UserError
@@ -42,12 +41,15 @@ def take_turns(settings: StepSettings, join: Callable[[Any], Any] | None = None)
     """
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
-    # slow to load, and of no use to who only starts others
+    # slow to load
+    import torch
+
     from rdarts.measure.describe import describe
     from rdarts.measure.search import Search
 
     settings = settings.prepare()
-    search = Search(settings, settings.executions[0], device='cpu')
+    search = Search(settings, settings.executions[0])
+    torch.manual_seed(0)  # images are a process's own; what is drawn is the same in all
     if join is not None:
         search.trained = join(search.model)
     for _ in range(settings.warmup):
@@ -88,6 +90,12 @@ class Ranks:
     def __post_init__(self) -> None:
         if self.ranks < 2 or self.rounds < 1:
             raise UserError('--ranks must be 2 or more, and --rounds 1 or more')
+        cores = machine.usable_cores()
+        if self.ranks > max(2, cores.count):
+            raise UserError(
+                f'--ranks must be {max(2, cores.count)} or less here, but is {self.ranks}: '
+                f'{cores.reason}'
+            )
         if len(self.settings.executions) != 1 or self.settings.amp:
             raise UserError('one of --executions at a time, in float32')
 
@@ -100,20 +108,26 @@ def measure(plan: Ranks) -> dict[str, Any]:
         they ran on.
 
     Raises:
+        UserError: The settings have a mistake.
         RunFailed: A process has ended early, and so all are ended; the line says which, and why.
     """
-    threads = plan.settings.threads or machine.share_of_cores(plan.ranks)
-    command = [*plan.command, *plan.settings.options('threads'), '--threads', str(threads)]
+    from torch.distributed import TCPStore  # slow
+
+    own_threads = plan.settings.threads
+    threads = machine.share_of_cores(plan.ranks) if own_threads is None else own_threads
+    settings = replace(plan.settings, threads=threads).prepare()  # refused before any is started
+    command = [*plan.command, *settings.options('seed')]
+    seeds = range(settings.seed, settings.seed + plan.ranks)  # of each one's own batch
+    # held from here on, as by torchrun: a port that is let go may be another program's
+    store = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     env = {machine.THREADS: str(threads)}
     children: list[Child] = []
     try:
-        for _ in range(plan.ranks):  # one by one, so that all that began are ended
-            children.append(Child(command, env))
-        with socket.create_server(('127.0.0.1', 0)) as server:
-            port = server.getsockname()[1]
-        for rank in range(plan.ranks):
-            own = {**env, **_environment(rank, plan.ranks, port)}
-            children.append(Child([*command, '--speak'], own))
+        for seed in seeds:  # one by one, so that all that began are ended
+            children.append(Child([*command, '--seed', str(seed)], env))
+        for rank, seed in enumerate(seeds):
+            own = {**env, **_environment(rank, plan.ranks, store.port)}
+            children.append(Child([*command, '--seed', str(seed), '--speak'], own))
         apart, together = children[: plan.ranks], children[plan.ranks :]
         named = {child: f'process {i}, which does not speak,' for i, child in enumerate(apart)}
         named |= {child: f'rank {rank}' for rank, child in enumerate(together)}
@@ -157,13 +171,15 @@ def _wait(child: Child, named: Mapping[Child, str]) -> None:
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """What a launcher tells a rank."""
+    """What a launcher that holds the port tells a rank."""
     return dict(
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(ranks),
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
+        TORCHELASTIC_USE_AGENT_STORE='True',
+        TORCHELASTIC_RESTART_COUNT='0',
     )
 
 

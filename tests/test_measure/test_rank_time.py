@@ -81,3 +81,33 @@ def test_a_rank_that_ends_ends_all(tmp_path, when, why):
     for path in (tmp_path / 'pids').iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.name), 0)
+
+
+def test_mistakes_of_settings_are_met_before_a_process_starts():
+    settings = StepSettings(executions=['fused'], threads=1, steps=0)
+    with pytest.raises(UserError, match='^--steps must be 1 or more, but is 0$'):
+        rank_time.measure(Ranks(settings, ['not started']))
+    with pytest.raises(UserError, match=r'^--ranks must be \d+ or less here, but is 1000: '):
+        Ranks(settings, ['not started'], ranks=1000)
+
+
+# Says its seed, and joins a group whose store must be there before any rank is.
+SAYS = """
+import os, socket, sys
+if '--speak' in sys.argv:
+    socket.create_connection((os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))).close()
+sys.stderr.write('x' * 200_000)
+print('ready', flush=True)
+seed = int(sys.argv[sys.argv.index('--seed') + 1])
+while sys.stdin.readline():
+    print(seed, flush=True)
+print('{}')
+"""
+
+
+def test_ranks_have_batches_of_their_own_and_a_port_that_is_held():
+    """And what they say on stderr does not stop them."""
+    settings = StepSettings(executions=['fused'], threads=1, seed=5)
+    plan = Ranks(settings, [sys.executable, '-c', SAYS], rounds=1)
+    expected = dict(alone=[[5]], apart=[[5, 6]], together=[[5, 6]], described={})
+    assert rank_time.measure(plan) == expected

@@ -54,7 +54,7 @@ def main() -> int:
     args = vars(parse_args())
     as_json, child, speak = args.pop('json'), args.pop('child'), args.pop('speak')
     ranks, rounds = args.pop('ranks'), args.pop('rounds')
-    settings = StepSettings(**args)
+    settings = StepSettings(**args, device='cpu')
     if child:
         take_turns(settings, join if speak else None)
         cli.leave_group()
