@@ -284,7 +284,7 @@ def missing_pair(path: str | os.PathLike[str]) -> str | None:
     space, _, data = rest.rpartition('_')
     pairs = [one.removeprefix(f'{FIRST}_').rpartition('_')[::2] for one in _of_first(folder)]
     on = sorted(other for name, other in pairs if name == space)
-    if not on or data in on or data not in {other for _, other in pairs}:
+    if not space or not on or data in on or data not in {other for _, other in pairs}:
         return None
     return f'there is no {space} on {data}, but on {", ".join(on)}'
 

@@ -270,6 +270,12 @@ def test_a_space_that_is_not_on_the_data(name):
         load_config(SEARCH / f'{name}.py')
 
 
+def test_a_name_without_a_space_is_not_said_to_be_on_other_data():
+    with pytest.raises(UserError, match='darts_digits') as error:
+        load_config(ROOT / 'configs' / 'retrain' / 'darts_digits.py')
+    assert 'there is no  on' not in str(error.value)
+
+
 def test_a_name_that_is_like_none_is_told_what_names_are_made_of(monkeypatch):
     monkeypatch.chdir(ROOT)
     overlays = (ROOT / 'configs' / '_base_' / 'methods').glob('*.py')
