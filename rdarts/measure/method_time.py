@@ -170,7 +170,7 @@ def _measure_group(
 
 
 def _take_turn(search: Search, seeds: Sequence[int], warmup: int) -> list[StepSeconds]:
-    """What the steps took that count: one for each seed, but for the first."""
+    """What the steps took that count: one for each seed, but for `warmup`."""
     found = []
     for seed in seeds:
         torch.manual_seed(seed)

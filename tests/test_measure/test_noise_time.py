@@ -6,9 +6,16 @@ import itertools
 
 import pytest
 import torch
+from helpers import run_tool
 
 from rdarts.measure import noise_time
 from rdarts.models.kernels.backends import has_cpp
+
+
+def test_more_numbers_than_memory_are_refused():
+    done = run_tool(['benchmarks/noise_time.py', '--numbers', 10**14])
+    assert done.code == 2
+    assert done.err == 'error: --numbers must be 268,435,456 at most, but is 100,000,000,000,000\n'
 
 
 def test_who_draws_takes_turns(monkeypatch, capsys):

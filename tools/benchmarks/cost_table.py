@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+import arguments
+
 from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config of a search')

@@ -13,12 +13,14 @@ import argparse
 import json
 import sys
 
+import arguments
+
 from rdarts import cli
 from rdarts.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument(
         'config', nargs='?', help='a search or a retraining: configs/{search,retrain}/*.py'
     )

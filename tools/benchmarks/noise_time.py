@@ -13,6 +13,8 @@ import arguments
 from rdarts import cli
 from rdarts.errors import UserError
 
+MOST = 1 << 28  # numbers: 3 GB in both types
+
 
 def parse_args() -> argparse.Namespace:
     parser = arguments.Parser(description=__doc__)
@@ -29,6 +31,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('numbers', 'repeats', 'threads'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name} must be 1 or more')
+    if args.numbers > MOST:
+        raise UserError(f'--numbers must be {MOST:,} at most, but is {args.numbers:,}')
     return args
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+import arguments
+
 from rdarts import cli
 from rdarts.errors import UserError
 
@@ -16,7 +18,7 @@ STRATEGIES = ['RandomSearch', 'RegularizedEvolution', 'LocalSearch', 'Reinforce'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments.Parser(description=__doc__)
     parser.add_argument(
         '--strategies',
         nargs='+',
