@@ -20,6 +20,7 @@ from rdarts.hooks import ArchitectHook
 from rdarts.measure.search import Search
 from rdarts.measure.settings import StepSettings
 from rdarts.models import NASBench201Supernet
+from rdarts.models.kernels.backends import has_cpp
 from rdarts.registry import ARCHITECTS
 
 CELLS = dict(cell=dict(num_nodes=2, candidates=('none', 'skip_connect', 'nor_conv_3x3')))
@@ -59,6 +60,30 @@ def test_steps_of_a_compiled_supernet_are_those_of_the_supernet(execution):
     assert plain.keys() == compiled.keys()
     for name, expected in plain.items():
         assert torch.allclose(compiled[name], expected, rtol=1e-5, atol=1e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_cpp(), reason='no compiler')
+def test_gradients_by_the_back_end_of_a_run_are_those_of_the_supernet(monkeypatch, tmp_path):
+    """As ``compile=True`` asks for it."""
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path))
+    found = []
+    for compiled in (False, True):
+        search = Search(settings_of('rdarts'), 'plain', changes=TINY, device='cpu')
+        compile_backbone(search.model, compiled)
+        images = search.batches['train']['inputs'] / 255
+        out = search.supernet(images)[-1]
+        out.square().mean().backward()
+        found.append([out.detach(), *(weight.grad for weight in search.supernet.parameters())])
+    torch._dynamo.reset()
+    assert list(tmp_path.rglob('*.so'))  # it was compiled
+    plain, compiled = found
+    assert plain[0].any() and any(grad is not None for grad in plain[1:])
+    for expected, one in zip(plain, compiled, strict=True):
+        if expected is None:
+            assert one is None
+        else:
+            torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_is_compiled_where_nothing_is_asked():
