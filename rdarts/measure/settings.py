@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdarts.errors import UserError, nearest
+from rdarts.utils.executions import EXECUTIONS
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
     from rdarts.models.backbones import BaseSupernet
 
-EXECUTIONS = ('plain', 'plain_channels_last', 'fused')
 METHOD = 'rdarts'  # whose steps are taken where nothing is said
 IMAGENET_FROM = 64  # pixels a side from which a network has the ImageNet stem
 

@@ -40,14 +40,19 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
+from rdarts.study import memory_study
+from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.option_layers import as_texts, options_over, texts_over
+from rdarts.study.schema import Schema, check_keys
 from rdarts.study.searches import Comparison, Row
 from rdarts.utils.files import read_text
 
 ALL = 'all'  # in the place of a method: every one that there is
 SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
-KEYS: dict[str, type | tuple[type, ...]] = dict(
+SEARCH, MEMORY = KINDS = ('search', 'memory')
+KEYS: Schema = dict(
+    kind=str,
     title=str,
     methods=list,
     spaces=list,
@@ -61,11 +66,9 @@ KEYS: dict[str, type | tuple[type, ...]] = dict(
     absent=dict,  # rows that have no run, and why
     small=dict,
 )
-OF_SMALL: dict[str, type | tuple[type, ...]] = dict(
-    says=str, epochs=int, queries=int, options=dict, retrain_options=dict
-)
-OF_METHOD: dict[str, type | tuple[type, ...]] = dict(method=str, options=dict, named=str)
-OF_LIMITS: dict[str, type | tuple[type, ...]] = dict(epochs=int, queries=int, seconds=(int, float))
+OF_SMALL: Schema = dict(says=str, epochs=int, queries=int, options=dict, retrain_options=dict)
+OF_METHOD: Schema = dict(method=str, options=dict, named=str)
+OF_LIMITS: Schema = dict(epochs=int, queries=int, seconds=(int, float))
 
 
 class _Entry(NamedTuple):
@@ -111,7 +114,7 @@ def comparison_of(
     first_seed: int | None = None,
     limit_seconds: float | None = None,
     **others: Any,
-) -> Comparison:
+) -> Comparison | MemoryStudy:
     """What a command compares.
 
     Args:
@@ -156,7 +159,11 @@ def comparison_of(
         plan = Comparison(configs, work_dir or f'{WORK_DIRS}/compare')
     else:
         where = ('' if name == 'compare' else 'studies/') + name + '_small' * small
-        plan = _plan(study, file, parts, small, work_dir or f'{WORK_DIRS}/{where}')
+        work_dir = work_dir or f'{WORK_DIRS}/{where}'
+        if study.get('kind') == MEMORY:
+            others.update(seeds=seeds, first_seed=first_seed, limit_seconds=limit_seconds)
+            return memory_study.plan_of(study, file, parts, small, work_dir, others)
+        plan = _plan(study, file, parts, small, work_dir)
     if plan.retrain_options and others.get('retrain_options'):
         others['retrain_options'] = texts_over(plan.retrain_options, others['retrain_options'])
     if others.get('retrain'):
@@ -195,7 +202,13 @@ def read_study(path: str) -> dict[str, Any]:
             raise UserError(f"{path}: beside 'study' there is '{key}': it belongs in it")
     if not isinstance(study, dict):
         raise UserError(f'{path}: study must be a dict, but is {study!r}')
-    _check_keys(study, KEYS, f'{path}: study')
+    kind = study.get('kind', SEARCH)
+    if kind not in KINDS:
+        raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), KINDS)}")
+    if kind == MEMORY:
+        memory_study.check_study(study, path)
+        return study
+    check_keys(study, KEYS, f'{path}: study')
     for key in ('methods', 'spaces', 'data'):
         if not study.get(key):
             raise UserError(f'{path}: study.{key} is missing: a list of names')
@@ -208,7 +221,7 @@ def read_study(path: str) -> dict[str, Any]:
             raise UserError(f'{path}: study.{key} must be {least} or more, but is {study[key]}')
     for method in study['methods']:
         if isinstance(method, dict):
-            _check_keys(method, OF_METHOD, f'{path}: study.methods')
+            check_keys(method, OF_METHOD, f'{path}: study.methods')
             if 'method' not in method:
                 raise UserError(f'{path}: study.methods: {method!r} names no method')
             if not re.fullmatch(r'[\w.-]*', method.get('named', '')):
@@ -225,7 +238,7 @@ def read_study(path: str) -> dict[str, Any]:
         )
     for key, keys in (('small', OF_SMALL), ('limits', OF_LIMITS)):
         part = study.get(key, {})
-        _check_keys(part, keys, f'{path}: study.{key}')
+        check_keys(part, keys, f'{path}: study.{key}')
         for name in ('epochs', 'queries'):
             if part.get(name, 1) < 1:
                 raise UserError(
@@ -248,32 +261,6 @@ def read_study(path: str) -> dict[str, Any]:
         if not isinstance(reason, str) or not reason.strip():
             raise UserError(f'{path}: study.absent.{name} must say why, but is {reason!r}')
     return study
-
-
-def _check_keys(
-    part: Mapping[str, Any], keys: Mapping[str, type | tuple[type, ...]], place: str
-) -> None:
-    """There are no others, and each holds what it may.
-
-    Raises:
-        UserError: It is not so.
-    """
-    words = {
-        str: 'a text',
-        int: 'a whole number',
-        float: 'a number',
-        dict: 'a dict',
-        list: 'a list',
-    }
-    for key, value in part.items():
-        if key not in keys:
-            raise UserError(f"{place} has no key '{key}': {nearest(str(key), keys)}")
-        kinds = keys[key] if isinstance(keys[key], tuple) else (keys[key],)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            named = ' or '.join(
-                words[kind] for kind in kinds if not (kind is int and float in kinds)
-            )
-            raise UserError(f'{place}.{key} must be {named}, but is {value!r}')
 
 
 def _plan(

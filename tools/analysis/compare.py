@@ -116,7 +116,7 @@ if __name__ == '__main__':
     cli.start(parse_args)  # before the imports below, which take seconds
 
 from rdarts.errors import UserError
-from rdarts.study.comparison import cancel, compare, expect
+from rdarts.study.kinds import cancel, compare, expect
 from rdarts.study.queue import RETRIES
 from rdarts.study.study_file import comparison_of
 

@@ -1,0 +1,44 @@
+"""What is done with a study, by its kind."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from rdarts.study import comparison, memory_tables
+from rdarts.study.executors.base import Executor
+from rdarts.study.memory_study import MemoryStudy
+from rdarts.study.queue import RETRIES
+from rdarts.study.searches import Comparison
+
+Study = Comparison | MemoryStudy
+KINDS: dict[type, ModuleType] = {Comparison: comparison, MemoryStudy: memory_tables}
+
+
+def compare(
+    plan: Study, wide: bool = False, executor: Executor | None = None, retries: int = RETRIES
+) -> int:
+    """Run what has not ended, and print and write the tables.
+
+    Args:
+        plan (Study): What is run.
+        wide (bool): Whether every column is printed. Defaults to False.
+        executor (Executor, optional): What runs the runs. Defaults to processes of this machine.
+        retries (int): How often a run goes on that a machine or a queue has ended. Defaults to 3.
+
+    Returns:
+        int: 0, or 1 where a run has failed.
+
+    Raises:
+        UserError: Something does not fit, or no run can be shown.
+    """
+    return KINDS[type(plan)].compare(plan, wide, executor, retries)
+
+
+def expect(plan: Study, measures: bool = True) -> None:
+    """List the runs and, where it can be told before, what they would take; nothing is run."""
+    KINDS[type(plan)].expect(plan, measures)
+
+
+def cancel(plan: Study, executor: Executor) -> None:
+    """End the jobs of a study that an earlier command has left running."""
+    KINDS[type(plan)].cancel(plan, executor)
