@@ -22,6 +22,7 @@ from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import load_genotype
 from rdarts.measure.counts import count_activations, count_all
 from rdarts.measure.describe import cpu_model
+from rdarts.measure.library_networks import build_library_network
 from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
 from rdarts.models.backbones import BaseSupernet
@@ -39,6 +40,7 @@ class NetworkSettings:
     Args:
         config (str, optional): A Python config with a model; or a genotype.
         genotype (str, optional): A JSON file, a work directory, a name, or a string.
+        network (str, optional): ``LIBRARY:NAME``, of torchvision or timm, instead of either.
         shape (Sequence[int]): C, H and W of an image. Defaults to 3, 32, 32.
         width (int, optional): Channels of a genotype's network. Defaults to the published ones.
         depth (int, optional): Its cells, or cells a stage. Defaults to the published ones.
@@ -51,6 +53,7 @@ class NetworkSettings:
 
     config: str | None = None
     genotype: str | None = None
+    network: str | None = None
     shape: Sequence[int] = (3, 32, 32)
     width: int | None = None
     depth: int | None = None
@@ -123,8 +126,12 @@ def prepare(settings: NetworkSettings) -> tuple[nn.Module, str, Tensor]:
 
 def check(settings: NetworkSettings) -> None:
     """Raise a UserError for what does not fit."""
-    if settings.config is None and settings.genotype is None:
-        raise UserError('give a config or --genotype')
+    if settings.network is not None:
+        for name in ('config', 'genotype', 'width', 'depth'):
+            if getattr(settings, name) is not None:
+                raise UserError(f'--network is a network by itself: leave out the {name}')
+    elif settings.config is None and settings.genotype is None:
+        raise UserError('give a config, --genotype or --network')
     for name in ('width', 'depth', 'num_classes', 'batch_size', 'repeats'):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -139,6 +146,10 @@ def check(settings: NetworkSettings) -> None:
 
 def build(settings: NetworkSettings) -> tuple[nn.Module, str]:
     """The network in evaluation mode, and what it is."""
+    if settings.network is not None:
+        classes = _classes(settings)
+        network = build_library_network(settings.network, classes)
+        return network, f'{settings.network}, {classes} classes'
     if settings.config is None:
         return build_from_genotype(settings)
     cfg = load_config(settings.config, parse_options(settings.cfg_options))
@@ -150,9 +161,8 @@ def build(settings: NetworkSettings) -> tuple[nn.Module, str]:
 
 def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
     genotype = load_genotype(settings.genotype)
-    large = min(settings.shape[1:]) >= IMAGENET_FROM
-    stem = 'imagenet' if large else 'cifar'
-    classes = settings.num_classes or (1000 if large else 10)
+    stem = 'imagenet' if _is_large(settings) else 'cifar'
+    classes = _classes(settings)
     supernet = _resized_as(build_space(genotype.space))
     if supernet is None and (settings.width or settings.depth):
         raise UserError("--width and --depth are of cells: those of layers are its space's")
@@ -172,6 +182,15 @@ def build_from_genotype(settings: NetworkSettings) -> tuple[nn.Module, str]:
         depth = supernet.describe_depth(getattr(backbone, supernet.DEPTH))
         what = f'{backbone.channels} channels, {depth}'
     return net.eval(), f'{type(backbone).__name__}, {stem} stem, {what}, {classes} classes'
+
+
+def _is_large(settings: NetworkSettings) -> bool:
+    """Whether images are as large as ImageNet's."""
+    return min(settings.shape[1:]) >= IMAGENET_FROM
+
+
+def _classes(settings: NetworkSettings) -> int:
+    return settings.num_classes or (1000 if _is_large(settings) else 10)
 
 
 def _resized_as(space: SearchSpace) -> type[BaseSupernet] | None:

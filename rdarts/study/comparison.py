@@ -23,6 +23,7 @@ from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.queries import that_asks
 from rdarts.search_spaces import build_space
+from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.figures import (
@@ -103,9 +104,16 @@ def compare(
     run_all([search.run for search in found], executor, retries, retrain)
     ended = [search for search in found if search.run.state() == 'done']
     methods = read_all(plan, ended, trained, table)
+    counted = counts(plan, ended)
+    run_all([one.run for one in counted], executor, retries)
+    complexity = count_table(plan, counted)
     failed = {
         run.name: run.error
-        for run in (*(search.run for search in found), *trained.values())
+        for run in (
+            *(search.run for search in found),
+            *trained.values(),
+            *(one.run for one in counted),
+        )
         if run.error
     }
     if not any(methods.values()):
@@ -126,6 +134,9 @@ def compare(
         tables.append(ranks.table)
         note += ranks.note
         data['ranks'] = ranks.as_data()
+    if complexity is not None:
+        tables.append(complexity[0])
+        data['complexity'] = complexity[1]
     tables, note = with_remarks(plan, tables, note)
     data = dict(
         remark=plan.remark, methods=methods, **data, failed=failed, absent=dict(plan.absent)
@@ -164,6 +175,7 @@ def cancel(plan: Comparison, executor: Executor) -> None:
     if plan.trainings:
         ended = [search for search in found if search.run.state(executor) == 'done']
         runs += retrainings(plan, ended, trainings).values()
+        runs += [one.run for one in counts(plan, ended)]
     cancel_all(runs, executor)
 
 
@@ -345,6 +357,8 @@ def expect(
             state = known[0].state() if known else 'new'
             name = f'{search.method}, seed {search.seed} (retraining)'
             lines.append((state, name, 0.0 if state == 'done' else None))
+    for one in counts(plan, [search for search in found if search.run.state() == 'done']):
+        lines.append((one.run.state(), one.run.name, None))
     width = max(len(name) for _, name, _ in lines)
     for state, name, cost in lines:
         left = 'not measured' if cost is None else str(datetime.timedelta(seconds=round(cost)))

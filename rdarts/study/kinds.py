@@ -34,9 +34,18 @@ def compare(
     return KINDS[type(plan)].compare(plan, wide, executor, retries)
 
 
-def expect(plan: Study, measures: bool = True) -> None:
-    """List the runs and, where it can be told before, what they would take; nothing is run."""
-    KINDS[type(plan)].expect(plan, measures)
+def expect(
+    plan: Study, measures: bool = True, places: int | None = 1, cores: int | None = None
+) -> None:
+    """List the runs and, where it can be told before, what they would take; nothing is run.
+
+    Args:
+        plan (Study): What would be run.
+        measures (bool): Whether it is measured. Defaults to True.
+        places (int, optional): How many run at a time; None: as many as a cluster takes.
+        cores (int, optional): Of each run. Defaults to its share of this machine's.
+    """
+    KINDS[type(plan)].expect(plan, measures, places, cores)
 
 
 def cancel(plan: Study, executor: Executor) -> None:

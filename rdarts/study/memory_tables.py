@@ -91,12 +91,16 @@ def cancel(plan: MemoryStudy, executor: Executor) -> None:
     cancel_all([one.run for one in measured], executor)
 
 
-def expect(plan: MemoryStudy, measures: bool = True) -> None:
+def expect(
+    plan: MemoryStudy, measures: bool = True, places: int | None = 1, cores: int | None = None
+) -> None:
     """List the runs; each is a few steps, so that what it takes is not measured before.
 
     Args:
         plan (MemoryStudy): What is measured.
-        measures (bool): Without a meaning here. Defaults to True.
+        measures (bool): Without a meaning here, as what follows. Defaults to True.
+        places (int, optional): How many run at a time. Defaults to 1.
+        cores (int, optional): Of each run. Defaults to its share of this machine's.
     """
     for one in measurements(plan):
         print(f'{one.run.state():<7} {one.run.name}')

@@ -64,6 +64,10 @@ class Comparison:
         rows (Mapping[str, Row]): By entry of ``configs``: of which config and with which options
             it is. Defaults to none: each is a config itself.
         absent (Mapping[str, str]): What has no run, by name, and why. Defaults to none.
+        networks (Mapping[str, str]): By name: genotypes, and networks of libraries
+            (``torchvision:resnet50``), which are counted. Defaults to none.
+        image (Sequence[int]): C, H and W of an image for which networks, and what was found where
+            it is retrained, are counted. Defaults to none: nothing is.
         remark (str): What every table says beside its title. Defaults to nothing.
     """
 
@@ -82,6 +86,8 @@ class Comparison:
     retrain_options: Sequence[str] = ()
     rows: Mapping[str, Row] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+    image: Sequence[int] = ()
     remark: str = ''
 
     def config_of(self, entry: str) -> str:

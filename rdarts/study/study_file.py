@@ -41,6 +41,7 @@ from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
 from rdarts.study import memory_study
+from rdarts.study.counted import check_networks, counted_networks
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.schema import Schema, check_keys
@@ -64,9 +65,13 @@ KEYS: Schema = dict(
     retrain=(str, dict),  # a config of configs/retrain, or one for each of the data
     retrain_options=dict,
     absent=dict,  # rows that have no run, and why
+    networks=dict,  # that are counted: genotypes, or LIBRARY:NAME
+    image=list,  # C, H and W of an image, for which
     small=dict,
 )
-OF_SMALL: Schema = dict(says=str, epochs=int, queries=int, options=dict, retrain_options=dict)
+OF_SMALL: Schema = dict(
+    says=str, epochs=int, queries=int, options=dict, by_data=dict, retrain_options=dict
+)
 OF_METHOD: Schema = dict(method=str, options=dict, named=str)
 OF_LIMITS: Schema = dict(epochs=int, queries=int, seconds=(int, float))
 
@@ -255,6 +260,7 @@ def read_study(path: str) -> dict[str, Any]:
                 raise UserError(
                     f'{path}: study.retrain.{name} must be the name of a config, but is {config!r}'
                 )
+    check_networks(study, path)
     for name, reason in study.get('absent', {}).items():
         if not isinstance(name, str) or not name.strip():
             raise UserError(f'{path}: study.absent must have names, but has {name!r}')
@@ -287,11 +293,14 @@ def _plan(
     if not entries:
         name, reason = next(iter(absent.items()), ('', 'no method, space and data are left'))
         raise UserError(f'nothing is to be searched: {name + ": " if name else ""}{reason}')
+    networks, missing = counted_networks(study, parts)
+    absent.update(missing)
     protocol = study.get('protocol', 'own')
     shared = {} if protocol == 'own' else protocol
     rows = {}
     for entry in entries:
         options = options_over(options_over(shared, entry.options), scale.get('options', {}))
+        options = options_over(options, scale.get('by_data', {}).get(entry.data, {}))
         options = _with_lengths(entry, options, study.get('limits', {}), scale)
         retrain = _retrain(study.get('retrain'), entry, place)
         rows[f'{entry.name}.py'] = Row(str(entry.path), as_texts(options), retrain)
@@ -306,6 +315,8 @@ def _plan(
         retrain_options=as_texts(retraining),
         rows=rows,
         absent=absent,
+        networks=networks,
+        image=study.get('image', ()),
         remark='; '.join(remarks),
     )
 

@@ -19,6 +19,11 @@ def parse_args() -> argparse.Namespace:
         help="a JSON file, a search's work directory, a published name (DARTS_V2), or a string",
     )
     parser.add_argument(
+        '--network',
+        metavar='LIBRARY:NAME',
+        help='a network of torchvision (torchvision:resnet50) or timm (timm:mobilenetv1_100)',
+    )
+    parser.add_argument(
         '--shape',
         nargs=3,
         type=int,

@@ -1,0 +1,36 @@
+"""Networks of libraries: their sizes as published, and what is wrong with a name."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from rdarts.errors import UserError
+from rdarts.measure.complexity import NetworkSettings, measure
+from rdarts.measure.library_networks import build_library_network
+
+
+def test_a_network_of_torchvision_is_counted():
+    settings = NetworkSettings(
+        network='torchvision:shufflenet_v2_x1_0', shape=(3, 224, 224), latency=False
+    )
+    found = measure(settings, [])
+    assert found['parameters'] == 2_278_604  # as torchvision says of its weights
+    assert found['macs'] == pytest.approx(146e6, rel=0.01)  # ShuffleNet V2, 1x: 146 million
+    assert found['network'] == 'torchvision:shufflenet_v2_x1_0, 1000 classes'
+
+
+def test_wrong_networks(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    for network, message in (
+        ('keras:resnet50', "--network must be torchvision:NAME or timm:NAME, but is 'keras:resn"),
+        ('resnet50', "--network must be torchvision:NAME or timm:NAME, but is 'resnet50'"),
+        ('torchvision:resnet5O', "--network: torchvision has no 'resnet5O': did you mean 'resnet5"),
+        ('timm:mobilenetv1_100', "timm:mobilenetv1_100 needs timm: 'pip install timm'"),
+    ):
+        with pytest.raises(UserError) as error:
+            build_library_network(network, 10)
+        assert message in str(error.value) and '\n' not in str(error.value)
+    with pytest.raises(UserError, match='--network is a network by itself: leave out the genotype'):
+        measure(NetworkSettings(network='torchvision:resnet50', genotype='X', latency=False), [])
