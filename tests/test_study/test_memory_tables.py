@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from helpers import run_tool
 
 from rdarts.study.memory_study import MemoryStudy
@@ -41,6 +42,7 @@ def test_figures_stand_beside_published_ones():
     ]
 
 
+@pytest.mark.slow
 def test_a_tiny_study(tmp_path):
     study, work = tmp_path / 'tiny.py', tmp_path / 'work'
     study.write_text(
