@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-import json
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +13,6 @@ import torch
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.benchmarks import NASBench201, open_table
-from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.configuration.load import check_model, load_config
 from rdarts.configuration.options import parse_options
 from rdarts.configuration.phases import split
@@ -23,6 +20,7 @@ from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.queries import that_asks
 from rdarts.search_spaces import build_space
+from rdarts.study.comparison_files import PAGE, shown_runs, write_all, write_picture
 from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
@@ -35,7 +33,6 @@ from rdarts.study.figures import (
 )
 from rdarts.study.price import Price
 from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
-from rdarts.study.ranks import Ranks
 from rdarts.study.remarks import with_remarks
 from rdarts.study.result_tables import (
     WITHOUT_NONE,
@@ -53,16 +50,11 @@ from rdarts.study.searches import (
     searches,
     seconds_left,
 )
-from rdarts.study.statistics import TOO_FEW, baselines
-from rdarts.study.tables import WIDTH, Table, as_text
+from rdarts.study.statistics import baselines
+from rdarts.study.tables import WIDTH, as_text, wrapped
 from rdarts.utils.commands import shown_path
-from rdarts.utils.files import write_atomically
 from rdarts.utils.machine import share_of_cores
-from rdarts.visualization.rank_plot import plot_ranks
-from rdarts.visualization.study_report import StudyRun, write_study
-
-PAGE = 'compare.html'
-PICTURE = 'compare_ranks'  # the name of its files
+from rdarts.visualization.study_report import write_study
 
 
 def compare(
@@ -372,69 +364,3 @@ def expect(
     total = datetime.timedelta(seconds=round(total / places))
     at_a_time = 'one after another' if places == 1 else f'{places} at a time'
     print(f'expected: {total} for the searches, {at_a_time}')
-
-
-def wrapped(line: str) -> str:
-    """A printed line within the width of the tables, but for a path that is longer itself."""
-    return textwrap.fill(
-        line, WIDTH, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
-    )
-
-
-def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
-    """The tables in every form; of an earlier comparison, tables that are not there now go."""
-    latex = '\n'.join(table.as_latex() for table in tables)
-    files = {
-        'compare.txt': as_text(tables, note),
-        'compare.md': '\n'.join(table.as_markdown() for table in tables) + note,
-        'compare.tex': latex + ''.join(f'% {line}\n' for line in note.splitlines()),
-        'compare.json': json.dumps(data, indent=1) + '\n',
-    }
-    for table in tables:
-        suffix = '' if table is tables[0] else f'_{table.name}'
-        files[f'compare{suffix}.csv'] = table.as_csv()
-    try:
-        for name, content in files.items():  # names of configs may be no UTF-8
-            write_atomically(folder / name, content.encode(errors='surrogateescape'))
-        for path in folder.glob('compare_*.csv'):
-            if path.name not in files:
-                path.unlink()
-    except OSError as error:
-        raise UserError(f'cannot write {error.filename}: {error.strerror}') from None
-
-
-def shown_runs(
-    plan: Comparison, methods: Mapping[str, Mapping[int, Figures]], ended: Sequence[Search]
-) -> list[StudyRun]:
-    """The runs as the page has them; cells without ``none`` are of the same run, at no time."""
-    folders = {(search.method, search.seed): search.run.folder for search in ended}
-    found = []
-    for method, seeds in methods.items():
-        own = method.removesuffix(WITHOUT_NONE) if plan.without_none else method
-        for seed, figures in seeds.items():
-            tests = {d: figures[f'{d}_test'] for d in DATASETS if f'{d}_test' in figures}
-            folder, over_time = folders[own, seed], own == method and not plan.checkpoints
-            found.append(StudyRun(method, seed, folder, tests, over_time))
-    return found
-
-
-def write_picture(folder: Path, ranks: Ranks | None, remark: str = '') -> None:
-    """Mean ranks of two searches or more, and what cannot be told apart; else no file."""
-    paths = [folder / f'{PICTURE}{suffix}' for suffix in ('.png', '.svg')]
-    if ranks is None or ranks.count < 2:
-        for path in paths:  # of an earlier comparison
-            path.unlink(missing_ok=True)
-        return
-    bars = (
-        f'{TOO_FEW} to tell methods apart'
-        if ranks.critical_difference is None
-        else 'a bar joins methods that cannot be told apart'
-    )
-    plot_ranks(
-        ranks.methods,
-        ranks.means.tolist(),
-        ranks.critical_difference,
-        ranks.groups,
-        '; '.join(filter(None, (ranks.table.title, bars, remark))),
-        paths,
-    )

@@ -7,14 +7,14 @@ from typing import Any
 
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
-from rdarts.study.comparison import PAGE, wrapped, write_all
+from rdarts.study.comparison_files import PAGE, write_all
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.memory_study import MemoryStudy, measurements, row_name
 from rdarts.study.queue import RETRIES, cancel_all, run_all
 from rdarts.study.remarks import with_remarks
 from rdarts.study.statistics import Summary
-from rdarts.study.tables import WIDTH, Table, as_text, note_of
+from rdarts.study.tables import WIDTH, Table, as_text, note_of, wrapped
 from rdarts.study.tool_runs import read_result
 from rdarts.utils.commands import shown_path
 from rdarts.visualization.study_report import write_study

@@ -140,6 +140,13 @@ def percent(value: Mapping[str, Any] | Summary | None) -> str:
     return text if value['deviation'] is None else f'{text} ± {value["deviation"]:.2f}'
 
 
+def wrapped(line: str) -> str:
+    """A printed line within the width of the tables, but for a path that is longer itself."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent='  ', break_long_words=False, break_on_hyphens=False
+    )
+
+
 def note_of(sentences: Sequence[str]) -> str:
     """What stands below tables: a paragraph each, in lines that can be printed; or nothing."""
     filled = [textwrap.fill(sentence, WIDTH) for sentence in sentences]
