@@ -1,4 +1,4 @@
-"""What a comparison loads, lists, and retrains; no search is run."""
+"""What a comparison refuses, loads, lists, and retrains; no search is run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from synthetic_table import table_lines
 
 from rdarts.configuration.folder import configs_folder
 from rdarts.errors import UserError
@@ -101,3 +102,17 @@ def test_a_cell_is_retrained_once_its_search_has_ended(plan, loads, monkeypatch)
     folder = Path(plan.work_dir) / 'darts_s2_c10' / 'seed_0' / 'darts_c10'
     assert found == ['darts_s2_c10, seed 0 (retraining)', folder]
     assert loads == ['darts_s2_c10', 'darts_c10']
+
+
+def test_a_table_that_lacks_a_data_set_is_one_line_before_any_run(tmp_path):
+    lines = [line.split(',') for line in table_lines()]
+    kept = [i for i, name in enumerate(lines[0]) if not name.startswith('imagenet16_120')]
+    table = tmp_path / 'two_data_sets.csv'
+    table.write_text(''.join(','.join(line[i] for i in kept) + '\n' for line in lines))
+    config = str(configs_folder() / 'search/darts_nb201_digits.py')
+    work = tmp_path / 'work'
+    with pytest.raises(UserError) as error:
+        compare(Comparison([config], str(work), seeds=1, table=str(table)))
+    line = str(error.value)
+    assert line.startswith(f'table {table} lacks the columns imagenet16_120_test_12, ')
+    assert '\n' not in line and not work.exists()

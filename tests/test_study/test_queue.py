@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -179,6 +180,47 @@ def test_a_folder_that_cannot_be_written_stops_nothing_else(tmp_path, capsys):
     run_all([bad, good], LocalExecutor(1))
     assert bad.error.startswith(f'cannot write into {bad.folder}: ') and good.state() == 'done'
     assert f'failed  a: {bad.error}\n' in capsys.readouterr().out
+
+
+def test_a_disk_that_is_full_fails_one_run_alone(tmp_path, monkeypatch, capsys):
+    """Of the machine that starts the runs: first its log, then what says that it has ended."""
+    code = 'import sys; open(sys.argv[1] + "/done", "w")'
+    runs = [make_run(tmp_path / name, code) for name in 'abc']
+
+    def popen(command, *args, popen=subprocess.Popen, **keys):
+        if command[-1].endswith('a'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return popen(command, *args, **keys)
+
+    def mark(run, ended, mark=Run.mark):
+        if run.name == 'b' and ended:
+            raise UserError(f'cannot write into {run.folder}: No space left on device')
+        mark(run, ended)
+
+    monkeypatch.setattr(subprocess, 'Popen', popen)
+    monkeypatch.setattr(Run, 'mark', mark)
+    run_all(runs, LocalExecutor(2))
+    starts = f'{tmp_path / "a"}: cannot start a run: No space left on device'
+    ends = f'cannot write into {tmp_path / "b"}: No space left on device'
+    assert [run.error for run in runs] == [starts, ends, '']
+    out = capsys.readouterr().out
+    assert out.count('failed  a: ') == out.count('failed  b: ') == out.count('ended   c\n') == 1
+    assert not (tmp_path / 'a' / 'done').exists() and (tmp_path / 'c' / 'done').exists()
+
+
+def test_what_ended_while_nobody_could_write_it_down_is_found(tmp_path):
+    """The run itself is over and its result there, but the command was killed before it said so."""
+    code = 'import sys; open(sys.argv[1] + "/done", "a").write("x")'
+    folder = tmp_path / 'a'
+    run = make_run(folder, code, resume=('--resume',))
+    executor = LocalExecutor()
+    run.start(executor)
+    executor._running[run.job.token][1].wait(30)
+    (folder / 'epoch_1_iter_1.pth').touch()
+    again = make_run(folder, code, resume=('--resume',))
+    assert again.state() == 'resume'  # which ends at once, as all is done
+    run_all([again], LocalExecutor())
+    assert again.state() == 'done' and (folder / 'done').read_text() == 'xx'
 
 
 def test_cores_and_gpus_are_shared_out(tmp_path, monkeypatch):
