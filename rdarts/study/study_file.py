@@ -1,11 +1,10 @@
 """A study: methods, spaces, data and seeds, in a file or on the command line, as a comparison.
 
 A file is a Python config with one entry, ``study = dict(title=..., methods=[...], ...)``; the keys
-are those of :data:`KEYS`. A method is the name of one, with variants (``'rdarts_l050'``), the name
-of a config (``'rdarts_nb201_c100'``), which stands for itself alone, a dict of a ``method``, of
-``options`` of its own and of what they are called (``named='lambda_1'``), or ``'all'``.
-
-Longer than 400 lines: one reader, from what is written to the searches that it means.
+are those of :mod:`rdarts.study.search_keys`. A method is the name of one, with variants
+(``'rdarts_l050'``), the name of a config (``'rdarts_nb201_c100'``), which stands for itself alone,
+a dict of a ``method``, of ``options`` of its own and of what they are called
+(``named='lambda_1'``), or ``'all'``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import dataclasses
 import inspect
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -40,11 +38,10 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
-from rdarts.study import memory_study
-from rdarts.study.counted import check_networks, counted_networks
+from rdarts.study import memory_study, search_keys
+from rdarts.study.counted import counted_networks
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.option_layers import as_texts, options_over, texts_over
-from rdarts.study.schema import Schema, check_keys
 from rdarts.study.searches import Comparison, Row
 from rdarts.utils.files import read_text
 
@@ -52,28 +49,6 @@ ALL = 'all'  # in the place of a method: every one that there is
 SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
 SEARCH, MEMORY = KINDS = ('search', 'memory')
-KEYS: Schema = dict(
-    kind=str,
-    title=str,
-    methods=list,
-    spaces=list,
-    data=list,
-    seeds=int,
-    first_seed=int,
-    protocol=(str, dict),  # 'own', or options of every search
-    limits=dict,  # the most epochs, queries and seconds of a search
-    retrain=(str, dict),  # a config of configs/retrain, or one for each of the data
-    retrain_options=dict,
-    absent=dict,  # rows that have no run, and why
-    networks=dict,  # that are counted: genotypes, or LIBRARY:NAME
-    image=list,  # C, H and W of an image, for which
-    small=dict,
-)
-OF_SMALL: Schema = dict(
-    says=str, epochs=int, queries=int, options=dict, by_data=dict, retrain_options=dict
-)
-OF_METHOD: Schema = dict(method=str, options=dict, named=str)
-OF_LIMITS: Schema = dict(epochs=int, queries=int, seconds=(int, float))
 
 
 class _Entry(NamedTuple):
@@ -210,62 +185,7 @@ def read_study(path: str) -> dict[str, Any]:
     kind = study.get('kind', SEARCH)
     if kind not in KINDS:
         raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), KINDS)}")
-    if kind == MEMORY:
-        memory_study.check_study(study, path)
-        return study
-    check_keys(study, KEYS, f'{path}: study')
-    for key in ('methods', 'spaces', 'data'):
-        if not study.get(key):
-            raise UserError(f'{path}: study.{key} is missing: a list of names')
-    for key in ('spaces', 'data'):
-        for name in study[key]:
-            if not isinstance(name, str):
-                raise UserError(f'{path}: study.{key} must hold names, but has {name!r}')
-    for key, least in (('seeds', 1), ('first_seed', 0)):
-        if study.get(key, least) < least:
-            raise UserError(f'{path}: study.{key} must be {least} or more, but is {study[key]}')
-    for method in study['methods']:
-        if isinstance(method, dict):
-            check_keys(method, OF_METHOD, f'{path}: study.methods')
-            if 'method' not in method:
-                raise UserError(f'{path}: study.methods: {method!r} names no method')
-            if not re.fullmatch(r'[\w.-]*', method.get('named', '')):
-                raise UserError(
-                    f'{path}: study.methods: named must be of letters, digits and . _ -, as it is '
-                    f'part of a folder, but is {method["named"]!r}'
-                )
-        elif not isinstance(method, str):
-            raise UserError(f'{path}: study.methods must hold names or dicts, but has {method!r}')
-    protocol = study.get('protocol', 'own')
-    if isinstance(protocol, str) and protocol != 'own':
-        raise UserError(
-            f"{path}: study.protocol must be 'own' or a dict of options, but is {protocol!r}"
-        )
-    for key, keys in (('small', OF_SMALL), ('limits', OF_LIMITS)):
-        part = study.get(key, {})
-        check_keys(part, keys, f'{path}: study.{key}')
-        for name in ('epochs', 'queries'):
-            if part.get(name, 1) < 1:
-                raise UserError(
-                    f'{path}: study.{key}.{name} must be 1 or more, but is {part[name]}'
-                )
-    seconds = study.get('limits', {}).get('seconds', 1)
-    if not 0 < seconds < math.inf:
-        raise UserError(f'{path}: study.limits.seconds must be above 0, but is {seconds}')
-    if 'small' in study and not study['small'].get('says'):
-        raise UserError(f'{path}: study.small.says is missing: what the tables say of the scale')
-    if isinstance(study.get('retrain'), dict):
-        for name, config in study['retrain'].items():
-            if not isinstance(config, str):
-                raise UserError(
-                    f'{path}: study.retrain.{name} must be the name of a config, but is {config!r}'
-                )
-    check_networks(study, path)
-    for name, reason in study.get('absent', {}).items():
-        if not isinstance(name, str) or not name.strip():
-            raise UserError(f'{path}: study.absent must have names, but has {name!r}')
-        if not isinstance(reason, str) or not reason.strip():
-            raise UserError(f'{path}: study.absent.{name} must say why, but is {reason!r}')
+    (memory_study if kind == MEMORY else search_keys).check_study(study, path)
     return study
 
 
