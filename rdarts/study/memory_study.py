@@ -40,7 +40,6 @@ OF_SMALL: Schema = dict(says=str, steps=dict, depths=dict)
 TOOL, STEPS = 'benchmarks/memory.py', 3
 DATA = 'c10'  # of whose configs the tool takes the steps
 OF_COMMAND = ('jobs', 'seeds', 'first_seed')
-NOT_GIVEN = (None, False, [], ())
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,9 @@ def plan_of(
         UserError: A method or space is not known or not in the study, or an option is not for it.
     """
     wrong = [
-        key for key, value in given.items() if key not in OF_COMMAND and value not in NOT_GIVEN
+        key
+        for key, value in given.items()
+        if key not in OF_COMMAND and not (value is None or value is False or value in ([], ()))
     ]
     wrong += ['data'] if parts.get('data') else []
     for key in wrong:

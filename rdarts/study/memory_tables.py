@@ -68,10 +68,16 @@ def compare(
         raise UserError(f'no run can be shown ({reason}); each has its run.log in {folder}')
     tables, note = with_remarks(plan, [memory_table(plan, found)], note_on(found))
     shown = {row_name(*pair): executions for pair, executions in found.items()}
-    data = dict(memory=shown, published=plan.published, failed=failed, absent=dict(plan.absent))
+    data = dict(
+        remark=plan.remark,
+        memory=shown,
+        published=plan.published,
+        failed=failed,
+        absent=dict(plan.absent),
+    )
     write_all(folder, tables, note, data)
     pages = [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables]
-    write_study(folder / PAGE, pages, note.strip(), [])
+    write_study(folder / PAGE, pages, note.strip(), [], title=plan.remark or 'Study')
     print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
     for name, error in failed.items():
         print(wrapped(f'failed: {name}: {error}'))

@@ -101,6 +101,7 @@ def test_a_wrong_command(tmp_path):
         (dict(cfg_options=['limit=3']), '--cfg-options is for studies of searches'),
         (dict(without_none=True), '--without-none is for studies of searches'),
         (dict(limit_seconds=3.0), '--limit-seconds is for studies of searches'),
+        (dict(limit_seconds=0.0), '--limit-seconds is for studies of searches'),
         (dict(methods=['drts']), "--methods: the study has no 'drts': did you mean 'darts'"),
         (dict(space=['s2']), "--space: the study has no 's2': "),
         (dict(seeds=0), '--seeds must be 1 or more, but is 0'),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from helpers import run_tool
+from test_visualization.page import data_of
 
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.memory_tables import memory_table, places
@@ -60,6 +61,7 @@ def test_a_tiny_study(tmp_path):
     text, data = (work / 'compare.txt').read_text(), json.loads((work / 'compare.json').read_text())
     title = 'Peak memory of a search step, on the CPU; Tiny; small: 2 images\n'
     assert text.startswith(title) and 'nb201 depth 1' in text and 'nb201: dots: no run: ' in text
+    assert data['remark'] == data_of(work / 'compare.html')['title'] == 'Tiny; small: 2 images'
     result = data['memory']['nb201: rdarts']['plain']['0']
     assert (result['batch_size'], result['width'], result['depth']) == (2, 8, 1)
     assert result['mb'] == result['plain_mb'] > 0 and result['fused_mb'] is None
