@@ -86,6 +86,8 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
         raise UserError(f'{place}: study.limits.seconds must be above 0, but is {seconds}')
     if 'small' in study and not study['small'].get('says'):
         raise UserError(f'{place}: study.small.says is missing: what the tables say of the scale')
+    by_data = study.get('small', {}).get('by_data', {})
+    check_keys(by_data, dict.fromkeys(by_data, dict), f'{place}: study.small.by_data')
     if isinstance(study.get('retrain'), dict):
         for name, config in study['retrain'].items():
             if not isinstance(config, str):

@@ -201,12 +201,13 @@ def _plan(
     if small and not scale:
         raise UserError(f'--small: {file or "what is given on the command line"} has no small')
     named = _entries(study, place)
-    if isinstance(study.get('retrain'), Mapping):
-        there = {*study['data'], *(entry.data for entry in named if entry.data)}
-        for data in study['retrain']:
+    there = {*study['data'], *(entry.data for entry in named if entry.data)}
+    scaled = study.get('small', {}).get('by_data')
+    for key, by_data in (('retrain', study.get('retrain')), ('small.by_data', scaled)):
+        for data in by_data if isinstance(by_data, Mapping) else ():
             if data not in there:
                 hint = nearest(str(data), there)
-                raise UserError(f"{place}retrain: no search has the data '{data}': {hint}")
+                raise UserError(f"{place}{key}: no search has the data '{data}': {hint}")
     part = _part(named, parts)
     entries = [entry for entry in part if entry.absent is None]
     absent = {entry.name: entry.absent for entry in part if entry.absent is not None}
