@@ -10,6 +10,7 @@ from typing import Any
 
 from rdarts.configuration.composition import methods as all_methods
 from rdarts.configuration.composition import spaces_and_data, why_absent
+from rdarts.configuration.declarations import AnyList
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError, nearest
@@ -22,8 +23,8 @@ from rdarts.utils.executions import EXECUTIONS
 KEYS: Schema = dict(
     kind=str,
     title=str,
-    methods=list,
-    spaces=list,
+    methods=AnyList,
+    spaces=AnyList,
     executions=list,
     seeds=int,
     first_seed=int,
@@ -173,7 +174,7 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     every = dict.fromkeys(study['spaces'], dict)
     check_keys(study.get('published', {}), every, f'{place}: study.published')
     for space, values in study.get('published', {}).items():
-        every = dict.fromkeys(study['methods'], (int, float))
+        every = dict.fromkeys(study['methods'], float)
         check_keys(values, every, f'{place}: study.published.{space}')
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rdarts.configuration.declarations import describe, fits
 from rdarts.errors import UserError, nearest
 
-Schema = Mapping[str, type | tuple[type, ...]]
-WORDS = {
-    str: 'a text',
-    int: 'a whole number',
-    float: 'a number',
-    dict: 'a dict',
-    list: 'a list',
-    bool: 'True or False',
-}
+Schema = Mapping[str, Any]  # annotations, as components of configs declare their arguments
 
 
 def check_keys(part: Mapping[str, Any], keys: Schema, place: str) -> None:
@@ -23,7 +16,7 @@ def check_keys(part: Mapping[str, Any], keys: Schema, place: str) -> None:
 
     Args:
         part (Mapping[str, Any]): What is written.
-        keys (Schema): The keys that there are, and the types of their values.
+        keys (Schema): The keys that there are, and the annotations of their values.
         place (str): Where it is written, for the error.
 
     Raises:
@@ -32,9 +25,5 @@ def check_keys(part: Mapping[str, Any], keys: Schema, place: str) -> None:
     for key, value in part.items():
         if key not in keys:
             raise UserError(f"{place} has no key '{key}': {nearest(str(key), keys)}")
-        kinds = keys[key] if isinstance(keys[key], tuple) else (keys[key],)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            named = ' or '.join(
-                WORDS[kind] for kind in kinds if not (kind is int and float in kinds)
-            )
-            raise UserError(f'{place}.{key} must be {named}, but is {value!r}')
+        if not fits(value, keys[key]):
+            raise UserError(f'{place}.{key} must be {describe(keys[key])}, but is {value!r}')

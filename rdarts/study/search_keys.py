@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rdarts.configuration.declarations import AnyList
 from rdarts.errors import UserError
 from rdarts.study.counted import check_networks
 from rdarts.study.schema import Schema, check_keys
@@ -14,14 +15,14 @@ from rdarts.study.schema import Schema, check_keys
 KEYS: Schema = dict(
     kind=str,
     title=str,
-    methods=list,
-    spaces=list,
-    data=list,
+    methods=AnyList,
+    spaces=AnyList,
+    data=AnyList,
     seeds=int,
     first_seed=int,
-    protocol=(str, dict),  # 'own', or options of every search
+    protocol=str | dict,  # 'own', or options of every search
     limits=dict,  # the most epochs, queries and seconds of a search
-    retrain=(str, dict),  # a config of configs/retrain, or one for each of the data
+    retrain=str | dict,  # a config of configs/retrain, or one for each of the data
     retrain_options=dict,
     absent=dict,  # rows that have no run, and why
     networks=dict,  # that are counted: genotypes, or LIBRARY:NAME
@@ -32,7 +33,7 @@ OF_SMALL: Schema = dict(
     says=str, epochs=int, queries=int, options=dict, by_data=dict, retrain_options=dict
 )
 OF_METHOD: Schema = dict(method=str, options=dict, named=str)
-OF_LIMITS: Schema = dict(epochs=int, queries=int, seconds=(int, float))
+OF_LIMITS: Schema = dict(epochs=int, queries=int, seconds=float)
 
 
 def check_study(study: Mapping[str, Any], place: str) -> None:

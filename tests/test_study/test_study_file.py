@@ -304,7 +304,7 @@ def test_checkpoints_do_not_go_with_a_retraining_that_the_study_has():
         (dict(protocol="'ours'"), "study.protocol must be 'own' or a dict of options, but is"),
         (dict(limits='dict(epoch=3)'), "study.limits has no key 'epoch': did you mean 'epochs'?"),
         (dict(limits='dict(seconds=0)'), 'study.limits.seconds must be above 0, but is 0'),
-        (dict(limits="dict(seconds='1')"), "study.limits.seconds must be a number, but is '1'"),
+        (dict(limits="dict(seconds='1')"), 'study.limits.seconds must be a finite number, but'),
         (dict(small='dict(epochs=3)'), 'study.small.says is missing: what the tables say of'),
         (dict(small="dict(says='x', epochs=0)"), 'study.small.epochs must be 1 or more, but is 0'),
         (dict(absent='dict(nasnet="")'), "study.absent.nasnet must say why, but is ''"),
