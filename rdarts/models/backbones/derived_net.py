@@ -60,7 +60,7 @@ class DerivedNet(BaseModule):
     Args:
         execution (str): ``'plain'`` runs layer by layer, ``'fused'`` several in one pass, with the
             same numbers, where native kernels take the images (else it is plain, and the log says
-            so); ``'auto'`` is what was measured to be the quicker: fused in training, and in
+            so); ``'auto'`` is what an earlier version was quicker with: fused in training, and in
             evaluation plain, but for networks that fold batch norms where no gradient is wanted.
             May be changed at any time. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
