@@ -299,7 +299,7 @@ def test_complexity_of_a_config(config):
 @pytest.mark.parametrize(
     ('args', 'text'),
     [
-        ([], 'give a config or --genotype'),
+        ([], 'give a config, --genotype or --network'),
         (['--genotype', 'DARTS_V9'], 'did you mean'),
         (['--genotype', 'DARTS_V2', '--width', 0], '--width must be 1 or more, but is 0'),
         (['--genotype', 'DARTS_V2', '--shape', 3, 0, 32], '--shape must be three positive'),

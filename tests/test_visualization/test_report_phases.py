@@ -71,6 +71,10 @@ class AllRows:
     def largest(self, name):
         return [(run_of(row), row[name]) for row in self.iterations if name in row]
 
+    def seconds(self):
+        told = [(run_of(row), row.get('time', 0.0)) for row in self.rows + self.iterations]
+        return {run: max(time for of, time in told if of == run) for run, _ in told}
+
     @property
     def factors(self):
         found = [row['regularizers']['ber']['lambda_'] for row in self.iterations]
