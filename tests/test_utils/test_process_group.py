@@ -46,12 +46,12 @@ def test_what_has_left_the_group_does_not_hold_it_up(monkeypatch):
 def test_a_process_that_is_stopped_ends_its_commands(tmp_path):
     told = tmp_path / 'told'
     waits = ['sh', '-c', f'ln -s $$ {told}; exec sleep 600']
-    code = f'''
+    code = f"""
 import signal
 signal.signal(signal.SIGTERM, signal.SIG_DFL)  # where coverage is measured, it has a handler
 from rdarts.utils.process_group import run_group
 run_group({waits!r})
-'''
+"""
     process = subprocess.Popen([sys.executable, '-c', code])
     while not told.is_symlink():
         assert process.poll() is None
