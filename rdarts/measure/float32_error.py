@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdarts.architect.gradients import gradient_of
 from rdarts.errors import UserError
@@ -17,6 +19,34 @@ from rdarts.measure.settings import StepSettings
 from rdarts.utils.wording import plural
 
 PARTS = ('weights', 'alpha')
+aten = torch.ops.aten
+DRAWS = (
+    *(aten.rand_like, aten.randn_like, aten.bernoulli, aten.multinomial),
+    *(aten.uniform_, aten.normal_, aten.exponential_, aten.bernoulli_),
+    *(aten._sample_dirichlet, aten._standard_gamma),
+)
+
+
+class DrawnInFloat32(TorchDispatchMode):
+    """Within, what is drawn in float64 are the numbers that would be drawn in float32.
+
+    From one state, a generator may draw others for either type.
+    """
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function.overloadpacket not in DRAWS or args[0].dtype != torch.float64:
+            return function(*args, **kwargs)
+        found = function(args[0].float(), *args[1:], **kwargs)
+        if function._schema.is_mutable:
+            return args[0].copy_(found)
+        return found.double() if found.is_floating_point() else found
 
 
 def images_of(search: Search) -> Tensor:
@@ -27,14 +57,16 @@ def images_of(search: Search) -> Tensor:
 def gradients(search: Search, images: Tensor, seed: int) -> list[Tensor]:
     """Gradients of L_train in float64: of all weights in one vector, and of all of alpha.
 
-    Those of what was not drawn are zero. What is drawn is that of the seed, in every execution.
+    Those of what was not drawn are zero. What is drawn is that of the seed, in every execution and
+    of either type.
     """
     alphas = list(search.alphas.values())
     for alpha in alphas:
         alpha.requires_grad_(True)
     torch.manual_seed(seed)
-    losses = search.model(images, search.batches['train']['data_samples'], mode='loss')
-    found = gradient_of(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
+    with DrawnInFloat32():
+        losses = search.model(images, search.batches['train']['data_samples'], mode='loss')
+        found = gradient_of(search.model.parse_losses(losses)[0], [*search.weights, *alphas])
     flat = [grad.double().flatten() for grad in found]
     weights, alpha = flat[: len(search.weights)], flat[len(search.weights) :]
     return [torch.cat(part) if part else torch.zeros(0) for part in (weights, alpha)]

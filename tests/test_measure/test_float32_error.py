@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from test_measure.tiny_settings import settings_of
 
 from rdarts.errors import UserError
@@ -34,6 +35,42 @@ def test_the_error_of_float32_in_float64_is_nothing(monkeypatch, changes):
     without_alpha = changes.get('method') == 'fairnas'
     for weights, alpha in found.values():
         assert weights < 1e-12 and (alpha is None if without_alpha else alpha < 1e-12)
+
+
+@pytest.mark.parametrize('method', ['gdas', 'sdarts_rs', 'drnas', 'snas'])
+def test_noise_is_no_error_of_float32(method):
+    """What is drawn is the same for the reference in float64."""
+    settings = settings_of(executions=('plain', 'fused'), method=method)
+    for weights, alpha in float32_error.errors(settings, 0).values():
+        assert 0 < weights < 1e-2 and 0 < alpha < 1e-2
+
+
+@pytest.mark.parametrize(
+    'draw',
+    [
+        torch.rand_like,
+        torch.randn_like,
+        torch.bernoulli,
+        lambda given: torch.multinomial(given, 1),
+        lambda given: torch.empty_like(given).uniform_(-1, 1),
+        lambda given: torch.empty_like(given).normal_(),
+        lambda given: torch.empty_like(given).exponential_(),
+        lambda given: torch.empty_like(given).bernoulli_(0.3),
+        lambda given: torch.distributions.Dirichlet(given).rsample(),
+        lambda given: torch.distributions.Gamma(given, given).rsample(),
+    ],
+)
+def test_either_type_draws_the_same(draw):
+    given = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).repeat(20, 1)
+    found = []
+    for numbers in (given, given.double()):
+        torch.manual_seed(0)
+        with float32_error.DrawnInFloat32():
+            found.append(draw(numbers))
+    short, long = found
+    assert long.dtype == (torch.float64 if short.is_floating_point() else torch.int64)
+    torch.testing.assert_close(long, short.to(long.dtype), rtol=1e-6, atol=1e-7)
+    assert short.unique().numel() > 1
 
 
 def test_what_the_loss_does_not_reach_has_no_error(capsys):
