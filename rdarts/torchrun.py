@@ -11,6 +11,7 @@ import signal
 import sys
 
 from rdarts import cli
+from rdarts.utils.wording import named_signal
 
 SECONDS_TO_SAVE = 600  # after Ctrl-C; torchrun kills its processes after 30
 SECONDS_TO_END = 5  # after a second one; one that waits for another process cannot heed it
@@ -43,9 +44,11 @@ def main() -> int:
         rank, failure = failed.get_first_failure()
         if failure.exitcode >= 0:
             return failure.exitcode
-        name = signal.Signals(-failure.exitcode).name
-        hint = '; the system does so to what takes too much memory' if name == 'SIGKILL' else ''
-        print(f'error: process {rank} of the run was ended by {name}{hint}', file=sys.stderr)
+        number = -failure.exitcode
+        killed = number == signal.SIGKILL
+        hint = '; the system does so to what takes too much memory' if killed else ''
+        how = f'{named_signal(number)}{hint}'
+        print(f'error: process {rank} of the run was ended by {how}', file=sys.stderr)
         return 128 - failure.exitcode
     return 0
 

@@ -28,8 +28,9 @@ def failed(code):
         (SignalException('got 2', 2), 130, ''),
         (failed(2), 2, ''),  # the process has said why
         (failed(130), 130, ''),
-        (failed(-15), 143, 'error: process 1 of the run was ended by SIGTERM\n'),
-        (failed(-9), 137, 'was ended by SIGKILL; the system does so to what takes too much mem'),
+        (failed(-15), 143, 'error: process 1 of the run was ended by signal SIGTERM\n'),
+        (failed(-9), 137, 'was ended by signal SIGKILL; the system does so to what takes too '),
+        (failed(-40), 168, 'error: process 1 of the run was ended by signal 40\n'),
     ],
 )
 def test_exit_codes(error, code, says, monkeypatch, capsys):

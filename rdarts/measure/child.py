@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from typing import Any
 
 from rdarts.errors import RunFailed
 from rdarts.utils import machine
+from rdarts.utils.last_line import last_line
+from rdarts.utils.wording import named_signal
 
 
 class Child:
@@ -81,8 +82,7 @@ class Child:
         """
         out, _ = self.process.communicate()
         if self.process.returncode:
-            why = self._printed_errors().strip() or self.process.returncode
-            raise RunFailed(f'a measurement failed: {why}')
+            raise RunFailed(f'a measurement failed: {self._why_it_ended()}')
         return json.loads(out.splitlines()[-1])
 
     def kill(self) -> None:
@@ -113,16 +113,14 @@ class Child:
         Waits until it has ended.
         """
         self.process.communicate()
-        if self.process.returncode < 0:
-            return f'signal {signal.Signals(-self.process.returncode).name}'
-        lines = self._printed_errors().strip().splitlines() or [
-            f'exit code {self.process.returncode}'
-        ]
-        return lines[-1].removeprefix('error: ')
+        return self._why_it_ended()
 
-    def _printed_errors(self) -> str:
+    def _why_it_ended(self) -> str:
+        code = self.process.returncode
+        if code < 0:
+            return named_signal(-code)
         self.errors.seek(0)
-        return self.errors.read()
+        return last_line(self.errors.read(), f'exit code {code}').removeprefix('error: ')
 
 
 def join(group: Path) -> None:

@@ -18,6 +18,7 @@ from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.utils.files import write_atomically
 from rdarts.utils.last_line import last_line
 from rdarts.utils.stop_signals import catch_signals, signal_name
+from rdarts.utils.wording import named_signal
 
 STATE = 'run.json'
 RETRIES = 3
@@ -212,7 +213,7 @@ class Run:
         errors = [line for line in text.splitlines() if line.startswith('error: ')]
         if code > 0 and errors:
             return errors[-1].removeprefix('error: ')
-        how = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
+        how = named_signal(-code) if code < 0 else f'exit code {code}'
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             how = f'{how} (killed, as the system does when memory runs out: see dmesg)'
         return f'{how} after: {last_line(text, "no output")}'

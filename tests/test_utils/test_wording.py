@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rdarts.utils.wording import plural
+from rdarts.utils.wording import named_signal, plural
 
 
 def test_plural():
@@ -19,3 +19,11 @@ def test_plural():
         ('class folder', 'class folders'),
     ):
         assert [plural(1, word), plural(2, word)] == [f'1 {word}', f'2 {many}']
+
+
+def test_a_signal_has_a_name_or_a_number():
+    assert [named_signal(number) for number in (9, 15, 40)] == [
+        'signal SIGKILL',
+        'signal SIGTERM',
+        'signal 40',
+    ]
