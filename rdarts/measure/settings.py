@@ -55,7 +55,10 @@ def check_clock(processor_time: bool, device: str) -> None:
         UserError: A GPU computes.
     """
     if processor_time and device == 'cuda':
-        raise UserError('--processor-time: the cores wait while the GPU works')
+        raise UserError(
+            '--processor-time: the cores wait while the GPU works; '
+            'set CUDA_VISIBLE_DEVICES= to measure the CPU'
+        )
 
 
 @dataclass(frozen=True)
