@@ -130,8 +130,12 @@ def check(settings: NetworkSettings) -> None:
         for name in ('config', 'genotype', 'width', 'depth'):
             if getattr(settings, name) is not None:
                 raise UserError(f'--network is a network by itself: leave out the {name}')
+        if settings.shape[0] != 3:
+            raise UserError(f'--network reads 3 channels: --shape says {settings.shape[0]}')
     elif settings.config is None and settings.genotype is None:
         raise UserError('give a config, --genotype or --network')
+    if settings.cfg_options and settings.config is None:
+        raise UserError('--cfg-options goes with a config, which is not given')
     for name in ('width', 'depth', 'num_classes', 'batch_size', 'repeats'):
         value = getattr(settings, name)
         if value is not None and value < 1:

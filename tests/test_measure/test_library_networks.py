@@ -32,5 +32,21 @@ def test_wrong_networks(monkeypatch):
         with pytest.raises(UserError) as error:
             build_library_network(network, 10)
         assert message in str(error.value) and '\n' not in str(error.value)
-    with pytest.raises(UserError, match='--network is a network by itself: leave out the genotype'):
-        measure(NetworkSettings(network='torchvision:resnet50', genotype='X', latency=False), [])
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(genotype='X'), '--network is a network by itself: leave out the genotype'),
+        (dict(cfg_options=['a=1']), '--cfg-options goes with a config, which is not given'),
+        (dict(shape=(1, 28, 28)), '--network reads 3 channels: --shape says 1'),
+        (
+            dict(network=None, genotype='DARTS_V2', cfg_options=['a=1']),
+            '--cfg-options goes with a config, which is not given',
+        ),
+    ],
+)
+def test_what_a_network_does_not_read_is_refused(given, message):
+    given = {'network': 'torchvision:resnet50', 'latency': False, **given}
+    with pytest.raises(UserError, match=f'^{message}$'):
+        measure(NetworkSettings(**given), [])
