@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import digits_runner
+from helpers import digits_runner, log_text
 from mmengine.hooks import Hook
 
 from rdarts.errors import UserError
-from rdarts.hooks import TimeLimitHook
+from rdarts.hooks import StopRulesHook, TimeLimitHook
 from rdarts.results.log import read_search_log
 from rdarts.study.figures import read_search
 
@@ -40,10 +40,17 @@ class Clock(Hook):
         self.now += 10.0
 
 
-def search(folder: Path, clock: Clock, seconds: float | None, resume: bool = False, **options):
+def search(
+    folder: Path,
+    clock: Clock,
+    seconds: float | None,
+    *rules: Hook,
+    resume: bool = False,
+    **options,
+):
     options = {**EPOCHS, 'default_hooks.checkpoint.iter_interval': 1, **options}
     keys = {} if seconds is None else dict(max_seconds=seconds)
-    runner = digits_runner(folder, options, hooks=[clock], resume=resume, **keys)
+    runner = digits_runner(folder, options, hooks=[clock, *rules], resume=resume, **keys)
     assert len(runner.train_dataloader) == 2
     runner.train()
     return runner
@@ -89,9 +96,18 @@ def test_what_it_ends_with_is_saved_whatever_the_interval(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2_iter_4.pth']
 
 
-def test_the_last_epoch_and_another_rule_are_no_end_by_time(tmp_path, monkeypatch):
+def test_the_last_epoch_is_no_end_by_time(tmp_path, monkeypatch):
     search(tmp_path, Clock(monkeypatch, 0.0), 95.0)
     assert rows(tmp_path) == [None] * 5
+
+
+def test_what_another_rule_ends_in_the_same_epoch_is_no_end_by_time(tmp_path, monkeypatch):
+    runner = search(tmp_path, Clock(monkeypatch, 0.0), 45.0, StopRulesHook(0, start_epoch=3))
+    assert runner.epoch == 3
+    assert rows(tmp_path) == [None, None, dict(by='stop_rules', kept_epoch=3)]
+    assert 'are over' not in log_text(tmp_path)
+    (limit,) = (hook for hook in runner.hooks if isinstance(hook, TimeLimitHook))
+    assert limit.state['stopped'] is None
 
 
 def test_figures_say_so(tmp_path, monkeypatch):
