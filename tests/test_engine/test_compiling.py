@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,13 @@ from rdarts.registry import ARCHITECTS
 
 CELLS = dict(cell=dict(num_nodes=2, candidates=('none', 'skip_connect', 'nor_conv_3x3')))
 TINY = {'model.backbone.space': dict(type='CellSpace', name='tiny', cells=CELLS, _delete_=True)}
+
+
+@pytest.fixture(autouse=True)
+def compiled_no_more() -> Iterator[None]:
+    """What a test has compiled, and how often, is nothing to the next one."""
+    yield
+    torch._dynamo.reset()
 
 
 def settings_of(method: str) -> StepSettings:
@@ -54,7 +62,6 @@ def test_steps_of_a_compiled_supernet_are_those_of_the_supernet(execution):
         for _ in range(2):
             search.step()
         found.append(search.model.state_dict())
-    torch._dynamo.reset()
     assert sum(graphs) > 50
     plain, compiled = found
     assert plain.keys() == compiled.keys()
@@ -75,7 +82,6 @@ def test_gradients_by_the_back_end_of_a_run_are_those_of_the_supernet(monkeypatc
         out = search.supernet(images)[-1]
         out.square().mean().backward()
         found.append([out.detach(), *(weight.grad for weight in search.supernet.parameters())])
-    torch._dynamo.reset()
     assert list(tmp_path.rglob('*.so'))  # it was compiled
     plain, compiled = found
     assert plain[0].any() and any(grad is not None for grad in plain[1:])
@@ -172,7 +178,6 @@ def test_numbers_that_change_with_the_epoch_are_not_compiled_anew_in_each(method
         search.architect.set_progress(epoch, 10)
         search.step()
         new.append(len(graphs) - before)
-    torch._dynamo.reset()
     assert new[0] and new[3:] == [0, 0]
 
 
@@ -238,7 +243,6 @@ def test_a_search_needs_nothing_that_graphs_write_over(method):
         # where the log reads them
         step = search.architect.taken
         found.append([*search.model.state_dict().values(), *step.grads, *step.total, step.loss])
-    torch._dynamo.reset()
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
 
 

@@ -201,7 +201,9 @@ def test_graphs_that_a_search_refuses_are_no_figures(monkeypatch, gpu):
     monkeypatch.setattr(torch.backends.cuda, 'matmul', SimpleNamespace())
     monkeypatch.setattr(torch.backends, 'cudnn', SimpleNamespace())
     monkeypatch.setattr(device_table, 'Search', lambda *a, **k: Steps(gpu, keeps_passes=True))
-    for row in device_table.rows(settings_of(device='cpu'), 'cuda', 'cuda_graph'):
+    rows = [*device_table.rows(settings_of(device='cpu'), 'cuda', 'cuda_graph')]
+    assert len(rows) == 3
+    for row in rows:
         assert row['seconds'] is None
         assert row['failure'].startswith("compile.mode='reduce-overhead' (--cuda-graph): ")
 

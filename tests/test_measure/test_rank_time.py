@@ -12,7 +12,7 @@ from rdarts.measure import rank_time
 from rdarts.measure.rank_time import Ranks
 from rdarts.measure.settings import StepSettings
 
-# Ranks wait for each other, as over gloo; rank 1 does not live long.
+# Ranks wait for each other, as over gloo; rank 1 does not live long, but until all have begun.
 ENDS = """
 import os, signal, sys, time
 from pathlib import Path
@@ -20,6 +20,10 @@ Path(sys.argv[1], str(os.getpid())).touch()
 first, last = int(os.environ.get('RANK', 1)) == 0, sys.argv[2]
 speaks = '--speak' in sys.argv
 if speaks and not first and last == 'start':
+    for _ in range(3000):
+        if len(os.listdir(sys.argv[1])) == 4:
+            break
+        time.sleep(0.02)
     sys.exit('error: there is no such device')
 if speaks and last == 'start':
     time.sleep(100)
@@ -78,9 +82,11 @@ def test_a_rank_that_ends_ends_all(tmp_path, when, why):
     plan = Ranks(StepSettings(executions=['fused'], threads=1), command, rounds=1)
     with pytest.raises(RunFailed, match=f'^rank 1 has ended: {why}$'):
         rank_time.measure(plan)
-    for path in (tmp_path / 'pids').iterdir():
+    pids = [int(path.name) for path in (tmp_path / 'pids').iterdir()]
+    assert len(pids) == 4
+    for pid in pids:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(path.name), 0)
+            os.kill(pid, 0)
 
 
 def test_mistakes_of_settings_are_met_before_a_process_starts():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -89,7 +90,15 @@ def test_export(path):
     assert any(name.startswith('rdarts.') for name in operators) is (path == 'cpp')
 
 
+@pytest.fixture
+def compiled_no_more() -> Iterator[None]:
+    """What a test has compiled is nothing to the next one."""
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures('compiled_no_more')
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 def test_compile(path, mode):
     net, x = tiny_net().train(mode == 'train'), torch.randn(2, 3, 8, 8)
@@ -102,7 +111,6 @@ def test_compile(path, mode):
         out.square().sum().backward()
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         results.append([out.detach(), *grads, *model.buffers()])
-    torch._dynamo.reset()
     assert len(results[0]) > 20
     for expected, found in zip(*results, strict=True):
         assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
