@@ -9,7 +9,7 @@ from helpers import digits_runner, log_text
 from mmengine.hooks import Hook
 
 from rdarts.errors import UserError
-from rdarts.hooks import StopRulesHook, TimeLimitHook
+from rdarts.hooks import TimeLimitHook
 from rdarts.results.log import read_search_log
 from rdarts.study.figures import read_search
 
@@ -40,17 +40,10 @@ class Clock(Hook):
         self.now += 10.0
 
 
-def search(
-    folder: Path,
-    clock: Clock,
-    seconds: float | None,
-    *rules: Hook,
-    resume: bool = False,
-    **options,
-):
+def search(folder: Path, clock: Clock, seconds: float | None, resume: bool = False, **options):
     options = {**EPOCHS, 'default_hooks.checkpoint.iter_interval': 1, **options}
     keys = {} if seconds is None else dict(max_seconds=seconds)
-    runner = digits_runner(folder, options, hooks=[clock, *rules], resume=resume, **keys)
+    runner = digits_runner(folder, options, hooks=[clock], resume=resume, **keys)
     assert len(runner.train_dataloader) == 2
     runner.train()
     return runner
@@ -102,7 +95,9 @@ def test_the_last_epoch_is_no_end_by_time(tmp_path, monkeypatch):
 
 
 def test_what_another_rule_ends_in_the_same_epoch_is_no_end_by_time(tmp_path, monkeypatch):
-    runner = search(tmp_path, Clock(monkeypatch, 0.0), 45.0, StopRulesHook(0, start_epoch=3))
+    rule = dict(type='rdarts.StopRulesHook', skips=0, start_epoch=3)
+    options = {'default_hooks.stop_rules': rule}
+    runner = search(tmp_path, Clock(monkeypatch, 0.0), 45.0, **options)
     assert runner.epoch == 3
     assert rows(tmp_path) == [None, None, dict(by='stop_rules', kept_epoch=3)]
     assert 'are over' not in log_text(tmp_path)
