@@ -255,6 +255,7 @@ def run_all(
     # first those that run: they have their places
     waiting = [run for run, state in states if state == 'running']
     waiting += [run for run, state in states if state in ('resume', 'new')]
+    adopted = [run.job for run, state in states if state == 'running']
     running: list[Run] = []
     lost: dict[int, int] = {}
     held: Run | None = None  # what the executor did not take for now
@@ -266,6 +267,7 @@ def run_all(
 
     before = catch_signals(interrupt)
     try:
+        executor.adopt(adopted)
         while waiting or running:
             while waiting and (executor.places is None or len(running) < executor.places):
                 run = waiting.pop(0)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from helpers import ToolProcess
 
-from rdarts.errors import UserError
+from rdarts.errors import Interrupted, UserError
 from rdarts.study.executors.local import LocalExecutor, is_running
 from rdarts.study.queue import Run, run_all
 from rdarts.utils import machine
@@ -350,14 +350,33 @@ def test_the_gpu_of_what_was_left_is_not_given_again(tmp_path, monkeypatch):
     try:
         for run in runs:
             written(run.folder / 'ready')
-        again = LocalExecutor(2)
-        left = make_run(tmp_path / 'b', COUNT)
-        assert left.state(again) == 'running' and again.poll([left.job]) == {}
-        env = code + 'open(sys.argv[1] + "/env", "w").write(os.environ["CUDA_VISIBLE_DEVICES"])'
-        run_all([make_run(tmp_path / 'c', env)], again)
+        left = make_run(tmp_path / 'a', COUNT)
+        env = code + 'open(sys.argv[1] + "/env", "w").write(os.environ["CUDA_VISIBLE_DEVICES"]); '
+        # it ends what was left, for which the command waits
+        end = f'os.kill({runs[0].job.id}, 9)'
+        run_all([make_run(tmp_path / 'c', env + end), left], LocalExecutor(2))
     finally:
         first.cancel([run.job for run in runs])
-    assert (tmp_path / 'c' / 'env').read_text() == '3'  # b has the other
+    assert (tmp_path / 'c' / 'env').read_text() == '5'  # a has the first
+
+
+def test_what_was_left_ends_with_the_command_though_it_has_no_place(tmp_path):
+    first = LocalExecutor(2)
+    code = 'import sys, time; open(sys.argv[1] + "/ready", "w").write("ready\\n"); time.sleep(60)'
+    runs = [make_run(tmp_path / name, code) for name in 'ab']
+    for run in runs:
+        run.start(first)
+        written(run.folder / 'ready')
+    left = [make_run(tmp_path / name, code) for name in 'ab']
+    executor = LocalExecutor(1)
+
+    def stop(jobs):
+        raise Interrupted('stopped', signal.SIGTERM)
+
+    executor.poll = stop
+    with pytest.raises(Interrupted):
+        run_all(left, executor)
+    assert not any(is_running(run.job.id, run.folder) for run in runs)
 
 
 def test_told_twice_it_kills(tmp_path):

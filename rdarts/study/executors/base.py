@@ -139,6 +139,9 @@ class Executor(ABC):
     def poll(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """The jobs that are over, by their tokens; one that was never started is over, too."""
 
+    def adopt(self, jobs: Sequence[Job]) -> None:  # noqa: B027
+        """Take over jobs that an earlier command has left: here they need nothing."""
+
     @abstractmethod
     def cancel(self, jobs: Sequence[Job]) -> None:
         """End jobs."""

@@ -35,7 +35,7 @@ class LocalExecutor(Executor):
     def __init__(self, places: int = 1) -> None:
         super().__init__(places)
         self._devices = visible_devices()
-        self._running: dict[str, tuple[int, subprocess.Popen | _Left, int]] = {}
+        self._running: dict[str, tuple[int, subprocess.Popen | _AdoptedProcess, int]] = {}
 
     def submit(self, job: Job) -> str:
         """See base class. The process is in a session of its own: only this one tells it to stop.
@@ -64,24 +64,29 @@ class LocalExecutor(Executor):
 
     def poll(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
         """See base class."""
+        self.adopt(jobs)
         found = {}
         for job in jobs:
-            if job.token not in self._running:
-                process = _Left(job)
-                self._running[job.token] = (self._free_place(process.device()), process, 0)
             _, process, start = self._running[job.token]
             code = process.poll()
             if code is not None:
                 del self._running[job.token]
                 found[job.token] = Outcome(code, log_start=start)
-                if isinstance(process, _Left):
+                if isinstance(process, _AdoptedProcess):
                     error = f'process {job.id} of an earlier command is over'
                     found[job.token] = Outcome(None, error, again=True)
         return found
 
+    def adopt(self, jobs: Sequence[Job]) -> None:
+        """See base class. Each keeps its GPU, and ends with this command."""
+        for job in jobs:
+            if job.token not in self._running:
+                process = _AdoptedProcess(job)
+                self._running[job.token] = (self._free_place(process.device()), process, 0)
+
     def _free_place(self, device: str | None = None) -> int:
         """The first place that nobody has, of a GPU where one is named."""
-        taken = {place for place, *_ in self._running.values()}
+        taken = {place for place, process, _ in self._running.values() if process.poll() is None}
         free = [place for place in range(self.places) if place not in taken]
         names = self._devices or ['']
         named = [place for place in free if names[place % len(names)] == device]
@@ -92,7 +97,7 @@ class LocalExecutor(Executor):
         found = [self._running.pop(job.token) for job in jobs if job.token in self._running]
         self._end([process for _, process, _ in found])
 
-    def _end(self, processes: Sequence[subprocess.Popen | _Left]) -> None:
+    def _end(self, processes: Sequence[subprocess.Popen | _AdoptedProcess]) -> None:
         for process in processes:
             process.terminate()
         try:
@@ -114,7 +119,7 @@ class LocalExecutor(Executor):
         return 'the same command again goes on with what was running'
 
 
-class _Left:
+class _AdoptedProcess:
     """A process that a killed command has left, used as ``Popen`` is; its exit code is unknown.
 
     Args:
