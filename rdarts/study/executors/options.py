@@ -62,8 +62,9 @@ def check_options(options: dict[str, Any], jobs: int | None) -> Resources:
         UserError: They do not.
     """
     name = options['executor']
-    wrong = [key for key in OF_CLUSTERS if name == 'local' and options[key]]
-    wrong += [key for owner, keys in OWN.items() if owner != name for key in keys if options[key]]
+    foreign = list(OF_CLUSTERS) if name == 'local' else []
+    foreign += [key for owner, keys in OWN.items() if owner != name for key in keys]
+    wrong = [key for key in foreign if options[key] is not None and options[key] is not False]
     for key in wrong:
         owners = [owner for owner, keys in OWN.items() if key in keys] or list(OWN)
         raise UserError(f'{_option(key)} is for --executor {" or ".join(owners)}')

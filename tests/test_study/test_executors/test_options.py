@@ -37,6 +37,7 @@ def test_this_machine_is_the_default():
     ('args', 'line'),
     [
         (['--gpus', '1'], '--gpus is for --executor slurm or ray'),
+        (['--gpus', '0'], '--gpus is for --executor slurm or ray'),
         (['--cancel'], '--cancel is for --executor slurm or ray'),
         (['--slurm-partition', 'gpu'], '--slurm-partition is for --executor slurm'),
         (['--executor', 'slurm', '--ray-address', 'x'], '--ray-address is for --executor ray'),
