@@ -7,8 +7,7 @@ import importlib
 from torch import nn
 
 from rdarts.errors import UserError, nearest
-
-LIBRARIES = ('torchvision', 'timm')
+from rdarts.utils.network_libraries import LIBRARIES
 
 
 def build_library_network(network: str, classes: int) -> nn.Module:

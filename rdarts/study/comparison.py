@@ -164,10 +164,10 @@ def cancel(plan: Comparison, executor: Executor) -> None:
     found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
     lock_work_dir(plan.work_dir)
     runs = [search.run for search in found]
+    ended = [search for search in found if search.run.state(executor) == 'done']
     if plan.trainings:
-        ended = [search for search in found if search.run.state(executor) == 'done']
         runs += retrainings(plan, ended, trainings).values()
-        runs += [one.run for one in counts(plan, ended)]
+    runs += [one.run for one in counts(plan, ended)]
     cancel_all(runs, executor)
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdarts.errors import UserError
+from rdarts.errors import UserError, nearest
 from rdarts.study.queue import Run
-from rdarts.study.schema import check_keys
+from rdarts.study.schema import FOLDER_NAME, FOLDER_NAME_SAYS, check_keys
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.statistics import Summary
 from rdarts.study.tables import Table, percent
 from rdarts.study.tool_runs import read_result, tool_run
+from rdarts.utils.network_libraries import LIBRARIES
 
 TOOL, FOLDER = 'analysis/complexity.py', 'networks'
 COLUMNS = dict(parameters='parameters (M)', macs='multiply-adds (M)')
@@ -55,6 +56,15 @@ def check_networks(study: Mapping[str, Any], place: str) -> None:
     """
     networks = study.get('networks', {})
     check_keys(networks, dict.fromkeys(networks, str), f'{place}: study.networks')
+    for name, network in networks.items():
+        if not isinstance(name, str) or not FOLDER_NAME.fullmatch(name):
+            raise UserError(f'{place}: study.networks: a name {FOLDER_NAME_SAYS}, but is {name!r}')
+        library = library_of(network)
+        if library is not None and library not in LIBRARIES:
+            raise UserError(
+                f"{place}: study.networks.{name}: there is no library '{library}': "
+                f'{nearest(library, LIBRARIES)}'
+            )
     image = study.get('image', [1, 1, 1])
     if len(image) != 3 or not all(type(size) is int and size > 0 for size in image):
         raise UserError(f'{place}: study.image must be three sizes, but is {image}')

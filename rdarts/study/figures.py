@@ -16,6 +16,7 @@ from rdarts.configuration.as_data import entry, read_config, type_name
 from rdarts.deploy.description import planned_network
 from rdarts.errors import UserError
 from rdarts.genotypes import Genotype, count_skips, load_genotype, read_genotype
+from rdarts.results.digest import run_of
 from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.phases import last_row
 from rdarts.results.queries import QUERY
@@ -63,9 +64,9 @@ def read_search(folder: Path, without_none: bool = False) -> Figures:
 
 def _cut(run: SearchRun) -> dict[str, Any] | None:
     """After how many of its epochs or queries its time was over; None where it was not."""
-    rows = [row for row in run.digest.rows if row['kind'] in ('epoch', QUERY) and 'stopped' in row]
-    stopped = rows[-1]['stopped'] if rows else None
-    if not isinstance(stopped, dict) or stopped.get('by') != TIME_LIMIT:
+    last = {run_of(row): row for row in run.digest.rows if row['kind'] in ('epoch', QUERY)}
+    ends = [row.get('stopped') for row in last.values()]  # one that was gone on with is no end
+    if not any(isinstance(end, dict) and end.get('by') == TIME_LIMIT for end in ends):
         return None
     unit, after = run.reached
     return dict(after=after, of=run.queries.budget if unit == QUERY else run.max_epochs, unit=unit)

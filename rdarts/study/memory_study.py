@@ -15,7 +15,7 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError, nearest
 from rdarts.study.queue import Run
-from rdarts.study.schema import Schema, check_keys
+from rdarts.study.schema import Schema, check_keys, check_scale, check_seeds
 from rdarts.study.searches import content_of
 from rdarts.study.tool_runs import tool_run
 from rdarts.utils.executions import EXECUTIONS
@@ -153,18 +153,20 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     for key in ('methods', 'spaces'):
         if not study.get(key) or not all(isinstance(name, str) for name in study[key]):
             raise UserError(f'{place}: study.{key} must be a list of names')
+    for key in ('methods', 'spaces', 'executions'):
+        names = study.get(key, [])
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{place}: study.{key} has '{twice}' twice")
     for name in study.get('executions', EXECUTIONS):
         if name not in EXECUTIONS:
             raise UserError(
                 f"{place}: study.executions: there is no '{name}': {nearest(str(name), EXECUTIONS)}"
             )
-    for key, least in (('seeds', 1), ('first_seed', 0)):
-        if study.get(key, least) < least:
-            raise UserError(f'{place}: study.{key} must be {least} or more, but is {study[key]}')
+    check_seeds(study, place)
     small = study.get('small', {})
     check_keys(small, OF_SMALL, f'{place}: study.small')
-    if 'small' in study and not small.get('says'):
-        raise UserError(f'{place}: study.small.says is missing: what the tables say of the scale')
+    check_scale(study, place)
     for part, where in ((study, 'study'), (small, 'study.small')):
         check_keys(part.get('steps', {}), OF_STEPS, f'{place}: {where}.steps')
         every = dict.fromkeys(study['spaces'], int)

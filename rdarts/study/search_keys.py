@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from rdarts.configuration.declarations import AnyList
 from rdarts.errors import UserError
 from rdarts.study.counted import check_networks
-from rdarts.study.schema import Schema, check_keys
+from rdarts.study.schema import (
+    FOLDER_NAME,
+    FOLDER_NAME_SAYS,
+    Schema,
+    check_keys,
+    check_scale,
+    check_seeds,
+)
 
 KEYS: Schema = dict(
     kind=str,
@@ -54,18 +60,15 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
         for name in study[key]:
             if not isinstance(name, str):
                 raise UserError(f'{place}: study.{key} must hold names, but has {name!r}')
-    for key, least in (('seeds', 1), ('first_seed', 0)):
-        if study.get(key, least) < least:
-            raise UserError(f'{place}: study.{key} must be {least} or more, but is {study[key]}')
+    check_seeds(study, place)
     for method in study['methods']:
         if isinstance(method, dict):
             check_keys(method, OF_METHOD, f'{place}: study.methods')
             if 'method' not in method:
                 raise UserError(f'{place}: study.methods: {method!r} names no method')
-            if not re.fullmatch(r'[\w.-]*', method.get('named', '')):
+            if 'named' in method and not FOLDER_NAME.fullmatch(method['named']):
                 raise UserError(
-                    f'{place}: study.methods: named must be of letters, digits and . _ -, as it is '
-                    f'part of a folder, but is {method["named"]!r}'
+                    f'{place}: study.methods: named {FOLDER_NAME_SAYS}, but is {method["named"]!r}'
                 )
         elif not isinstance(method, str):
             raise UserError(f'{place}: study.methods must hold names or dicts, but has {method!r}')
@@ -85,8 +88,7 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     seconds = study.get('limits', {}).get('seconds', 1)
     if not 0 < seconds < math.inf:
         raise UserError(f'{place}: study.limits.seconds must be above 0, but is {seconds}')
-    if 'small' in study and not study['small'].get('says'):
-        raise UserError(f'{place}: study.small.says is missing: what the tables say of the scale')
+    check_scale(study, place)
     by_data = study.get('small', {}).get('by_data', {})
     check_keys(by_data, dict.fromkeys(by_data, dict), f'{place}: study.small.by_data')
     if isinstance(study.get('retrain'), dict):

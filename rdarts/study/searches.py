@@ -16,7 +16,7 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.results.digest import Digest
-from rdarts.results.log import read_search_log
+from rdarts.results.log import LOG, read_search_log
 from rdarts.results.phases import length
 from rdarts.results.queries import QUERY, that_asks
 from rdarts.study.figures import FIGURES
@@ -254,7 +254,7 @@ def seconds_left(run: Run, cfg: Any, measured: Mapping[str, Any]) -> float:
         measured (dict): What a dry run says of the whole.
     """
     whole, limit = measured['expected_seconds'], cfg.get('max_seconds') or math.inf
-    if run.state() not in ('resume', 'running'):
+    if run.state() not in ('resume', 'running') or not (run.folder / LOG).is_file():
         return min(whole, limit)
     config, phases = cfg.to_dict(), split(cfg)
     parts = measured.get('phases', [measured])

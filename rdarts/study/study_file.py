@@ -30,6 +30,7 @@ from rdarts.configuration.composition import (
     why_absent,
 )
 from rdarts.configuration.custom_imports import read_with_imports
+from rdarts.configuration.declarations import AboveZero, fits
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.configuration.nearest_config import nearest_config
@@ -154,6 +155,8 @@ def comparison_of(
             raise UserError(f'--limit-seconds must be above 0, but is {limit_seconds:g}')
         if others.get('checkpoints'):
             raise UserError('--limit-seconds is of searches: --checkpoints searches nothing')
+        if 'max_seconds' in parse_options(others.get('cfg_options') or ()):
+            raise UserError('--limit-seconds is max_seconds of --cfg-options: give one of them')
         others['cfg_options'] = [f'max_seconds={limit_seconds}', *others.get('cfg_options', ())]
     others.update(seeds=seeds, first_seed=first_seed)
     given = {key: value for key, value in others.items() if value not in (None, [], ())}
@@ -361,7 +364,9 @@ def _with_lengths(
 ) -> dict[str, Any]:
     """Options with how long a search is: the scale says the length, and a limit is the most."""
     if 'seconds' in limits:
-        most = min(limits['seconds'], options.get('max_seconds') or math.inf)
+        own = options.get('max_seconds')
+        # what is no number is said when the config is loaded
+        most = min(limits['seconds'], own) if fits(own, AboveZero) else own or limits['seconds']
         options = {**options, 'max_seconds': most}
     if not {'epochs', 'queries'} & {*scale, *limits}:
         return dict(options)

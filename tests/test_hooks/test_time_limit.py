@@ -110,6 +110,8 @@ def test_figures_say_so(tmp_path, monkeypatch):
     search(tmp_path / 'whole', Clock(monkeypatch, 0.0), None)
     assert read_search(tmp_path / 'cut')['cut'] == dict(after=3, of=5, unit='epoch')
     assert read_search(tmp_path / 'whole')['cut'] is None
+    search(tmp_path / 'cut', Clock(monkeypatch, 0.0), 900.0, resume=True)
+    assert read_search(tmp_path / 'cut')['cut'] is None  # it has gone on to its end
 
 
 def test_what_is_refused():

@@ -103,6 +103,12 @@ def test_small_options_by_data():
         ("networks=dict(a=3), image=[3, 32, 32]", 'study.networks.a must be a text, but is 3'),
         ('image=[3, 32]', 'study.image must be three sizes, but is '),
         ("image=[3, 32, 'x']", 'study.image must be three sizes, but is '),
+        ("image=[3, 8, 8], networks={1: 'X'}", 'study.networks: a name must be of letters'),
+        ("image=[3, 8, 8], networks={'../x': 'X'}", 'study.networks: a name must be of letters'),
+        (
+            "image=[3, 8, 8], networks=dict(a='tormvision:resnet50')",
+            "study.networks.a: there is no library 'tormvision': did you mean 'torchvision'",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_networks(tmp_path, keys, message):

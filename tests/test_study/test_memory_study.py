@@ -73,6 +73,8 @@ def test_what_does_not_fit_a_space_is_absent(tmp_path):
     [
         (dict(methds="['darts']"), "study has no key 'methds': did you mean 'methods'"),
         (dict(data="['c10']"), "study has no key 'data'"),
+        (dict(methods="['darts', 'darts']"), "study.methods has 'darts' twice"),
+        (dict(executions="['plain', 'plain']"), "study.executions has 'plain' twice"),
         (dict(methods="['drts']"), "study.methods: there is no method 'drts': did you mean"),
         (dict(methods='[]'), 'study.methods must be a list of names'),
         (dict(spaces='[3]'), 'study.spaces must be a list of names'),

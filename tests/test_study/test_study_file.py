@@ -201,6 +201,10 @@ def test_a_limit_of_time(tmp_path):
         assert plan.options_of(plan.configs[0])[-2:] == ['max_seconds=30.0', 'limit=64']
     plan = comparison_of([path], limit_seconds=30.0)
     assert load(plan, plan.configs[0]).max_seconds == 30
+    path = write(tmp_path, limits='dict(seconds=9)', protocol="{'max_seconds': 'x'}")
+    with pytest.raises(UserError, match='max_seconds'):
+        plan = comparison_of([path])
+        load(plan, plan.configs[0])
 
 
 def test_retraining_by_data(tmp_path):
@@ -379,6 +383,8 @@ def test_a_wrong_command(tmp_path):
         (dict(configs=['table1'], methods=['darts']), "studies/table1.py'?"),
         (dict(configs=[study, 'a.py']), f'{study} is a study: it is run alone'),
         (dict(configs=[study], limit_seconds=0.0), '--limit-seconds must be above 0, but is 0'),
+        (dict(configs=[config], limit_seconds=9.0, cfg_options=['max_seconds=3']),
+         '--limit-seconds is max_seconds of --cfg-options: give one of them'),
         (dict(configs=[config], limit_seconds=9.0, checkpoints='x'),
          '--limit-seconds is of searches: --checkpoints searches nothing'),
         (dict(configs=[study], small=True), f'--small: {study} has no small'),

@@ -1,0 +1,3 @@
+"""The libraries whose networks are counted beside found ones."""
+
+LIBRARIES = ('torchvision', 'timm')
