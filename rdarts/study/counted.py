@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rdarts.errors import UserError, nearest
+from rdarts.genotypes import load_genotype
 from rdarts.study.queue import Run
 from rdarts.study.schema import FOLDER_NAME, FOLDER_NAME_SAYS, check_keys
 from rdarts.study.searches import Comparison, Search
@@ -111,7 +112,13 @@ def counts(plan: Comparison, ended: Sequence[Search]) -> list[Count]:
         retrain = plan.retrain_of(search.config)
         if retrain is None or search.run.error:
             continue
-        options = [retrain, '--genotype', str(search.run.folder), *shape]
+        try:
+            genotype = load_genotype(search.run.folder).to_string()
+        except UserError as error:
+            search.run.error = str(error)
+            continue
+        # the cell, not its folder, which another command may spell otherwise
+        options = [retrain, '--genotype', genotype, *shape]
         if plan.retrain_options:
             options += ['--cfg-options', *plan.retrain_options]
         name = f'{search.method}, seed {search.seed} (complexity)'

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from rdarts.errors import UserError
+from rdarts.genotypes import load_genotype
+from rdarts.genotypes.describe import dumps
 from rdarts.study.counted import count_table, counted_networks, counts
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.queue import Run, run_all
@@ -39,14 +41,19 @@ def test_what_is_found_and_what_is_given_is_counted(tmp_path):
         Search('a.py', seed, Run('', tmp_path / 'a' / f'seed_{seed}', [], {})) for seed in (0, 1)
     ]
     searched += [Search('a.py', 2, Run('', tmp_path / 'a' / 'seed_2', [], {}, error='no cell'))]
+    searched += [Search('a.py', 3, Run('', tmp_path / 'a' / 'seed_3', [], {}))]
+    for one in searched[:2]:
+        one.run.folder.mkdir(parents=True)
+        (one.run.folder / 'genotype.json').write_text(dumps(load_genotype('DARTS_V1')))
     found = counts(plan, searched)
+    assert 'seed_3' in searched[3].run.error
     assert [one.name for one in found] == ['ResNet50', 'DARTS', 'a', 'a']
     shape = ['--shape', '3', '64', '64', '--no-latency']
     given = [one.run.settings['options'] for one in found]
     assert given[0] == ['--network', 'torchvision:resnet50', *shape]
     assert given[1] == ['--genotype', 'DARTS_V2', *shape]
-    folder = str(tmp_path / 'a' / 'seed_1')
-    assert given[3] == ['retrain.py', '--genotype', folder, *shape, '--cfg-options', *options]
+    cell = load_genotype('DARTS_V1').to_string()
+    assert given[3] == ['retrain.py', '--genotype', cell, *shape, '--cfg-options', *options]
     assert count_table(plan, found) is None
     for one, parameters in zip(found[1:], (4_700_000, 2_000_000, 4_000_000), strict=True):
         end(one.run, json.dumps(dict(parameters=parameters, macs=574_000_000)))
