@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rdarts.apis import build_net
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.options import parse_options
-from rdarts.errors import RunFailed, UserError
+from rdarts.errors import RunFailed, UserError, is_defect
 from rdarts.genotypes import load_genotype
 from rdarts.measure.counts import count_activations, count_all
 from rdarts.measure.describe import cpu_model
@@ -27,9 +27,10 @@ from rdarts.measure.peak_memory import Peak, read_mb
 from rdarts.measure.settings import IMAGENET_FROM
 from rdarts.models.backbones import BaseSupernet
 from rdarts.models.declared import declared_class
-from rdarts.models.multiply_adds import count_macs
+from rdarts.models.multiply_adds import count_macs, plain_execution
 from rdarts.registry import MODELS
 from rdarts.search_spaces import SearchSpace, build_space
+from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.wording import plural
 
 
@@ -81,6 +82,7 @@ def measure(settings: NetworkSettings, command: Sequence[str]) -> dict[str, Any]
         RunFailed: The fresh process has failed.
     """
     model, name, images = prepare(settings)
+    check_image(model, name, images[:1])
     result: dict[str, Any] = dict(
         network=name,
         shape=list(settings.shape),
@@ -220,6 +222,40 @@ def build_from_config(cfg: Config, settings: NetworkSettings) -> tuple[nn.Module
     if head is not None and getattr(head, 'auxiliary', None) is not None:
         head.auxiliary = None  # in training only
     return model, name
+
+
+def check_image(model: nn.Module, name: str, image: Tensor) -> None:
+    """Raise a UserError where a network does not take an image of noise.
+
+    Args:
+        model (nn.Module): In evaluation mode.
+        name (str): What it is, for the line.
+        image (Tensor): [1, C, H, W].
+    """
+    reads: list[int] = []
+
+    def note(conv: nn.Conv2d, inputs: Any) -> None:
+        reads.append(conv.in_channels)
+
+    convs = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    handles = [conv.register_forward_pre_hook(note) for conv in convs]
+    try:
+        with torch.no_grad(), plain_execution(model):
+            model(image)
+    except Exception as error:  # whatever networks of other packages say of it
+        if isinstance(error, UserError) or is_defect(error) or explain_machine(error):
+            raise
+        _, channels, height, width = image.shape
+        if reads and reads[0] != channels:
+            given = plural(channels, 'channel')
+            line = f'--shape has {given}, but the network reads {reads[0]}: {name}'
+        else:
+            why = (str(error).split('\n')[0] or type(error).__name__).strip()
+            line = f'--shape: {height} x {width} pixels do not go through {name}: {why}'
+        raise UserError(line) from error
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def latency_ms(model: nn.Module, images: Tensor, repeats: int) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
+from torch import nn
 
 from rdarts.errors import UserError
-from rdarts.measure.complexity import NetworkSettings, measure
+from rdarts.measure.complexity import NetworkSettings, check_image, measure
 from rdarts.measure.library_networks import build_library_network
 
 
@@ -50,3 +52,20 @@ def test_what_a_network_does_not_read_is_refused(given, message):
     given = {'network': 'torchvision:resnet50', 'latency': False, **given}
     with pytest.raises(UserError, match=f'^{message}$'):
         measure(NetworkSettings(**given), [])
+
+
+def test_an_image_that_is_too_small_is_refused_in_one_line():
+    settings = NetworkSettings(network='torchvision:squeezenet1_1', shape=(3, 4, 4), latency=False)
+    with pytest.raises(UserError) as error:
+        measure(settings, [])
+    line = '--shape: 4 x 4 pixels do not go through torchvision:squeezenet1_1, 10 classes: '
+    assert str(error.value).startswith(line) and '\n' not in str(error.value)
+
+
+def test_a_network_that_fails_by_itself_is_no_mistake_of_the_shape():
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        check_image(Failing(), 'a network', torch.zeros(1, 3, 8, 8))

@@ -308,3 +308,17 @@ def test_complexity_of_a_config(config):
 )
 def test_complexity_of_what_does_not_fit(args, text):
     refused(complexity(*args), text)
+
+
+def test_complexity_of_images_of_other_channels(config):
+    args = [config, '--genotype', 'DARTS_V2', '--shape', 1, 28, 28, '--no-latency']
+    line = f'--shape has 1 channel, but the network reads 3: ImageClassifier of {config}'
+    refused(complexity(*args), line)
+    grey = [
+        'model.backbone.in_channels=1',
+        'data_preprocessor.mean=[0]',
+        'data_preprocessor.std=[1]',
+    ]
+    done = complexity(*args, '--json', '--cfg-options', *grey)
+    assert done.code == 0, done.err
+    assert json.loads(done.out.splitlines()[-1])['shape'] == [1, 28, 28]
