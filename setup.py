@@ -81,6 +81,7 @@ setup(
     package_data={
         'rdarts': ['**/*.json', '**/*.cpp', '**/*.h', '**/*.html', '**/*.css', '**/*.js']
     },
+    entry_points={'console_scripts': ['rdarts = rdarts.console.main:main']},
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name) for name in ('tests', 'optional', 'detection', 'cluster')

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError
+from rdarts.utils.ctrl_c import end_at_once, end_quietly
 from rdarts.utils.machine import prepare_threads
 from rdarts.utils.ranks import is_main_rank
 
@@ -62,8 +63,7 @@ def start(parse_args: Callable[[], Any]) -> None:
     Raises:
         SystemExit: By ``--help``, or for a mistake in the arguments (code 2).
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
-        signal.signal(signal.SIGINT, _end_at_once)
+    end_quietly()
 
     def parse() -> None:
         parse_args()
@@ -72,10 +72,6 @@ def start(parse_args: Callable[[], Any]) -> None:
     if code:
         sys.exit(code)
     prepare_threads()
-
-
-def _end_at_once(number: int, frame: Any) -> None:
-    os._exit(128 + number)
 
 
 def run_guarded(main: Callable[[], int | None]) -> int:
@@ -89,7 +85,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         reads what is printed.
     """
     _leave_out_warnings()
-    started = signal.getsignal(signal.SIGINT) is _end_at_once
+    started = signal.getsignal(signal.SIGINT) is end_at_once
     if started:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     unicode = (getattr(sys.stdout, 'encoding', None) or '').lower() == 'utf-8'
@@ -136,7 +132,7 @@ def run_guarded(main: Callable[[], int | None]) -> int:
         logging.StreamHandler.handleError = handle_error
         sys.unraisablehook = unraisable
         if started:  # while the interpreter ends, too
-            signal.signal(signal.SIGINT, _end_at_once)
+            signal.signal(signal.SIGINT, end_at_once)
         if 'torch' in sys.modules:
             import torch
 

@@ -60,6 +60,8 @@ ORDER = (
     'study',
     'measure',
     'cli',
+    'console',
+    '__main__',
     'torchrun',
 )
 # What is still to be mended: (importer, imported). One that occurs no longer is to be taken out.

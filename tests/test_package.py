@@ -61,6 +61,9 @@ def test_configs_and_tools_are_in_it(wheel):
     for file in sources:
         assert f'rdarts/models/kernels/csrc/{file}' in names
     assert 'rdarts/genotypes/published.json' in names
+    points = next(name for name in names if name.endswith('.dist-info/entry_points.txt'))
+    text = zipfile.ZipFile(wheel).read(points).decode()
+    assert 'rdarts = rdarts.console.main:main' in text.splitlines()
     assert not any(name.startswith(('tests/', 'docs/')) for name in names)
 
 
@@ -82,3 +85,11 @@ def test_a_config_inherits_from_it_outside_of_a_clone(wheel, tmp_path):
     assert model == 'rdarts.NASBench201Supernet 0.5 5'
     assert configs == str(tmp_path / 'site' / 'rdarts' / '.mim' / 'configs')
     assert parameters == '3349342'
+    done = subprocess.run(
+        [sys.executable, '-m', 'rdarts', 'search', '--help'],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith('usage: rdarts search '), done.stderr

@@ -1,0 +1,1 @@
+"""The command ``rdarts``: a table of subcommands, each of which is a tool of ``tools/``."""
