@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError
 from rdarts.utils.ctrl_c import end_at_once, end_quietly
 from rdarts.utils.machine import prepare_threads
+from rdarts.utils.option_parser import Parser
 from rdarts.utils.ranks import is_main_rank
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def _to_nowhere(stream: TextIO) -> None:
 # Options
 
 
-def add_launcher(parser: argparse.ArgumentParser) -> None:
+def add_launcher(parser: Parser) -> None:
     """The options by which a launcher starts a tool."""
     choices = ['none', 'pytorch', 'slurm', 'mpi']
     parser.add_argument('--launcher', choices=choices, default='none')
@@ -282,11 +283,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cfg_options(parser: argparse.ArgumentParser, text: str | None = None) -> None:
+def add_cfg_options(parser: Parser, text: str | None = None) -> None:
     """``--cfg-options``: texts, which :func:`rdarts.configuration.options.parse_options` reads.
 
     Args:
-        parser (ArgumentParser): The parser.
+        parser (Parser): The parser.
         text (str, optional): The option's help.
     """
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=text)

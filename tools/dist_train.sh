@@ -33,8 +33,8 @@ command -v "$PYTHON" > /dev/null ||
     fail "no program $PYTHON: activate the environment that rdarts is installed in, or set PYTHON"
 # a search's config need not be written
 [[ -f $CONFIG ]] || "$PYTHON" -c 'import sys
-from rdarts.configuration.composition import is_config
-sys.exit(not is_config(sys.argv[1]))' "$CONFIG" 2> /dev/null || fail "no config $CONFIG"
+from rdarts.configuration.config_names import find_config
+find_config(sys.argv[1])' "$CONFIG" 2> /dev/null || fail "no config $CONFIG"
 [[ $PORT =~ ^[0-9]{1,5}$ ]] && ((10#$PORT >= 1 && 10#$PORT <= 65535)) ||
     fail "PORT must be a number from 1 to 65535, not '$PORT'"
 

@@ -6,10 +6,11 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument('source', help='the work directory of a retraining, or a Python config')
     parser.add_argument(
         'checkpoint',
@@ -24,7 +25,9 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='what to write: files that end in .onnx, .pt2 or .safetensors',
     )
-    parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
+    parser.add_argument(
+        '--genotype', metavar='GENOTYPE', help='see tools/train.py', completer=completers.genotypes
+    )
     cli.add_cfg_options(parser)
     return parser.parse_args()
 

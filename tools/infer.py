@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         description=__doc__,
         epilog='Exit code: 0, or 1 where an image was not classified, or 2 for another mistake.',
     )
@@ -26,7 +27,12 @@ def parse_args() -> argparse.Namespace:
         '--trust', action='store_true', help='read a .pt2 file, which could run code'
     )
     parser.add_argument('--checkpoint', help='of a config or work directory (default: the newest)')
-    parser.add_argument('--genotype', metavar='GENOTYPE', help='of a config: see tools/train.py')
+    parser.add_argument(
+        '--genotype',
+        metavar='GENOTYPE',
+        help='of a config: see tools/train.py',
+        completer=completers.genotypes,
+    )
     cli.add_cfg_options(parser)
     return parser.parse_args()
 

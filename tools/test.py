@@ -7,14 +7,21 @@ import os
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help="a Python config; a run's own is WORK_DIR/config.py")
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument(
+        'config',
+        help="a Python config; a run's own is WORK_DIR/config.py",
+        completer=completers.configs('retrain', 'detection'),
+    )
     parser.add_argument('checkpoint', help='a checkpoint file, or a work directory for its newest')
     parser.add_argument('--work-dir', help="where to write (default: the checkpoint's folder)")
-    parser.add_argument('--genotype', metavar='GENOTYPE', help='see tools/train.py')
+    parser.add_argument(
+        '--genotype', metavar='GENOTYPE', help='see tools/train.py', completer=completers.genotypes
+    )
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     cli.add_cfg_options(parser)
     cli.add_launcher(parser)

@@ -7,11 +7,16 @@ import os
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='a Python config: configs/search/*.py, configs/retrain/*.py')
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument(
+        'config',
+        help='a Python config: configs/search/*.py, configs/retrain/*.py',
+        completer=completers.configs(),
+    )
     parser.add_argument('--work-dir', help='where the run writes (default: work_dirs/CONFIG)')
     parser.add_argument(
         '--resume',
@@ -31,6 +36,7 @@ def parse_args() -> argparse.Namespace:
         metavar='GENOTYPE',
         help="what a derived network is made of: a JSON file, a search's work directory, the name "
         'of a published one (DARTS_V2), or an official string',
+        completer=completers.genotypes,
     )
     parser.add_argument(
         '--new-head',

@@ -189,8 +189,13 @@ def is_config(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) or composition_of(path) is not None
 
 
-def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
-    """The configs of a folder that are not written: of every method, with up to two variants."""
+def composed_configs(folder: str | os.PathLike[str], most_variants: int = 2) -> list[Path]:
+    """The configs of a folder that are not written, of every method.
+
+    Args:
+        folder (str | PathLike): Such as ``configs/search``.
+        most_variants (int): Of one config. Defaults to 2.
+    """
     folder = Path(folder)
     over, variants = overlays(folder, 'methods'), sorted(overlays(folder, 'variants'))
     if not over and not variants:
@@ -205,8 +210,12 @@ def composed_configs(folder: str | os.PathLike[str]) -> list[Path]:
         for rest in of_first
         if _fits(overlay, rest)
     }
-    pairs = ['_'.join(pair) for pair in itertools.combinations(variants, 2)]
-    varied = {f'{stem}_{variant}' for stem in plain for variant in (*variants, *pairs)}
+    sets = [
+        '_'.join(some)
+        for count in range(1, most_variants + 1)
+        for some in itertools.combinations(variants, count)
+    ]
+    varied = {f'{stem}_{one}' for stem in plain for one in sets}
     made = ((plain - below) | varied) - written
     return sorted(folder / f'{stem}.py' for stem in made)
 

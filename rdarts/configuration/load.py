@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from rdarts.configuration.check import check_config
-from rdarts.configuration.composition import is_config
+from rdarts.configuration.config_names import find_config
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.epochs import follow_epochs
 from rdarts.configuration.filling import (
@@ -20,7 +20,6 @@ from rdarts.configuration.filling import (
     fill_in,
     require_classes,
 )
-from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import check_elsewhere, check_names, merge_options
 from rdarts.configuration.phases import Phase, split
 from rdarts.configuration.spaces import check_network, is_declared
@@ -38,16 +37,15 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
     """Load a config file and apply options to it.
 
     Args:
-        path (str | PathLike): A Python config.
+        path (str | PathLike): A Python config, or its name alone: see
+            :func:`rdarts.configuration.config_names.config_path`.
         options (dict, optional): Dotted keys and their values.
 
     Raises:
         UserError: The file is missing or no valid config, an option would have no effect, or a key
             holds what its component does not take: see :mod:`rdarts.configuration.check`.
     """
-    path = str(path)
-    if not is_config(path):
-        raise UserError(f'config not found: {path}: {nearest_config(path)}')
+    path = find_config(path)
     MMLogger.get_current_instance().addFilter(quiet_log)
     try:
         cfg = read_with_imports(path)

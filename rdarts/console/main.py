@@ -24,10 +24,17 @@ def main() -> int:
         int: The exit code, see :func:`rdarts.cli.run_guarded`.
     """
     end_quietly()
+    import os
     import sys
 
     from rdarts import cli
+    from rdarts.utils.option_parser import COMPLETES
 
+    if COMPLETES in os.environ:
+        from rdarts.console.completion import answer
+
+        name = answer()
+        return _run_as_script(_find_tool(name), name, [])
     words = sys.argv[1:]
     if not words or words[0].startswith('-'):
         return cli.run_guarded(lambda: _about(words))

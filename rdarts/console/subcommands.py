@@ -11,16 +11,25 @@ class Subcommand(NamedTuple):
     Args:
         tool (str): The tool's path in ``tools/``.
         text (str): What it does, for the list of subcommands.
+        configs (tuple[str, ...]): The folders of ``configs`` whose configs it is for. Defaults to
+            none, all of them.
     """
 
     tool: str
     text: str
+    configs: tuple[str, ...] = ()
 
 
 SUBCOMMANDS = {
-    'search': Subcommand('train.py', 'search an architecture, from a config of configs/search'),
-    'retrain': Subcommand('train.py', 'train what was found, from a config of configs/retrain'),
-    'detect': Subcommand('train.py', 'train a detector on it, from a config of configs/detection'),
+    'search': Subcommand(
+        'train.py', 'search an architecture, from a config of configs/search', ('search',)
+    ),
+    'retrain': Subcommand(
+        'train.py', 'train what was found, from a config of configs/retrain', ('retrain',)
+    ),
+    'detect': Subcommand(
+        'train.py', 'train a detector on it, from a config of configs/detection', ('detection',)
+    ),
     'test': Subcommand('test.py', 'evaluate a checkpoint on the test images of its config'),
     'export': Subcommand('export.py', 'write a network as ONNX, torch.export or safetensors'),
     'infer': Subcommand('infer.py', 'classify images by an exported or a retrained network'),
@@ -43,6 +52,8 @@ SUBCOMMANDS = {
     'convert': Subcommand(
         'converters/darts_official.py', 'convert a checkpoint of the official DARTS code'
     ),
+    'configs': Subcommand('configs.py', 'list methods, spaces, data and the configs of them'),
+    'completion': Subcommand('completion.py', 'print what bash or zsh needs to complete rdarts'),
     'install-detection': Subcommand(
         'install_detection.py', "install mmdetection, and mmcv's compiled operators"
     ),

@@ -14,6 +14,8 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.configuration.config_names import config_path
+from rdarts.console import completers
 from rdarts.study.executors.options import (
     NAMES,
     add_executor_options,
@@ -23,11 +25,14 @@ from rdarts.study.executors.options import (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'configs', nargs='*', metavar='CONFIG', help='configs of searches, or one study'
+        'configs',
+        nargs='*',
+        metavar='CONFIG',
+        help='configs of searches, or one study',
+        type=config_path,
+        completer=completers.configs('search', 'studies'),
     )
     parser.add_argument(
         '--methods',
@@ -85,7 +90,11 @@ def parse_args() -> argparse.Namespace:
         help='beside each method also the cell that its last weights give where `none` is left out',
     )
     parser.add_argument(
-        '--retrain', metavar='CONFIG', help='how to train found cells of spaces without a table'
+        '--retrain',
+        metavar='CONFIG',
+        help='how to train found cells of spaces without a table',
+        type=config_path,
+        completer=completers.configs('retrain'),
     )
     parser.add_argument(
         '--checkpoints',

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from rdarts import cli
 from rdarts.configuration.folder import configs_folder
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     config = configs_folder().resolve() / 'retrain' / 'nb201_digits.py'
     parser.add_argument('search_dir', metavar='WORK_DIR', help='work directory of a search')
-    parser.add_argument('--config', default=str(config), help='how to train (default: %(default)s)')
+    parser.add_argument(
+        '--config',
+        default=str(config),
+        help='how to train (default: %(default)s)',
+        completer=completers.configs('retrain'),
+    )
     parser.add_argument('--seed', type=int, default=0, help='of every training (default: 0)')
     parser.add_argument('--work-dir', help='where to write (default: WORK_DIR/compare)')
     cli.add_cfg_options(parser, 'set keys of the config, e.g. train_cfg.max_epochs=2')

@@ -7,16 +7,23 @@ import json
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 from rdarts.measure.settings import IMAGENET_FROM
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', nargs='?', help='a Python config with a model; or --genotype')
+    parser = cli.Parser(description=__doc__)
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='a Python config with a model; or --genotype',
+        completer=completers.configs(),
+    )
     parser.add_argument(
         '--genotype',
         metavar='GENOTYPE',
         help="a JSON file, a search's work directory, a published name (DARTS_V2), or a string",
+        completer=completers.genotypes,
     )
     parser.add_argument(
         '--network',

@@ -6,14 +6,16 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument(
         'genotype',
         metavar='WORK_DIR|FILE|STRING',
         help='work directory of a search, a genotype file, or an official string',
+        completer=completers.genotypes,
     )
     parser.add_argument(
         '--out',

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 SCORES = (
     *('naswot', 'swap', 'zico', 'az_nas', 'synflow', 'jacob_cov', 'snip', 'grad_norm'),
@@ -14,13 +15,14 @@ SCORES = (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument(
         'cells',
         nargs='*',
         metavar='CELL',
         help="a JSON file, a search's work directory, a published name, a string, or a number in "
         "the space's table",
+        completer=completers.genotypes,
     )
     parser.add_argument('--random', type=int, metavar='K', help='or K different random cells')
     parser.add_argument('--seed', type=int, default=0, help='of that draw (default: 0)')

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import NoReturn
-
-from rdarts.errors import UserError
+from rdarts import cli
 from rdarts.measure.settings import EXECUTIONS, METHOD
 
 
-class Parser(argparse.ArgumentParser):
-    """Mistakes become one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        raise UserError(f'{message} (--help lists the options)')
-
-
-def make_parser(description: str, steps: int, warmup: int, method: str = METHOD) -> Parser:
+def make_parser(description: str, steps: int, warmup: int, method: str = METHOD) -> cli.Parser:
     """The options that all benchmarks have.
 
     Args:
@@ -26,7 +15,7 @@ def make_parser(description: str, steps: int, warmup: int, method: str = METHOD)
         warmup (int): Default of ``--warmup``.
         method (str): What ``--method`` is where nothing is said, in a space by its name.
     """
-    parser = Parser(description=description)
+    parser = cli.Parser(description=description)
     parser.add_argument(
         '--space',
         default='nb201',

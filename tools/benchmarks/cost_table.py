@@ -10,16 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-import arguments
-
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config of a search')
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a search', completer=completers.configs('search'))
     parser.add_argument('--out', default='costs.json', help='(default: %(default)s)')
     parser.add_argument(
         '--what',

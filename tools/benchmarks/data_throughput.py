@@ -13,14 +13,12 @@ import argparse
 import json
 import sys
 
-import arguments
-
 from rdarts import cli
 from rdarts.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument(
         'config', nargs='?', help='a search or a retraining: configs/{search,retrain}/*.py'
     )

@@ -11,14 +11,12 @@ import json
 import sys
 from pathlib import Path
 
-import arguments
-
 from rdarts import cli
 from rdarts.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument('config', help='of a search with alpha: configs/search/*.py')
     parser.add_argument(
         '--epochs', type=int, nargs='+', default=[1000, 3000, 10000], help='default: %(default)s'

@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-import arguments
-
 from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument(
         '--genotype',
         default='DARTS_V2',

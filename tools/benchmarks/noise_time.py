@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-import arguments
-
 from rdarts import cli
 from rdarts.errors import UserError
 
@@ -17,7 +15,7 @@ MOST = 1 << 28  # numbers: 3 GB in both types
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     for name, default, text in (
         ('numbers', 1 << 20, 'drawn at once'),
         ('repeats', 9, 'that count'),

@@ -10,14 +10,12 @@ import argparse
 import json
 import sys
 
-import arguments
-
 from rdarts import cli
 from rdarts.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument('config', help='a Python config: configs/search/*.py')
     parser.add_argument('--iterations', type=int, default=20, help='default: %(default)s')
     parser.add_argument('--warmup', type=int, default=3, help='before them (default: %(default)s)')

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-import arguments
-
 from rdarts import cli
 from rdarts.errors import UserError
 
@@ -18,7 +16,7 @@ STRATEGIES = ['RandomSearch', 'RegularizedEvolution', 'LocalSearch', 'Reinforce'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument(
         '--strategies',
         nargs='+',

@@ -9,13 +9,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-import arguments
-
 from rdarts import cli
 
 
 def parse_args() -> argparse.Namespace:
-    parser = arguments.Parser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument('--scores', nargs='+', metavar='NAME', help='default: all of them')
     parser.add_argument('--space', default='nas_bench_201', help='default: %(default)s')
     for name, default, text in (

@@ -10,13 +10,16 @@ import argparse
 import sys
 
 from rdarts import cli
+from rdarts.console import completers
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = cli.Parser(description=__doc__)
     parser.add_argument('checkpoint', help='a state dict, or a checkpoint that holds one')
     parser.add_argument('out', help='where to write ours')
-    parser.add_argument('--genotype', required=True, help='see tools/train.py')
+    parser.add_argument(
+        '--genotype', required=True, help='see tools/train.py', completer=completers.genotypes
+    )
     return parser.parse_args()
 
 
