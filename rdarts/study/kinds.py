@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from rdarts.study import comparison, memory_tables
+from rdarts.study import comparison, detection_tables, memory_tables
+from rdarts.study.detection_study import DetectionStudy
 from rdarts.study.executors.base import Executor
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.queue import RETRIES
 from rdarts.study.searches import Comparison
 
-Study = Comparison | MemoryStudy
-KINDS: dict[type, ModuleType] = {Comparison: comparison, MemoryStudy: memory_tables}
+Study = Comparison | DetectionStudy | MemoryStudy
+KINDS: dict[type, ModuleType] = {
+    Comparison: comparison,
+    DetectionStudy: detection_tables,
+    MemoryStudy: memory_tables,
+}
 
 
 def compare(

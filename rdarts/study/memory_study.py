@@ -14,6 +14,7 @@ from rdarts.configuration.declarations import AnyList
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError, nearest
+from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of
 from rdarts.study.queue import Run
 from rdarts.study.schema import Schema, check_keys, check_scale, check_seeds
 from rdarts.study.searches import content_of
@@ -40,7 +41,6 @@ OF_STEPS: Schema = dict(
 OF_SMALL: Schema = dict(says=str, steps=dict, depths=dict)
 TOOL, STEPS = 'benchmarks/memory.py', 3
 DATA = 'c10'  # of whose configs the tool takes the steps
-OF_COMMAND = ('jobs', 'seeds', 'first_seed')
 
 
 @dataclass(frozen=True)
@@ -201,15 +201,7 @@ def plan_of(
     Raises:
         UserError: A method or space is not known or not in the study, or an option is not for it.
     """
-    wrong = [
-        key
-        for key, value in given.items()
-        if key not in OF_COMMAND and not (value is None or value is False or value in ([], ()))
-    ]
-    wrong += ['data'] if parts.get('data') else []
-    for key in wrong:
-        option = f'--{key.replace("_", "-")}'
-        raise UserError(f'{option} is for studies of searches: {place} is one of memory')
+    refuse_options(given, parts, ('methods', 'space'), place, 'memory')
     if small and 'small' not in study:
         raise UserError(f'--small: {place} has no small')
     folder = configs_folder() / 'search'
@@ -218,46 +210,33 @@ def plan_of(
         if name not in known:
             hint = nearest(name, known)
             raise UserError(f"{place}: study.methods: there is no method '{name}': {hint}")
-    taken = {}
-    for key, of in (('methods', 'methods'), ('space', 'spaces')):
-        taken[of] = parts.get(key) or study[of]
-        for name in taken[of]:
-            if name not in study[of]:
-                hint = nearest(name, study[of])
-                raise UserError(f"--{key}: the study has no '{name}': {hint}")
+    methods = part_of(parts.get('methods'), study['methods'], 'methods')
+    spaces = part_of(parts.get('space'), study['spaces'], 'space')
     absent = {}
     said = study.get('absent', {})
     known = sorted(space for space, data in spaces_and_data(folder) if data == DATA)
-    for space in taken['spaces']:
+    for space in spaces:
         if space not in known:
             hint = nearest(space, known)
             raise UserError(f"{place}: study.spaces: there is no '{space}': {hint}")
-        for method in taken['methods']:
+        for method in methods:
             name = row_name(space, method)
             reason = said.get(name) or why_absent(config_of(space, method))
             if reason:
                 absent[name] = reason
     scale = study.get('small', {}) if small else {}
-    remarks = [study['title']] if study.get('title') else []
-    remarks += [f'small: {scale["says"]}'] if small else []
-    numbers = {key: study[key] for key in ('seeds', 'first_seed') if key in study}
-    numbers.update({key: given[key] for key in OF_COMMAND if given.get(key) is not None})
     plan = MemoryStudy(
-        methods=taken['methods'],
-        spaces=taken['spaces'],
+        methods=methods,
+        spaces=spaces,
         work_dir=work_dir,
         executions=study.get('executions', EXECUTIONS),
         steps={**study.get('steps', {}), **scale.get('steps', {})},
         depths={**study.get('depths', {}), **scale.get('depths', {})},
         published=study.get('published', {}),
         absent=absent,
-        remark='; '.join(remarks),
-        **numbers,
+        remark=remark_of(study, small),
+        **numbers_of(study, given),
     )
-    for key, least in (('seeds', 1), ('first_seed', 0), ('jobs', 1)):
-        if getattr(plan, key) < least:
-            option = f'--{key.replace("_", "-")}'
-            raise UserError(f'{option} must be {least} or more, but is {getattr(plan, key)}')
     if not plan.rows:
         name, reason = next(iter(absent.items()))
         raise UserError(f'nothing is to be measured: {name}: {reason}')

@@ -6,18 +6,19 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rdarts.study.detection_study import DetectionStudy
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.searches import Comparison
 from rdarts.study.tables import WIDTH, Table
 
 
 def with_remarks(
-    plan: Comparison | MemoryStudy, tables: Sequence[Table], note: str
+    plan: Comparison | DetectionStudy | MemoryStudy, tables: Sequence[Table], note: str
 ) -> tuple[list[Table], str]:
     """Tables whose titles have the remark, the first with a row of what has no run.
 
     Args:
-        plan (Comparison | MemoryStudy): What is compared.
+        plan (Comparison | DetectionStudy | MemoryStudy): What is compared.
         tables (Sequence[Table]): Its tables, that of the methods first.
         note (str): What follows them.
 
@@ -38,7 +39,7 @@ def _titled(table: Table, remark: str) -> Table:
     return replace(table, title=f'{table.title}; {remark}', short=short)
 
 
-def _lengthened(plan: Comparison | MemoryStudy, table: Table) -> Table:
+def _lengthened(plan: Comparison | DetectionStudy | MemoryStudy, table: Table) -> Table:
     """With a row of dashes for each name that has no run."""
     if not plan.absent:
         return table

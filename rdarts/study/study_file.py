@@ -39,8 +39,9 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
-from rdarts.study import memory_study, search_keys
+from rdarts.study import detection_study, memory_study, search_keys
 from rdarts.study.counted import counted_networks
+from rdarts.study.detection_study import DetectionStudy
 from rdarts.study.memory_study import MemoryStudy
 from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.searches import Comparison, Row
@@ -49,7 +50,8 @@ from rdarts.utils.files import read_text
 ALL = 'all'  # in the place of a method: every one that there is
 SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
-SEARCH, MEMORY = KINDS = ('search', 'memory')
+SEARCH = 'search'
+OTHERS = dict(memory=memory_study, detection=detection_study)  # other kinds
 
 
 class _Entry(NamedTuple):
@@ -95,7 +97,7 @@ def comparison_of(
     first_seed: int | None = None,
     limit_seconds: float | None = None,
     **others: Any,
-) -> Comparison | MemoryStudy:
+) -> Comparison | DetectionStudy | MemoryStudy:
     """What a command compares.
 
     Args:
@@ -141,9 +143,10 @@ def comparison_of(
     else:
         where = ('' if name == 'compare' else 'studies/') + name + '_small' * small
         work_dir = work_dir or f'{WORK_DIRS}/{where}'
-        if study.get('kind') == MEMORY:
+        if study.get('kind') in OTHERS:
             others.update(seeds=seeds, first_seed=first_seed, limit_seconds=limit_seconds)
-            return memory_study.plan_of(study, file, parts, small, work_dir, others)
+            kind = OTHERS[study['kind']]
+            return kind.plan_of(study, file, parts, small, work_dir, others)
         plan = _plan(study, file, parts, small, work_dir)
     if plan.retrain_options and others.get('retrain_options'):
         others['retrain_options'] = texts_over(plan.retrain_options, others['retrain_options'])
@@ -186,9 +189,10 @@ def read_study(path: str) -> dict[str, Any]:
     if not isinstance(study, dict):
         raise UserError(f'{path}: study must be a dict, but is {study!r}')
     kind = study.get('kind', SEARCH)
-    if kind not in KINDS:
-        raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), KINDS)}")
-    (memory_study if kind == MEMORY else search_keys).check_study(study, path)
+    kinds = (SEARCH, *OTHERS)
+    if kind not in kinds:
+        raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), kinds)}")
+    OTHERS.get(kind, search_keys).check_study(study, path)
     return study
 
 
