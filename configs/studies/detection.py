@@ -65,6 +65,7 @@ study = dict(
             'model.backbone.channels': 16,
             'model.backbone.num_cells': 8,
             'model.neck.in_channels': [16, 64, 128, 256],
+            'optim_wrapper.clip_grad': {'max_norm': 10},
             'train_cfg.val_interval': 12,
             'train_dataloader.num_workers': 0,
             'train_dataloader.persistent_workers': False,
@@ -78,7 +79,7 @@ study = dict(
             'faster-rcnn': {'model.test_cfg.rcnn.score_thr': 0.0},
         },
         by_data=dict(
-            coco={**coco('{{$RDARTS_DATA:data}}/coco_mini/'), 'param_scheduler.0.end': 50},
+            coco={**coco('{{$RDARTS_DATA:data}}/coco_mini/'), 'param_scheduler.0.end': 100},
             voc0712=voc('{{$RDARTS_DATA:data}}/voc_mini/'),
         ),
     ),

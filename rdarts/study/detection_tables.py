@@ -149,7 +149,7 @@ def read_figures(folder: Path, data: str) -> dict[str, float]:
     for column, key in METRICS[data].items():
         value = number(written, key)
         if value is None:
-            raise UserError(f'{path}: no {column} ({key})')
+            raise UserError(f'{path}: no {column} ({key}), as where nothing is detected at all')
         found[column] = 100 * value
     return found
 
