@@ -20,7 +20,7 @@ from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.queries import that_asks
 from rdarts.search_spaces import build_space
-from rdarts.study.comparison_files import PAGE, shown_runs, write_all, write_picture
+from rdarts.study.comparison_files import publish, shown_runs, write_picture
 from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
@@ -33,7 +33,6 @@ from rdarts.study.figures import (
 )
 from rdarts.study.price import Price
 from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
-from rdarts.study.remarks import with_remarks
 from rdarts.study.result_tables import (
     WITHOUT_NONE,
     cell_ranks,
@@ -51,10 +50,8 @@ from rdarts.study.searches import (
     seconds_left,
 )
 from rdarts.study.statistics import baselines
-from rdarts.study.tables import WIDTH, as_text, wrapped
-from rdarts.utils.commands import shown_path
+from rdarts.study.tables import wrapped
 from rdarts.utils.machine import share_of_cores
-from rdarts.visualization.study_report import write_study
 
 
 def compare(
@@ -129,25 +126,18 @@ def compare(
     if complexity is not None:
         tables.append(complexity[0])
         data['complexity'] = complexity[1]
-    tables, note = with_remarks(plan, tables, note)
-    data = dict(
-        remark=plan.remark, methods=methods, **data, failed=failed, absent=dict(plan.absent)
-    )
-    write_all(folder, tables, note, data)
     write_picture(folder, ranks, plan.remark)
-    write_study(
-        folder / PAGE,
-        [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables],
-        note.strip(),
+    return publish(
+        plan,
+        folder,
+        tables,
+        note,
+        dict(methods=methods, **data),
+        failed,
+        wide,
         shown_runs(plan, methods, ended),
         table,
-        plan.remark or 'Study',
     )
-    print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
-    for name, error in failed.items():
-        print(wrapped(f'failed: {name}: {error}'))
-    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
-    return 1 if failed else 0
 
 
 def cancel(plan: Comparison, executor: Executor) -> None:

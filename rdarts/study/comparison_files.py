@@ -7,20 +7,66 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rdarts.benchmarks import NASBench201
 from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.errors import UserError
 from rdarts.study.figures import Figures
 from rdarts.study.ranks import Ranks
+from rdarts.study.remarks import Remarked, with_remarks
 from rdarts.study.result_tables import WITHOUT_NONE
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.statistics import TOO_FEW
-from rdarts.study.tables import Table, as_text
+from rdarts.study.tables import WIDTH, Table, as_text, wrapped
+from rdarts.utils.commands import shown_path
 from rdarts.utils.files import write_atomically
 from rdarts.visualization.rank_plot import plot_ranks
-from rdarts.visualization.study_report import StudyRun
+from rdarts.visualization.study_report import StudyRun, write_study
 
 PAGE = 'compare.html'
 PICTURE = 'compare_ranks'  # the name of its files
+
+
+def publish(
+    plan: Remarked,
+    folder: Path,
+    tables: Sequence[Table],
+    note: str,
+    data: Mapping[str, Any],
+    failed: Mapping[str, str],
+    wide: bool = False,
+    runs: Sequence[StudyRun] = (),
+    table: NASBench201 | None = None,
+) -> int:
+    """Write and print the tables of a study, and name the runs that failed.
+
+    Args:
+        plan (Remarked): The study, whose scale and missing runs every form tells.
+        folder (Path): Its work directory.
+        tables (Sequence[Table]): Its tables, the one with a row for each network first.
+        note (str): What follows them.
+        data (Mapping[str, Any]): What ``compare.json`` holds beside that.
+        failed (Mapping[str, str]): Name -> error of each failed run.
+        wide (bool): Whether lines may be longer than 100 characters. Defaults to False.
+        runs (Sequence[StudyRun]): Runs that the page links to. Defaults to none.
+        table (NASBench201, optional): The cells among which the page marks those of the runs.
+            Defaults to none.
+
+    Returns:
+        int: 0, or 1 where a run has failed.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    tables, note = with_remarks(plan, tables, note)
+    data = dict(remark=plan.remark, **data, failed=dict(failed), absent=dict(plan.absent))
+    write_all(folder, tables, note, data)
+    pages = [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables]
+    write_study(folder / PAGE, pages, note.strip(), runs, table, plan.remark or 'Study')
+    print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
+    for name, error in failed.items():
+        print(wrapped(f'failed: {name}: {error}'))
+    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
+    return 1 if failed else 0
 
 
 def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:

@@ -9,18 +9,15 @@ from pathlib import Path
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.row import number
-from rdarts.study.comparison_files import PAGE, write_all
+from rdarts.study.comparison_files import publish
 from rdarts.study.detection_runs import DetectionRuns
 from rdarts.study.detection_study import METRICS, DetectionStudy, row_name
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.figures import FIGURES
 from rdarts.study.queue import RETRIES, cancel_all, run_all
-from rdarts.study.remarks import with_remarks
 from rdarts.study.statistics import Summary
-from rdarts.study.tables import WIDTH, Table, as_text, note_of, percent, wrapped
-from rdarts.utils.commands import shown_path
-from rdarts.visualization.study_report import write_study
+from rdarts.study.tables import Table, note_of, percent, wrapped
 
 Found = dict[str, dict[str, dict[int, dict[str, float]]]]
 """Data -> row -> seed -> column -> figure in percent."""
@@ -71,22 +68,8 @@ def compare(
         reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
         raise UserError(f'no run can be shown ({reason}); each has its run.log in {folder}')
     tables = [detection_table(plan, data, found[data]) for data in plan.data]
-    tables, note = with_remarks(plan, tables, note_on(plan))
-    data = dict(
-        remark=plan.remark,
-        detection=found,
-        published=plan.published,
-        failed=failed,
-        absent=dict(plan.absent),
-    )
-    write_all(folder, tables, note, data)
-    pages = [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables]
-    write_study(folder / PAGE, pages, note.strip(), [], title=plan.remark or 'Study')
-    print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
-    for name, error in failed.items():
-        print(wrapped(f'failed: {name}: {error}'))
-    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
-    return 1 if failed else 0
+    data = dict(detection=found, published=plan.published)
+    return publish(plan, folder, tables, note_on(plan), data, failed, wide)
 
 
 def cancel(plan: DetectionStudy, executor: Executor) -> None:

@@ -7,17 +7,14 @@ from typing import Any
 
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
-from rdarts.study.comparison_files import PAGE, write_all
+from rdarts.study.comparison_files import publish
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.memory_study import MemoryStudy, measurements, row_name
 from rdarts.study.queue import RETRIES, cancel_all, run_all
-from rdarts.study.remarks import with_remarks
 from rdarts.study.statistics import Summary
-from rdarts.study.tables import WIDTH, Table, as_text, note_of, wrapped
+from rdarts.study.tables import Table, note_of, wrapped
 from rdarts.study.tool_runs import read_result
-from rdarts.utils.commands import shown_path
-from rdarts.visualization.study_report import write_study
 
 ALIKE = 0.03  # of the lower of two: one network measured twice differs by up to 2 %
 Found = dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]]
@@ -66,23 +63,10 @@ def compare(
     if not found:
         reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
         raise UserError(f'no run can be shown ({reason}); each has its run.log in {folder}')
-    tables, note = with_remarks(plan, [memory_table(plan, found)], note_on(found))
     shown = {row_name(*pair): executions for pair, executions in found.items()}
-    data = dict(
-        remark=plan.remark,
-        memory=shown,
-        published=plan.published,
-        failed=failed,
-        absent=dict(plan.absent),
-    )
-    write_all(folder, tables, note, data)
-    pages = [dict(name=t.name, title=t.title, header=t.header, rows=t.rows) for t in tables]
-    write_study(folder / PAGE, pages, note.strip(), [], title=plan.remark or 'Study')
-    print('\n' + as_text(tables, note, None if wide else WIDTH), end='')
-    for name, error in failed.items():
-        print(wrapped(f'failed: {name}: {error}'))
-    print(wrapped(f'written: {shown_path(folder / "compare.txt")}, .md, .tex, .csv, .json, .html'))
-    return 1 if failed else 0
+    data = dict(memory=shown, published=plan.published)
+    table = memory_table(plan, found)
+    return publish(plan, folder, [table], note_on(found), data, failed, wide)
 
 
 def cancel(plan: MemoryStudy, executor: Executor) -> None:

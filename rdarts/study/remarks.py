@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from rdarts.study.detection_study import DetectionStudy
-from rdarts.study.memory_study import MemoryStudy
-from rdarts.study.searches import Comparison
 from rdarts.study.tables import WIDTH, Table
 
 
-def with_remarks(
-    plan: Comparison | DetectionStudy | MemoryStudy, tables: Sequence[Table], note: str
-) -> tuple[list[Table], str]:
+class Remarked(Protocol):
+    """What every kind of study has."""
+
+    @property
+    def remark(self) -> str:
+        """What every table says beside its title."""
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """What has no run, by name, and why."""
+
+
+def with_remarks(plan: Remarked, tables: Sequence[Table], note: str) -> tuple[list[Table], str]:
     """Tables whose titles have the remark, the first with a row of what has no run.
 
     Args:
-        plan (Comparison | DetectionStudy | MemoryStudy): What is compared.
+        plan (Remarked): The study.
         tables (Sequence[Table]): Its tables, that of the methods first.
         note (str): What follows them.
 
@@ -39,7 +47,7 @@ def _titled(table: Table, remark: str) -> Table:
     return replace(table, title=f'{table.title}; {remark}', short=short)
 
 
-def _lengthened(plan: Comparison | DetectionStudy | MemoryStudy, table: Table) -> Table:
+def _lengthened(plan: Remarked, table: Table) -> Table:
     """With a row of dashes for each name that has no run."""
     if not plan.absent:
         return table
