@@ -1,4 +1,4 @@
-"""What a command takes of a study that is none of searches, and what it may say of it."""
+"""What a command takes of a study, and what it may say of one that is none of searches."""
 
 from __future__ import annotations
 

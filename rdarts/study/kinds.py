@@ -1,10 +1,20 @@
-"""What is done with a study, by its kind."""
+"""The kinds of studies: what each may say, what it runs, and its tables."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, NamedTuple
 
-from rdarts.study import comparison, detection_tables, memory_tables
+from rdarts.study import (
+    comparison,
+    detection_study,
+    detection_tables,
+    memory_study,
+    memory_tables,
+    search_keys,
+    search_study,
+)
 from rdarts.study.detection_study import DetectionStudy
 from rdarts.study.executors.base import Executor
 from rdarts.study.memory_study import MemoryStudy
@@ -12,11 +22,33 @@ from rdarts.study.queue import RETRIES
 from rdarts.study.searches import Comparison
 
 Study = Comparison | DetectionStudy | MemoryStudy
-KINDS: dict[type, ModuleType] = {
-    Comparison: comparison,
-    DetectionStudy: detection_tables,
-    MemoryStudy: memory_tables,
+
+
+class Kind(NamedTuple):
+    """A kind of studies.
+
+    Args:
+        check_study (Callable): ``(study, place)``: refuses an entry that is none of the kind.
+        plan_of (Callable): ``(study, place, parts, small, work_dir, given)``: what it is to run.
+        plan (type): Of what that is.
+        work (ModuleType): ``compare``, ``expect`` and ``cancel`` of such a plan.
+    """
+
+    check_study: Callable[..., None]
+    plan_of: Callable[..., Any]
+    plan: type
+    work: ModuleType
+
+
+SEARCHES = 'search'  # of a study that says none
+KINDS: dict[str, Kind] = {
+    SEARCHES: Kind(search_keys.check_study, search_study.plan_of, Comparison, comparison),
+    'memory': Kind(memory_study.check_study, memory_study.plan_of, MemoryStudy, memory_tables),
+    'detection': Kind(
+        detection_study.check_study, detection_study.plan_of, DetectionStudy, detection_tables
+    ),
 }
+"""By ``study.kind``."""
 
 
 def compare(
@@ -36,7 +68,7 @@ def compare(
     Raises:
         UserError: Something does not fit, or no run can be shown.
     """
-    return KINDS[type(plan)].compare(plan, wide, executor, retries)
+    return _work_of(plan).compare(plan, wide, executor, retries)
 
 
 def expect(
@@ -50,9 +82,13 @@ def expect(
         places (int, optional): How many run at a time; None: as many as a cluster takes.
         cores (int, optional): Of each run. Defaults to its share of this machine's.
     """
-    KINDS[type(plan)].expect(plan, measures, places, cores)
+    _work_of(plan).expect(plan, measures, places, cores)
 
 
 def cancel(plan: Study, executor: Executor) -> None:
     """End the jobs of a study that an earlier command has left running."""
-    KINDS[type(plan)].cancel(plan, executor)
+    _work_of(plan).cancel(plan, executor)
+
+
+def _work_of(plan: Study) -> ModuleType:
+    return next(kind.work for kind in KINDS.values() if kind.plan is type(plan))

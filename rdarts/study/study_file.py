@@ -1,79 +1,34 @@
-"""A study: methods, spaces, data and seeds, in a file or on the command line, as a comparison.
+"""A study, in a file or on the command line.
 
-A file is a Python config with one entry, ``study = dict(title=..., methods=[...], ...)``; the keys
-are those of :mod:`rdarts.study.search_keys`. A method is the name of one, with variants
-(``'rdarts_l050'``), the name of a config (``'rdarts_nb201_c100'``), which stands for itself alone,
-a dict of a ``method``, of ``options`` of its own and of what they are called
-(``named='lambda_1'``), or ``'all'``.
+A file is a Python config with one entry, ``study = dict(title=..., methods=[...], ...)``, whose
+keys are those of its ``kind``.
 """
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.config.lazy import LazyObject
 
 from rdarts.configuration.as_data import MAX_BYTES
 from rdarts.configuration.composition import (
     is_config,
-    methods,
-    overlays,
-    spaces_and_data,
-    why_absent,
 )
 from rdarts.configuration.custom_imports import read_with_imports
-from rdarts.configuration.declarations import AboveZero, fits
-from rdarts.configuration.folder import configs_folder
-from rdarts.configuration.load import load_config
 from rdarts.configuration.nearest_config import nearest_config
-from rdarts.configuration.options import parse_options
-from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
-from rdarts.results.phases import length
-from rdarts.results.queries import that_asks
-from rdarts.study import detection_study, memory_study, search_keys
-from rdarts.study.counted import counted_networks
-from rdarts.study.detection_study import DetectionStudy
-from rdarts.study.memory_study import MemoryStudy
-from rdarts.study.option_layers import as_texts, options_over, texts_over
-from rdarts.study.searches import Comparison, Row
+from rdarts.study import search_study
+from rdarts.study.kinds import KINDS, SEARCHES, Study
+from rdarts.study.searches import Comparison
 from rdarts.utils.files import read_text
 
-ALL = 'all'  # in the place of a method: every one that there is
-SEEDS = 10  # where neither the study nor the command says
 WORK_DIRS = 'work_dirs'
-SEARCH = 'search'
-OTHERS = dict(memory=memory_study, detection=detection_study)  # other kinds
-
-
-class _Entry(NamedTuple):
-    """A search of a study, or a row that has none.
-
-    Args:
-        name (str): Of its row and folder.
-        path (Path): Its config.
-        method (str): What the study calls its method.
-        space (str): Its space, as names of configs have it; empty where the row is of none.
-        data (str): Its data, likewise.
-        options (dict): Of it alone.
-        absent (str, optional): Why it has no run. Defaults to None.
-    """
-
-    name: str
-    path: Path
-    method: str
-    space: str
-    data: str
-    options: Mapping[str, Any]
-    absent: str | None = None
 
 
 def is_study(path: str | os.PathLike[str]) -> bool:
@@ -97,7 +52,7 @@ def comparison_of(
     first_seed: int | None = None,
     limit_seconds: float | None = None,
     **others: Any,
-) -> Comparison | DetectionStudy | MemoryStudy:
+) -> Study:
     """What a command compares.
 
     Args:
@@ -131,39 +86,21 @@ def comparison_of(
                 )
         study, name, parts = dict(methods=methods, spaces=space, data=data), 'compare', {}
         if small:
-            study['small'] = _scale_of(space)
+            study['small'] = search_study.scale_of(space)
     given = [f'--{key}' for key, values in parts.items() if values] + ['--small'] * small
     if study is None and given:
         for config in configs:
             if not is_config(config):
                 raise UserError(f'config not found: {config}: {nearest_config(config)}')
         raise UserError(f'{given[0]} is of a study, but configs are given')
+    options = dict(others, seeds=seeds, first_seed=first_seed, limit_seconds=limit_seconds)
     if study is None:
         plan = Comparison(configs, work_dir or f'{WORK_DIRS}/compare')
-    else:
-        where = ('' if name == 'compare' else 'studies/') + name + '_small' * small
-        work_dir = work_dir or f'{WORK_DIRS}/{where}'
-        if study.get('kind') in OTHERS:
-            others.update(seeds=seeds, first_seed=first_seed, limit_seconds=limit_seconds)
-            kind = OTHERS[study['kind']]
-            return kind.plan_of(study, file, parts, small, work_dir, others)
-        plan = _plan(study, file, parts, small, work_dir)
-    if plan.retrain_options and others.get('retrain_options'):
-        others['retrain_options'] = texts_over(plan.retrain_options, others['retrain_options'])
-    if others.get('retrain'):
-        rows = {key: dataclasses.replace(row, retrain=None) for key, row in plan.rows.items()}
-        plan = dataclasses.replace(plan, rows=rows)
-    if limit_seconds is not None:
-        if not 0 < limit_seconds < math.inf:
-            raise UserError(f'--limit-seconds must be above 0, but is {limit_seconds:g}')
-        if others.get('checkpoints'):
-            raise UserError('--limit-seconds is of searches: --checkpoints searches nothing')
-        if 'max_seconds' in parse_options(others.get('cfg_options') or ()):
-            raise UserError('--limit-seconds is max_seconds of --cfg-options: give one of them')
-        others['cfg_options'] = [f'max_seconds={limit_seconds}', *others.get('cfg_options', ())]
-    others.update(seeds=seeds, first_seed=first_seed)
-    given = {key: value for key, value in others.items() if value not in (None, [], ())}
-    return dataclasses.replace(plan, **given)
+        return search_study.with_options(plan, options)
+    where = ('' if name == 'compare' else 'studies/') + name + '_small' * small
+    work_dir = work_dir or f'{WORK_DIRS}/{where}'
+    kind = KINDS[study.get('kind', SEARCHES)]
+    return kind.plan_of(study, file, parts, small, work_dir, options)
 
 
 def read_study(path: str) -> dict[str, Any]:
@@ -188,216 +125,8 @@ def read_study(path: str) -> dict[str, Any]:
             raise UserError(f"{path}: beside 'study' there is '{key}': it belongs in it")
     if not isinstance(study, dict):
         raise UserError(f'{path}: study must be a dict, but is {study!r}')
-    kind = study.get('kind', SEARCH)
-    kinds = (SEARCH, *OTHERS)
-    if kind not in kinds:
-        raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), kinds)}")
-    OTHERS.get(kind, search_keys).check_study(study, path)
+    kind = study.get('kind', SEARCHES)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"{path}: study.kind: there is no '{kind}': {nearest(str(kind), KINDS)}")
+    KINDS[kind].check_study(study, path)
     return study
-
-
-def _plan(
-    study: Mapping[str, Any],
-    file: str | None,
-    parts: Mapping[str, Sequence[str] | None],
-    small: bool,
-    work_dir: str,
-) -> Comparison:
-    place = f'{file}: study.' if file else '--'
-    scale = study.get('small', {}) if small else {}
-    if small and not scale:
-        raise UserError(f'--small: {file or "what is given on the command line"} has no small')
-    named = _entries(study, place)
-    there = {*study['data'], *(entry.data for entry in named if entry.data)}
-    scaled = study.get('small', {}).get('by_data')
-    for key, by_data in (('retrain', study.get('retrain')), ('small.by_data', scaled)):
-        for data in by_data if isinstance(by_data, Mapping) else ():
-            if data not in there:
-                hint = nearest(str(data), there)
-                raise UserError(f"{place}{key}: no search has the data '{data}': {hint}")
-    part = _part(named, parts)
-    entries = [entry for entry in part if entry.absent is None]
-    absent = {entry.name: entry.absent for entry in part if entry.absent is not None}
-    if not entries:
-        name, reason = next(iter(absent.items()), ('', 'no method, space and data are left'))
-        raise UserError(f'nothing is to be searched: {name + ": " if name else ""}{reason}')
-    networks, missing = counted_networks(study, parts)
-    absent.update(missing)
-    protocol = study.get('protocol', 'own')
-    shared = {} if protocol == 'own' else protocol
-    rows = {}
-    for entry in entries:
-        options = options_over(options_over(shared, entry.options), scale.get('options', {}))
-        options = options_over(options, scale.get('by_data', {}).get(entry.data, {}))
-        options = _with_lengths(entry, options, study.get('limits', {}), scale)
-        retrain = _retrain(study.get('retrain'), entry, place)
-        rows[f'{entry.name}.py'] = Row(str(entry.path), as_texts(options), retrain)
-    remarks = [study['title']] if study.get('title') else []
-    remarks += [f'small: {scale["says"]}'] if small else []
-    retraining = options_over(study.get('retrain_options', {}), scale.get('retrain_options', {}))
-    return Comparison(
-        configs=list(rows),
-        work_dir=work_dir,
-        seeds=study.get('seeds', SEEDS),
-        first_seed=study.get('first_seed', 0),
-        retrain_options=as_texts(retraining),
-        rows=rows,
-        absent=absent,
-        networks=networks,
-        image=study.get('image', ()),
-        remark='; '.join(remarks),
-    )
-
-
-def _entries(study: Mapping[str, Any], place: str) -> list[_Entry]:
-    """The searches, and the rows that have none, of which those that the study says come last."""
-    folder = configs_folder() / 'search'
-    known, variants = methods(folder), overlays(folder, 'variants')
-    pairs = spaces_and_data(folder)
-    for key, names, index in (
-        ('spaces' if place != '--' else 'space', study['spaces'], 0),
-        ('data', study['data'], 1),
-    ):
-        there = {pair[index] for pair in pairs}
-        for name in names:
-            if name not in there:
-                raise UserError(f"{place}{key}: there is no '{name}': {nearest(name, there)}")
-    found: dict[str, _Entry] = {}
-
-    def add(method: Mapping[str, Any], path: Path, space: str, data: str) -> None:
-        suffix = f'_{method["named"]}' if method.get('named') else ''
-        name, options = f'{path.stem}{suffix}', method.get('options', {})
-        if name in found:
-            raise UserError(f'{place}methods: {name} is there twice: give one another named=...')
-        found[name] = _Entry(name, path, method['method'], space, data, options, why_absent(path))
-
-    for given in _listed(study['methods'], known):
-        method = given if isinstance(given, dict) else dict(method=given)
-        name, own = _split(method['method'], known, variants)
-        words = f'_{method["method"]}_'  # of `c100`, `c10` is none
-        whole = [] if own else [pair for pair in pairs if f'_{"_".join(pair)}_' in words]
-        if whole and is_config(folder / f'{method["method"]}.py'):
-            add(method, folder / f'{method["method"]}.py', *whole[-1])
-            continue
-        if not own:
-            hint = nearest(method['method'], known)
-            raise UserError(f"{place}methods: there is no method '{method['method']}': {hint}")
-        for space in study['spaces']:
-            for data in study['data']:
-                rest = method['method'].removeprefix(name)
-                add(method, folder / f'{name}_{space}_{data}{rest}.py', space, data)
-    for name, reason in study.get('absent', {}).items():
-        if any(name in (one.name, one.method) and one.absent is None for one in found.values()):
-            raise UserError(f'{place}absent: {name} is run: leave it out of absent, or of methods')
-        found[name] = (
-            found[name]._replace(absent=reason)
-            if name in found
-            else _Entry(name, folder / f'{name}.py', name, '', '', {}, reason)
-        )
-    return list(found.values())
-
-
-def _listed(given: Sequence[Any], known: Sequence[str]) -> list[Any]:
-    """Methods with all in the place of ``'all'``, but those that stand there by themselves."""
-    said = [one['method'] if isinstance(one, Mapping) else one for one in given]
-    rest = [name for name in known if name not in said]
-    return [one for each in given for one in (rest if each == ALL else [each])]
-
-
-def _scale_of(spaces: Sequence[str]) -> dict[str, Any]:
-    """How ``--small`` scales methods of a command line: as studies of their space are scaled.
-
-    Args:
-        spaces (Sequence[str]): Their spaces.
-
-    Raises:
-        UserError: One has no scale of its own, or several have not the same.
-    """
-    folder = configs_folder() / '_base_' / 'studies'
-    known = {
-        path.stem.removesuffix('_small'): read_with_imports(str(path)).to_dict()['study']['small']
-        for path in sorted(folder.glob('*_small.py'))
-    }
-    whole = {space: scale for space, scale in known.items() if 'says' in scale}
-    for space in spaces:
-        if space not in whole:
-            raise UserError(
-                f'--small of methods on the command line is for {" and ".join(whole)}, but --space '
-                f'is {space}: a study says how it is scaled'
-            )
-    if any(whole[space] != whole[spaces[0]] for space in spaces):
-        raise UserError(f'--small scales {" and ".join(spaces)} otherwise: one at a time')
-    return whole[spaces[0]]
-
-
-def _split(given: str, known: Sequence[str], variants: Mapping[str, Path]) -> tuple[str, bool]:
-    """The method that a name begins with, and whether all that follows is variants."""
-    for name in sorted(known, key=len, reverse=True):
-        rest = given.removeprefix(name)
-        parts = rest.split('_')
-        if given.startswith(name) and not parts[0] and all(part in variants for part in parts[1:]):
-            return name, True
-    return given, False
-
-
-def _part(entries: Sequence[_Entry], parts: Mapping[str, Sequence[str] | None]) -> list[_Entry]:
-    """Those rows of a study that a command names.
-
-    Raises:
-        UserError: It names what the study does not have.
-    """
-    kept = list(entries)
-    for key, of in (('methods', ('method', 'name')), ('space', ('space',)), ('data', ('data',))):
-        given = parts.get(key)
-        if not given:
-            continue
-        there = {getattr(entry, name) for entry in entries for name in of} - {''}
-        for name in given:
-            if name not in there:
-                raise UserError(f"--{key}: the study has no '{name}': {nearest(name, there)}")
-        # what the study says is absent is of no space and data
-        kept = [one for one in kept if {*given, ''} & {getattr(one, name) for name in of}]
-    return kept
-
-
-def _with_lengths(
-    entry: _Entry,
-    options: Mapping[str, Any],
-    limits: Mapping[str, float],
-    scale: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Options with how long a search is: the scale says the length, and a limit is the most."""
-    if 'seconds' in limits:
-        own = options.get('max_seconds')
-        # what is no number is said when the config is loaded
-        most = min(limits['seconds'], own) if fits(own, AboveZero) else own or limits['seconds']
-        options = {**options, 'max_seconds': most}
-    if not {'epochs', 'queries'} & {*scale, *limits}:
-        return dict(options)
-    cfg = load_config(entry.path, parse_options(as_texts(options)))
-    config, phases = cfg.to_dict(), split(cfg)
-    found: dict[str, int] = {}
-    epochs, asking = length(config, phases), that_asks(config, phases)
-    if epochs is not None:
-        wanted = scale.get('epochs', epochs)
-        most = min(wanted, limits.get('epochs', wanted))
-        if 'epochs' in scale or most < epochs:
-            found['epochs'] = most
-    if asking is not None and 'budget' in config:
-        most = min(limits.get('queries', asking['budget']), scale.get('queries', asking['budget']))
-        if most < asking['budget']:
-            found['budget'] = most
-    return options_over(options, found, epochs)
-
-
-def _retrain(given: str | Mapping[str, str] | None, entry: _Entry, place: str) -> str | None:
-    """The config that trains what a search found."""
-    if isinstance(given, Mapping):
-        given = given.get(entry.data)
-    if given is None or os.path.isfile(given):
-        return given
-    path = configs_folder() / 'retrain' / f'{given}.py'
-    if not path.is_file():
-        known = {file.stem for file in path.parent.glob('*.py')}
-        raise UserError(f"{place}retrain: there is no '{given}': {nearest(str(given), known)}")
-    return str(path)

@@ -315,6 +315,7 @@ def test_checkpoints_do_not_go_with_a_retraining_that_the_study_has():
         (dict(retrain="'darts_c1O'"), "study.retrain: there is no 'darts_c1O': did you mean"),
         (dict(kind="'memry'"), "study.kind: there is no 'memry': did you mean 'memory'"),
         (dict(kind='3'), "study.kind: there is no '3': known: "),
+        (dict(kind="['memory']"), "study.kind: there is no '['memory']': "),
         (dict(protocol="{'train_cfg.epoch': 3}"), None),
         (dict(retrain="dict(c10=['x'])"), "study.retrain.c10 must be the name of a config, but is"),
         (dict(retrain="dict(c1O='darts_c10')"),
