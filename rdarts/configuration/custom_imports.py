@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from rdarts.configuration.byte_order_mark import byte_order_marks_skipped
 from rdarts.configuration.composition import composed
 from rdarts.errors import UserError
 from rdarts.utils.imports import folders_of, hidden_folder, import_by_name, importable
+from rdarts.utils.logging import quiet_log
 
 
 def read_with_imports(path: str) -> Config:
@@ -32,6 +34,7 @@ def read_with_imports(path: str) -> Config:
             ``custom_imports`` cannot be read.
         Exception: Whatever the config itself raises.
     """
+    MMLogger.get_current_instance().addFilter(quiet_log)
     folders = [os.path.dirname(os.path.realpath(path)), os.getcwd()]
     # a config may itself import, too
     # what is composed is no file, of which mmengine could ask how it is written

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 from rdarts.configuration.check import check_config
 from rdarts.configuration.config_names import find_config
@@ -28,7 +27,6 @@ from rdarts.configuration.widths import fill_widths, lacks_width
 from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype, published_names
 from rdarts.utils.last_line import last_line
-from rdarts.utils.logging import quiet_log
 
 VECTOR_HEADS = ('LinearClsHead',)  # ours pools by itself
 
@@ -46,7 +44,6 @@ def load_config(path: str | os.PathLike, options: dict[str, Any] | None = None) 
             holds what its component does not take: see :mod:`rdarts.configuration.check`.
     """
     path = find_config(path)
-    MMLogger.get_current_instance().addFilter(quiet_log)
     try:
         cfg = read_with_imports(path)
     except UserError as error:

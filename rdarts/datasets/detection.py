@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet.datasets import CocoDataset, VOCDataset
-from mmdet.datasets.api_wrappers import COCO
-from mmdet.evaluation import CocoMetric
+with contextlib.redirect_stdout(io.StringIO()):
+    # mmdet prints that an optional package is missing
+    from mmdet.datasets import CocoDataset, VOCDataset
+    from mmdet.datasets.api_wrappers import COCO
+    from mmdet.evaluation import CocoMetric
 
 from rdarts.errors import UserError
 from rdarts.registry import DATASETS, METRICS

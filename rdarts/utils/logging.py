@@ -41,6 +41,7 @@ def untold() -> Iterator[None]:
 NOISE = (
     *('"FileClient" will', '"HardDiskBackend" is', 'Exp name: ', 'Loads checkpoint by '),
     '`save_param_scheduler` is True but',  # where the config has no schedule
+    'Using env variable `RDARTS_DATA`',  # of each file that a config has it in
 )
 
 

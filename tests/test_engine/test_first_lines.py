@@ -117,6 +117,8 @@ def test_names_and_values_stand_below_each_other():
     ('message', 'logged'),
     [
         ('Exp name: x', False),
+        ('Using env variable `RDARTS_DATA` with value of x to replace item in config.', False),
+        ('Using env variable `MINE` with value of x to replace item in config.', True),
         ('Loads checkpoint by point backend: local backend from path: x', False),
         ('Line NMS is not compiled. Most likely when installing the package', True),
         ('Epoch(train) [1][10/11]', True),
