@@ -17,7 +17,14 @@ from rdarts.configuration.options import parse_options
 from rdarts.errors import UserError, nearest
 from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of
 from rdarts.study.option_layers import as_texts, options_over
-from rdarts.study.schema import Schema, check_keys
+from rdarts.study.schema import (
+    FOLDER_NAME,
+    FOLDER_NAME_SAYS,
+    Schema,
+    check_keys,
+    check_scale,
+    check_seeds,
+)
 
 KEYS: Schema = dict(
     kind=str,
@@ -149,13 +156,19 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
             raise UserError(f'{place}: study.searches must hold names, but has {name!r}')
     networks = study.get('networks', {})
     check_keys(networks, dict.fromkeys(networks, str), f'{place}: study.networks')
-    for key, least in (('seeds', 1), ('first_seed', 0)):
-        if study.get(key, least) < least:
-            raise UserError(f'{place}: study.{key} must be {least} or more, but is {study[key]}')
+    for name in networks:
+        if not isinstance(name, str) or not FOLDER_NAME.fullmatch(name):
+            raise UserError(f'{place}: study.networks: a name {FOLDER_NAME_SAYS}, but is {name!r}')
+    both = [*study.get('searches', ()), *networks]
+    listed = dict(detectors=study['detectors'], data=study['data'], networks=both)
+    for key, names in listed.items():
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UserError(f"{place}: study.{key} has '{twice}' twice")
+    check_seeds(study, place)
     small = study.get('small', {})
     check_keys(small, OF_SMALL, f'{place}: study.small')
-    if 'small' in study and not small.get('says'):
-        raise UserError(f'{place}: study.small.says is missing: what the tables say of the scale')
+    check_scale(study, place)
     for part, where in ((study, 'study'), (small, 'study.small')):
         for key, names in (('by_detector', study['detectors']), ('by_data', study['data'])):
             check_keys(part.get(key, {}), dict.fromkeys(names, dict), f'{place}: {where}.{key}')
