@@ -55,6 +55,7 @@ class DetectionRuns:
         self.plan = plan
         self.runs: list[Run] = []
         """Those that are known."""
+        self.retrainings: dict[tuple[str, int], Run] = {}  # by network and seed
         self.trainings: dict[Detector, Run] = {}
         self.evaluations: dict[Detector, Run] = {}
         self._after: dict[Path, Callable[[], list[Run]]] = {}
@@ -130,6 +131,7 @@ class DetectionRuns:
             self.plan.retrain_options,
             genotype,
         )
+        self.retrainings[name, seed] = run
         self._after[target] = lambda: self._detectors(name, seed, folder, genotype, target)
         return [run]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
@@ -100,6 +101,9 @@ def expect(
     work.walk()
     for run in work.runs:
         print(f'{run.state():<7} {run.name}')
+    for name, seed in product(plan.names, plan.all_seeds) if plan.retrain else ():
+        if (name, seed) not in work.retrainings:
+            print(f'{"new":<7} {name}, seed {seed} (retraining)')
     for one in work.detectors:
         for known, what in ((work.trainings, 'detector'), (work.evaluations, 'evaluation')):
             if one not in known:

@@ -76,6 +76,16 @@ def test_a_network_is_retrained_then_detects_then_is_evaluated(tmp_path, capsys)
     ]
 
 
+def test_all_that_follows_a_search_is_listed_before_it_has_run(tmp_path, capsys):
+    expect(plan(tmp_path, searches=['rdarts_darts_c10'], networks={}))
+    assert [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()] == [
+        'rdarts_darts_c10, seed 0 (search)',
+        'rdarts_darts_c10, seed 0 (retraining)',
+        'retinanet on coco: rdarts_darts_c10, seed 0 (detector)',
+        'retinanet on coco: rdarts_darts_c10, seed 0 (evaluation)',
+    ]
+
+
 def test_what_a_search_found_is_trained_from_random_weights(tmp_path):
     study = plan(
         tmp_path, searches=['rdarts_darts_c10'], networks={}, retrain=None, seeds=2, first_seed=4
