@@ -25,6 +25,7 @@ from rdarts.results.search_run import SearchRun
 from rdarts.study.statistics import COLUMNS
 
 FIGURES = 'figures.json'  # of an evaluation
+ACCURACIES = dict(error='accuracy/top1', error_top5='accuracy/top5')  # of networks, by their errors
 EPOCHS = 200  # of a training whose accuracy the table has
 Figures = dict[str, Any]
 """Of one search or network: what it found, reached and cost."""
@@ -129,19 +130,24 @@ def look_up(found: Figures, table: NASBench201) -> Figures:
 
 
 def read_retraining(folder: Path) -> Figures:
-    """Test error and size of a retrained cell."""
-    accuracy = None
+    """Test error, top-5 error where it is measured, and size of a retrained cell."""
+    last: dict[str, float] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in path.read_text(encoding='utf-8').splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
                 continue
-            found = number(row, 'accuracy/top1')
-            accuracy = accuracy if found is None else found
-    if accuracy is None:
-        raise UserError(f'{folder}: its log has no test accuracy (accuracy/top1)')
-    return dict(error=100 - accuracy, parameters=count_parameters(folder))
+            last.update(_errors(row))
+    if 'error' not in last:
+        raise UserError(f'{folder}: its log has no test accuracy ({ACCURACIES["error"]})')
+    return dict(last, parameters=count_parameters(folder))
+
+
+def _errors(row: Any) -> dict[str, float]:
+    """The errors in percent whose accuracies a row has."""
+    found = {name: number(row, key) for name, key in ACCURACIES.items()}
+    return {name: 100 - accuracy for name, accuracy in found.items() if accuracy is not None}
 
 
 def read_evaluation(folder: Path, source: Path) -> Figures:
@@ -153,16 +159,16 @@ def read_evaluation(folder: Path, source: Path) -> Figures:
     """
     path = folder / FIGURES
     try:
-        accuracy = number(json.loads(path.read_text(encoding='utf-8')), 'accuracy/top1')
+        errors = _errors(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError):
-        accuracy = None
-    if accuracy is None:
-        raise UserError(f'{path}: no test accuracy (accuracy/top1)')
+        errors = {}
+    if 'error' not in errors:
+        raise UserError(f'{path}: no test accuracy ({ACCURACIES["error"]})')
     genotype = read_genotype(entry(read_config(source), 'model', 'backbone', 'genotype'))
     return dict(
         genotype=genotype.to_string(),
         skip_connections=count_skips(genotype),
-        error=100 - accuracy,
+        **errors,
         parameters=count_parameters(source),
     )
 

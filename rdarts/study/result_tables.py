@@ -80,12 +80,15 @@ def error_table(
         groups (dict[str, tuple[str, str]]): Config -> its row (space and data set) and its method.
 
     Returns:
-        Table: A row for each space and data set, with columns for each method. The short one is
+        Table: A row for each space and data set, with columns for each method, the top-5 error
+        among them where it was measured. The short one is
         without steps, memory and margins; its own has a row for each method.
     """
     names = list(dict.fromkeys(method for _, method in groups.values()))
     queries = queries_of(methods)
-    columns = ['error (%)', 'best (%)', 'parameters (M)', 'skips', *queries, 'steps', 'time']
+    with_top_5 = any('error_top5' in v for found in methods.values() for v in found.values())
+    columns = ['error (%)', 'best (%)', *['top-5 error (%)'] * with_top_5]
+    columns += ['parameters (M)', 'skips', *queries, 'steps', 'time']
     columns += ['memory (MB)', 'margin', 'seeds']
     width = len(columns)
     header = ['space, data set']
@@ -96,19 +99,18 @@ def error_table(
     for config, (row, method) in groups.items():
         cells = rows.setdefault(row, [row, *['-'] * (width * len(names))])
         found = methods[config]
-        errors, parameters = of(found, 'error'), of(found, 'parameters', 1e-6)
-        seeds = str(errors.count if errors else len(found))
-        values = ['-', '-', '-', *costs(found, bool(queries)), least_margin(found), seeds]
-        if errors:
-            least = min(v['error'] for v in found.values() if v.get('error') is not None)
-            values[:3] = [percent(errors), f'{least:.2f}', percent(parameters)]
+        known = [v['error'] for v in found.values() if v.get('error') is not None]
+        values = [percent(of(found, 'error')), f'{min(known):.2f}' if known else '-']
+        values += [percent(of(found, 'error_top5'))] * with_top_5
+        values += [percent(of(found, 'parameters', 1e-6)), *costs(found, bool(queries))]
+        values += [least_margin(found), str(len(known or found))]
         start = 1 + width * names.index(method)
         cells[start : start + width] = values
         short.append([f'{row}: {method}', *values])
     title = 'Test error after retraining'
     by_method = Table('methods', title, ['space, data set: method', *columns], short)
     # for the others there is no room
-    wide = ('steps', 'memory (MB)', 'margin')
+    wide = ('steps', 'memory (MB)', 'margin', 'top-5 error (%)')
     by_method = by_method.only([name for name in by_method.header if name not in wide])
     kept = [at for at, name in enumerate(header) if name not in wide]
     lines = [[header[at] for at in kept], *([row[at] for at in kept] for row in rows.values())]

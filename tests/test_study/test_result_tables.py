@@ -107,8 +107,11 @@ def made_up(seed):
 
 
 @pytest.mark.parametrize(('seeds', 'asked'), [(1, False), (2, False), (6, False), (6, True)])
-def test_what_is_printed_fits_a_line(seeds, asked):
+@pytest.mark.parametrize('top_5', [False, True])
+def test_what_is_printed_fits_a_line(seeds, asked, top_5):
     found = {seed: made_up(seed) for seed in range(seeds)}
+    if top_5:
+        found = {seed: dict(figures, error_top5=100.0) for seed, figures in found.items()}
     if asked:
         found = {seed: dict(figures, queries=20_000) for seed, figures in found.items()}
     methods = {'ours': found, LONG: found, f'{LONG}, without none': {}}
@@ -141,6 +144,27 @@ def test_what_is_printed_fits_a_line(seeds, asked):
     # what fits is printed as the files have it
     tables = [found_table(dict(ours={0: dict(genotype='cell')}))]
     assert as_text(tables, '', 100) == as_text(tables, '')
+
+
+def test_top_5_errors_stand_beside_those_they_were_measured_with():
+    groups = {name: ('mobilenet_like, ImageNet', name) for name in ('a', 'b', 'c')}
+    methods = {
+        'a': {0: dict(made_up(0), error=25.0, error_top5=7.5), 1: dict(made_up(1), error=27.0)},
+        'b': {0: dict(made_up(0), error=30.0)},
+        'c': {},
+    }
+    table = error_table(methods, groups)
+    (row,) = table.rows
+    shown = dict(zip(table.header, row, strict=True))
+    columns = table.header[1:4], row[1:4], shown['c: error (%)']
+    assert columns == (
+        ['a: error (%)', 'best (%)', 'top-5 error (%)'], ['26.00 ± 1.41', '25.00', '7.50'], '-'
+    )  # fmt: skip
+    width = (len(table.header) - 1) // 3
+    assert row[1 + width : 4 + width] == ['30.00', '30.00', '-'] and row[width] == '2'
+    assert row[1 + 2 * width : 5 + 2 * width] == ['-'] * 4 and row[-1] == '0'
+    del methods['a'][0]['error_top5']
+    assert 'top-5 error (%)' not in error_table(methods, groups).header
 
 
 def test_seeds_are_paired_of_searches_on_the_same_data():

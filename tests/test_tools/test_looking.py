@@ -79,8 +79,9 @@ def test_a_comparison_runs_no_config_of_what_it_compares(tmp_path):
     assert row['error'] == 10.0 and row['parameters'] > 10_000
     evaluated = tmp_path / 'evaluation'
     evaluated.mkdir()
-    (evaluated / 'figures.json').write_text('{"accuracy/top1": 90.0}')
+    (evaluated / 'figures.json').write_text('{"accuracy/top1": 90.0, "accuracy/top5": 99.0}')
     again = read_evaluation(evaluated, trained)
+    assert (again['error'], again['error_top5']) == (10.0, 1.0) and 'error_top5' not in row
     assert again['parameters'] == row['parameters']
     assert again['genotype'] == load_genotype('DARTS_V2').to_string()
     found = read_found(searched)
