@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 from rdarts.checkpoint.directory import has_checkpoints
 from rdarts.errors import Interrupted, UserError
 from rdarts.study.executors.base import LOG, Executor, Job, Outcome, Unreached, read_exit
-from rdarts.study.executors.local import LocalExecutor, is_running
+from rdarts.study.executors.local import LocalExecutor
+from rdarts.utils.file_lock import is_locked
 from rdarts.utils.files import write_atomically
 from rdarts.utils.last_line import last_line
+from rdarts.utils.process_identity import ProcessIdentity
 from rdarts.utils.stop_signals import catch_signals, signal_name
 from rdarts.utils.wording import named_signal
 
@@ -37,6 +40,9 @@ class Run:
             Defaults to none: it begins anew.
         redo (bool): Whether a result of other settings is made anew. Defaults to False: it is
             refused.
+        read (Callable, optional): Reads its result in its log, from a byte of it on, and raises
+            :class:`UserError` where there is none. Defaults to none: its exit code alone tells
+            whether it has ended well.
         error (str): Why it failed.
         job (Job, optional): Its last start, while that is not known to be over.
     """
@@ -47,8 +53,10 @@ class Run:
     settings: dict[str, Any]
     resume: tuple[str, ...] = ()
     redo: bool = False
+    read: Callable[[Run, int], Any] | None = field(default=None, repr=False)
     error: str = ''
     job: Job | None = field(default=None, repr=False)
+    _number: str = field(default='', repr=False)  # of the job, as it is written down
 
     def state(self, executor: Executor | None = None) -> str:
         """``done``, ``running``, ``resume`` or ``new``.
@@ -97,13 +105,17 @@ class Run:
         """What who was here last has written down."""
         try:
             stored = json.loads((self.folder / STATE).read_text(encoding='utf-8'))
-            return dict(
-                settings=dict(stored['settings']),
-                ended=bool(stored['ended']),
-                executor=str(stored.get('executor', LocalExecutor.name)),
+            settings, ended = dict(stored['settings']), bool(stored['ended'])
+            job = Job(
+                self.name,
+                Path(os.path.abspath(self.folder)),
                 token=str(stored.get('token', '')),
-                job=str(stored.get('job', '')),
+                id=str(stored.get('job', '')),
+                process=ProcessIdentity.parse(stored.get('process')),
+                log_start=int(stored.get('log_start', 0)),
             )
+            executor = str(stored.get('executor', LocalExecutor.name))
+            return dict(settings=settings, ended=ended, executor=executor, job=job)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -111,38 +123,62 @@ class Run:
         """Whether the job that was started last is not over."""
         if self.job is not None:
             return True
-        job = self._job(stored['token'], stored['job'])
-        if stored['executor'] == LocalExecutor.name:
-            if not is_running(stored['job'], self.folder):
+        job, owner = stored['job'], stored['executor']
+        number = job.id
+        if not job.token:  # its end was seen
+            return False
+        if owner == LocalExecutor.name:
+            if not self._process_runs(job.process, executor):
                 return False
-            if executor is not None and executor.name != LocalExecutor.name:
-                raise UserError(
-                    f'{self.folder}: process {stored["job"]} of this machine still runs in it; '
-                    'wait, or stop it'
-                )
-            self.job = None if executor is None else job
-            return True
-        if read_exit(job) is not None:
+        elif read_exit(job) is not None:
+            return False
+        elif executor is not None and executor.name != owner:
+            raise UserError(
+                f'{self.folder}: a job of {owner} ({job.id}) may still run in it: go on with '
+                f'--executor {owner}'
+            )
+        elif executor is not None and executor.poll([job]):
+            return False
+        if executor is not None:
+            self.job, self._number = job, number
+        return True
+
+    def _process_runs(self, process: ProcessIdentity | None, executor: Executor | None) -> bool:
+        """Whether a process that was started for this folder is not over."""
+        if process is not None and process.is_here:
+            if not process.is_running():
+                return False
+            if executor is None or executor.name == LocalExecutor.name:
+                return True
+            raise UserError(f'{self.folder}: {process} still runs in it; wait, or stop it')
+        log = self.folder / LOG
+        locked = is_locked(log)
+        if locked is False:
             return False
         if executor is None:
             return True
-        if executor.name != stored['executor']:
-            raise UserError(
-                f'{self.folder}: a job of {stored["executor"]} ({stored["job"]}) may still run in '
-                f'it: go on with --executor {stored["executor"]}'
-            )
-        if executor.poll([job]):
-            return False
-        self.job = job
-        return True
+        who = 'a process' if process is None else process
+        if locked:
+            raise UserError(f'{self.folder}: {who} still runs in it; wait, or stop it there')
+        raise UserError(f'{self.folder}: {who} may still run in it: once it is over, remove {log}')
 
     def _has_succeeded(self, stored: dict[str, Any]) -> bool:
         """Whether a job has ended well while nobody waited for it."""
-        said = read_exit(self._job(stored['token'], stored['job']))
+        job = stored['job']
+        if stored['executor'] == LocalExecutor.name:
+            return job.process is not None and self._has_result(job.log_start)
+        said = read_exit(job)
         return said is not None and said.code == 0
 
-    def _job(self, token: str, number: str) -> Job:
-        return Job(self.name, Path(os.path.abspath(self.folder)), token=token, id=number)
+    def _has_result(self, log_start: int) -> bool:
+        """Whether a start of it that nobody saw end has left its result."""
+        if self.read is None:
+            return False
+        try:
+            self.read(self, log_start)
+        except UserError:
+            return False
+        return True
 
     def start(self, executor: Executor) -> None:
         """Start it, or go on with it.
@@ -165,14 +201,35 @@ class Run:
             executor.environment(),
         )
         # before it is started: whoever comes next asks for it by its token
-        self._write(dict(ended=False, executor=executor.name, token=job.token))
+        self._write_job(job, executor)
         try:
             job.id = executor.submit(job)
         except Unreached:
             self.mark(ended=False)
             raise
+        try:
+            self._write_job(job, executor)
+        except UserError as error:  # nobody would find it
+            try:
+                executor.cancel([job])
+            except UserError as reason:
+                raise UserError(f'{error}; its job {job.id} is not cancelled: {reason}') from None
+            raise
         self.job = job
-        self._write(dict(ended=False, executor=executor.name, token=job.token, job=job.id))
+
+    def keep_number(self, executor: Executor) -> None:
+        """Write down the number of its job where that came to be known after its start.
+
+        Args:
+            executor (Executor): What runs it.
+        """
+        if self.job is not None and self.job.id != self._number:
+            with suppress(UserError):  # the job is found by its token, too
+                self._write_job(self.job, executor)
+
+    def _write_job(self, job: Job, executor: Executor) -> None:
+        self._write(dict(ended=False, executor=executor.name, **job.as_data()))
+        self._number = job.id
 
     def mark(self, ended: bool) -> None:
         """Write down whether it has ended.
@@ -197,9 +254,10 @@ class Run:
             outcome (Outcome): How.
         """
         self.job = None
-        if outcome.code != 0:
+        well = outcome.code == 0 or (outcome.unseen and self._has_result(outcome.log_start))
+        if not well:
             self.error = outcome.error or self._last_error(outcome)
-        self.mark(ended=outcome.code == 0)
+        self.mark(ended=well)
 
     def _last_error(self, outcome: Outcome) -> str:
         """Why this start ended: its last error, else its exit code and last line."""
@@ -258,11 +316,11 @@ def run_all(
     adopted = [run.job for run, state in states if state == 'running']
     running: list[Run] = []
     lost: dict[int, int] = {}
-    held: Run | None = None  # what the executor did not take for now
+    refused: Run | None = None  # what the executor did not take for now
 
     def interrupt(number: int, frame: Any) -> None:
         raise Interrupted(
-            f'stopped by {signal_name(number)}: {executor.farewell(len(running))}', number
+            f'stopped by {signal_name(number)}: {executor.stop_message(len(running))}', number
         )
 
     before = catch_signals(interrupt)
@@ -276,24 +334,26 @@ def run_all(
                     if state == 'done':
                         waiting += follow(run)
                         continue
-                    if run is not held:
+                    if run is not refused:
                         print(f'{state:<7} {run.name}', flush=True)
                     running.append(run)
                     if state != 'running':
                         run.start(executor)
-                    held = None
+                    refused = None
                 except Unreached as error:
                     running = [other for other in running if other is not run]
                     waiting.insert(0, run)
-                    if run is not held:
+                    if run is not refused:
                         print(f'waits   {run.name}: {error}', flush=True)
-                    held = run
+                    refused = run
                     break
                 except UserError as error:
                     running = [other for other in running if other is not run]
                     _fail(run, str(error))
             time.sleep(executor.interval)
             outcomes = executor.poll([run.job for run in running])
+            for run in running:
+                run.keep_number(executor)
             for run in [run for run in running if run.job.token in outcomes]:
                 outcome = outcomes[run.job.token]
                 running.remove(run)
@@ -301,7 +361,10 @@ def run_all(
                     run.end(outcome)
                 except UserError as error:
                     run.error = str(error)
-                if run.error and outcome.again and lost.get(id(run), 0) < retries:
+                if run.error and outcome.unseen:  # its next start finds out
+                    print(f'over    {run.name}: {run.error}', flush=True)
+                    waiting.insert(0, run)
+                elif run.error and outcome.again and lost.get(id(run), 0) < retries:
                     lost[id(run)] = lost.get(id(run), 0) + 1
                     print(f'lost    {run.name}: {run.error}', flush=True)
                     waiting.insert(0, run)

@@ -27,20 +27,26 @@ def tool_run(
         settings (Mapping[str, Any]): What its result depends on, beside the options.
     """
     command = [sys.executable, str(TOOLS / tool), *options, '--json']
-    return Run(name, folder, command, dict(settings, tool=tool, options=list(options)))
+    settings = dict(settings, tool=tool, options=list(options))
+    return Run(name, folder, command, settings, read=read_result)
 
 
-def read_result(run: Run) -> dict[str, Any]:
+def read_result(run: Run, start: int = 0) -> dict[str, Any]:
     """What a run that has ended printed last.
+
+    Args:
+        run (Run): The run.
+        start (int): Where in its log its last start begins, in bytes. Defaults to 0.
 
     Raises:
         UserError: There is none.
     """
     path = run.folder / LOG
     try:
-        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+        text = path.read_bytes()[start:].decode(errors='replace')
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}') from None
+    lines = text.splitlines()
     for line in reversed(lines):
         try:
             found = json.loads(line)

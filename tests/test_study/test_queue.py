@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from helpers import ToolProcess
 
 from rdarts.errors import Interrupted, UserError
-from rdarts.study.executors.local import LocalExecutor, is_running
+from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.queue import Run, run_all
+from rdarts.study.tool_runs import read_result
 from rdarts.utils import machine
+from rdarts.utils.file_lock import is_locked
+from rdarts.utils.process_identity import ProcessIdentity
 from rdarts.utils.stop_signals import STOP_SIGNALS, catch_signals
 
 KILLED = 'signal SIGKILL (killed, as the system does when memory runs out: see dmesg)'
@@ -113,8 +115,10 @@ def test_a_run_that_still_runs_is_left_alone(tmp_path):
     try:
         written(tmp_path / 'a' / 'ready')  # a process that is just being started has no command yet
         stored = json.loads((tmp_path / 'a' / 'run.json').read_text())
-        expected = dict(executor='local', token=one.job.token, job=one.job.id)
-        assert stored == dict(settings=dict(seed=0), ended=False, **expected)
+        process = ProcessIdentity.of(int(one.job.id))
+        expected = dict(executor='local', token=one.job.token, job=one.job.id, log_start=0)
+        expected.update(settings=dict(seed=0), ended=False, process=process.as_data())
+        assert stored == expected and process.number == int(one.job.id)
         assert make_run(tmp_path / 'a', COUNT).state() == 'running'  # as a list of runs has it
         with pytest.raises(UserError, match=f'process {one.job.id} of this machine still runs in'):
             make_run(tmp_path / 'a', COUNT).state(OtherExecutor())
@@ -123,27 +127,85 @@ def test_a_run_that_still_runs_is_left_alone(tmp_path):
     assert make_run(tmp_path / 'a', COUNT).state() == 'new'
 
 
-@pytest.mark.parametrize('moved', [False, True])
-def test_only_a_process_of_this_very_folder_runs_in_it(tmp_path, monkeypatch, moved):
-    """``seed_1`` is not ``seed_10``; a path within another folder is the same path."""
-    monkeypatch.chdir(tmp_path)
-    code = 'print("ready", flush=True); import time; time.sleep(60)'
-    command = [sys.executable, '-S', '-c', code, 'runs/seed_10/slurm' if moved else 'runs/seed_10']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+@pytest.mark.parametrize('named', ['folder', 'nothing'])
+def test_another_process_of_its_number_does_not_run_in_it(tmp_path, named):
+    """Numbers are given again, and one that names the folder may be somebody's editor."""
+    run, executor = make_run(tmp_path / 'a', COUNT), LocalExecutor()
+    run.start(executor)
+    executor._running[run.job.token][1].wait(30)
+    path = tmp_path / 'a' / 'run.json'
+    stored = json.loads(path.read_text())
+    args = [str(tmp_path / 'a')] if named == 'folder' else []
+    other = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)', *args])
     try:
-        assert process.stdout.readline() == b'ready\n'
-        runs = tmp_path / 'runs'
-        assert is_running(process.pid, Path('runs/seed_10'))
-        monkeypatch.chdir('/')
-        assert is_running(str(process.pid), runs / 'seed_10')
-        assert not is_running(process.pid, runs / 'seed_1')
-        assert not is_running(process.pid, Path('runs/seed_10'))  # of another folder
-        assert not is_running('', runs / 'seed_10')
+        stored['process']['number'] = other.pid
+        path.write_text(json.dumps(stored))
+        assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
+        stored['process'] = ProcessIdentity.of(other.pid).as_data()
+        path.write_text(json.dumps(stored))
+        assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'running'
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert not is_running(process.pid, runs / 'seed_10')
+        other.kill()
+        other.wait()
+    assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
+
+
+def test_what_another_machine_runs_is_left_alone(tmp_path):
+    """On a shared file system: its number says nothing here, but it keeps its log locked."""
+    run, executor = make_run(tmp_path / 'a', 'import time; time.sleep(60)'), LocalExecutor()
+    run.start(executor)
+    path, number = tmp_path / 'a' / 'run.json', run.job.id
+    stored = json.loads(path.read_text())
+    stored['process']['host'] = 'elsewhere'
+    path.write_text(json.dumps(stored))
+    try:
+        assert make_run(tmp_path / 'a', COUNT).state() == 'running'
+        with pytest.raises(UserError, match=f'process {number} of elsewhere still runs in it; '):
+            make_run(tmp_path / 'a', COUNT).state(LocalExecutor())
+        del stored['process']  # a command that was killed before it could write it down
+        path.write_text(json.dumps(stored))
+        with pytest.raises(UserError, match='a process still runs in it; wait, or stop it there'):
+            make_run(tmp_path / 'a', COUNT).state(OtherExecutor())
+    finally:
+        executor.cancel([run.job])
+    again = make_run(tmp_path / 'a', COUNT)
+    run_all([again], LocalExecutor())
+    assert again.state() == 'done'
+
+
+def test_what_a_failed_run_leaves_behind_does_not_keep_it(tmp_path):
+    """Such as a worker of its data loader, which has its log for some seconds longer."""
+    code = (
+        'import os, subprocess, sys; process = subprocess.Popen([sys.executable, "-S", "-c", '
+        '"import time; time.sleep(60)"]); print(process.pid, flush=True); sys.exit(3)'
+    )
+    run_all([make_run(tmp_path / 'a', code)], LocalExecutor())
+    log = tmp_path / 'a' / 'run.log'
+    assert is_locked(log)
+    try:
+        assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
+    finally:
+        os.kill(int(log.read_text()), signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_does_not_say_what_another_machine_runs(tmp_path, monkeypatch):
+    run, executor = make_run(tmp_path / 'a', COUNT), LocalExecutor()
+    run.start(executor)
+    executor._running[run.job.token][1].wait(30)
+    path = tmp_path / 'a' / 'run.json'
+    stored = json.loads(path.read_text())
+    stored['process']['host'] = 'elsewhere'
+    path.write_text(json.dumps(stored))
+
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr('fcntl.flock', flock)
+    log = tmp_path / 'a' / 'run.log'
+    with pytest.raises(UserError, match=f'may still run in it: once it is over, remove {log}$'):
+        make_run(tmp_path / 'a', COUNT).state(LocalExecutor())
+    log.unlink()
+    assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
 
 
 def test_what_follows_a_run_does_not_wait_for_the_others(tmp_path):
@@ -206,6 +268,52 @@ def test_a_disk_that_is_full_fails_one_run_alone(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert out.count('failed  a: ') == out.count('failed  b: ') == out.count('ended   c\n') == 1
     assert not (tmp_path / 'a' / 'done').exists() and (tmp_path / 'c' / 'done').exists()
+
+
+def test_what_could_not_be_written_down_after_its_start_is_ended(tmp_path, monkeypatch, capsys):
+    """Its place is free at once: nothing waits for a run that has failed."""
+    write, left = Run._write, []
+
+    def full(run, data):
+        if run.name == 'a' and data.get('job'):
+            left.append(data['process'])
+            raise UserError(f'cannot write into {run.folder}: No space left on device')
+        write(run, data)
+
+    monkeypatch.setattr(Run, '_write', full)
+    bad = make_run(tmp_path / 'a', 'import time; time.sleep(600)')
+    good = make_run(tmp_path / 'b', COUNT)
+    run_all([bad, good], LocalExecutor(1))
+    assert bad.error.endswith('/a: No space left on device') and good.state() == 'done'
+    assert not ProcessIdentity.parse(left[0]).is_running()
+    out = capsys.readouterr().out.splitlines()
+    assert out == ['new     a', f'failed  a: {bad.error}', 'new     b', 'ended   b']
+    assert make_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
+
+
+class Unstoppable(LocalExecutor):
+    """A cluster that takes jobs and cannot be asked to end one."""
+
+    def submit(self, job):
+        return '14'
+
+    def cancel(self, jobs):
+        raise UserError('Slurm cannot be asked: scancel: no answer within a minute')
+
+
+def test_a_job_that_cannot_be_ended_either_is_named(tmp_path, monkeypatch):
+    def full(run, data, write=Run._write):
+        if data.get('job'):
+            raise UserError(f'cannot write into {run.folder}: No space left on device')
+        write(run, data)
+
+    monkeypatch.setattr(Run, '_write', full)
+    run = make_run(tmp_path / 'a', COUNT)
+    run_all([run], Unstoppable(1))
+    assert run.error.endswith(
+        'No space left on device; its job 14 is not cancelled: '
+        'Slurm cannot be asked: scancel: no answer within a minute'
+    )
 
 
 def test_what_ended_while_nobody_could_write_it_down_is_found(tmp_path):
@@ -309,34 +417,99 @@ while not os.path.exists(sys.argv[1] + '/go'):
 
 
 def killed_queue(tmp_path, code):
-    """A run whose command was killed, and goes on itself; its folder and number."""
+    """A run whose command was killed, and goes on itself; its folder and process."""
     process, folder = start_queue(tmp_path, code)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(30)
-    return folder, json.loads((folder / 'run.json').read_text())['job']
+    stored = json.loads((folder / 'run.json').read_text())
+    return folder, ProcessIdentity.parse(stored['process'])
 
 
-def test_what_a_killed_command_has_left_is_waited_for(tmp_path, capsys):
-    """And the others run: one of them lets it end."""
-    folder, number = killed_queue(tmp_path, WAITS)
-    assert is_running(number, folder)
+@pytest.mark.parametrize('retries', [0, 3])
+def test_what_a_killed_command_has_left_is_waited_for(tmp_path, capsys, retries):
+    """And the others run: one of them lets it end. That costs it none of its retries."""
+    folder, process = killed_queue(tmp_path, WAITS)
+    assert process.is_running()
     left = make_run(folder, WAITS)
     other = make_run(tmp_path / 'b', 'import sys; open(sys.argv[2], "w")', folder / 'go')
-    run_all([other, left], LocalExecutor(2))
+    run_all([other, left], LocalExecutor(2), retries)
     assert (left.state(), other.state()) == ('done', 'done')
     assert (folder / 'starts').read_text() == ';;'
-    lost = f'lost    a: process {number} of an earlier command is over'
+    over = f'over    a: process {process.number} of an earlier command has ended'
     out = capsys.readouterr().out.splitlines()
     assert out[:2] == ['running a', 'new     b']
-    assert sorted(out[2:]) == ['ended   a', 'ended   b', lost, 'new     a']
+    assert sorted(out[2:]) == ['ended   a', 'ended   b', 'new     a', over]
+
+
+PRINTS = (
+    COUNT
+    + """
+import os, time
+print('{"mb": ' + sys.argv[2] + '}', flush=True)
+if sys.argv[2] == '1': sys.exit(3)
+open(sys.argv[1] + '/ready', 'w').write('ready\\n')
+while not os.path.exists(sys.argv[1] + '/go'):
+    time.sleep(.05)
+"""
+)
+
+
+def measuring(folder, number, code=PRINTS):
+    """A run of what prints its result; that of number 1 fails."""
+    return make_run(folder, code, number, read=read_result)
+
+
+@pytest.mark.parametrize('waited', [True, False])
+def test_what_measures_and_was_left_is_not_done_twice(tmp_path, capsys, waited):
+    """It names no folder among its arguments; whether it ended well, its own result tells."""
+    failed = measuring(tmp_path / 'a', 1)
+    run_all([failed], LocalExecutor())
+    assert failed.error.startswith('exit code 3')
+    assert measuring(tmp_path / 'a', 1).state() == 'new'  # though it has printed one
+    first, run = LocalExecutor(), measuring(tmp_path / 'a', 2)
+    run.start(first)
+    written(tmp_path / 'a' / 'ready')
+    again = measuring(tmp_path / 'a', 2)
+    if waited:
+        assert again.state(LocalExecutor()) == 'running'
+        again = measuring(tmp_path / 'a', 2)
+    (tmp_path / 'a' / 'go').touch()
+    if not waited:
+        first._running[run.job.token][1].wait(30)
+    run_all([again], LocalExecutor())
+    assert again.state() == 'done' and read_result(again) == dict(mb=2)
+    assert (tmp_path / 'a' / 'starts').read_text() == '1;2;'
+    first.leave()
+
+
+def test_what_measures_and_was_left_without_a_result_begins_anew(tmp_path, capsys):
+    code = PRINTS.replace(
+        "print('{", "time.sleep(60) if not os.path.exists(sys.argv[1] + '/go') else print('{"
+    )
+    first, run = LocalExecutor(), measuring(tmp_path / 'a', 2, code)
+    run.start(first)
+    again = measuring(tmp_path / 'a', 2, code)
+    executor, poll = LocalExecutor(), LocalExecutor.poll
+
+    def kill(jobs):
+        if not (tmp_path / 'a' / 'go').exists():
+            (tmp_path / 'a' / 'go').touch()
+            first.cancel([run.job])
+        return poll(executor, jobs)
+
+    executor.poll = kill
+    run_all([again], executor, retries=0)
+    assert again.state() == 'done' and read_result(again) == dict(mb=2)
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in out] == ['running', 'over', 'new', 'ended']
 
 
 def test_what_a_killed_command_has_left_saves_when_this_one_is_stopped(tmp_path):
-    folder, number = killed_queue(tmp_path, SAVES)
+    folder, process = killed_queue(tmp_path, SAVES)
     executor, run = LocalExecutor(), make_run(folder, SAVES)
     assert run.state(executor) == 'running' and executor.poll([run.job]) == {}
     executor.leave()
-    assert not is_running(number, folder)
+    assert not process.is_running()
     assert (folder / 'saved').read_text() == 'SIGTERM\n'
 
 
@@ -376,7 +549,7 @@ def test_what_was_left_ends_with_the_command_though_it_has_no_place(tmp_path):
     executor.poll = stop
     with pytest.raises(Interrupted):
         run_all(left, executor)
-    assert not any(is_running(run.job.id, run.folder) for run in runs)
+    assert not any(run.job.process.is_running() for run in runs)
 
 
 def test_told_twice_it_kills(tmp_path):

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rdarts.errors import UserError
 from rdarts.utils.machine import THREADS, WAITING, wanted_threads
+from rdarts.utils.process_identity import ProcessIdentity
 
 LOG = 'run.log'
 EXIT = 'run_exit.json'
@@ -63,6 +64,9 @@ class Job:
         token (str): Names this start among all others.
         id (str): The executor's own name for it. Defaults to none yet.
         cwd (str): Where the command is started. Defaults to where this process is.
+        process (ProcessIdentity, optional): Of a process of this machine, which. Defaults to none.
+        log_start (int): Where in the log what such a process prints begins, in bytes. Defaults
+            to 0.
     """
 
     name: str
@@ -73,6 +77,15 @@ class Job:
     token: str = field(default_factory=lambda: f'rdarts-{uuid.uuid4().hex[:12]}')
     id: str = ''
     cwd: str = field(default_factory=os.getcwd)
+    process: ProcessIdentity | None = None
+    log_start: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        """What another command needs to find it, as JSON has it."""
+        data: dict[str, Any] = dict(token=self.token, job=self.id)
+        if self.process is not None:
+            data.update(process=self.process.as_data(), log_start=self.log_start)
+        return data
 
 
 @dataclass(frozen=True)
@@ -86,12 +99,14 @@ class Outcome:
         again (bool): Whether the machine or the queue ended it, so that it is to be started
             again. Defaults to False.
         log_start (int): Where in the log what it printed begins, in bytes. Defaults to 0.
+        unseen (bool): Whether it is over, and nobody has seen whether well. Defaults to False.
     """
 
     code: int | None
     error: str = ''
     again: bool = False
     log_start: int = 0
+    unseen: bool = False
 
 
 class Unreached(UserError):
@@ -137,7 +152,10 @@ class Executor(ABC):
 
     @abstractmethod
     def poll(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
-        """The jobs that are over, by their tokens; one that was never started is over, too."""
+        """The jobs that are over, by their tokens; one that was never started is over, too.
+
+        A job whose name for the executor was not known is given it here.
+        """
 
     def adopt(self, jobs: Sequence[Job]) -> None:  # noqa: B027
         """Take over jobs that an earlier command has left: here they need nothing."""
@@ -154,7 +172,7 @@ class Executor(ABC):
     def leave(self) -> None:
         """Leave the jobs that are not over, as the command that waits for them ends."""
 
-    def farewell(self, count: int) -> str:
+    def stop_message(self, count: int) -> str:
         """What becomes of the jobs that are not over when the command is stopped.
 
         Args:

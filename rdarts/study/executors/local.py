@@ -7,15 +7,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from rdarts.errors import UserError
 from rdarts.study.executors.base import LOG, Executor, Job, Outcome
+from rdarts.utils.file_lock import lock_open
 from rdarts.utils.machine import shared_environment
+from rdarts.utils.process_identity import ProcessIdentity
 
 
 class LocalExecutor(Executor):
@@ -35,7 +35,7 @@ class LocalExecutor(Executor):
     def __init__(self, places: int = 1) -> None:
         super().__init__(places)
         self._devices = visible_devices()
-        self._running: dict[str, tuple[int, subprocess.Popen | _AdoptedProcess, int]] = {}
+        self._running: dict[str, tuple[int, subprocess.Popen | _AdoptedProcess]] = {}
 
     def submit(self, job: Job) -> str:
         """See base class. The process is in a session of its own: only this one tells it to stop.
@@ -49,7 +49,8 @@ class LocalExecutor(Executor):
             env['CUDA_VISIBLE_DEVICES'] = self._devices[place % len(self._devices)]
         try:
             with open(job.folder / LOG, 'ab') as log:
-                start = log.tell()
+                lock_open(log)  # the process has it: other machines see whether it is over
+                job.log_start = log.tell()
                 process = subprocess.Popen(
                     job.command,
                     stdout=log,
@@ -59,7 +60,8 @@ class LocalExecutor(Executor):
                 )
         except OSError as error:
             raise UserError(f'{job.folder}: cannot start a run: {error.strerror}') from None
-        self._running[job.token] = (place, process, start)
+        self._running[job.token] = (place, process)
+        job.process = ProcessIdentity.of(process.pid)
         return str(process.pid)
 
     def poll(self, jobs: Sequence[Job]) -> dict[str, Outcome]:
@@ -67,26 +69,26 @@ class LocalExecutor(Executor):
         self.adopt(jobs)
         found = {}
         for job in jobs:
-            _, process, start = self._running[job.token]
+            _, process = self._running[job.token]
             code = process.poll()
             if code is not None:
                 del self._running[job.token]
-                found[job.token] = Outcome(code, log_start=start)
+                found[job.token] = Outcome(code, log_start=job.log_start)
                 if isinstance(process, _AdoptedProcess):
-                    error = f'process {job.id} of an earlier command is over'
-                    found[job.token] = Outcome(None, error, again=True)
+                    error = f'process {job.id} of an earlier command has ended'
+                    found[job.token] = Outcome(None, error, log_start=job.log_start, unseen=True)
         return found
 
     def adopt(self, jobs: Sequence[Job]) -> None:
         """See base class. Each keeps its GPU, and ends with this command."""
         for job in jobs:
             if job.token not in self._running:
-                process = _AdoptedProcess(job)
-                self._running[job.token] = (self._free_place(process.device()), process, 0)
+                process = _AdoptedProcess(job.process)
+                self._running[job.token] = (self._free_place(process.device()), process)
 
     def _free_place(self, device: str | None = None) -> int:
         """The first place that nobody has, of a GPU where one is named."""
-        taken = {place for place, process, _ in self._running.values() if process.poll() is None}
+        taken = {place for place, process in self._running.values() if process.poll() is None}
         free = [place for place in range(self.places) if place not in taken]
         names = self._devices or ['']
         named = [place for place in free if names[place % len(names)] == device]
@@ -95,7 +97,7 @@ class LocalExecutor(Executor):
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Let processes save and end; told twice, it kills them."""
         found = [self._running.pop(job.token) for job in jobs if job.token in self._running]
-        self._end([process for _, process, _ in found])
+        self._end([process for _, process in found])
 
     def _end(self, processes: Sequence[subprocess.Popen | _AdoptedProcess]) -> None:
         for process in processes:
@@ -111,10 +113,10 @@ class LocalExecutor(Executor):
 
     def leave(self) -> None:
         """See base class: here all end."""
-        self._end([process for _, process, _ in self._running.values()])
+        self._end([process for _, process in self._running.values()])
         self._running.clear()
 
-    def farewell(self, count: int) -> str:
+    def stop_message(self, count: int) -> str:
         """See base class."""
         return 'the same command again goes on with what was running'
 
@@ -123,35 +125,31 @@ class _AdoptedProcess:
     """A process that a killed command has left, used as ``Popen`` is; its exit code is unknown.
 
     Args:
-        job (Job): What it does, with its number.
+        process (ProcessIdentity): Which.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, process: ProcessIdentity) -> None:
+        self._process = process
 
     def poll(self) -> int | None:
         """None while it is there, else 0."""
-        return None if is_running(self._job.id, self._job.folder) else 0
+        return None if self._process.is_running() else 0
 
     def wait(self) -> None:
         while self.poll() is None:
             time.sleep(0.1)
 
     def terminate(self) -> None:
-        self._send(signal.SIGTERM)
+        self._process.send(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
-        if self.poll() is None:
-            with suppress(OSError):  # it has just ended
-                os.kill(int(self._job.id), number)
+        self._process.send(signal.SIGKILL)
 
     def device(self) -> str | None:
         """Its GPU, as it was told."""
         try:
-            entries = Path(f'/proc/{self._job.id}/environ').read_bytes().split(b'\0')
+            path = Path(f'/proc/{self._process.number}/environ')
+            entries = path.read_bytes().split(b'\0')
         except OSError:
             return None
         key = b'CUDA_VISIBLE_DEVICES='
@@ -164,34 +162,3 @@ def visible_devices() -> list[str]:
     if named is not None:
         return [name for name in named.split(',') if name]
     return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def is_running(process: Any, folder: Path) -> bool:
-    """Whether a process that was started for a folder is still there.
-
-    Args:
-        process (Any): Its number, as a file has it.
-        folder (Path): The folder.
-    """
-    try:
-        arguments, where = _command_of(int(process))
-    except (OSError, TypeError, ValueError):
-        return False
-    folder = Path(os.path.abspath(folder))
-    paths = [Path(os.path.normpath(os.path.join(where, one))) for one in arguments]
-    return any(path == folder or folder in path.parents for path in paths)
-
-
-def _command_of(process: int) -> tuple[list[str], str]:
-    """The arguments of a process, and its folder.
-
-    Raises:
-        OSError: It is not there.
-    """
-    if os.path.exists('/proc/self/cmdline'):
-        command = Path(f'/proc/{process}/cmdline').read_bytes()
-        where = os.readlink(f'/proc/{process}/cwd')
-        return [one for one in os.fsdecode(command).split('\0') if one], where
-    listed = ['ps', '-ww', '-o', 'args=', '-p', str(process)]
-    done = subprocess.run(listed, capture_output=True, text=True)
-    return done.stdout.split(), os.getcwd()

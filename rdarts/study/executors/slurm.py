@@ -24,9 +24,9 @@ from rdarts.study.executors.base import (
     passed_on,
     read_exit,
 )
-from rdarts.study.executors.local import is_running
 from rdarts.study.executors.worker import Work
 from rdarts.utils.last_line import last_line
+from rdarts.utils.process_identity import ProcessIdentity
 
 FILES = 'slurm'
 TAGS = ('%j', '%t', '%A', '%a')  # submitit writes numbers into paths in their place
@@ -160,6 +160,7 @@ class SlurmExecutor(Executor):
         self._is_down = False
         if self._cluster == 'local':
             self._local[job.token] = submitted
+            job.process = ProcessIdentity.of(int(submitted.job_id))
         self._seen = (0.0, None)
         return str(submitted.job_id)
 
@@ -178,6 +179,7 @@ class SlurmExecutor(Executor):
         found = {}
         for job in jobs:
             number, state = states.get(job.token, (job.id, 'GONE'))
+            job.id = job.id or number  # where sbatch had no answer
             gone = None
             if state in OVER or state == 'GONE':
                 words = '' if state in FINAL else self._last_words(job)
@@ -192,8 +194,8 @@ class SlurmExecutor(Executor):
         """See base class: Slurm lets the commands save for as long as it is set up to."""
         if self._cluster == 'local':
             for job in jobs:
-                if is_running(job.id, job.folder):
-                    _kill(int(job.id))
+                if job.process is not None and job.process.is_running():
+                    _kill(job.process.number)
         elif jobs:
             states = self._states(jobs) or {}
             numbers = [states.get(job.token, (job.id, ''))[0] for job in jobs]
@@ -204,11 +206,8 @@ class SlurmExecutor(Executor):
         if self._cluster == 'local':
             for submitted in self._local.values():
                 submitted.done()  # else what has ended stays as a process
-            return {
-                job.token: (job.id, 'RUNNING')
-                for job in jobs
-                if job.id and is_running(job.id, job.folder) and read_exit(job) is None
-            }
+            running = [job for job in jobs if job.process is not None and job.process.is_running()]
+            return {job.token: (job.id, 'RUNNING') for job in running if read_exit(job) is None}
         since, states = self._seen
         if states is None or time.monotonic() - since > self.interval / 2:
             try:
@@ -218,7 +217,7 @@ class SlurmExecutor(Executor):
             states = _parse(lines)
             self._seen, self._remembered = (time.monotonic(), states), {}
         known = {**self._remembered, **states}
-        missing = [job for job in jobs if job.token not in known and job.id]
+        missing = [job for job in jobs if job.token not in known]
         if missing:  # Slurm forgets them after some minutes
             found = _remembered(missing)
             self._remembered.update((job.token, found.get(job.token)) for job in missing)

@@ -38,6 +38,9 @@ def test_this_machine_is_the_default():
     [
         (['--gpus', '1'], '--gpus is for --executor slurm or ray'),
         (['--gpus', '0'], '--gpus is for --executor slurm or ray'),
+        (['--retries', '0'], '--retries is for --executor slurm or ray'),
+        (['--hours', '0'], '--hours is for --executor slurm'),
+        (['--executor', 'slurm', '--hours', '0'], '--hours must be more than 0, but is 0'),
         (['--cancel'], '--cancel is for --executor slurm or ray'),
         (['--slurm-partition', 'gpu'], '--slurm-partition is for --executor slurm'),
         (['--executor', 'slurm', '--ray-address', 'x'], '--ray-address is for --executor ray'),
@@ -61,7 +64,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch, name, package)
 
 
 def test_the_options_load_nothing_heavy():
-    code = 'import sys, rdarts.study.executors.options, rdarts.study.executors.worker as w; '
+    code = 'import sys, rdarts.study.executors.options, rdarts.study.executors.worker as w, '
+    code += 'rdarts.study.executors.slurm, rdarts.study.executors.ray; '
     code += 'print(sorted({"torch", "ray", "submitit", "numpy", "mmengine"} & set(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout == '[]\n', done.stderr

@@ -258,6 +258,40 @@ def test_a_job_that_slurm_may_have_taken_is_not_handed_in_again(tmp_path, slurm)
     assert outcome.error == 'job 14 of Slurm was cancelled'
 
 
+def written_number(run):
+    return json.loads((run.folder / 'run.json').read_text())['job']
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_a_number_that_is_known_later_is_written_down(tmp_path, slurm, monkeypatch, again):
+    """By who started the job, or by another command."""
+    (slurm / 'sbatch.err').write_text(DOWN.format('Socket timed out on send/recv operation'))
+    run, executor = coded_run(tmp_path / 'a', COUNT), SlurmExecutor(Resources())
+    if again:
+        run.start(executor)
+        assert written_number(run) == ''
+        (slurm / 'squeue.out').write_text(f'{run.job.token}|14|RUNNING\n')
+        run, executor = coded_run(tmp_path / 'a', COUNT), SlurmExecutor(Resources())
+    executor.interval, poll, numbers = 0.05, executor.poll, []
+
+    def one_after_another(jobs):
+        numbers.append(written_number(run))
+        if jobs:
+            (slurm / 'squeue.out').write_text(f'{jobs[0].token}|14|RUNNING\n')
+        return poll(jobs) if len(numbers) < 3 else {job.token: Outcome(0) for job in jobs}
+
+    monkeypatch.setattr(executor, 'poll', one_after_another)
+    run_all([run], executor)
+    assert numbers[0] == '' and numbers[-1] == '14'
+
+
+def test_the_accounting_is_asked_for_what_has_no_number(tmp_path, slurm):
+    (slurm / 'sacct.out').write_text('t|14|OUT_OF_MEMORY\n')
+    job = Job('a', tmp_path, token='t')
+    assert SlurmExecutor(Resources()).poll([job])['t'].error.startswith('job 14 of Slurm needed')
+    assert job.id == '14'
+
+
 @pytest.mark.parametrize('tag', ['%j', '%t', '%A', '%a'])
 def test_a_folder_that_submitit_would_rename(tmp_path, slurm, tag):
     good, bad = coded_run(tmp_path / 'a', COUNT), coded_run(tmp_path / f'b{tag}' / 'c', COUNT)
