@@ -11,7 +11,8 @@ from helpers import TOOLS, run_tool, write_small_search
 from same_runs import assert_same_run
 
 from rdarts.study.executors.base import Executor
-from rdarts.study.queue import Run, run_all
+from rdarts.study.queue import run_all
+from rdarts.study.run import Run
 from rdarts.study.searches import train_command
 
 TESTS = Path(__file__).resolve().parent

@@ -32,7 +32,7 @@ from rdarts.study.figures import (
     read_search,
 )
 from rdarts.study.price import Price
-from rdarts.study.queue import RETRIES, Run, cancel_all, run_all
+from rdarts.study.queue import RETRIES, cancel_all, run_all
 from rdarts.study.result_tables import (
     WITHOUT_NONE,
     cell_ranks,
@@ -41,6 +41,7 @@ from rdarts.study.result_tables import (
     report_cells,
     report_networks,
 )
+from rdarts.study.run import Run
 from rdarts.study.searches import (
     Comparison,
     Search,

@@ -10,7 +10,7 @@ from typing import Any
 
 from rdarts.errors import UserError, nearest
 from rdarts.genotypes import load_genotype
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.schema import FOLDER_NAME, FOLDER_NAME_SAYS, check_keys
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.statistics import Summary

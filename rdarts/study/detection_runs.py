@@ -15,7 +15,7 @@ from rdarts.errors import UserError
 from rdarts.genotypes import load_genotype
 from rdarts.study.detection_study import DetectionStudy, search_config, stem_of
 from rdarts.study.figures import FIGURES
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.searches import settings_of, train_command
 from rdarts.utils.commands import TOOLS
 

@@ -15,7 +15,7 @@ from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError, nearest
 from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.schema import Schema, check_keys, check_scale, check_seeds
 from rdarts.study.searches import content_of
 from rdarts.study.tool_runs import tool_run

@@ -21,7 +21,7 @@ from rdarts.results.phases import length
 from rdarts.results.queries import QUERY, that_asks
 from rdarts.study.figures import FIGURES
 from rdarts.study.option_layers import texts_over
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.utils.commands import TOOLS
 
 

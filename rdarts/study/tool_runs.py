@@ -10,7 +10,7 @@ from typing import Any
 
 from rdarts.errors import UserError
 from rdarts.study.executors.base import LOG
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.utils.commands import TOOLS
 
 

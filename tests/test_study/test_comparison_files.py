@@ -13,7 +13,7 @@ from test_visualization.page import data_of
 from rdarts.benchmarks import NASBench201
 from rdarts.configuration.load import load_config
 from rdarts.study import comparison, price
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.statistics import COLUMNS
 

@@ -13,7 +13,8 @@ from rdarts.genotypes import load_genotype
 from rdarts.genotypes.describe import dumps
 from rdarts.study.counted import count_table, counted_networks, counts
 from rdarts.study.executors.local import LocalExecutor
-from rdarts.study.queue import Run, run_all
+from rdarts.study.queue import run_all
+from rdarts.study.run import Run
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.study_file import comparison_of
 

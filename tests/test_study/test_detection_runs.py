@@ -12,7 +12,7 @@ from rdarts.genotypes import load_genotype
 from rdarts.study.detection_runs import DetectionRuns
 from rdarts.study.detection_study import DetectionStudy
 from rdarts.study.detection_tables import expect
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 installed = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv'))

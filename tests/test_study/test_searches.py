@@ -8,7 +8,7 @@ from synthetic_queries import write_queries
 
 from rdarts.configuration.as_data import read_config
 from rdarts.results.log import read_search_log
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.searches import seconds_left
 
 ASKS = dict(expected_seconds=100.0, seconds_per_query=5.0)

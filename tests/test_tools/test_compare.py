@@ -18,7 +18,7 @@ from rdarts.configuration.load import load_config
 from rdarts.genotypes import load_genotype
 from rdarts.results.log import read_search_log
 from rdarts.results.search_run import find_runs
-from rdarts.study.queue import Run
+from rdarts.study.run import Run
 from rdarts.study.searches import seconds_left
 
 TESTS = str(Path(__file__).resolve().parents[1])
