@@ -16,7 +16,7 @@ import torch
 from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from rdarts.checkpoint.directory import iteration_of, last_good, list_checkpoints, set_aside
 from rdarts.checkpoint.hub_codec import pack_message_hub, unpack_message_hub
@@ -49,7 +49,8 @@ class AtomicCheckpointHook(CheckpointHook):
     the oldest are deleted. It holds the random states too. SIGTERM, SIGINT and SIGHUP (of a closed
     terminal; not where it is ignored, as under nohup) say what is being finished, save after the
     running iteration and raise :class:`Interrupted`; a second SIGINT stops at once. A validation
-    is left at its next batch: :class:`SearchTrainLoop` makes it up when it is resumed.
+    is left at its next batch: :class:`SearchTrainLoop` makes it up when it is resumed. mmengine's
+    own loop begins an epoch anew: of that, checkpoints are of ends of epochs alone.
 
     Args:
         interval (int): Epochs between two checkpoints. Defaults to 1.
@@ -120,7 +121,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             self._clear(runner)
         if not self.dry_run:
-            self.stop.listen(is_main_process(), 'what comes before the first iteration')
+            within = not _begins_epochs_anew(runner)
+            self.stop.listen(is_main_process(), 'what comes before the first iteration', within)
 
     def restore_buffers(self, runner) -> None:
         """Give this rank the buffers that it had itself when the checkpoint was saved."""
@@ -249,10 +251,11 @@ class AtomicCheckpointHook(CheckpointHook):
         if self.minutes:
             elapsed = torch.tensor(time.monotonic() - self._saved_at)
             due = due or bool(agreed((elapsed >= 60 * self.minutes).int()))
-        if due or stop:
+        anew = _begins_epochs_anew(runner)
+        if (due or stop) and not anew:
             self._save(runner, epoch=runner.epoch, iteration=iteration, epoch_end=False)
         if stop:
-            self._stop(stop, where)
+            self._stop(stop, where, f'epoch {runner.epoch + 1} begins anew' if anew else 'saved')
 
     def after_train_epoch(self, runner) -> None:
         ends = self.is_last_train_epoch(runner)
@@ -292,8 +295,8 @@ class AtomicCheckpointHook(CheckpointHook):
             self._save(runner, epoch=runner.epoch, iteration=runner.iter, epoch_end=True)
         self._stop(stop, f'in the validation of epoch {runner.epoch}')
 
-    def _stop(self, number: int, where: str) -> None:
-        """End the run, which is saved.
+    def _stop(self, number: int, where: str, how: str = 'saved') -> None:
+        """End the run.
 
         Raises:
             Interrupted: Always.
@@ -301,7 +304,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self.stop.release()
         raise Interrupted(
             f'stopped by {signal_name(number)} {where}; '
-            'saved: start the same command with --resume to go on',
+            f'{how}: start the same command with --resume to go on',
             number,
         )
 
@@ -387,6 +390,12 @@ class AtomicCheckpointHook(CheckpointHook):
             raise
         finally:
             self._of_ranks = []
+
+
+def _begins_epochs_anew(runner: Runner) -> bool:
+    """Whether what is done of an epoch counts for nothing in a resumed run: mmengine's own loop."""
+    run_epoch = getattr(type(runner.train_loop), 'run_epoch', None)
+    return run_epoch is EpochBasedTrainLoop.run_epoch
 
 
 @contextmanager

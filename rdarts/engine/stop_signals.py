@@ -41,18 +41,19 @@ class StopRequest:
     def __init__(self) -> None:
         self.number = 0  # of the signal that came, on this rank
         self.doing = ''  # what a signal waits for
-        self._speaks = True
+        self._speaks = self._saves = True
         self._pid = os.getpid()
         self._handlers: dict[int, Any] = {}
 
-    def listen(self, speaks: bool, doing: str) -> None:
+    def listen(self, speaks: bool, doing: str, saves: bool = True) -> None:
         """Note signals from now on; only the main thread can.
 
         Args:
             speaks (bool): Whether this process answers them.
             doing (str): What the first of them waits for.
+            saves (bool): Whether what is done by then is saved. Defaults to True.
         """
-        self._speaks, self.doing = speaks, doing
+        self._speaks, self.doing, self._saves = speaks, doing, saves
         self._pid = os.getpid()
         if threading.current_thread() is threading.main_thread():
             self._handlers = catch_signals(self.note)
@@ -75,8 +76,9 @@ class StopRequest:
             raise KeyboardInterrupt
         first, self.number = not self.number, number
         if first and self._speaks:
+            saved = ', with a checkpoint' if self._saves else ''
             line = (
-                f'{signal_name(number)}: stops after {self.doing}, with a checkpoint; '
+                f'{signal_name(number)}: stops after {self.doing}{saved}; '
                 'Ctrl-C again stops at once\n'
             )
             with suppress(OSError):  # nobody reads it; `print` is not for handlers of signals

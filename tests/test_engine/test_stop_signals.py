@@ -148,3 +148,24 @@ def test_a_signal_says_what_is_being_finished(event, number, says, tmp_path, ctr
     assert stopped.value.code == 143
     err = capfd.readouterr().err
     assert f'SIGTERM: stops after {says}, with a checkpoint; Ctrl-C again stops at once\n' in err
+
+
+def test_a_loop_that_begins_an_epoch_anew_saves_nothing_within_it(tmp_path, ctrl_c, capfd):
+    options = {
+        'train_cfg.type': 'EpochBasedTrainLoop',
+        'default_hooks.architect': None,
+        'train_cfg.max_epochs': 2,
+        'default_hooks.checkpoint.iter_interval': 1,
+        'default_hooks.checkpoint.minutes': 1e-9,
+    }
+    stop = SignalAt('iter', 3, signal.SIGTERM)
+    says = 'stopped by SIGTERM after iteration 3; epoch 2 begins anew: start the same command with'
+    with pytest.raises(Interrupted, match=says):
+        digits_runner(tmp_path, options, hooks=[stop]).train()
+    assert 'SIGTERM: stops after iteration 3; Ctrl-C again' in capfd.readouterr().err
+    assert [path.name for path in list_checkpoints(tmp_path)] == ['epoch_1_iter_2.pth']
+    resumed = digits_runner(tmp_path, options, resume=True)
+    resumed.train()
+    assert (resumed.epoch, resumed.iter) == (2, 4)  # as many as without the signal
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ['epoch_2_iter_4.pth', 'epoch_1_iter_2.pth']
