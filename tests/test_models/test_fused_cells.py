@@ -219,10 +219,11 @@ def test_evaluation_reads_parameters_and_statistics_as_they_are_now(cpp):
     assert not torch.allclose(found[0], first)
 
 
-def test_evaluation_in_float32_is_as_near_to_float64_as_plain(cpp):
+@pytest.mark.parametrize('case', ['darts', 'nas_bench_201', 'layers'])
+def test_evaluation_in_float32_is_as_near_to_float64_as_plain(cpp, case):
     far = dict.fromkeys(['plain', 'fused'], 0.0)
     for seed in range(3):
-        net = darts(dtype=torch.float32)
+        net = CASES[case]().float()
         x = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
         exact = evaluated(copy.deepcopy(net).double(), x.double(), 'plain')[0]
         for execution in far:
@@ -243,18 +244,59 @@ def test_what_runs_are_kernels_over_edges(recorder):
     ]
 
 
-def test_auto_is_fused_in_training_and_where_batch_norms_are_folded(recorder):
-    net, layers = darts(num_cells=3, execution='auto'), layerwise(execution='auto')
-    net(image())
-    assert recorder.of('separable_forward')
+def quick_cell(operation):
+    """A cell of NAS-Bench-201 with an operation on one edge, and cheap ones on the others."""
+    return f'|{operation}~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|none~2|'
+
+
+OF_AUTO = dict(
+    darts=lambda: darts(num_cells=1, channels=8, dtype=torch.float32),
+    layers=lambda: layerwise().float(),
+    convolution=lambda: NASBench201Net(quick_cell('nor_conv_3x3'), channels=8, cells_per_stage=1),
+    imagenet_stem=lambda: NASBench201Net(
+        quick_cell('nor_conv_3x3'), channels=8, cells_per_stage=1, stem='imagenet'
+    ),
+    no_convolution=lambda: NASBench201Net(
+        quick_cell('nor_conv_1x1'), channels=8, cells_per_stage=1
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ('case', 'batch', 'size', 'gradients', 'expected'),
+    [
+        ('darts', 1, 8, False, True),
+        ('darts', 1, 8, True, True),
+        ('layers', 1, 8, False, False),
+        ('layers', 1, 8, True, True),
+        ('layers', 8, 32, False, True),
+        ('layers', 7, 32, False, False),
+        ('layers', 1, 96, False, True),
+        ('convolution', 32, 32, False, True),
+        ('convolution', 31, 32, False, False),
+        ('convolution', 8, 64, False, True),
+        ('convolution', 32, 32, True, False),
+        ('imagenet_stem', 32, 64, False, False),
+        ('imagenet_stem', 8, 256, False, True),
+        ('no_convolution', 32, 32, False, False),
+    ],
+)
+def test_auto_evaluates_in_what_was_measured_as_quicker(
+    recorder, case, batch, size, gradients, expected
+):
+    net = OF_AUTO[case]().eval()
+    net.execution = 'auto'
+    x = image(size, batch, torch.float32)
+    with torch.set_grad_enabled(gradients):
+        assert (net._fused(x) is not None) == expected
+    assert net.train()._fused(x) is not None
+    net.eval()
     recorder.calls.clear()
-    net.eval()(image())
-    with torch.no_grad():
-        layers.eval()(image())
-    assert recorder.calls == []
-    with torch.no_grad():
-        net(image())
-    assert recorder.of('separable_folded')
+    with torch.set_grad_enabled(gradients):
+        found = net(x)
+        assert bool(recorder.calls) == expected
+        net.execution = 'fused' if expected else 'plain'
+        assert all(map(torch.equal, found, net(x)))
 
 
 def test_float32_is_as_near_to_float64_as_plain(cpp):
@@ -545,6 +587,19 @@ def test_what_is_exported_are_the_layers(cpp):
     net = darts(num_cells=2, execution='fused').float().eval()
     program = torch.export.export(net, (image(dtype=torch.float32),))
     assert not [node for node in program.graph.nodes if 'rdarts' in str(node.target)]
+
+
+def test_what_is_exported_takes_any_number_of_images(cpp):
+    net = OF_AUTO['convolution']().eval()
+    net.execution = 'auto'  # which asks for the number of images where nothing is traced
+    batch = torch.export.Dim('batch')
+    with torch.no_grad():
+        program = torch.export.export(
+            net, (image(32, 2, torch.float32),), dynamic_shapes=({0: batch},)
+        )
+        for count in (1, 40):
+            x = image(32, count, torch.float32)
+            torch.testing.assert_close(program.module()(x), net(x), rtol=1e-4, atol=1e-5)
 
 
 def test_shapes_alone_are_those_of_plain(told):

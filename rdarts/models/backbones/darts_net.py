@@ -197,8 +197,6 @@ class DARTSNet(DerivedNet):
             ``reduce``; an argument is out of its range.
     """
 
-    folds = True
-
     def __init__(
         self,
         genotype: GenotypeSpec,
@@ -288,6 +286,9 @@ class DARTSNet(DerivedNet):
             counts = [counts[1], len(cell.concat)]
         is_padded = self.stem_type == 'cifar' and FusedStem.pads(self.stem)
         return FusedStem(self.stem) if is_padded else None, cells
+
+    def _evaluates_quicker(self, x: Tensor) -> bool:
+        return True
 
     def feature_layers(self) -> list[nn.Module]:
         """See :meth:`DerivedNet.feature_layers`."""

@@ -60,9 +60,8 @@ class DerivedNet(BaseModule):
     Args:
         execution (str): ``'plain'`` runs layer by layer, ``'fused'`` several in one pass, with the
             same numbers, where native kernels take the images (else it is plain, and the log says
-            so); ``'auto'`` is what an earlier version was quicker with: fused in training, and in
-            evaluation plain, but for networks that fold batch norms where no gradient is wanted.
-            May be changed at any time. Defaults to ``'plain'``.
+            so); ``'auto'`` is fused in training, and in evaluation where :meth:`_evaluates_quicker`
+            says so. May be changed at any time. Defaults to ``'plain'``.
         init_cfg (dict, optional): See mmengine's ``BaseModule``.
 
     Attributes:
@@ -71,12 +70,9 @@ class DerivedNet(BaseModule):
         out_indices (tuple[int, ...]): Those that it returns.
         out_channels (int): Channels of the last one returned.
         channels_last (bool): Whether images are taken to channels_last on a CPU, the faster there.
-        folds (bool): Whether fused execution runs convolutions and batch norms in one pass in
-            evaluation without gradients.
     """
 
     channels_last = True
-    folds = False
 
     def __init__(self, execution: str = 'plain', init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg)
@@ -110,12 +106,21 @@ class DerivedNet(BaseModule):
         """
         raise Declined(f'{type(self).__name__} has no fused execution')
 
+    def _evaluates_quicker(self, x: Tensor) -> bool:
+        """Whether fused execution was measured to be the quicker one in evaluation on images.
+
+        Args:
+            x (Tensor): [N, in_channels, H, W].
+        """
+        return False
+
     def _fused(self, x: Tensor) -> Any:
         """What :meth:`_make_fused` gave; None where the network runs plain on an image."""
-        slower = not self.training and (torch.is_grad_enabled() or not self.folds)
-        if self.execution == 'plain' or (self.execution == 'auto' and slower):
+        if self.execution == 'plain' or x.is_meta:
             return None
-        if x.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+        if self.execution == 'auto' and not (self.training or self._evaluates_quicker(x)):
             return None
         reasons = declined_by_native(x.device, precision.compute_dtype(x), LANES)
         if not reasons:
