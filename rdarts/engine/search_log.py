@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.engine.facts import Place
 from rdarts.results.digest import Digest, run_of
 from rdarts.results.log import LOG
 
 SCHEMA = 1
+_SAVED = Table(dict(bytes=Whole(), seconds=Number(0)))
 
 
 def _finite(value: Any) -> Any:
@@ -53,8 +56,29 @@ def add_row(path: Path, place: Place, kind: str, epoch: int, iteration: int, **v
         raise
 
 
+def saved_log(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a checkpoint says of the log: its ``bytes``, and the ``seconds`` of the run until then.
+
+    Args:
+        checkpoint (dict): Of a run that is resumed.
+
+    Returns:
+        dict | None: None of a run that wrote no log.
+
+    Raises:
+        EntryError: The entry is none that a run has written.
+    """
+    saved = checkpoint.get('search_log')
+    if saved is not None:
+        check_entry(saved, _SAVED, 'search_log')
+    return saved
+
+
 def seconds_before(place: Place) -> float:
     """How long the runs of a search took that came before one of its phases.
+
+    Each counts up to its last row that has a time: of an epoch's end, validation and checkpoint
+    after the last iteration nothing is counted.
 
     Args:
         place (Place): That of the run. Its log has nothing of later ones.

@@ -14,11 +14,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 import rdarts
-from rdarts.checkpoint.schema import Number, Table, Whole, check_entry
 from rdarts.configuration import as_data
 from rdarts.configuration.declarations import Positive
 from rdarts.engine.facts import Facts, Place
-from rdarts.engine.search_log import add_row, cut, synced_size
+from rdarts.engine.search_log import add_row, cut, saved_log, synced_size
 from rdarts.models.alpha import AlphaOwner
 from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
@@ -108,11 +107,10 @@ class SearchLogHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner._resume:
-            saved = checkpoint.get('search_log')
+            saved = saved_log(checkpoint)
             if saved is None:
                 self._size = KEEP_ALL
                 return
-            check_entry(saved, Table(dict(bytes=Whole(), seconds=Number(0))), 'search_log')
             self._size, self._seconds = saved['bytes'], saved['seconds']
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:

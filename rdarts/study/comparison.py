@@ -25,6 +25,7 @@ from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.figures import (
+    WITHOUT_NONE,
     Figures,
     look_up,
     read_evaluation,
@@ -34,7 +35,6 @@ from rdarts.study.figures import (
 from rdarts.study.price import Price
 from rdarts.study.queue import RETRIES, cancel_all, run_all
 from rdarts.study.result_tables import (
-    WITHOUT_NONE,
     cell_ranks,
     groups_of,
     network_ranks,

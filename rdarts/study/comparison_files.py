@@ -10,10 +10,9 @@ from typing import Any
 from rdarts.benchmarks import NASBench201
 from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.errors import UserError
-from rdarts.study.figures import Figures
+from rdarts.study.figures import WITHOUT_NONE, Figures
 from rdarts.study.ranks import Ranks
 from rdarts.study.remarks import Remarked, with_remarks
-from rdarts.study.result_tables import WITHOUT_NONE
 from rdarts.study.searches import Comparison, Search
 from rdarts.study.statistics import TOO_FEW
 from rdarts.study.tables import WIDTH, Table, as_text, wrapped

@@ -22,6 +22,7 @@ from rdarts.study.schema import (
     FOLDER_NAME_SAYS,
     Schema,
     check_keys,
+    check_options,
     check_scale,
     check_seeds,
 )
@@ -171,7 +172,11 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     check_scale(study, place)
     for part, where in ((study, 'study'), (small, 'study.small')):
         for key, names in (('by_detector', study['detectors']), ('by_data', study['data'])):
-            check_keys(part.get(key, {}), dict.fromkeys(names, dict), f'{place}: {where}.{key}')
+            options = part.get(key, {})
+            check_keys(options, dict.fromkeys(names, dict), f'{place}: {where}.{key}')
+            check_options(options, names, f'{place}: {where}.{key}')
+        own = ['options', 'search_options', 'retrain_options']
+        check_options(part, own, f'{place}: {where}')
     for name in study['data']:
         if name not in METRICS:
             raise UserError(f"{place}: study.data: there is no '{name}': {nearest(name, METRICS)}")

@@ -26,6 +26,7 @@ from rdarts.study.statistics import COLUMNS
 
 FIGURES = 'figures.json'  # of an evaluation
 ACCURACIES = dict(error='accuracy/top1', error_top5='accuracy/top5')  # of networks, by their errors
+WITHOUT_NONE = ', without none'  # behind the name of a method whose cells are derived so
 EPOCHS = 200  # of a training whose accuracy the table has
 Figures = dict[str, Any]
 """Of one search or network: what it found, reached and cost."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rdarts.study.figures import Figures
+from rdarts.study.figures import WITHOUT_NONE, Figures
 from rdarts.study.tables import Table, note_of
 from rdarts.utils.wording import plural
 
@@ -91,6 +91,9 @@ def found_table(methods: Mapping[str, Mapping[int, Figures]]) -> Table:
 
 def about_runs(methods: Mapping[str, Mapping[int, Figures]]) -> str:
     """Lines on the processors, and on cells that rounding may have decided."""
+    cells = [figures for found in methods.values() for figures in found.values()]
+    # cells without `none` are of the same runs
+    methods = {name: found for name, found in methods.items() if not name.endswith(WITHOUT_NONE)}
     all_runs = [figures for found in methods.values() for figures in found.values()]
     lines = [
         f'CPU {letter}: {name} '
@@ -101,7 +104,7 @@ def about_runs(methods: Mapping[str, Mapping[int, Figures]]) -> str:
     unknown = sum(not figures.get('machine') for figures in all_runs)
     if unknown:
         lines.append(f'CPU {UNKNOWN}: {plural(unknown, "run")}.')
-    narrow = sum(is_narrow(figures.get('margin')) for figures in all_runs)
+    narrow = sum(is_narrow(figures.get('margin')) for figures in cells)
     if narrow:
         lines.append(
             f'*: {plural(narrow, "cell")} with a margin below {NOISE:g}, where rounding in float32 '

@@ -13,7 +13,7 @@ from rdarts.errors import UserError
 from rdarts.registry import DATASETS
 from rdarts.results.search_run import dataset_name
 from rdarts.search_spaces import build_space
-from rdarts.study.figures import Figures
+from rdarts.study.figures import WITHOUT_NONE, Figures
 from rdarts.study.found_cells import about_runs, found_table, margin_text, were_cut
 from rdarts.study.price import Price
 from rdarts.study.ranks import Ranks
@@ -22,7 +22,6 @@ from rdarts.study.tables import Table, percent
 from rdarts.utils.wording import plural
 
 SHORT = {'cifar10': 'C10', 'cifar100': 'C100', 'imagenet16_120': 'IN16'}
-WITHOUT_NONE = ', without none'  # behind the name of a method
 TESTS = [f'{short} test (%)' for short in SHORT.values()]  # names of columns
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rdarts.configuration.declarations import describe, fits
@@ -31,6 +31,24 @@ def check_keys(part: Mapping[str, Any], keys: Schema, place: str) -> None:
             raise UserError(f"{place} has no key '{key}': {nearest(str(key), keys)}")
         if not fits(value, keys[key]):
             raise UserError(f'{place}.{key} must be {describe(keys[key])}, but is {value!r}')
+
+
+def check_options(part: Mapping[str, Any], names: Sequence[str], place: str) -> None:
+    """Keys of options are texts, as ``KEY`` of ``KEY=VALUE`` is.
+
+    Args:
+        part (Mapping[str, Any]): What is written.
+        names (Sequence[str]): Which of its keys hold options, where they are a dict.
+        place (str): Where it is written, for the error.
+
+    Raises:
+        UserError: One is none.
+    """
+    for name in names:
+        options = part.get(name)
+        for key in options if isinstance(options, Mapping) else ():
+            if not isinstance(key, str) or not key.strip():
+                raise UserError(f'{place}.{name} must have keys of a config, but has {key!r}')
 
 
 def check_seeds(study: Mapping[str, Any], place: str) -> None:

@@ -14,6 +14,7 @@ from rdarts.study.schema import (
     FOLDER_NAME_SAYS,
     Schema,
     check_keys,
+    check_options,
     check_scale,
     check_seeds,
 )
@@ -64,6 +65,7 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     for method in study['methods']:
         if isinstance(method, dict):
             check_keys(method, OF_METHOD, f'{place}: study.methods')
+            check_options(method, ['options'], f'{place}: study.methods')
             if 'method' not in method:
                 raise UserError(f'{place}: study.methods: {method!r} names no method')
             if 'named' in method and not FOLDER_NAME.fullmatch(method['named']):
@@ -91,6 +93,9 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
     check_scale(study, place)
     by_data = study.get('small', {}).get('by_data', {})
     check_keys(by_data, dict.fromkeys(by_data, dict), f'{place}: study.small.by_data')
+    check_options(study, ['protocol', 'retrain_options'], f'{place}: study')
+    check_options(study.get('small', {}), ['options', 'retrain_options'], f'{place}: study.small')
+    check_options(by_data, list(by_data), f'{place}: study.small.by_data')
     if isinstance(study.get('retrain'), dict):
         for name, config in study['retrain'].items():
             if not isinstance(config, str):

@@ -27,6 +27,7 @@ from rdarts.study import search_study
 from rdarts.study.kinds import KINDS, SEARCHES, Study
 from rdarts.study.searches import Comparison
 from rdarts.utils.files import read_text
+from rdarts.utils.last_line import last_line
 
 WORK_DIRS = 'work_dirs'
 
@@ -38,6 +39,7 @@ def is_study(path: str | os.PathLike[str]) -> bool:
     except (OSError, SyntaxError, ValueError):  # which a UserError is
         return False  # said where it is read as a config
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign) and node.value]
     return any(isinstance(target, ast.Name) and target.id == 'study' for target in targets)
 
 
@@ -117,7 +119,7 @@ def read_study(path: str) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        line = last_line(error, type(error).__name__)
         raise UserError(f'study {path} cannot be read: {line}') from error
     study = found.pop('study')
     for key, value in found.items():

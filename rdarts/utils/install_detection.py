@@ -25,10 +25,12 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from rdarts.errors import RunFailed
+from rdarts.utils.last_line import last_line
 from rdarts.utils.process_group import run_group
 from rdarts.utils.stop_signals import STOP_SIGNALS
 
 PACKAGE = 'onedl-mmcv'
+SILENT = 'no output'  # in the place of what a command said
 CPP20_FROM = (2, 13)  # PyTorch's headers need C++20 from here on, mmcv asks for C++17
 
 
@@ -61,7 +63,7 @@ def install_detection(dry_run: bool = False) -> None:
         install([str(wheel)], '--force-reinstall', '--no-deps')
         check = run('-c', 'import torch, mmcv._ext')
         if check.returncode:
-            raise RunFailed(f'{wheel} does not load: {last_line(check.stderr)}; delete it')
+            raise RunFailed(f'{wheel} does not load: {last_line(check.stderr, SILENT)}; delete it')
     print('Detection is installed: mmdetection, and mmcv with compiled operators')
 
 
@@ -177,7 +179,7 @@ def build(version: str, folder: Path) -> Path:
     )
     tools = run('-m', 'pip', 'install', '-q', 'ninja', 'setuptools', 'wheel')
     if tools.returncode:
-        raise RunFailed(f'pip cannot install ninja: {last_line(tools.stderr)}')
+        raise RunFailed(f'pip cannot install ninja: {last_line(tools.stderr, SILENT)}')
     with made(folder), temporary_folder(folder) as (work, env):
         # Scripts such as ninja lie beside the environment's Python
         path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ.get("PATH", "")}'
@@ -213,16 +215,11 @@ def made(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def last_line(text: str) -> str:
-    """The last line of what a command printed."""
-    return (text.strip().splitlines() or ['no output'])[-1].strip()
-
-
 def first_error(text: str) -> str:
     """The first line of what a compiler printed that says an error, else the last."""
     lines = [line.strip() for line in text.splitlines()]
     errors = [line for line in lines if 'error:' in line.lower()]
-    return errors[0] if errors else last_line(text)
+    return errors[0] if errors else last_line(text, SILENT)
 
 
 def requirements() -> list[str]:
@@ -244,7 +241,7 @@ def planned(wanted: Sequence[str]) -> dict[str, str]:
         command = ['-m', 'pip', 'install', '-q', '--disable-pip-version-check']
         done = run(*command, '--dry-run', '--report', '-', *wanted, env=env)
     if done.returncode:
-        raise RunFailed(f'pip: {last_line(done.stderr)}')
+        raise RunFailed(f'pip: {last_line(done.stderr, SILENT)}')
     try:
         entries = [entry['metadata'] for entry in json.loads(done.stdout)['install']]
         return {entry['name'].lower(): entry['version'] for entry in entries}
@@ -310,4 +307,4 @@ def install(wanted: Sequence[str], *options: str) -> None:
         command = ('-m', 'pip', 'install', '-q', '--disable-pip-version-check', *options)
         done = run(*command, *wanted, env=env)
     if done.returncode:
-        raise RunFailed(f'pip: {last_line(done.stderr)}')
+        raise RunFailed(f'pip: {last_line(done.stderr, SILENT)}')

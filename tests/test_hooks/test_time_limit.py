@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import digits_runner, log_text
@@ -81,6 +82,21 @@ def test_a_run_that_began_without_a_limit(tmp_path, monkeypatch):
         search(tmp_path, clock, None)
     # the log alone knows how long it took: three iterations
     assert search(tmp_path, Clock(monkeypatch, 0.0), 45.0, resume=True).epoch == 3
+
+
+@pytest.mark.parametrize('entry', [3, dict(bytes=0), dict(bytes=0, seconds='long')])
+def test_a_damaged_entry_of_such_a_run_is_one_line(entry):
+    with pytest.raises(UserError, match='cannot resume: .* search_log') as error:
+        TimeLimitHook(9.0).after_load_checkpoint(
+            SimpleNamespace(_resume=True), {'search_log': entry}
+        )
+    assert '\n' not in str(error.value)
+
+
+def test_of_several_ranks_the_first_one_says_so(tmp_path, monkeypatch):
+    """Its time is in the checkpoint: what another one ended would go on when it is resumed."""
+    monkeypatch.setattr('rdarts.hooks.watchers.time_limit.is_main_process', lambda: False)
+    assert search(tmp_path, Clock(monkeypatch, 0.0), 45.0).epoch == 5
 
 
 def test_what_it_ends_with_is_saved_whatever_the_interval(tmp_path, monkeypatch):

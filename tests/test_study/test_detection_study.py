@@ -91,6 +91,9 @@ def test_small_begins_from_random_weights():
         (dict(published="dict(coco={'retinanet: a': dict(AP=365)})"),
          'study.published.coco.retinanet: a.AP must be from 0 to 100, but is 365'),
         (dict(absent="dict(V2='why')"), 'study.absent: V2 is trained'),
+        (dict(options='{3: 1}'), 'study.options must have keys of a config, but has 3'),
+        (dict(by_detector='dict(retinanet={3: 1})'),
+         'study.by_detector.retinanet must have keys of a config, but has 3'),
     ],
 )  # fmt: skip
 def test_a_wrong_key(tmp_path, keys, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rdarts.study.figures import WITHOUT_NONE
 from rdarts.study.found_cells import (
     MOST_PRINTED,
     NOISE,
@@ -58,6 +59,18 @@ def test_searches_whose_time_was_over_are_named():
     )
     assert [costs(found)[-2] for found in methods.values()] == ['-', '-']
     assert costs({0: figures(seconds=60, cut=cut[0])})[-2] == '0:01:00 †'
+
+
+def test_a_cell_without_none_is_of_the_same_run():
+    cut, narrow = dict(after=3, of=5, unit='epoch'), NOISE / 2
+    own, other = figures(cut=cut), figures(narrow, None, cut=None)
+    methods = dict(a={0: own, 1: other}) | {
+        f'a{WITHOUT_NONE}': {0: dict(own, margin=narrow), 1: other}
+    }
+    lines = about_runs(methods).splitlines()
+    assert sum(line.startswith('†') for line in lines) == 1
+    assert 'CPU A: one, AVX2 (1 run).' in lines and 'CPU not recorded: 1 run.' in lines
+    assert any(line.startswith('*: 3 cells with a margin below') for line in lines)
 
 
 def test_a_cell_of_the_table_has_its_index():

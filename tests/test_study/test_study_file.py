@@ -279,6 +279,14 @@ def test_a_study_may_have_helpers(tmp_path):
     assert names(plan) == ['darts_nb201_c10'] and plan.seeds == 2
 
 
+def test_a_study_may_be_annotated(tmp_path):
+    path = Path(write(tmp_path))
+    path.write_text(path.read_text().replace('study =', 'study: dict ='))
+    assert names(comparison_of([str(path)])) == ['darts_nb201_c10', 'rdarts_nb201_c10']
+    path.write_text('study: dict\n')
+    assert not is_study(path)
+
+
 def test_what_is_no_file_is_no_study(tmp_path):
     large, pipe, found = tmp_path / 'large.py', tmp_path / 'pipe.py', []
     large.write_text('study = dict()\n' + '#' * 2**22)
@@ -324,6 +332,15 @@ def test_checkpoints_do_not_go_with_a_retraining_that_the_study_has():
          'study.small.by_data.c10 must be a dict, but is 3'),
         (dict(small="dict(says='x', by_data=dict(c1O=dict(limit=3)))"),
          "study.small.by_data: no search has the data 'c1O': did you mean 'c10'?"),
+        (dict(protocol='{3: 1}'), 'study.protocol must have keys of a config, but has 3'),
+        (dict(methods="[dict(method='darts', options={3: 1})]"),
+         'study.methods.options must have keys of a config, but has 3'),
+        (dict(retrain_options="{' ': 1}"),
+         "study.retrain_options must have keys of a config, but has ' '"),
+        (dict(small="dict(says='x', options={None: 1})"),
+         'study.small.options must have keys of a config, but has None'),
+        (dict(small="dict(says='x', by_data=dict(c10={3: 1}))"),
+         'study.small.by_data.c10 must have keys of a config, but has 3'),
         (dict(absent="{3: 'x'}"), 'study.absent must have names, but has 3'),
         (dict(absent="dict(darts='x')"), 'study.absent: darts is run: leave it out of absent'),
         (dict(absent="dict(rdarts_nb201_c10='x')"), 'study.absent: rdarts_nb201_c10 is run: leave'),

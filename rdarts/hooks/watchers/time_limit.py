@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 
 from rdarts.checkpoint.schema import Maybe, Number, Table, Whole
 from rdarts.configuration.declarations import AboveZero, check_arguments
 from rdarts.engine.facts import Facts, Place
-from rdarts.engine.search_log import seconds_before
+from rdarts.engine.search_log import saved_log, seconds_before
 from rdarts.engine.stop_signals import agreed
 from rdarts.hooks.watchers.base import Watcher
 from rdarts.registry import HOOKS
@@ -24,8 +25,9 @@ class TimeLimitHook(Watcher):
 
     The time is that of the run from its first iteration on, validations and checkpoints included,
     and over all its starts: one that is resumed goes on counting from its checkpoint. Of a search
-    in phases it is that of all phases together; once it is over, each phase that is left has one
-    epoch. The key ``max_seconds`` of a config sets this hook.
+    in phases it is that of all phases together, of earlier ones up to their last iterations; once
+    it is over, each phase that is left has one epoch. Of several ranks the first one's time counts,
+    which checkpoints have. The key ``max_seconds`` of a config sets this hook.
 
     Args:
         seconds (float): How long.
@@ -47,8 +49,8 @@ class TimeLimitHook(Watcher):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         super().after_load_checkpoint(runner, checkpoint)
         if runner._resume and self.key not in checkpoint:  # of a run without a limit
-            saved = checkpoint.get('search_log')
-            self.state['seconds'] = saved['seconds'] if isinstance(saved, dict) else 0.0
+            saved = saved_log(checkpoint)
+            self.state['seconds'] = 0.0 if saved is None else saved['seconds']
 
     def before_train(self, runner) -> None:
         self._begin = time.perf_counter() - self.state['seconds']
@@ -78,8 +80,10 @@ class TimeLimitHook(Watcher):
         self.end(runner, epoch)
 
     def _is_over(self, runner) -> bool:
-        """Whether it is on any rank."""
-        if self._before is None:  # the log is cut back to this run by now
-            self._before = seconds_before(Place.of(runner))
-        spent = self._before + time.perf_counter() - self._begin
-        return bool(agreed(torch.tensor(int(spent >= self.limit))))
+        """Whether it is on the first rank; every rank asks."""
+        over = False
+        if is_main_process():
+            if self._before is None:  # the log is cut back to this run by now
+                self._before = seconds_before(Place.of(runner))
+            over = self._before + time.perf_counter() - self._begin >= self.limit
+        return bool(agreed(torch.tensor(int(over))))
