@@ -135,13 +135,14 @@ def dry_run(cfg: Config) -> dict[str, Any]:
         cfg (Config): The config of the run.
 
     Returns:
-        dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``memory_mb`` (peak),
-        ``seconds_per_iteration`` (in a search, of alpha and the weights), ``seconds_at_rest`` (of
-        the weights alone; None where alpha moves from the first epoch on, or by itself),
-        ``seconds_per_pass`` (over images after an epoch of the weights; None where there is none),
-        ``expected_seconds`` (of the whole run). Of a search that asks: ``memory_mb``,
-        ``seconds_per_query`` and ``expected_seconds``. Of a search in phases: ``phases``, a list of
-        these, and ``memory_mb`` and ``expected_seconds`` of all, branches included.
+        dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``iterations`` (of all
+        epochs), ``memory_mb`` (peak), ``seconds_per_iteration`` (in a search, of alpha and the
+        weights), ``seconds_at_rest`` (of the weights alone; None where alpha moves from the first
+        epoch on, or by itself), ``seconds_per_pass`` (over images after an epoch of the weights;
+        None where there is none), ``expected_seconds`` (of the whole run). Of a search that asks:
+        ``memory_mb``, ``seconds_per_query`` and ``expected_seconds``. Of a search in phases:
+        ``phases``, a list of these, and ``memory_mb`` and ``expected_seconds`` of all, branches
+        included.
 
     Raises:
         Interrupted: By Ctrl-C, SIGTERM or a closed terminal, at once.
@@ -298,6 +299,7 @@ def _measure(
         parameters=sum(p.numel() for p in model.parameters()) - alphas,
         alphas=alphas,
         macs=macs,
+        iterations=max_epochs * plan.iterations,
         memory_mb=peak_memory_mb(),
         seconds_per_iteration=train,
         seconds_at_rest=at_rest,

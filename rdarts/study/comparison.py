@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import datetime
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import torch
-
-from rdarts.apis.dry_run import dry_run
-from rdarts.benchmarks import NASBench201, open_table
-from rdarts.configuration.load import check_model, load_config
-from rdarts.configuration.options import parse_options
-from rdarts.configuration.phases import split
+from rdarts.benchmarks import NASBench201
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
-from rdarts.results.queries import that_asks
-from rdarts.search_spaces import build_space
+from rdarts.study.checks import check
 from rdarts.study.comparison_files import publish, shown_runs, write_picture
 from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
+from rdarts.study.expectation import expect
 from rdarts.study.figures import (
     WITHOUT_NONE,
     Figures,
@@ -48,11 +38,10 @@ from rdarts.study.searches import (
     evaluations,
     retrainings,
     searches,
-    seconds_left,
 )
 from rdarts.study.statistics import baselines
-from rdarts.study.tables import wrapped
-from rdarts.utils.machine import share_of_cores
+
+__all__ = ['cancel', 'compare', 'expect', 'read_all']
 
 
 def compare(
@@ -162,106 +151,6 @@ def cancel(plan: Comparison, executor: Executor) -> None:
     cancel_all(runs, executor)
 
 
-class Checked(NamedTuple):
-    """What a comparison needs, each config loaded once.
-
-    Args:
-        searches (dict[str, Config]): By entry of :attr:`Comparison.configs`.
-        trainings (dict[str, Config]): By config of :attr:`Comparison.trainings`.
-        table (NASBench201, optional): Where the cells are looked up, in spaces that have a table.
-    """
-
-    searches: dict[str, Any]
-    trainings: dict[str, Any]
-    table: NASBench201 | None
-
-
-def check(plan: Comparison) -> Checked:
-    """Find what is wrong before anything runs.
-
-    Raises:
-        UserError: Something does not fit.
-    """
-    for name in ('seeds', 'jobs', 'random'):
-        value = getattr(plan, name)
-        if value is not None and value < 1:
-            raise UserError(f'--{name} must be 1 or more, but is {value}')
-    if plan.first_seed < 0:
-        raise UserError(f'--first-seed must be 0 or more, but is {plan.first_seed}')
-    stems = [Path(config).stem for config in plan.configs]
-    if len(set(stems)) != len(stems):
-        raise UserError(f'configs must have names of their own, but are {", ".join(stems)}')
-    loaded = {
-        c: load_config(plan.config_of(c), parse_options(plan.options_of(c))) for c in plan.configs
-    }
-    spaces = {
-        c: ((cfg.model or {}).get('backbone') or {}).get('space') for c, cfg in loaded.items()
-    }
-    for config, space in spaces.items():
-        if space is None:
-            raise UserError(f'{config} is no search: its backbone has no space')
-    with_table = [build_space(space).table is not None for space in spaces.values()]
-    if any(with_table) and not all(with_table):
-        raise UserError(
-            'runs of different spaces cannot be compared: NAS-Bench-201 is looked up in a table, '
-            'other spaces are retrained'
-        )
-    looked_up = with_table[0]
-    of_study = any(row.retrain for row in plan.rows.values())
-    retrain = 'study.retrain' if of_study else '--retrain'
-    for wrong, message in (
-        (plan.without_none and not looked_up,
-         '--without-none is for NAS-Bench-201: cells of other spaces hold no none'),
-        (plan.without_none and any(that_asks(c.to_dict(), split(c)) for c in loaded.values()),
-         '--without-none is for searches with alpha: one that asks has no weights to leave none '
-         'out of'),
-        (plan.table and not looked_up, '--table is for NAS-Bench-201: other spaces have none'),
-        (plan.query_seconds is not None and not looked_up,
-         '--query-seconds is for NAS-Bench-201: local search is not asked in other spaces'),
-        (plan.query_seconds is not None and not 0 < plan.query_seconds < math.inf,
-         f'--query-seconds must be above 0, but is {plan.query_seconds}'),
-        (plan.random and not looked_up,
-         '--random is for NAS-Bench-201: cells of other spaces are in no table'),
-        (plan.checkpoints and (plan.trainings or looked_up),
-         '--checkpoints is for spaces without a table, and instead of ' + retrain),
-        (plan.trainings and looked_up,
-         f'{retrain} is for spaces without a table: NAS-Bench-201 is looked up in one'),
-        (plan.retrain_options and not plan.trainings,
-         '--retrain-options needs --retrain CONFIG'),
-        (plan.cfg_options and plan.checkpoints,
-         '--cfg-options are of searches: --checkpoints searches nothing'),
-    ):  # fmt: skip
-        if wrong:
-            raise UserError(message)
-    options = parse_options(plan.retrain_options)
-    trainings = {config: load_config(config, options) for config in plan.trainings}
-    for config, cfg in trainings.items():
-        if 'genotype' not in ((cfg.get('model') or {}).get('backbone') or {}):
-            raise UserError(
-                f'--retrain {config}: its network takes no genotype: use a config of '
-                'configs/retrain'
-            )
-    return Checked(loaded, trainings, find_benchmark(plan.table) if looked_up else None)
-
-
-def find_benchmark(path: str | None) -> NASBench201:
-    """The NAS-Bench-201 table.
-
-    Args:
-        path (str, optional): Its folder or file. Defaults to where the data are.
-
-    Raises:
-        UserError: There is none.
-    """
-    found = open_table(path)
-    if found is None:
-        raise UserError(
-            'no NAS-Bench-201 table: put nasbench201.csv.gz into data/nasbench201, set RDARTS_DATA '
-            'or --table'
-        )
-    return found
-
-
 def read_all(
     plan: Comparison,
     ended: Sequence[Search],
@@ -297,61 +186,3 @@ def read_all(
             except UserError as error:
                 training.error = str(error)
     return methods
-
-
-def expect(
-    plan: Comparison, measures: bool = True, places: int | None = 1, cores: int | None = None
-) -> None:
-    """List the runs, and measure what one of each config would take; nothing is run.
-
-    Args:
-        plan (Comparison): What is compared.
-        measures (bool): Whether it is measured. Defaults to True.
-        places (int, optional): How many run at a time; None: as many as a cluster takes, so that
-            the time of all is not known. Defaults to 1.
-        cores (int, optional): Of a run. Defaults to a share of those of this machine.
-
-    Raises:
-        UserError: Something does not fit.
-    """
-    loaded, trainings, _ = check(plan)
-    groups_of(loaded)
-    found = evaluations(plan) if plan.checkpoints else searches(plan, loaded)
-    mine = share_of_cores(places or 1)
-    torch.set_num_threads(mine if cores is None else min(cores, share_of_cores(1)))
-    measured: dict[str, dict[str, Any]] = {}
-    lines, total = [], 0.0
-    for search in found:
-        state = search.run.state()
-        cost = 0.0 if state == 'done' else None
-        if state != 'done' and measures and not plan.checkpoints:
-            if search.config not in measured:
-                cfg = copy.deepcopy(loaded[search.config])
-                check_model(cfg)
-                cfg.work_dir = str(search.run.folder)  # where nothing is written
-                print(f'{search.config}:')
-                measured[search.config] = dry_run(cfg)
-            cost = seconds_left(search.run, loaded[search.config], measured[search.config])
-        total += cost or 0.0
-        lines.append((state, search.run.name, cost))
-        if plan.retrain_of(search.config):
-            ended = [search] if state == 'done' else []
-            known = list(retrainings(plan, ended, trainings).values())
-            state = known[0].state() if known else 'new'
-            name = f'{search.method}, seed {search.seed} (retraining)'
-            lines.append((state, name, 0.0 if state == 'done' else None))
-    for one in counts(plan, [search for search in found if search.run.state() == 'done']):
-        lines.append((one.run.state(), one.run.name, None))
-    width = max(len(name) for _, name, _ in lines)
-    for state, name, cost in lines:
-        left = 'not measured' if cost is None else str(datetime.timedelta(seconds=round(cost)))
-        print(f'{state:<7} {name:<{width}}  {left}')
-    for name, reason in plan.absent.items():
-        print(wrapped(f'no run  {name}: {reason}'))
-    if plan.remark:
-        print(wrapped(plan.remark))
-    if not measures or places is None:
-        return
-    total = datetime.timedelta(seconds=round(total / places))
-    at_a_time = 'one after another' if places == 1 else f'{places} at a time'
-    print(f'expected: {total} for the searches, {at_a_time}')

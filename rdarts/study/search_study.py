@@ -292,7 +292,10 @@ def _with_lengths(
         options = {**options, 'max_seconds': most}
     if not {'epochs', 'queries'} & {*scale, *limits}:
         return dict(options)
-    cfg = load_config(entry.path, parse_options(as_texts(options)))
+    try:
+        cfg = load_config(entry.path, parse_options(as_texts(options)))
+    except UserError as error:
+        raise UserError(f'{entry.name}: {error}') from None
     config, phases = cfg.to_dict(), split(cfg)
     found: dict[str, int] = {}
     epochs, asking = length(config, phases), that_asks(config, phases)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdarts.checkpoint.directory import list_checkpoints
+from rdarts.checkpoint.directory import iteration_of, list_checkpoints
 from rdarts.configuration.as_data import read_config
 from rdarts.configuration.phases import split
 from rdarts.errors import UserError
@@ -270,3 +270,19 @@ def _share_done(run: Run, kind: str, most: int | None) -> float:
     """What share of its epochs, or of its queries, need not be repeated."""
     done = max((row[kind] for row in read_search_log(run.folder, kind)), default=0)
     return done / most if most else 0.0
+
+
+def training_left(run: Run | None, cfg: Any, measured: Mapping[str, Any]) -> float:
+    """What a retraining would take that has not ended: of an interrupted one, what is left of it.
+
+    Args:
+        run (Run, optional): The retraining, once its search has ended.
+        cfg (Config): Its config.
+        measured (dict): What a dry run says of the whole.
+    """
+    left, done = measured['expected_seconds'], []
+    if run is not None and run.state() in ('resume', 'running') and run.folder.is_dir():
+        done = list_checkpoints(run.folder)
+    if done:
+        left *= max(0.0, 1 - iteration_of(done[0]) / measured['iterations'])
+    return min(left, cfg.get('max_seconds') or math.inf)

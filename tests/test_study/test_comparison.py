@@ -10,12 +10,16 @@ import pytest
 from synthetic_table import table_lines
 
 from rdarts.configuration.folder import configs_folder
-from rdarts.errors import UserError
+from rdarts.configuration.load import check_model, load_config, set_genotype
+from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import load_genotype
-from rdarts.study import comparison
-from rdarts.study.comparison import check, compare, expect
+from rdarts.search_spaces import build_space
+from rdarts.study import checks, comparison, expectation
+from rdarts.study.checks import check
+from rdarts.study.comparison import compare, expect
 from rdarts.study.executors.local import LocalExecutor
-from rdarts.study.searches import Comparison, searches
+from rdarts.study.scored_cells import draw_cells
+from rdarts.study.searches import Comparison, retrainings, searches
 
 
 @pytest.fixture
@@ -30,13 +34,13 @@ def plan(tmp_path):
 @pytest.fixture
 def loads(monkeypatch):
     """The configs that are loaded."""
-    found, load = [], comparison.load_config
+    found, load = [], checks.load_config
 
     def counted(path, options=None):
         found.append(Path(path).stem)
         return load(path, options)
 
-    monkeypatch.setattr(comparison, 'load_config', counted)
+    monkeypatch.setattr(checks, 'load_config', counted)
     return found
 
 
@@ -45,23 +49,94 @@ def test_each_config_is_loaded_once(plan, loads, monkeypatch, capsys):
     measured = []
 
     def dry_run(cfg):
-        measured.append(Path(cfg.work_dir).name)
-        return dict(expected_seconds=60.0)
+        measured.append((Path(cfg.work_dir).name, cfg.model.backbone.type))
+        return dict(expected_seconds=60.0 if 'space' in cfg.model.backbone else 240.0)
 
-    monkeypatch.setattr(comparison, 'dry_run', dry_run)
-    monkeypatch.setattr(comparison, 'check_model', lambda cfg: None)
+    monkeypatch.setattr(expectation, 'dry_run', dry_run)
+    drawn = 'Retrainings of cells that are not found yet: measured with random cells.'
+    parts = '(0:02:00 of searches, 0:08:00 of retrainings)'
     for places, last in (
-        (1, 'expected: 0:02:00 for the searches, one after another'),
-        (2, 'expected: 0:01:00 for the searches, 2 at a time'),
-        (None, 'new     darts_s2_c10, seed 1 (retraining)  not measured'),  # a cluster says when
+        (1, f'expected: 0:10:00 {parts}, one after another'),
+        (2, f'expected: 0:05:00 {parts}, 2 at a time'),
+        (3, f'expected: 0:05:00 {parts}, 3 at a time'),  # a retraining waits for its search
+        (None, drawn),  # a cluster says when
     ):
         loads.clear()
         expect(plan, places=places)
         assert loads == ['darts_s2_c10', 'darts_c10']
         lines = capsys.readouterr().out.splitlines()
-        assert lines[-1] == last
-        assert sum(line.startswith('new     ') for line in lines) == 4
-    assert measured == ['seed_0'] * 3
+        assert lines[-1] == last and drawn in lines
+        assert [line.split()[-1] for line in lines if line.startswith('new     ')] == [
+            '0:01:00', '0:04:00', '0:01:00', '0:04:00'
+        ]  # fmt: skip
+    assert measured == [('seed_0', 'rdarts.DARTSSupernet'), ('seed_0', 'rdarts.DARTSNet')] * 4
+
+
+def test_a_retraining_is_measured_with_the_cell_that_was_found(plan, monkeypatch, capsys):
+    """And what is left of one that was interrupted, by its iterations."""
+    checked = check(plan)
+    search = searches(plan, checked.searches)[1].run
+    found = load_genotype('DARTS_V2')
+    search.folder.mkdir(parents=True)
+    (search.folder / 'genotype.json').write_text(json.dumps(found.to_dict()))
+    (search.folder / 'run.json').write_text(json.dumps(dict(settings=search.settings, ended=True)))
+    cells = []
+
+    def dry_run(cfg):
+        if 'space' in cfg.model.backbone:
+            return dict(expected_seconds=60.0)
+        cells.append(load_genotype(json.dumps(cfg.model.backbone.genotype.to_dict())))
+        return dict(expected_seconds=240.0, iterations=1200)
+
+    monkeypatch.setattr(expectation, 'dry_run', dry_run)
+    expect(plan)
+    assert cells == [found]  # also for the search that has not ended
+    out = capsys.readouterr().out
+    assert 'random cells' not in out and 'expected: 0:09:00 (0:01:00 of searches, 0:08:00' in out
+    ended = searches(plan, checked.searches)[1:]
+    (training,) = retrainings(plan, ended, checked.trainings).values()
+    training.folder.mkdir()
+    (training.folder / 'epoch_3_iter_300.pth').touch()
+    stored = dict(settings=training.settings, ended=False)
+    (training.folder / 'run.json').write_text(json.dumps(stored))
+    expect(plan)
+    out = capsys.readouterr().out
+    assert f'resume  {training.name}  0:03:00' in out
+
+
+def test_what_cannot_be_measured_is_named_and_the_rest_counts(plan, monkeypatch, capsys):
+    def dry_run(cfg):
+        if 'space' not in cfg.model.backbone:
+            raise UserError('no such images')
+        return dict(expected_seconds=60.0)
+
+    monkeypatch.setattr(expectation, 'dry_run', dry_run)
+    expect(plan)
+    out = capsys.readouterr().out
+    assert out.count('(retraining)  not measured') == 2
+    name = f'{plan.retrain}, a cell of s2'
+    assert f'not measured: {name}: no such images' in ' '.join(out.split())
+    assert out.endswith(
+        'expected: 0:02:00 (0:02:00 of searches, 0:00:00 of retrainings), one after another, '
+        'without 2 runs not measured\n'
+    )
+
+    def nothing(cfg):
+        raise RunFailed('no memory')
+
+    monkeypatch.setattr(expectation, 'dry_run', nothing)
+    with pytest.raises(UserError, match='^no memory$'):
+        expect(plan)
+
+
+@pytest.mark.parametrize('name', ['darts', 's4', 'mobilenet_like'])
+def test_a_random_cell_of_each_space_can_be_retrained(name):
+    space = build_space(name)
+    cfg = load_config(configs_folder() / 'retrain' / f'{next(iter(space.retraining.values()))}.py')
+    (cell,) = draw_cells(space, 1, seed=0)
+    set_genotype(cfg, json.dumps(cell.to_dict()))
+    check_model(cfg)
+    assert cfg.model.backbone.genotype.to_dict() == cell.to_dict()
 
 
 def test_what_runs_is_listed(plan, capsys):

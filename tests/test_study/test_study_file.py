@@ -12,7 +12,7 @@ from rdarts.configuration.composition import methods
 from rdarts.configuration.load import load_config
 from rdarts.configuration.options import parse_options
 from rdarts.errors import UserError
-from rdarts.study.comparison import check
+from rdarts.study.checks import check
 from rdarts.study.remarks import with_remarks
 from rdarts.study.searches import Comparison, searches
 from rdarts.study.study_file import comparison_of, is_study, read_study
@@ -149,6 +149,18 @@ def test_options_of_a_row_come_before_those_of_the_command(tmp_path):
     options = ['train_cfg.max_epochs=7', 'arch_optimizer.lr=0.001', 'limit=64']
     assert run.command[-4:] == ['--cfg-options', *options]
     assert run.settings['options'] == options
+
+
+def test_an_option_that_a_method_does_not_take_is_said_with_its_row(tmp_path):
+    """Before runs, whether or not it is loaded for its length."""
+    limits = dict(limits='dict(epochs=5)')
+    for further in ({}, limits):
+        path = write(
+            tmp_path, methods="['darts', 'local_search']", protocol='dict(epochs=4)', **further
+        )
+        with pytest.raises(UserError, match='^local_search_nb201_c10: epochs: ') as error:
+            check(comparison_of([path]))
+        assert '\n' not in str(error.value)
 
 
 def test_limits_are_the_most(tmp_path):

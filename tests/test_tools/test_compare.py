@@ -266,7 +266,9 @@ def test_cells_of_other_spaces_are_retrained(env, tmp_path):
     args = [search, '--work-dir', tmp_path / 'work', '--retrain', retrain]
     listed = compare(env, *args, '--seeds', 2, '--dry-run')
     states = [line.split()[0] for line in listed.out.splitlines() if ', seed ' in line]
-    assert states == ['done', 'done', 'new', 'new'] and 'not measured' in listed.out
+    assert states == ['done', 'done', 'new', 'new'] and 'not measured' not in listed.out
+    assert f'{retrain}, a cell of s2:\n' in listed.out and 'random cells' not in listed.out
+    assert listed.out.endswith(' of retrainings), one after another\n')
     # an edited retraining is another one
     retrain.write_text(retrain.read_text().replace('limit=32', 'limit=24'))
     line = one_line(compare(env, *args, '--seeds', 1))
