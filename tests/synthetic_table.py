@@ -37,3 +37,10 @@ def table_lines() -> list[str]:
                 row.append(f'{accuracy_of(index, name, split, int(epochs)):.4f}')
         lines.append(','.join(row))
     return lines
+
+
+def without(dataset: str) -> list[str]:
+    """The lines of a table that lacks a data set."""
+    lines = [line.split(',') for line in table_lines()]
+    kept = [i for i, name in enumerate(lines[0]) if dataset not in name]
+    return [','.join(line[i] for i in kept) for line in lines]

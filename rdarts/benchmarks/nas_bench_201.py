@@ -18,6 +18,7 @@ import numpy as np
 from rdarts.benchmarks.nas_bench_201_file import (
     DATASETS,
     EPOCHS,
+    FURTHER,
     LATENCY_NAME,
     NUM_CELLS,
     OPERATIONS,
@@ -25,6 +26,7 @@ from rdarts.benchmarks.nas_bench_201_file import (
     SPLITS,
     TABLE_NAME,
     check_values,
+    datasets_of,
     read_table,
     refuse_negative,
     rows_by_index,
@@ -106,7 +108,7 @@ class Record:
             epochs (int): 200, or 12 of the separate short schedule.
 
         Raises:
-            UserError: One of them is not known.
+            UserError: One of them is not known, or not in the table.
         """
         return self._number(column_name(dataset, split, epochs))
 
@@ -144,6 +146,10 @@ class NASBench201:
         path (str | PathLike): The folder that holds ``nasbench201.csv.gz`` and, for further
             devices, ``nasbench201_latency.csv.gz``; or the first file itself, packed or not.
 
+    Attributes:
+        datasets (tuple[str, ...]): Those that the table has: CIFAR-10, and of the two others those
+            whose columns are there.
+
     Raises:
         UserError: The table is missing, cut off, has other columns, or holds what no table of these
             cells can: accuracies that are no percentages or above chance for a cell that joins
@@ -162,7 +168,7 @@ class NASBench201:
         path = Path(path).expanduser()
         self._folder = path if path.is_dir() else path.parent
         self.path = path / TABLE_NAME if path.is_dir() else path
-        names, numbers, strings = read_table(self.path, REQUIRED)
+        names, numbers, strings = read_table(self.path, REQUIRED, FURTHER)
         for row, text in enumerate(strings):
             if not _CELL.fullmatch(text):
                 raise UserError(f'table {self.path}, line {row + 2}: {_why_unknown(text)}')
@@ -175,6 +181,7 @@ class NASBench201:
         self._numbers.flags.writeable = False
         self._strings = [strings[row] for row in rows]
         self.columns = tuple(names)
+        self.datasets = datasets_of(names)
         self._by_string = {text: index for index, text in enumerate(self._strings)}
         self._rows = rows
         self._latencies: dict[str, np.ndarray] | None = None
@@ -188,6 +195,10 @@ class NASBench201:
         Raises:
             UserError: There is no such column.
         """
+        lacked = set(DATASETS) - set(self.datasets)
+        for dataset in lacked:
+            if dataset in name and name in REQUIRED:
+                raise UserError(f'NAS-Bench-201: table {self.path} lacks the data set {dataset}')
         _check(name, self.columns, 'column')
         return self._numbers[:, self.columns.index(name)]
 

@@ -6,6 +6,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,14 +40,29 @@ REQUIRED = (
     'params_m_cifar10',
     *(f'flops_m_{d}' for d in DATASETS),
 )
+FURTHER = [tuple(name for name in REQUIRED if dataset in name) for dataset in DATASETS[1:]]
+"""The columns of each data set that a table may lack."""
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> tuple[list[str], np.ndarray, list[str]]:
+def datasets_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The data sets that a table has.
+
+    Args:
+        names (Sequence[str]): Its columns.
+    """
+    return tuple(dataset for dataset in DATASETS if f'{dataset}_{SPLITS[0]}_{EPOCHS[0]}' in names)
+
+
+def read_table(
+    path: Path, required: tuple[str, ...], groups: Sequence[tuple[str, ...]] = ()
+) -> tuple[list[str], np.ndarray, list[str]]:
     """Read a table, packed or not.
 
     Args:
         path (Path): The file.
         required (tuple[str, ...]): Columns that it must have.
+        groups (Sequence[tuple[str, ...]]): Of these, those that it may lack together. Defaults to
+            none.
 
     Returns:
         tuple[list[str], ndarray, list[str]]: The numbers' names, the numbers [rows, columns less
@@ -77,7 +93,8 @@ def read_table(path: Path, required: tuple[str, ...]) -> tuple[list[str], np.nda
         raise UserError(
             f'table {path} is no NAS-Bench-201 table: its first line names no arch_index'
         )
-    missing = [name for name in required if name not in header]
+    left_out = {name for group in groups if not set(group) & set(header) for name in group}
+    missing = [name for name in required if name not in header and name not in left_out]
     if missing:
         raise UserError(
             f'table {path} lacks the column{"s"[: len(missing) > 1]} {", ".join(missing)}; '
@@ -131,6 +148,8 @@ def check_values(path: Path, names: list[str], numbers: np.ndarray, strings: lis
     operations = np.array([_OPERATION.findall(text) for text in strings])
     dense, pointwise = ((operations == f'nor_conv_{k}').sum(1) for k in ('3x3', '1x1'))
     for name, (base, per_pointwise, per_dense) in SIZES.items():
+        if name not in names:
+            continue
         expected = base + per_pointwise * pointwise + per_dense * dense
         values = numbers[:, names.index(name)]
         wrong = np.abs(values - expected) > 1e-3 * expected
@@ -145,7 +164,9 @@ def check_values(path: Path, names: list[str], numbers: np.ndarray, strings: lis
     second = joins[1] | (joins[2] & joins[0])
     apart = ~(joins[3] | (joins[4] & joins[0]) | (joins[5] & second))
     means = {}
-    for dataset, chance in CHANCE.items():
+    datasets = datasets_of(names)
+    for dataset in datasets:
+        chance = CHANCE[dataset]
         for split in SPLITS:
             for epochs in EPOCHS:
                 name = f'{dataset}_{split}_{epochs}'
@@ -170,7 +191,7 @@ def check_values(path: Path, names: list[str], numbers: np.ndarray, strings: lis
             _check_means(path, means, f'{dataset}_{split}_12', f'{dataset}_{split}_200')
     for split in SPLITS:
         for epochs in EPOCHS:
-            columns = [f'{dataset}_{split}_{epochs}' for dataset in reversed(DATASETS)]
+            columns = [f'{dataset}_{split}_{epochs}' for dataset in reversed(datasets)]
             for lower, higher in pairwise(columns):
                 _check_means(path, means, lower, higher)
 

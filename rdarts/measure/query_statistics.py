@@ -14,7 +14,6 @@ import numpy as np
 
 from rdarts.benchmarks import NASBench201
 from rdarts.benchmarks.nas_bench_201 import column_name
-from rdarts.benchmarks.nas_bench_201_file import DATASETS
 from rdarts.configuration.option_values import read_value
 from rdarts.errors import UserError
 from rdarts.registry import STRATEGIES, build
@@ -272,8 +271,9 @@ def summarise(table: NASBench201, runs: Sequence[Run], budgets: Sequence[int]) -
     """
     criterion = runs[0].criterion
     values = table.column(criterion)
-    header = ['strategy', 'queries', *DATASETS, criterion, 'optimum in %', 'optimum after', '1 / s']
-    columns = [*(column_name(name, 'test', 200) for name in DATASETS), criterion]
+    header = ['strategy', 'queries', *table.datasets, criterion]
+    header += ['optimum in %', 'optimum after', '1 / s']
+    columns = [*(column_name(name, 'test', 200) for name in table.datasets), criterion]
     rows = []
     for strategy in dict.fromkeys(run.strategy for run in runs):
         own = [run for run in runs if run.strategy == strategy]

@@ -211,6 +211,11 @@ def near_uniform(run: SearchRun, row: Mapping[str, Any]) -> str | None:
     return f'near-uniform weights (each within {100 * share:.2g} % of the mean of its edge)'
 
 
+def dataset_names(table: NASBench201 | None) -> dict[str, str]:
+    """What the data sets are called that a table has, by its names of them; of none, all."""
+    return {k: name for k, name in DATASET_NAMES.items() if table is None or k in table.datasets}
+
+
 def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
     """Test accuracy (%) of the current cell on each data set, from the table or else the log."""
 
@@ -221,7 +226,7 @@ def accuracies(table: NASBench201 | None) -> dict[str, Reader]:
 
     return {
         name: of_cells(lambda run, row, dataset=dataset: found(run, row, dataset))
-        for dataset, name in DATASET_NAMES.items()
+        for dataset, name in dataset_names(table).items()
     }
 
 
@@ -243,7 +248,7 @@ def best_accuracies(table: NASBench201 | None) -> dict[str, Reader]:
 
     return {
         name: lambda run, dataset=dataset: found(run, dataset)
-        for dataset, name in DATASET_NAMES.items()
+        for dataset, name in dataset_names(table).items()
     }
 
 
@@ -257,5 +262,6 @@ def optima(table: NASBench201 | None) -> dict[str, float]:
     if table is None:
         return {}
     return {
-        name: table.best(key, 'test').accuracy(key, 'test') for key, name in DATASET_NAMES.items()
+        name: table.best(key, 'test').accuracy(key, 'test')
+        for key, name in dataset_names(table).items()
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from rdarts.benchmarks import NASBench201
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
+from rdarts.results.series import DATASET_NAMES
 from rdarts.study.checks import check
 from rdarts.study.comparison_files import publish, shown_runs, write_picture
 from rdarts.study.counted import count_table, counts
@@ -40,6 +41,7 @@ from rdarts.study.searches import (
     searches,
 )
 from rdarts.study.statistics import baselines
+from rdarts.study.tables import note_of, wrapped
 
 __all__ = ['cancel', 'compare', 'expect', 'read_all']
 
@@ -73,6 +75,9 @@ def compare(
     executor = executor or LocalExecutor(plan.jobs)
     by_folder = {search.run.folder: search for search in found}
     trained: dict[Path, Run] = {}
+    lacked = [] if table is None else _lacked(table)
+    for line in lacked:
+        print(wrapped(f'warning: {line}'))
 
     def retrain(run: Run) -> list[Run]:
         ended = [by_folder[run.folder]] if run.folder in by_folder else []
@@ -104,6 +109,7 @@ def compare(
         constants = baselines(table, plan.random or 10)
         price = Price(table, plan.query_seconds)
         tables, note, data = report_cells(methods, constants, groups, price)
+        note += note_of(lacked)
     else:
         tables, note, data = report_networks(methods, groups)
         if not plan.trainings and not plan.checkpoints:
@@ -149,6 +155,16 @@ def cancel(plan: Comparison, executor: Executor) -> None:
         runs += retrainings(plan, ended, trainings).values()
     runs += [one.run for one in counts(plan, ended)]
     cancel_all(runs, executor)
+
+
+def _lacked(table: NASBench201) -> list[str]:
+    """A line for each data set that a table lacks."""
+    return [
+        f'the table {table.path} lacks {name}: its columns stay empty, and a search that asks '
+        'for it fails'
+        for key, name in DATASET_NAMES.items()
+        if key not in table.datasets
+    ]
 
 
 def read_all(

@@ -124,9 +124,11 @@ def derive_without_none(run: SearchRun) -> Genotype:
 
 
 def look_up(found: Figures, table: NASBench201) -> Figures:
-    """What the table says of a cell."""
+    """What the table says of a cell, on the data sets that it has."""
     record = table.query(found['genotype'])
-    accuracies = {f'{d}_{split}': record.accuracy(d, split) for d, split in COLUMNS}
+    accuracies = {
+        f'{d}_{split}': record.accuracy(d, split) for d, split in COLUMNS if d in table.datasets
+    }
     return dict(found, index=record.index, **accuracies)
 
 

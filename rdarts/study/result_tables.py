@@ -40,7 +40,7 @@ def accuracy_table(
     header += [*(price.columns if price else []), 'margin', 'seeds']
     rows = []
     for name, values in constants.items():
-        cells = [percent(values[f'{dataset}_{split}']) for dataset, split in COLUMNS]
+        cells = [percent(values.get(f'{dataset}_{split}')) for dataset, split in COLUMNS]
         rows.append([name, *cells])
     for name, found in methods.items():
         cells = [percent(of(found, f'{d}_{s}')) for d, s in COLUMNS]
@@ -59,10 +59,10 @@ def accuracy_table(
 def quartile_table(constants: Mapping[str, Any]) -> Table:
     """What a cell drawn at random reaches."""
     header = ['random cell', *(f'{SHORT[dataset]} {split} (%)' for dataset, split in COLUMNS)]
-    cell = constants['random cell']
+    cell, columns = constants['random cell'], [f'{dataset}_{split}' for dataset, split in COLUMNS]
     names = dict(quartile_1='lower quartile', median='median', quartile_3='upper quartile')
     rows = [
-        [name, *(f'{cell[f"{dataset}_{split}"][key]:.2f}' for dataset, split in COLUMNS)]
+        [name, *(f'{cell[k][key]:.2f}' if k in cell else '-' for k in columns)]
         for key, name in names.items()
     ]
     table = Table('random_cell', 'A random cell, at its quartiles', header, rows)
@@ -239,7 +239,7 @@ def report_cells(
     """
     tables, found = [accuracy_table(methods, constants, price)], []
     places = {name: groups[name.removesuffix(WITHOUT_NONE)][0] for name in methods}
-    for dataset, short in SHORT.items():
+    for dataset, short in _looked_up(methods).items():
         key = f'{dataset}_test'
         others = {name: of[key]['mean'] for name, of in constants.items() if name != 'optimal'}
         rows = []
@@ -287,11 +287,18 @@ def cell_ranks(
     method of their own: each comes of the same search as another one.
     """
     results: dict[str, dict[tuple[str, int], list[float]]] = {}
+    names = _looked_up(methods)
     for config, (row, method) in groups.items():
         own = results.setdefault(method, {})
         for seed, figures in methods[config].items():
-            own[row, seed] = [figures[f'{dataset}_test'] for dataset in SHORT]
-    return Ranks.of(results, list(SHORT.values()), largest_first=True)
+            own[row, seed] = [figures[f'{dataset}_test'] for dataset in names]
+    return Ranks.of(results, list(names.values()), largest_first=True)
+
+
+def _looked_up(methods: Mapping[str, Mapping[int, Figures]]) -> dict[str, str]:
+    """The data sets that the table has, and their short names."""
+    found = {key for seeds in methods.values() for figures in seeds.values() for key in figures}
+    return {dataset: short for dataset, short in SHORT.items() if f'{dataset}_test' in found}
 
 
 def network_ranks(

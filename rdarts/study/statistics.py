@@ -140,7 +140,10 @@ def best_of_random(table: NASBench201, k: int, dataset: str, split: str) -> dict
 
 
 def baselines(table: NASBench201, k: int) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Name -> ``dataset_split`` -> mean and deviation, of what needs no search."""
+    """Name -> ``dataset_split`` -> mean and deviation, of what needs no search.
+
+    Data sets that the table lacks have none.
+    """
     found: dict[str, dict[str, dict[str, float | None]]] = {
         'optimal': {},
         'random cell': {},
@@ -148,6 +151,8 @@ def baselines(table: NASBench201, k: int) -> dict[str, dict[str, dict[str, float
         'six 3x3 convolutions': {},
     }
     for dataset, split in COLUMNS:
+        if dataset not in table.datasets:
+            continue
         key = f'{dataset}_{split}'
         best = table.best(dataset, split).accuracy(dataset, split)
         all_3x3 = table.query(ALL_3X3).accuracy(dataset, split)

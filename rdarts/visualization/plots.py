@@ -18,7 +18,7 @@ from rdarts.genotypes import count_skips
 from rdarts.results import series
 from rdarts.results.row import tells_of_alpha
 from rdarts.results.search_run import SearchRun
-from rdarts.results.series import DATASET_NAMES, table_accuracy
+from rdarts.results.series import dataset_names, table_accuracy
 from rdarts.results.settings import of_lambda_alone
 from rdarts.utils.files import write_atomically
 from rdarts.visualization.edge_plots import plot_edge_weights, plot_edges
@@ -289,7 +289,7 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
                 (TABLE_ACCURACY, f'{searched}, {name}' if several else name): table_accuracy(
                     table, run.found, key
                 )
-                for key, name in DATASET_NAMES.items()
+                for key, name in dataset_names(table).items()
             }
         found[SKIPS, searched] = count_skips(run.found)
         found[LAST_ENTROPY, searched] = run.last['mean_entropy']
@@ -330,12 +330,13 @@ def _plot_lambda(runs: Sequence[SearchRun], table: NASBench201 | None):
 def _plot_distribution(runs: Sequence[SearchRun], table: NASBench201 | None):
     """All 15,625 cells by test accuracy, with the found ones marked."""
     table = _table(runs, table)
-    figure, grid = panel_grid(len(DATASET_NAMES))
+    names = dataset_names(table)
+    figure, grid = panel_grid(len(names))
     header = ['method', 'seed', 'data set', 'test accuracy (%)', 'better cells', 'cells']
     found: list[list[Any]] = []
     bins: list[list[Any]] = []
     methods = list(dict.fromkeys(run.method for run in runs))
-    for (dataset, name), axes in zip(DATASET_NAMES.items(), grid, strict=True):
+    for (dataset, name), axes in zip(names.items(), grid, strict=True):
         values = table.column(f'{dataset}_test_200')
         counts, edges, _ = axes.hist(values, bins=DISTRIBUTION_BINS, color='#BBBBBB', log=True)
         for low, high, count in zip(edges, edges[1:], counts, strict=False):

@@ -11,7 +11,7 @@ from rdarts.benchmarks import NASBench201
 from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.search_run import SearchRun
-from rdarts.results.series import DATASET_NAMES, table_accuracy
+from rdarts.results.series import dataset_names, table_accuracy
 from rdarts.visualization.report_parts import Drawings, plain, points
 from rdarts.visualization.style import VALUE_BINS
 
@@ -71,7 +71,9 @@ def _facts(
         ]
     if table is not None:
         record = table.query(run.genotype_of(row))
-        accuracy = {name: record.accuracy(key, 'test') for key, name in DATASET_NAMES.items()}
+        accuracy = {
+            name: record.accuracy(key, 'test') for key, name in dataset_names(table).items()
+        }
         facts.update(index=record.index, accuracy=accuracy)
     return facts
 
@@ -102,12 +104,12 @@ def found(runs: Sequence[SearchRun], table: NASBench201 | None) -> list[dict[str
     """Of several searches of which one asks, what the table holds of the cells that they found."""
     if table is None or len(runs) < 2 or not any(run.asks for run in runs):
         return []
-    rows = []
+    rows, names = [], dataset_names(table)
     for run in runs:
         answered = len(run.queries.rows) if run.asks else None
         accuracy = None
         if run.ended or answered != 0:
-            accuracy = {n: table_accuracy(table, run.found, k) for k, n in DATASET_NAMES.items()}
+            accuracy = {n: table_accuracy(table, run.found, k) for k, n in names.items()}
         rows.append(dict(accuracy=accuracy, epochs=len(run.epochs), queries=answered))
     return rows
 

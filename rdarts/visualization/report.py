@@ -17,7 +17,7 @@ from rdarts.results.margins import machine_of, smallest_margin
 from rdarts.results.phases import words
 from rdarts.results.row import number, tells_of_alpha
 from rdarts.results.search_run import SearchRun
-from rdarts.results.series import DATASET_NAMES
+from rdarts.results.series import dataset_names
 from rdarts.utils.commands import command
 from rdarts.utils.files import write_atomically
 from rdarts.visualization import query_report
@@ -192,12 +192,14 @@ def _facts(run: SearchRun, row: Mapping[str, Any], table: NASBench201 | None) ->
         facts['dropped'] = f'{count} of {sum(map(len, masks))} candidates dropped'
     facts['decided'] = decisions_before(run, row['epoch'])
     index = number(row, 'benchmark', 'index')
-    accuracy = {name: number(row, 'benchmark', key, 'test') for key, name in DATASET_NAMES.items()}
+    names = dataset_names(table)
+    logged = {name: number(row, 'benchmark', key, 'test') for key, name in names.items()}
+    accuracy = {name: value for name, value in logged.items() if value is not None}
     if table is not None:
         record = table.query(run.genotype_of(row))
         index = record.index
-        accuracy = {name: record.accuracy(key, 'test') for key, name in DATASET_NAMES.items()}
-    if index is not None and None not in accuracy.values():
+        accuracy = {name: record.accuracy(key, 'test') for key, name in names.items()}
+    if index is not None and accuracy:
         facts.update(index=int(index), accuracy=accuracy)
     return facts
 

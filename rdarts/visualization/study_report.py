@@ -17,7 +17,7 @@ from rdarts.errors import UserError
 from rdarts.results import series
 from rdarts.results.row import number
 from rdarts.results.search_run import SearchRun
-from rdarts.results.series import DATASET_NAMES
+from rdarts.results.series import dataset_names
 from rdarts.utils.files import write_atomically
 from rdarts.visualization.page import filled
 from rdarts.visualization.report_parts import plain
@@ -220,7 +220,7 @@ def _distributions(
     if table is None:
         return []
     found = []
-    for key, name in DATASET_NAMES.items():
+    for key, name in dataset_names(table).items():
         counts, edges = np.histogram(table.column(f'{key}_test_200'), BINS)
         marks = [
             [methods.index(run.method), run.seed, plain(run.accuracy[key]),

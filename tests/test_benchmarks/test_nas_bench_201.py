@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from synthetic_table import CELLS, accuracy_of, table_lines
+from synthetic_table import CELLS, accuracy_of, table_lines, without
 
 from rdarts.benchmarks import NASBench201, find_table
 from rdarts.benchmarks.nas_bench_201_file import SIZES
@@ -367,6 +367,24 @@ def test_a_wrong_table_is_one_clear_line(tmp_path, synthetic, case):
         NASBench201(path)
     assert str(path) in str(error.value)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('lacked', ['cifar100', 'imagenet16_120'])
+def test_a_table_may_lack_a_data_set_but_cifar10(tmp_path, lacked):
+    path = write(tmp_path, without(lacked))
+    table = NASBench201(path)
+    there = [name for name in ('cifar10', 'cifar100', 'imagenet16_120') if name != lacked]
+    assert list(table.datasets) == there
+    for name in there:
+        assert table.query(9930).accuracy(name) == pytest.approx(accuracy_of(9930, name), abs=1e-4)
+    record, line = table.query(9930), f'^NAS-Bench-201: table {path} lacks the data set {lacked}$'
+    for call in (record.accuracy, record.macs, table.best):
+        with pytest.raises(UserError, match=line):
+            call(lacked)
+    assert not any(lacked in name for name in record.as_dict())
+    with pytest.raises(UserError, match='lacks the columns cifar10_test_12, .*flops_m_cifar10;'):
+        lines = [re.sub(r'cifar10(?=[_,])', 'other', without(lacked)[0]), *without(lacked)[1:]]
+        NASBench201(write(tmp_path, lines))
 
 
 def test_a_missing_or_cut_off_file(tmp_path, synthetic):

@@ -12,13 +12,14 @@ from rdarts.datasets import CIFAR10, CIFAR100, ImageNet16120
 from rdarts.results import series
 from rdarts.results.log import read_search_log
 from rdarts.results.search_run import find_runs
-from rdarts.results.series import DATASET_NAMES
+from rdarts.results.series import DATASET_NAMES, dataset_names
 
 
 def test_data_sets_of_the_table_are_called_as_their_classes_say():
     classes = (CIFAR10, CIFAR100, ImageNet16120)
     assert DATASET_NAMES == {cls.default_folder: cls.title for cls in classes}
     assert list(DATASET_NAMES) == list(NASBench201.datasets)
+    assert dataset_names(None) == DATASET_NAMES
 
 
 def test_numbers_of_a_method(tmp_path):

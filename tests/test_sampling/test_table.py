@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_table import CELLS, accuracy_of, table_lines
+from synthetic_table import CELLS, accuracy_of, table_lines, without
 
 from rdarts.errors import UserError
 from rdarts.genotypes import parse_genotype
@@ -44,6 +44,14 @@ def test_it_answers_with_accuracy_and_costs(dataset, split, epochs, path):
         record = answers.table.query(genotype)
         assert result.costs == dict(params=record.params(dataset), macs=record.macs(dataset))
         assert list(result.costs) == list(answers.known_costs)
+
+
+def test_a_data_set_that_the_table_lacks_is_refused_before_the_search(tmp_path):
+    lacking = tmp_path / 'lacking.csv'
+    lacking.write_text('\n'.join(without('imagenet16_120')) + '\n')
+    assert table(str(lacking), dataset='cifar100')(9930).value > 0
+    with pytest.raises(UserError, match=f'table {lacking} lacks the data set imagenet16_120$'):
+        table(str(lacking), dataset='imagenet16_120')
 
 
 def test_a_search_by_it(path):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
 
 import pytest
-from synthetic_table import table_lines
+from synthetic_queries import write_queries
+from synthetic_table import without
+from test_visualization.page import data_of
 
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.errors import RunFailed, UserError
 from rdarts.genotypes import load_genotype
+from rdarts.sampling.evaluators import Table
 from rdarts.search_spaces import build_space
 from rdarts.study import checks, comparison, expectation
 from rdarts.study.checks import check
 from rdarts.study.comparison import compare, expect
+from rdarts.study.executors.base import Outcome
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.scored_cells import draw_cells
 from rdarts.study.searches import Comparison, retrainings, searches
@@ -174,15 +179,57 @@ def test_a_cell_is_retrained_once_its_search_has_ended(plan, loads, monkeypatch)
     assert loads == ['darts_s2_c10', 'darts_c10']
 
 
-def test_a_table_that_lacks_a_data_set_is_one_line_before_any_run(tmp_path):
-    lines = [line.split(',') for line in table_lines()]
-    kept = [i for i, name in enumerate(lines[0]) if not name.startswith('imagenet16_120')]
+class Asks(LocalExecutor):
+    """Runs searches that ask the table as they do themselves, but here, and in no time."""
+
+    def __init__(self, table):
+        super().__init__(2)
+        self.table, self.outcomes = table, {}
+
+    def submit(self, job):
+        dataset = 'imagenet16_120' if 'in16' in job.name else 'cifar10'
+        outcome = Outcome(0)
+        try:
+            evaluator = Table(dataset, path=self.table)
+            evaluator.prepare(build_space('nas_bench_201'), 0)
+            write_queries(job.folder, 'darts_nb201_c10', queries=5)
+        except UserError as error:
+            outcome = Outcome(2, str(error))
+        self.outcomes[job.token] = outcome
+        return '1'
+
+    def poll(self, jobs):
+        return {job.token: self.outcomes[job.token] for job in jobs}
+
+
+def test_a_table_that_lacks_a_data_set_fails_what_asks_for_it_alone(tmp_path, capsys):
+    """The others are compared on the data sets that it has."""
     table = tmp_path / 'two_data_sets.csv'
-    table.write_text(''.join(','.join(line[i] for i in kept) + '\n' for line in lines))
-    config = str(configs_folder() / 'search/darts_nb201_digits.py')
+    table.write_text('\n'.join(without('imagenet16_120')) + '\n')
+    names = ('random_search_nb201_c10', 'local_search_nb201_c10', 'random_search_nb201_in16')
+    configs = [str(configs_folder() / f'search/{name}.py') for name in names]
     work = tmp_path / 'work'
-    with pytest.raises(UserError) as error:
-        compare(Comparison([config], str(work), seeds=1, table=str(table)))
-    line = str(error.value)
-    assert line.startswith(f'table {table} lacks the columns imagenet16_120_test_12, ')
-    assert '\n' not in line and not work.exists()
+    plan = Comparison(configs, str(work), seeds=2, table=str(table))
+    assert compare(plan, wide=True, executor=Asks(str(table))) == 1
+    out = capsys.readouterr().out
+    error = f'NAS-Bench-201: table {table} lacks the data set imagenet16_120'
+    for seed in '01':
+        name = f'random_search_nb201_in16, seed {seed} (search)'
+        assert f'\nfailed  {name}: {error}\n' in out
+    warning = f'the table {table} lacks ImageNet16-120: its columns stay empty'
+    text = ' '.join(out.split())
+    assert text.startswith(f'warning: {warning}') and text.count(warning) == 2
+    data = json.loads((work / 'compare.json').read_text())
+    assert [len(data['methods'][name]) for name in names] == [2, 2, 0]
+    rows = list(csv.reader((work / 'compare.csv').read_text().splitlines()))
+    at = [rows[0].index(f'{name} test (%)') for name in ('C10', 'C100', 'IN16')]
+    for row in rows[1:-1]:
+        found = data['methods'].get(row[0]) or {}
+        told = [one['cifar10_test'] for one in found.values()]
+        told = told or [data['baselines'][row[0]]['cifar10_test']['mean']]
+        assert float(row[at[0]]) == pytest.approx(sum(told) / len(told), abs=0.006)
+        assert float(row[at[1]]) > 0 and row[at[2]] in ('', '-')
+    assert {one['dataset'] for one in data['differences']} == {'cifar10', 'cifar100'}
+    assert data['ranks']['searches'] == 2
+    titles = [cells['title'] for cells in data_of(work / 'compare.html')['cells']]
+    assert titles == ['CIFAR-10', 'CIFAR-100']
