@@ -54,3 +54,15 @@ def test_a_supernet_by_its_epochs(tmp_path, monkeypatch):
     config['train_cfg']['max_epochs'] = 6
     monkeypatch.setattr(Run, 'state', lambda run: 'resume')
     assert seconds_left(Run('', folder, [], {}), Config(config), IN_PHASES) == 30.0 + 100.0
+
+
+@pytest.mark.parametrize('limit', [None, 40.0, 1000.0])
+def test_of_one_that_has_just_been_started_all_is_left(tmp_path, monkeypatch, limit):
+    """It runs, and has written no log yet."""
+    folder = write_queries(tmp_path / 'run', budget=20, queries=5)
+    cfg, run = Config(read_config(folder)), Run('', folder, [], {})
+    cfg.max_seconds = limit
+    (folder / 'search_log.jsonl').unlink()
+    monkeypatch.setattr(Run, 'state', lambda run: 'running')
+    whole = ASKS['expected_seconds']
+    assert seconds_left(run, cfg, ASKS) == (whole if limit is None else min(whole, limit))
