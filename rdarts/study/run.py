@@ -131,8 +131,8 @@ class Run:
             return False
         elif executor is not None and executor.name != owner:
             raise UserError(
-                f'{self.folder}: a job of {owner} ({job.id}) may still run in it: go on with '
-                f'--executor {owner}'
+                f'{self.folder}: a job of {owner} ({job.id or job.token}) may still run in it: go '
+                f'on with --executor {owner}'
             )
         elif executor is not None and executor.poll([job]):
             return False
@@ -210,7 +210,9 @@ class Run:
             try:
                 executor.cancel([job])
             except UserError as reason:
-                raise UserError(f'{error}; its job {job.id} is not cancelled: {reason}') from None
+                raise UserError(
+                    f'{error}; its job {job.id or job.token} is not cancelled: {reason}'
+                ) from None
             raise
         self.job = job
 

@@ -199,7 +199,11 @@ class SlurmExecutor(Executor):
         elif jobs:
             states = self._states(jobs) or {}
             numbers = [states.get(job.token, (job.id, ''))[0] for job in jobs]
-            _ask('scancel', *filter(None, numbers))
+            if any(numbers):
+                _ask('scancel', *filter(None, numbers))
+            for job, number in zip(jobs, numbers, strict=True):
+                if not number:  # Slurm has not said yet that it has taken it
+                    _ask('scancel', f'--name={job.token}')
 
     def _states(self, jobs: Sequence[Job]) -> dict[str, tuple[str, str]] | None:
         """Number and state of jobs by their tokens; None where nobody answers."""

@@ -206,6 +206,13 @@ def test_cancelling_names_the_jobs(tmp_path, slurm):
     assert (slurm / 'scancel.asked').read_text() == '12\n'
 
 
+def test_what_slurm_may_have_taken_is_cancelled_by_its_name(tmp_path, slurm):
+    (slurm / 'squeue.out').write_text('t|12|RUNNING\n')
+    jobs = [Job('a', tmp_path, token='t'), Job('b', tmp_path, token='u')]
+    SlurmExecutor(Resources()).cancel(jobs)
+    assert (slurm / 'scancel.asked').read_text() == '12\n--name=u\n'
+
+
 def test_a_job_that_is_refused_fails_alone(tmp_path, slurm, capsys):
     message = 'sbatch: error: Batch job submission failed: Requested node configuration is not here'
     (slurm / 'sbatch.err').write_text(f'{message}\n')
