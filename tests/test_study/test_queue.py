@@ -188,6 +188,21 @@ def test_a_disk_that_is_full_fails_one_run_alone(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / 'a' / 'done').exists() and (tmp_path / 'c' / 'done').exists()
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='there is no /dev/full')
+def test_a_disk_that_is_full_for_one_run_fails_it_alone(tmp_path, capsys):
+    """As where one machine has its data, or what it writes for itself."""
+    code = (
+        'import sys; from rdarts.cli import run_guarded; '
+        'sys.exit(run_guarded(lambda: open("/dev/full", "wb", 0).write(b"x")))'
+    )
+    full = Run('full', tmp_path / 'full', [sys.executable, '-c', code], dict(seed=0))
+    good = make_run(tmp_path / 'good', COUNT)
+    run_all([full, good], LocalExecutor(2))
+    assert full.error == 'no space left on the disk' and good.state() == 'done'
+    out = capsys.readouterr().out.splitlines()
+    assert sorted(out[2:]) == ['ended   good', 'failed  full: no space left on the disk']
+
+
 def test_what_could_not_be_written_down_after_its_start_is_ended(tmp_path, monkeypatch, capsys):
     """Its place is free at once: nothing waits for a run that has failed."""
     write, left = Run._write, []
