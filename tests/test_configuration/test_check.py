@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import typing
 from collections.abc import Iterator
@@ -74,18 +73,25 @@ def every_key(configs: dict[str, dict[str, Any]]) -> dict[tuple[str, str], tuple
     return found
 
 
-def changed(cfg: dict[str, Any], path: str, value: Any, name: str | None = None) -> dict[str, Any]:
-    """A config with another value at a path, or with its value under another name."""
-    cfg = copy.deepcopy(cfg)
-    *outer, last = path.split('.')
-    inner: Any = cfg
-    for part in outer:
-        inner = inner[int(part) if isinstance(inner, (list, tuple)) else part]
-    if name is not None:
-        inner[name] = inner.pop(last)
+def changed(cfg: Any, path: str, value: Any, name: str | None = None) -> Any:
+    """A config with another value at a path, or with its value under another name.
+
+    What is not on the path is the given config's own.
+    """
+
+    part, _, rest = path.partition('.')
+    if isinstance(cfg, (list, tuple)):
+        items = list(cfg)
+        items[int(part)] = changed(items[int(part)], rest, value, name) if rest else value
+        return type(cfg)(items)
+    found = dict(cfg)
+    if rest:
+        found[part] = changed(found[part], rest, value, name)
+    elif name is not None:
+        found[name] = found.pop(part)
     else:
-        inner[last] = value
-    return cfg
+        found[part] = value
+    return found
 
 
 def plain_kinds(kind: Any) -> set[str]:
