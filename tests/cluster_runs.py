@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from forks import MEASURES
 from helpers import TOOLS, run_tool, write_small_search
 from same_runs import assert_same_run
 
@@ -35,6 +36,7 @@ def search_with_a_killed_job(tmp_path: Path, executor: Executor, monkeypatch: An
     """
     path = os.pathsep.join([str(TESTS), str(TOOLS.parent), os.environ.get('PYTHONPATH', '')])
     monkeypatch.setenv('PYTHONPATH', path)
+    monkeypatch.delenv(MEASURES, raising=False)  # of the searches, new programs
     whole = write_small_search(tmp_path, name='whole.py', images=32)
     args = ['train.py', whole, '--work-dir', tmp_path / 'whole', '--seed', 0]
     done = run_tool(args, env=dict(PYTHONPATH=path))
