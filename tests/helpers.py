@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -12,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from forks import MEASURES, fork_server, measured
-from quick_runs import sync_nothing, write_configs_as_they_come
+from quick_runs import measure_small_rates, sync_nothing, write_configs_as_they_come
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -200,11 +201,14 @@ def _run_main(args: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
     import torch
 
-    torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+    if 'OMP_NUM_THREADS' in os.environ:
+        torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
     write_configs_as_they_come()
     sync_nothing()
     multiprocessing.set_start_method('fork', force=True)
     path = TOOLS / args[0]
+    if path.parent.name == 'benchmarks':
+        measure_small_rates()
     sys.argv = [str(path), *args[1:]]
     sys.path[0] = str(path.parent)
     try:
@@ -224,14 +228,23 @@ class ForkedTool(subprocess.Popen):
 
     def __init__(self, args: Any, env: Any = None, **keys: Any) -> None:
         if isinstance(args, list) and args[0] == sys.executable and args[1].startswith(str(TOOLS)):
-            keys['preexec_fn'] = lambda: _end_as_tool(args[1:], env or os.environ)
+            first = keys.get('preexec_fn')
+            keys['preexec_fn'] = lambda: _end_as_tool(args[1:], env or os.environ, first)
         super().__init__(args, env=env, **keys)
 
 
-def _end_as_tool(args: list[str], env: Any) -> None:
-    """Be the tool until its end: a new program has no handlers of signals and no open files."""
+def _end_as_tool(args: list[str], env: Any, first: Callable[[], Any] | None) -> None:
+    """Be the tool until its end: a new program has no handlers of signals and no open files.
+
+    Args:
+        args: The tool's path and its arguments.
+        env: The environment.
+        first: What its parent has it do first; None for nothing.
+    """
     code = 1
     try:
+        if first is not None:
+            first()
         os.closerange(3, os.sysconf('SC_OPEN_MAX'))  # Popen also waits until one of them is closed
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -239,6 +252,8 @@ def _end_as_tool(args: list[str], env: Any) -> None:
         env = dict(env)
         os.environ.clear()
         os.environ.update(env)
+        with contextlib.suppress(OSError):  # it may have none
+            sys.stdin = os.fdopen(0, closefd=False)
         _run_main(args)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)

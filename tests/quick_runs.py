@@ -29,6 +29,13 @@ def read_once() -> None:
     sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
 
 
+def measure_small_rates() -> None:
+    """Of the machine's rates, which a benchmark measures first, no test asks how high they are."""
+    from rdarts.measure import counts
+
+    counts.MATRIX_SIZES, counts.COPY_NUMBERS = (64,), 2**20
+
+
 def build_once() -> None:
     """A network that only tells its widths to a config is built once, while it is among the last.
 

@@ -174,7 +174,7 @@ def test_usual_sizes_rise():
 
 @pytest.mark.slow
 def test_the_tool():
-    done = run_tool([TOOL, *TINY, '--by', 'nodes', '--values', 2, 4, '--json'])
+    done = run_tool([TOOL, *TINY, '--by', 'nodes', '--values', 2, 4, '--json'], forks=True)
     assert (done.code, done.err) == (0, '')
     two, four = map(json.loads, done.out.splitlines())
     assert (two['value'], four['value'], four['images']) == (2, 4, 4)

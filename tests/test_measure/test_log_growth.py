@@ -33,7 +33,7 @@ def test_the_log_is_one_of_a_search(tmp_path):
 
 @pytest.mark.slow
 def test_the_tool():
-    done = run_tool([TOOL, CONFIG, '--epochs', 2, 4, '--rows', 1, '--json'])
+    done = run_tool([TOOL, CONFIG, '--epochs', 2, 4, '--rows', 1, '--json'], forks=True)
     assert done.code == 0, done.err
     two, four = map(json.loads, done.out.splitlines())
     assert (two['epochs'], four['epochs']) == (2, 4) and two['log_mb'] < four['log_mb']

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from helpers import TOOLS, digits_config, digits_runner, methods_of
+from helpers import TOOLS, digits_config, digits_runner, methods_of, run_tool
 from mmengine.hooks import Hook
 from test_architect.tiny_search import architect_of
 from test_measure.tiny_settings import settings_of
@@ -18,7 +19,6 @@ from rdarts.configuration.load import load_config, set_amp
 from rdarts.errors import RunFailed
 from rdarts.measure.counts import count_work
 from rdarts.measure.describe import heading
-from rdarts.measure.memory import measure_apart
 from rdarts.measure.search import Search
 from rdarts.registry import SEARCH_SPACES
 
@@ -189,10 +189,12 @@ def test_layers_computed_anew_take_less_memory():
     settings = settings_of(space='mobilenet_like', width=8, depth=2)
     again = replace(settings, checkpoint=True)
     large = dict(batch_size=16, image_size=32, executions=['plain'])
-    command = [sys.executable, str(TOOLS / 'benchmarks' / 'memory.py')]
-    peaks = [
-        measure_apart(replace(one, **large), 'plain', command)['mb'] for one in (settings, again)
-    ]
+    peaks = []
+    for one in (settings, again):  # each in a fresh process
+        options = replace(one, **large).options('amp')
+        done = run_tool(['benchmarks/memory.py', '--child', 'plain', *options])
+        assert done.code == 0, done.err
+        peaks.append(json.loads(done.out.splitlines()[-1])['mb'])
     assert peaks[1] < 0.6 * peaks[0]
 
 

@@ -17,7 +17,7 @@ TINY = ['--width', 4, '--depth', 1, '--image-size', 8, '--batch-size', 2, '--thr
         '--steps', 1, '--warmup', 0]  # fmt: skip
 PLAIN = ['--executions', 'plain', 'plain_channels_last']
 MB = 2**20
-run_slowly = functools.partial(run_tool, timeout=400)  # matrix products on a busy machine
+run_slowly = functools.partial(run_tool, timeout=400, forks=True)
 
 KEYS = {
     'plain_s', 'plain_channels_last_s', 'fused_s', 'ratio', 'limit_ratio', 'plain_limit_ratio',
