@@ -223,3 +223,20 @@ def test_times_of_the_axis_differ(tmp_path, open_page, times, labels):
     write_study(path, [], '', runs)
     page = open_page(path)
     assert page.eval_on_selector_all('text.time', 'all => all.map(e => e.textContent)') == labels
+
+
+def test_a_study_without_searches_is_its_tables(tmp_path, open_page):
+    """Neither methods to choose of nor pictures; every table is open."""
+    tables = [as_table(name, ['detector', 'AP'], ['b', '0.20'], ['a', '0.10']) for name in 'xy']
+    path = tmp_path / 'compare.html'
+    for count in (2, 1):
+        write_study(path, tables[:count], 'note', [])
+        page = open_page(path)
+        assert page.text_content('#subtitle') == 'A click on the name of a column sorts by it'
+        for name in ('choice', 'pictures', 'distribution'):
+            assert not page.is_visible(f'#{name}')
+        assert page.is_visible('#further') is (count == 2)
+        for name in 'xy'[:count]:
+            assert page.is_visible(f'#table_{name}') and shown_rows(page, name) == ['b', 'a']
+            page.click(f'#table_{name} th button')
+            assert shown_rows(page, name) == ['a', 'b']
