@@ -51,9 +51,10 @@ study = dict(
         coco={'retinanet: ResNet50': dict(AP=36.5), 'faster-rcnn: ResNet50': dict(AP=37.4)},
     ),
     small=dict(
-        says='from random weights, which gives an AP near 0; 16 channels, 8 cells, images of 192 '
-        'pixels; coco_mini (100 and 28 images, 12 epochs) and voc_mini (100 and 50, 4 epochs of '
-        'twice the images); searched with 8 channels, 5 cells, an eighth of CIFAR-10, 10 epochs',
+        says='from random weights, which gives an AP near 0; 16 channels, 8 cells, of Faster R-CNN '
+        '128 boxes an image and layers of 256; images of 192 pixels; coco_mini (100 and 28 images, '
+        '12 epochs) and voc_mini (100 and 50, 4 epochs of twice the images); searched with 8 '
+        'channels, 5 cells, an eighth of CIFAR-10, 10 epochs',
         from_scratch=True,
         search_options={
             'epochs': 10,
@@ -76,7 +77,11 @@ study = dict(
         },
         by_detector={
             'retinanet': {'model.test_cfg.score_thr': 0.0},
-            'faster-rcnn': {'model.test_cfg.rcnn.score_thr': 0.0},
+            'faster-rcnn': {
+                'model.roi_head.bbox_head.fc_out_channels': 256,
+                'model.train_cfg.rcnn.sampler.num': 128,
+                'model.test_cfg.rcnn.score_thr': 0.0,
+            },
         },
         by_data=dict(
             coco={**coco('{{$RDARTS_DATA:data}}/coco_mini/'), 'param_scheduler.0.end': 100},
