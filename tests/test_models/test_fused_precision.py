@@ -33,9 +33,8 @@ SEEDS = 20  # of five, one seed's rounding may be most of the mean
 SWITCH = 1e-5
 
 
-@functools.cache
-def rounding(name: str, seed: int, execution: str, backend: str) -> tuple[float, float]:
-    """Relative L2 distance to plain in float64, of the weights' gradients and of alpha's."""
+def start(name: str, seed: int) -> tuple[BaseSupernet, Tensor]:
+    """A supernet, whose alpha has a gradient, and images."""
     kwargs = dict(channels=8, alpha_std=1e-3)
     torch.manual_seed(seed)
     if name == 'mobilenet_like':
@@ -47,18 +46,31 @@ def rounding(name: str, seed: int, execution: str, backend: str) -> tuple[float,
     x = torch.randn(4, 3, 8, 8)
     for alpha in net.arch_parameters.values():
         alpha.requires_grad_()
+    return net, x
 
-    def grads(net: BaseSupernet, x: Tensor) -> tuple[Tensor, Tensor]:
-        loss_of(net(x)[0]).backward()
-        alphas = list(net.arch_parameters.values())
-        others = [p for p in net.parameters() if all(p is not alpha for alpha in alphas)]
-        return tuple(
-            torch.cat([p.grad.double().flatten() for p in part]) for part in (others, alphas)
-        )
 
-    exact = copy.deepcopy(net).double()
-    exact.execution, net.execution = 'plain', execution
-    pairs = zip(grads(net, x), grads(exact, x.double()), strict=True)
+def gradients(net: BaseSupernet, x: Tensor) -> tuple[Tensor, Tensor]:
+    """In float64, of the weights and of alpha."""
+    loss_of(net(x)[0]).backward()
+    alphas = list(net.arch_parameters.values())
+    others = [p for p in net.parameters() if all(p is not alpha for alpha in alphas)]
+    return tuple(torch.cat([p.grad.double().flatten() for p in part]) for part in (others, alphas))
+
+
+@functools.cache
+def exact_gradients(name: str, seed: int) -> tuple[Tensor, Tensor]:
+    """By plain in float64."""
+    net, x = start(name, seed)
+    net.execution = 'plain'
+    return gradients(net.double(), x.double())
+
+
+@functools.cache
+def rounding(name: str, seed: int, execution: str, backend: str) -> tuple[float, float]:
+    """Relative L2 distance to plain in float64, of the weights' gradients and of alpha's."""
+    net, x = start(name, seed)
+    net.execution = execution
+    pairs = zip(gradients(net, x), exact_gradients(name, seed), strict=True)
     return tuple(float((one - other).norm() / other.norm()) for one, other in pairs)
 
 
