@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 from forks import unmeasured
-from quick_runs import build_once, read_once, sync_nothing, write_configs_as_they_come
+from quick_runs import (
+    build_once,
+    read_configs_once,
+    read_once,
+    sync_nothing,
+    write_configs_as_they_come,
+)
 
 # The tests' networks are tiny: more threads only wait for each other.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -68,4 +74,5 @@ def quick_runs() -> None:
     write_configs_as_they_come()
     sync_nothing()
     read_once()
+    read_configs_once()
     build_once()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+CONFIGS = f'{Path(__file__).resolve().parent.parent / "configs"}{os.sep}'
 
 
 def write_configs_as_they_come() -> None:
@@ -27,6 +31,43 @@ def read_once() -> None:
 
     mmengine.runner.runner.collect_env = functools.cache(mmengine.runner.runner.collect_env)
     sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
+
+
+def read_configs_once() -> None:
+    """The clone's own configs, on which those of tests lie, stay as they are while tests run: each,
+    written or composed, is read once while it is among the last.
+    """
+    from mmengine.config import Config
+
+    from rdarts.configuration import composition
+
+    read, compose = Config._file2dict, composition._read
+
+    @functools.lru_cache(maxsize=256)
+    def written(path: str, changed: int, args: tuple, keys: tuple) -> tuple[dict, str, dict]:
+        return read(path, *args, **dict(keys))
+
+    def file2dict(filename: str, *args: Any, **keys: Any) -> tuple[dict, str, dict]:
+        path = os.path.abspath(os.path.expanduser(filename))
+        if not path.startswith(CONFIGS) or not os.path.isfile(path):
+            return read(filename, *args, **keys)
+        found = written(path, os.stat(path).st_mtime_ns, args, tuple(sorted(keys.items())))
+        return copy.deepcopy(found)
+
+    known: dict[Any, tuple[dict, str, dict]] = {}
+
+    def composed(found: Any, read: Any, args: tuple, keys: dict) -> tuple[dict, str, dict]:
+        if not all(str(path).startswith(CONFIGS) for path in found[:2]):
+            return compose(found, read, args, keys)
+        key = (found, args, *sorted(keys.items()))
+        if key not in known:
+            if len(known) == 256:
+                del known[next(iter(known))]
+            known[key] = compose(found, read, args, keys)
+        return copy.deepcopy(known[key])
+
+    Config._file2dict = staticmethod(file2dict)
+    composition._read = composed
 
 
 def measure_small_rates() -> None:
