@@ -10,19 +10,9 @@ import sys
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
-# What the server has loaded: else every tool would load torch anew.
-PRELOAD = [
-    'mmpretrain.datasets',
-    'mmpretrain.evaluation',
-    'mmpretrain.models',
-    'sklearn.datasets',
-    'rdarts.architect',
-    'rdarts.datasets',
-    'rdarts.apis.dry_run',
-    'rdarts.hooks',
-    'rdarts.models',
-]
+TESTS = str(Path(__file__).resolve().parent)
 MEASURES = 'COVERAGE_PROCESS_CONFIG'  # by it a process that starts knows that it is measured
 
 
@@ -33,9 +23,16 @@ def fork_server() -> BaseContext:
     They are not measured, but for what :func:`measured` surrounds.
     """
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(PRELOAD)
-    with unmeasured():
-        forkserver.ensure_running()
+    context.set_forkserver_preload(['fork_server_start'])
+    path = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join([TESTS, path or ''])  # the server puts it back
+    try:
+        with unmeasured():
+            forkserver.ensure_running()
+    finally:
+        del os.environ['PYTHONPATH']
+        if path is not None:
+            os.environ['PYTHONPATH'] = path
     return context
 
 
