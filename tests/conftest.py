@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from quick_runs import (
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 # Where there are two, they do not wait busily: the next test's process needs the core.
 os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+
+# Else each process that tests start would compile the package anew.
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+sys.dont_write_bytecode = False
 
 pytest_plugins = ['tests.data_skips']
 
