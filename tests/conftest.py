@@ -28,7 +28,8 @@ sys.dont_write_bytecode = False
 
 pytest_plugins = ['tests.data_skips']
 
-load_unmeasured('torch', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation')
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    load_unmeasured('torch', 'mmpretrain.models', 'mmpretrain.datasets', 'mmpretrain.evaluation')
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = pytest.StashKey[bool]()
