@@ -26,6 +26,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rdarts.errors import Interrupted, RunFailed, SampleError, UserError
@@ -50,7 +51,9 @@ OF_CPU_RANKS = dict(
 )
 
 
-def start(parse_args: Callable[[], Any]) -> None:
+def start(
+    parse_args: Callable[[], Any], first_line: Callable[[Any], str | None] | None = None
+) -> None:
     """Begin a tool, before it imports what is slow to load.
 
     Parses its arguments, so that ``--help`` and mistakes end here; sets what PyTorch reads when it
@@ -60,6 +63,8 @@ def start(parse_args: Callable[[], Any]) -> None:
 
     Args:
         parse_args (Callable): Parses ``sys.argv``; what it gives is left to the tool.
+        first_line (Callable, optional): Gives what is printed at once, of the arguments; None
+            where that is nothing.
 
     Raises:
         SystemExit: By ``--help``, or for a mistake in the arguments (code 2).
@@ -67,7 +72,11 @@ def start(parse_args: Callable[[], Any]) -> None:
     end_quietly()
 
     def parse() -> None:
-        parse_args()
+        args = parse_args()
+        line = None if first_line is None else first_line(args)
+        if line is not None and is_main_rank():
+            with suppress(OSError):  # the tool meets it at its next line
+                print(line, flush=True)
 
     code = run_guarded(parse)
     if code:
@@ -281,6 +290,27 @@ def add_launcher(parser: Parser) -> None:
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=rank, help=argparse.SUPPRESS
     )
+
+
+def add_quiet(parser: Parser) -> None:
+    """``--quiet``, of tools that run: see :func:`rdarts.utils.terminal.set_output`."""
+    text = 'show warnings, errors and the last lines alone; the files of the log have all'
+    parser.add_argument('--quiet', action='store_true', help=text)
+
+
+def loading_line(args: argparse.Namespace) -> str | None:
+    """The first line of a tool that has ``config`` and ``quiet``, before PyTorch is loaded.
+
+    Args:
+        args (Namespace): Of the tool.
+
+    Raises:
+        UserError: There is no such config.
+    """
+    from rdarts.configuration.config_names import find_config
+
+    path = find_config(args.config)
+    return None if args.quiet else f'{path}: loading PyTorch ...'
 
 
 def add_cfg_options(parser: Parser, text: str | None = None) -> None:

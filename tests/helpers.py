@@ -142,6 +142,7 @@ class ToolProcess:
         env: Environment variables to set.
         cwd: Working directory. Defaults to the clone.
         forks: Whether the tools that it starts are forks of it, which need not load torch anew.
+        terminal: The file of a terminal that it prints to. Defaults to files, which are read.
     """
 
     def __init__(
@@ -150,11 +151,12 @@ class ToolProcess:
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         forks: bool = False,
+        terminal: str | None = None,
     ) -> None:
         self._files = [tempfile.NamedTemporaryFile('r', suffix=name) for name in ('out', 'err')]
         own = {key: os.environ[key] for key in ('OMP_NUM_THREADS', MEASURES) if key in os.environ}
         env = {'OMP_NUM_THREADS': '1', **own, **(env or {})}
-        names = [file.name for file in self._files]
+        names = [terminal or file.name for file in self._files]
         self.process = fork_server().Process(
             target=_run_tool,
             args=([str(a) for a in args], names, env, str(cwd or TOOLS.parent), forks),

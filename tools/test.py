@@ -25,22 +25,25 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='write the figures as JSON')
     cli.add_cfg_options(parser)
     cli.add_launcher(parser)
+    cli.add_quiet(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
 if __name__ == '__main__':
-    cli.start(parse_args)  # before the imports below, which take seconds
+    cli.start(parse_args, cli.loading_line)  # before the imports below, which take seconds
 
 from rdarts.apis.runs import configure_test, evaluate
 from rdarts.configuration.options import parse_options
+from rdarts.utils.terminal import set_output
 
 
 def main() -> None:
     args = parse_args()
     if args.out:
         cli.outlive_output()
+    set_output(args.quiet)
     cfg = configure_test(
         args.config,
         args.checkpoint,

@@ -67,6 +67,7 @@ def parse_args() -> argparse.Namespace:
         help='compile it into CUDA graphs, which start as a whole; on a GPU',
     )
     cli.add_launcher(parser)
+    cli.add_quiet(parser)
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic algorithms (slower on a GPU)'
     )
@@ -85,17 +86,19 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    cli.start(parse_args)  # before the imports below, which take seconds
+    cli.start(parse_args, cli.loading_line)  # before the imports below, which take seconds
 
 from rdarts.apis.dry_run import dry_run
 from rdarts.apis.runs import configure_training, train
 from rdarts.configuration.options import parse_options
+from rdarts.utils.terminal import set_output
 
 
 def main() -> None:
     args = parse_args()
     if not args.dry_run:
         cli.outlive_output()
+        set_output(args.quiet, bar=True)
     cfg = configure_training(
         args.config,
         parse_options(args.cfg_options),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.configuration.load import check_model, load_config, set_amp, set_genotype
@@ -90,7 +91,7 @@ def configure_training(
 
 
 def train(cfg: Config, resume: bool | str | None = None, from_phase: int | None = None) -> None:
-    """Run what a config describes in its work directory; prints what a search found.
+    """Run what a config describes in its work directory; prints what came out of it.
 
     Args:
         cfg (Config): What :func:`configure_training` gives.
@@ -120,8 +121,11 @@ def train(cfg: Config, resume: bool | str | None = None, from_phase: int | None 
             space = getattr(runner, 'space', None)  # of a search that asks
             if (cfg.get('default_hooks') or {}).get('genotype'):
                 space = find_alpha_owner(runner.model).space
-        if is_main_rank() and space is not None:
-            _print_found(cfg, space)
+        if is_main_rank():
+            if space is not None:
+                _print_found(cfg, space)
+            else:
+                _print_trained(cfg, runner.message_hub)
 
 
 def _check_phased(
@@ -160,6 +164,23 @@ def _print_found(cfg: Config, space: SearchSpace) -> None:
     following = retraining_command(cfg.work_dir, space, training_images(cfg))
     drawn = command('analysis/draw_genotype.py', Path(cfg.work_dir))
     print(f'next:     {following or drawn}')
+
+
+def _print_trained(cfg: Config, hub: MessageHub) -> None:
+    """What the last validation of a training gave, where its weights are, and what comes next."""
+    figures = {
+        key.removeprefix('val/'): scalar.current()
+        for key, scalar in hub.log_scalars.items()
+        if key.startswith('val/') and key not in ('val/time', 'val/data_time')
+    }
+    print()
+    for key, value in figures.items():
+        print(f'{key}: {float(value):.4f}')
+    checkpoint = find_checkpoint(Path(cfg.work_dir))
+    if checkpoint is not None:
+        print(f'saved in: {shown_path(checkpoint)}')
+    if cfg.model.get('head'):  # a detector is not exported
+        print(f'next:     {command("export.py", Path(cfg.work_dir), "--out", "net.onnx")}')
 
 
 def configure_test(

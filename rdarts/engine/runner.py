@@ -33,6 +33,7 @@ from rdarts.utils.files import write_atomically
 from rdarts.utils.logging import quiet_log
 from rdarts.utils.machine_errors import explain_machine
 from rdarts.utils.ranks import is_main_rank
+from rdarts.utils.terminal import has_bar, is_quiet
 from rdarts.utils.wrapped import unwrapped
 
 TEST_HOOKS = ('timer', 'logger', 'sync_buffers', 'visualization')
@@ -65,7 +66,8 @@ class OwnRunner:
 
     What it loads, and whatever it builds, is read as data: see ``safe_loaders``. The config of an
     earlier start is not written over before it is resumed. Under DDP, operations that a relaxation
-    leaves out, or that are dropped on the way, need no gradient.
+    leaves out, or that are dropped on the way, need no gradient. Hooks that have an
+    ``after_run(runner)`` are called however a training ends.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,6 +91,7 @@ class OwnRunner:
             with safe_loaders():
                 return super().train()
         finally:
+            self.call_hook('after_run')
             _release_memory()
 
     def val(self) -> Any:
@@ -346,6 +349,8 @@ def build_runner(cfg: Config, quiet: bool = False) -> Runner:
         if cfg.get('train_cfg'):
             runner.register_hook(FirstLinesHook())
         for handler in runner.logger.handlers:
-            if handler.level == 30:
+            if handler.level == 30 and (isinstance(handler, logging.FileHandler) or not is_quiet()):
                 handler.setLevel(level)
+        if has_bar() and (cfg.get('train_cfg') or asks(cfg)):
+            runner.register_hook(dict(type='rdarts.ProgressBarHook'))
     return runner
