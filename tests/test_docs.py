@@ -28,7 +28,9 @@ from rdarts.benchmarks import NASBench201
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
 from rdarts.configuration.composition import is_config
+from rdarts.configuration.config_names import config_path
 from rdarts.configuration.load import check_model, load_config, phases_of
+from rdarts.console.subcommands import SUBCOMMANDS
 from rdarts.datasets.given import GivenDataset, give
 from rdarts.engine.runner import build_runner
 from rdarts.errors import UserError
@@ -129,6 +131,19 @@ def test_the_readme_shows_both_commands():
         assert f'make {target}' in text
         assert re.search(rf'^{target}:', makefile, re.MULTILINE)
     assert re.search(r'^make test$', (ROOT / '.ci' / 'run').read_text(), re.MULTILINE)
+
+
+def test_pages_name_subcommands_and_configs_that_exist():
+    shown = []
+    for page in PAGES:
+        shown += re.findall(
+            r'^    rdarts ([^#\n]+)', page.read_text(encoding='utf-8'), re.MULTILINE
+        )
+    for words in map(str.split, shown):
+        assert words[0] in SUBCOMMANDS or words == ['--help'], words
+        if words[0] in ('search', 'retrain', 'detect'):
+            assert is_config(config_path(words[1])), words
+    assert ['search', 'rdarts_darts_c10'] in map(str.split, shown)
 
 
 @pytest.mark.slow

@@ -21,13 +21,13 @@ for COMP_LINE; do
     COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
     name=$(complete -p rdarts | sed 's/.*-F \([^ ]*\) .*/\1/')
     $name rdarts "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}" 2> /dev/null
-    (IFS=,; printf '%s\n' "${COMPREPLY[*]}")
+    (IFS=$'\t'; printf '%s\n' "${COMPREPLY[*]}")
 done
 """
 ZSH = r"""
 autoload -U compinit && compinit -u -d "$PWD/dump"
 eval "$(rdarts completion zsh)"
-_describe() { print -r -- ${(j:,:)completions} }
+_describe() { print -r -- ${(pj:\t:)completions} }
 for BUFFER; do
     CURSOR=$#BUFFER words=(${(z)BUFFER})
     $_comps[rdarts]
@@ -57,7 +57,7 @@ def completed(shell, folder, *lines):
     )
     rows = done.stdout.splitlines()
     assert len(rows) == len(lines), done.stderr
-    return [sorted(filter(None, row.split(','))) for row in rows]
+    return [sorted(filter(None, row.split('\t'))) for row in rows]
 
 
 def test_bash(tmp_path):
@@ -96,7 +96,7 @@ def test_zsh(tmp_path):
         ['rdarts_nb201_digits'],
         ['--work-dir'],
     ]
-    assert found[0][0] == f'compare:{SUBCOMMANDS["compare"].text.split(",")[0]}'
+    assert found[0][0] == f'compare:{SUBCOMMANDS["compare"].text}'
 
 
 def test_another_shell_is_refused():
