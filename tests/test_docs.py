@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run_tool, write_cifar
+from helpers import run_tool, write_cifar, write_retrained
 from mmengine.registry import Registry
 from PIL import Image
 from same_runs import rows
@@ -291,6 +291,20 @@ def test_a_network_as_the_page_on_retraining_says():
     names: dict = {}
     exec(examples('docs/en/retrain.md')['build_net.py'], names)
     assert names['net'].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_a_network_on_the_hub_as_the_page_on_export_says(project):
+    pytest.importorskip('huggingface_hub')
+    options = {
+        'model.backbone.channels': 4,
+        'model.backbone.num_cells': 3,
+        'model.head.in_channels': 64,
+        'model.head.auxiliary.in_channels': 64,
+    }
+    write_retrained(project / 'work_dirs/darts_c10', 'darts_c10', 'DARTS_V2', options)
+    names: dict = {}
+    exec(examples('docs/en/export.md')['to_the_hub.py'], names)
+    assert names['net'](torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
 @pytest.mark.slow
