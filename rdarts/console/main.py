@@ -91,14 +91,15 @@ def _run_as_script(path: str, name: str, arguments: list[str]) -> int:
     """
     import os
     import sys
-    import types
+    from importlib.machinery import SourceFileLoader
+    from importlib.util import module_from_spec, spec_from_loader
 
-    with open(path, encoding='utf-8') as file:
-        code = compile(file.read(), path, 'exec')
-    script = types.ModuleType('__main__')
-    script.__file__ = path
+    loader = SourceFileLoader('__main__', path)
+    spec = spec_from_loader('__main__', loader)
+    script = module_from_spec(spec)
+    script.__spec__ = None  # of a script there is none, and multiprocessing asks
     sys.modules['__main__'] = script
     sys.argv = [f'rdarts {name}', *arguments]
     sys.path.insert(0, os.path.dirname(path))
-    exec(code, vars(script))
+    loader.exec_module(script)
     return 0
