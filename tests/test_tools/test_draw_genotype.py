@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from synthetic import write_search
+
 from rdarts.genotypes import LayerwiseGenotype, dumps, load_genotype
 
 TOOL = 'analysis/draw_genotype'
@@ -41,3 +43,11 @@ def test_errors_are_one_line(tool, tmp_path):
         assert (code, out) == (2, [])
         assert err.startswith(message) and err.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_epochs_of_a_search(tool, tmp_path):
+    write_search(tmp_path / 'run', epochs=2)
+    assert tool(TOOL, 'run', '--epochs') == (0, ['run/epochs.svg'], '')
+    assert (tmp_path / 'run' / 'epochs.svg').read_text().count('@keyframes') == 2
+    code, out, err = tool(TOOL, CELL, '--epochs', '--out', 'x.svg')
+    assert (code, out) == (2, []) and err.startswith('error: no search_log.jsonl in ')

@@ -15,6 +15,7 @@ from rdarts.visualization.drawing.layout import lay_out, load_drawable
 from rdarts.visualization.drawing.matplotlib import draw_genotype
 from rdarts.visualization.drawing.page import NODE_HEIGHT, PILL_HEIGHT
 from rdarts.visualization.drawing.svg import page_as_data
+from rdarts.visualization.drawing.svg_text import svg_text
 
 NB201 = '|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|'
 DARTS = (
@@ -303,3 +304,22 @@ def test_reading_what_cannot_be_drawn(tmp_path):
     (tmp_path / 'wrong.json').write_text(dumps(load_genotype(NB201)).replace('1x1', '9x9'))
     with pytest.raises(UserError, match="wrong.json: genotype, cell 'cell': .*nor_conv_9x9"):
         load_drawable(tmp_path / 'wrong.json')
+
+
+def test_an_svg_without_matplotlib_shows_the_same_cell(tmp_path):
+    """The texts of both, at the same places."""
+
+    def placed(text):
+        root = ElementTree.fromstring(text)
+        return root, [item.text for item in root.iter() if item.tag.endswith('text')]
+
+    for source in (NB201, DARTS):
+        genotype = load_genotype(source)
+        expected, _ = svg(genotype, tmp_path / 'cell.svg')
+        page = lay_out(genotype)
+        root, found = placed(svg_text(page))
+        assert sorted(found) == sorted(expected)
+        assert float(root.get('width')) == round(96 * page.width)
+        heads = [item for item in root.iter() if item.get('d', '').endswith('Z')]
+        assert len(heads) == sum(len(panel.lines) for panel, *_ in page.panels)
+    assert '&lt;x&gt;' in svg_text(lay_out(LayerwiseGenotype('own', ('<x>',))))

@@ -72,9 +72,13 @@ def page_as_data(page: Page) -> dict[str, Any]:
                 labels=labels, texts=texts, samples=samples)  # fmt: skip
 
 
-def _place(edge: Edge | None) -> list[tuple[str, str]]:
+def place_of(edge: Edge) -> tuple[str, str]:
     """Where the page finds the weight of an edge: its cell type and its name in the table."""
-    return [] if edge is None else [(edge[0], f'{edge[1]} → {edge[2]}')]
+    return edge[0], f'{edge[1]} → {edge[2]}'
+
+
+def _place(edge: Edge | None) -> list[tuple[str, str]]:
+    return [] if edge is None else [place_of(edge)]
 
 
 def _stroke(look: Mapping[str, Any]) -> list[str]:
