@@ -11,7 +11,8 @@ WORK_DIR := work_dirs/quickstart
 # since an editable installation breaks when its clone moves.
 stamp = $(VENV)/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
 RUNTIME := $(call stamp,runtime,setup.py requirements/runtime.txt)
-TESTS := $(call stamp,tests,requirements/tests.txt)
+TESTS := $(call stamp,tests,requirements/tests.txt requirements/docs.txt)
+DOCS := $(call stamp,docs,requirements/docs.txt)
 
 OLDEST := .venv-oldest
 OLDEST_PIP := $(OLDEST)/bin/python -m pip install -qq --disable-pip-version-check
@@ -19,7 +20,7 @@ FLOORS := $(OLDEST)/.floors-$(lastword $(subst -, ,$(RUNTIME)))-$(lastword $(sub
 
 # Two pips must not write into one environment.
 .NOTPARALLEL:
-.PHONY: help quickstart install-detection browser arm test test-quick test-cpus test-python test-oldest test-faults lint clean
+.PHONY: help quickstart install-detection browser arm test test-quick test-cpus test-python test-oldest test-faults docs lint clean
 
 IN_PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 PYTEST := $(PY) -m pytest $(IN_PARALLEL)
@@ -34,6 +35,7 @@ help:
 	@echo 'make test-faults  a search in which each file operation in turn fails or ends the process'
 	@echo 'make test-oldest  the tests, detection aside, with the oldest releases that'
 	@echo '                 requirements/runtime.txt names, in .venv-oldest (Python 3.10 or 3.11)'
+	@echo 'make docs        build the site of the documentation into build/site'
 	@echo 'make lint        check style and format'
 	@echo 'make clean       remove the environment and what tools left; work_dirs/ stays'
 	@echo 'PYTHON=...       the Python to make .venv with (3.10 to 3.13; default: python3)'
@@ -121,6 +123,10 @@ arm: | $(VENV)/.created
 	    $(APT) g++-aarch64-linux-gnu qemu-user-static > /dev/null || $(call not_installed,$(NO_ARM)); \
 	fi
 
+docs: $(RUNTIME) $(DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo 'Open build/site/index.html in a browser.'
+
 lint: $(TESTS)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -144,7 +150,12 @@ $(RUNTIME): | $(VENV)/.created
 	@$(PIP) -e .
 	@rm -f $(VENV)/.runtime-* && touch $@
 
+$(DOCS): | $(VENV)/.created
+	@echo 'Installing what builds the site: half a minute, once ...'
+	@$(PIP) -r requirements/docs.txt
+	@rm -f $(VENV)/.docs-* && touch $@
+
 $(TESTS): | $(VENV)/.created
 	@echo 'Installing the test tools: half a minute, once ...'
-	@$(PIP) -r requirements/tests.txt
+	@$(PIP) -r requirements/tests.txt -r requirements/docs.txt
 	@rm -f $(VENV)/.tests-* && touch $@

@@ -84,7 +84,8 @@ setup(
     entry_points={'console_scripts': ['rdarts = rdarts.console.main:main']},
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name) for name in ('tests', 'optional', 'detection', 'cluster')
+        name: read_requirements(name)
+        for name in ('tests', 'optional', 'detection', 'cluster', 'docs')
     },
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
