@@ -51,11 +51,14 @@ def test_parameters_and_macs_are_the_tables(data_root):
             assert macs == round(float(row[f'flops_m_{name}']) * 1e6), (row['arch_str'], name)
 
 
-def test_it_computes_what_the_supernet_does_with_one_hot_weights():
+@pytest.mark.parametrize(('stem', 'size'), [('cifar', (9, 10)), ('imagenet', (33, 38))])
+def test_it_computes_what_the_supernet_does_with_one_hot_weights(stem, size):
     """An independent check of the wiring: the supernet with all weight on the chosen edges."""
     torch.manual_seed(0)
-    net = NASBench201Net(CELL, channels=4, cells_per_stage=1).double()
-    supernet = NASBench201Supernet(channels=4, cells_per_stage=1, affine=True).double()
+    sizes = dict(channels=4, cells_per_stage=1, stem=stem)
+    net = NASBench201Net(CELL, **sizes).double()
+    supernet = NASBench201Supernet(**sizes, affine=True).double()
+    assert supernet.conditions() == sizes
     alpha = supernet.arch_parameters['cell']
     candidates = supernet.space.candidates
     alpha.fill_(-1e4)
@@ -89,7 +92,7 @@ def test_it_computes_what_the_supernet_does_with_one_hot_weights():
                     own[key].copy_(state[other])
                     loaded.add(key)
     assert loaded == set(own)
-    x = torch.randn(3, 3, 9, 10, dtype=torch.float64)
+    x = torch.randn(3, 3, *size, dtype=torch.float64)
     torch.testing.assert_close(net(x)[0], supernet(x)[0], rtol=1e-10, atol=1e-10)
 
 

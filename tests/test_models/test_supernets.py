@@ -142,6 +142,7 @@ def test_the_imagenet_stem(size):
         (lambda: NASBench201Supernet('darts'), "space 'darts' does not fit NASBench201Supernet"),
         (lambda: DARTSSupernet('s5'), "unknown search space 's5': did you mean 's"),
         (lambda: DARTSSupernet(stem='cifar10'), "stem must be 'cifar' or 'imagenet'"),
+        (lambda: NASBench201Supernet(stem='cifar10'), "stem must be 'cifar' or 'imagenet'"),
         (lambda: DARTSSupernet(channels=0), 'channels must be a positive integer, but is 0'),
         (lambda: DARTSSupernet(num_cells=1.5), 'num_cells must be a positive integer'),
         (lambda: NASBench201Supernet(in_channels=True), 'in_channels must be a positive integer'),

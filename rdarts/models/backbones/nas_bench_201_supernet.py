@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from rdarts.errors import UserError
 from rdarts.models.backbones.base_supernet import BaseSupernet, check_sizes
 from rdarts.models.backbones.recompute import recomputed
 from rdarts.models.backbones.search_cell import SearchCell
-from rdarts.models.backbones.stems import cifar_stem
+from rdarts.models.backbones.stems import cifar_stem, imagenet_stem
 from rdarts.models.batch_norm import BatchNorm2d
 from rdarts.models.fused.preprocess import preprocess
 from rdarts.models.layers import PlainLayers
@@ -66,6 +66,8 @@ class NASBench201Supernet(BaseSupernet):
         in_channels (int): Channels of the image. Defaults to 3.
         channels (int): Channels C of the first stage, doubled at each reduction. Defaults to 16.
         cells_per_stage (int): N. Defaults to 5.
+        stem (str): ``'cifar'`` (one convolution), or ``'imagenet'`` (two of stride 2). Defaults to
+            ``'cifar'``.
         affine (bool): Of the search cells' batch norms. Defaults to False.
         track_running_stats (bool): Of the search cells' batch norms. Defaults to True.
         checkpoint (bool): Whether the backward pass computes the inside of each cell anew, which
@@ -73,8 +75,8 @@ class NASBench201Supernet(BaseSupernet):
         **kwargs: See :class:`BaseSupernet`.
 
     Raises:
-        UserError: The space has more than one cell type or a cell of another form, or its cost
-            table was measured for another network.
+        UserError: The space has more than one cell type or a cell of another form, its cost table
+            was measured for another network, or the stem is not known.
     """
 
     DEPTH, DEPTH_READS = 'cells_per_stage', 'N {}'
@@ -85,6 +87,7 @@ class NASBench201Supernet(BaseSupernet):
         in_channels: Positive = 3,
         channels: Positive = 16,
         cells_per_stage: Positive = 5,
+        stem: Literal['cifar', 'imagenet'] = 'cifar',
         affine: bool = False,
         track_running_stats: bool = True,
         checkpoint: bool = False,
@@ -92,6 +95,8 @@ class NASBench201Supernet(BaseSupernet):
     ) -> None:
         super().__init__(space, **kwargs)
         check_sizes(in_channels=in_channels, channels=channels, cells_per_stage=cells_per_stage)
+        if stem not in ('cifar', 'imagenet'):
+            raise UserError(f"stem must be 'cifar' or 'imagenet', but is {stem!r}")
         cells = list(self.space.cells.items())
         if len(cells) != 1 or cells[0][1].num_inputs != 1 or cells[0][1].output != 'last':
             raise UserError(
@@ -101,10 +106,10 @@ class NASBench201Supernet(BaseSupernet):
         cell_type, topology = cells[0]
         self.cell_types = [cell_type] * STAGES * cells_per_stage
         self.channels, self.cells_per_stage = channels, cells_per_stage
-        self.checkpoint = checkpoint
+        self.stem_type, self.checkpoint = stem, checkpoint
         self.check_costs(**self.conditions())
         self.out_channels = channels * 2 ** (STAGES - 1)
-        self.stem = cifar_stem(in_channels, channels)
+        self.stem = (cifar_stem if stem == 'cifar' else imagenet_stem)(in_channels, channels)
         self.cells = nn.ModuleList()
         for stage in range(STAGES):
             width = channels * 2**stage
@@ -124,7 +129,8 @@ class NASBench201Supernet(BaseSupernet):
 
     def conditions(self) -> dict[str, Any]:
         """See the base class."""
-        return dict(channels=self.channels, cells_per_stage=self.cells_per_stage)
+        sizes = dict(channels=self.channels, cells_per_stage=self.cells_per_stage)
+        return dict(stem=self.stem_type, **sizes)
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Features of a batch.
@@ -133,7 +139,8 @@ class NASBench201Supernet(BaseSupernet):
             x (Tensor): [N, in_channels, H, W], of any size.
 
         Returns:
-            tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)].
+            tuple[Tensor]: One [N, 4 C, ceil(H / 4), ceil(W / 4)], a quarter of that each way with
+            the ImageNet stem.
         """
         mixing = iter(self.cell_mixings())
         x = self.stem(self.image_format(x))
