@@ -47,6 +47,7 @@ from rdarts.utils.wrapped import unwrapped
 WARMUP = 2  # iterations of each kind that do not count
 LEAST, MOST = 3, 40  # iterations that count, however long they take
 SECONDS = 10.0  # in between
+Clock = Callable[[], float]
 
 
 class _Enough(Exception):
@@ -62,12 +63,14 @@ class Stopwatch(Hook):
 
     Args:
         clock (Callable): Seconds. Defaults to ``time.perf_counter``.
+        seconds (float, optional): How long it measures. Defaults to ``SECONDS``.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Clock = time.perf_counter, seconds: float | None = None) -> None:
         self._clock = clock
+        self._seconds = SECONDS if seconds is None else seconds
         self._ends: dict[str, list[float]] = {}
         self._begin = dict(train=0.0, val=0.0)
 
@@ -113,7 +116,7 @@ class Stopwatch(Hook):
         ends = self._ends[mode]
         ends.append(self._clock())
         count = len(ends) - WARMUP
-        long_enough = count >= LEAST and ends[-1] - ends[WARMUP - 1] >= SECONDS
+        long_enough = count >= LEAST and ends[-1] - ends[WARMUP - 1] >= self._seconds
         enough = torch.tensor(int(long_enough or count >= MOST or last))
         if get_dist_info()[1] > 1:
             # all ranks stop at one iteration
@@ -122,7 +125,7 @@ class Stopwatch(Hook):
             raise _Enough
 
 
-def dry_run(cfg: Config) -> dict[str, Any]:
+def dry_run(cfg: Config, seconds: float | None = None) -> dict[str, Any]:
     """Build a run, take iterations of each kind, and print what it would cost.
 
     The time is that of all iterations, validations and ends of epochs, without the start-up.
@@ -133,6 +136,8 @@ def dry_run(cfg: Config) -> dict[str, Any]:
 
     Args:
         cfg (Config): The config of the run.
+        seconds (float, optional): How long iterations of each kind are measured, but of queries and
+            of a search in phases. Defaults to 10.
 
     Returns:
         dict: ``parameters``, ``alphas`` (counts), ``macs`` (of one image), ``iterations`` (of all
@@ -153,7 +158,7 @@ def dry_run(cfg: Config) -> dict[str, Any]:
             return _measure_phases(copy.deepcopy(cfg))
         if asks(cfg):
             return _measure_queries(copy.deepcopy(cfg))
-        return _measure(copy.deepcopy(cfg))[0]
+        return _measure(copy.deepcopy(cfg), seconds=seconds)[0]
 
 
 def _measure_phases(cfg: Config) -> dict[str, Any]:
@@ -231,7 +236,7 @@ def _on_device(last: Ended, device: torch.device) -> Ended:
 
 
 def _measure(
-    cfg: Config, hooks: Sequence[Hook] = (), phase: int | None = None
+    cfg: Config, hooks: Sequence[Hook] = (), phase: int | None = None, seconds: float | None = None
 ) -> tuple[dict[str, Any], nn.Module]:
     max_epochs = cfg.train_cfg.max_epochs
     val_interval = cfg.train_cfg.get('val_interval', 1)
@@ -250,11 +255,12 @@ def _measure(
         for hook in runner.hooks:
             if isinstance(hook, AtomicCheckpointHook):
                 hook.dry_run = True
-        watch = Stopwatch()
+        watch = Stopwatch(seconds=seconds)
         for hook in (*hooks, watch):
             runner.register_hook(hook)
         validation = 0.0
-        _say(f'timing iterations: about {SECONDS:.0f} s, or {LEAST} iterations ...')
+        about = SECONDS if seconds is None else seconds
+        _say(f'timing iterations: about {about:.0f} s, or {LEAST} iterations ...')
         with contextlib.redirect_stdout(None):
             with contextlib.suppress(_Enough):
                 runner.train()

@@ -15,10 +15,10 @@ from rdarts.errors import Interrupted, RunFailed, UserError
 from rdarts.hooks.architect_hook import ArchitectHook
 
 
-def watch(loads, mode='train', per_epoch=1000):
+def watch(loads, mode='train', per_epoch=1000, **given):
     """Run iterations of these seconds until the stopwatch has enough."""
     clock = [100.0]
-    stopwatch = Stopwatch(clock=lambda: clock[0])
+    stopwatch = Stopwatch(clock=lambda: clock[0], **given)
     loader = range(per_epoch)
     runner = SimpleNamespace(train_dataloader=loader, val_dataloader=loader)
     getattr(stopwatch, f'before_{mode}_epoch')(runner)
@@ -40,6 +40,7 @@ def test_how_long_a_dry_run_measures(mode):
     assert watch([*slow, *[20.0, 30.0] * 9], mode) == (5, pytest.approx(70 / 3))
     assert watch([*slow, *[1.0, 3.0] * 9], mode) == (8, pytest.approx(12 / 6))
     assert watch([*slow, *[0.01] * 99], mode) == (42, pytest.approx(0.01))
+    assert watch([*slow, *[1.0] * 9], mode, seconds=4.0) == (6, pytest.approx(1.0))
     # or what an epoch has
     assert watch([*slow, *[0.5] * 9], mode, per_epoch=6) == (6, pytest.approx(0.5))
     assert watch([50.0, 30.0], mode, per_epoch=2) == (2, pytest.approx(30.0))
