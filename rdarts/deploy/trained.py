@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from rdarts.checkpoint.directory import find_checkpoint
 from rdarts.checkpoint.reading import read_checkpoint
@@ -28,6 +29,8 @@ from rdarts.utils.files import printable
 
 HEADS = ('LinearClsHead', 'rdarts.AuxiliaryClsHead')
 """Heads that score averaged features by a linear layer."""
+WITHOUT_GENOTYPE = ('rdarts.TorchvisionNet',)
+"""Backbones that are made of no genotype, but exported like those that are."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _check_config(cfg: Config, name: str) -> None:
             f'{name} is a search: its network has all candidates; train the one that it found '
             '(tools/train.py configs/retrain/... --genotype WORK_DIR), and take that'
         )
-    if model.get('type') != 'ImageClassifier' or 'genotype' not in backbone:
+    made = 'genotype' in backbone or backbone.get('type') in WITHOUT_GENOTYPE
+    if model.get('type') != 'ImageClassifier' or not made:
         raise UserError(f'{name} is no config of configs/retrain: only classifiers are exported')
     pooled = neck.get('type', 'GlobalAveragePooling') == 'GlobalAveragePooling'
     if not pooled or head.get('type') not in HEADS:
@@ -162,15 +166,16 @@ def _check_config(cfg: Config, name: str) -> None:
         )
 
 
-def _network(cfg: Config, backbone: DerivedNet) -> dict[str, Any]:
+def _network(cfg: Config, backbone: nn.Module) -> dict[str, Any]:
     """Type and arguments of the backbone as JSON data."""
-    if 'noise' in backbone.genotype.operations():
-        raise UserError(
-            "the genotype has the operation 'noise': such a network has no fixed output"
-        )
     args = cfg.to_dict()['model']['backbone']
     args = {key: value for key, value in args.items() if key not in IN_TRAINING}
-    args['genotype'] = backbone.genotype.to_dict()
+    if isinstance(backbone, DerivedNet):
+        if 'noise' in backbone.genotype.operations():
+            raise UserError(
+                "the genotype has the operation 'noise': such a network has no fixed output"
+            )
+        args['genotype'] = backbone.genotype.to_dict()
     return json.loads(json.dumps(args))
 
 
