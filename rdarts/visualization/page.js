@@ -35,3 +35,50 @@ function ticks(low, high, whole) {
   for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) found.push(Math.abs(v) < step / 1e6 ? 0 : Number(v.toPrecision(8)));
   return found;
 }
+// A cell, as tools/analysis/draw_genotype.py draws it; `weight` gives that of an edge, where it has one
+function draw(page, name, weight) {
+  const scale = 96, look = data.look;
+  const svg = shape('svg', {
+    viewBox: `0 0 ${page.width} ${page.height}`, width: page.width * scale, height: page.height * scale,
+    role: 'img', 'aria-label': `${name}: ${page.genotype}`, 'font-family': '"DejaVu Sans", Verdana, sans-serif',
+  });
+  const line = (d, color, dash, width = 1) => svg.append(shape('path', {d, fill: 'none', stroke: color, 'stroke-width': look.line * width, 'stroke-dasharray': dash}));
+  for (const [d, head, color, dash, edge] of page.lines) {
+    const value = weight(edge);
+    line(d, color, dash, value === undefined ? 1 : 0.4 + 1.8 * Math.min(1, Math.max(0, value)));
+    svg.append(shape('path', {d: head, fill: color}));
+  }
+  const text = (x, y, value, size, color, anchor, bold) => svg.append(shape('text', {
+    x, y, 'font-size': size / 72, fill: color, 'text-anchor': anchor, 'dominant-baseline': 'central',
+    'font-weight': bold ? 'bold' : 'normal',
+  }, value));
+  const box = (x, y, width, height, rx, fill, color, thick, dash = 'none') => svg.append(shape('rect', {
+    x: x - width / 2, y: y - height / 2, width, height, rx, fill, stroke: color, 'stroke-width': thick, 'stroke-dasharray': dash,
+  }));
+  for (const [x, y, width, value, color, fill, ink, edge] of page.labels) {
+    const own = weight(edge);
+    box(x, y, width, look.pill_height, look.pill_height / 2, fill, color, look.pill_line);
+    text(x, y, own === undefined ? value : `${value} ${own.toFixed(2)}`, look.font, ink, 'middle');
+  }
+  for (const [x, y, width, value, outer, empty] of page.boxes) {
+    box(x, y, width, look.node_height, look.rounding, outer ? look.outer_fill : look.node_fill, look.ink, look.node_line, empty ? look.empty_dash : 'none');
+    text(x, y, value, look.font, look.ink, 'middle');
+  }
+  for (const [x, y, color, dash] of page.samples) line(`M${x},${y}h${look.sample}`, color, dash);
+  for (const [x, y, value, size, color, bold] of page.texts) text(x, y, value, size, color, 'start', bold);
+  return svg;
+}
+function copyButton(text) {
+  const button = element('button', {type: 'button', class: 'copy'}, 'Copy');
+  button.addEventListener('click', async () => {
+    try { await navigator.clipboard.writeText(text()); button.textContent = 'Copied'; }
+    catch { // a page from a file may not have the clipboard: select it instead
+      const range = document.createRange();
+      range.selectNodeContents(button.nextElementSibling);
+      getSelection().removeAllRanges(); getSelection().addRange(range);
+      button.textContent = 'Selected: Ctrl-C copies';
+    }
+    setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+  });
+  return button;
+}
