@@ -59,6 +59,7 @@ ORDER = (
     'apis',
     'study',
     'measure',
+    'auto',
     'cli',
     'console',
     '__main__',

@@ -21,6 +21,7 @@ class Subcommand(NamedTuple):
 
 
 SUBCOMMANDS = {
+    'auto': Subcommand('auto.py', 'make a trained network, and its page, of a folder of images'),
     'search': Subcommand(
         'train.py', 'search an architecture, from a config of configs/search', ('search',)
     ),

@@ -1,0 +1,1 @@
+"""From a folder of images to a trained network: ``tools/auto.py``."""
