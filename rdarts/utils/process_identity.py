@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+BOOT = Path('/proc/sys/kernel/random/boot_id')
 OVER = 'ZX'  # states of a process that has ended, whose parent has not asked how
 
 
@@ -24,11 +25,14 @@ class ProcessIdentity:
         number (int): Its number there.
         started (str): When it was started, as its system has it: on Linux in ticks since the
             machine was.
+        boot (str): Its machine's last start, which tells machines of one name from each other.
+            Defaults to nothing: it is not known, as where there is no ``/proc``.
     """
 
     host: str
     number: int
     started: str
+    boot: str = ''
 
     @classmethod
     def of(cls, number: int) -> ProcessIdentity | None:
@@ -38,7 +42,7 @@ class ProcessIdentity:
             number (int): Its number.
         """
         seen = _look(number)
-        return None if seen is None else cls(socket.gethostname(), number, seen[1])
+        return None if seen is None else cls(socket.gethostname(), number, seen[1], _boot())
 
     @classmethod
     def parse(cls, data: Any) -> ProcessIdentity | None:
@@ -46,9 +50,10 @@ class ProcessIdentity:
         if not isinstance(data, Mapping):
             return None
         host, number, started = (data.get(key) for key in ('host', 'number', 'started'))
-        if not isinstance(host, str) or type(number) is not int or not isinstance(started, str):
+        boot = data.get('boot', '')
+        if not all(isinstance(text, str) for text in (host, started, boot)):
             return None
-        return cls(host, number, started) if number > 0 else None
+        return cls(host, number, started, boot) if type(number) is int and number > 0 else None
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -56,8 +61,8 @@ class ProcessIdentity:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is of this machine, which alone can see it."""
-        return self.host == socket.gethostname()
+        """Whether it is of this machine since its last start, which alone can see it."""
+        return self.host == socket.gethostname() and self.boot in ('', _boot())
 
     def is_running(self) -> bool:
         """Whether this very process is there, and has not ended."""
@@ -74,6 +79,14 @@ class ProcessIdentity:
         return f'process {self.number} of {"this machine" if self.is_here else self.host}'
 
 
+def _boot() -> str:
+    """What this machine calls its last start; nothing where it does not say."""
+    try:
+        return BOOT.read_text(errors='replace').strip()
+    except OSError:
+        return ''
+
+
 def _look(number: int) -> tuple[str, str] | None:
     """State and start of a process of this machine; None where it is not there."""
     if os.path.exists('/proc/self/stat'):
@@ -83,11 +96,13 @@ def _look(number: int) -> tuple[str, str] | None:
             return None
         fields = text.rpartition(')')[2].split()  # the name before may hold anything
         return fields[0], fields[19]
-    command = ['ps', '-o', 'stat=,lstart=', '-p', str(number)]
+    # one -o each: elsewhere than on Linux all behind a '=' is a title
+    command = ['ps', '-o', 'stat=', '-o', 'lstart=', '-p', str(number)]
     environment = {**os.environ, 'LC_ALL': 'C'}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     except OSError:
         return None
     state, _, started = done.stdout.strip().partition(' ')
-    return (state[:1], started.strip()) if state else None
+    started = started.strip()
+    return (state[:1], started) if started else None

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,17 +51,18 @@ def test_another_process_of_its_number_does_not_run_in_it(tmp_path, named):
     assert coded_run(tmp_path / 'a', COUNT).state(LocalExecutor()) == 'new'
 
 
-def test_what_another_machine_runs_is_left_alone(tmp_path):
+@pytest.mark.parametrize(('key', 'name'), [('host', 'elsewhere'), ('boot', socket.gethostname())])
+def test_what_another_machine_runs_is_left_alone(tmp_path, key, name):
     """On a shared file system: its number says nothing here, but it keeps its log locked."""
     run, executor = coded_run(tmp_path / 'a', 'import time; time.sleep(60)'), LocalExecutor()
     run.start(executor)
     path, number = tmp_path / 'a' / 'run.json', run.job.id
     stored = json.loads(path.read_text())
-    stored['process']['host'] = 'elsewhere'
+    stored['process'][key] = 'elsewhere'
     path.write_text(json.dumps(stored))
     try:
         assert coded_run(tmp_path / 'a', COUNT).state() == 'running'
-        with pytest.raises(UserError, match=f'process {number} of elsewhere still runs in it; '):
+        with pytest.raises(UserError, match=f'process {number} of {name} still runs in it; '):
             coded_run(tmp_path / 'a', COUNT).state(LocalExecutor())
         del stored['process']  # a command that was killed before it could write it down
         path.write_text(json.dumps(stored))
