@@ -191,19 +191,27 @@ class SlurmExecutor(Executor):
         return found
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """See base class: Slurm lets the commands save for as long as it is set up to."""
+        """See base class: Slurm lets the commands save for as long as it is set up to.
+
+        Raises:
+            UserError: Slurm does not cancel some of them; it has been asked for all.
+        """
         if self._cluster == 'local':
             for job in jobs:
                 if job.process is not None and job.process.is_running():
                     _kill(job.process.number)
         elif jobs:
             states = self._states(jobs) or {}
-            numbers = [states.get(job.token, (job.id, ''))[0] for job in jobs]
-            if any(numbers):
-                _ask('scancel', *filter(None, numbers))
-            for job, number in zip(jobs, numbers, strict=True):
-                if not number:  # Slurm has not said yet that it has taken it
-                    _ask('scancel', f'--name={job.token}')
+            failed: list[str] = []
+            for job in jobs:
+                number = states.get(job.token, (job.id, ''))[0]
+                try:  # by name where Slurm has not said yet that it has taken it
+                    _ask('scancel', number or f'--name={job.token}')
+                except UserError as error:
+                    failed.append(f'{job.name}: {error}')
+            if failed:
+                count = f'{len(failed)} of {len(jobs)} jobs are not cancelled: '
+                raise UserError((count if len(jobs) > 1 else '') + '; '.join(failed))
 
     def _states(self, jobs: Sequence[Job]) -> dict[str, tuple[str, str]] | None:
         """Number and state of jobs by their tokens; None where nobody answers."""

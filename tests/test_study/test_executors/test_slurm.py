@@ -206,6 +206,21 @@ def test_cancelling_names_the_jobs(tmp_path, slurm):
     assert (slurm / 'scancel.asked').read_text() == '12\n'
 
 
+def test_what_cannot_be_cancelled_keeps_no_other_from_it(tmp_path, slurm):
+    (slurm / 'squeue.out').write_text('a|12|RUNNING\nb|13|RUNNING\n')
+    (slurm / 'scancel').write_text(
+        f'#!/bin/sh\necho "$@" >> {slurm}/scancel.asked\n'
+        'case "$*" in *12*) echo "scancel: error: Invalid job id 12" >&2; exit 1;; esac\n'
+    )
+    jobs = [Job(name, tmp_path, token=name) for name in 'abc']
+    reason = 'a: Slurm cannot be asked: scancel: error: Invalid job id 12$'
+    with pytest.raises(UserError, match=f'^1 of 3 jobs are not cancelled: {reason}'):
+        SlurmExecutor(Resources()).cancel(jobs)
+    assert (slurm / 'scancel.asked').read_text() == '12\n13\n--name=c\n'
+    with pytest.raises(UserError, match=f'^{reason}'):
+        SlurmExecutor(Resources()).cancel(jobs[:1])
+
+
 def test_what_slurm_may_have_taken_is_cancelled_by_its_name(tmp_path, slurm):
     (slurm / 'squeue.out').write_text('t|12|RUNNING\n')
     jobs = [Job('a', tmp_path, token='t'), Job('b', tmp_path, token='u')]
