@@ -13,7 +13,7 @@ from typing import Any
 
 from rdarts.checkpoint.directory import has_checkpoints
 from rdarts.errors import UserError
-from rdarts.study.executors.base import LOG, Executor, Job, Outcome, Unreached, read_exit
+from rdarts.study.executors.base import LOG, Executor, Job, Outcome, Refused, Unreached, read_exit
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.utils.file_lock import is_locked
 from rdarts.utils.files import write_atomically
@@ -201,7 +201,7 @@ class Run:
         self._write_job(job, executor)
         try:
             job.id = executor.submit(job)
-        except Unreached:
+        except (Refused, Unreached):
             self.mark(ended=False)
             raise
         try:

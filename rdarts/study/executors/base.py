@@ -113,6 +113,10 @@ class Unreached(UserError):
     """A cluster does not answer for now: the job was not started, and can be later."""
 
 
+class Refused(UserError):
+    """An executor has not taken a job for certain: nothing of it is there."""
+
+
 class Executor(ABC):
     """Takes jobs and says what became of them.
 
@@ -147,6 +151,7 @@ class Executor(ABC):
 
         Raises:
             UserError: It cannot be started.
+            Refused: It cannot be started, and nothing of it is there.
             Unreached: It cannot be started now.
         """
 

@@ -17,6 +17,7 @@ from rdarts.study.executors.base import (
     Job,
     Outcome,
     Resources,
+    Refused,
     install_hint,
     passed_on,
 )
@@ -86,7 +87,9 @@ class RayExecutor(Executor):
             ).remote()
             self._started[job.token] = actor.run.remote(Work(job))
         except Exception as error:
-            raise UserError(f'Ray refuses the job: {_line(error)}') from None
+            # of its arguments; any other may come after the cluster has taken the job
+            kind = Refused if isinstance(error, (TypeError, ValueError)) else UserError
+            raise kind(f'Ray refuses the job: {_line(error)}') from None
         return actor._actor_id.hex()
 
     def leave(self) -> None:

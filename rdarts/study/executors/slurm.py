@@ -18,6 +18,7 @@ from rdarts.study.executors.base import (
     Exits,
     Job,
     Outcome,
+    Refused,
     Resources,
     Unreached,
     install_hint,
@@ -31,7 +32,7 @@ from rdarts.utils.process_identity import ProcessIdentity
 FILES = 'slurm'
 TAGS = ('%j', '%t', '%A', '%a')  # submitit writes numbers into paths in their place
 DOWN = 'Unable to contact slurm controller'
-NO_ANSWER = 'Socket timed out'
+NO_ANSWER = ('Socket timed out', 'Zero Bytes were transmitted', 'Message receive failure')
 TIMEOUTS = 1000
 """How often a run goes on that its time limit ends: each time from a newer checkpoint."""
 OVER = {
@@ -153,10 +154,13 @@ class SlurmExecutor(Executor):
             self._is_down = DOWN.lower() in reason.lower()
             if self._is_down:
                 raise Unreached(f'Slurm does not answer: {reason}') from None
-            if NO_ANSWER.lower() in reason.lower():
+            if any(text.lower() in reason.lower() for text in NO_ANSWER):
                 self._seen = (0.0, None)
                 return ''
-            raise UserError(f'Slurm refuses the job: {reason}') from None
+            # of sbatch; what submitit says may come after it
+            refused = isinstance(error, self._submitit.core.utils.FailedJobError)
+            kind = Refused if refused else UserError
+            raise kind(f'Slurm refuses the job: {reason}') from None
         self._is_down = False
         if self._cluster == 'local':
             self._local[job.token] = submitted

@@ -235,6 +235,18 @@ def test_a_job_that_is_refused_fails_alone(tmp_path, slurm, capsys):
     run_all([run], SlurmExecutor(Resources()))
     assert run.error == f'Slurm refuses the job: {message.removeprefix("sbatch: error: ")}'
     assert capsys.readouterr().out.count('\n') == 2
+    # nothing of it is waited for
+    assert coded_run(tmp_path / 'a', COUNT).state(SlurmExecutor(Resources())) == 'new'
+
+
+def test_a_job_that_sbatch_may_have_handed_in_is_not_forgotten(tmp_path, slurm, capsys):
+    """What it printed names no job, or the disk was full after it."""
+    (slurm / 'sbatch.out').write_text('sent\n')
+    run = coded_run(tmp_path / 'a', COUNT)
+    run_all([run], SlurmExecutor(Resources()))
+    assert run.error.startswith('Slurm refuses the job: ')
+    again = SlurmExecutor(Resources())
+    assert coded_run(tmp_path / 'a', COUNT).state(again) == 'running'
 
 
 DOWN = 'sbatch: error: Batch job submission failed: {}'
@@ -266,8 +278,11 @@ def test_while_the_controller_is_down_a_run_waits(tmp_path, slurm, capsys, monke
     assert (slurm / 'sbatch.asked').read_text().count('\n') == 3
 
 
-def test_a_job_that_slurm_may_have_taken_is_not_handed_in_again(tmp_path, slurm):
-    reason = 'Socket timed out on send/recv operation'
+@pytest.mark.parametrize(
+    'reason',
+    ['Socket timed out on send/recv operation', 'Zero Bytes were transmitted or received'],
+)
+def test_a_job_that_slurm_may_have_taken_is_not_handed_in_again(tmp_path, slurm, reason):
     (slurm / 'sbatch.err').write_text(DOWN.format(reason))
     run, executor = coded_run(tmp_path / 'a', COUNT), SlurmExecutor(Resources())
     run.start(executor)
