@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,8 @@ from rdarts.study.executors.base import (
     Exits,
     Job,
     Outcome,
-    Resources,
     Refused,
+    Resources,
     install_hint,
     passed_on,
 )
@@ -82,10 +83,11 @@ class RayExecutor(Executor):
     def submit(self, job: Job) -> str:
         """See base class."""
         try:
+            # the constructor gets the work: a call that waits for its actor is lost with its caller
             actor = self._actor.options(
                 name=job.token, lifetime='detached', max_restarts=0, max_task_retries=0
-            ).remote()
-            self._started[job.token] = actor.run.remote(Work(job))
+            ).remote(Work(job))
+            self._started[job.token] = actor
         except Exception as error:
             # of its arguments; any other may come after the cluster has taken the job
             kind = Refused if isinstance(error, (TypeError, ValueError)) else UserError
@@ -118,7 +120,7 @@ class RayExecutor(Executor):
     def _why(self, job: Job) -> str:
         """What Ray says of a job that it has lost and that was started by this command."""
         try:
-            self._ray.get(self._started.pop(job.token), timeout=5)
+            self._ray.get(self._started.pop(job.token).__ray_ready__.remote(), timeout=5)
         except KeyError:
             return ''
         except Exception as error:
@@ -136,16 +138,35 @@ class RayExecutor(Executor):
 
 
 class _Actor:
-    """A job's process on a machine of the cluster."""
+    """A job's process on a machine of the cluster.
 
-    def run(self, work: Work) -> None:
-        """Run the command to its end, and give back what it was given."""
+    The command runs beside the constructor: Ray starts an actor again that is not yet constructed
+    when the cluster's head is lost.
+
+    Args:
+        work (Work): What it does, to then give back what it was given.
+    """
+
+    def __init__(self, work: Work) -> None:
         import ray
 
+        this = ray.get_runtime_context().current_actor
+        threading.Thread(target=self._run, args=(work, this), daemon=True).start()
+
+    def _run(self, work: Work, this: Any) -> None:
         try:
             work()
         finally:  # an actor that stayed would count as running
-            ray.actor.exit_actor()
+            try:
+                this.end.remote()
+            except BaseException:
+                os._exit(1)
+
+    def end(self) -> None:
+        """End the process: Ray allows that in a call alone."""
+        import ray
+
+        ray.actor.exit_actor()
 
 
 def _connect(address: str) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -109,6 +113,68 @@ def test_jobs_outlive_who_started_them_and_are_cancelled(tmp_path, capsys, execu
     while psutil.pid_exists(int(path.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+HOLDS = (
+    COUNT
+    + """
+import os, time
+while not os.path.exists(sys.argv[1] + '/go'):
+    time.sleep(.05)
+"""
+)
+STARTS = """
+import os, signal, sys, time
+from pathlib import Path
+from cluster_runs import coded_run
+from rdarts.study.executors.base import Resources
+from rdarts.study.executors.ray import RayExecutor
+from test_ray import COUNT, HOLDS
+executor, folder = RayExecutor(Resources(), sys.argv[1]), Path(sys.argv[2])
+for name in 'ab':
+    coded_run(folder / name, HOLDS).start(executor)
+while not all((folder / name / 'starts').exists() for name in 'ab'):
+    time.sleep(.05)
+coded_run(folder / 'pending', COUNT).start(executor)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_waits_for_a_place_does_not_need_who_started_it(tmp_path, executor, address):
+    """Both machines are taken when the command is killed; then they become free."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ['PYTHONPATH']])
+    command = [sys.executable, '-c', STARTS, address, str(tmp_path)]
+    env = dict(os.environ, PYTHONPATH=path)
+    assert subprocess.run(command, env=env, timeout=90).returncode == -signal.SIGKILL
+    runs = [coded_run(tmp_path / name, COUNT) for name in ('a', 'b', 'pending')]
+    assert [run.state(executor) for run in runs] == ['running'] * 3
+    assert not (tmp_path / 'pending' / 'starts').exists()
+    for name in 'ab':
+        (tmp_path / name / 'go').touch()
+    codes, deadline = {}, time.monotonic() + 60
+    while len(codes) < 3:
+        assert time.monotonic() < deadline, codes
+        for run in [run for run in runs if run.name not in codes]:
+            codes.update((run.name, end.code) for end in executor.poll([run.job]).values())
+        time.sleep(0.2)
+    assert codes == dict(a=0, b=0, pending=0)
+    assert (tmp_path / 'pending' / 'starts').read_text() == ';'
+
+
+@pytest.mark.slow
+def test_a_job_that_is_refused_leaves_nothing_to_wait_for(tmp_path, executor, monkeypatch):
+    def remote(*args):
+        raise error
+
+    monkeypatch.setattr(executor._actor, 'options', lambda **keys: SimpleNamespace(remote=remote))
+    states = []
+    for error in (ValueError('not so'), RuntimeError('no answer')):
+        run = coded_run(tmp_path / type(error).__name__, COUNT)
+        with pytest.raises(UserError, match=f'^Ray refuses the job: {error}$'):
+            run.start(executor)
+        states.append(run.state(executor))
+    assert states == ['new', 'running']
 
 
 @pytest.mark.slow
