@@ -86,12 +86,14 @@ display(IFrame(str(report), width='100%', height=700))
 torch.manual_seed(0)
 net = build_net(found.genotype, num_classes=10, in_channels=1, channels=8, cells_per_stage=1)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-for _ in range(6):
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 15)
+for _ in range(15):
     net.train()
     for batch, target in DataLoader(train, batch_size=64, shuffle=True):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(batch), target).backward()
         optimizer.step()
+    schedule.step()
 
 net.eval()
 with torch.no_grad():
