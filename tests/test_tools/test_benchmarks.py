@@ -79,7 +79,7 @@ def test_step_time_compares_fused(space):
         ('step_time', ['--device', 'cpu', '--scaling'], 'table of its own: leave out --scaling'),
         ('step_time', ['--device', 'cpu', '--limit', 'inf'], '--limit must be 1,000,000 seconds'),
         ('memory', ['--batch-size', '0'], '--batch-size must be 1 or more, but is 0'),
-        ('memory', ['--speed'], 'unrecognized arguments: --speed'),
+        ('memory', ['--speed'], 'unknown option --speed: did you mean'),
     ],
 )
 def test_mistakes_are_one_line(name, options, message):
