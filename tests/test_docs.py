@@ -293,6 +293,18 @@ def test_a_network_as_the_page_on_retraining_says():
     assert names['net'].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+def test_features_and_names_of_timm_as_the_page_on_retraining_says():
+    texts = examples('docs/en/retrain.md')
+    exec(texts['features.py'], {})
+    pytest.importorskip('timm')
+    names: dict = {}
+    exec(texts['by_timm.py'], names)
+    assert names['net'].num_classes == 10
+    assert names['maps'].feature_info.reduction() == [4, 8, 16, 32]
+    count = sum(parameter.numel() for parameter in names['mine'].backbone.parameters())
+    assert names['mine'].head.fc.out_features == 10 and count > 1e6
+
+
 def test_a_network_on_the_hub_as_the_page_on_export_says(project):
     pytest.importorskip('huggingface_hub')
     options = {

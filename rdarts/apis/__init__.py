@@ -3,8 +3,8 @@
 Importing this package is quick: what a function needs of OpenMMLab is imported at its first call.
 """
 
-from rdarts.apis.networks import build_net, build_supernet
+from rdarts.apis.networks import build_net, build_supernet, list_genotypes
 from rdarts.apis.result import SearchResult
 from rdarts.apis.search import search
 
-__all__ = ['SearchResult', 'build_net', 'build_supernet', 'search']
+__all__ = ['SearchResult', 'build_net', 'build_supernet', 'list_genotypes', 'search']

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from rdarts.errors import UserError
+from rdarts.genotypes import GenotypeSpec, load_genotype
 from rdarts.registry import MODELS, lookup
-from rdarts.search_spaces import SearchSpace
+from rdarts.search_spaces import SearchSpace, SpaceSpec, build_space
 from rdarts.utils.signatures import misfit
+
+if TYPE_CHECKING:
+    from rdarts.models.backbones.derived_net import DerivedNet
 
 
 def declared_class(space: SearchSpace, what: str) -> type[nn.Module]:
@@ -49,3 +53,25 @@ def build_declared(space: SearchSpace, what: str, /, **kwargs: Any) -> nn.Module
         return kind(**kwargs)
     except TypeError as error:
         raise UserError(f'{error}') from None
+
+
+def build_derived(
+    genotype: GenotypeSpec, space: SpaceSpec | None, stem: str, **kwargs: Any
+) -> DerivedNet:
+    """The network that a genotype derives, without a head.
+
+    Args:
+        genotype (str | PathLike | dict | Genotype): See :func:`rdarts.genotypes.load_genotype`.
+        space (str | dict | SearchSpace, optional): Its space. Defaults to the one that it names.
+        stem (str): ``'cifar'`` or ``'imagenet'``, where the space's networks have stems.
+        **kwargs: Of the network.
+
+    Raises:
+        UserError: The genotype cannot be read, or an argument does not fit.
+    """
+    genotype = load_genotype(genotype, space)
+    kwargs.update(genotype=genotype, space=genotype.space if space is None else space)
+    space = build_space(kwargs['space'])
+    if space.stems:
+        kwargs.update(stem=stem)
+    return build_declared(space, 'network', **kwargs)

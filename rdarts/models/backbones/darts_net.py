@@ -256,9 +256,11 @@ class DARTSNet(DerivedNet):
             if index == self.auxiliary_cell:
                 self.auxiliary_channels = widths[1]
         self._ends.append(num_cells - 1)
+        *first, stem_end = ['stem'] if stem == 'cifar' else ['stem0', 'stem1']
         self._set_outputs(
             [*strides, stride],
             [*out_widths, widths[1]],
+            [*first, *(stem_end if end < 0 else f'cells.{end}' for end in self._ends)],
             stages,
             out_indices,
             frozen_stages,

@@ -67,6 +67,7 @@ class DerivedNet(BaseModule):
     Attributes:
         out_widths (tuple[int, ...]): Channels of every output that it could return.
         strides (tuple[int, ...]): Their strides.
+        out_layers (tuple[str, ...]): The names of the layers that end them.
         out_indices (tuple[int, ...]): Those that it returns.
         out_channels (int): Channels of the last one returned.
         channels_last (bool): Whether images are taken to channels_last on a CPU, the faster there.
@@ -147,6 +148,7 @@ class DerivedNet(BaseModule):
         self,
         strides: Sequence[int],
         widths: Sequence[int],
+        layers: Sequence[str],
         stages: Sequence[Sequence[nn.Module]],
         out_indices: Sequence[int] | None,
         frozen_stages: int,
@@ -156,6 +158,7 @@ class DerivedNet(BaseModule):
 
         Args:
             strides, widths (Sequence[int]): Of every output.
+            layers (Sequence[str]): The name of the layer that ends it.
             stages (Sequence[Sequence[nn.Module]]): What is frozen together: the stem, then the
                 stages.
             out_indices (Sequence[int] | None): Outputs to return; None for the last.
@@ -179,6 +182,7 @@ class DerivedNet(BaseModule):
                 f'but is {frozen_stages}'
             )
         self.strides, self.out_widths = tuple(strides), tuple(widths)
+        self.out_layers = tuple(layers)
         self.out_indices, self.frozen_stages, self.norm_eval = out_indices, frozen_stages, norm_eval
         self.out_channels = widths[out_indices[-1]]
         # Not as submodules: they have names already

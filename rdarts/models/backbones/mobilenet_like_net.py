@@ -125,6 +125,7 @@ class MobileNetLikeNet(DerivedNet):
         self._set_outputs(
             [*out_strides, total, total],
             [*out_widths, width, last_channels],
+            [*map(self._end_layer, self._ends), 'last'],
             [[self.stem], *([stage] for stage in self.stages)],
             out_indices,
             frozen_stages,
@@ -132,6 +133,11 @@ class MobileNetLikeNet(DerivedNet):
         )
         if len(self._ends) not in self.out_indices:
             self.last.requires_grad_(False)
+
+    def _end_layer(self, stage: int) -> str:
+        """The name of the last layer of the stages up to this one; all may be skipped."""
+        kept = [index for index in range(stage + 1) if len(self.stages[index])]
+        return f'stages.{kept[-1]}.{len(self.stages[kept[-1]]) - 1}' if kept else 'stem'
 
     def _make_fused(self) -> list[list[FusedLayer]]:
         if sum(map(len, self.stages)) != len(self._layers):

@@ -175,6 +175,7 @@ class NASBench201Net(DerivedNet):
         self._set_outputs(
             [(4 if stem == 'imagenet' else 1) * 2**stage for stage in range(STAGES)],
             widths,
+            [*(f'stages.{i}.{len(self.stages[i]) - 1}' for i in range(STAGES - 1)), 'lastact'],
             [[self.stem], *([stage] for stage in self.stages)],
             out_indices,
             frozen_stages,
