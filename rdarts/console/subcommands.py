@@ -40,6 +40,9 @@ SUBCOMMANDS = {
     'compare-cells': Subcommand(
         'analysis/compare_cells.py', 'train the cell that was found beside two others, all alike'
     ),
+    'sweep': Subcommand(
+        'analysis/sweep.py', 'search under options that Optuna proposes', ('search',)
+    ),
     'report': Subcommand('report.py', 'write the report of searches, as one HTML file'),
     'plot': Subcommand('analysis/plot_search.py', 'plot searches over their epochs or queries'),
     'draw': Subcommand('analysis/draw_genotype.py', 'draw a genotype as SVG, PNG or PDF'),
