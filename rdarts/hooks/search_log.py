@@ -23,6 +23,7 @@ from rdarts.registry import HOOKS
 from rdarts.search_spaces.as_data import to_data
 from rdarts.utils import host
 from rdarts.utils.machine import cpu_name
+from rdarts.visualization.backends import show_epoch
 
 KEEP_ALL = -1  # of a checkpoint that knows of no log
 
@@ -162,6 +163,10 @@ class SearchLogHook(Hook):
         self._write('epoch', runner.epoch + 1, runner.iter, **row)
         step = self._place.iterations_before + runner.iter
         runner.visualizer.add_scalars(dict(_flat('search', row)), step=step)
+        if is_main_process():
+            owner = _owner(runner)
+            space = None if owner is None else owner.space
+            show_epoch(runner.visualizer, row, facts.derive, space, step)
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         if not hasattr(self, 'path'):
@@ -190,9 +195,13 @@ class SearchLogHook(Hook):
             add_row(self.path, self._place, kind, epoch, iteration, **values)
 
 
+def _owner(runner) -> AlphaOwner | None:
+    return next((m for m in runner.model.modules() if isinstance(m, AlphaOwner)), None)
+
+
 def _searched(runner) -> dict[str, Any]:
     """The space and the relaxation of a search, as data; nothing of another run."""
-    owner = next((m for m in runner.model.modules() if isinstance(m, AlphaOwner)), None)
+    owner = _owner(runner)
     if owner is None:
         return {}
     space = as_data.as_data(to_data(owner.space))
