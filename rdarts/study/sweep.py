@@ -185,10 +185,9 @@ def run_sweep(sweep: Sweep, cfg: Config) -> optuna.Study:
     objective = _Objective(sweep, cfg)
 
     def interrupt(number: int, frame: Any) -> None:
-        raise Interrupted(
-            f'stopped by {signal_name(number)}: the same command again goes on with the sweep',
-            number,
-        )
+        text = f'stopped by {signal_name(number)}: the same command again goes on with the sweep'
+        objective.interrupted = Interrupted(text, number)
+        raise objective.interrupted  # lost where a weak reference's callback runs: see there
 
     before = catch_signals(interrupt)
     try:
@@ -242,6 +241,7 @@ class _Objective:
         self.sweep, self.cfg = sweep, cfg
         self.executor = LocalExecutor()
         self.number: int | None = None  # of the trial that runs
+        self.interrupted: Interrupted | None = None
 
     def __call__(self, trial: optuna.Trial) -> float:
         self.number = trial.number
@@ -280,6 +280,8 @@ class _Objective:
                 outcome = None
                 while outcome is None:
                     time.sleep(self.executor.interval)
+                    if self.interrupted is not None:
+                        raise self.interrupted
                     outcome = self.executor.poll([run.job]).get(run.job.token)
                     if seen.report(trial) and outcome is None and trial.should_prune():
                         self.executor.cancel([run.job])
