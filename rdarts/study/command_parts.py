@@ -41,7 +41,7 @@ def refuse_options(
 
 
 def part_of(names: Sequence[str] | None, known: Sequence[str], option: str) -> list[str]:
-    """The part of a study that a command names; all where it names none.
+    """The part of a study that a command names, each name once; all where it names none.
 
     Args:
         names (Sequence[str], optional): What it names.
@@ -54,7 +54,7 @@ def part_of(names: Sequence[str] | None, known: Sequence[str], option: str) -> l
     for name in names or ():
         if name not in known:
             raise UserError(f"--{option}: the study has no '{name}': {nearest(name, known)}")
-    return list(names or known)
+    return list(dict.fromkeys(names or known))
 
 
 def numbers_of(study: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, int]:

@@ -135,7 +135,7 @@ def read_figures(folder: Path, data: str) -> dict[str, float]:
     found = {}
     for column, key in METRICS[data].items():
         value = number(written, key)
-        if value is None:
+        if value is None or value < 0:  # COCO's -1: there are no boxes of that kind
             raise UserError(f'{path}: no {column} ({key}), as where nothing is detected at all')
         found[column] = 100 * value
     return found

@@ -17,9 +17,7 @@ from typing import Any
 from mmengine.config.lazy import LazyObject
 
 from rdarts.configuration.as_data import MAX_BYTES
-from rdarts.configuration.composition import (
-    is_config,
-)
+from rdarts.configuration.composition import is_config
 from rdarts.configuration.custom_imports import read_with_imports
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.errors import UserError, nearest

@@ -34,7 +34,12 @@ def test_figures_of_an_evaluation(tmp_path):
     (tmp_path / 'figures.json').write_text(json.dumps({**COCO, 'pascal_voc/mAP': 0.75}))
     assert read_figures(tmp_path, 'coco') == dict(AP=32.1, AP50=50.0, AP75=25.0)
     assert read_figures(tmp_path, 'voc0712') == dict(mAP=75.0)
-    for text in ('{}', '[]', '{', json.dumps({**COCO, 'coco/bbox_mAP_75': float('nan')})):
+    for text in (
+        '{}',
+        '[]',
+        '{',
+        *(json.dumps({**COCO, 'coco/bbox_mAP_75': value}) for value in (float('nan'), -1)),
+    ):
         (tmp_path / 'figures.json').write_text(text)
         with pytest.raises(UserError, match=r'figures.json: no AP(75)? \(coco/bbox_mAP(_75)?\)'):
             read_figures(tmp_path, 'coco')

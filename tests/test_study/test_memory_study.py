@@ -60,6 +60,11 @@ def test_small_and_parts_of_it():
     assert '--batch-size 16' in options and '--depth 1' in options and '--seed 4' in options
 
 
+def test_a_name_given_twice_counts_once(tmp_path):
+    plan = comparison_of([write(tmp_path)], methods=['darts', 'darts'], space=['s1', 's1'])
+    assert plan.rows == [('s1', 'darts')]
+
+
 def test_what_does_not_fit_a_space_is_absent(tmp_path):
     plan = comparison_of([write(tmp_path)])
     assert plan.rows == [('nb201', 'darts'), ('s1', 'darts'), ('s1', 'dots')]
@@ -78,6 +83,7 @@ def test_what_does_not_fit_a_space_is_absent(tmp_path):
         (dict(methods="['drts']"), "study.methods: there is no method 'drts': did you mean"),
         (dict(methods='[]'), 'study.methods must be a list of names'),
         (dict(spaces='[3]'), 'study.spaces must be a list of names'),
+        (dict(executions='[]'), 'study.executions is empty'),
         (dict(executions="['fusd']"), "study.executions: there is no 'fusd': did you mean 'fused'"),
         (dict(seeds='0'), 'study.seeds must be 1 or more, but is 0'),
         (dict(steps='dict(batch=3)'), "study.steps has no key 'batch'"),
