@@ -158,8 +158,6 @@ def check_study(study: Mapping[str, Any], place: str) -> None:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UserError(f"{place}: study.{key} has '{twice}' twice")
-    if not study.get('executions', EXECUTIONS):
-        raise UserError(f'{place}: study.executions is empty: leave it out for all')
     for name in study.get('executions', EXECUTIONS):
         if name not in EXECUTIONS:
             raise UserError(

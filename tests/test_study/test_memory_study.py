@@ -83,7 +83,7 @@ def test_what_does_not_fit_a_space_is_absent(tmp_path):
         (dict(methods="['drts']"), "study.methods: there is no method 'drts': did you mean"),
         (dict(methods='[]'), 'study.methods must be a list of names'),
         (dict(spaces='[3]'), 'study.spaces must be a list of names'),
-        (dict(executions='[]'), 'study.executions is empty'),
+        (dict(executions='[]'), 'study.executions must be a list, but is []'),
         (dict(executions="['fusd']"), "study.executions: there is no 'fusd': did you mean 'fused'"),
         (dict(seeds='0'), 'study.seeds must be 1 or more, but is 0'),
         (dict(steps='dict(batch=3)'), "study.steps has no key 'batch'"),
