@@ -40,6 +40,24 @@ def refuse_options(
         raise UserError(f'{option} is for studies of searches: {place} is one of {kind}')
 
 
+def small_scale(study: Mapping[str, Any], what: str, small: bool) -> Mapping[str, Any]:
+    """What a study says of its small scale; empty where it is run as it is.
+
+    Args:
+        study (Mapping[str, Any]): Its entry.
+        what (str): The study, for the error.
+        small (bool): Whether the command scales it.
+
+    Raises:
+        UserError: It says nothing of a small scale.
+    """
+    if not small:
+        return {}
+    if not study.get('small'):
+        raise UserError(f'--small: {what} has no small')
+    return study['small']
+
+
 def part_of(names: Sequence[str] | None, known: Sequence[str], option: str) -> list[str]:
     """The part of a study that a command names, each name once; all where it names none.
 

@@ -10,7 +10,7 @@ from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.series import DATASET_NAMES
 from rdarts.study.checks import check
-from rdarts.study.comparison_files import publish, shown_runs, write_picture
+from rdarts.study.comparison_files import publish, require_shown, shown_runs, write_picture
 from rdarts.study.counted import count_table, counts
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
@@ -100,11 +100,8 @@ def compare(
         )
         if run.error
     }
-    if not any(methods.values()):
-        reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
-        raise UserError(
-            f'no run can be shown ({reason}); their logs are in {folder}/CONFIG/seed_N/run.log'
-        )
+    logs = f'their logs are in {folder}/CONFIG/seed_N/run.log'
+    require_shown(any(methods.values()), failed, logs)
     if table is not None:
         constants = baselines(table, plan.random or 10)
         price = Price(table, plan.query_seconds)

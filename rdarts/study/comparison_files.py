@@ -68,6 +68,22 @@ def publish(
     return 1 if failed else 0
 
 
+def require_shown(found: Any, failed: Mapping[str, str], logs: str) -> None:
+    """There is something that tables can show.
+
+    Args:
+        found (Any): What they show; empty or 0 where there is nothing.
+        failed (Mapping[str, str]): Name -> error of each failed run.
+        logs (str): Where the logs of the runs are.
+
+    Raises:
+        UserError: There is not.
+    """
+    if not found:
+        reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
+        raise UserError(f'no run can be shown ({reason}); {logs}')
+
+
 def write_all(folder: Path, tables: Sequence[Table], note: str, data: Any) -> None:
     """The tables in every form; of an earlier comparison, tables that are not there now go."""
     latex = '\n'.join(table.as_latex() for table in tables)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdarts.configuration.composition import is_config
+from rdarts.configuration.composition import is_config, spaces_and_data
 from rdarts.configuration.declarations import AnyList
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import check_model, load_config, set_genotype
 from rdarts.configuration.nearest_config import nearest_config
 from rdarts.configuration.options import parse_options
 from rdarts.errors import UserError, nearest
-from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of
+from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of, small_scale
 from rdarts.study.option_layers import as_texts, options_over
 from rdarts.study.schema import (
     FOLDER_NAME,
@@ -231,9 +231,7 @@ def plan_of(
             installed, or an option is not for the study.
     """
     refuse_options(given, parts, ('methods', 'data'), place, 'detection')
-    if small and 'small' not in study:
-        raise UserError(f'--small: {place} has no small')
-    scale = study.get('small', {}) if small else {}
+    scale = small_scale(study, place, small)
     networks = study.get('networks', {})
     names = part_of(parts.get('methods'), [*study.get('searches', ()), *networks], 'methods')
     data = part_of(parts.get('data'), study['data'], 'data')
@@ -299,9 +297,10 @@ def search_config(name: str) -> Path:
 
 def _check_plan(plan: DetectionStudy, place: str) -> None:
     """Every config is read, with its options, and every network fits."""
+    pairs = [pair for pair in spaces_and_data(configs_folder() / 'search') if pair[0] == plan.space]
     for name in plan.searches:
         path = _config('search', name, f'{place}: study.searches')
-        if f'_{plan.space}_' not in name:
+        if not any(f'_{"_".join(pair)}_' in f'{name}_' for pair in pairs):  # pc_darts_nb201_c10
             raise UserError(
                 f"{place}: study.searches: {name} is no search of the space '{plan.space}'"
             )

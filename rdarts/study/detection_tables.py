@@ -10,15 +10,16 @@ from pathlib import Path
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
 from rdarts.results.row import number
-from rdarts.study.comparison_files import publish
+from rdarts.study.comparison_files import publish, require_shown
 from rdarts.study.detection_runs import DetectionRuns
 from rdarts.study.detection_study import METRICS, DetectionStudy, row_name
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.figures import FIGURES
 from rdarts.study.queue import RETRIES, cancel_all, run_all
+from rdarts.study.remarks import print_remarks
 from rdarts.study.statistics import Summary
-from rdarts.study.tables import Table, note_of, percent, wrapped
+from rdarts.study.tables import Table, note_of, percent
 
 Found = dict[str, dict[str, dict[int, dict[str, float]]]]
 """Data -> row -> seed -> column -> figure in percent."""
@@ -65,9 +66,7 @@ def compare(
             continue
         found[one.data].setdefault(row_name(one.detector, one.network), {})[one.seed] = figures
     failed = {run.name: run.error for run in work.runs if run.error}
-    if not any(found.values()):
-        reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
-        raise UserError(f'no run can be shown ({reason}); each has its run.log in {folder}')
+    require_shown(any(found.values()), failed, f'each has its run.log in {folder}')
     tables = [detection_table(plan, data, found[data]) for data in plan.data]
     data = dict(detection=found, published=plan.published)
     return publish(plan, folder, tables, note_on(plan), data, failed, wide)
@@ -108,10 +107,7 @@ def expect(
         for known, what in ((work.trainings, 'detector'), (work.evaluations, 'evaluation')):
             if one not in known:
                 print(f'{"new":<7} {one.name} ({what})')
-    for name, reason in plan.absent.items():
-        print(wrapped(f'no run  {name}: {reason}'))
-    if plan.remark:
-        print(wrapped(plan.remark))
+    print_remarks(plan)
 
 
 def read_figures(folder: Path, data: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from rdarts.errors import RunFailed, UserError
 from rdarts.search_spaces import SearchSpace, build_space
 from rdarts.study.checks import Checked, check
 from rdarts.study.counted import counts
+from rdarts.study.remarks import print_remarks
 from rdarts.study.result_tables import groups_of
 from rdarts.study.run import Run
 from rdarts.study.scored_cells import draw_cells
@@ -78,10 +79,7 @@ def expect(
     width = max(len(name) for _, name, _ in lines)
     for state, name, cost in lines:
         print(f'{state:<7} {name:<{width}}  {"not measured" if cost is None else _text(cost)}')
-    for name, reason in plan.absent.items():
-        print(wrapped(f'no run  {name}: {reason}'))
-    if plan.remark:
-        print(wrapped(plan.remark))
+    print_remarks(plan)
     for line in costs.remarks():
         print(wrapped(line))
     if not measures or places is None:

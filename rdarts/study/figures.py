@@ -136,7 +136,11 @@ def read_retraining(folder: Path) -> Figures:
     """Test error, top-5 error where it is measured, and size of a retrained cell."""
     last: dict[str, float] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        for line in path.read_text(encoding='utf-8').splitlines():
+        try:
+            lines = path.read_text(encoding='utf-8').splitlines()
+        except (OSError, ValueError) as error:
+            raise UserError(f'{path}: cannot be read: {error}') from None
+        for line in lines:
             try:
                 row = json.loads(line)
             except ValueError:

@@ -14,7 +14,7 @@ from rdarts.configuration.declarations import AnyList
 from rdarts.configuration.folder import configs_folder
 from rdarts.configuration.load import load_config
 from rdarts.errors import UserError, nearest
-from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of
+from rdarts.study.command_parts import numbers_of, part_of, refuse_options, remark_of, small_scale
 from rdarts.study.run import Run
 from rdarts.study.schema import Schema, check_keys, check_scale, check_seeds
 from rdarts.study.searches import content_of
@@ -202,8 +202,7 @@ def plan_of(
         UserError: A method or space is not known or not in the study, or an option is not for it.
     """
     refuse_options(given, parts, ('methods', 'space'), place, 'memory')
-    if small and 'small' not in study:
-        raise UserError(f'--small: {place} has no small')
+    scale = small_scale(study, place, small)
     folder = configs_folder() / 'search'
     known = all_methods(folder)
     for name in study['methods']:
@@ -224,7 +223,6 @@ def plan_of(
             reason = said.get(name) or why_absent(config_of(space, method))
             if reason:
                 absent[name] = reason
-    scale = study.get('small', {}) if small else {}
     plan = MemoryStudy(
         methods=methods,
         spaces=spaces,

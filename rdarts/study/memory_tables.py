@@ -7,13 +7,14 @@ from typing import Any
 
 from rdarts.engine.work_dir import lock_work_dir, prepare_work_dir
 from rdarts.errors import UserError
-from rdarts.study.comparison_files import publish
+from rdarts.study.comparison_files import publish, require_shown
 from rdarts.study.executors.base import Executor
 from rdarts.study.executors.local import LocalExecutor
 from rdarts.study.memory_study import MemoryStudy, measurements, row_name
 from rdarts.study.queue import RETRIES, cancel_all, run_all
+from rdarts.study.remarks import print_remarks
 from rdarts.study.statistics import Summary
-from rdarts.study.tables import Table, note_of, wrapped
+from rdarts.study.tables import Table, note_of
 from rdarts.study.tool_runs import read_result
 
 ALIKE = 0.03  # of the lower of two: one network measured twice differs by up to 2 %
@@ -60,9 +61,7 @@ def compare(
         executions = found.setdefault((one.space, one.method), {})
         executions.setdefault(one.execution, {})[one.seed] = result
     failed = {run.name: run.error for run in runs if run.error}
-    if not found:
-        reason = next((f'{name}: {error}' for name, error in failed.items()), 'none has ended')
-        raise UserError(f'no run can be shown ({reason}); each has its run.log in {folder}')
+    require_shown(found, failed, f'each has its run.log in {folder}')
     shown = {row_name(*pair): executions for pair, executions in found.items()}
     data = dict(memory=shown, published=plan.published)
     table = memory_table(plan, found)
@@ -94,10 +93,7 @@ def expect(
     """
     for one in measurements(plan):
         print(f'{one.run.state():<7} {one.run.name}')
-    for name, reason in plan.absent.items():
-        print(wrapped(f'no run  {name}: {reason}'))
-    if plan.remark:
-        print(wrapped(plan.remark))
+    print_remarks(plan)
 
 
 def memory_table(plan: MemoryStudy, found: Found) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from rdarts.study.tables import WIDTH, Table
+from rdarts.study.tables import WIDTH, Table, wrapped
 
 
 class Remarked(Protocol):
@@ -20,6 +20,14 @@ class Remarked(Protocol):
     @property
     def absent(self) -> Mapping[str, str]:
         """What has no run, by name, and why."""
+
+
+def print_remarks(plan: Remarked) -> None:
+    """What has no run, and the remark, below the runs that a dry run lists."""
+    for name, reason in plan.absent.items():
+        print(wrapped(f'no run  {name}: {reason}'))
+    if plan.remark:
+        print(wrapped(plan.remark))
 
 
 def with_remarks(plan: Remarked, tables: Sequence[Table], note: str) -> tuple[list[Table], str]:

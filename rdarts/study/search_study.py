@@ -30,7 +30,7 @@ from rdarts.configuration.phases import split
 from rdarts.errors import UserError, nearest
 from rdarts.results.phases import length
 from rdarts.results.queries import that_asks
-from rdarts.study.command_parts import remark_of
+from rdarts.study.command_parts import remark_of, small_scale
 from rdarts.study.counted import counted_networks
 from rdarts.study.option_layers import as_texts, options_over, texts_over
 from rdarts.study.searches import Comparison, Row
@@ -124,9 +124,7 @@ def _plan(
     work_dir: str,
 ) -> Comparison:
     place = f'{file}: study.' if file else '--'
-    scale = study.get('small', {}) if small else {}
-    if small and not scale:
-        raise UserError(f'--small: {file or "what is given on the command line"} has no small')
+    scale = small_scale(study, file or 'what is given on the command line', small)
     named = _entries(study, place)
     there = {*study['data'], *(entry.data for entry in named if entry.data)}
     scaled = study.get('small', {}).get('by_data')

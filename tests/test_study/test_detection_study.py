@@ -111,6 +111,7 @@ def test_a_wrong_key(tmp_path, keys, message):
         (dict(detectors="['ssd']"), "there is no detector 'ssd' over networks of 'darts' on coco"),
         (dict(space="'drts'"), "there is no detector 'retinanet' over networks of 'drts' on coco"),
         (dict(searches="['rdarts_nb201_c10']"), 'study.searches: rdarts_nb201_c10 is no search of'),
+        (dict(searches="['pc_darts_nb201_c10']"), 'study.searches: pc_darts_nb201_c10 is no'),
         (dict(searches="['rdrts_darts_c10']"), "study.searches: there is no 'rdrts_darts_c10'"),
         (dict(retrain="'drts_imagenet'"), "retrain: there is no 'drts_imagenet'"),
     ],

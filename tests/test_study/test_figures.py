@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from synthetic_queries import write_queries
 
-from rdarts.study.figures import read_search, share_of_training
+from rdarts.errors import UserError
+from rdarts.study.figures import read_retraining, read_search, share_of_training
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,11 @@ def test_a_search_that_reads_the_table_has_its_trainings(tmp_path):
     scored = dict(type='rdarts.Scored', score=dict(type='rdarts.ZiCo'))
     found = read_search(write_queries(tmp_path / 'scored', queries=20, evaluator=scored))
     assert found['queries'] == 20 and 'trainings' not in found
+
+
+def test_a_log_of_a_retraining_that_cannot_be_read(tmp_path):
+    log = tmp_path / '20261201_000000' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b'{"accuracy/top1": 90}\n\xff\xfe\n')
+    with pytest.raises(UserError, match=r'scalars.json: cannot be read'):
+        read_retraining(tmp_path)
