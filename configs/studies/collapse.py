@@ -18,7 +18,7 @@ study = dict(
     data=['c10'],
     seeds=3,
     small=dict(
-        says='one cell a stage, 16 channels, a sixteenth of the images',
-        options={'model.backbone.cells_per_stage': 1, 'limit': 3125},
+        says='one cell a stage, 16 channels, a fiftieth of the images',
+        options={'model.backbone.cells_per_stage': 1, 'limit': 1000},
     ),
 )
