@@ -67,7 +67,7 @@ class OwnRunner:
     What it loads, and whatever it builds, is read as data: see ``safe_loaders``. The config of an
     earlier start is not written over before it is resumed. Under DDP, operations that a relaxation
     leaves out, or that are dropped on the way, need no gradient. Hooks that have an
-    ``after_run(runner)`` are called however a training ends.
+    ``after_training(runner)`` are called however a training ends.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -91,7 +91,7 @@ class OwnRunner:
             with safe_loaders():
                 return super().train()
         finally:
-            self.call_hook('after_run')
+            self.call_hook('after_training')
             _release_memory()
 
     def val(self) -> Any:

@@ -44,7 +44,7 @@ class ProgressBarHook(Hook):
         """See :class:`rdarts.sampling.query_search.QuerySearch`."""
         self._show(runner, runner.iter)
 
-    def after_run(self, runner) -> None:
+    def after_training(self, runner) -> None:
         """However the run ends."""
         if self._bar is not None:
             self._bar.close()

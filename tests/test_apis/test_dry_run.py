@@ -63,7 +63,7 @@ def set_clock(monkeypatch):
     monkeypatch.setattr(Stopwatch, '_after_iter', tick)
     monkeypatch.setattr(ArchitectHook, 'step', step)
     monkeypatch.setattr(module.time, 'perf_counter', lambda: clock[0])
-    monkeypatch.setattr(Stopwatch.__init__, '__defaults__', (lambda: clock[0],))
+    monkeypatch.setattr(Stopwatch.__init__, '__defaults__', (lambda: clock[0], None))
 
 
 @pytest.mark.slow

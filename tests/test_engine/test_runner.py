@@ -145,10 +145,13 @@ def test_unused_parameters_are_allowed_for_where_candidates_are_left_out(given, 
 @pytest.mark.skipif(sys.platform != 'linux', reason='no other system tells of its pages')
 @pytest.mark.parametrize('fails', [False, True])
 def test_a_training_that_ended_keeps_no_memory_of_the_kernels(fails):
-    within = []
+    within, called = [], []
 
     class Training:
         cfg: ClassVar[dict] = {}
+
+        def call_hook(self, name):
+            called.append(name)
 
         def train(self):
             like = torch.empty(2048, 1)  # 64 MB
@@ -171,3 +174,4 @@ def test_a_training_that_ended_keeps_no_memory_of_the_kernels(fails):
         assert Runner().train() == 1
     assert within[0] - before > 56 * 2**20
     assert resident_memory() - before < 8 * 2**20
+    assert called == ['after_training']

@@ -25,6 +25,7 @@ def test_a_network_of_torchvision_is_counted():
 
 def test_wrong_networks(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
+    monkeypatch.setitem(sys.modules, 'timm.models', None)
     for network, message in (
         ('keras:resnet50', "--network must be torchvision:NAME or timm:NAME, but is 'keras:resn"),
         ('resnet50', "--network must be torchvision:NAME or timm:NAME, but is 'resnet50'"),
