@@ -140,7 +140,6 @@ class QuerySearch(Runner):
             self.call_hook('after_early_end')
             raise RunFailed(f'{line}. {last_good(self.folder)}') from error
         finally:
-            self.call_hook('after_training')
             self.stop.release()
 
     def prepare(self) -> None:

@@ -263,24 +263,20 @@ def test_a_signal_in_the_last_query_lets_the_search_end(tmp_path, monkeypatch):
     assert len(queries(tmp_path)) == 40 and found(tmp_path)
 
 
-@HOOKS.register_module()
-class CountsEnds(Hook):
-    """How often it has been told that a training ended."""
-
-    ends = 0
-
-    def after_training(self, runner) -> None:
-        type(self).ends += 1
-
-
 @pytest.mark.parametrize('stop', [3, None])
-def test_hooks_learn_once_that_it_ended_however_it_does(stop, tmp_path, monkeypatch):
+def test_its_hooks_learn_once_that_it_ended_however_it_does(stop, tmp_path, monkeypatch):
+    ends = []
+
+    class Told(Hook):
+        def after_training(self, runner) -> None:
+            ends.append(runner.iter)
+
     monkeypatch.setattr(CountsConvolutions, 'stop_after', stop)
-    monkeypatch.setattr(CountsEnds, 'ends', 0)
-    cfg = config(tmp_path, budget=5, custom_hooks=[dict(type='CountsEnds')])
+    monkeypatch.setitem(HOOKS.module_dict, 'Told', Told)
+    hooks = dict(report=dict(type='rdarts.Told'))
     with contextlib.nullcontext() if stop is None else pytest.raises(Interrupted):
-        train(cfg)
-    assert CountsEnds.ends == 1
+        train(config(tmp_path, budget=5, default_hooks=hooks))
+    assert ends == [stop or 5]
 
 
 def test_an_ended_search_that_is_resumed_stays_as_it_is(tmp_path):
